@@ -1,0 +1,320 @@
+//! The payload of probes and ACKs: 50 bytes behind the RoCE v2 headers, big endian.
+//!
+//! ```text
+//!  0        2         3      4       5          6         14         22         30          34        50
+//!  +--------+---------+------+-------+----------+---------+----------+----------+-----------+---------+
+//!  | magic  | version | kind | flags | reserved | session | sequence | argument | endpoint  | MAC     |
+//!  | u16    | u8      | u8   | u8    | u8       | u64     | u64      | 8 bytes  | u32       | 16 bytes|
+//!  +--------+---------+------+-------+----------+---------+----------+----------+-----------+---------+
+//!
+//!  kind 1, probe       argument u64: flow label that the ACKs shall use    endpoint: Q_Key that they need
+//!  kind 2, first ACK   argument: zero                                      endpoint: responder's QPN
+//!  kind 3, second ACK  argument i64: T4 - T3 in nanoseconds                endpoint: responder's QPN
+//! ```
+//!
+//! Session and sequence come back unchanged. The session is random per prober and the sequence starts at random, so an
+//! ACK to an earlier life of the prober, or a guessed one, matches nothing.
+//!
+//! A receive completion tells the sender's GID and QPN but not its Q_Key, nor the flow label: the probe carries both.
+//! The responder names the QPN it is registered by because an endpoint with several QPs may answer from any of them.
+//!
+//! The MAC covers everything before it and the GIDs of both ends as the packet's IP header has them, so a packet
+//! recorded elsewhere proves nothing here. It does not cover QPNs: which of its QPs an endpoint sends from is decided
+//! below this layer. Without a cluster key the MAC is zero.
+
+mod mac;
+
+use std::fmt;
+
+use crate::id::{FlowLabel, Gid, QKey, Qpn};
+use crate::time::Nanos;
+use crate::transport::Payload;
+
+pub use mac::{ClusterKey, KeyError, Keyring};
+
+/// Length of every probe and ACK, the one that the paper's prober has.
+pub const LENGTH: usize = 50;
+/// The only version there is.
+pub const VERSION: u8 = 1;
+
+const MAGIC: u16 = 0x5270;
+const FLAG_KEYED: u8 = 1;
+
+/// Where the fields are.
+mod field {
+    use std::ops::Range;
+
+    pub(super) const MAGIC: Range<usize> = 0..2;
+    pub(super) const VERSION: usize = 2;
+    pub(super) const KIND: usize = 3;
+    pub(super) const FLAGS: usize = 4;
+    pub(super) const SESSION: Range<usize> = 6..14;
+    pub(super) const SEQUENCE: Range<usize> = 14..22;
+    pub(super) const ARGUMENT: Range<usize> = 22..30;
+    pub(super) const ENDPOINT: Range<usize> = 30..34;
+    pub(super) const SIGNED: Range<usize> = 0..34;
+    pub(super) const MAC: Range<usize> = 34..50;
+}
+
+/// One life of a prober; random.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({:#018x})", self.0)
+    }
+}
+
+/// The number of a probe within its session; starts at random and wraps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sequence(pub u64);
+
+/// The two ends of a packet as its IP header names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// The sender.
+    pub source: Gid,
+    /// The receiver.
+    pub destination: Gid,
+}
+
+/// What a packet is for, with the fields that only this kind has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// Asks for both ACKs.
+    Probe {
+        /// The label that the ACKs are to be sent with: the probe's own, so that the way back is as stable as the way
+        /// there.
+        reply_label: FlowLabel,
+        /// The key that the prober's QP demands.
+        reply_key: QKey,
+    },
+    /// Sent the moment a probe arrives; its arrival is T5.
+    FirstAck {
+        /// The QPN that the responder is registered by.
+        responder: Qpn,
+    },
+    /// Sent when the first ACK has left.
+    SecondAck {
+        /// The QPN that the responder is registered by.
+        responder: Qpn,
+        /// T4 - T3. Negative when the responder's clock is broken: the prober reports that, it is not malformed.
+        delay: Nanos,
+    },
+}
+
+impl Body {
+    const PROBE: u8 = 1;
+    const FIRST_ACK: u8 = 2;
+    const SECOND_ACK: u8 = 3;
+
+    /// Kind, argument, endpoint.
+    fn fields(self) -> (u8, [u8; 8], u32) {
+        match self {
+            Self::Probe {
+                reply_label,
+                reply_key,
+            } => (
+                Self::PROBE,
+                u64::from(reply_label.get()).to_be_bytes(),
+                reply_key.0,
+            ),
+            Self::FirstAck { responder } => (Self::FIRST_ACK, [0; 8], responder.get()),
+            Self::SecondAck { responder, delay } => {
+                (Self::SECOND_ACK, delay.0.to_be_bytes(), responder.get())
+            }
+        }
+    }
+
+    fn from_fields(kind: u8, argument: [u8; 8], endpoint: u32) -> Result<Self, WireError> {
+        let responder = || Qpn::new(endpoint).ok_or(WireError::Qpn(endpoint));
+        match kind {
+            Self::PROBE => {
+                let label = u64::from_be_bytes(argument);
+                let reply_label = u32::try_from(label)
+                    .ok()
+                    .and_then(FlowLabel::new)
+                    .ok_or(WireError::FlowLabel(label))?;
+                Ok(Self::Probe {
+                    reply_label,
+                    reply_key: QKey(endpoint),
+                })
+            }
+            Self::FIRST_ACK => Ok(Self::FirstAck {
+                responder: responder()?,
+            }),
+            Self::SECOND_ACK => Ok(Self::SecondAck {
+                responder: responder()?,
+                delay: Nanos(i64::from_be_bytes(argument)),
+            }),
+            other => Err(WireError::UnknownKind(other)),
+        }
+    }
+}
+
+/// A probe or ACK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet {
+    /// Which prober.
+    pub session: SessionId,
+    /// Which of its probes.
+    pub sequence: Sequence,
+    /// What for.
+    pub body: Body,
+}
+
+/// Why bytes are not a packet to act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// Shorter than a packet.
+    #[error("truncated: {0} bytes, a packet has 50")]
+    Truncated(usize),
+    /// Longer than a packet.
+    #[error("oversized: {0} bytes, a packet has 50")]
+    Oversized(usize),
+    /// Not ours at all.
+    #[error("magic number {0:#06x} is not that of rpingmesh")]
+    BadMagic(u16),
+    /// From a newer or broken program.
+    #[error("version {0} is not known: update this agent or the peer")]
+    UnknownVersion(u8),
+    /// A kind that this version does not define.
+    #[error("packet kind {0} is not known")]
+    UnknownKind(u8),
+    /// A probe whose flow label is 0 or longer than 20 bits.
+    #[error("flow label {0:#x} is not from 1 to 0xfffff")]
+    FlowLabel(u64),
+    /// An ACK whose QPN is longer than 24 bits.
+    #[error("QPN {0:#x} is longer than 24 bits")]
+    Qpn(u32),
+    /// None of our cluster keys made the MAC.
+    #[error("the MAC fits none of the cluster keys: give both ends the same key")]
+    BadMac,
+    /// We have a cluster key, the sender has none.
+    #[error("not signed, but a cluster key is configured here: give the peer the key")]
+    Unsigned,
+    /// The sender has a cluster key, we have none.
+    #[error("signed, but no cluster key is configured here: give this end the key")]
+    Unverifiable,
+}
+
+/// Bytes that have the length, magic number and version of a packet; nothing else is checked yet.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a>(&'a [u8; LENGTH]);
+
+impl<'a> View<'a> {
+    /// Checks length, magic number and version.
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`], [`WireError::Oversized`], [`WireError::BadMagic`], [`WireError::UnknownVersion`].
+    pub fn new(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let array: &[u8; LENGTH] = bytes.try_into().map_err(|_| {
+            if bytes.len() < LENGTH {
+                WireError::Truncated(bytes.len())
+            } else {
+                WireError::Oversized(bytes.len())
+            }
+        })?;
+        let view = Self(array);
+        let magic = u16::from_be_bytes(view.take(field::MAGIC));
+        if magic != MAGIC {
+            return Err(WireError::BadMagic(magic));
+        }
+        match array[field::VERSION] {
+            VERSION => Ok(view),
+            other => Err(WireError::UnknownVersion(other)),
+        }
+    }
+
+    /// Whether the sender says that it has signed the packet.
+    pub fn is_keyed(&self) -> bool {
+        self.0[field::FLAGS] & FLAG_KEYED != 0
+    }
+
+    /// Which prober.
+    pub fn session(&self) -> SessionId {
+        SessionId(u64::from_be_bytes(self.take(field::SESSION)))
+    }
+
+    /// Which of its probes.
+    pub fn sequence(&self) -> Sequence {
+        Sequence(u64::from_be_bytes(self.take(field::SEQUENCE)))
+    }
+
+    /// Kind and its own fields.
+    ///
+    /// # Errors
+    /// [`WireError::UnknownKind`], [`WireError::FlowLabel`], [`WireError::Qpn`].
+    pub fn body(&self) -> Result<Body, WireError> {
+        Body::from_fields(
+            self.0[field::KIND],
+            self.take(field::ARGUMENT),
+            u32::from_be_bytes(self.take(field::ENDPOINT)),
+        )
+    }
+
+    /// Checks that the packet is signed with one of our keys, or not at all if we have none.
+    ///
+    /// # Errors
+    /// [`WireError::BadMac`], [`WireError::Unsigned`], [`WireError::Unverifiable`].
+    pub fn verify(&self, ends: Ends, keys: &Keyring) -> Result<(), WireError> {
+        match (self.is_keyed(), keys.is_empty()) {
+            (false, true) => Ok(()),
+            (false, false) => Err(WireError::Unsigned),
+            (true, true) => Err(WireError::Unverifiable),
+            (true, false) => {
+                let mac = self.take(field::MAC);
+                if keys.verify(&self.0[field::SIGNED], ends, &mac) {
+                    Ok(())
+                } else {
+                    Err(WireError::BadMac)
+                }
+            }
+        }
+    }
+
+    /// `range` must have `N` bytes; a constant of [`field`] always has.
+    fn take<const N: usize>(self, range: std::ops::Range<usize>) -> [u8; N] {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&self.0[range]);
+        bytes
+    }
+}
+
+impl Packet {
+    /// Reads a packet and checks its MAC against `keys`; `ends` are those that the packet travelled between.
+    ///
+    /// # Errors
+    /// Every [`WireError`].
+    pub fn decode(bytes: &[u8], ends: Ends, keys: &Keyring) -> Result<Self, WireError> {
+        let view = View::new(bytes)?;
+        view.verify(ends, keys)?;
+        Ok(Self {
+            session: view.session(),
+            sequence: view.sequence(),
+            body: view.body()?,
+        })
+    }
+
+    /// Writes the packet, signed with the first of `keys` if there is one.
+    pub fn encode(&self, ends: Ends, keys: &Keyring) -> Payload {
+        let mut bytes = [0; LENGTH];
+        let (kind, argument, endpoint) = self.body.fields();
+        bytes[field::MAGIC].copy_from_slice(&MAGIC.to_be_bytes());
+        bytes[field::VERSION] = VERSION;
+        bytes[field::KIND] = kind;
+        bytes[field::FLAGS] = if keys.is_empty() { 0 } else { FLAG_KEYED };
+        bytes[field::SESSION].copy_from_slice(&self.session.0.to_be_bytes());
+        bytes[field::SEQUENCE].copy_from_slice(&self.sequence.0.to_be_bytes());
+        bytes[field::ARGUMENT].copy_from_slice(&argument);
+        bytes[field::ENDPOINT].copy_from_slice(&endpoint.to_be_bytes());
+        if let Some(mac) = keys.sign(&bytes[field::SIGNED], ends) {
+            bytes[field::MAC].copy_from_slice(&mac);
+        }
+        Payload::from_array(&bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;
