@@ -1,0 +1,205 @@
+//! Probing without I/O: which probe is due when, how an ACK is matched, what a responder answers.
+//!
+//! A [`Session`] is prober and responder of one endpoint. Its driver owns the endpoint and the clock:
+//!
+//! 1. wait for completions or for [`Session::next_wakeup`];
+//! 2. [`Session::on_completions`] with what the endpoint has (first, so that an ACK which waited for a late process is
+//!    not taken for lost);
+//! 3. [`Session::poll`], and post what it appends; requests that the endpoint does not take yet stay with the driver;
+//! 4. [`Session::drain_results`].
+
+mod counters;
+pub mod flow;
+mod limit;
+mod prober;
+mod responder;
+mod schedule;
+mod session;
+mod window;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{DeviceName, FlowLabel, HostName, ServiceName, TorId, UdpSourcePort};
+use crate::measure::{Outcome, Timestamps};
+use crate::time::HostTime;
+use crate::transport::{Address, CompletionClock};
+use crate::wire::Sequence;
+
+pub use counters::Counters;
+pub use schedule::Grant;
+pub use session::Session;
+
+/// Why a probe is sent; the names are those of `ProbeKind` in `common.proto`. The order is that of importance: what is later gives way when the rates exceed the cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Between RNICs under one ToR: finds bad RNICs.
+    TorMesh,
+    /// Across the fabric: covers links and switches above the ToR.
+    InterTor,
+    /// On the path of a service's own connection.
+    ServiceTracing,
+}
+
+impl Kind {
+    /// Every kind, the most important first.
+    pub const ALL: [Self; 3] = [Self::TorMesh, Self::InterTor, Self::ServiceTracing];
+}
+
+/// A responder.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// How it is reached.
+    pub address: Address,
+    /// The ToR that it is cabled to.
+    pub tor: TorId,
+    /// The host that it is in.
+    pub host: HostName,
+    /// The RNIC's name on that host.
+    pub device: DeviceName,
+}
+
+/// What is probed: a target by one flow.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ProbePath {
+    /// The responder.
+    pub target: Target,
+    /// Decides the UDP source port, there and back.
+    pub flow_label: FlowLabel,
+    /// The service for whose connection this is probed ([`Kind::ServiceTracing`] only).
+    pub service: Option<ServiceName>,
+}
+
+/// How many probes per second: finite and above zero.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Rate(f64);
+
+impl Rate {
+    /// The fastest rate: a million probes per second.
+    pub const MAX: Self = Self(1e6);
+
+    /// So many per second; `None` unless the number is above zero and at most [`Self::MAX`].
+    pub fn per_second(number: f64) -> Option<Self> {
+        (number > 0.0 && number <= Self::MAX.0).then_some(Self(number))
+    }
+
+    /// One per `interval`; `None` if that is above [`Self::MAX`].
+    pub fn every(interval: Duration) -> Option<Self> {
+        Self::per_second(interval.as_secs_f64().recip())
+    }
+
+    /// How many per second.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// Paths that share one rate; they are probed in turn, evenly paced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Why.
+    pub kind: Kind,
+    /// Probes per second of the whole group.
+    pub rate: Rate,
+    /// What. A path named twice is probed once; no paths, no probes.
+    pub paths: Vec<Arc<ProbePath>>,
+}
+
+/// When a new group sends its first probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// After a random part of its interval, and with a random path: the agents of a cluster do not beat in time.
+    RandomPhase,
+    /// Without delay and with the first path: for a person who waits.
+    AtOnce,
+}
+
+/// Bounds of the answering side.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ResponderConfig {
+    /// Probes whose first ACK may be on its way out at once; more are dropped and counted.
+    pub max_outstanding: usize,
+    /// Answers per second that one source GID gets. Sources are hashed into 1024 buckets, so a few share theirs.
+    pub rate_per_source: Rate,
+    /// Answers that one source gets at once.
+    pub burst_per_source: u32,
+    /// How long a send completion of a first ACK is waited for.
+    pub completion_timeout: Duration,
+}
+
+impl Default for ResponderConfig {
+    /// Ten times the load of a prober that keeps to the cap, in case a whole rail shares a bucket.
+    fn default() -> Self {
+        Self {
+            max_outstanding: 1024,
+            rate_per_source: Rate(1_500.0),
+            burst_per_source: 64,
+            completion_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// How a [`Session`] behaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// How long ACKs are waited for.
+    pub timeout: Duration,
+    /// Cap over all kinds.
+    pub max_rate: Rate,
+    /// Probes that may be under way, counted from the oldest that is; slots beyond are skipped and counted.
+    pub max_outstanding: usize,
+    /// DSCP and ECN bits of what is sent.
+    pub traffic_class: u8,
+    /// When new groups begin.
+    pub start: Start,
+    /// The answering side.
+    pub responder: ResponderConfig,
+}
+
+impl Default for Config {
+    /// The paper's figures: 500 ms, 150 probes per second.
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_millis(500),
+            max_rate: Rate(150.0),
+            max_outstanding: 4096,
+            traffic_class: 0,
+            start: Start::RandomPhase,
+            responder: ResponderConfig::default(),
+        }
+    }
+}
+
+/// What became of one probe. Every probe yields exactly one.
+#[derive(Debug, Clone)]
+pub struct ProbeResult {
+    /// Why it was sent.
+    pub kind: Kind,
+    /// From where, at the time.
+    pub source: Address,
+    /// Where to, at the time, and by which flow.
+    pub path: Arc<ProbePath>,
+    /// Its UDP source port, where that is known.
+    pub source_port: Option<UdpSourcePort>,
+    /// Its number.
+    pub sequence: Sequence,
+    /// What was measured, as far as it came.
+    pub timestamps: Timestamps,
+    /// What follows from that.
+    pub outcome: Outcome,
+    /// Which clock stamped T2 and T5.
+    pub clock: CompletionClock,
+}
+
+impl ProbeResult {
+    /// T1: when the probe was handed to the endpoint.
+    pub const fn sent_at(&self) -> HostTime {
+        self.timestamps.posted
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+mod forgery;
+mod harness;
+mod properties;
+mod scenarios;
