@@ -1,0 +1,233 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Writes BTF, so that tests say what a kernel's data holds.
+#[derive(Default)]
+struct Writer {
+    types: Vec<u8>,
+    strings: Vec<u8>,
+    first_string: u32,
+}
+
+impl Writer {
+    fn new() -> Self {
+        Self {
+            strings: vec![0],
+            ..Self::default()
+        }
+    }
+
+    /// Continues a base whose strings are this long.
+    fn split(first_string: u32) -> Self {
+        Self {
+            first_string,
+            ..Self::default()
+        }
+    }
+
+    fn string(&mut self, text: &str) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        let offset = self.first_string + u32::try_from(self.strings.len()).expect("short");
+        self.strings.extend(text.as_bytes());
+        self.strings.push(0);
+        offset
+    }
+
+    fn words(&mut self, words: &[u32]) {
+        for word in words {
+            self.types.extend(word.to_le_bytes());
+        }
+    }
+
+    fn int(&mut self, name: &str, size: u32) {
+        let name = self.string(name);
+        self.words(&[name, 1 << 24, size, size * 8]);
+    }
+
+    fn composite(&mut self, kind: u32, name: &str, size: u32, members: &[(&str, u32, u32)]) {
+        let name = self.string(name);
+        let count = u32::try_from(members.len()).expect("few");
+        self.words(&[name, kind << 24 | count, size]);
+        for (member, kind, bits) in members {
+            let member = self.string(member);
+            self.words(&[member, *kind, *bits]);
+        }
+    }
+
+    fn finish(&self) -> Vec<u8> {
+        let mut data = Vec::new();
+        data.extend(MAGIC.to_le_bytes());
+        data.extend([1, 0]);
+        let types = u32::try_from(self.types.len()).expect("short");
+        let strings = u32::try_from(self.strings.len()).expect("short");
+        for word in [24, 0, types, types, strings] {
+            data.extend(word.to_le_bytes());
+        }
+        data.extend(&self.types);
+        data.extend(&self.strings);
+        data
+    }
+}
+
+/// `u8`(1) `u32`(2) pointer(3) `u8[16]`(4) const u32(5) gid(6) anonymous union(7) outer(8)
+fn vmlinux() -> Writer {
+    let mut writer = Writer::new();
+    writer.int("u8", 1);
+    writer.int("u32", 4);
+    writer.words(&[0, 2 << 24, 2]);
+    writer.words(&[0, 3 << 24, 0, 1, 2, 16]);
+    writer.words(&[0, 10 << 24, 2]);
+    writer.composite(4, "gid", 16, &[("raw", 4, 0)]);
+    writer.composite(5, "", 16, &[("number", 5, 0), ("address", 6, 0)]);
+    writer.composite(
+        4,
+        "outer",
+        40,
+        &[
+            ("pointer", 3, 0),
+            ("first", 1, 64),
+            ("", 7, 128),
+            ("last", 5, 256),
+        ],
+    );
+    writer
+}
+
+#[test]
+fn members_are_found_through_qualifiers_and_anonymous_unions() {
+    let btf = Btf::parse(&vmlinux().finish()).expect("valid");
+    let at = |path| {
+        btf.member("outer", path)
+            .map(|member| (member.offset, member.size))
+    };
+    assert_eq!(at("pointer"), Ok((0, 8)));
+    assert_eq!(at("first"), Ok((8, 1)));
+    assert_eq!(at("number"), Ok((16, 4)));
+    assert_eq!(at("address.raw"), Ok((16, 16)));
+    assert_eq!(at("last"), Ok((32, 4)));
+    assert_eq!(
+        at("missing").expect_err("no such member").to_string(),
+        "the kernel's `outer` has no member `missing`"
+    );
+    assert_eq!(
+        btf.member("nothing", "x"),
+        Err(BtfError::NoStruct("nothing".to_owned()))
+    );
+}
+
+#[test]
+fn a_module_continues_the_numbering_of_its_base() {
+    let base_writer = vmlinux();
+    let base_data = base_writer.finish();
+    let base = Btf::parse(&base_data).expect("valid");
+    let mut module = Writer::split(u32::try_from(base_writer.strings.len()).expect("short"));
+    // Type 9, made of types 6 and 2 of the base.
+    module.composite(4, "ib_thing", 24, &[("number", 2, 0), ("gid", 6, 64)]);
+    let btf = Btf::parse_split(&module.finish(), &base).expect("valid");
+    assert_eq!(
+        btf.member("ib_thing", "gid"),
+        Ok(Member {
+            offset: 8,
+            size: 16
+        })
+    );
+    assert_eq!(
+        btf.member("ib_thing", "gid.raw"),
+        Ok(Member {
+            offset: 8,
+            size: 16
+        })
+    );
+    assert_eq!(
+        btf.member("outer", "last"),
+        Ok(Member {
+            offset: 32,
+            size: 4
+        })
+    );
+}
+
+#[test]
+fn bit_fields_are_refused() {
+    let mut writer = Writer::new();
+    writer.int("u32", 4);
+    let name = writer.string("flags");
+    let member = writer.string("bits");
+    let whole = writer.string("whole");
+    writer.words(&[name, 1 << 31 | 4 << 24 | 2, 8]);
+    writer.words(&[member, 1, 3 << 24 | 8, whole, 1, 32]);
+    let btf = Btf::parse(&writer.finish()).expect("valid");
+    assert!(matches!(
+        btf.member("flags", "bits"),
+        Err(BtfError::BitField { .. })
+    ));
+    assert_eq!(
+        btf.member("flags", "whole"),
+        Ok(Member { offset: 4, size: 4 })
+    );
+}
+
+#[test]
+fn damage_is_named() {
+    let good = vmlinux().finish();
+    assert_eq!(
+        Btf::parse(&good[..10]).expect_err("cut").to_string(),
+        "BTF is damaged: header is cut off at byte 10"
+    );
+    assert!(matches!(
+        Btf::parse(&good[..60]),
+        Err(BtfError::Damaged { .. })
+    ));
+    let mut other = good.clone();
+    other[0] = 0;
+    assert_eq!(
+        Btf::parse(&other).expect_err("magic"),
+        BtfError::Magic(0xeb00)
+    );
+    let mut newer = good;
+    newer[2] = 2;
+    assert_eq!(
+        Btf::parse(&newer).expect_err("version"),
+        BtfError::Version(2)
+    );
+}
+
+#[test]
+fn types_that_refer_to_themselves_end() {
+    let mut writer = Writer::new();
+    writer.composite(4, "loop", 8, &[("", 1, 0)]);
+    // A typedef of itself.
+    writer.words(&[0, 8 << 24, 2]);
+    writer.composite(4, "user", 8, &[("x", 2, 0)]);
+    let btf = Btf::parse(&writer.finish()).expect("valid");
+    assert!(btf.member("loop", "x").is_err());
+    assert!(btf.member("user", "x").is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(mut data in proptest::collection::vec(any::<u8>(), 0..400), valid_header: bool) {
+        if valid_header && data.len() > 24 {
+            data[..8].copy_from_slice(&[0x9f, 0xeb, 1, 0, 24, 0, 0, 0]);
+        }
+        if let Ok(btf) = Btf::parse(&data) {
+            let _ = btf.member("ib_qp", "qp_num");
+        }
+    }
+
+    #[test]
+    fn no_damage_panics(position in 24usize..500, value: u8) {
+        let mut data = vmlinux().finish();
+        if let Some(byte) = data.get_mut(position) {
+            *byte = value;
+        }
+        if let Ok(btf) = Btf::parse(&data) {
+            for path in ["pointer", "number", "address.raw", "last", "x"] {
+                let _ = btf.member("outer", path);
+            }
+        }
+    }
+}

@@ -1,0 +1,333 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const RESET: u8 = 0;
+const INIT: u8 = 1;
+const RTR: u8 = 2;
+const RTS: u8 = 3;
+const ERR: u8 = 6;
+
+fn padded<const N: usize>(name: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    bytes
+}
+
+fn event(kind: Kind, qpn: u32, time: u64) -> QpEvent {
+    QpEvent {
+        qp_type: 2,
+        port: 1,
+        time_ns: time,
+        cgroup_id: 77,
+        tgid: 4242,
+        tid: 4243,
+        local_qpn: qpn,
+        present: present::DEVICE,
+        comm: padded("ib_write_bw"),
+        device: padded("rxe0"),
+        ..QpEvent::empty(kind)
+    }
+}
+
+fn state(qpn: u32, time: u64, state: u8) -> QpEvent {
+    let mut event = event(Kind::Modify, qpn, time);
+    event.qp_state = state;
+    event.present |= present::STATE;
+    event
+}
+
+fn rtr(qpn: u32, time: u64) -> QpEvent {
+    let mut event = state(qpn, time, RTR);
+    event.present |= present::ADDRESS_VECTOR | present::REMOTE_QPN | present::SOURCE_GID;
+    event.remote_qpn = 0x31;
+    event.destination_gid = "10.0.0.2".parse::<Gid>().expect("GID").bytes();
+    event.source_gid = "10.0.0.1".parse::<Gid>().expect("GID").bytes();
+    event.flow_label = 0x12345;
+    event
+}
+
+fn key(qpn: u32) -> QpKey {
+    QpKey {
+        device: "rxe0".into(),
+        qpn: Qpn::new(qpn).expect("24 bits"),
+    }
+}
+
+fn names(table: &mut FlowTable) -> Vec<String> {
+    table
+        .drain_changes()
+        .map(|change| match change {
+            FlowChange::Live(flow) => format!(
+                "live {} -> {}",
+                flow.key.qpn,
+                flow.route
+                    .map_or_else(String::new, |route| route.destination.to_string())
+            ),
+            FlowChange::Ended(key) => format!("ended {}", key.qpn),
+        })
+        .collect()
+}
+
+fn apply(table: &mut FlowTable, events: &[QpEvent]) {
+    for event in events {
+        table.apply(event);
+    }
+}
+
+#[test]
+fn a_connection_lives_from_rtr_to_destroy() {
+    let mut table = FlowTable::new(16);
+    apply(
+        &mut table,
+        &[
+            event(Kind::Create, 5, 10),
+            state(5, 20, INIT),
+            rtr(5, 30),
+            state(5, 40, RTS),
+        ],
+    );
+    let flow = table.get(&key(5)).expect("known").clone();
+    assert!(flow.is_live());
+    assert_eq!(flow.origin, Origin::Created);
+    assert_eq!(flow.source_port(), Some(UdpSourcePort(0xe341)));
+    assert_eq!(
+        flow.owner.as_ref().map(|owner| (owner.pid, &*owner.comm)),
+        Some((4242, "ib_write_bw"))
+    );
+    table.apply(&event(Kind::Destroy, 5, 50));
+    assert_eq!(
+        names(&mut table),
+        [
+            "live 0x000005 -> 10.0.0.2",
+            "live 0x000005 -> 10.0.0.2",
+            "ended 0x000005"
+        ]
+    );
+    assert_eq!(table.flows().count(), 0);
+}
+
+#[test]
+fn a_flow_label_of_zero_follows_the_qpns() {
+    let mut table = FlowTable::new(16);
+    let mut connected = rtr(0x11, 30);
+    connected.flow_label = 0;
+    table.apply(&connected);
+    // 0x11 * 0x31 = 0x341, folded.
+    assert_eq!(
+        table.get(&key(0x11)).and_then(Flow::source_port),
+        Some(UdpSourcePort(0xc341))
+    );
+}
+
+#[test]
+fn order_of_arrival_does_not_matter() {
+    let events = [
+        event(Kind::Create, 5, 10),
+        state(5, 20, INIT),
+        rtr(5, 30),
+        state(5, 40, RTS),
+    ];
+    for order in [[3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2], [0, 1, 2, 3]] {
+        let mut table = FlowTable::new(16);
+        for index in order {
+            table.apply(&events[index]);
+        }
+        let flow = table.get(&key(5)).expect("known");
+        assert_eq!(flow.state, Some(QpState::Rts), "{order:?}");
+        assert_eq!(flow.origin, Origin::Created, "{order:?}");
+        assert!(flow.is_live(), "{order:?}");
+    }
+}
+
+#[test]
+fn a_destroy_that_overtakes_leaves_nothing_behind() {
+    let mut table = FlowTable::new(16);
+    apply(
+        &mut table,
+        &[
+            event(Kind::Destroy, 5, 50),
+            event(Kind::Create, 5, 10),
+            rtr(5, 30),
+        ],
+    );
+    assert_eq!(table.flows().count(), 0);
+    assert_eq!(table.counters().stale, 2);
+    assert!(names(&mut table).is_empty());
+}
+
+#[test]
+fn a_number_used_again_is_another_life() {
+    let mut table = FlowTable::new(16);
+    apply(
+        &mut table,
+        &[
+            event(Kind::Create, 5, 10),
+            rtr(5, 30),
+            event(Kind::Create, 5, 100),
+        ],
+    );
+    assert_eq!(table.get(&key(5)).map(|flow| flow.state), Some(None));
+    // A late destroy of the first life does not end the second.
+    table.apply(&event(Kind::Destroy, 5, 50));
+    assert!(table.get(&key(5)).is_some());
+    table.apply(&rtr(5, 40));
+    assert!(
+        !table.get(&key(5)).is_some_and(Flow::is_live),
+        "an event of the first life"
+    );
+    table.apply(&rtr(5, 110));
+    assert_eq!(
+        names(&mut table),
+        [
+            "live 0x000005 -> 10.0.0.2",
+            "ended 0x000005",
+            "live 0x000005 -> 10.0.0.2"
+        ]
+    );
+}
+
+#[test]
+fn errors_and_resets_end_a_connection() {
+    for end in [RESET, ERR] {
+        let mut table = FlowTable::new(16);
+        apply(
+            &mut table,
+            &[event(Kind::Create, 5, 10), rtr(5, 30), state(5, 40, end)],
+        );
+        assert_eq!(
+            names(&mut table),
+            ["live 0x000005 -> 10.0.0.2", "ended 0x000005"]
+        );
+    }
+}
+
+#[test]
+fn failed_calls_and_odd_events_change_nothing() {
+    let mut table = FlowTable::new(16);
+    let mut failed = rtr(5, 30);
+    failed.return_code = -22;
+    let mut nameless = rtr(5, 30);
+    nameless.device = [0; 64];
+    let mut unknown = rtr(5, 30);
+    unknown.kind = 200;
+    let mut wide = rtr(5, 30);
+    wide.local_qpn = 1 << 24;
+    apply(&mut table, &[failed, nameless, unknown, wide]);
+    assert_eq!(table.flows().count(), 0);
+    assert_eq!(
+        (table.counters().failed_calls, table.counters().odd),
+        (1, 3)
+    );
+}
+
+fn listed(qpn: u32) -> ListedQp {
+    ListedQp {
+        key: key(qpn),
+        qp_type: QpType::Rc,
+        port: Some(1),
+        state: QpState::Rts,
+        remote_qpn: Qpn::new(0x31),
+        owner: Some(Owner {
+            pid: 99,
+            comm: "old".to_owned(),
+            cgroup_id: None,
+        }),
+    }
+}
+
+#[test]
+fn a_listing_fills_gaps_and_yields_to_newer_events() {
+    let mut table = FlowTable::new(16);
+    apply(
+        &mut table,
+        &[
+            rtr(5, 2_000),
+            event(Kind::Destroy, 6, 2_000),
+            event(Kind::Create, 8, 10),
+        ],
+    );
+    table.merge_listing(
+        &[listed(5), listed(6), listed(7)],
+        HostTime::from_nanos(1_000),
+    );
+    assert!(table.get(&key(5)).is_some_and(Flow::is_live));
+    assert_eq!(
+        table.get(&key(5)).and_then(|flow| flow.state),
+        Some(QpState::Rtr),
+        "the event is newer"
+    );
+    assert_eq!(
+        table.get(&key(6)),
+        None,
+        "destroyed while the listing was made"
+    );
+    let old = table.get(&key(7)).expect("listed");
+    assert_eq!(
+        (old.origin, old.state),
+        (Origin::Listed, Some(QpState::Rts))
+    );
+    assert!(!old.is_live(), "its destination is not known");
+    assert_eq!(
+        table.get(&key(8)),
+        None,
+        "created before the listing and not on it"
+    );
+}
+
+#[test]
+fn the_table_is_bounded_and_keeps_connections_first() {
+    let mut table = FlowTable::new(3);
+    apply(
+        &mut table,
+        &[
+            rtr(1, 10),
+            event(Kind::Create, 2, 20),
+            rtr(3, 30),
+            event(Kind::Create, 4, 40),
+        ],
+    );
+    assert_eq!(table.counters().evicted, 1);
+    assert_eq!(table.get(&key(2)), None);
+    assert!(table.get(&key(1)).is_some() && table.get(&key(4)).is_some());
+}
+
+#[test]
+fn a_process_takes_its_qps_along() {
+    let mut table = FlowTable::new(16);
+    apply(&mut table, &[rtr(1, 10), rtr(2, 20)]);
+    table.process_exited(4242);
+    assert_eq!(table.flows().count(), 0);
+    assert_eq!(names(&mut table).len(), 4);
+}
+
+proptest! {
+    /// Whatever the order, the table stays bounded, its order index is consistent, and every QP told live either
+    /// still is or was told ended.
+    #[test]
+    fn changes_tell_the_truth(
+        steps in proptest::collection::vec((0u8..5, 1u32..6, 0u64..200, 0u8..8), 0..200)
+    ) {
+        let mut table = FlowTable::new(4);
+        let mut live = std::collections::HashSet::new();
+        for (what, qpn, time, to) in steps {
+            match what {
+                0 => table.apply(&event(Kind::Create, qpn, time)),
+                1 => table.apply(&state(qpn, time, to)),
+                2 => table.apply(&rtr(qpn, time)),
+                3 => table.apply(&event(Kind::Destroy, qpn, time)),
+                _ => table.merge_listing(&[listed(qpn)], HostTime::from_nanos(i64::try_from(time).expect("small"))),
+            }
+            for change in table.drain_changes() {
+                match change {
+                    FlowChange::Live(flow) => { live.insert(flow.key); }
+                    FlowChange::Ended(key) => prop_assert!(live.remove(&key)),
+                }
+            }
+            let truth: std::collections::HashSet<_> =
+                table.flows().filter(|flow| flow.is_live()).map(|flow| flow.key.clone()).collect();
+            prop_assert_eq!(&live, &truth);
+            prop_assert!(table.entries.len() <= 4 && table.order.len() == table.entries.len());
+        }
+    }
+}
