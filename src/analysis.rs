@@ -1,0 +1,15 @@
+//! What probe results say about the fabric. Pure: the time is passed in, nothing here does I/O.
+//!
+//! - [`report`]: results of one path in one interval, as agents collect them and the analyzer takes them.
+//! - [`admission`]: which batch of an agent is new, which came before, which are missing.
+//! - [`localize`]: which links, switches and hosts explain the observed losses.
+//! - [`simulate`]: made-up observations with a known truth, to measure localisation.
+//! - [`sketch`]: distributions of delays that can be merged.
+//! - [`windows`]: the last minutes per path, read over 5, 20 or 120 s.
+
+pub mod admission;
+pub mod localize;
+pub mod report;
+pub mod simulate;
+pub mod sketch;
+pub mod windows;

@@ -1,0 +1,78 @@
+//! Which batch of an agent is new, which came before, which are missing.
+//!
+//! A spool numbers its batches from 1 without gaps and sends them in order, possibly several times. The watermark is
+//! the highest number that was taken. Numbers at or below it are duplicates. A number that skips some is taken: the
+//! agent's spool has dropped the others by overflow (it counts them too), and refusing it would stop the agent for ever.
+//! What was skipped is counted as lost. The first batch of an unknown spool sets the watermark without a loss: what
+//! came before it was taken by an analyzer with another store.
+
+use super::report::{Sender, SpoolId};
+use crate::id::HostName;
+use crate::time::WallTime;
+
+/// How far one spool has been taken. Outlives the batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    /// Whose batches these are.
+    pub sender: Sender,
+    /// Where the agent runs.
+    pub host: HostName,
+    /// The highest number taken; 0 for none.
+    pub sequence: u64,
+    /// Batches taken.
+    pub taken: u64,
+    /// Batches that were skipped by the agent.
+    pub lost: u64,
+    /// When the last one was taken.
+    pub updated: WallTime,
+}
+
+/// What is to be done with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// New: take it. So many before it are missing.
+    New {
+        /// Batches between the watermark and this one.
+        skipped: u64,
+    },
+    /// It was taken before: acknowledge it, count nothing.
+    Duplicate,
+}
+
+impl Watermark {
+    /// Of a spool from which nothing was taken.
+    pub const fn new(sender: Sender, host: HostName, now: WallTime) -> Self {
+        Self {
+            sender,
+            host,
+            sequence: 0,
+            taken: 0,
+            lost: 0,
+            updated: now,
+        }
+    }
+
+    /// The spool.
+    pub const fn spool(&self) -> SpoolId {
+        self.sender.spool
+    }
+
+    /// Decides on a batch and moves the mark if it is new.
+    pub fn admit(&mut self, sequence: u64, now: WallTime) -> Admission {
+        if sequence <= self.sequence {
+            return Admission::Duplicate;
+        }
+        let skipped = match self.taken {
+            0 => 0,
+            _ => sequence - self.sequence - 1,
+        };
+        self.sequence = sequence;
+        self.taken = self.taken.saturating_add(1);
+        self.lost = self.lost.saturating_add(skipped);
+        self.updated = now;
+        Admission::New { skipped }
+    }
+}
+
+#[cfg(test)]
+mod tests;

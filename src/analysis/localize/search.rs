@@ -1,0 +1,325 @@
+//! The search for the most probable set of suspects.
+
+use serde::{Deserialize, Serialize};
+
+use super::likelihood::{Fit, gain, is_link};
+use super::problem::{Component, ComponentId, Evidence, Problem};
+
+/// The prior, one for all fabrics and windows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Nats for saying that anything is wrong at all.
+    pub any_fault: f64,
+    /// Nats for each suspect, beside `ln C(m, k)`.
+    pub each_fault: f64,
+    /// Nats for each e-fold by which a suspect's hazard is below the mean of the suspects'.
+    pub milder: f64,
+    /// Further nats for a switch or host: cables fail more often.
+    pub node: f64,
+    /// A fabric with fewer links is judged as if it had so many: a link's failing is not more likely in a small one.
+    pub least_links: f64,
+    /// Steps that the search goes on past the best set that it has found.
+    pub look_ahead: usize,
+    /// At most this many suspects.
+    pub most: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            any_fault: 1.75,
+            each_fault: 0.3,
+            milder: 3.0,
+            node: 1.0,
+            least_links: 700.0,
+            look_ahead: 3,
+            most: 64,
+        }
+    }
+}
+
+/// How a suspect loses packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Symptom {
+    /// A share of the packets, whatever their 5-tuple.
+    Loss,
+    /// All packets.
+    Down,
+    /// All packets of some 5-tuples, the others pass.
+    Blackhole,
+}
+
+/// A component that probably loses packets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// Which one.
+    #[serde(flatten)]
+    pub component: Component,
+    /// How it loses packets.
+    pub symptom: Symptom,
+    /// Probability, 0 to 1, that it is this one, from the likelihood with and without it and with others in its place.
+    pub confidence: f64,
+    /// Lost probes that it explains.
+    pub explains_lost: f64,
+    /// Estimated share of its packets (for a blackhole: of its 5-tuples) that it loses, 0 to 1.
+    pub loss_rate: f64,
+    /// Components that would explain the same nearly as well, most likely first: the observations cannot tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub or: Vec<Component>,
+}
+
+/// What the observations say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// Most certain first.
+    pub suspects: Vec<Suspect>,
+    /// Share of packets that a healthy link loses, 0 to 1.
+    pub background_loss_rate: f64,
+}
+
+/// Hazard of a healthy link for single probes, at the least: a fabric without losses has a likelihood too.
+const PROBE_FLOOR: f64 = 1e-9;
+/// Share of healthy links at the least that may kill a path for other reasons (a route that changed, a peer that went):
+/// one dead path alone names nothing, two that meet somewhere do.
+const PATH_FLOOR: f64 = 1e-4;
+/// Share of its paths that a link or switch must kill to be called down.
+const DOWN: f64 = 0.9;
+/// Alternatives are listed from this share of the suspect's own likelihood.
+const ALTERNATIVE: f64 = 0.05;
+
+/// Finds the most probable set of faulty components: first what kills paths, then what loses probes on living ones.
+pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
+    let kills = Search::new(problem, &problem.paths, settings, PATH_FLOOR);
+    let dead = kills.run();
+    let mut suspects: Vec<Suspect> = (0..dead.members.len())
+        .map(|index| kills.describe(&dead, index, |path| problem.dead_lost[path] as f64))
+        .map(|suspect| Suspect {
+            symptom: if suspect.loss_rate >= DOWN {
+                Symptom::Down
+            } else {
+                Symptom::Blackhole
+            },
+            ..suspect
+        })
+        .collect();
+    let rates = Search::new(problem, &problem.probes, settings, PROBE_FLOOR);
+    let lossy = rates.run();
+    suspects.extend(
+        (0..lossy.members.len())
+            .map(|index| rates.describe(&lossy, index, |path| problem.probes.lossy[path].lost)),
+    );
+    suspects.sort_by(|a, b| {
+        b.confidence
+            .total_cmp(&a.confidence)
+            .then_with(|| b.explains_lost.total_cmp(&a.explains_lost))
+            .then_with(|| a.component.cmp(&b.component))
+    });
+    Diagnosis {
+        suspects,
+        background_loss_rate: -(-lossy.background).exp_m1(),
+    }
+}
+
+struct Search<'a> {
+    problem: &'a Problem,
+    evidence: &'a Evidence,
+    settings: &'a Settings,
+    /// Links that any trial crossed, for the price of naming one.
+    links: f64,
+    healthy: Fit,
+    healthy_nats: f64,
+}
+
+/// The best set so far.
+struct Best {
+    fit: Fit,
+    score: f64,
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        problem: &'a Problem,
+        evidence: &'a Evidence,
+        settings: &'a Settings,
+        floor: f64,
+    ) -> Self {
+        let healthy = Fit::healthy(evidence, floor);
+        let links = problem
+            .components
+            .iter()
+            .zip(&evidence.sent)
+            .filter(|(component, sent)| is_link(component) && **sent > 0.0)
+            .count();
+        Self {
+            problem,
+            evidence,
+            settings,
+            links: (links as f64).max(settings.least_links),
+            healthy_nats: healthy.log_likelihood(evidence),
+            healthy,
+        }
+    }
+
+    fn run(&self) -> Fit {
+        let mut best = Best {
+            fit: self.healthy.clone(),
+            score: 0.0,
+        };
+        let mut fit = best.fit.clone();
+        let mut behind = 0;
+        while behind < self.settings.look_ahead && fit.members.len() < self.settings.most {
+            let Some((next, hazard)) = self.most_telling(&fit) else {
+                break;
+            };
+            fit.members.push((next, hazard));
+            fit.refit(self.evidence);
+            if self.offer(&fit, &mut best) {
+                behind = 0;
+                self.thin_out(&mut best);
+                fit = best.fit.clone();
+            } else {
+                behind += 1;
+            }
+        }
+        best.fit
+    }
+
+    /// Log posterior of a set, relative to the healthy fabric.
+    fn score(&self, fit: &Fit) -> f64 {
+        fit.log_likelihood(self.evidence) - self.healthy_nats - self.price(fit)
+    }
+
+    fn price(&self, fit: &Fit) -> f64 {
+        let count = fit.members.len();
+        if count == 0 {
+            return 0.0;
+        }
+        let naming: f64 = (0..count)
+            .map(|chosen| ((self.links - chosen as f64).max(1.0) / (chosen + 1) as f64).ln())
+            .sum();
+        let nodes: f64 = fit
+            .members
+            .iter()
+            .map(|(member, _)| self.price_of(*member))
+            .sum();
+        self.settings.any_fault
+            + count as f64 * self.settings.each_fault
+            + nodes
+            + naming
+            + self.settings.milder * mildness(fit)
+    }
+
+    /// What naming this component costs beyond naming a link.
+    fn price_of(&self, id: ComponentId) -> f64 {
+        if is_link(self.problem.component(id)) {
+            0.0
+        } else {
+            self.settings.node
+        }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = ComponentId> + use<> {
+        (0..u32::try_from(self.problem.components.len()).unwrap_or(u32::MAX)).map(ComponentId)
+    }
+
+    /// The component that gains most, after its own price, with the hazard that does it.
+    fn most_telling(&self, fit: &Fit) -> Option<(ComponentId, f64)> {
+        let rest = fit.hazards(self.evidence, None);
+        self.ids()
+            .filter(|id| !fit.contains(*id))
+            .map(|id| (id, gain(self.evidence, id, &rest)))
+            .filter(|(_, found)| found.nats > 0.0)
+            .map(|(id, found)| (found.nats - self.price_of(id), id, found.hazard))
+            .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(&a.1)))
+            .map(|(_, id, hazard)| (id, hazard))
+    }
+
+    fn offer(&self, fit: &Fit, best: &mut Best) -> bool {
+        let score = self.score(fit);
+        let better = score > best.score;
+        if better {
+            *best = Best {
+                fit: fit.clone(),
+                score,
+            };
+        }
+        better
+    }
+
+    /// Takes members out as long as that makes the set more probable.
+    fn thin_out(&self, best: &mut Best) {
+        while (0..best.fit.members.len()).any(|index| {
+            let mut fit = best.fit.without(index);
+            fit.refit(self.evidence);
+            self.offer(&fit, best)
+        }) {}
+    }
+
+    /// A member with its confidence; `lost` tells the probes lost in a lossy observation.
+    fn describe(&self, fit: &Fit, index: usize, lost: impl Fn(usize) -> f64) -> Suspect {
+        let (member, hazard) = fit.members[index];
+        let rest = fit.hazards(self.evidence, Some(member));
+        let explains_lost = self.evidence.postings[member.index()]
+            .iter()
+            .map(|(observation, share)| {
+                let at = *observation as usize;
+                lost(at) * share * hazard / (rest[at] + share * hazard)
+            })
+            .sum();
+        let own = gain(self.evidence, member, &rest).nats - self.price_of(member);
+        let nothing = (self.links.ln() + self.settings.each_fault - own).exp();
+        let others = self.instead(fit, member, own, &rest);
+        let all: f64 = others.iter().map(|(_, likelihood)| likelihood).sum();
+        Suspect {
+            component: self.problem.component(member).clone(),
+            symptom: Symptom::Loss,
+            confidence: 1.0 / (1.0 + nothing + all),
+            explains_lost,
+            loss_rate: -(-hazard).exp_m1(),
+            or: others
+                .into_iter()
+                .filter(|(_, likelihood)| *likelihood >= ALTERNATIVE)
+                .map(|(id, _)| self.problem.component(id).clone())
+                .collect(),
+        }
+    }
+
+    /// Components that could stand in a member's place, with their likelihood relative to its own, most likely first.
+    fn instead(
+        &self,
+        fit: &Fit,
+        member: ComponentId,
+        own: f64,
+        rest: &[f64],
+    ) -> Vec<(ComponentId, f64)> {
+        let mut others: Vec<ComponentId> = self.evidence.postings[member.index()]
+            .iter()
+            .flat_map(|(observation, _)| &self.evidence.lossy[*observation as usize].parts)
+            .map(|part| part.component)
+            .filter(|id| *id != member && !fit.contains(*id))
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        let mut rated: Vec<(ComponentId, f64)> = others
+            .into_iter()
+            .map(|id| {
+                (
+                    id,
+                    (gain(self.evidence, id, rest).nats - self.price_of(id) - own).exp(),
+                )
+            })
+            .collect();
+        rated.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        rated
+    }
+}
+
+/// By how many e-folds the members stay below the mean of their hazards, summed up.
+fn mildness(fit: &Fit) -> f64 {
+    let mean = fit.members.iter().map(|(_, hazard)| hazard).sum::<f64>() / fit.members.len() as f64;
+    fit.members
+        .iter()
+        .map(|(_, hazard)| (mean / hazard.max(f64::MIN_POSITIVE)).max(1.0).ln())
+        .sum()
+}

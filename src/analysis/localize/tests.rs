@@ -1,0 +1,227 @@
+use super::files::{Topology, read_observations};
+use super::*;
+use crate::analysis::simulate::{FaultKind, Plan, Score, Shape, World};
+
+fn problem(world: &World) -> Problem {
+    let mut problem = Problem::new();
+    for seen in &world.observed {
+        let paths = seen
+            .candidates
+            .clone()
+            .unwrap_or_else(|| vec![seen.path.clone()]);
+        let paths = paths
+            .iter()
+            .map(|path| path.iter().map(String::as_str).collect())
+            .collect();
+        problem
+            .add(&PathObservation {
+                paths,
+                sent: seen.sent,
+                lost: seen.lost,
+            })
+            .expect("valid");
+    }
+    problem
+}
+
+fn score(plan: &Plan, seeds: std::ops::Range<u64>) -> Score {
+    let mut all = Score::default();
+    for seed in seeds {
+        let world = World::draw(plan, seed).expect("valid");
+        let answer = localize(&problem(&world), &Settings::default());
+        all.add(Score::of(
+            &world.truth,
+            answer.suspects.iter().map(|suspect| &suspect.component),
+        ));
+    }
+    all
+}
+
+fn small() -> Plan {
+    Plan {
+        shape: Shape::LeafSpine {
+            spines: 4,
+            tors: 8,
+            hosts: 4,
+        },
+        ..Plan::default()
+    }
+}
+
+#[test]
+fn one_bad_link_is_named_with_its_direction() {
+    let plan = Plan {
+        faults: 1,
+        loss: 0.01..=0.01,
+        ..small()
+    };
+    let world = World::draw(&plan, 5).expect("valid");
+    let answer = localize(&problem(&world), &Settings::default());
+    assert_eq!(answer.suspects.len(), 1);
+    let suspect = &answer.suspects[0];
+    assert_eq!(suspect.component, world.truth[0].component);
+    assert!(suspect.confidence > 0.99, "{suspect:?}");
+    assert!((0.005..0.02).contains(&suspect.loss_rate), "{suspect:?}");
+}
+
+#[test]
+fn every_kind_of_fault_is_found() {
+    for (kind, loss) in [
+        (FaultKind::Link, 0.01..=0.03),
+        (FaultKind::Switch, 0.01..=0.03),
+        (FaultKind::Host, 0.01..=0.03),
+        (FaultKind::Link, 1.0..=1.0),
+        (FaultKind::Blackhole, 0.2..=0.4),
+    ] {
+        let score = score(
+            &Plan {
+                faults: 2,
+                kind,
+                loss: loss.clone(),
+                ..small()
+            },
+            0..10,
+        );
+        assert!(
+            score.right >= 19 && score.wrong <= 1,
+            "{kind:?} {loss:?}: {score:?}"
+        );
+    }
+}
+
+#[test]
+fn a_healthy_fabric_has_no_suspects() {
+    assert_eq!(
+        score(
+            &Plan {
+                faults: 0,
+                ..small()
+            },
+            0..20
+        )
+        .wrong,
+        0
+    );
+}
+
+#[test]
+fn nothing_observed_is_nothing_suspected() {
+    assert!(
+        localize(&Problem::new(), &Settings::default())
+            .suspects
+            .is_empty()
+    );
+}
+
+/// Without traces the uplinks of one ToR look alike: the answer must name one of them and say which others it may be.
+#[test]
+fn candidate_paths_narrow_a_fault_down_and_say_how_far() {
+    let plan = Plan {
+        faults: 1,
+        loss: 0.05..=0.05,
+        known_paths: false,
+        ..small()
+    };
+    for seed in 0..5 {
+        let world = World::draw(&plan, seed).expect("valid");
+        let answer = localize(&problem(&world), &Settings::default());
+        assert_eq!(answer.suspects.len(), 1, "{answer:?}");
+        let suspect = &answer.suspects[0];
+        let truth = &world.truth[0].component;
+        assert!(
+            suspect.component == *truth || suspect.or.contains(truth),
+            "{truth} not in {suspect:?}"
+        );
+        assert!(suspect.confidence < 0.5, "{suspect:?}");
+    }
+}
+
+#[test]
+fn voting_names_one_or_many() {
+    let plan = Plan {
+        faults: 3,
+        loss: 0.02..=0.02,
+        ..small()
+    };
+    let world = World::draw(&plan, 2).expect("valid");
+    let problem = problem(&world);
+    let first = vote::max_vote(&problem).expect("losses");
+    assert_eq!(Score::of(&world.truth, [&first]).right, 1);
+    let named = vote::vote_007(&problem, 0.01);
+    assert!(Score::of(&world.truth, &named).right >= 2, "{named:?}");
+}
+
+#[test]
+fn symptoms_are_told_apart() {
+    let symptom = |kind, loss: f64| {
+        let world = World::draw(
+            &Plan {
+                faults: 1,
+                kind,
+                loss: loss..=loss,
+                ..small()
+            },
+            1,
+        )
+        .expect("valid");
+        let answer = localize(&problem(&world), &Settings::default());
+        answer
+            .suspects
+            .iter()
+            .map(|suspect| suspect.symptom)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(symptom(FaultKind::Link, 0.02), [Symptom::Loss]);
+    assert_eq!(symptom(FaultKind::Link, 1.0), [Symptom::Down]);
+    assert_eq!(symptom(FaultKind::Switch, 1.0), [Symptom::Down]);
+    assert_eq!(symptom(FaultKind::Blackhole, 0.3), [Symptom::Blackhole]);
+}
+
+const TOPOLOGY: &str = r#"{"links":[{"a":"tor0","b":"spine0"},{"a":"tor1","b":"spine0"}],
+    "hosts":[{"name":"h0","tor":"tor0"},{"name":"h1","tor":"tor1"}]}"#;
+
+fn bad_line(line: &str) -> String {
+    let topology = Topology::parse(TOPOLOGY).expect("valid");
+    let good =
+        r#"{"src":"h0","dst":"h1","path":["h0","tor0","spine0","tor1","h1"],"sent":10,"lost":0}"#;
+    let text = format!("{good}\n\n{line}\n");
+    read_observations(&topology, &text, None)
+        .map(|_| ())
+        .expect_err("bad")
+        .to_string()
+}
+
+#[test]
+fn bad_lines_are_named_with_their_number() {
+    insta::assert_snapshot!([
+        bad_line("{"),
+        bad_line(r#"{"src":"h0","dst":"h1","sent":1,"lost":0}"#),
+        bad_line(r#"{"src":"h0","dst":"h1","path":["h0","tor0","spine0","tor1","h1"],"sent":1,"lost":2}"#),
+        bad_line(r#"{"src":"h0","dst":"h1","path":["h0","tor0","tor1","h1"],"sent":1,"lost":0}"#),
+        bad_line(r#"{"src":"h0","dst":"h9","path":["h0","tor0","h9"],"sent":1,"lost":0}"#),
+        bad_line(r#"{"src":"h1","dst":"h0","path":["h0","tor0","spine0","tor1","h1"],"sent":1,"lost":0}"#),
+        bad_line(r#"{"src":"h0","dst":"h1","path":["h0","tor0","spine0","tor0","spine0","tor1","h1"],"sent":1,"lost":0}"#),
+        bad_line(r#"{"src":"h0","dst":"h1","path":[],"sent":1,"lost":0}"#),
+        bad_line(r#"{"src":"h0","dst":"h1","paths":[],"sent":1,"lost":0}"#),
+        bad_line(r#"{"src":"h0","dst":"h1","path":["h0"],"sent":-1,"lost":0}"#),
+    ].join("\n"));
+}
+
+#[test]
+fn impossible_topologies_are_named() {
+    let bad = |text: &str| {
+        Topology::parse(text)
+            .map(|_| ())
+            .expect_err("bad")
+            .to_string()
+    };
+    insta::assert_snapshot!(
+        [
+            bad(r#"{"links":[{"a":"x","b":"x"}],"hosts":[]}"#),
+            bad(r#"{"links":[],"hosts":[{"name":"h0","tor":"t0"},{"name":"h0","tor":"t1"}]}"#),
+            bad(r#"{"links":[],"hosts":[{"name":"h0","tor":"h1"},{"name":"h1","tor":"t1"}]}"#),
+            bad(r#"{"cables":[]}"#),
+        ]
+        .join("\n")
+    );
+}

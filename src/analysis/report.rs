@@ -1,0 +1,244 @@
+//! Results of one path in one interval: what an agent collects and the analyzer takes.
+//!
+//! The types cannot hold a contradiction: what was sent is derived from what was lost, invalid and measured, and a
+//! measured probe has all three of its spans.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+
+use crate::id::{AgentId, DeviceName, Gid, HostName, Qpn, ServiceName, TorId, UdpSourcePort};
+use crate::measure::{Invalid, Measurement, Outcome};
+use crate::probe::Kind;
+use crate::time::WallTime;
+use crate::transport::CompletionClock;
+
+/// The most probes that one report may hold: far more than an agent can send in one interval, far less than would let
+/// sums over many reports overflow.
+pub const MAX_PROBES: u64 = 1 << 24;
+
+/// One end of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct End {
+    /// The RNIC port.
+    pub gid: Gid,
+    /// The queue pair that probes or answers.
+    pub qpn: Qpn,
+    /// The host it is in.
+    pub host: HostName,
+    /// The ToR it is cabled to.
+    pub tor: TorId,
+    /// Its name on the host.
+    pub device: DeviceName,
+}
+
+/// What is probed: ECMP sends all packets of one path along the same links. The QPNs are not part of it: they change
+/// when an agent restarts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// The RNIC that probes.
+    pub source: End,
+    /// The RNIC that answers.
+    pub target: End,
+    /// Why it is probed.
+    pub kind: Kind,
+    /// UDP source port of the probes, where the driver shows it.
+    pub source_port: Option<UdpSourcePort>,
+    /// The service that uses the path ([`Kind::ServiceTracing`]).
+    pub service: Option<ServiceName>,
+}
+
+impl Path {
+    /// Whether both are the same path, whatever is said about its ends.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.source.gid == other.source.gid
+            && self.target.gid == other.target.gid
+            && self.kind == other.kind
+            && self.source_port == other.source_port
+            && self.service == other.service
+    }
+}
+
+impl fmt::Display for Path {
+    /// `10.0.0.1 -> 10.0.0.2 port 50000`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.source.gid, self.target.gid)?;
+        match self.source_port {
+            Some(port) => write!(f, " port {port}"),
+            None => f.write_str(" port unknown"),
+        }
+    }
+}
+
+/// The results of one path in one interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathReport {
+    /// The path.
+    pub path: Path,
+    /// Which clock stamped the completions.
+    pub clock: CompletionClock,
+    /// Probes without an ACK in time.
+    pub lost: u64,
+    /// Measurements that are not valid, by reason; each reason at most once.
+    pub invalid: Vec<(Invalid, u64)>,
+    /// The complete probes. None of their spans is negative.
+    pub samples: Vec<Measurement>,
+}
+
+impl PathReport {
+    /// A report without results.
+    pub const fn empty(path: Path, clock: CompletionClock) -> Self {
+        Self {
+            path,
+            clock,
+            lost: 0,
+            invalid: Vec::new(),
+            samples: Vec::new(),
+        }
+    }
+
+    /// Counts what became of a probe.
+    pub fn add(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Complete(measurement) => self.samples.push(*measurement),
+            Outcome::Lost => self.lost = self.lost.saturating_add(1),
+            Outcome::Invalid(reason) => self.add_invalid(*reason, 1),
+        }
+    }
+
+    /// Counts an invalid measurement.
+    pub fn add_invalid(&mut self, reason: Invalid, count: u64) {
+        match self.invalid.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, sum)) => *sum = sum.saturating_add(count),
+            None => self.invalid.push((reason, count)),
+        }
+    }
+
+    /// Measurements that are not valid, for any reason.
+    pub fn invalid_total(&self) -> u64 {
+        self.invalid
+            .iter()
+            .fold(0, |sum: u64, (_, count)| sum.saturating_add(*count))
+    }
+
+    /// All probes of the report.
+    pub fn sent(&self) -> u64 {
+        self.lost
+            .saturating_add(self.invalid_total())
+            .saturating_add(self.samples.len() as u64)
+    }
+}
+
+/// Which spool a batch's sequence number belongs to: random, made with the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpoolId(pub u64);
+
+/// Who sends batches, and which numbering they follow.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sender {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its spool.
+    pub spool: SpoolId,
+}
+
+/// What an agent counted since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AgentCounters {
+    /// Results that found no place before they were put into a batch.
+    pub results_dropped: u64,
+    /// Batches that the spool had to drop.
+    pub batches_dropped: u64,
+    /// Received packets that were no probe or ACK.
+    pub malformed_packets: u64,
+    /// ACKs that belong to no outstanding probe.
+    pub unmatched_acks: u64,
+    /// Probes of others that were answered.
+    pub probes_answered: u64,
+}
+
+/// All results that an agent concluded in one interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// From 1, without gaps, per spool.
+    pub sequence: u64,
+    /// By the agent's wall clock.
+    pub interval: Range<WallTime>,
+    /// The paths that had results.
+    pub paths: Vec<PathReport>,
+    /// The agent's counters at the end of the interval.
+    pub counters: AgentCounters,
+}
+
+/// Collects results into one report per path, until they are taken for a batch. In bounded memory.
+#[derive(Debug)]
+pub struct Collector {
+    reports: Vec<PathReport>,
+    places: HashMap<Key, usize>,
+    held: usize,
+    limit: usize,
+    dropped: u64,
+}
+
+type Key = (Gid, Gid, Kind, Option<UdpSourcePort>, Option<ServiceName>);
+
+impl Collector {
+    /// Holds at most `limit` results; those beyond are dropped and counted until [`Collector::take`] makes room.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            reports: Vec::new(),
+            places: HashMap::new(),
+            held: 0,
+            limit,
+            dropped: 0,
+        }
+    }
+
+    /// Counts what became of one probe on `path`. What is said about the ends (QPN, names) is kept from the path's first
+    /// result of the interval.
+    pub fn add(&mut self, path: &Path, clock: CompletionClock, outcome: &Outcome) {
+        if self.held >= self.limit {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
+        self.held += 1;
+        let key = (
+            path.source.gid,
+            path.target.gid,
+            path.kind,
+            path.source_port,
+            path.service.clone(),
+        );
+        let reports = &mut self.reports;
+        let place = *self.places.entry(key).or_insert_with(|| {
+            reports.push(PathReport::empty(path.clone(), clock));
+            reports.len() - 1
+        });
+        self.reports[place].add(outcome);
+    }
+
+    /// How many results are held.
+    pub const fn len(&self) -> usize {
+        self.held
+    }
+
+    /// Whether nothing is held.
+    pub const fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Results dropped since the start, for [`AgentCounters::results_dropped`].
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Everything collected since the last call, one report per path, in the order of their first results.
+    pub fn take(&mut self) -> Vec<PathReport> {
+        self.places.clear();
+        self.held = 0;
+        std::mem::take(&mut self.reports)
+    }
+}
+
+#[cfg(test)]
+mod tests;

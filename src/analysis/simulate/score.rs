@@ -1,0 +1,76 @@
+//! How right an answer is.
+
+use serde::{Deserialize, Serialize};
+
+use super::draw::Truth;
+use super::matches;
+use crate::analysis::localize::Component;
+
+/// Counts over one answer or many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Score {
+    /// Components named that are faults.
+    pub right: u64,
+    /// Components named that are none.
+    pub wrong: u64,
+    /// Faults that were not named.
+    pub missed: u64,
+}
+
+impl Score {
+    /// Scores an answer. Naming one fault twice counts once.
+    pub fn of<'a>(truth: &[Truth], named: impl IntoIterator<Item = &'a Component>) -> Self {
+        let mut found = vec![false; truth.len()];
+        let mut wrong = 0;
+        for component in named {
+            match truth
+                .iter()
+                .position(|fault| matches(&fault.component, component))
+            {
+                Some(index) => found[index] = true,
+                None => wrong += 1,
+            }
+        }
+        let right = found.iter().filter(|found| **found).count() as u64;
+        Self {
+            right,
+            wrong,
+            missed: truth.len() as u64 - right,
+        }
+    }
+
+    /// Adds another score.
+    pub const fn add(&mut self, other: Self) {
+        self.right += other.right;
+        self.wrong += other.wrong;
+        self.missed += other.missed;
+    }
+
+    /// Share of the named that are faults; 1 when nothing was named.
+    pub fn precision(&self) -> f64 {
+        share(self.right, self.wrong)
+    }
+
+    /// Share of the faults that were named; 1 when there was none.
+    pub fn recall(&self) -> f64 {
+        share(self.right, self.missed)
+    }
+
+    /// Harmonic mean of precision and recall.
+    pub fn f1(&self) -> f64 {
+        let (precision, recall) = (self.precision(), self.recall());
+        if precision + recall > 0.0 {
+            2.0 * precision * recall / (precision + recall)
+        } else {
+            0.0
+        }
+    }
+}
+
+fn share(part: u64, rest: u64) -> f64 {
+    if part + rest == 0 {
+        1.0
+    } else {
+        part as f64 / (part + rest) as f64
+    }
+}

@@ -1,0 +1,119 @@
+use super::*;
+use crate::analysis::localize::files::Topology;
+
+#[test]
+fn the_same_seed_draws_the_same_world() {
+    let plan = Plan {
+        shape: Shape::FatTree { k: 4 },
+        ..Plan::default()
+    };
+    let (a, b) = (
+        World::draw(&plan, 7).expect("valid"),
+        World::draw(&plan, 7).expect("valid"),
+    );
+    assert_eq!((a.truth, a.observed), (b.truth, b.observed));
+}
+
+#[test]
+fn a_fat_tree_has_its_well_known_sizes() {
+    let fabric = Fabric::new(Shape::FatTree { k: 8 }).expect("valid");
+    assert_eq!((fabric.hosts(), fabric.fabric_links().len()), (128, 256));
+    assert_eq!(fabric.path_count(0, 127), 16);
+    assert_eq!(
+        fabric.path(0, 127, 6).join(" "),
+        "h0 tor0 agg0-1 spine6 agg7-1 tor31 h127"
+    );
+    assert_eq!(fabric.path(0, 5, 3).join(" "), "h0 tor0 agg0-3 tor1 h5");
+    assert_eq!(fabric.path(0, 1, 0).join(" "), "h0 tor0 h1");
+}
+
+#[test]
+fn every_path_lies_in_the_topology() {
+    for shape in [
+        Shape::FatTree { k: 4 },
+        Shape::LeafSpine {
+            spines: 3,
+            tors: 4,
+            hosts: 2,
+        },
+    ] {
+        let plan = Plan {
+            shape,
+            faults: 1,
+            ..Plan::default()
+        };
+        let fabric = Fabric::new(shape).expect("valid");
+        let topology = Topology::new(&fabric.topology()).expect("valid");
+        let world = World::draw(&plan, 1).expect("valid");
+        let mut problem = crate::analysis::localize::Problem::new();
+        for observed in &world.observed {
+            let line = observed.line(plan.window_s);
+            crate::analysis::localize::files::add_line(&topology, &mut problem, &line)
+                .expect("valid");
+        }
+        assert_eq!(
+            problem.observations(),
+            (fabric.hosts() * plan.tuples_per_host) as u64
+        );
+    }
+}
+
+#[test]
+fn losses_agree_with_the_rates() {
+    let plan = Plan {
+        shape: Shape::LeafSpine {
+            spines: 1,
+            tors: 2,
+            hosts: 1,
+        },
+        faults: 1,
+        loss: 0.25..=0.25,
+        background: 0.0,
+        probes_per_second: 100_000.0,
+        window_s: 1.0,
+        ..Plan::default()
+    };
+    let world = World::draw(&plan, 3).expect("valid");
+    let (sent, lost) = world
+        .observed
+        .iter()
+        .filter(|seen| seen.lost > 0)
+        .fold((0, 0), |(sent, lost), seen| {
+            (sent + seen.sent, lost + seen.lost)
+        });
+    // One direction of one link: one of the two hosts' probes, 25 % ± 5 standard deviations of 0.14 %.
+    assert_eq!(sent, 100_000);
+    assert!((24_300..25_700).contains(&lost), "{lost}");
+}
+
+#[test]
+fn impossible_plans_are_named() {
+    let check = |plan: Plan| {
+        World::draw(&plan, 0)
+            .map(|_| ())
+            .expect_err("impossible")
+            .to_string()
+    };
+    insta::assert_snapshot!(
+        [
+            check(Plan {
+                shape: Shape::FatTree { k: 7 },
+                ..Plan::default()
+            }),
+            check(Plan {
+                loss: 0.5..=1.5,
+                ..Plan::default()
+            }),
+            check(Plan {
+                window_s: 0.0,
+                ..Plan::default()
+            }),
+            check(Plan {
+                shape: Shape::FatTree { k: 4 },
+                faults: 1000,
+                ..Plan::default()
+            }),
+        ]
+        .join("\n"),
+    );
+}

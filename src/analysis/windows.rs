@@ -1,0 +1,294 @@
+//! The last minutes per path, by event time, in bounded memory.
+//!
+//! Time is cut into slots of [`SLOT`]. A path keeps one bucket for each slot in which it had results: counts, and the
+//! bins of its three distributions in one packed list. The windows of 5, 20 and 120 s are read by merging 1, 4 or 24
+//! slots, so they slide by one slot. Slots are kept for the longest window plus a margin for batches that come late.
+//!
+//! A batch belongs to the slot in which the middle of its interval lies. One that is too old for any slot that is kept,
+//! or further in the future than clocks may disagree, is not counted into windows: [`Windows::ingest`] says so.
+//!
+//! Memory is bounded by the number of paths and by bytes; beyond either, the path that has been silent longest (by
+//! arrival) goes, and is counted.
+
+mod bucket;
+mod table;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use table::{Entry, Table};
+
+use super::report::{Batch, End, PathReport};
+use super::sketch::Sketch;
+use crate::id::{ServiceName, UdpSourcePort};
+use crate::measure::Invalid;
+use crate::probe::Kind;
+use crate::time::{Nanos, WallTime};
+
+/// The grain of time.
+pub const SLOT: Duration = Duration::from_secs(5);
+const SLOT_NANOS: i64 = 5_000_000_000;
+
+/// The spans over which paths are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Span {
+    /// 5 s: hard faults.
+    Short,
+    /// 20 s: loss of a per cent.
+    Middle,
+    /// 120 s: gray loss.
+    Long,
+}
+
+impl Span {
+    /// All of them, shortest first.
+    pub const ALL: [Self; 3] = [Self::Short, Self::Middle, Self::Long];
+
+    /// How many slots it has.
+    pub const fn slots(self) -> u32 {
+        match self {
+            Self::Short => 1,
+            Self::Middle => 4,
+            Self::Long => 24,
+        }
+    }
+
+    /// Its length.
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(5 * self.slots() as u64)
+    }
+}
+
+/// Number of a slot: slots since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// The slot that a point in time lies in; times before 1970 are in the first.
+    pub fn of(time: WallTime) -> Self {
+        let number = time.nanos().div_euclid(SLOT_NANOS).max(0);
+        Self(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+
+    /// When it begins.
+    pub fn start(self) -> WallTime {
+        WallTime::from_nanos(i64::from(self.0) * SLOT_NANOS)
+    }
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How late a batch may come and still be counted into the longest window.
+    pub lateness: Duration,
+    /// How far an agent's clock may be ahead.
+    pub clock_tolerance: Duration,
+    /// The most paths.
+    pub paths: usize,
+    /// The most bytes, as [`Memory::bytes`] counts them.
+    pub bytes: usize,
+}
+
+impl Limits {
+    /// How long after its beginning a slot is kept.
+    pub fn kept(&self) -> Duration {
+        Span::Long.duration() + SLOT + self.lateness
+    }
+
+    /// The oldest slot that is kept.
+    fn oldest(&self, now: WallTime) -> Slot {
+        Slot::of(now + (Nanos::ZERO - Nanos::from(self.kept())))
+    }
+
+    /// Where a batch of this interval is counted.
+    pub fn place(&self, interval: &Range<WallTime>, now: WallTime) -> Placement {
+        let ahead = interval.end - now;
+        if ahead > Nanos::from(self.clock_tolerance) {
+            return Placement::Future(ahead.to_duration().unwrap_or_default());
+        }
+        if slot_of(interval) < self.oldest(now) {
+            return Placement::Late(now.since(interval.end));
+        }
+        Placement::Counted
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// It is counted in the windows.
+    Counted,
+    /// It is older than everything that is kept; by so much.
+    Late(Duration),
+    /// It lies further in the future than clocks may disagree: the agent's clock is wrong. By so much.
+    Future(Duration),
+}
+
+/// What the windows hold and what had to go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Paths.
+    pub paths: usize,
+    /// Buckets of all paths.
+    pub buckets: usize,
+    /// Bytes, heap and tables included, as allocated.
+    pub bytes: usize,
+    /// Paths that went because of a bound, since the start.
+    pub evicted: u64,
+    /// Paths that went because nothing came for longer than slots are kept, since the start.
+    pub expired: u64,
+}
+
+/// What was measured on one path in a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The RNIC that probes.
+    pub source: Arc<End>,
+    /// The RNIC that answers.
+    pub target: Arc<End>,
+    /// Why it is probed.
+    pub kind: Kind,
+    /// UDP source port of the probes, where known.
+    pub source_port: Option<UdpSourcePort>,
+    /// The service that uses the path.
+    pub service: Option<ServiceName>,
+    /// All probes.
+    pub sent: u64,
+    /// Probes without an ACK in time.
+    pub lost: u64,
+    /// Measurements that are not valid, in the order of [`Invalid::ALL`].
+    pub invalid: [u64; Invalid::ALL.len()],
+    /// Time on the wire, both ways.
+    pub network_rtt: Sketch,
+    /// Time that the prober's host added.
+    pub prober_delay: Sketch,
+    /// Time that the responder's host added.
+    pub responder_delay: Sketch,
+}
+
+impl Summary {
+    /// Measurements that are not valid, for any reason.
+    pub fn invalid_total(&self) -> u64 {
+        self.invalid.iter().sum()
+    }
+
+    /// Measurements that are not valid for one reason.
+    pub fn invalid_for(&self, reason: Invalid) -> u64 {
+        self.invalid[bucket::reason_number(reason)]
+    }
+}
+
+/// The windows of all paths.
+#[derive(Debug)]
+pub struct Windows {
+    limits: Limits,
+    table: Table,
+}
+
+impl Windows {
+    /// Empty.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            table: Table::default(),
+        }
+    }
+
+    /// Counts a batch that was not counted before.
+    pub fn ingest(&mut self, batch: &Batch, now: WallTime) -> Placement {
+        let placement = self.limits.place(&batch.interval, now);
+        if placement == Placement::Counted {
+            let slot = slot_of(&batch.interval);
+            let oldest = self.limits.oldest(now);
+            for report in &batch.paths {
+                self.count(report, slot, oldest);
+            }
+        }
+        placement
+    }
+
+    fn count(&mut self, report: &PathReport, slot: Slot, oldest: Slot) {
+        self.table
+            .update(&report.path, |entry| entry.add(report, slot, oldest));
+        while self.table.len() > self.limits.paths || self.table.bytes() > self.limits.bytes {
+            if !self.table.evict() {
+                break;
+            }
+        }
+    }
+
+    /// Forgets what is too old. Call it about once per slot.
+    pub fn expire(&mut self, now: WallTime) {
+        let oldest = self.limits.oldest(now);
+        self.table.expire(oldest);
+    }
+
+    /// The slots of a window that ends with the last slot that was over at `now`.
+    pub fn slots(&self, span: Span, now: WallTime) -> Range<Slot> {
+        let end = Slot::of(now);
+        Slot(end.0.saturating_sub(span.slots()))..end
+    }
+
+    /// All paths, in no particular order.
+    pub fn paths(&self) -> impl Iterator<Item = PathView<'_>> {
+        self.table.iter().map(PathView)
+    }
+
+    /// What is held and what had to go.
+    pub fn memory(&self) -> Memory {
+        self.table.memory()
+    }
+}
+
+/// A path in the windows.
+#[derive(Debug, Clone, Copy)]
+pub struct PathView<'a>(&'a Entry);
+
+impl<'a> PathView<'a> {
+    /// The RNIC that probes.
+    pub fn source(&self) -> &'a End {
+        &self.0.source
+    }
+
+    /// The RNIC that answers.
+    pub fn target(&self) -> &'a End {
+        &self.0.target
+    }
+
+    /// Why it is probed.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// UDP source port of the probes, where known.
+    pub fn source_port(&self) -> Option<UdpSourcePort> {
+        self.0.source_port
+    }
+
+    /// The service that uses the path.
+    pub fn service(&self) -> Option<&'a ServiceName> {
+        self.0.service.as_deref()
+    }
+
+    /// Whether there are results of these slots.
+    pub fn has_results(&self, slots: &Range<Slot>) -> bool {
+        !self.0.buckets_of(slots).is_empty()
+    }
+
+    /// What was measured in these slots; `None` without results.
+    pub fn summary(&self, slots: &Range<Slot>) -> Option<Summary> {
+        self.0.summary(slots)
+    }
+}
+
+/// The slot of a batch: the one in which the middle of its interval lies.
+fn slot_of(interval: &Range<WallTime>) -> Slot {
+    if interval.end <= interval.start {
+        return Slot::of(interval.end);
+    }
+    Slot::of(interval.start + Nanos((interval.end - interval.start).0 / 2))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Results of one path in one slot, packed.
+
+use super::super::report::PathReport;
+use super::super::sketch::{Bin, Sketch};
+use super::Slot;
+use crate::measure::Invalid;
+use crate::time::Nanos;
+
+/// A cell is a key of [`KEY_BITS`] above a count: the upper two bits of the key say what is counted, the others which bin
+/// or reason. A count that is full is continued in another cell of the same key.
+const COUNT_BITS: u32 = 32 - KEY_BITS;
+const KEY_BITS: u32 = Bin::BITS + 2;
+const COUNT_MAX: u32 = (1 << COUNT_BITS) - 1;
+
+const NETWORK_RTT: u16 = 0;
+const PROBER_DELAY: u16 = 1;
+const RESPONDER_DELAY: u16 = 2;
+const INVALID: u16 = 3;
+
+/// Place of a reason in [`Invalid::ALL`].
+pub(super) fn reason_number(reason: Invalid) -> usize {
+    Invalid::ALL
+        .iter()
+        .position(|known| *known == reason)
+        .unwrap_or_default()
+}
+
+/// Results of one path in one slot.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) slot: Slot,
+    sent: u64,
+    lost: u64,
+    /// Sorted by key.
+    cells: Vec<u32>,
+}
+
+/// What a range of buckets adds up to.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    pub(super) sent: u64,
+    pub(super) lost: u64,
+    pub(super) invalid: [u64; Invalid::ALL.len()],
+    pub(super) network_rtt: Sketch,
+    pub(super) prober_delay: Sketch,
+    pub(super) responder_delay: Sketch,
+}
+
+impl Bucket {
+    pub(super) const fn new(slot: Slot) -> Self {
+        Self {
+            slot,
+            sent: 0,
+            lost: 0,
+            cells: Vec::new(),
+        }
+    }
+
+    /// Bytes on the heap.
+    pub(super) const fn heap_bytes(&self) -> usize {
+        self.cells.capacity() * size_of::<u32>()
+    }
+
+    /// Gives back what is allocated and not used; for buckets that will hardly change again.
+    pub(super) fn shrink(&mut self) {
+        self.cells.shrink_to_fit();
+    }
+
+    pub(super) fn add(&mut self, report: &PathReport) {
+        self.sent = self.sent.saturating_add(report.sent());
+        self.lost = self.lost.saturating_add(report.lost);
+        for (reason, count) in &report.invalid {
+            let number = u16::try_from(reason_number(*reason)).unwrap_or_default();
+            self.count(key(INVALID, number), *count);
+        }
+        if self.cells.is_empty() {
+            self.cells.reserve(report.samples.len() * 3);
+        }
+        for sample in &report.samples {
+            self.span(NETWORK_RTT, sample.network_rtt);
+            self.span(PROBER_DELAY, sample.prober_delay);
+            self.span(RESPONDER_DELAY, sample.responder_delay);
+        }
+    }
+
+    fn span(&mut self, what: u16, span: Nanos) {
+        self.count(key(what, Bin::of(span).number()), 1);
+    }
+
+    fn count(&mut self, key: u32, mut count: u64) {
+        // The last cell of the key is the one that may have room.
+        let mut at = self.cells.partition_point(|cell| cell >> COUNT_BITS <= key);
+        while count > 0 {
+            let before = at.checked_sub(1).and_then(|at| self.cells.get_mut(at));
+            match before {
+                Some(cell) if *cell >> COUNT_BITS == key && *cell & COUNT_MAX < COUNT_MAX => {
+                    let room = COUNT_MAX - (*cell & COUNT_MAX);
+                    let part = u32::try_from(count).unwrap_or(u32::MAX).min(room);
+                    *cell += part;
+                    count -= u64::from(part);
+                }
+                _ => {
+                    self.cells.insert(at, key << COUNT_BITS);
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    pub(super) fn add_to(&self, sums: &mut Sums) {
+        sums.sent = sums.sent.saturating_add(self.sent);
+        sums.lost = sums.lost.saturating_add(self.lost);
+        for cell in &self.cells {
+            let count = u64::from(cell & COUNT_MAX);
+            let (what, number) = unpack(cell >> COUNT_BITS);
+            let sketch = match what {
+                NETWORK_RTT => &mut sums.network_rtt,
+                PROBER_DELAY => &mut sums.prober_delay,
+                RESPONDER_DELAY => &mut sums.responder_delay,
+                _ => {
+                    if let Some(sum) = sums.invalid.get_mut(usize::from(number)) {
+                        *sum = sum.saturating_add(count);
+                    }
+                    continue;
+                }
+            };
+            sketch.add_many(Bin::from_number(number), count);
+        }
+    }
+}
+
+fn key(what: u16, number: u16) -> u32 {
+    u32::from(what) << Bin::BITS | u32::from(number)
+}
+
+fn unpack(key: u32) -> (u16, u16) {
+    #[expect(clippy::cast_possible_truncation, reason = "14 bits")]
+    let key = key as u16;
+    (key >> Bin::BITS, key & ((1 << Bin::BITS) - 1))
+}

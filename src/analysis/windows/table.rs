@@ -1,0 +1,423 @@
+//! All paths: found by what identifies them, ordered by when they last had results.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::ops::Range;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use super::super::report::{End, Path, PathReport};
+use super::bucket::{Bucket, Sums};
+use super::{Memory, Slot, Summary};
+use crate::id::{Gid, ServiceName, UdpSourcePort};
+use crate::probe::Kind;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// One path with its buckets.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) source: Arc<End>,
+    pub(super) target: Arc<End>,
+    pub(super) kind: Kind,
+    pub(super) source_port: Option<UdpSourcePort>,
+    pub(super) service: Option<Box<ServiceName>>,
+    /// Sorted by slot.
+    buckets: Vec<Bucket>,
+    /// On the buckets' heaps.
+    cells_bytes: usize,
+    hash: u64,
+    newer: u32,
+    older: u32,
+}
+
+impl Entry {
+    fn is(&self, path: &Path) -> bool {
+        self.source.gid == path.source.gid
+            && self.target.gid == path.target.gid
+            && self.kind == path.kind
+            && self.source_port == path.source_port
+            && self.service.as_deref() == path.service.as_ref()
+    }
+
+    /// Bytes of the entry itself and what hangs on it.
+    fn bytes(&self) -> usize {
+        let service = self
+            .service
+            .as_ref()
+            .map_or(0, |name| size_of::<ServiceName>() + name.as_str().len());
+        size_of::<Self>()
+            + service
+            + self.buckets.capacity() * size_of::<Bucket>()
+            + self.cells_bytes
+    }
+
+    fn forget_before(&mut self, oldest: Slot) {
+        let gone = self.buckets.partition_point(|bucket| bucket.slot < oldest);
+        for bucket in self.buckets.drain(..gone) {
+            self.cells_bytes -= bucket.heap_bytes();
+        }
+    }
+
+    /// Counts a report into `slot`, and forgets the slots before `oldest`.
+    pub(super) fn add(&mut self, report: &PathReport, slot: Slot, oldest: Slot) {
+        if self
+            .buckets
+            .first()
+            .is_some_and(|first| first.slot < oldest)
+        {
+            self.forget_before(oldest);
+        }
+        let at = self.place(slot);
+        let bucket = &mut self.buckets[at];
+        self.cells_bytes -= bucket.heap_bytes();
+        bucket.add(report);
+        self.cells_bytes += bucket.heap_bytes();
+    }
+
+    /// Index of the bucket of `slot`, made if missing.
+    fn place(&mut self, slot: Slot) -> usize {
+        let at = self.buckets.partition_point(|bucket| bucket.slot < slot);
+        if self
+            .buckets
+            .get(at)
+            .is_some_and(|bucket| bucket.slot == slot)
+        {
+            return at;
+        }
+        if let Some(before) = at.checked_sub(1).map(|before| &mut self.buckets[before]) {
+            self.cells_bytes -= before.heap_bytes();
+            before.shrink();
+            self.cells_bytes += before.heap_bytes();
+        }
+        if self.buckets.len() == self.buckets.capacity() {
+            self.buckets.reserve_exact(4);
+        }
+        self.buckets.insert(at, Bucket::new(slot));
+        at
+    }
+
+    pub(super) fn buckets_of(&self, slots: &Range<Slot>) -> &[Bucket] {
+        let from = self
+            .buckets
+            .partition_point(|bucket| bucket.slot < slots.start);
+        let to = self
+            .buckets
+            .partition_point(|bucket| bucket.slot < slots.end);
+        self.buckets.get(from..to).unwrap_or_default()
+    }
+
+    pub(super) fn summary(&self, slots: &Range<Slot>) -> Option<Summary> {
+        let buckets = self.buckets_of(slots);
+        if buckets.is_empty() {
+            return None;
+        }
+        let mut sums = Sums::default();
+        for bucket in buckets {
+            bucket.add_to(&mut sums);
+        }
+        Some(Summary {
+            source: Arc::clone(&self.source),
+            target: Arc::clone(&self.target),
+            kind: self.kind,
+            source_port: self.source_port,
+            service: self.service.as_deref().cloned(),
+            sent: sums.sent,
+            lost: sums.lost,
+            invalid: sums.invalid,
+            network_rtt: sums.network_rtt,
+            prober_delay: sums.prober_delay,
+            responder_delay: sums.responder_delay,
+        })
+    }
+}
+
+/// All paths.
+#[derive(Debug)]
+pub(super) struct Table {
+    hasher: RandomState,
+    index: HashTable<u32>,
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    newest: u32,
+    oldest: u32,
+    /// What is known of each RNIC, shared by its paths.
+    ends: HashMap<Gid, Arc<End>>,
+    ends_bytes: usize,
+    entries_bytes: usize,
+    buckets: usize,
+    evicted: u64,
+    expired: u64,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            index: HashTable::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            ends: HashMap::new(),
+            ends_bytes: 0,
+            entries_bytes: 0,
+            buckets: 0,
+            evicted: 0,
+            expired: 0,
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        // A hash table holds one control byte per place; the ends' table about twice its pairs.
+        self.entries_bytes
+            + self.ends_bytes
+            + self.index.capacity() * (size_of::<u32>() + 1)
+            + (self.entries.capacity() - self.index.len()) * size_of::<Option<Entry>>()
+            + self.free.capacity() * size_of::<u32>()
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        Memory {
+            paths: self.len(),
+            buckets: self.buckets,
+            bytes: self.bytes(),
+            evicted: self.evicted,
+            expired: self.expired,
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().flatten()
+    }
+
+    fn entry(&mut self, at: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(at as usize)?.as_mut()
+    }
+
+    /// Changes the path's entry, made if missing, and makes it the newest.
+    pub(super) fn update(&mut self, path: &Path, change: impl FnOnce(&mut Entry)) {
+        let hash = hash(&self.hasher, path);
+        let found = self
+            .index
+            .find(hash, |at| {
+                self.entries[*at as usize]
+                    .as_ref()
+                    .is_some_and(|entry| entry.is(path))
+            })
+            .copied();
+        let at = if let Some(at) = found {
+            self.refresh_ends(at, path);
+            self.unlink(at);
+            at
+        } else {
+            self.insert(hash, path)
+        };
+        self.link_newest(at);
+        let Some(entry) = self.entries[at as usize].as_mut() else {
+            return;
+        };
+        let (bytes, buckets) = (entry.bytes(), entry.buckets.len());
+        change(entry);
+        self.entries_bytes = self.entries_bytes - bytes + entry.bytes();
+        self.buckets = self.buckets - buckets + entry.buckets.len();
+    }
+
+    fn insert(&mut self, hash: u64, path: &Path) -> u32 {
+        let entry = Entry {
+            source: self.end(&path.source),
+            target: self.end(&path.target),
+            kind: path.kind,
+            source_port: path.source_port,
+            service: path.service.clone().map(Box::new),
+            buckets: Vec::new(),
+            cells_bytes: 0,
+            hash,
+            newer: NONE,
+            older: NONE,
+        };
+        self.entries_bytes += entry.bytes();
+        let at = if let Some(at) = self.free.pop() {
+            self.entries[at as usize] = Some(entry);
+            at
+        } else {
+            self.entries.push(Some(entry));
+            u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
+        };
+        let entries = &self.entries;
+        self.index.insert_unique(hash, at, |at| {
+            entries[*at as usize].as_ref().map_or(0, |entry| entry.hash)
+        });
+        at
+    }
+
+    /// What is known of an RNIC: the last that was said.
+    fn end(&mut self, end: &End) -> Arc<End> {
+        if let Some(known) = self.ends.get(&end.gid) {
+            if **known == *end {
+                return Arc::clone(known);
+            }
+            self.ends_bytes -= end_bytes(known);
+        }
+        let known = Arc::new(end.clone());
+        self.ends_bytes += end_bytes(&known);
+        self.ends.insert(end.gid, Arc::clone(&known));
+        known
+    }
+
+    fn refresh_ends(&mut self, at: u32, path: &Path) {
+        let Some(entry) = self.entry(at) else {
+            return;
+        };
+        let source = *entry.source != path.source;
+        let target = *entry.target != path.target;
+        if source {
+            let end = self.end(&path.source);
+            if let Some(entry) = self.entry(at) {
+                entry.source = end;
+            }
+        }
+        if target {
+            let end = self.end(&path.target);
+            if let Some(entry) = self.entry(at) {
+                entry.target = end;
+            }
+        }
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let Some((newer, older)) = self.entry(at).map(|entry| (entry.newer, entry.older)) else {
+            return;
+        };
+        match self.entry(newer) {
+            Some(entry) => entry.older = older,
+            None => self.newest = older,
+        }
+        match self.entry(older) {
+            Some(entry) => entry.newer = newer,
+            None => self.oldest = newer,
+        }
+    }
+
+    fn link_newest(&mut self, at: u32) {
+        let older = self.newest;
+        if let Some(entry) = self.entry(at) {
+            entry.older = older;
+            entry.newer = NONE;
+        }
+        match self.entry(older) {
+            Some(entry) => entry.newer = at,
+            None => self.oldest = at,
+        }
+        self.newest = at;
+    }
+
+    fn remove(&mut self, at: u32) {
+        self.unlink(at);
+        let Some(entry) = self.entries.get_mut(at as usize).and_then(Option::take) else {
+            return;
+        };
+        self.entries_bytes -= entry.bytes();
+        self.buckets -= entry.buckets.len();
+        if let Ok(found) = self.index.find_entry(entry.hash, |other| *other == at) {
+            found.remove();
+        }
+        self.free.push(at);
+        let gids = [entry.source.gid, entry.target.gid];
+        drop(entry);
+        for gid in gids {
+            if let Some(end) = self.ends.get(&gid)
+                && Arc::strong_count(end) == 1
+            {
+                self.ends_bytes -= end_bytes(end);
+                self.ends.remove(&gid);
+            }
+        }
+    }
+
+    /// Removes the path that has had no results for longest; false if there is only one left, which stays.
+    pub(super) fn evict(&mut self) -> bool {
+        if self.len() <= 1 {
+            return false;
+        }
+        self.remove(self.oldest);
+        self.evicted += 1;
+        true
+    }
+
+    /// Removes the buckets before `oldest`, and the paths that have none left.
+    pub(super) fn expire(&mut self, oldest: Slot) {
+        for at in 0..u32::try_from(self.entries.len()).unwrap_or(NONE) {
+            let Some(entry) = self.entries[at as usize].as_mut() else {
+                continue;
+            };
+            let (bytes, buckets) = (entry.bytes(), entry.buckets.len());
+            entry.forget_before(oldest);
+            self.entries_bytes = self.entries_bytes - bytes + entry.bytes();
+            self.buckets = self.buckets - buckets + entry.buckets.len();
+            if entry.buckets.is_empty() {
+                self.remove(at);
+                self.expired += 1;
+            }
+        }
+    }
+}
+
+fn end_bytes(end: &End) -> usize {
+    let names = end.host.as_str().len() + end.tor.as_str().len() + end.device.as_str().len();
+    // Arc's counters, and a pair in the table with its spare places.
+    size_of::<End>() + names + 16 + 2 * (size_of::<Gid>() + size_of::<Arc<End>>() + 1)
+}
+
+fn hash(hasher: &RandomState, path: &Path) -> u64 {
+    let mut state = hasher.build_hasher();
+    path.source.gid.hash(&mut state);
+    path.target.gid.hash(&mut state);
+    path.kind.hash(&mut state);
+    path.source_port.hash(&mut state);
+    path.service.hash(&mut state);
+    state.finish()
+}
+
+#[cfg(test)]
+impl Table {
+    /// Counts everything anew and compares.
+    pub(super) fn check(&self) {
+        let cells: usize = self
+            .iter()
+            .flat_map(|entry| &entry.buckets)
+            .map(Bucket::heap_bytes)
+            .sum();
+        assert_eq!(
+            cells,
+            self.iter().map(|entry| entry.cells_bytes).sum::<usize>()
+        );
+        assert_eq!(
+            self.entries_bytes,
+            self.iter().map(Entry::bytes).sum::<usize>()
+        );
+        assert_eq!(
+            self.buckets,
+            self.iter().map(|entry| entry.buckets.len()).sum::<usize>()
+        );
+        assert_eq!(
+            self.ends_bytes,
+            self.ends.values().map(|end| end_bytes(end)).sum::<usize>()
+        );
+        let mut at = self.newest;
+        let mut linked = 0;
+        while let Some(entry) = self.entries.get(at as usize).and_then(Option::as_ref) {
+            linked += 1;
+            at = entry.older;
+        }
+        assert_eq!((linked, self.iter().count()), (self.len(), self.len()));
+    }
+}
