@@ -1,0 +1,227 @@
+//! The registry in an embedded SQLite database.
+
+use futures_util::future::BoxFuture;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+
+use crate::id::{AgentId, Gid, QKey, Qpn};
+use crate::store::sqlite::{Db, Location, Schema, StoreError};
+use crate::time::WallTime;
+use crate::topology::{Announcement, Rnic};
+use crate::transport::Address;
+
+use super::{Registry, RegistryError};
+
+const SCHEMA: Schema = Schema {
+    application_id: 0x7270_6d63, // "rpmc"
+    migrations: &["
+        CREATE TABLE agent (
+            id              TEXT PRIMARY KEY,
+            incarnation     INTEGER NOT NULL,
+            host            TEXT NOT NULL,
+            version         TEXT NOT NULL,
+            announced_at_ns INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE rnic (
+            gid       BLOB PRIMARY KEY,
+            agent     TEXT NOT NULL REFERENCES agent (id) ON DELETE CASCADE,
+            position  INTEGER NOT NULL,
+            qpn       INTEGER NOT NULL,
+            q_key     INTEGER NOT NULL,
+            device    TEXT NOT NULL,
+            port      INTEGER NOT NULL,
+            tor       TEXT NOT NULL,
+            gid_index INTEGER NOT NULL,
+            clock     TEXT NOT NULL,
+            steering  TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX rnic_agent ON rnic (agent, position);
+    "],
+};
+
+/// [`Registry`] in one SQLite file that this process owns.
+#[derive(Debug, Clone)]
+pub struct SqliteRegistry {
+    db: Db,
+}
+
+impl SqliteRegistry {
+    /// Opens or makes the database. Blocks; call it at start.
+    ///
+    /// # Errors
+    /// Those of [`Db::open`].
+    pub fn open(location: &Location) -> Result<Self, StoreError> {
+        Db::open(location, &SCHEMA).map(|db| Self { db })
+    }
+}
+
+impl Registry for SqliteRegistry {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Announcement>, RegistryError>> {
+        Box::pin(async move { Ok(self.db.call(|connection| load(connection)).await?) })
+    }
+
+    fn put<'a>(
+        &'a self,
+        announcement: &'a Announcement,
+        superseded: &'a [AgentId],
+        now: WallTime,
+    ) -> BoxFuture<'a, Result<(), RegistryError>> {
+        let (announcement, superseded) = (announcement.clone(), superseded.to_vec());
+        Box::pin(async move {
+            let taken = self
+                .db
+                .call(move |connection| put(connection, &announcement, &superseded, now))
+                .await?;
+            taken.map_or(Ok(()), |(gid, owner)| {
+                Err(RegistryError::GidTaken { gid, owner })
+            })
+        })
+    }
+
+    fn remove<'a>(&'a self, agents: &'a [AgentId]) -> BoxFuture<'a, Result<(), RegistryError>> {
+        let agents = agents.to_vec();
+        Box::pin(async move {
+            Ok(self
+                .db
+                .call(move |connection| remove(connection, &agents))
+                .await?)
+        })
+    }
+}
+
+fn load(connection: &Connection) -> rusqlite::Result<Vec<Announcement>> {
+    let mut agents = connection
+        .prepare_cached("SELECT id, incarnation, host, version FROM agent ORDER BY id")?;
+    let mut rnics = connection.prepare_cached(
+        "SELECT gid, qpn, q_key, device, port, tor, gid_index, clock, steering FROM rnic WHERE agent = ?1 ORDER BY position",
+    )?;
+    let found = agents.query_map([], |row| {
+        let agent: String = row.get(0)?;
+        Ok(Announcement {
+            rnics: rnics.query_map([&agent], rnic)?.collect::<Result<_, _>>()?,
+            agent: agent.into(),
+            incarnation: row.get::<_, i64>(1)?.cast_unsigned(),
+            host: row.get::<_, String>(2)?.into(),
+            version: row.get(3)?,
+        })
+    })?;
+    found.collect()
+}
+
+fn rnic(row: &Row<'_>) -> rusqlite::Result<Rnic> {
+    Ok(Rnic {
+        address: Address {
+            gid: Gid::from_bytes(row.get(0)?),
+            qpn: Qpn::try_from(row.get::<_, u32>(1)?).map_err(|error| unreadable(1, error))?,
+            q_key: QKey(row.get(2)?),
+        },
+        device: row.get::<_, String>(3)?.into(),
+        port: row.get(4)?,
+        tor: row.get::<_, String>(5)?.into(),
+        gid_index: row.get(6)?,
+        clock: json(row, 7)?,
+        steering: json(row, 8)?,
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| unreadable(column, error))
+}
+
+fn unreadable(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// Stores, or gives the first GID that belongs to somebody else; then nothing is changed.
+fn put(
+    connection: &mut Connection,
+    announcement: &Announcement,
+    superseded: &[AgentId],
+    now: WallTime,
+) -> rusqlite::Result<Option<(Gid, AgentId)>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let agent = announcement.agent.as_str();
+    for rnic in &announcement.rnics {
+        let gid = rnic.address.gid;
+        let owner = transaction
+            .prepare_cached("SELECT agent FROM rnic WHERE gid = ?1 AND agent <> ?2")?
+            .query_row(params![gid.bytes(), agent], |row| row.get::<_, String>(0))
+            .optional()?
+            .map(AgentId::from);
+        match owner {
+            Some(owner) if !superseded.contains(&owner) => return Ok(Some((gid, owner))),
+            Some(_) => {
+                transaction
+                    .prepare_cached("DELETE FROM rnic WHERE gid = ?1")?
+                    .execute([gid.bytes()])?;
+            }
+            None => {}
+        }
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO agent (id, incarnation, host, version, announced_at_ns) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET incarnation = excluded.incarnation, host = excluded.host,
+                 version = excluded.version, announced_at_ns = excluded.announced_at_ns",
+        )?
+        .execute(params![
+            agent,
+            announcement.incarnation.cast_signed(),
+            announcement.host.as_str(),
+            announcement.version,
+            now.nanos(),
+        ])?;
+    transaction
+        .prepare_cached("DELETE FROM rnic WHERE agent = ?1")?
+        .execute([agent])?;
+    for (position, rnic) in announcement.rnics.iter().enumerate() {
+        insert(&transaction, agent, position, rnic)?;
+    }
+    transaction.commit()?;
+    Ok(None)
+}
+
+fn insert(
+    connection: &Connection,
+    agent: &str,
+    position: usize,
+    rnic: &Rnic,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO rnic (gid, agent, position, qpn, q_key, device, port, tor, gid_index, clock, steering)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            rnic.address.gid.bytes(),
+            agent,
+            u32::try_from(position).unwrap_or(u32::MAX),
+            rnic.address.qpn.get(),
+            rnic.address.q_key.0,
+            rnic.device.as_str(),
+            rnic.port,
+            rnic.tor.as_str(),
+            rnic.gid_index,
+            to_json(&rnic.clock)?,
+            to_json(&rnic.steering)?,
+        ])?;
+    Ok(())
+}
+
+fn remove(connection: &mut Connection, agents: &[AgentId]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for agent in agents {
+        transaction
+            .prepare_cached("DELETE FROM agent WHERE id = ?1")?
+            .execute([agent.as_str()])?;
+    }
+    transaction.commit()
+}

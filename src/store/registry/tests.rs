@@ -1,0 +1,81 @@
+use super::*;
+use crate::id::{QKey, Qpn, UdpSourcePort};
+use crate::store::sqlite::Location;
+use crate::topology::Rnic;
+use crate::transport::{Address, CompletionClock, SourcePortSteering};
+
+fn announcement(agent: &str, gids: &[&str]) -> Announcement {
+    Announcement {
+        agent: agent.into(),
+        incarnation: u64::MAX - 3,
+        host: format!("host-{agent}").into(),
+        version: "0.1.0".to_owned(),
+        rnics: gids
+            .iter()
+            .map(|gid| Rnic {
+                address: Address {
+                    gid: gid.parse().expect("GID"),
+                    qpn: Qpn::from_lower_bits(0x12),
+                    q_key: QKey(0xffff_0000),
+                },
+                device: "rxe0".into(),
+                port: 1,
+                tor: "t0".into(),
+                gid_index: 1,
+                clock: CompletionClock::Software,
+                steering: SourcePortSteering::QueuePair(vec![UdpSourcePort(50_000)]),
+            })
+            .collect(),
+    }
+}
+
+const NOW: WallTime = WallTime::from_nanos(7);
+
+#[tokio::test]
+async fn announcements_survive_a_restart_and_are_replaced_as_a_whole() {
+    let folder = tempfile::tempdir().expect("folder");
+    let location = Location::File(folder.path().join("registry.db"));
+    let registry = SqliteRegistry::open(&location).expect("open");
+    let (a, b) = (
+        announcement("a", &["10.0.0.1", "fd00::1"]),
+        announcement("b", &["10.0.0.2"]),
+    );
+    registry.put(&b, &[], NOW).await.expect("b");
+    registry.put(&a, &[], NOW).await.expect("a");
+    drop(registry);
+
+    let registry = SqliteRegistry::open(&location).expect("reopen");
+    assert_eq!(registry.load().await.expect("load"), [a, b.clone()]);
+    let a = announcement("a", &["10.0.0.3"]);
+    registry.put(&a, &[], NOW).await.expect("replace");
+    assert_eq!(registry.load().await.expect("load"), [a, b.clone()]);
+    registry
+        .remove(&["a".into(), "unknown".into()])
+        .await
+        .expect("remove");
+    assert_eq!(registry.load().await.expect("load"), [b]);
+}
+
+#[tokio::test]
+async fn a_gid_has_one_owner_and_a_refused_put_changes_nothing() {
+    let registry = SqliteRegistry::open(&Location::Memory).expect("open");
+    let (a, b) = (
+        announcement("a", &["10.0.0.1"]),
+        announcement("b", &["10.0.0.2", "10.0.0.1"]),
+    );
+    registry.put(&a, &[], NOW).await.expect("a");
+    let error = registry.put(&b, &[], NOW).await.expect_err("taken");
+    assert!(
+        matches!(&error, RegistryError::GidTaken { owner, gid } if *owner == "a".into() && *gid == a.rnics[0].address.gid),
+        "{error}"
+    );
+    assert_eq!(registry.load().await.expect("load"), vec![a.clone()]);
+
+    registry
+        .put(&b, std::slice::from_ref(&a.agent), NOW)
+        .await
+        .expect("take over");
+    let stored = registry.load().await.expect("load");
+    assert!(stored[0].rnics.is_empty(), "{stored:?}");
+    assert_eq!(stored[1], b);
+}
