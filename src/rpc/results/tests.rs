@@ -1,0 +1,240 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_end() -> impl Strategy<Value = End> {
+    (any::<[u8; 16]>(), 0u32..1 << 24, "[a-z0-9]{0,12}").prop_map(|(mut gid, qpn, name)| {
+        gid[0] |= 1;
+        End {
+            gid: Gid::from_bytes(gid),
+            qpn: Qpn::from_lower_bits(qpn),
+            host: HostName::new(name.clone()),
+            tor: TorId::new(format!("tor-{name}")),
+            device: DeviceName::new("rxe0"),
+        }
+    })
+}
+
+fn any_report() -> impl Strategy<Value = PathReport> {
+    let path = (
+        any_end(),
+        any_end(),
+        prop_oneof![
+            Just((Kind::TorMesh, None)),
+            Just((Kind::InterTor, None)),
+            Just((Kind::ServiceTracing, Some(ServiceName::new("training")))),
+        ],
+        prop::option::of(1u16..),
+    )
+        .prop_map(|(source, target, (kind, service), port)| Path {
+            source,
+            target,
+            kind,
+            source_port: port.map(UdpSourcePort),
+            service,
+        });
+    let spans = (0i64.., 0i64.., 0i64..).prop_map(|(a, b, c)| Measurement {
+        network_rtt: Nanos(a),
+        prober_delay: Nanos(b),
+        responder_delay: Nanos(c),
+    });
+    (
+        path,
+        0u64..1000,
+        prop::collection::vec((0..Invalid::ALL.len(), 1u64..1000), 0..5),
+        prop::collection::vec(spans, 0..10),
+        prop_oneof![
+            Just(CompletionClock::HardwareWall),
+            Just(CompletionClock::HardwareRaw),
+            Just(CompletionClock::Kernel),
+            Just(CompletionClock::Software),
+            Just(CompletionClock::Emulated),
+        ],
+    )
+        .prop_map(|(path, lost, invalid, samples, clock)| {
+            let mut report = PathReport::empty(path, clock);
+            report.lost = lost;
+            report.samples = samples;
+            for (reason, count) in invalid {
+                report.add_invalid(Invalid::ALL[reason], count);
+            }
+            report
+        })
+}
+
+fn any_batch() -> impl Strategy<Value = Batch> {
+    (
+        1..=i64::MAX.cast_unsigned(),
+        0i64..1 << 62,
+        1i64..120_000_000_000,
+        prop::collection::vec(any_report(), 0..5),
+        any::<[u64; 5]>(),
+    )
+        .prop_map(|(sequence, start, length, paths, counts)| Batch {
+            sequence,
+            interval: WallTime::from_nanos(start)..WallTime::from_nanos(start + length),
+            paths,
+            counters: AgentCounters {
+                results_dropped: counts[0],
+                batches_dropped: counts[1],
+                malformed_packets: counts[2],
+                unmatched_acks: counts[3],
+                probes_answered: counts[4],
+            },
+        })
+}
+
+fn peer(number: u8) -> v1::Peer {
+    let mut gid = vec![0; 16];
+    gid[15] = number;
+    v1::Peer {
+        gid: gid.into(),
+        qpn: 17,
+        host: "host".to_owned(),
+        tor: "tor".to_owned(),
+        device: "rxe0".to_owned(),
+    }
+}
+
+fn good() -> v1::PathReport {
+    v1::PathReport {
+        source: Some(peer(1)),
+        target: Some(peer(2)),
+        kind: v1::ProbeKind::TorMesh.into(),
+        source_port: 50_000,
+        sent: 3,
+        lost: 1,
+        network_rtt_ns: vec![1, 2],
+        prober_delay_ns: vec![1, 2],
+        responder_delay_ns: vec![1, 2],
+        clock: v1::CompletionClock::Software.into(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn contradictions_are_refused_by_name_and_the_rest_counts() {
+    type Change = fn(&mut v1::PathReport);
+    let changes: [Change; 14] = [
+        |report| report.lost = 4,
+        |report| report.sent = 4,
+        |report| report.prober_delay_ns.push(1),
+        |report| report.network_rtt_ns[1] = -3,
+        |report| {
+            report.invalid = vec![
+                v1::InvalidCount {
+                    reason: 4,
+                    count: u64::MAX,
+                },
+                v1::InvalidCount {
+                    reason: 5,
+                    count: u64::MAX,
+                },
+            ];
+        },
+        |report| report.sent = u64::MAX,
+        |report| report.kind = 0,
+        |report| report.clock = 99,
+        |report| {
+            report.invalid = vec![v1::InvalidCount {
+                reason: 77,
+                count: 1,
+            }];
+        },
+        |report| report.source = None,
+        |report| report.target.as_mut().unwrap().gid = vec![1, 2].into(),
+        |report| report.target.as_mut().unwrap().qpn = 1 << 24,
+        |report| report.source_port = 70_000,
+        |report| report.service = "training".to_owned(),
+    ];
+    let mut paths = vec![good()];
+    for change in changes {
+        let mut report = good();
+        change(&mut report);
+        paths.push(report);
+    }
+    let mut long = good();
+    long.source.as_mut().unwrap().host = "h".repeat(257);
+    paths.push(long);
+    let message = v1::ResultBatch {
+        sequence: 1,
+        start_unix_ns: 0,
+        end_unix_ns: 1,
+        paths,
+        counters: None,
+    };
+    let received = Received::try_from(message).unwrap();
+    assert_eq!(received.batch.paths.len(), 1);
+    assert_eq!(received.batch.paths[0].sent(), 3);
+    let lines: Vec<_> = received.refused.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn a_batch_without_a_usable_interval_counts_nothing() {
+    for (start, end) in [
+        (5, 5),
+        (5, 4),
+        (0, 120_000_000_001),
+        (i64::MIN, i64::MAX),
+        (i64::MAX, i64::MIN),
+    ] {
+        let message = v1::ResultBatch {
+            sequence: 1,
+            start_unix_ns: start,
+            end_unix_ns: end,
+            paths: vec![good()],
+            counters: None,
+        };
+        let received = Received::try_from(message).unwrap();
+        assert!(received.batch.paths.is_empty());
+        assert!(matches!(
+            received.refused[0].error,
+            ReportError::Interval(_)
+        ));
+    }
+}
+
+#[test]
+fn sequences_begin_at_one() {
+    for sequence in [0, 1 << 63, u64::MAX] {
+        let message = v1::ResultBatch {
+            sequence,
+            ..Default::default()
+        };
+        assert_eq!(
+            Received::try_from(message),
+            Err(BatchError::Sequence(sequence))
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn batches_survive_the_way_there_and_back(batch in any_batch()) {
+        let received = Received::try_from(v1::ResultBatch::from(batch.clone())).unwrap();
+        prop_assert_eq!(received.batch, batch);
+        prop_assert!(received.refused.is_empty());
+    }
+
+    /// Any bytes that decode are taken or refused, and every report is accounted for.
+    #[test]
+    fn any_message_is_accounted_for(
+        counts in any::<(u64, u64, u64)>(),
+        columns in prop::collection::vec(any::<i64>(), 0..4),
+        numbers in any::<(i32, i32, i32, u32, u32)>(),
+        gid in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let mut report = good();
+        (report.sent, report.lost) = (counts.0, counts.1);
+        report.invalid = vec![v1::InvalidCount { reason: numbers.0, count: counts.2 }];
+        report.network_rtt_ns.clone_from(&columns);
+        report.prober_delay_ns = columns;
+        (report.kind, report.clock, report.source_port) = (numbers.1, numbers.2, numbers.3);
+        report.target = Some(v1::Peer { gid: gid.into(), qpn: numbers.4, ..Default::default() });
+        let message = v1::ResultBatch { sequence: 1, start_unix_ns: 0, end_unix_ns: 1, paths: vec![report, good()], counters: None };
+        let received = Received::try_from(message).unwrap();
+        prop_assert_eq!(received.batch.paths.len() + received.refused.len(), 2);
+        prop_assert!(!received.batch.paths.is_empty());
+    }
+}

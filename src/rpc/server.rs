@@ -1,0 +1,370 @@
+//! Accepting gRPC connections: a listener that this program binds itself, TLS handshakes off the accept path, and
+//! refusals that operators can see.
+//!
+//! Tasks: one accept loop per listener, and one short-lived task per handshake, owned by the loop (a stop ends them).
+//! Channels: accepted connections go to tonic through a queue of [`READY_DEPTH`]. Cancelling is safe everywhere: a
+//! connection that is not handed over is closed.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::{Connected, Router};
+
+use super::limit::LogLimit;
+use super::tls::{self, Security};
+use crate::time::{Clock as _, SystemClock};
+
+/// A peer that has not finished its TLS handshake after this long is refused.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes under way at once; more wait in the kernel's accept queue. Bounds memory under a connection flood.
+pub const MAX_HANDSHAKES: usize = 256;
+/// Connections that are ready and not yet taken by tonic, which takes them at once.
+pub const READY_DEPTH: usize = 64;
+/// How often the certificate files are looked at when nobody connects.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(30);
+/// Pause after a failed accept (out of file descriptors), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// HTTP/2 pings on idle connections find dead peers.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams per connection; an agent uses a handful.
+const MAX_STREAMS: u32 = 256;
+/// Lines about refused peers per [`REFUSAL_WINDOW`]; the others are counted.
+const REFUSAL_LINES: u32 = 10;
+const REFUSAL_WINDOW: Duration = Duration::from_secs(10);
+
+/// Why a server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Plaintext beyond loopback was not allowed.
+    #[error(
+        "refusing to listen on {address} without TLS: set tls.cert, tls.key and tls.ca, listen on a loopback address, \
+         or allow it with tls.allow_plaintext"
+    )]
+    Plaintext {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The gRPC server failed.
+    #[error("the gRPC server on {address} failed")]
+    Serve {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: tonic::transport::Error,
+    },
+}
+
+/// Why a peer was turned away before its first request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// Certificate missing, of another CA, expired.
+    Certificate,
+    /// Anything else in the handshake: no TLS spoken, connection closed.
+    Handshake,
+    /// The handshake took longer than [`HANDSHAKE_TIMEOUT`].
+    Timeout,
+}
+
+/// What a listener has counted; shared with whoever exposes metrics.
+#[derive(Debug, Default)]
+pub struct ServerCounters {
+    accepted: AtomicU64,
+    certificate: AtomicU64,
+    handshake: AtomicU64,
+    timeout: AtomicU64,
+}
+
+impl ServerCounters {
+    /// Connections handed to gRPC.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Peers turned away for this reason.
+    pub fn refused(&self, kind: RefusalKind) -> u64 {
+        self.of(kind).load(Ordering::Relaxed)
+    }
+
+    fn of(&self, kind: RefusalKind) -> &AtomicU64 {
+        match kind {
+            RefusalKind::Certificate => &self.certificate,
+            RefusalKind::Handshake => &self.handshake,
+            RefusalKind::Timeout => &self.timeout,
+        }
+    }
+}
+
+/// A bound socket that does not accept yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    security: Security,
+    counters: Arc<ServerCounters>,
+}
+
+impl Listener {
+    /// Binds. Port 0 lets the system choose; [`Listener::address`] has the port then.
+    ///
+    /// # Errors
+    /// [`ServerError::Bind`], [`ServerError::Plaintext`].
+    pub async fn bind(address: SocketAddr, security: Security) -> Result<Self, ServerError> {
+        if !security.permits(address.ip()) {
+            return Err(ServerError::Plaintext { address });
+        }
+        let bind = |source| ServerError::Bind { address, source };
+        let socket = TcpListener::bind(address).await.map_err(bind)?;
+        let address = socket.local_addr().map_err(bind)?;
+        Ok(Self {
+            socket,
+            address,
+            security,
+            counters: Arc::default(),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it counts, from now on.
+    pub fn counters(&self) -> Arc<ServerCounters> {
+        self.counters.clone()
+    }
+
+    /// Accepts and serves `router` until `stop` is cancelled, then gives open calls `grace` to end. Long-lived streams
+    /// should watch the same token and end themselves.
+    ///
+    /// # Errors
+    /// [`ServerError::Serve`].
+    pub async fn serve(
+        self,
+        router: Router,
+        stop: CancellationToken,
+        grace: Duration,
+    ) -> Result<(), ServerError> {
+        let address = self.address;
+        let (ready, connections) = mpsc::channel(READY_DEPTH);
+        let accepting = tokio::spawn(self.accept(ready, stop.clone()));
+        let serving = router.serve_with_incoming_shutdown(
+            ReceiverStream::new(connections),
+            stop.clone().cancelled_owned(),
+        );
+        let cut_off = async {
+            stop.cancelled().await;
+            tokio::time::sleep(grace).await;
+        };
+        let result = tokio::select! {
+            result = serving => result.map_err(|source| ServerError::Serve { address, source }),
+            () = cut_off => {
+                tracing::info!(%address, "open gRPC calls were cut off");
+                Ok(())
+            }
+        };
+        accepting.abort();
+        result
+    }
+
+    async fn accept(self, ready: mpsc::Sender<io::Result<Connection>>, stop: CancellationToken) {
+        let clock = SystemClock;
+        let mut handshakes: JoinSet<Result<(), Refusal>> = JoinSet::new();
+        let mut lines = LogLimit::new(REFUSAL_LINES, REFUSAL_WINDOW);
+        let mut certificate_check = tokio::time::interval(CERTIFICATE_CHECK);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = ready.closed() => return,
+                accepted = self.socket.accept(), if handshakes.len() < MAX_HANDSHAKES => match accepted {
+                    Ok((stream, peer)) => {
+                        let counters = self.counters.clone();
+                        handshakes.spawn(admit(stream, peer, self.security.clone(), ready.clone(), counters));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, address = %self.address, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(done) = handshakes.join_next() => if let Ok(Err(refusal)) = done {
+                    self.counters.of(refusal.kind).fetch_add(1, Ordering::Relaxed);
+                    if let Some(suppressed) = lines.admit(clock.host()) {
+                        tracing::warn!(
+                            peer = %refusal.peer, reason = refusal.reason, suppressed, "refused a connection"
+                        );
+                    }
+                },
+                _ = certificate_check.tick() => if let Security::Mutual(identity) = &self.security {
+                    identity.check().await;
+                },
+            }
+        }
+    }
+}
+
+struct Refusal {
+    peer: SocketAddr,
+    kind: RefusalKind,
+    reason: String,
+}
+
+async fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    security: Security,
+    ready: mpsc::Sender<io::Result<Connection>>,
+    counters: Arc<ServerCounters>,
+) -> Result<(), Refusal> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, %peer, "cannot set TCP_NODELAY");
+    }
+    let io = match &security {
+        Security::Plaintext { .. } => Io::Plain(stream),
+        Security::Mutual(identity) => {
+            let acceptor = TlsAcceptor::from(identity.server_config().await);
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
+                Ok(Err(error)) => return Err(refusal(peer, &error)),
+                Err(_) => {
+                    return Err(Refusal {
+                        peer,
+                        kind: RefusalKind::Timeout,
+                        reason: format!("no TLS handshake within {HANDSHAKE_TIMEOUT:?}"),
+                    });
+                }
+            }
+        }
+    };
+    counters.accepted.fetch_add(1, Ordering::Relaxed);
+    // Fails only when the server stops: the connection closes with it.
+    let _ = ready.send(Ok(Connection { io, peer })).await;
+    Ok(())
+}
+
+fn refusal(peer: SocketAddr, error: &io::Error) -> Refusal {
+    let kind = match tls::tls_cause(error) {
+        Some(
+            rustls::Error::InvalidCertificate(_)
+            | rustls::Error::NoCertificatesPresented
+            | rustls::Error::AlertReceived(_),
+        ) => RefusalKind::Certificate,
+        _ => RefusalKind::Handshake,
+    };
+    Refusal {
+        peer,
+        kind,
+        reason: tls::explain_io(error),
+    }
+}
+
+/// A tonic server with this project's limits and keepalive.
+pub fn builder() -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(MAX_STREAMS)
+}
+
+/// An accepted connection.
+pub struct Connection {
+    io: Io,
+    peer: SocketAddr,
+}
+
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({})", self.peer)
+    }
+}
+
+/// Who is at the other end; found in the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The peer's address.
+    pub address: SocketAddr,
+}
+
+/// The address of a request's peer, for logs.
+pub fn peer_of<T>(request: &tonic::Request<T>) -> Option<SocketAddr> {
+    request
+        .extensions()
+        .get::<PeerInfo>()
+        .map(|peer| peer.address)
+}
+
+impl Connected for Connection {
+    type ConnectInfo = PeerInfo;
+
+    fn connect_info(&self) -> PeerInfo {
+        PeerInfo { address: self.peer }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Io::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The content of the certificate files as rustls configurations, and how a change of the files is noticed.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use super::{TlsError, TlsFiles};
+
+/// HTTP/2 over TLS (RFC 9113, section 3.2).
+const ALPN_HTTP2: &[u8] = b"h2";
+
+/// What tells a changed set of files from an unchanged one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fingerprint([Option<FileState>; 3]);
+
+/// Device, inode, size and modification time in nanoseconds.
+type FileState = (u64, u64, u64, i64, i64);
+
+impl Fingerprint {
+    pub(super) fn of(files: &TlsFiles) -> Self {
+        Self([&files.cert, &files.key, &files.ca].map(|path| file_state(path)))
+    }
+}
+
+fn file_state(path: &Path) -> Option<FileState> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((
+        meta.dev(),
+        meta.ino(),
+        meta.len(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+    ))
+}
+
+/// Ready-made configurations for both directions.
+#[derive(Debug)]
+pub(super) struct Material {
+    pub(super) client: Arc<ClientConfig>,
+    pub(super) server: Arc<ServerConfig>,
+}
+
+impl Material {
+    pub(super) fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+        let chain = certificates("tls.cert", &files.cert)?;
+        let key = private_key(&files.key)?;
+        let roots = Arc::new(roots(&files.ca)?);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let pair = |source| TlsError::Pair {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+            source,
+        };
+        Ok(Self {
+            client: Arc::new(
+                client(&provider, roots.clone(), chain.clone(), key.clone_key()).map_err(pair)?,
+            ),
+            server: Arc::new(server(&provider, roots, chain, key).map_err(pair)?),
+        })
+    }
+}
+
+fn client(
+    provider: &Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, rustls::Error> {
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)?;
+    config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+    Ok(config)
+}
+
+fn server(
+    provider: &Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+    Ok(config)
+}
+
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|source| TlsError::Read {
+        key,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn content(key: &'static str, path: &Path, why: impl Into<String>) -> TlsError {
+    TlsError::Content {
+        key,
+        path: path.to_owned(),
+        why: why.into(),
+    }
+}
+
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read(key, path)?;
+    let found = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| content(key, path, format!("is not valid PEM: {error}")))?;
+    if found.is_empty() {
+        return Err(content(key, path, "has no `BEGIN CERTIFICATE` section"));
+    }
+    Ok(found)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let text = read("tls.key", path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+        content(
+            "tls.key",
+            path,
+            format!("has no usable private key: {error}"),
+        )
+    })
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("tls.ca", path)? {
+        roots.add(certificate).map_err(|error| {
+            content(
+                "tls.ca",
+                path,
+                format!("has a certificate that is no CA: {error}"),
+            )
+        })?;
+    }
+    Ok(roots)
+}
