@@ -1,0 +1,199 @@
+//! The analyzer's configuration: [`AnalyzerSettings`] as people write them, [`AnalyzerConfig`] as it runs with them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::defaults::analyzer as default;
+use super::size::ByteSize;
+use super::{ConfigError, LogSettings, Span, TlsSettings};
+use crate::analysis::windows::Limits;
+use crate::rpc::tls::Security;
+use crate::store::sqlite::Location;
+
+/// The analyzer's settings; each is a TOML key, a flag and a variable.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+#[command(next_help_heading = "Configuration")]
+pub struct AnalyzerSettings {
+    /// Where agents upload to (gRPC); port 0 lets the system choose [default: 127.0.0.1:7471]
+    #[arg(long, env = "RPINGMESH_LISTEN", value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Where the JSON API and /metrics are served (HTTP); port 0 lets the system choose [default: 127.0.0.1:7472]
+    #[arg(long, env = "RPINGMESH_WEB", value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web: Option<String>,
+    /// Allow the web address to be other than loopback: it has neither TLS nor passwords [default: false]
+    #[arg(
+        long = "web-allow-remote", env = "RPINGMESH_WEB_ALLOW_REMOTE",
+        num_args = 0..=1, default_missing_value = "true", value_name = "BOOL"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_allow_remote: Option<bool>,
+    /// Where acknowledged batches are kept [default: sqlite:/var/lib/rpingmesh-analyzer/analyzer.db]
+    #[arg(long, env = "RPINGMESH_STORE", value_name = "sqlite:PATH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// How late a batch may come and still be counted into the longest window, at most 1h [default: 60s]
+    #[arg(long, env = "RPINGMESH_LATENESS", value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lateness: Option<Span>,
+    /// How far an agent's clock may be ahead before its batches are not counted, at most 1h [default: 5s]
+    #[arg(long, env = "RPINGMESH_CLOCK_TOLERANCE", value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_tolerance: Option<Span>,
+    /// The most paths kept in the windows; beyond, the one silent for longest goes [default: 500000]
+    #[arg(long, env = "RPINGMESH_MAX_PATHS", value_name = "COUNT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_paths: Option<usize>,
+    /// The most memory that the windows may take, at least 1MiB [default: 1GiB]
+    #[arg(long, env = "RPINGMESH_MEMORY_LIMIT", value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<ByteSize>,
+    /// Section `[log]`.
+    #[command(flatten)]
+    pub log: LogSettings,
+    /// Section `[tls]`.
+    #[command(flatten)]
+    pub tls: TlsSettings,
+}
+
+crate::layer!(AnalyzerSettings {
+    listen,
+    web,
+    web_allow_remote,
+    store,
+    lateness,
+    clock_tolerance,
+    max_paths,
+    memory_limit,
+    log,
+    tls,
+});
+
+/// What the analyzer runs with.
+#[derive(Debug, Clone)]
+pub struct AnalyzerConfig {
+    /// Where agents upload to.
+    pub listen: SocketAddr,
+    /// Where the JSON API and metrics are served.
+    pub web: SocketAddr,
+    /// Where acknowledged batches are kept.
+    pub store: Location,
+    /// How much the windows keep.
+    pub limits: Limits,
+    /// How uploads are protected.
+    pub security: Security,
+}
+
+impl AnalyzerSettings {
+    /// The settings with every default filled in; what has none stays open.
+    #[must_use]
+    pub fn with_defaults(self) -> Self {
+        Self {
+            listen: Some(self.listen.unwrap_or_else(|| default::LISTEN.to_owned())),
+            web: Some(self.web.unwrap_or_else(|| default::WEB.to_owned())),
+            web_allow_remote: Some(self.web_allow_remote.unwrap_or(false)),
+            store: Some(self.store.unwrap_or_else(|| default::STORE.to_owned())),
+            lateness: Some(self.lateness.unwrap_or(Span(default::LATENESS))),
+            clock_tolerance: Some(
+                self.clock_tolerance
+                    .unwrap_or(Span(default::CLOCK_TOLERANCE)),
+            ),
+            max_paths: Some(self.max_paths.unwrap_or(default::MAX_PATHS)),
+            memory_limit: Some(self.memory_limit.unwrap_or(ByteSize(default::MEMORY_LIMIT))),
+            log: self.log,
+            tls: self.tls,
+        }
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] that names the key.
+    pub fn validate(&self) -> Result<AnalyzerConfig, ConfigError> {
+        let listen = address("listen", self.listen.as_deref().unwrap_or(default::LISTEN))?;
+        let web = address("web", self.web.as_deref().unwrap_or(default::WEB))?;
+        let security = Security::from_settings(&self.tls)?;
+        if !security.permits(listen.ip()) {
+            return Err(ConfigError::value(
+                "listen",
+                format!(
+                    "`{listen}` is not loopback and there is no TLS: set tls.cert, tls.key and tls.ca, or allow it \
+                     with tls.allow_plaintext"
+                ),
+            ));
+        }
+        if !web.ip().to_canonical().is_loopback() && !self.web_allow_remote.unwrap_or(false) {
+            return Err(ConfigError::value(
+                "web",
+                format!(
+                    "`{web}` is not loopback, and the web server has neither TLS nor passwords: put a proxy in front of \
+                     a loopback address, or allow it with web_allow_remote"
+                ),
+            ));
+        }
+        Ok(AnalyzerConfig {
+            listen,
+            web,
+            store: store(self.store.as_deref().unwrap_or(default::STORE))?,
+            limits: self.limits()?,
+            security,
+        })
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        let lateness = self.lateness.map_or(default::LATENESS, |span| span.0);
+        let clock_tolerance = self
+            .clock_tolerance
+            .map_or(default::CLOCK_TOLERANCE, |span| span.0);
+        let paths = self.max_paths.unwrap_or(default::MAX_PATHS);
+        let memory = self
+            .memory_limit
+            .map_or(default::MEMORY_LIMIT, |size| size.0);
+        for (key, span) in [("lateness", lateness), ("clock_tolerance", clock_tolerance)] {
+            if span > LONGEST {
+                return Err(ConfigError::value(key, "must be at most 1h"));
+            }
+        }
+        if paths == 0 {
+            return Err(ConfigError::value("max_paths", "must be at least 1"));
+        }
+        if memory < 1 << 20 {
+            return Err(ConfigError::value("memory_limit", "must be at least 1MiB"));
+        }
+        Ok(Limits {
+            lateness,
+            clock_tolerance,
+            paths,
+            bytes: usize::try_from(memory).unwrap_or(usize::MAX),
+        })
+    }
+}
+
+const LONGEST: Duration = Duration::from_hours(1);
+
+fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| {
+        ConfigError::value(
+            key,
+            format!("`{text}` is not an address with a port, such as 127.0.0.1:7471 or [::1]:7471"),
+        )
+    })
+}
+
+fn store(text: &str) -> Result<Location, ConfigError> {
+    match text.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Ok(Location::File(PathBuf::from(path))),
+        _ => Err(ConfigError::value(
+            "store",
+            format!("`{text}` is not a store: expected sqlite:PATH"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! From what was written to what the controller can run with.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{
+    AgentOverrides, AgentsSettings, ControllerConfig, ControllerSettings, Lifetimes,
+    PinglistSettings, RegistrySettings,
+};
+use crate::config::defaults::controller as defaults;
+use crate::config::{ConfigError, Layer, LogFormat, LogSettings, Span, TlsSettings};
+use crate::pinglist::coverage::{MAX_PATHS, tuples_for};
+use crate::pinglist::{MAX_SLOTS, Paths, Policy};
+use crate::rpc::tls::Security;
+use crate::store::sqlite::Location;
+use crate::telemetry::logging;
+use crate::topology::wiring::Wiring;
+
+const SPANS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_hours(24);
+const LEASES: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_hours(1);
+const RETENTIONS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_hours(24 * 30);
+const ROTATIONS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(24 * 30);
+/// Probing faster than this is a load test, not monitoring.
+const MAX_RATE: f64 = 1_000_000.0;
+
+impl ControllerSettings {
+    /// The same with every open value that has a default filled in.
+    #[must_use]
+    pub fn with_defaults(self) -> Self {
+        self.or(Self {
+            listen: defaults::LISTEN.parse().ok(),
+            metrics: None,
+            store: Some(defaults::STORE.to_owned()),
+            registry: RegistrySettings {
+                lease: Some(Span(defaults::LEASE)),
+                retention: Some(Span(defaults::RETENTION)),
+            },
+            pinglist: PinglistSettings {
+                seed: Some(0),
+                coverage: Some(defaults::COVERAGE),
+                topology: None,
+                parallel_paths: Some(defaults::PARALLEL_PATHS),
+                tor_mesh_rate: Some(defaults::TOR_MESH_RATE),
+                link_rate: Some(defaults::LINK_RATE),
+                rnic_budget: Some(defaults::RNIC_BUDGET),
+                max_tuples_per_rnic: Some(defaults::MAX_TUPLES_PER_RNIC),
+                rotation: Some(Span(defaults::ROTATION)),
+            },
+            agents: AgentsSettings::default(),
+            tls: TlsSettings {
+                allow_plaintext: Some(false),
+                ..TlsSettings::default()
+            },
+            log: LogSettings {
+                format: Some(LogFormat::Text),
+                level: Some(logging::DEFAULT_LEVEL.to_owned()),
+            },
+        })
+    }
+
+    /// Checks every value and reads the files that are named.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] that names the key.
+    pub fn validate(&self) -> Result<ControllerConfig, ConfigError> {
+        let full = self.clone().with_defaults();
+        let security = Security::from_settings(&full.tls)?;
+        let listen = full
+            .listen
+            .ok_or_else(|| ConfigError::value("listen", "is missing"))?;
+        check_exposure(listen, &security)?;
+        Ok(ControllerConfig {
+            listen,
+            metrics: full.metrics,
+            store: location(full.store.as_deref().unwrap_or(defaults::STORE))?,
+            security,
+            policy: policy(&full.pinglist)?,
+            lifetimes: lifetimes(&full.registry)?,
+            agents: overrides(&full.agents)?,
+        })
+    }
+}
+
+fn check_exposure(listen: SocketAddr, security: &Security) -> Result<(), ConfigError> {
+    if security.permits(listen.ip()) {
+        return Ok(());
+    }
+    Err(ConfigError::value(
+        "listen",
+        format!(
+            "{listen} is reachable from elsewhere and TLS is off: set tls.cert, tls.key and tls.ca, listen on a loopback \
+             address, or allow it with tls.allow_plaintext"
+        ),
+    ))
+}
+
+fn location(text: &str) -> Result<Location, ConfigError> {
+    match text.strip_prefix("sqlite:") {
+        Some(":memory:") => Ok(Location::Memory),
+        Some(path) if !path.is_empty() => Ok(Location::File(path.into())),
+        _ => Err(ConfigError::value(
+            "store",
+            format!("`{text}` is not a store: expected sqlite:PATH"),
+        )),
+    }
+}
+
+fn lifetimes(settings: &RegistrySettings) -> Result<Lifetimes, ConfigError> {
+    let lease = span("registry.lease", settings.lease, &LEASES)?.unwrap_or(defaults::LEASE);
+    let retention =
+        span("registry.retention", settings.retention, &RETENTIONS)?.unwrap_or(defaults::RETENTION);
+    if retention < lease {
+        return Err(ConfigError::value(
+            "registry.retention",
+            format!(
+                "{} is shorter than registry.lease, {}",
+                Span(retention),
+                Span(lease)
+            ),
+        ));
+    }
+    Ok(Lifetimes { lease, retention })
+}
+
+fn overrides(settings: &AgentsSettings) -> Result<AgentOverrides, ConfigError> {
+    Ok(AgentOverrides {
+        probe_timeout: span("agents.probe_timeout", settings.probe_timeout, &SPANS)?,
+        service_probe_interval: span(
+            "agents.service_probe_interval",
+            settings.service_probe_interval,
+            &SPANS,
+        )?,
+        max_probes_per_second: settings
+            .max_probes_per_second
+            .map(|rate| positive("agents.max_probes_per_second", rate))
+            .transpose()?,
+        upload_interval: span("agents.upload_interval", settings.upload_interval, &SPANS)?,
+    })
+}
+
+fn policy(settings: &PinglistSettings) -> Result<Policy, ConfigError> {
+    let coverage = settings.coverage.unwrap_or(defaults::COVERAGE);
+    if !(0.5..=0.999_999).contains(&coverage) {
+        return Err(ConfigError::value(
+            "pinglist.coverage",
+            format!("{coverage} is not a probability from 0.5 to 0.999999"),
+        ));
+    }
+    let tor_mesh_rate = positive(
+        "pinglist.tor_mesh_rate",
+        settings.tor_mesh_rate.unwrap_or(defaults::TOR_MESH_RATE),
+    )?;
+    let rnic_budget = positive(
+        "pinglist.rnic_budget",
+        settings.rnic_budget.unwrap_or(defaults::RNIC_BUDGET),
+    )?;
+    if rnic_budget <= tor_mesh_rate {
+        return Err(ConfigError::value(
+            "pinglist.rnic_budget",
+            format!(
+                "{rnic_budget} leaves nothing for inter-ToR probes beside pinglist.tor_mesh_rate, {tor_mesh_rate}"
+            ),
+        ));
+    }
+    let max_tuples = settings
+        .max_tuples_per_rnic
+        .unwrap_or(defaults::MAX_TUPLES_PER_RNIC);
+    if max_tuples == 0 {
+        return Err(ConfigError::value(
+            "pinglist.max_tuples_per_rnic",
+            "0 would leave the links above the ToRs unprobed",
+        ));
+    }
+    Ok(Policy {
+        seed: settings.seed.unwrap_or(0),
+        coverage,
+        paths: paths(settings, coverage)?,
+        tor_mesh_rate,
+        link_rate: positive(
+            "pinglist.link_rate",
+            settings.link_rate.unwrap_or(defaults::LINK_RATE),
+        )?,
+        rnic_budget,
+        max_tuples,
+        rotation: span("pinglist.rotation", settings.rotation, &ROTATIONS)?
+            .unwrap_or(defaults::ROTATION),
+    })
+}
+
+fn paths(settings: &PinglistSettings, coverage: f64) -> Result<Paths, ConfigError> {
+    let otherwise = settings.parallel_paths.unwrap_or(defaults::PARALLEL_PATHS);
+    check_paths("pinglist.parallel_paths", otherwise, coverage)?;
+    let Some(file) = &settings.topology else {
+        return Ok(Paths::Uniform(otherwise));
+    };
+    let known = wiring(file)?.paths();
+    if known.is_empty() {
+        return Err(ConfigError::value(
+            "pinglist.topology",
+            format!("{} connects no two ToRs that have hosts", file.display()),
+        ));
+    }
+    if let Some(most) = known.values().max() {
+        check_paths("pinglist.topology", *most, coverage)?;
+    }
+    Ok(Paths::PerPair { known, otherwise })
+}
+
+fn wiring(file: &Path) -> Result<Wiring, ConfigError> {
+    let fail =
+        |why: String| ConfigError::value("pinglist.topology", format!("{}: {why}", file.display()));
+    let text =
+        std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    serde_json::from_str(&text).map_err(|error| fail(format!("is not a topology: {error}")))
+}
+
+fn check_paths(key: &'static str, paths: u32, coverage: f64) -> Result<(), ConfigError> {
+    if !(1..=MAX_PATHS).contains(&paths) {
+        return Err(ConfigError::value(
+            key,
+            format!("{paths} parallel paths: a number from 1 to {MAX_PATHS} is expected"),
+        ));
+    }
+    let tuples = tuples_for(paths, coverage);
+    if tuples > MAX_SLOTS {
+        return Err(ConfigError::value(
+            key,
+            format!(
+                "{paths} parallel paths need {tuples} 5-tuples for pinglist.coverage {coverage}, more than the UDP source \
+                 ports allow ({MAX_SLOTS}): lower the coverage"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn positive(key: &'static str, value: f64) -> Result<f64, ConfigError> {
+    if value.is_finite() && value > 0.0 && value <= MAX_RATE {
+        return Ok(value);
+    }
+    Err(ConfigError::value(
+        key,
+        format!("{value} is not a rate above 0 and at most {MAX_RATE} per second"),
+    ))
+}
+
+fn span(
+    key: &'static str,
+    value: Option<Span>,
+    range: &std::ops::RangeInclusive<Duration>,
+) -> Result<Option<Duration>, ConfigError> {
+    match value {
+        Some(span) if !range.contains(&span.0) => Err(ConfigError::value(
+            key,
+            format!(
+                "{span} is not between {} and {}",
+                Span(*range.start()),
+                Span(*range.end())
+            ),
+        )),
+        other => Ok(other.map(|span| span.0)),
+    }
+}
