@@ -1,0 +1,285 @@
+//! The fabric in virtual time with a prober and responder on every RNIC: for scenario tests and benchmarks.
+//!
+//! No task, no clock, no I/O: the swarm goes from one event to the next, of the [`Engine`] or of a [`Session`], and
+//! hands every [`ProbeResult`] to its caller. A minute of a large fabric takes seconds. Hosts that a fault stalls
+//! neither probe nor answer until the stall ends. Endpoints whose queue pairs a fault destroys are opened again at
+//! once; peers learn the new address after [`RELEARN`], as they would from a controller.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::seq::index;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::engine::{Delivery, Engine};
+use super::realtime::capabilities;
+use super::scenario::Probing;
+use super::topology::{RnicId, mix};
+use crate::id::{FlowLabel, UdpSourcePort};
+use crate::probe::{Config, Group, Kind, ProbePath, ProbeResult, Rate, Session, Target};
+use crate::time::HostTime;
+use crate::transport::{Address, Completion, EndpointEvent, SendRequest};
+use crate::wire::Keyring;
+
+/// How long peers take to learn that an RNIC has another address.
+pub const RELEARN: Duration = Duration::from_secs(1);
+
+const NEVER: i64 = i64::MAX;
+
+/// An RNIC with its session.
+struct Member {
+    session: Session,
+    address: Address,
+    /// The wake-up that the heap has for it; others are stale.
+    wakes_at: i64,
+}
+
+/// All sessions over one engine. See the module.
+pub struct Swarm {
+    engine: Engine,
+    members: Vec<Member>,
+    wakes: BinaryHeap<Reverse<(i64, u32)>>,
+    /// New addresses that peers do not know yet.
+    news: Vec<(HostTime, RnicId)>,
+    deliveries: Vec<Delivery>,
+    sends: Vec<SendRequest>,
+    results: Vec<ProbeResult>,
+}
+
+impl Swarm {
+    /// Opens an endpoint on every RNIC. Nothing is probed before [`Self::probe`] or [`Self::set_groups`].
+    pub fn new(mut engine: Engine, config: Config, seed: u64) -> Self {
+        let keys = Arc::new(Keyring::unkeyed());
+        let topology = Arc::clone(engine.topology());
+        let members = topology
+            .rnic_ids()
+            .map(|rnic| {
+                let address = engine.open(rnic);
+                let seed = mix(seed ^ mix(u64::from(rnic.0)));
+                Member {
+                    session: Session::new(config, Arc::clone(&keys), address, capabilities(), seed),
+                    address,
+                    wakes_at: NEVER,
+                }
+            })
+            .collect();
+        Self {
+            engine,
+            members,
+            wakes: BinaryHeap::new(),
+            news: Vec::new(),
+            deliveries: Vec::new(),
+            sends: Vec::new(),
+            results: Vec::new(),
+        }
+    }
+
+    /// The engine, for ground truth.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The session of an RNIC.
+    pub fn session(&self, rnic: RnicId) -> &Session {
+        &self.members[rnic.index()].session
+    }
+
+    /// One path to an RNIC as it is reached now.
+    pub fn path_to(&self, rnic: RnicId, flow_label: FlowLabel) -> Arc<ProbePath> {
+        let described = self.engine.topology().rnic(rnic);
+        Arc::new(ProbePath {
+            target: Target {
+                address: self.members[rnic.index()].address,
+                tor: described.tor.clone(),
+                host: described.host.clone(),
+                device: described.device.clone(),
+            },
+            flow_label,
+            service: None,
+        })
+    }
+
+    /// Replaces what an RNIC probes.
+    pub fn set_groups(&mut self, rnic: RnicId, groups: Vec<Group>) {
+        let now = self.engine.now();
+        self.members[rnic.index()].session.set_groups(groups, now);
+        self.schedule_wake(rnic);
+    }
+
+    /// Lets every RNIC probe all others under its ToR, and some under other ToRs with random 5-tuples.
+    pub fn probe(&mut self, probing: &Probing, seed: u64) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        for rnic in self.engine.topology().rnic_ids() {
+            let mesh = self.mesh(rnic, &mut random);
+            let across = self.across(rnic, probing.targets, &mut random);
+            let group = |kind, rate, paths| {
+                Some(Group {
+                    kind,
+                    rate: Rate::per_second(rate)?,
+                    paths,
+                })
+            };
+            let groups = [
+                group(Kind::TorMesh, probing.tor_mesh, mesh),
+                group(Kind::InterTor, probing.inter_tor, across),
+            ];
+            self.set_groups(rnic, groups.into_iter().flatten().collect());
+        }
+    }
+
+    fn mesh(&self, rnic: RnicId, random: &mut ChaCha8Rng) -> Vec<Arc<ProbePath>> {
+        let topology = self.engine.topology();
+        let tor = topology.rnic(rnic).tor_index;
+        let shape = topology.shape();
+        let under = shape.hosts * shape.rnics;
+        (tor * under..(tor + 1) * under)
+            .map(RnicId)
+            .filter(|peer| *peer != rnic)
+            .map(|peer| self.path_to(peer, random_label(random)))
+            .collect()
+    }
+
+    fn across(&self, rnic: RnicId, count: usize, random: &mut ChaCha8Rng) -> Vec<Arc<ProbePath>> {
+        let topology = self.engine.topology();
+        let shape = topology.shape();
+        let under = (shape.hosts * shape.rnics) as usize;
+        let first_own = topology.rnic(rnic).tor_index as usize * under;
+        let others = topology.rnics().len() - under;
+        let mut paths = Vec::new();
+        while others > 0 && paths.len() < count {
+            let some = (count - paths.len()).min(others);
+            for chosen in index::sample(random, others, some) {
+                let number = if chosen < first_own {
+                    chosen
+                } else {
+                    chosen + under
+                };
+                let peer = RnicId(u32::try_from(number).unwrap_or(u32::MAX));
+                paths.push(self.path_to(peer, random_label(random)));
+            }
+        }
+        paths
+    }
+
+    /// Lets everything happen up to and including `until`.
+    pub fn run_until(&mut self, until: HostTime, mut on_result: impl FnMut(RnicId, ProbeResult)) {
+        loop {
+            let wake = self.wakes.peek().map_or(NEVER, |Reverse((at, _))| *at);
+            let event = self.engine.next_event().map_or(NEVER, HostTime::nanos);
+            let news = self.news.first().map_or(NEVER, |(at, _)| at.nanos());
+            let next = wake.min(event).min(news);
+            if next == NEVER || next > until.nanos() {
+                break;
+            }
+            let now = HostTime::from_nanos(next);
+            if next == event {
+                self.step_engine(now);
+            } else if next == news {
+                self.spread_news();
+            } else {
+                self.step_session();
+            }
+            for result in self.results.drain(..) {
+                let source = self.engine.topology().rnic_by_gid(result.source.gid);
+                if let Some(rnic) = source {
+                    on_result(rnic, result);
+                }
+            }
+        }
+        self.engine.advance(until, &mut self.deliveries);
+    }
+
+    fn step_engine(&mut self, now: HostTime) {
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        self.engine.advance(now, &mut deliveries);
+        for delivery in deliveries.drain(..) {
+            let rnic = delivery.rnic;
+            let session = &mut self.members[rnic.index()].session;
+            session.on_completions(std::slice::from_ref(&delivery.completion), delivery.at);
+            if let Completion::Event(EndpointEvent::AddressChanged) = delivery.completion {
+                self.reopen(rnic, delivery.at);
+            }
+            self.serve(rnic, delivery.at);
+        }
+        self.deliveries = deliveries;
+    }
+
+    fn step_session(&mut self) {
+        let Some(Reverse((at, number))) = self.wakes.pop() else {
+            return;
+        };
+        let rnic = RnicId(number);
+        let member = &mut self.members[rnic.index()];
+        if member.wakes_at != at {
+            return;
+        }
+        member.wakes_at = NEVER;
+        let now = HostTime::from_nanos(at);
+        if member.session.next_wakeup().is_some_and(|due| due <= now) {
+            self.serve(rnic, now);
+        } else {
+            self.schedule_wake(rnic);
+        }
+    }
+
+    /// Lets a session do what is due, unless its host is stalled.
+    fn serve(&mut self, rnic: RnicId, now: HostTime) {
+        let host = self.engine.topology().rnic(rnic).host_index;
+        if let Some(later) = self.engine.host_stalled_until(host, now) {
+            return self.wake_at(rnic, later.nanos());
+        }
+        let member = &mut self.members[rnic.index()];
+        member.session.poll(now, &mut self.sends);
+        let from = member.address.qpn;
+        for request in self.sends.drain(..) {
+            self.engine.send(now, rnic, from, &request);
+        }
+        member.session.drain_results(&mut self.results);
+        self.schedule_wake(rnic);
+    }
+
+    fn schedule_wake(&mut self, rnic: RnicId) {
+        if let Some(at) = self.members[rnic.index()].session.next_wakeup() {
+            self.wake_at(rnic, at.nanos());
+        }
+    }
+
+    fn wake_at(&mut self, rnic: RnicId, at: i64) {
+        let at = at.max(self.engine.now().nanos());
+        let member = &mut self.members[rnic.index()];
+        if at < member.wakes_at {
+            member.wakes_at = at;
+            self.wakes.push(Reverse((at, rnic.0)));
+        }
+    }
+
+    fn reopen(&mut self, rnic: RnicId, now: HostTime) {
+        let address = self.engine.open(rnic);
+        let member = &mut self.members[rnic.index()];
+        member.address = address;
+        member.session.reset(address, capabilities(), now);
+        self.news.push((now.after(RELEARN), rnic));
+    }
+
+    fn spread_news(&mut self) {
+        let (_, rnic) = self.news.remove(0);
+        let address = self.members[rnic.index()].address;
+        for member in &mut self.members {
+            member.session.replace_address(address.gid, address);
+        }
+    }
+}
+
+/// Any of the labels that fold to distinct ports.
+fn random_label(random: &mut ChaCha8Rng) -> FlowLabel {
+    let port = random.random_range(UdpSourcePort::FIRST..=u16::MAX);
+    UdpSourcePort(port)
+        .flow_label()
+        .unwrap_or_else(|| unreachable!("the port is in the range that labels reach"))
+}
+
+#[cfg(test)]
+mod tests;
