@@ -1,0 +1,152 @@
+//! The controller: registry of the agents, pinglists, target look-up, configuration of the agents.
+//!
+//! Tasks and channels:
+//! - The *core* owns all state: directory, plan, versions. Everybody else asks it through one bounded queue
+//!   (`core::QUEUE_DEPTH`); a full queue makes callers wait. It stores an announcement before it answers.
+//! - One *session* per registration stream reads the agent's messages and tells it what changed, which it
+//!   learns through a `watch` channel: only the newest version matters, so nothing can pile up.
+//! - The gRPC server and, if wanted, the metrics server.
+//!
+//! Cancelling is safe: a session that ends leaves the agent its lease; the core does nothing halfway that is not in one
+//! transaction of the store.
+
+mod core;
+mod directory;
+mod metrics;
+mod service;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::controller::ControllerConfig;
+use crate::rpc::server::{self, Listener, ServerError};
+use crate::rpc::v1::controller_service_server::ControllerServiceServer;
+use crate::store::registry::{Registry, RegistryError};
+use crate::time::Clock;
+
+/// The largest request: an announcement with the most RNICs and the longest names fits in it twice.
+pub const MAX_REQUEST_BYTES: usize = 1 << 20;
+/// How long open calls may take to end when the controller stops.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Why the controller cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The registry cannot be read.
+    #[error("cannot read the registry")]
+    Registry(#[from] RegistryError),
+    /// The gRPC service cannot be offered.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The metrics cannot be offered.
+    #[error("cannot serve metrics on {address}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A controller that has its addresses and its stored state and does not serve yet.
+pub struct Controller {
+    listener: Listener,
+    metrics_listener: Option<TcpListener>,
+    config: ControllerConfig,
+    registry: Arc<dyn Registry>,
+    clock: Arc<dyn Clock>,
+    stored: Vec<crate::topology::Announcement>,
+}
+
+impl Controller {
+    /// Binds the addresses and reads the registry.
+    ///
+    /// # Errors
+    /// [`ControllerError`].
+    pub async fn start(
+        config: ControllerConfig,
+        registry: Arc<dyn Registry>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ControllerError> {
+        let stored = registry.load().await?;
+        let listener = Listener::bind(config.listen, config.security.clone()).await?;
+        let metrics_listener = match config.metrics {
+            None => None,
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|source| ControllerError::Metrics { address, source })?,
+            ),
+        };
+        Ok(Self {
+            listener,
+            metrics_listener,
+            config,
+            registry,
+            clock,
+            stored,
+        })
+    }
+
+    /// Where the gRPC service listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Where the metrics are, if they are served.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// [`ControllerError`] when a server fails.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ControllerError> {
+        let (exposed, metrics) = metrics::Metrics::registered(self.listener.counters());
+        let known = self.stored.len();
+        tracing::info!(address = %self.address(), agents = known, "controller listens");
+        let (core, handle) = core::Core::new(
+            &self.config,
+            (self.registry, self.stored),
+            self.clock,
+            metrics.clone(),
+        );
+        let service = service::Service::new(&self.config, handle, metrics, stop.clone());
+        let router = server::builder().add_service(
+            ControllerServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES),
+        );
+        let mut tasks = JoinSet::new();
+        tasks.spawn(core.run(stop.clone()));
+        if let Some(listener) = self.metrics_listener {
+            let address = listener.local_addr().unwrap_or(self.config.listen);
+            tracing::info!(%address, "metrics are served");
+            let serving =
+                crate::telemetry::metrics::serve(listener, Arc::new(exposed), stop.clone());
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, %address, "the metrics server failed");
+                    stop.cancel();
+                }
+            });
+        }
+        let result = self.listener.serve(router, stop.clone(), STOP_GRACE).await;
+        stop.cancel();
+        if tokio::time::timeout(STOP_GRACE, tasks.join_all())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some connections were cut off");
+        }
+        Ok(result?)
+    }
+}

@@ -1,0 +1,434 @@
+//! The task that owns the controller's state.
+//!
+//! Versions: each agent's pinglist has one, taken from a counter that starts at the wall clock, so that a version never
+//! means two lists, not even across a restart. A changed address raises the version of exactly those agents that probe
+//! it, at once. RNICs that come or go change lists everywhere; those rounds, and the hourly rotation, reach the agents
+//! one slice per tick, so that a starting cluster does not fetch all its lists over and over.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::controller::ControllerConfig;
+use crate::config::program::describe;
+use crate::id::AgentId;
+use crate::pinglist::{Plan, Policy};
+use crate::rpc::registry::{ResolvedRnic, TargetQuery};
+use crate::store::registry::{Registry, RegistryError};
+use crate::time::{Clock, HostTime};
+use crate::topology::Announcement;
+
+use super::directory::{Change, Directory, StreamId};
+use super::metrics::{ByVerdict, Metrics, Verdict};
+
+/// Commands that wait for the core. Each has a waiting session or call, so this bounds memory, not work.
+pub(super) const QUEUE_DEPTH: usize = 1024;
+/// How often due work is looked for: lease checks, rounds of changed lists.
+const TICK: Duration = Duration::from_millis(100);
+/// Agents told of a round per tick: 400 per second, each of which then fetches its list.
+const AGENTS_PER_TICK: usize = 40;
+/// Pairs without full coverage that are logged one by one.
+const SHORTFALL_LINES: usize = 5;
+
+/// Why an announcement was refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    Store(String),
+}
+
+/// What an agent is told when its announcement was accepted.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) version: u64,
+    /// Newer versions; closed when another stream has become the agent's.
+    pub(super) changes: watch::Receiver<u64>,
+}
+
+/// Answer to a request for a pinglist.
+pub(super) enum ListAnswer {
+    UnknownAgent,
+    Unchanged(u64),
+    Changed {
+        version: u64,
+        announcement: Announcement,
+        plan: Arc<Plan>,
+    },
+}
+
+/// What the core is asked for.
+pub(super) enum Command {
+    Announce {
+        announcement: Announcement,
+        stream: StreamId,
+        reply: oneshot::Sender<Result<Admitted, Refused>>,
+    },
+    Heard {
+        agent: AgentId,
+        stream: StreamId,
+    },
+    Ended {
+        agent: AgentId,
+        stream: StreamId,
+    },
+    Pinglist {
+        agent: AgentId,
+        known: u64,
+        reply: oneshot::Sender<ListAnswer>,
+    },
+    Resolve {
+        queries: Vec<TargetQuery>,
+        reply: oneshot::Sender<Vec<Vec<ResolvedRnic>>>,
+    },
+}
+
+/// How sessions and calls reach the core.
+pub(super) type Handle = mpsc::Sender<Command>;
+
+struct Listening {
+    stream: StreamId,
+    changes: watch::Sender<u64>,
+}
+
+pub(super) struct Core {
+    directory: Directory,
+    registry: Arc<dyn Registry>,
+    policy: Arc<Policy>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    commands: mpsc::Receiver<Command>,
+    plan: Option<Arc<Plan>>,
+    listening: HashMap<AgentId, Listening>,
+    versions: HashMap<AgentId, u64>,
+    last_version: u64,
+    /// Rotation that the lists belong to.
+    period: u64,
+    /// Lists changed for everybody and no round has begun since.
+    round_due: bool,
+    /// Agents that the current round has still to reach.
+    round: VecDeque<AgentId>,
+    reported: Option<(usize, usize)>,
+}
+
+impl Core {
+    pub(super) fn new(
+        config: &ControllerConfig,
+        (registry, stored): (Arc<dyn Registry>, Vec<Announcement>),
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> (Self, Handle) {
+        let (handle, commands) = mpsc::channel(QUEUE_DEPTH);
+        let core = Self {
+            directory: Directory::new(stored, config.lifetimes, clock.host()),
+            registry,
+            policy: Arc::new(config.policy.clone()),
+            last_version: first_version(clock.as_ref()),
+            period: config.policy.period(clock.wall()),
+            clock,
+            metrics,
+            commands,
+            plan: None,
+            listening: HashMap::new(),
+            versions: HashMap::new(),
+            round_due: true,
+            round: VecDeque::new(),
+            reported: None,
+        };
+        (core, handle)
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle(command).await,
+                    None => return,
+                },
+                _ = tick.tick() => self.tick().await,
+            }
+        }
+    }
+
+    async fn handle(&mut self, command: Command) {
+        match command {
+            Command::Announce {
+                announcement,
+                stream,
+                reply,
+            } => {
+                let answer = self.announce(announcement, stream).await;
+                // A session that has ended meanwhile reports its end by itself.
+                let _ = reply.send(answer);
+            }
+            Command::Heard { agent, stream } => {
+                self.metrics.heartbeats.inc();
+                self.directory.heard(&agent, stream, self.clock.host());
+            }
+            Command::Ended { agent, stream } => {
+                self.directory.ended(&agent, stream);
+                if self
+                    .listening
+                    .get(&agent)
+                    .is_some_and(|own| own.stream == stream)
+                {
+                    self.listening.remove(&agent);
+                }
+            }
+            Command::Pinglist {
+                agent,
+                known,
+                reply,
+            } => {
+                let _ = reply.send(self.pinglist(&agent, known));
+            }
+            Command::Resolve { queries, reply } => {
+                let found = queries.iter().map(|query| self.directory.resolve(query));
+                let _ = reply.send(found.collect());
+            }
+        }
+    }
+
+    async fn announce(
+        &mut self,
+        announcement: Announcement,
+        stream: StreamId,
+    ) -> Result<Admitted, Refused> {
+        let result = self.admit(announcement, stream).await;
+        let verdict = match &result {
+            Ok(_) => Verdict::Accepted,
+            Err(Refused::Conflict(_)) => Verdict::Conflict,
+            Err(Refused::Store(_)) => Verdict::StoreFailed,
+        };
+        self.metrics
+            .announcements
+            .get_or_create(&ByVerdict { result: verdict })
+            .inc();
+        if let Err(error) = &result {
+            tracing::warn!(%error, "an announcement was refused");
+        }
+        result
+    }
+
+    async fn admit(
+        &mut self,
+        announcement: Announcement,
+        stream: StreamId,
+    ) -> Result<Admitted, Refused> {
+        let now = self.clock.host();
+        let superseded = self
+            .directory
+            .check(&announcement, now)
+            .map_err(|conflict| Refused::Conflict(conflict.to_string()))?;
+        if !self.directory.is_known(&announcement) {
+            self.registry
+                .put(&announcement, &superseded, self.clock.wall())
+                .await
+                .map_err(|error| match error {
+                    RegistryError::GidTaken { .. } => Refused::Conflict(error.to_string()),
+                    RegistryError::Store(error) => Refused::Store(describe(&error)),
+                })?;
+        }
+        let agent = announcement.agent.clone();
+        let (host, rnics) = (announcement.host.clone(), announcement.rnics.len());
+        let change = self
+            .directory
+            .accept(announcement, &superseded, stream, now);
+        for loser in &superseded {
+            tracing::warn!(agent = %loser, by = %agent, "a stale agent lost a GID to another agent");
+            self.listening.remove(loser);
+        }
+        let changed = !change.is_empty();
+        self.spread(&change, &agent);
+        let version = if changed {
+            self.raise(&agent)
+        } else {
+            self.version(&agent)
+        };
+        let (newest, changes) = watch::channel(version);
+        let listening = Listening {
+            stream,
+            changes: newest,
+        };
+        self.listening.insert(agent.clone(), listening);
+        tracing::info!(%agent, %host, rnics, changed, "registered");
+        Ok(Admitted { version, changes })
+    }
+
+    /// Makes a change known to those whom it concerns.
+    fn spread(&mut self, change: &Change, by: &AgentId) {
+        if change.membership {
+            self.plan = None;
+            self.round_due = true;
+        }
+        if change.readdressed.is_empty() {
+            return;
+        }
+        // Who probes whom follows from the RNICs' places, which have not changed: the plan at hand will do.
+        let plan = self.plan();
+        let mut concerned = BTreeSet::new();
+        for (tor, gid) in &change.readdressed {
+            concerned.append(&mut plan.probers_of(tor, *gid));
+        }
+        self.plan = None;
+        concerned.remove(by);
+        for agent in concerned {
+            self.push(&agent);
+        }
+    }
+
+    fn plan(&mut self) -> Arc<Plan> {
+        let (topology, policy, clock) = (self.directory.topology(), &self.policy, &self.clock);
+        self.plan
+            .get_or_insert_with(|| Arc::new(Plan::new(topology, policy.clone(), clock.wall())))
+            .clone()
+    }
+
+    fn version(&mut self, agent: &AgentId) -> u64 {
+        match self.versions.get(agent) {
+            Some(version) => *version,
+            None => self.raise(agent),
+        }
+    }
+
+    fn raise(&mut self, agent: &AgentId) -> u64 {
+        self.last_version += 1;
+        self.versions.insert(agent.clone(), self.last_version);
+        self.last_version
+    }
+
+    fn push(&mut self, agent: &AgentId) {
+        let version = self.raise(agent);
+        if let Some(listening) = self.listening.get(agent) {
+            listening.changes.send_replace(version);
+            self.metrics.changes_pushed.inc();
+        }
+    }
+
+    fn pinglist(&mut self, agent: &AgentId, known: u64) -> ListAnswer {
+        if self.directory.announcement(agent).is_none() {
+            return ListAnswer::UnknownAgent;
+        }
+        let version = self.version(agent);
+        if version == known {
+            return ListAnswer::Unchanged(version);
+        }
+        let plan = self.plan();
+        match self.directory.announcement(agent) {
+            Some(announcement) => ListAnswer::Changed {
+                version,
+                announcement: announcement.clone(),
+                plan,
+            },
+            None => ListAnswer::UnknownAgent,
+        }
+    }
+
+    async fn tick(&mut self) {
+        self.expire(self.clock.host()).await;
+        let period = self.policy.period(self.clock.wall());
+        if std::mem::replace(&mut self.period, period) != period {
+            self.plan = None;
+            self.round_due = true;
+        }
+        if self.round.is_empty() && std::mem::take(&mut self.round_due) {
+            self.round = self.directory.agents().cloned().collect();
+            self.report();
+        }
+        for _ in 0..AGENTS_PER_TICK.min(self.round.len()) {
+            if let Some(agent) = self.round.pop_front() {
+                self.push(&agent);
+            }
+        }
+        let census = self.directory.census();
+        set(&self.metrics.live_agents, census.live);
+        set(&self.metrics.stale_agents, census.stale);
+        set(&self.metrics.rnics, census.rnics);
+        set(&self.metrics.tors, census.tors);
+    }
+
+    async fn expire(&mut self, now: HostTime) {
+        let expired = self.directory.expire(now);
+        for agent in &expired.stale {
+            tracing::warn!(%agent, "nothing heard within the lease: the agent is stale");
+        }
+        if expired.forgotten.is_empty() {
+            return;
+        }
+        if let Err(error) = self.registry.remove(&expired.forgotten).await {
+            tracing::error!(
+                error = describe(&error),
+                "cannot remove forgotten agents, trying again"
+            );
+            return;
+        }
+        for agent in &expired.forgotten {
+            tracing::warn!(%agent, "forgotten after a long silence");
+            self.versions.remove(agent);
+            self.listening.remove(agent);
+        }
+        self.directory.forget(&expired.forgotten);
+        self.plan = None;
+        self.round_due = true;
+    }
+
+    /// Says which coverage the budget does not reach, when that has changed.
+    fn report(&mut self) {
+        let plan = self.plan();
+        let short = plan.shortfalls();
+        let slow: Vec<_> = plan.slow_tors().collect();
+        let lowest = short.iter().map(|short| short.coverage).fold(1.0, f64::min);
+        let slowest = slow
+            .iter()
+            .map(|(_, rate)| *rate)
+            .fold(self.policy.link_rate, f64::min);
+        set(&self.metrics.short_pairs, short.len());
+        set(&self.metrics.slow_tors, slow.len());
+        self.metrics.lowest_coverage.set(lowest);
+        self.metrics.lowest_link_rate.set(slowest);
+        let found = (short.len(), slow.len());
+        if self.reported.replace(found) == Some(found) {
+            return;
+        }
+        for short in short.iter().take(SHORTFALL_LINES) {
+            tracing::warn!(
+                source = %short.source, target = %short.target, limit = ?short.limit, paths = short.paths,
+                tuples = short.tuples, wanted = short.wanted_tuples, coverage = short.coverage,
+                "the paths between two ToRs are not covered as wanted"
+            );
+        }
+        if !short.is_empty() {
+            tracing::warn!(
+                pairs = short.len(),
+                lowest,
+                wanted = self.policy.coverage,
+                "ToR pairs without full coverage"
+            );
+        }
+        if !slow.is_empty() {
+            tracing::warn!(
+                tors = slow.len(),
+                slowest,
+                wanted = self.policy.link_rate,
+                "the budget per RNIC gives the uplinks of some ToRs fewer probes per second than wanted"
+            );
+        }
+    }
+}
+
+fn set(gauge: &prometheus_client::metrics::gauge::Gauge, value: usize) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+/// Above every version of an earlier run: milliseconds since the epoch leave room for 65536 changes each.
+fn first_version(clock: &dyn Clock) -> u64 {
+    let millis = u64::try_from(clock.wall().nanos() / 1_000_000).unwrap_or(0);
+    millis << 16
+}

@@ -1,0 +1,165 @@
+//! What the controller counts. Labels are bounded: never an agent, a GID or a ToR.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _,
+};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::rpc::server::{RefusalKind, ServerCounters};
+
+/// How an announcement was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(super) enum Verdict {
+    Accepted,
+    Conflict,
+    Invalid,
+    StoreFailed,
+}
+
+/// How a pinglist request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(super) enum Answer {
+    Unchanged,
+    List,
+    UnknownAgent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByVerdict {
+    pub(super) result: Verdict,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByAnswer {
+    pub(super) answer: Answer,
+}
+
+type FloatGauge = Gauge<f64, AtomicU64>;
+
+/// Handles of all metrics; clones share their values.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Metrics {
+    pub(super) announcements: Family<ByVerdict, Counter>,
+    pub(super) pinglist_requests: Family<ByAnswer, Counter>,
+    pub(super) heartbeats: Counter,
+    pub(super) changes_pushed: Counter,
+    pub(super) live_agents: Gauge,
+    pub(super) stale_agents: Gauge,
+    pub(super) rnics: Gauge,
+    pub(super) tors: Gauge,
+    pub(super) sessions: Gauge,
+    pub(super) short_pairs: Gauge,
+    pub(super) lowest_coverage: FloatGauge,
+    pub(super) slow_tors: Gauge,
+    pub(super) lowest_link_rate: FloatGauge,
+}
+
+impl Metrics {
+    /// All metrics and the registry that exposes them.
+    pub(super) fn registered(server: Arc<ServerCounters>) -> (Registry, Self) {
+        let metrics = Self::default();
+        let mut registry = Registry::with_prefix("rpingmesh_controller");
+        registry.register(
+            "announcements",
+            "Announcements by how they were answered",
+            metrics.announcements.clone(),
+        );
+        registry.register(
+            "pinglist_requests",
+            "Pinglist requests by how they were answered",
+            metrics.pinglist_requests.clone(),
+        );
+        registry.register(
+            "heartbeats",
+            "Heartbeats received",
+            metrics.heartbeats.clone(),
+        );
+        registry.register(
+            "changes_pushed",
+            "Changes that agents were told of on their streams",
+            metrics.changes_pushed.clone(),
+        );
+        registry.register(
+            "live_agents",
+            "Registered agents heard of within their lease",
+            metrics.live_agents.clone(),
+        );
+        registry.register(
+            "stale_agents",
+            "Registered agents whose lease has lapsed",
+            metrics.stale_agents.clone(),
+        );
+        registry.register("rnics", "Registered RNICs", metrics.rnics.clone());
+        registry.register(
+            "tors",
+            "ToR switches with registered RNICs",
+            metrics.tors.clone(),
+        );
+        registry.register(
+            "sessions",
+            "Open registration streams",
+            metrics.sessions.clone(),
+        );
+        registry.register(
+            "coverage_short_tor_pairs",
+            "Ordered ToR pairs whose path coverage is below the wanted one",
+            metrics.short_pairs.clone(),
+        );
+        registry.register(
+            "coverage_lowest_ratio",
+            "Lowest path coverage of all ordered ToR pairs below the wanted one, else 1",
+            metrics.lowest_coverage.clone(),
+        );
+        registry.register(
+            "link_rate_short_tors",
+            "ToR switches whose uplinks get fewer probes than wanted",
+            metrics.slow_tors.clone(),
+        );
+        registry.register(
+            "link_rate_lowest",
+            "Probes per second of the worst such uplink, else the wanted rate",
+            metrics.lowest_link_rate.clone(),
+        );
+        registry.register_collector(Box::new(Connections(server)));
+        (registry, metrics)
+    }
+}
+
+/// Counters that the listener keeps.
+#[derive(Debug)]
+struct Connections(Arc<ServerCounters>);
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let accepted = ConstCounter::new(self.0.accepted());
+        let descriptor = encoder.encode_descriptor(
+            "connections_accepted",
+            "Connections let in",
+            None,
+            accepted.metric_type(),
+        )?;
+        accepted.encode(descriptor)?;
+        let mut refused = encoder.encode_descriptor(
+            "connections_refused",
+            "Connections refused before their first request",
+            None,
+            accepted.metric_type(),
+        )?;
+        for (reason, kind) in [
+            ("certificate", RefusalKind::Certificate),
+            ("handshake", RefusalKind::Handshake),
+            ("timeout", RefusalKind::Timeout),
+        ] {
+            let counter = ConstCounter::new(self.0.refused(kind));
+            counter.encode(refused.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,423 @@
+//! The gRPC face of the controller: generated messages in, domain values to the core, and back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::config::controller::{AgentOverrides, ControllerConfig};
+use crate::id::AgentId;
+use crate::rpc::convert::{self, FieldError};
+use crate::rpc::registry::TargetQuery;
+use crate::rpc::v1::controller_service_server::ControllerService;
+use crate::rpc::v1::register_request::Message as Incoming;
+use crate::rpc::v1::register_response::Message as Outgoing;
+use crate::rpc::{MAX_MESSAGE_BYTES, server, v1};
+use crate::topology::Announcement;
+
+use super::core::{Admitted, Command, Handle, ListAnswer, Refused};
+use super::directory::StreamId;
+use super::metrics::{Answer, ByAnswer, ByVerdict, Metrics, Verdict};
+
+/// Answers waiting for an agent that reads slowly; more than an announcement and a change are never outstanding long.
+const ANSWERS_DEPTH: usize = 8;
+/// How long a stream may take to announce its agent.
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+/// Heartbeats per lease: two may be lost.
+const HEARTBEATS_PER_LEASE: u32 = 3;
+/// Queries of one `ResolveTarget` call.
+const MAX_QUERIES: usize = 1024;
+
+/// Serves `ControllerService`.
+pub(super) struct Service {
+    core: Handle,
+    metrics: Metrics,
+    stop: CancellationToken,
+    lease: Duration,
+    config_version: u64,
+    config: v1::AgentConfig,
+    streams: Arc<AtomicU64>,
+}
+
+impl Service {
+    pub(super) fn new(
+        config: &ControllerConfig,
+        core: Handle,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) -> Self {
+        let agents = agent_config(&config.agents);
+        Self {
+            core,
+            metrics,
+            stop,
+            lease: config.lifetimes.lease,
+            config_version: content_version(&agents),
+            config: agents,
+            streams: Arc::default(),
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Status> {
+        ask(&self.core, command).await
+    }
+}
+
+async fn ask<T>(
+    core: &Handle,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, Status> {
+    let (reply, answer) = oneshot::channel();
+    core.send(command(reply)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+fn stopping() -> Status {
+    Status::unavailable("the controller is stopping")
+}
+
+#[tonic::async_trait]
+impl ControllerService for Service {
+    type RegisterStream = ReceiverStream<Result<v1::RegisterResponse, Status>>;
+
+    async fn register(
+        &self,
+        request: Request<Streaming<v1::RegisterRequest>>,
+    ) -> Result<Response<Self::RegisterStream>, Status> {
+        let (answers, stream) = mpsc::channel(ANSWERS_DEPTH);
+        let peer = server::peer_of(&request).map_or_else(String::new, |peer| peer.to_string());
+        let session = Session {
+            core: self.core.clone(),
+            metrics: self.metrics.clone(),
+            stop: self.stop.clone(),
+            stream: StreamId(self.streams.fetch_add(1, Ordering::Relaxed)),
+            lease: self.lease,
+            config_version: self.config_version,
+            peer,
+            answers,
+            agent: None,
+            degraded: Vec::new(),
+        };
+        tokio::spawn(session.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn get_pinglist(
+        &self,
+        request: Request<v1::GetPinglistRequest>,
+    ) -> Result<Response<v1::GetPinglistResponse>, Status> {
+        let request = request.into_inner();
+        let agent: AgentId = convert::name("agent_id", request.agent_id)?;
+        let known = request.known_version;
+        let answer = self
+            .ask(|reply| Command::Pinglist {
+                agent: agent.clone(),
+                known,
+                reply,
+            })
+            .await?;
+        let count = |answer| {
+            self.metrics
+                .pinglist_requests
+                .get_or_create(&ByAnswer { answer })
+                .inc()
+        };
+        match answer {
+            ListAnswer::UnknownAgent => {
+                count(Answer::UnknownAgent);
+                Err(Status::not_found(format!(
+                    "agent `{agent}` is not registered: register first"
+                )))
+            }
+            ListAnswer::Unchanged(version) => {
+                count(Answer::Unchanged);
+                Ok(Response::new(v1::GetPinglistResponse {
+                    version,
+                    pinglist: None,
+                }))
+            }
+            ListAnswer::Changed {
+                version,
+                announcement,
+                plan,
+            } => {
+                count(Answer::List);
+                let made = tokio::task::spawn_blocking(move || {
+                    v1::Pinglist::from(&plan.pinglist(&announcement))
+                });
+                let list = made
+                    .await
+                    .map_err(|error| Status::internal(error.to_string()))?;
+                check_size(&agent, &list)?;
+                Ok(Response::new(v1::GetPinglistResponse {
+                    version,
+                    pinglist: Some(list),
+                }))
+            }
+        }
+    }
+
+    async fn resolve_target(
+        &self,
+        request: Request<v1::ResolveTargetRequest>,
+    ) -> Result<Response<v1::ResolveTargetResponse>, Status> {
+        let queries = request.into_inner().queries;
+        if queries.len() > MAX_QUERIES {
+            let why = format!(
+                "has {} entries, at most {MAX_QUERIES} are accepted",
+                queries.len()
+            );
+            return Err(FieldError::new("queries", why).into());
+        }
+        let queries = queries
+            .into_iter()
+            .enumerate()
+            .map(|(index, query)| {
+                TargetQuery::try_from(query)
+                    .map_err(|error| error.within(&format!("queries[{index}]")))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let found = self
+            .ask(|reply| Command::Resolve { queries, reply })
+            .await?;
+        let targets = found
+            .iter()
+            .map(|rnics| v1::ResolvedTarget {
+                rnics: rnics.iter().map(Into::into).collect(),
+            })
+            .collect();
+        Ok(Response::new(v1::ResolveTargetResponse { targets }))
+    }
+
+    async fn get_config(
+        &self,
+        request: Request<v1::GetConfigRequest>,
+    ) -> Result<Response<v1::GetConfigResponse>, Status> {
+        let known = request.into_inner().known_version == self.config_version;
+        Ok(Response::new(v1::GetConfigResponse {
+            version: self.config_version,
+            config: (!known).then_some(self.config),
+        }))
+    }
+}
+
+fn check_size(agent: &AgentId, list: &v1::Pinglist) -> Result<(), Status> {
+    let size = list.encoded_len();
+    if size < MAX_MESSAGE_BYTES {
+        return Ok(());
+    }
+    tracing::error!(%agent, size, "a pinglist is larger than a message may be");
+    Err(Status::resource_exhausted(format!(
+        "the pinglist of agent `{agent}` has {size} bytes, more than a message may have ({MAX_MESSAGE_BYTES}): lower \
+         pinglist.max_tuples_per_rnic on the controller"
+    )))
+}
+
+fn agent_config(settings: &AgentOverrides) -> v1::AgentConfig {
+    v1::AgentConfig {
+        probe_timeout_ns: settings.probe_timeout.map(nanos),
+        service_probe_interval_ns: settings.service_probe_interval.map(nanos),
+        max_probes_per_second: settings.max_probes_per_second,
+        upload_interval_ns: settings.upload_interval.map(nanos),
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The same configuration has the same version, also after a restart; never 0 (FNV-1a over the encoded message).
+fn content_version(config: &v1::AgentConfig) -> u64 {
+    let bytes = config.encode_to_vec();
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
+        (state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.max(1)
+}
+
+/// One registration stream.
+struct Session {
+    core: Handle,
+    metrics: Metrics,
+    stop: CancellationToken,
+    stream: StreamId,
+    lease: Duration,
+    config_version: u64,
+    peer: String,
+    answers: mpsc::Sender<Result<v1::RegisterResponse, Status>>,
+    agent: Option<AgentId>,
+    degraded: Vec<String>,
+}
+
+impl Session {
+    async fn run(mut self, incoming: Streaming<v1::RegisterRequest>) {
+        self.metrics.sessions.inc();
+        let end = self.converse(incoming).await;
+        self.metrics.sessions.dec();
+        if let Some(agent) = self.agent.take() {
+            match &end {
+                Ok(()) => tracing::info!(%agent, peer = self.peer, "registration stream ended"),
+                Err(status) => tracing::info!(
+                    %agent, peer = self.peer, reason = status.message(), "registration stream ended"
+                ),
+            }
+            let stream = self.stream;
+            // Fails only when the controller stops.
+            let _ = self.core.send(Command::Ended { agent, stream }).await;
+        }
+        if let Err(status) = end {
+            // The agent may be gone; then there is nobody to tell.
+            let _ = self.answers.try_send(Err(status));
+        }
+    }
+
+    async fn converse(
+        &mut self,
+        mut incoming: Streaming<v1::RegisterRequest>,
+    ) -> Result<(), Status> {
+        let mut changes: Option<watch::Receiver<u64>> = None;
+        let mut silence = Instant::now() + FIRST_MESSAGE;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(stopping()),
+                () = tokio::time::sleep_until(silence) => return Err(self.silent()),
+                message = incoming.message() => match message? {
+                    None => return Ok(()),
+                    Some(message) => {
+                        silence = Instant::now() + self.lease;
+                        self.take(message, &mut changes).await?;
+                    }
+                },
+                version = next(&mut changes) => {
+                    let pinglist_version = version.ok_or_else(superseded)?;
+                    let message = v1::Changed { pinglist_version, config_version: self.config_version };
+                    self.answer(Outgoing::Changed(message)).await?;
+                }
+            }
+        }
+    }
+
+    fn silent(&self) -> Status {
+        match &self.agent {
+            Some(agent) => Status::deadline_exceeded(format!(
+                "nothing heard of agent `{agent}` for {:?}",
+                self.lease
+            )),
+            None => Status::deadline_exceeded(format!("no announcement within {FIRST_MESSAGE:?}")),
+        }
+    }
+
+    async fn take(
+        &mut self,
+        message: v1::RegisterRequest,
+        changes: &mut Option<watch::Receiver<u64>>,
+    ) -> Result<(), Status> {
+        match convert::required("message", message.message)? {
+            Incoming::Announcement(announcement) => {
+                let admitted = self.announce(announcement).await?;
+                let registered = v1::Registered {
+                    lease_ns: nanos(self.lease),
+                    heartbeat_interval_ns: nanos(self.lease / HEARTBEATS_PER_LEASE),
+                    pinglist_version: admitted.version,
+                    config_version: self.config_version,
+                };
+                *changes = Some(admitted.changes);
+                self.answer(Outgoing::Registered(registered)).await
+            }
+            Incoming::Heartbeat(heartbeat) => self.heartbeat(heartbeat).await,
+        }
+    }
+
+    async fn announce(&mut self, announcement: v1::Announcement) -> Result<Admitted, Status> {
+        let invalid = |error: FieldError, metrics: &Metrics| {
+            let result = Verdict::Invalid;
+            metrics
+                .announcements
+                .get_or_create(&ByVerdict { result })
+                .inc();
+            error.within("announcement")
+        };
+        let announcement =
+            Announcement::try_from(announcement).map_err(|error| invalid(error, &self.metrics))?;
+        let agent = announcement.agent.clone();
+        if self.agent.as_ref().is_some_and(|known| *known != agent) {
+            let error = FieldError::new(
+                "agent_id",
+                "differs from the one announced before on this stream",
+            );
+            return Err(invalid(error, &self.metrics).into());
+        }
+        let stream = self.stream;
+        let answer = ask(&self.core, |reply| Command::Announce {
+            announcement,
+            stream,
+            reply,
+        });
+        let admitted = answer.await?.map_err(|refused| match refused {
+            Refused::Conflict(why) => Status::already_exists(why),
+            Refused::Store(why) => {
+                Status::unavailable(format!("the registration was not stored: {why}"))
+            }
+        })?;
+        self.agent = Some(agent);
+        Ok(admitted)
+    }
+
+    async fn heartbeat(&mut self, heartbeat: v1::Heartbeat) -> Result<(), Status> {
+        let Some(agent) = self.agent.clone() else {
+            return Err(Status::failed_precondition(
+                "a heartbeat came before the announcement",
+            ));
+        };
+        let degraded = heartbeat
+            .health
+            .map(|health| health.degraded)
+            .unwrap_or_default();
+        if degraded != self.degraded {
+            tracing::info!(%agent, ?degraded, "what the agent cannot do has changed");
+            self.degraded = degraded;
+        }
+        let stream = self.stream;
+        self.core
+            .send(Command::Heard { agent, stream })
+            .await
+            .map_err(|_| stopping())
+    }
+
+    async fn answer(&self, message: Outgoing) -> Result<(), Status> {
+        let response = v1::RegisterResponse {
+            message: Some(message),
+        };
+        match tokio::time::timeout(self.lease, self.answers.send(Ok(response))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Status::cancelled("the agent has closed the stream")),
+            Err(_) => Err(Status::deadline_exceeded(
+                "the agent does not read its stream",
+            )),
+        }
+    }
+}
+
+fn superseded() -> Status {
+    Status::aborted("another registration has replaced this one (agent id or GID): announce again")
+}
+
+/// The next version; `None` when the stream is no longer the agent's; waits forever before the announcement.
+async fn next(changes: &mut Option<watch::Receiver<u64>>) -> Option<u64> {
+    match changes {
+        None => std::future::pending().await,
+        Some(changes) => {
+            changes.changed().await.ok()?;
+            Some(*changes.borrow_and_update())
+        }
+    }
+}
