@@ -1,0 +1,203 @@
+//! The analyzer: takes agents' results and says what was measured where.
+//!
+//! Tasks and channels:
+//! - one task per upload stream ([`upload`]): decodes, waits for its acknowledgements, at most
+//!   [`upload::IN_FLIGHT`] batches ahead of them. Submits to
+//! - the intake ([`intake`]), through a queue of [`intake::DEPTH`] that holds back all streams when the disk is slow:
+//!   stores what is new in groups, then passes it on and acknowledges it. It owns the journal and the watermarks.
+//! - the state thread ([`state`]) behind a queue of [`state::DEPTH`], which holds back the intake: it owns the windows,
+//!   the table of agents and the metrics of what was measured, and answers the readers.
+//! - the web server ([`web`]).
+//!
+//! Stopping: the streams and the web server watch the stop token. When the last stream is gone the intake stores what
+//! is queued and ends, then the state thread. Cancelling at any point is safe: what was not acknowledged is sent again,
+//! what was stored is not counted twice.
+
+mod agents;
+mod api;
+mod intake;
+mod metrics;
+mod state;
+mod upload;
+mod web;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::analysis::report::Batch;
+use crate::config::analyzer::AnalyzerConfig;
+use crate::rpc::server::{self, Listener, ServerError};
+use crate::store::journal::Journal;
+use crate::store::journal::sqlite::SqliteJournal;
+use crate::store::sqlite::{Location, StoreError};
+use crate::time::Clock;
+
+/// How long open uploads and requests may take to end after a stop.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long the intake may take to store what is queued after that.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Why the analyzer cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzerError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// gRPC cannot be served.
+    #[error(transparent)]
+    Grpc(#[from] ServerError),
+    /// HTTP cannot be served.
+    #[error("cannot serve HTTP on {address}")]
+    Web {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A part of the analyzer failed in a way that it must not.
+    #[error("the analyzer's {0} ended unexpectedly")]
+    Ended(&'static str),
+}
+
+/// A running analyzer.
+#[derive(Debug)]
+pub struct Analyzer {
+    grpc: SocketAddr,
+    web: SocketAddr,
+    stop: CancellationToken,
+    servers: JoinSet<Result<(), AnalyzerError>>,
+    intake: JoinHandle<()>,
+    state: JoinHandle<()>,
+}
+
+/// Somebody who watches in the same process: gets every batch that was stored, once, in order. The analyzer waits while
+/// this channel is full, as long as somebody holds its other end.
+pub type Tap = mpsc::Sender<Arc<Batch>>;
+
+impl Analyzer {
+    /// Opens the store, replays what it holds, and serves until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// The store cannot be used or an address cannot be listened on. Nothing is left running then.
+    pub async fn start(
+        config: AnalyzerConfig,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) -> Result<Self, AnalyzerError> {
+        Self::start_with_tap(config, clock, stop, None).await
+    }
+
+    /// [`Self::start`] with somebody who watches.
+    ///
+    /// # Errors
+    /// Those of [`Self::start`].
+    pub async fn start_with_tap(
+        config: AnalyzerConfig,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+        tap: Option<Tap>,
+    ) -> Result<Self, AnalyzerError> {
+        let journal: Arc<dyn Journal> = Arc::new(open(config.store.clone()).await?);
+        let listener = Listener::bind(config.listen, config.security).await?;
+        let web = TcpListener::bind(config.web)
+            .await
+            .map_err(|source| AnalyzerError::Web {
+                address: config.web,
+                source,
+            })?;
+        let web_address = web.local_addr().map_err(|source| AnalyzerError::Web {
+            address: config.web,
+            source,
+        })?;
+        let metrics = Arc::new(metrics::Metrics::new(listener.counters()));
+        let (state, state_task) =
+            state::start(config.limits.clone(), clock.clone(), metrics.clone(), tap);
+        let (intake, intake_task) = intake::start(
+            journal,
+            config.limits,
+            clock,
+            state.clone(),
+            metrics.clone(),
+        )
+        .await?;
+        let grpc = listener.address();
+        let mut servers = JoinSet::new();
+        let router =
+            server::builder().add_service(upload::service(intake, metrics.clone(), stop.clone()));
+        let serving = stop.clone();
+        servers.spawn(async move { Ok(listener.serve(router, serving, GRACE).await?) });
+        servers.spawn(web::serve(web, web_address, state, metrics, stop.clone()));
+        tracing::info!(grpc = %grpc, web = %web_address, store = %config.store, "the analyzer is ready");
+        Ok(Self {
+            grpc,
+            web: web_address,
+            stop,
+            servers,
+            intake: intake_task,
+            state: state_task,
+        })
+    }
+
+    /// Where agents upload to, with the port that was chosen.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where the API is, with the port that was chosen.
+    pub fn web_address(&self) -> SocketAddr {
+        self.web
+    }
+
+    /// Waits until everything has ended; a part that fails stops the others.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub async fn wait(mut self) -> Result<(), AnalyzerError> {
+        let mut result = tokio::select! {
+            biased;
+            // The parts end by themselves then, in any order.
+            () = self.stop.cancelled() => Ok(()),
+            ended = self.servers.join_next() => flatten(ended),
+            _ = &mut self.intake => Err(AnalyzerError::Ended("intake")),
+            _ = &mut self.state => Err(AnalyzerError::Ended("state thread")),
+        };
+        self.stop.cancel();
+        while let Some(ended) = self.servers.join_next().await {
+            result = result.and(flatten(Some(ended)));
+        }
+        let drained = async {
+            if !self.intake.is_finished() {
+                let _ = (&mut self.intake).await;
+            }
+            if !self.state.is_finished() {
+                let _ = (&mut self.state).await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("stopped before everything was stored; agents will send the rest again");
+        }
+        result
+    }
+}
+
+async fn open(location: Location) -> Result<SqliteJournal, AnalyzerError> {
+    let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&location)).await;
+    Ok(opened.map_err(|_| AnalyzerError::Ended("store"))??)
+}
+
+fn flatten(
+    ended: Option<Result<Result<(), AnalyzerError>, tokio::task::JoinError>>,
+) -> Result<(), AnalyzerError> {
+    match ended {
+        Some(Ok(result)) => result,
+        Some(Err(error)) if error.is_panic() => Err(AnalyzerError::Ended("server")),
+        Some(Err(_)) | None => Ok(()),
+    }
+}

@@ -1,0 +1,133 @@
+//! What is known of each agent as a sender of batches.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::analysis::admission::Watermark;
+use crate::analysis::report::{AgentCounters, Batch, SpoolId};
+use crate::analysis::windows::Placement;
+use crate::id::{AgentId, HostName};
+use crate::time::{Nanos, WallTime};
+
+/// Agents beyond this number are served like the others but not listed.
+const LISTED: usize = 100_000;
+/// An agent that was silent for so long is no longer listed.
+const FORGET: Duration = Duration::from_hours(24);
+
+/// One agent. Counts are since the analyzer's start unless said otherwise.
+#[derive(Debug, Clone)]
+pub(super) struct Agent {
+    pub(super) host: HostName,
+    pub(super) spool: SpoolId,
+    /// The last batch taken.
+    pub(super) sequence: u64,
+    /// When it was taken.
+    pub(super) last_upload: WallTime,
+    /// The end of its interval, by the agent's clock.
+    pub(super) last_interval_end: WallTime,
+    /// How long after that end it was taken; negative when the agent's clock is ahead.
+    pub(super) lateness: Nanos,
+    pub(super) batches: u64,
+    pub(super) duplicates: u64,
+    /// Batches that the agent skipped, since the spool was first seen.
+    pub(super) lost_batches: u64,
+    pub(super) late_batches: u64,
+    pub(super) late_results: u64,
+    pub(super) future_batches: u64,
+    pub(super) future_results: u64,
+    pub(super) refused_reports: u64,
+    /// The last report that was refused and why.
+    pub(super) last_refusal: Option<String>,
+    pub(super) counters: AgentCounters,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Agents {
+    all: BTreeMap<AgentId, Agent>,
+}
+
+impl Agents {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AgentId, &Agent)> {
+        self.all.iter()
+    }
+
+    pub(super) fn get(&self, id: &AgentId) -> Option<&Agent> {
+        self.all.get(id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The agent, made from its watermark if it is new; `None` when no more are listed.
+    pub(super) fn of(&mut self, mark: &Watermark) -> Option<&mut Agent> {
+        if !self.all.contains_key(&mark.sender.agent) {
+            if self.all.len() >= LISTED {
+                return None;
+            }
+            self.all.insert(mark.sender.agent.clone(), Agent::new(mark));
+        }
+        self.all.get_mut(&mark.sender.agent)
+    }
+
+    pub(super) fn expire(&mut self, now: WallTime) {
+        self.all
+            .retain(|_, agent| now.since(agent.last_upload) < FORGET);
+    }
+}
+
+impl Agent {
+    fn new(mark: &Watermark) -> Self {
+        Self {
+            host: mark.host.clone(),
+            spool: mark.sender.spool,
+            sequence: mark.sequence,
+            last_upload: mark.updated,
+            last_interval_end: mark.updated,
+            lateness: Nanos::ZERO,
+            batches: 0,
+            duplicates: 0,
+            lost_batches: mark.lost,
+            late_batches: 0,
+            late_results: 0,
+            future_batches: 0,
+            future_results: 0,
+            refused_reports: 0,
+            last_refusal: None,
+            counters: AgentCounters::default(),
+        }
+    }
+
+    /// Takes over what the watermark says; a mark of an older spool says nothing.
+    pub(super) fn follow(&mut self, mark: &Watermark) {
+        if mark.updated >= self.last_upload {
+            self.host = mark.host.clone();
+            self.spool = mark.sender.spool;
+            self.sequence = mark.sequence;
+            self.last_upload = mark.updated;
+            self.lost_batches = mark.lost;
+        }
+    }
+
+    pub(super) fn took(&mut self, batch: &Batch, placement: Placement, now: WallTime) {
+        let results = batch
+            .paths
+            .iter()
+            .fold(0u64, |sum, report| sum.saturating_add(report.sent()));
+        self.batches += 1;
+        self.last_interval_end = batch.interval.end;
+        self.lateness = now - batch.interval.end;
+        self.counters = batch.counters;
+        match placement {
+            Placement::Counted => {}
+            Placement::Late(_) => {
+                self.late_batches += 1;
+                self.late_results = self.late_results.saturating_add(results);
+            }
+            Placement::Future(_) => {
+                self.future_batches += 1;
+                self.future_results = self.future_results.saturating_add(results);
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Takes batches: decides which are new, stores them in groups, passes them on, acknowledges them. In this order, so
+//! that an acknowledged batch is stored and a stored one is never counted twice.
+//!
+//! One task. Its queue holds [`DEPTH`] submissions; senders wait when it is full. It ends when the last sender is gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use super::metrics::Metrics;
+use super::state::{StateHandle, Taken};
+use crate::analysis::admission::{Admission, Watermark};
+use crate::analysis::report::Sender;
+use crate::analysis::windows::{Limits, Placement};
+use crate::config::program::describe;
+use crate::id::HostName;
+use crate::rpc::limit::LogLimit;
+use crate::rpc::results::Received;
+use crate::rpc::v1;
+use crate::store::journal::{Journal, Record};
+use crate::store::sqlite::StoreError;
+use crate::time::{Clock, Nanos, WallTime};
+
+/// Depth of the queue: as many as one group takes twice over, so that the next group gathers while one is stored.
+pub(super) const DEPTH: usize = 2 * GROUP;
+/// The most batches stored at once; bounds the transaction's memory.
+const GROUP: usize = 128;
+/// The most bytes stored at once, as far as one batch allows.
+const GROUP_BYTES: usize = 32 << 20;
+/// How often old batches are forgotten.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a spool's watermark outlives its last batch.
+const KEEP_MARKS: Duration = Duration::from_hours(24 * 90);
+/// Batches read at once when the journal is replayed.
+const PAGE: u32 = 64;
+
+/// A batch on its way into the journal.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) sender: Sender,
+    pub(super) host: HostName,
+    pub(super) received: Received,
+    /// The batch as the journal keeps it.
+    pub(super) payload: Vec<u8>,
+    pub(super) reply: oneshot::Sender<Result<u64, StoreFailure>>,
+}
+
+/// Why a batch was not taken, for the agent.
+#[derive(Debug, Clone)]
+pub(super) struct StoreFailure {
+    pub(super) disk_full: bool,
+    pub(super) text: String,
+}
+
+#[derive(Debug)]
+enum Request {
+    Hello(Sender, oneshot::Sender<u64>),
+    Batch(Box<Submission>),
+}
+
+/// For the upload streams.
+#[derive(Debug, Clone)]
+pub(super) struct IntakeHandle {
+    requests: mpsc::Sender<Request>,
+}
+
+impl IntakeHandle {
+    /// How far the sender's spool has been taken; `None` when the analyzer ends.
+    pub(super) async fn watermark(&self, sender: Sender) -> Option<u64> {
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .send(Request::Hello(sender, reply))
+            .await
+            .ok()?;
+        answer.await.ok()
+    }
+
+    /// Submits a batch; its reply comes when it is stored. False when the analyzer ends.
+    pub(super) async fn submit(&self, submission: Submission) -> bool {
+        let request = Request::Batch(Box::new(submission));
+        self.requests.send(request).await.is_ok()
+    }
+}
+
+/// Replays the journal into the state and starts the task.
+pub(super) async fn start(
+    journal: Arc<dyn Journal>,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    state: StateHandle,
+    metrics: Arc<Metrics>,
+) -> Result<(IntakeHandle, JoinHandle<()>), StoreError> {
+    let marks: HashMap<_, _> = journal
+        .watermarks()
+        .await?
+        .into_iter()
+        .map(|mark| (mark.sender.clone(), mark))
+        .collect();
+    let intake = Intake {
+        journal,
+        limits,
+        clock,
+        state,
+        metrics,
+        marks,
+        lines: LogLimit::new(5, Duration::from_secs(10)),
+    };
+    intake.prune().await?;
+    intake.replay().await?;
+    let (requests, queue) = mpsc::channel(DEPTH);
+    let task = tokio::spawn(intake.run(queue));
+    Ok((IntakeHandle { requests }, task))
+}
+
+struct Intake {
+    journal: Arc<dyn Journal>,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    state: StateHandle,
+    metrics: Arc<Metrics>,
+    marks: HashMap<Sender, Watermark>,
+    lines: LogLimit,
+}
+
+impl Intake {
+    /// Batches that ended before this are needed by no window.
+    fn horizon(&self) -> WallTime {
+        // A batch lies in the slot of its middle, which its end follows.
+        self.clock.wall()
+            + (Nanos::ZERO - Nanos::from(self.limits.kept() + crate::analysis::windows::SLOT))
+    }
+
+    async fn prune(&self) -> Result<(), StoreError> {
+        let marks = self.clock.wall() + (Nanos::ZERO - Nanos::from(KEEP_MARKS));
+        let gone = self.journal.prune(self.horizon(), marks).await?;
+        tracing::debug!(batches = gone, "old batches were forgotten");
+        Ok(())
+    }
+
+    async fn replay(&self) -> Result<(), StoreError> {
+        self.state
+            .marks(self.marks.values().cloned().collect())
+            .await;
+        let since = self.horizon();
+        let (mut position, mut count) = (0, 0u64);
+        loop {
+            let page = self.journal.read(since, position, PAGE).await?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            position = last.position;
+            let now = self.clock.wall();
+            let taken: Vec<_> = page
+                .into_iter()
+                .filter_map(|stored| self.decode(&stored.record, now))
+                .collect();
+            count += taken.len() as u64;
+            self.state.taken(taken).await;
+        }
+        tracing::info!(
+            batches = count,
+            spools = self.marks.len(),
+            "the journal was replayed"
+        );
+        Ok(())
+    }
+
+    fn decode(&self, record: &Record, now: WallTime) -> Option<Taken> {
+        let decoded = v1::ResultBatch::decode(&*record.payload)
+            .map_err(|error| error.to_string())
+            .and_then(|batch| Received::try_from(batch).map_err(|error| error.to_string()));
+        match decoded {
+            Ok(received) => Some(Taken {
+                mark: self.marks.get(&record.sender)?.clone(),
+                received: Some(received),
+                replayed: true,
+                at: now,
+            }),
+            Err(error) => {
+                tracing::warn!(
+                    agent = %record.sender.agent, sequence = record.sequence, error,
+                    "a batch in the journal cannot be read and is left out"
+                );
+                None
+            }
+        }
+    }
+
+    async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let mut pruning = tokio::time::interval(PRUNE_INTERVAL);
+        pruning.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let first = tokio::select! {
+                request = queue.recv() => match request {
+                    Some(request) => request,
+                    None => return,
+                },
+                _ = pruning.tick() => {
+                    if let Err(error) = self.prune().await {
+                        self.report(&error);
+                    }
+                    continue;
+                }
+            };
+            let mut group = Vec::new();
+            self.gather(first, &mut group);
+            let mut bytes = 0;
+            while group.len() < GROUP && bytes < GROUP_BYTES {
+                let Ok(next) = queue.try_recv() else {
+                    break;
+                };
+                self.gather(next, &mut group);
+                bytes = group.iter().map(|one| one.payload.len()).sum();
+            }
+            self.take(group).await;
+        }
+    }
+
+    fn gather(&self, request: Request, group: &mut Vec<Submission>) {
+        match request {
+            Request::Hello(sender, reply) => {
+                let mark = self.marks.get(&sender).map_or(0, |mark| mark.sequence);
+                // A stream that has gone needs no answer.
+                let _ = reply.send(mark);
+            }
+            Request::Batch(submission) => group.push(*submission),
+        }
+    }
+
+    async fn take(&mut self, group: Vec<Submission>) {
+        let now = self.clock.wall();
+        let mut staged: HashMap<Sender, Watermark> = HashMap::new();
+        let (mut records, mut taken, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+        for submission in group {
+            let Submission {
+                sender,
+                host,
+                received,
+                payload,
+                reply,
+            } = submission;
+            let mark = staged.entry(sender).or_insert_with_key(|sender| {
+                self.marks
+                    .get(sender)
+                    .cloned()
+                    .unwrap_or_else(|| Watermark::new(sender.clone(), host.clone(), now))
+            });
+            mark.host = host;
+            let sequence = received.batch.sequence;
+            let is_new = mark.admit(sequence, now) != Admission::Duplicate;
+            let counted = self.limits.place(&received.batch.interval, now) == Placement::Counted;
+            if is_new && counted && !received.batch.paths.is_empty() {
+                records.push(Record {
+                    sender: mark.sender.clone(),
+                    sequence,
+                    end: received.batch.interval.end,
+                    payload,
+                });
+            }
+            replies.push((reply, mark.sequence));
+            taken.push(Taken {
+                mark: mark.clone(),
+                received: is_new.then_some(received),
+                replayed: false,
+                at: now,
+            });
+        }
+        if taken.iter().any(|taken| taken.received.is_some()) {
+            let marks = staged.values().cloned().collect();
+            if let Err(error) = self.journal.append(records, marks).await {
+                self.refuse(&error, replies);
+                return;
+            }
+        }
+        self.marks.extend(staged);
+        self.state.taken(taken).await;
+        for (reply, sequence) in replies {
+            let _ = reply.send(Ok(sequence));
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        error: &StoreError,
+        replies: Vec<(oneshot::Sender<Result<u64, StoreFailure>>, u64)>,
+    ) {
+        self.report(error);
+        let failure = StoreFailure {
+            disk_full: matches!(error, StoreError::DiskFull { .. }),
+            text: describe(error),
+        };
+        for (reply, _) in replies {
+            let _ = reply.send(Err(failure.clone()));
+        }
+    }
+
+    fn report(&mut self, error: &StoreError) {
+        self.metrics.store_failures.inc();
+        if let Some(suppressed) = self.lines.admit(self.clock.host()) {
+            tracing::error!(
+                error = describe(error),
+                suppressed,
+                "batches cannot be stored and are not acknowledged; agents keep them"
+            );
+        }
+    }
+}

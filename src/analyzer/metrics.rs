@@ -1,0 +1,317 @@
+//! What `/metrics` shows. Labels are bounded: at most [`TOR_PAIRS`] pairs of ToRs, never a GID or host.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::analysis::report::{Batch, PathReport};
+use crate::analysis::windows::{Memory, Placement};
+use crate::id::TorId;
+use crate::measure::Invalid;
+use crate::probe::Kind;
+use crate::rpc::server::{RefusalKind, ServerCounters};
+
+/// Pairs of ToRs (and kinds) that have their own labels; all others share the pair `other`, `other`.
+const TOR_PAIRS: usize = 2048;
+
+/// Labels of what was measured between two ToRs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PairLabels {
+    source_tor: String,
+    target_tor: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+/// What was measured between two ToRs.
+#[derive(Clone)]
+struct Pair {
+    sent: Counter,
+    lost: Counter,
+    invalid: Counter,
+    network_rtt: Histogram,
+}
+
+/// Everything that is counted. Counters are shared handles; only the map of pairs has a lock, taken by the state thread
+/// alone.
+pub(super) struct Metrics {
+    registry: Registry,
+    pairs: Mutex<HashMap<(TorId, TorId, Kind), Pair>>,
+    sent: Family<PairLabels, Counter>,
+    lost: Family<PairLabels, Counter>,
+    invalid: Family<PairLabels, Counter>,
+    network_rtt: Family<PairLabels, Histogram, fn() -> Histogram>,
+    batches: Family<ReasonLabels, Counter>,
+    refused_uploads: Family<ReasonLabels, Counter>,
+    invalid_reasons: Family<ReasonLabels, Counter>,
+    pub(super) refused_reports: Counter,
+    pub(super) duplicates: Counter,
+    lost_batches: Counter,
+    pub(super) store_failures: Counter,
+    pub(super) streams: Gauge,
+    agents: Gauge,
+    paths: Gauge,
+    buckets: Gauge,
+    bytes: Gauge,
+    evicted: Counter,
+    expired: Counter,
+    connections: Arc<ServerCounters>,
+    refused_peers: Family<ReasonLabels, Counter>,
+    accepted: Counter,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// 1 µs to 4 s in steps of 2.
+fn rtt_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(1e-6, 2.0, 23))
+}
+
+impl Metrics {
+    pub(super) fn new(connections: Arc<ServerCounters>) -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("rpingmesh"),
+            pairs: Mutex::default(),
+            sent: Family::default(),
+            lost: Family::default(),
+            invalid: Family::default(),
+            network_rtt: Family::new_with_constructor(rtt_histogram as fn() -> Histogram),
+            batches: Family::default(),
+            refused_uploads: Family::default(),
+            invalid_reasons: Family::default(),
+            refused_reports: Counter::default(),
+            duplicates: Counter::default(),
+            lost_batches: Counter::default(),
+            store_failures: Counter::default(),
+            streams: Gauge::default(),
+            agents: Gauge::default(),
+            paths: Gauge::default(),
+            buckets: Gauge::default(),
+            bytes: Gauge::default(),
+            evicted: Counter::default(),
+            expired: Counter::default(),
+            connections,
+            refused_peers: Family::default(),
+            accepted: Counter::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let mut registry = std::mem::take(&mut self.registry);
+        {
+            let r = &mut registry;
+            r.register(
+                "probes_sent",
+                "Probes of the reports taken, by ToR pair and kind",
+                self.sent.clone(),
+            );
+            r.register(
+                "probes_lost",
+                "Probes without an ACK in time",
+                self.lost.clone(),
+            );
+            r.register(
+                "probes_invalid",
+                "Probes that say nothing about the network",
+                self.invalid.clone(),
+            );
+            r.register(
+                "probes_invalid_by_reason",
+                "The same by reason",
+                self.invalid_reasons.clone(),
+            );
+            r.register(
+                "network_rtt_seconds",
+                "Network round-trip time",
+                self.network_rtt.clone(),
+            );
+            let r = r.sub_registry_with_prefix("analyzer");
+            r.register(
+                "batches",
+                "Batches taken: counted, late or future",
+                self.batches.clone(),
+            );
+            r.register(
+                "batches_duplicate",
+                "Batches that came again",
+                self.duplicates.clone(),
+            );
+            r.register(
+                "batches_lost",
+                "Batches that agents skipped",
+                self.lost_batches.clone(),
+            );
+            r.register(
+                "reports_refused",
+                "Reports that contradict themselves",
+                self.refused_reports.clone(),
+            );
+            r.register(
+                "uploads_refused",
+                "Upload streams ended with an error",
+                self.refused_uploads.clone(),
+            );
+            r.register(
+                "store_failures",
+                "Groups of batches that could not be stored",
+                self.store_failures.clone(),
+            );
+            r.register("streams", "Open upload streams", self.streams.clone());
+            r.register("agents", "Agents listed", self.agents.clone());
+            r.register("paths", "Paths in the windows", self.paths.clone());
+            r.register("buckets", "Buckets of all paths", self.buckets.clone());
+            r.register("windows_bytes", "Memory of the windows", self.bytes.clone());
+            r.register(
+                "paths_evicted",
+                "Paths that went because of a bound",
+                self.evicted.clone(),
+            );
+            r.register(
+                "paths_expired",
+                "Paths that went because nothing came",
+                self.expired.clone(),
+            );
+            r.register(
+                "connections",
+                "gRPC connections accepted",
+                self.accepted.clone(),
+            );
+            r.register(
+                "connections_refused",
+                "Peers turned away before their first request",
+                self.refused_peers.clone(),
+            );
+        }
+        self.registry = registry;
+    }
+
+    /// Counts a batch that was taken, and batches before it that were skipped.
+    pub(super) fn took(&self, batch: &Batch, placement: Placement, skipped: u64) {
+        let reason = match placement {
+            Placement::Counted => "counted",
+            Placement::Late(_) => "late",
+            Placement::Future(_) => "future",
+        };
+        self.batches.get_or_create(&ReasonLabels { reason }).inc();
+        self.lost_batches.inc_by(skipped);
+        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        for report in &batch.paths {
+            self.measured(&mut pairs, report);
+        }
+    }
+
+    fn measured(&self, pairs: &mut HashMap<(TorId, TorId, Kind), Pair>, report: &PathReport) {
+        let path = &report.path;
+        let mut key = (path.source.tor.clone(), path.target.tor.clone(), path.kind);
+        if !pairs.contains_key(&key) && pairs.len() >= TOR_PAIRS {
+            key = (TorId::new("other"), TorId::new("other"), path.kind);
+        }
+        let pair = pairs.entry(key).or_insert_with_key(|key| self.pair(key));
+        pair.sent.inc_by(report.sent());
+        pair.lost.inc_by(report.lost);
+        pair.invalid.inc_by(report.invalid_total());
+        for sample in &report.samples {
+            pair.network_rtt.observe(sample.network_rtt.0 as f64 / 1e9);
+        }
+        for (reason, count) in &report.invalid {
+            let labels = ReasonLabels {
+                reason: reason_name(*reason),
+            };
+            self.invalid_reasons.get_or_create(&labels).inc_by(*count);
+        }
+    }
+
+    fn pair(&self, key: &(TorId, TorId, Kind)) -> Pair {
+        let labels = PairLabels {
+            source_tor: key.0.to_string(),
+            target_tor: key.1.to_string(),
+            kind: kind_name(key.2),
+        };
+        Pair {
+            sent: self.sent.get_or_create(&labels).clone(),
+            lost: self.lost.get_or_create(&labels).clone(),
+            invalid: self.invalid.get_or_create(&labels).clone(),
+            network_rtt: self.network_rtt.get_or_create(&labels).clone(),
+        }
+    }
+
+    /// Counts an upload stream that was ended with an error.
+    pub(super) fn refuse_upload(&self, reason: &'static str) {
+        self.refused_uploads
+            .get_or_create(&ReasonLabels { reason })
+            .inc();
+    }
+
+    pub(super) fn set_memory(&self, memory: Memory, agents: usize) {
+        let set = |gauge: &Gauge, value: usize| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.agents, agents);
+        set(&self.paths, memory.paths);
+        set(&self.buckets, memory.buckets);
+        set(&self.bytes, memory.bytes);
+        follow(&self.evicted, memory.evicted);
+        follow(&self.expired, memory.expired);
+    }
+
+    /// The OpenMetrics text.
+    pub(super) fn encode(&self) -> Result<String, fmt::Error> {
+        follow(&self.accepted, self.connections.accepted());
+        for (kind, reason) in [
+            (RefusalKind::Certificate, "certificate"),
+            (RefusalKind::Handshake, "handshake"),
+            (RefusalKind::Timeout, "timeout"),
+        ] {
+            let counter = self.refused_peers.get_or_create(&ReasonLabels { reason });
+            follow(&counter, self.connections.refused(kind));
+        }
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// Brings a counter to a total that is counted elsewhere and only grows.
+fn follow(counter: &Counter<u64, AtomicU64>, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+/// Name of a kind in labels and JSON.
+pub(super) const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::TorMesh => "tor_mesh",
+        Kind::InterTor => "inter_tor",
+        Kind::ServiceTracing => "service_tracing",
+    }
+}
+
+/// Name of a reason in labels and JSON.
+pub(super) const fn reason_name(reason: Invalid) -> &'static str {
+    match reason {
+        Invalid::NegativeNetworkRtt => "negative_network_rtt",
+        Invalid::NegativeProberDelay => "negative_prober_delay",
+        Invalid::NegativeResponderDelay => "negative_responder_delay",
+        Invalid::SendFailed => "send_failed",
+        Invalid::SecondAckMissing => "second_ack_missing",
+        Invalid::EndpointReset => "endpoint_reset",
+        Invalid::SendCompletionMissing => "send_completion_missing",
+    }
+}

@@ -1,0 +1,232 @@
+//! The gRPC service: one task per upload stream.
+//!
+//! A stream submits batches to the intake and passes its acknowledgements on, at most [`IN_FLIGHT`] ahead of them; beyond
+//! that it stops reading, and HTTP/2's flow control stops the agent. A stream that ends at any point leaves nothing
+//! half done: what was submitted is stored, what was not acknowledged is sent again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::intake::{IntakeHandle, StoreFailure, Submission};
+use super::metrics::Metrics;
+use crate::analysis::report::{Sender, SpoolId};
+use crate::id::{AgentId, HostName};
+use crate::rpc::MAX_MESSAGE_BYTES;
+use crate::rpc::results::{MAX_NAME, Received};
+use crate::rpc::server::peer_of;
+use crate::rpc::v1::analyzer_service_server::{AnalyzerService, AnalyzerServiceServer};
+use crate::rpc::v1::{ResultBatch, UploadHello, UploadRequest, UploadResponse, upload_request};
+
+/// Batches of one stream that wait for their acknowledgement: enough to fill a group commit, few enough that a stream
+/// cannot take the intake's queue for itself.
+pub(super) const IN_FLIGHT: usize = 16;
+/// How long a stream may take to say who it is.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Acknowledgements that wait for the agent to read them.
+const ANSWERS: usize = IN_FLIGHT;
+
+/// The service with its limit on messages.
+pub(super) fn service(
+    intake: IntakeHandle,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> AnalyzerServiceServer<Uploads> {
+    AnalyzerServiceServer::new(Uploads {
+        intake,
+        metrics,
+        stop,
+    })
+    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+#[derive(Debug)]
+pub(super) struct Uploads {
+    intake: IntakeHandle,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+}
+
+type Answers = mpsc::Sender<Result<UploadResponse, Status>>;
+
+#[tonic::async_trait]
+impl AnalyzerService for Uploads {
+    type UploadStream = ReceiverStream<Result<UploadResponse, Status>>;
+
+    async fn upload(
+        &self,
+        request: Request<Streaming<UploadRequest>>,
+    ) -> Result<Response<Self::UploadStream>, Status> {
+        let peer = peer_of(&request);
+        let (answers, stream) = mpsc::channel(ANSWERS);
+        let session = Session {
+            inbound: request.into_inner(),
+            intake: self.intake.clone(),
+            answers: answers.clone(),
+            waiting: VecDeque::new(),
+        };
+        let (metrics, stop) = (self.metrics.clone(), self.stop.clone());
+        tokio::spawn(async move {
+            metrics.streams.inc();
+            let ended = tokio::select! {
+                ended = session.run() => ended,
+                () = stop.cancelled() => Err(Status::unavailable("the analyzer is stopping")),
+                // The agent has gone; nobody is left to tell.
+                () = answers.closed() => Ok(()),
+            };
+            metrics.streams.dec();
+            if let Err(status) = ended {
+                metrics.refuse_upload(reason(status.code()));
+                tracing::info!(?peer, code = ?status.code(), reason = status.message(), "an upload ended");
+                // The agent may have gone meanwhile.
+                let _ = answers.try_send(Err(status));
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+fn reason(code: Code) -> &'static str {
+    match code {
+        Code::InvalidArgument => "invalid",
+        Code::OutOfRange => "too_large",
+        Code::ResourceExhausted => "store_full",
+        Code::Unavailable => "unavailable",
+        Code::DeadlineExceeded => "timeout",
+        _ => "other",
+    }
+}
+
+struct Session {
+    inbound: Streaming<UploadRequest>,
+    intake: IntakeHandle,
+    answers: Answers,
+    /// Replies of the intake, in the order of the batches.
+    waiting: VecDeque<oneshot::Receiver<Result<u64, StoreFailure>>>,
+}
+
+impl Session {
+    async fn run(mut self) -> Result<(), Status> {
+        let (sender, host) = self.hello().await?;
+        let sequence = self
+            .intake
+            .watermark(sender.clone())
+            .await
+            .ok_or_else(stopping)?;
+        self.acknowledge(sequence).await;
+        let mut open = true;
+        while open || !self.waiting.is_empty() {
+            // Both branches may be dropped between two polls without losing anything: the reply stays in its channel,
+            // a message stays in the decoder.
+            tokio::select! {
+                reply = front(&mut self.waiting) => {
+                    self.waiting.pop_front();
+                    let sequence = reply.ok_or_else(stopping)?.map_err(refused)?;
+                    self.acknowledge(sequence).await;
+                }
+                message = self.inbound.message(), if open && self.waiting.len() < IN_FLIGHT => match message? {
+                    Some(message) => self.submit(message, &sender, &host).await?,
+                    None => open = false,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    async fn hello(&mut self) -> Result<(Sender, HostName), Status> {
+        let first = tokio::time::timeout(HELLO_TIMEOUT, self.inbound.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no hello came in time"))??;
+        let Some(upload_request::Message::Hello(hello)) = first.and_then(|first| first.message)
+        else {
+            return Err(Status::invalid_argument("an upload begins with a hello"));
+        };
+        let UploadHello {
+            agent_id,
+            spool_id,
+            host,
+        } = hello;
+        if agent_id.is_empty() || agent_id.len() > MAX_NAME || host.len() > MAX_NAME {
+            return Err(Status::invalid_argument(format!(
+                "agent_id must have 1 to {MAX_NAME} bytes and host at most {MAX_NAME}, they have {} and {}",
+                agent_id.len(),
+                host.len()
+            )));
+        }
+        let sender = Sender {
+            agent: AgentId::new(agent_id),
+            spool: SpoolId(spool_id),
+        };
+        Ok((sender, HostName::new(host)))
+    }
+
+    async fn submit(
+        &mut self,
+        message: UploadRequest,
+        sender: &Sender,
+        host: &HostName,
+    ) -> Result<(), Status> {
+        let Some(upload_request::Message::Batch(batch)) = message.message else {
+            return Err(Status::invalid_argument(
+                "only batches may follow the hello",
+            ));
+        };
+        let (received, payload) = decode(batch)?;
+        let (reply, answer) = oneshot::channel();
+        let submission = Submission {
+            sender: sender.clone(),
+            host: host.clone(),
+            received,
+            payload,
+            reply,
+        };
+        if !self.intake.submit(submission).await {
+            return Err(stopping());
+        }
+        self.waiting.push_back(answer);
+        Ok(())
+    }
+
+    async fn acknowledge(&self, sequence: u64) {
+        let answer = UploadResponse {
+            acknowledged_sequence: sequence,
+        };
+        // A stream whose reader has gone ends by itself.
+        let _ = self.answers.send(Ok(answer)).await;
+    }
+}
+
+fn decode(batch: ResultBatch) -> Result<(Received, Vec<u8>), Status> {
+    let payload = batch.encode_to_vec();
+    let received =
+        Received::try_from(batch).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    Ok((received, payload))
+}
+
+/// The reply of the oldest waiting batch; never when none waits.
+async fn front(
+    waiting: &mut VecDeque<oneshot::Receiver<Result<u64, StoreFailure>>>,
+) -> Option<Result<u64, StoreFailure>> {
+    match waiting.front_mut() {
+        Some(reply) => reply.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+fn stopping() -> Status {
+    Status::unavailable("the analyzer is stopping")
+}
+
+fn refused(failure: StoreFailure) -> Status {
+    if failure.disk_full {
+        Status::resource_exhausted(failure.text)
+    } else {
+        Status::unavailable(failure.text)
+    }
+}

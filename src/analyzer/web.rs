@@ -1,0 +1,113 @@
+//! The web server: JSON API, metrics, health. Reads only.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State as Shared};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::api::{self, PathQuery};
+use super::metrics::Metrics;
+use super::state::StateHandle;
+use super::{AnalyzerError, GRACE};
+
+#[derive(Debug, Clone)]
+struct Web {
+    state: StateHandle,
+    metrics: Arc<Metrics>,
+}
+
+/// Serves until `stop` is cancelled, then gives open requests a moment.
+pub(super) async fn serve(
+    listener: TcpListener,
+    address: SocketAddr,
+    state: StateHandle,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> Result<(), AnalyzerError> {
+    let router = Router::new()
+        .route("/api/v1/paths", get(paths))
+        .route("/api/v1/agents", get(agents))
+        .route("/healthz", get(health))
+        .route("/metrics", get(show_metrics))
+        .fallback(unknown)
+        .with_state(Web { state, metrics });
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let cut_off = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        result = serving => result.map_err(|source| AnalyzerError::Web { address, source }),
+        () = cut_off => Ok(()),
+    }
+}
+
+fn fail(status: StatusCode, message: impl Into<String>) -> Response {
+    (status, Json(serde_json::json!({ "error": message.into() }))).into_response()
+}
+
+fn gone() -> Response {
+    fail(StatusCode::SERVICE_UNAVAILABLE, "the analyzer is stopping")
+}
+
+async fn paths(
+    Shared(web): Shared<Web>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Response {
+    let pairs = match query {
+        Ok(Query(pairs)) => pairs,
+        Err(rejection) => return fail(StatusCode::BAD_REQUEST, rejection.body_text()),
+    };
+    let query = match PathQuery::parse(&pairs) {
+        Ok(query) => query,
+        Err(message) => return fail(StatusCode::BAD_REQUEST, message),
+    };
+    match web
+        .state
+        .read(move |state, now| api::paths(state, &query, now))
+        .await
+    {
+        Some(answer) => Json(answer).into_response(),
+        None => gone(),
+    }
+}
+
+async fn agents(Shared(web): Shared<Web>) -> Response {
+    match web.state.read(api::agents).await {
+        Some(answer) => Json(answer).into_response(),
+        None => gone(),
+    }
+}
+
+async fn health(Shared(web): Shared<Web>) -> Response {
+    match web.state.read(|_, _| ()).await {
+        Some(()) => Json(serde_json::json!({ "status": "ok" })).into_response(),
+        None => gone(),
+    }
+}
+
+async fn show_metrics(Shared(web): Shared<Web>) -> Response {
+    match web.metrics.encode() {
+        Ok(text) => (
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(error) => fail(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+async fn unknown() -> Response {
+    fail(StatusCode::NOT_FOUND, "no such resource; see docs/api.md")
+}
