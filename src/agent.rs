@@ -1,0 +1,177 @@
+//! The agent: prober and responder on each RNIC of a host.
+//!
+//! [`Agent::run`] starts these tasks and waits for them:
+//! - [`rnics`]: finds RNICs and starts one [`endpoint`] task for each, which owns its endpoint and session;
+//! - [`registration`]: the stream to the controller; turns pinglists into orders for the endpoints;
+//! - [`collect`]: results into batches, batches into the spool;
+//! - [`upload`]: batches to the analyzer, until it has acknowledged them.
+//!
+//! No task waits for another but through its channels, so a server that is away, or an RNIC that fails, stops nothing
+//! else. At the end the endpoints stop first, then the last batch is made, and the analyzer has [`LAST_UPLOAD`] to take
+//! it; what it does not take stays in the spool.
+
+pub mod absence;
+pub mod backoff;
+pub mod cache;
+pub mod client;
+pub mod collect;
+pub mod drive;
+pub mod endpoint;
+pub mod registration;
+pub mod rnics;
+pub mod upload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::ConfigError;
+use crate::config::agent::AgentConfig;
+use crate::config::defaults::agent::UPLOAD_INTERVAL;
+use crate::probe::{Config, Rate};
+use crate::store::spool::Spool;
+use crate::store::sqlite::{Location, StoreError};
+use crate::time::Clock;
+use crate::transport::Provider;
+
+use client::Controller;
+use collect::{Collect, Health, Outputs};
+use endpoint::{DELIVERY_DEPTH, Inventory, Orders, Shared};
+use registration::{Registration, Wiring};
+use rnics::Rnics;
+use upload::Upload;
+
+/// How long the analyzer has to take the last batches when the agent stops.
+pub const LAST_UPLOAD: Duration = Duration::from_secs(1);
+
+/// The spool's file in its folder.
+pub const SPOOL_FILE: &str = "spool.sqlite";
+
+/// Why an agent cannot start. Nothing that happens later ends it.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Servers and TLS settings contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The spool cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Everything that an agent is made of.
+pub struct Agent {
+    /// Validated.
+    pub config: Arc<AgentConfig>,
+    /// What carries the probes; `None` for an agent that neither probes nor answers.
+    pub provider: Option<Arc<dyn Provider>>,
+    /// Host time and wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where results wait; [`Agent::spool_location`] for the configured place.
+    pub spool: Location,
+    /// What this agent does without and why, in words; sent with each heartbeat.
+    pub off: Vec<String>,
+}
+
+impl Agent {
+    /// The configured place of the spool.
+    pub fn spool_location(config: &AgentConfig) -> Location {
+        Location::File(config.spool_dir.join(SPOOL_FILE))
+    }
+
+    /// Runs until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// [`AgentError`], before any task has started.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
+        let config = self.config;
+        let controller = Controller::new(&config.controller, &config.security)?;
+        let spool = Spool::open(&self.spool, config.spool_limit).await?;
+        let waiting = spool.waiting().await?;
+
+        let (orders, orders_in) = watch::channel(Arc::new(Orders::idle(session_config(&config))));
+        let (inventory, inventory_in) = watch::channel(Inventory::new());
+        let (deliveries, deliveries_in) = mpsc::channel(DELIVERY_DEPTH);
+        let (degraded, degraded_in) = watch::channel(None);
+        let (health, health_in) = watch::channel(Health::default());
+        let (interval, interval_in) = watch::channel(UPLOAD_INTERVAL);
+        // What is left of the last run is uploaded too.
+        let (spooled, spooled_in) = watch::channel(if waiting > 0 { u64::MAX } else { 0 });
+        let (acknowledged, acknowledged_in) = watch::channel(0);
+        let newest = spooled_in.clone();
+
+        let upload = Upload::new(&config, spool.clone(), spooled_in, acknowledged)?;
+        let outputs = Outputs {
+            spool,
+            spooled,
+            health,
+        };
+        let collect = Collect::new(
+            deliveries_in,
+            interval_in,
+            outputs,
+            config.host.clone(),
+            self.clock.clone(),
+        );
+        let wiring = Wiring {
+            inventory: inventory_in,
+            health: health_in,
+            degraded: degraded_in,
+            orders,
+            upload_interval: interval,
+        };
+        let registration = Registration::new(config.clone(), controller, wiring, self.off);
+
+        let uploading = CancellationToken::new();
+        let uploader = tokio::spawn(upload.run(uploading.clone()));
+        let collector = tokio::spawn(collect.run());
+        let registrar = tokio::spawn(registration.run(stop.clone()));
+        let shared = self.provider.map(|provider| Shared {
+            provider,
+            keys: Arc::new(config.cluster_keys.clone()),
+            clock: self.clock,
+            orders: orders_in,
+            inventory,
+            deliveries: deliveries.clone(),
+        });
+        match shared {
+            Some(shared) => Rnics::new(shared, config, degraded).run(stop).await,
+            None => stop.cancelled().await,
+        }
+        // The last sender: the collector makes its last batch and ends.
+        drop(deliveries);
+        finished("collector", collector.await);
+        // Its own statement: the guard must not live across the wait.
+        let newest = *newest.borrow();
+        let _ = tokio::time::timeout(LAST_UPLOAD, drained(newest, acknowledged_in)).await;
+        uploading.cancel();
+        finished("uploader", uploader.await);
+        finished("registration", registrar.await);
+        Ok(())
+    }
+}
+
+/// Until the analyzer has everything.
+async fn drained(newest: u64, mut acknowledged: watch::Receiver<u64>) {
+    // Fails only when the uploader has ended; then nothing will change.
+    let _ = acknowledged.wait_for(|sequence| *sequence >= newest).await;
+}
+
+fn finished(name: &str, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(task = name, %error, "a task has died");
+    }
+}
+
+/// How the sessions of an agent with this configuration behave.
+pub fn session_config(config: &AgentConfig) -> Config {
+    Config {
+        timeout: config.probe_timeout,
+        // Validated; the cap of an invalid rate is that of the paper.
+        max_rate: Rate::per_second(config.max_probes_per_second)
+            .unwrap_or(Config::default().max_rate),
+        traffic_class: config.traffic_class,
+        ..Config::default()
+    }
+}

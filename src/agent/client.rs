@@ -1,0 +1,186 @@
+//! What the agent asks the controller, in the domain's types.
+
+use std::time::Duration;
+
+use tonic::transport::Channel;
+
+use crate::config::ConfigError;
+use crate::id::AgentId;
+use crate::pinglist::Pinglist;
+use crate::rpc::MAX_MESSAGE_BYTES;
+use crate::rpc::client::{ServerUrl, channel};
+use crate::rpc::convert::FieldError;
+use crate::rpc::registry::{ResolvedRnic, TargetQuery};
+use crate::rpc::tls::Security;
+use crate::rpc::v1::controller_service_client::ControllerServiceClient;
+use crate::rpc::v1::{self, GetConfigRequest, GetPinglistRequest, ResolveTargetRequest};
+
+/// How long a single answer of a server may take.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a server did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The call failed; the text names the peer where it could not be reached.
+    #[error("{}", status_text(server, status))]
+    Status {
+        /// The server.
+        server: ServerUrl,
+        /// gRPC's answer.
+        status: Box<tonic::Status>,
+    },
+    /// No answer in time.
+    #[error("{server}: no answer within {CALL_TIMEOUT:?}")]
+    Timeout {
+        /// The server.
+        server: ServerUrl,
+    },
+    /// The answer cannot be used.
+    #[error("{server}: the answer cannot be used, is it another version? {source}")]
+    Answer {
+        /// The server.
+        server: ServerUrl,
+        /// The field.
+        #[source]
+        source: FieldError,
+    },
+}
+
+/// An answer that is only sent when there is news.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Versioned<T> {
+    /// Version of the newest.
+    pub version: u64,
+    /// The newest; `None` where the asker has it already.
+    pub value: Option<T>,
+}
+
+/// The controller, seen by one agent. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Controller {
+    url: ServerUrl,
+    client: ControllerServiceClient<Channel>,
+}
+
+impl Controller {
+    /// Connects at the first call. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for `controller`: URL and TLS settings contradict each other.
+    pub fn new(url: &ServerUrl, security: &Security) -> Result<Self, ConfigError> {
+        let client = ControllerServiceClient::new(channel("controller", url, security)?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(Self {
+            url: url.clone(),
+            client,
+        })
+    }
+
+    /// The generated client, for the registration's stream.
+    pub(crate) fn client(&self) -> ControllerServiceClient<Channel> {
+        self.client.clone()
+    }
+
+    /// The registered RNICs that a query finds; none if nothing matches.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn resolve(&self, query: &TargetQuery) -> Result<Vec<ResolvedRnic>, CallError> {
+        let request = ResolveTargetRequest {
+            queries: vec![query.into()],
+        };
+        let mut client = self.client();
+        let answer = self.call(client.resolve_target(request)).await?;
+        answer
+            .targets
+            .into_iter()
+            .flat_map(|target| target.rnics)
+            .map(|rnic| ResolvedRnic::try_from(rnic).map_err(|error| self.unusable(error)))
+            .collect()
+    }
+
+    /// The agent's pinglist.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn pinglist(
+        &self,
+        agent: &AgentId,
+        known_version: u64,
+    ) -> Result<Versioned<v1::Pinglist>, CallError> {
+        let request = GetPinglistRequest {
+            agent_id: agent.as_str().to_owned(),
+            known_version,
+        };
+        let mut client = self.client();
+        let answer = self.call(client.get_pinglist(request)).await?;
+        Ok(Versioned {
+            version: answer.version,
+            value: answer.pinglist,
+        })
+    }
+
+    /// Rates and limits that the controller sets for all agents.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn config(
+        &self,
+        known_version: u64,
+    ) -> Result<Versioned<v1::AgentConfig>, CallError> {
+        let mut client = self.client();
+        let answer = self
+            .call(client.get_config(GetConfigRequest { known_version }))
+            .await?;
+        Ok(Versioned {
+            version: answer.version,
+            value: answer.config,
+        })
+    }
+
+    /// A pinglist's message in the domain's types.
+    ///
+    /// # Errors
+    /// [`CallError::Answer`].
+    pub fn read(&self, message: v1::Pinglist) -> Result<Pinglist, CallError> {
+        Pinglist::try_from(message).map_err(|error| self.unusable(error))
+    }
+
+    /// A failed call as an error that names the server.
+    pub(crate) fn failed(&self, status: tonic::Status) -> CallError {
+        CallError::Status {
+            server: self.url.clone(),
+            status: Box::new(status),
+        }
+    }
+
+    fn unusable(&self, source: FieldError) -> CallError {
+        CallError::Answer {
+            server: self.url.clone(),
+            source,
+        }
+    }
+
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    ) -> Result<T, CallError> {
+        match tokio::time::timeout(CALL_TIMEOUT, call).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(self.failed(status)),
+            Err(_) => Err(CallError::Timeout {
+                server: self.url.clone(),
+            }),
+        }
+    }
+}
+
+/// A status in words, with the server unless the words name it.
+pub(super) fn status_text(server: &ServerUrl, status: &tonic::Status) -> String {
+    let (server, text) = (server.to_string(), status.message());
+    if text.contains(&server) {
+        text.to_owned()
+    } else {
+        format!("{server}: {text} ({:?})", status.code())
+    }
+}

@@ -1,0 +1,244 @@
+//! The task that makes batches: takes what the endpoints deliver, puts a batch into the spool each interval.
+//!
+//! Channels:
+//! - in: `deliveries` (bounded, see [`DELIVERY_DEPTH`](super::endpoint::DELIVERY_DEPTH));
+//! - in: `interval` (watch), how often;
+//! - out: `spooled` (watch), the newest batch in the spool;
+//! - out: `health` (watch), for the heartbeats.
+//!
+//! It ends when all senders of deliveries are gone, after a last batch. It must not be dropped before: results of the
+//! interval would be lost.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::sync::{mpsc, watch};
+
+use super::endpoint::{Delivery, EndpointCounters};
+use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path};
+use crate::config::program::describe;
+use crate::id::HostName;
+use crate::probe::ProbeResult;
+use crate::rpc::results::MAX_INTERVAL;
+use crate::rpc::v1;
+use crate::store::spool::{Appended, Spool};
+use crate::store::sqlite::StoreError;
+use crate::time::{Clock, Nanos, WallTime};
+use crate::transport::RnicName;
+
+/// Results in one batch. A hundred times what eight RNICs have in a second, and about 4 MB encoded, far below the
+/// largest message.
+const MAX_RESULTS: usize = 120_000;
+
+/// What heartbeats tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Probes sent since the start.
+    pub probes_sent: u64,
+    /// Results that found no place.
+    pub results_dropped: u64,
+    /// Batches that the spool dropped.
+    pub batches_dropped: u64,
+    /// Batches that wait for the analyzer.
+    pub batches_waiting: u64,
+}
+
+/// Where batches go and who is told.
+pub struct Outputs {
+    /// Keeps the batches.
+    pub spool: Spool,
+    /// The newest batch.
+    pub spooled: watch::Sender<u64>,
+    /// For heartbeats.
+    pub health: watch::Sender<Health>,
+}
+
+/// The task.
+pub struct Collect {
+    deliveries: mpsc::Receiver<Delivery>,
+    interval: watch::Receiver<Duration>,
+    outputs: Outputs,
+    host: HostName,
+    clock: Arc<dyn Clock>,
+    collector: Collector,
+    endpoints: HashMap<RnicName, EndpointCounters>,
+    started: WallTime,
+    results_lost: u64,
+    batches_dropped: u64,
+    waiting: u64,
+    /// How many batches waited when the spool began to overflow.
+    overflow: Option<u64>,
+    store_failed: bool,
+}
+
+impl Collect {
+    /// For an agent on `host`.
+    pub fn new(
+        deliveries: mpsc::Receiver<Delivery>,
+        interval: watch::Receiver<Duration>,
+        outputs: Outputs,
+        host: HostName,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            deliveries,
+            interval,
+            outputs,
+            host,
+            collector: Collector::new(MAX_RESULTS),
+            endpoints: HashMap::new(),
+            started: clock.wall(),
+            clock,
+            results_lost: 0,
+            batches_dropped: 0,
+            waiting: 0,
+            overflow: None,
+            store_failed: false,
+        }
+    }
+
+    /// Runs until all senders of deliveries are gone.
+    pub async fn run(mut self) {
+        let mut due = tokio::time::Instant::now() + *self.interval.borrow();
+        loop {
+            tokio::select! {
+                delivery = self.deliveries.recv() => match delivery {
+                    Some(delivery) => self.take(delivery),
+                    None => return self.flush().await,
+                },
+                () = tokio::time::sleep_until(due) => {
+                    self.flush().await;
+                    due = tokio::time::Instant::now() + *self.interval.borrow();
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        for result in &delivery.results {
+            let path = path(&delivery, &self.host, result);
+            self.collector.add(&path, result.clock, &result.outcome);
+        }
+        self.endpoints.insert(delivery.rnic, delivery.counters);
+    }
+
+    async fn flush(&mut self) {
+        let interval = self.next_interval();
+        let results = self.collector.len() as u64;
+        let (paths, counters) = (self.collector.take(), self.counters());
+        let appended = self
+            .outputs
+            .spool
+            .append(move |sequence| {
+                let batch = Batch {
+                    sequence,
+                    interval,
+                    paths,
+                    counters,
+                };
+                v1::ResultBatch::from(batch).encode_to_vec()
+            })
+            .await;
+        match appended {
+            Ok(appended) => self.appended(appended),
+            Err(error) => self.failed(&error, results),
+        }
+        let counters = self.counters();
+        self.outputs.health.send_replace(Health {
+            probes_sent: self.sum(|counters| counters.session.probes_sent),
+            results_dropped: counters.results_dropped,
+            batches_dropped: counters.batches_dropped,
+            batches_waiting: self.waiting,
+        });
+    }
+
+    /// From the end of the last batch, unless the wall clock was set meanwhile.
+    fn next_interval(&mut self) -> std::ops::Range<WallTime> {
+        let end = self.clock.wall();
+        let length = end - self.started;
+        let start = if length > Nanos::ZERO && length <= Nanos::from(MAX_INTERVAL) {
+            self.started
+        } else {
+            let nominal = Nanos::from(*self.interval.borrow());
+            WallTime::from_nanos(end.nanos().saturating_sub(nominal.0.max(1)))
+        };
+        self.started = end;
+        start..end
+    }
+
+    fn appended(&mut self, appended: Appended) {
+        if self.store_failed {
+            tracing::info!("results are stored again");
+            self.store_failed = false;
+        }
+        self.waiting = appended.waiting;
+        self.batches_dropped += appended.dropped;
+        match self.overflow {
+            None if appended.dropped > 0 => {
+                tracing::warn!(
+                    waiting = appended.waiting,
+                    "the spool is full (spool_limit): the oldest results are dropped until the analyzer takes them"
+                );
+                self.overflow = Some(appended.waiting);
+            }
+            Some(then) if appended.waiting < then / 2 => {
+                tracing::info!(dropped = self.batches_dropped, "the spool has room again");
+                self.overflow = None;
+            }
+            _ => {}
+        }
+        self.outputs.spooled.send_replace(appended.sequence);
+    }
+
+    fn failed(&mut self, error: &StoreError, results: u64) {
+        self.results_lost += results;
+        if !self.store_failed {
+            tracing::error!(
+                error = describe(error),
+                "results cannot be stored and are dropped"
+            );
+            self.store_failed = true;
+        }
+    }
+
+    fn sum(&self, of: impl Fn(&EndpointCounters) -> u64) -> u64 {
+        self.endpoints.values().map(of).sum()
+    }
+
+    fn counters(&self) -> AgentCounters {
+        AgentCounters {
+            results_dropped: self.results_lost
+                + self.collector.dropped()
+                + self.sum(|counters| counters.results_dropped),
+            batches_dropped: self.batches_dropped,
+            malformed_packets: self.sum(|counters| counters.session.packets_malformed),
+            unmatched_acks: self.sum(|counters| counters.session.acks_unmatched),
+            probes_answered: self.sum(|counters| counters.session.probes_answered),
+        }
+    }
+}
+
+fn path(delivery: &Delivery, host: &HostName, result: &ProbeResult) -> Path {
+    let target = &result.path.target;
+    Path {
+        source: End {
+            gid: result.source.gid,
+            qpn: result.source.qpn,
+            host: host.clone(),
+            tor: delivery.tor.clone(),
+            device: delivery.rnic.device.clone(),
+        },
+        target: End {
+            gid: target.address.gid,
+            qpn: target.address.qpn,
+            host: target.host.clone(),
+            tor: target.tor.clone(),
+            device: target.device.clone(),
+        },
+        kind: result.kind,
+        source_port: result.source_port,
+        service: result.path.service.clone(),
+    }
+}

@@ -1,0 +1,192 @@
+//! One endpoint and its [`Session`], turned by whoever owns them: `run`, `respond` and `ping` alike.
+//!
+//! No task of its own. The only wait is inside [`Driver::turn`]: for completions of the endpoint or for the session's
+//! next wake-up. Dropping that future loses nothing: what was taken from the endpoint is handed to the session before
+//! the next await.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use crate::probe::{ProbeResult, Session};
+use crate::time::{Clock, NicTime};
+use crate::transport::{
+    Completion, Endpoint, EndpointEvent, SendRequest, SendStatus, TransportError,
+};
+
+/// Requests that wait because the endpoint is full. As many as a session has under way at most; those beyond fail at
+/// once, which the session reports as probes that could not be sent.
+pub const PENDING_DEPTH: usize = 4096;
+
+/// The status of a request that found no place, as the session sees it (`ENOBUFS`).
+const NO_PLACE: u32 = 105;
+
+/// What a turn has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Go on.
+    Continue,
+    /// The endpoint's address is no longer valid: open a new one.
+    AddressChanged,
+}
+
+/// What the driver counts, since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DriverCounters {
+    /// Requests that found no place in the queue before the endpoint.
+    pub requests_dropped: u64,
+    /// Times that the port went down.
+    pub port_downs: u64,
+}
+
+/// An endpoint with its session.
+pub struct Driver {
+    endpoint: Box<dyn Endpoint>,
+    session: Session,
+    clock: Arc<dyn Clock>,
+    pending: VecDeque<SendRequest>,
+    requests: Vec<SendRequest>,
+    completions: Vec<Completion>,
+    counters: DriverCounters,
+}
+
+impl Driver {
+    /// Drives `session` on `endpoint`; the session must have been made, or reset, for this endpoint.
+    pub fn new(endpoint: Box<dyn Endpoint>, session: Session, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            endpoint,
+            session,
+            clock,
+            pending: VecDeque::new(),
+            requests: Vec::new(),
+            completions: Vec::new(),
+            counters: DriverCounters::default(),
+        }
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The session, to change what it probes. Call [`Self::advance`] afterwards.
+    pub fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// What was counted here.
+    pub fn counters(&self) -> DriverCounters {
+        self.counters
+    }
+
+    /// Replaces the endpoint by a new one; the session concludes what was under way.
+    pub fn replace(&mut self, endpoint: Box<dyn Endpoint>) {
+        self.endpoint = endpoint;
+        self.pending.clear();
+        self.session.reset(
+            self.endpoint.address(),
+            self.endpoint.capabilities().clone(),
+            self.clock.host(),
+        );
+    }
+
+    /// Waits until the endpoint has completions or the session wants to be woken, then does what is to be done.
+    /// Appends the results that have come in to `results`.
+    ///
+    /// # Errors
+    /// [`TransportError::EndpointLost`].
+    pub async fn turn(&mut self, results: &mut Vec<ProbeResult>) -> Result<Turn, TransportError> {
+        self.completions.clear();
+        let wait = self
+            .session
+            .next_wakeup()
+            .map(|wakeup| wakeup.since(self.clock.host()));
+        let (endpoint, completions) = (&mut self.endpoint, &mut self.completions);
+        let arrival = poll_fn(|cx| endpoint.poll_completions(cx, completions));
+        match wait {
+            None => arrival.await?,
+            // A wake-up that has passed still lets completions that are there go first.
+            Some(wait) => {
+                if let Ok(arrived) = tokio::time::timeout(wait, arrival).await {
+                    arrived?;
+                }
+            }
+        }
+        let turn = self.take_events();
+        self.session
+            .on_completions(&self.completions, self.clock.host());
+        self.advance(results)?;
+        Ok(turn)
+    }
+
+    /// Lets the session act now and posts what it wants to send.
+    ///
+    /// # Errors
+    /// [`TransportError::EndpointLost`].
+    pub fn advance(&mut self, results: &mut Vec<ProbeResult>) -> Result<(), TransportError> {
+        self.session.poll(self.clock.host(), &mut self.requests);
+        let posted = self.post();
+        let before = results.len();
+        self.session.drain_results(results);
+        for result in &mut results[before..] {
+            // The endpoint knows when another port stood in for a taken one.
+            result.source_port = self.endpoint.source_port(result.path.flow_label);
+        }
+        posted
+    }
+
+    fn take_events(&mut self) -> Turn {
+        let mut turn = Turn::Continue;
+        for completion in &self.completions {
+            match completion {
+                Completion::Event(EndpointEvent::AddressChanged) => turn = Turn::AddressChanged,
+                Completion::Event(EndpointEvent::PortDown) => self.counters.port_downs += 1,
+                _ => {}
+            }
+        }
+        turn
+    }
+
+    /// Requests leave in the order in which the session gave them out.
+    fn post(&mut self) -> Result<(), TransportError> {
+        if self.pending.is_empty() {
+            let taken = if self.requests.is_empty() {
+                0
+            } else {
+                self.endpoint.post(&self.requests)?
+            };
+            self.queue(taken);
+        } else {
+            self.queue(0);
+            let taken = self.endpoint.post(self.pending.make_contiguous())?;
+            self.pending.drain(..taken.min(self.pending.len()));
+        }
+        Ok(())
+    }
+
+    /// Keeps the requests that were not taken, as far as there is room.
+    fn queue(&mut self, taken: usize) {
+        let room = PENDING_DEPTH - self.pending.len();
+        let rest = self.requests.drain(taken.min(self.requests.len())..);
+        let mut failed = Vec::new();
+        for (index, request) in rest.enumerate() {
+            if index < room {
+                self.pending.push_back(request);
+            } else {
+                failed.push(Completion::Sent {
+                    token: request.token,
+                    at: NicTime::from_nanos(0),
+                    status: SendStatus::Failed(NO_PLACE),
+                });
+            }
+        }
+        self.requests.clear();
+        if !failed.is_empty() {
+            self.counters.requests_dropped += failed.len() as u64;
+            self.session.on_completions(&failed, self.clock.host());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

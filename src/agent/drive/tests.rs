@@ -1,0 +1,212 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::id::{FlowLabel, Gid};
+use crate::measure::{Invalid, Outcome};
+use crate::probe::{Config, Group, Kind, ProbePath, Rate, Start, Target};
+use crate::time::SystemClock;
+use crate::transport::memory::Network;
+use crate::transport::{Address, EndpointEvent, MAX_PAYLOAD};
+use crate::wire::Keyring;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn driver(network: &Network, last: u8) -> Driver {
+    let endpoint = network.endpoint(Gid::from(std::net::Ipv4Addr::new(10, 0, 0, last)));
+    let config = Config {
+        start: Start::AtOnce,
+        timeout: Duration::from_millis(200),
+        max_rate: Rate::MAX,
+        ..Config::default()
+    };
+    let session = Session::new(
+        config,
+        Arc::new(Keyring::unkeyed()),
+        endpoint.address(),
+        endpoint.capabilities().clone(),
+        last.into(),
+    );
+    Driver::new(Box::new(endpoint), session, Arc::new(SystemClock))
+}
+
+fn probing(to: Address) -> Vec<Group> {
+    vec![Group {
+        kind: Kind::TorMesh,
+        rate: Rate::per_second(500.0).expect("rate"),
+        paths: vec![Arc::new(ProbePath {
+            target: Target {
+                address: to,
+                tor: "t".into(),
+                host: "h".into(),
+                device: "d".into(),
+            },
+            flow_label: FlowLabel::new(77).expect("label"),
+            service: None,
+        })],
+    }]
+}
+
+/// Turns both until the first has `count` results.
+async fn results_of(prober: &mut Driver, responder: &mut Driver, count: usize) -> Vec<ProbeResult> {
+    let (mut results, mut others) = (Vec::new(), Vec::new());
+    tokio::time::timeout(PATIENCE, async {
+        prober.advance(&mut results).expect("alive");
+        while results.len() < count {
+            tokio::select! {
+                turn = prober.turn(&mut results) => { turn.expect("alive"); }
+                turn = responder.turn(&mut others) => { turn.expect("alive"); }
+            }
+        }
+    })
+    .await
+    .expect("results in time");
+    results
+}
+
+#[tokio::test]
+async fn two_drivers_measure_each_other() {
+    let network = Network::new();
+    let (mut a, mut b) = (driver(&network, 1), driver(&network, 2));
+    let now = SystemClock.host();
+    let to_b = probing(b.session().address());
+    a.session_mut().set_groups(to_b, now);
+    let results = results_of(&mut a, &mut b, 20).await;
+    for result in &results {
+        assert!(matches!(result.outcome, Outcome::Complete(_)), "{result:?}");
+    }
+    assert!(b.session().counters().probes_answered >= 20);
+}
+
+#[tokio::test]
+async fn a_dead_target_is_loss_and_delays_no_other() {
+    let network = Network::new();
+    let (mut a, mut b) = (driver(&network, 1), driver(&network, 2));
+    let dead = network
+        .endpoint(Gid::from(std::net::Ipv4Addr::new(10, 0, 0, 9)))
+        .address();
+    let mut groups = probing(b.session().address());
+    groups[0].paths.extend(probing(dead).remove(0).paths);
+    a.session_mut().set_groups(groups, SystemClock.host());
+    let results = results_of(&mut a, &mut b, 300).await;
+    let lost = results
+        .iter()
+        .filter(|result| matches!(result.outcome, Outcome::Lost))
+        .count();
+    let complete = results
+        .iter()
+        .filter(|result| result.outcome.measurement().is_some())
+        .count();
+    assert!(
+        lost > 50 && complete > 100 && lost + complete == results.len(),
+        "{lost} {complete}"
+    );
+    assert!(
+        results
+            .iter()
+            .all(|result| result.outcome.measurement().is_none()
+                || result.path.target.address != dead)
+    );
+}
+
+#[tokio::test]
+async fn a_port_that_is_down_is_no_loss() {
+    let network = Network::new();
+    let (mut a, mut b) = (driver(&network, 1), driver(&network, 2));
+    assert!(network.raise(a.session().address(), EndpointEvent::PortDown));
+    let to_b = probing(b.session().address());
+    a.session_mut().set_groups(to_b, SystemClock.host());
+    let results = results_of(&mut a, &mut b, 5).await;
+    assert!(
+        results[1..]
+            .iter()
+            .all(|result| matches!(result.outcome, Outcome::Invalid(Invalid::SendFailed)))
+    );
+    assert_eq!(a.counters().port_downs, 1);
+}
+
+#[tokio::test]
+async fn a_replaced_endpoint_goes_on_and_what_was_under_way_is_invalid() {
+    let network = Network::new();
+    let (mut a, mut b) = (driver(&network, 1), driver(&network, 2));
+    let dead = network
+        .endpoint(Gid::from(std::net::Ipv4Addr::new(10, 0, 0, 9)))
+        .address();
+    a.session_mut()
+        .set_groups(probing(dead), SystemClock.host());
+    let mut results = Vec::new();
+    a.advance(&mut results).expect("alive");
+    let old = a.session().address();
+    assert!(network.kill(old, "pulled out"));
+    let error = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Err(error) = a.turn(&mut results).await {
+                return error;
+            }
+        }
+    })
+    .await
+    .expect("noticed");
+    assert!(matches!(error, TransportError::EndpointLost { .. }));
+    a.replace(Box::new(network.endpoint(old.gid)));
+    assert_ne!(a.session().address(), old);
+    let to_b = probing(b.session().address());
+    a.session_mut().set_groups(to_b, SystemClock.host());
+    let results = results_of(&mut a, &mut b, 5).await;
+    assert!(
+        results
+            .iter()
+            .any(|result| matches!(result.outcome, Outcome::Invalid(Invalid::EndpointReset)))
+    );
+    assert!(
+        results
+            .iter()
+            .any(|result| result.outcome.measurement().is_some())
+    );
+}
+
+/// Takes nothing at all.
+struct Full(Address, crate::transport::Capabilities);
+
+impl Endpoint for Full {
+    fn address(&self) -> Address {
+        self.0
+    }
+
+    fn capabilities(&self) -> &crate::transport::Capabilities {
+        &self.1
+    }
+
+    fn post(&mut self, _: &[SendRequest]) -> Result<usize, TransportError> {
+        Ok(0)
+    }
+
+    fn poll_completions(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+        _: &mut Vec<Completion>,
+    ) -> std::task::Poll<Result<(), TransportError>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_full_endpoint_keeps_a_bounded_queue_and_fails_the_rest() {
+    let network = Network::new();
+    let mut a = driver(&network, 1);
+    let address = a.session().address();
+    let capabilities = network.endpoint(address.gid).capabilities().clone();
+    a.endpoint = Box::new(Full(address, capabilities));
+    let request = SendRequest {
+        token: crate::transport::SendToken(0),
+        to: address,
+        flow_label: FlowLabel::new(1).expect("label"),
+        traffic_class: 0,
+        payload: crate::transport::Payload::new(&[0; MAX_PAYLOAD]).expect("payload"),
+    };
+    a.requests = vec![request; PENDING_DEPTH + 3];
+    a.post().expect("alive");
+    assert_eq!(a.pending.len(), PENDING_DEPTH);
+    assert_eq!(a.counters().requests_dropped, 3);
+    assert_eq!(a.session().counters().completions_unmatched, 3);
+}

@@ -1,0 +1,286 @@
+//! The task of one RNIC: opens an endpoint, drives its session, opens a new one when it is lost or moves.
+//!
+//! Channels:
+//! - in: `orders` (watch), what all RNICs of this agent probe; the task picks its own GID's part;
+//! - out: `inventory` (watch), one entry per RNIC: the address it is reached at now, or why there is none;
+//! - out: `deliveries` (bounded), results and counters; what finds no place is dropped and counted.
+//!
+//! The task ends when its token is cancelled or its future is dropped, at any await: an endpoint closes with its owner,
+//! results not yet delivered are those of the last turn.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::drive::{Driver, DriverCounters, Turn};
+use crate::config::program::describe;
+use crate::id::{Gid, TorId};
+use crate::probe::{Config, Counters, Group, ProbeResult, Session};
+use crate::time::{Clock, HostTime};
+use crate::transport::{Address, Capabilities, Endpoint, Provider, RnicName, TransportError};
+use crate::wire::Keyring;
+
+/// Deliveries that wait for the collector. Eight endpoints fill about a thousand in a second, and the collector needs
+/// microseconds for each: a full channel means that it has been starved for a second.
+pub const DELIVERY_DEPTH: usize = 1024;
+
+/// An endpoint that only answers still tells its counters this often.
+const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// What the agent's RNICs are to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Orders {
+    /// How sessions behave.
+    pub session: Config,
+    /// What each RNIC probes; one that is not named only answers.
+    pub groups: HashMap<Gid, Vec<Group>>,
+}
+
+impl Orders {
+    /// To answer only.
+    pub fn idle(session: Config) -> Self {
+        Self {
+            session,
+            groups: HashMap::new(),
+        }
+    }
+}
+
+/// An RNIC with an open endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRnic {
+    /// Where peers reach it.
+    pub address: Address,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Index of its GID in the port's table.
+    pub gid_index: u32,
+    /// The ToR that it is cabled to.
+    pub tor: TorId,
+}
+
+/// The agent's RNICs: the open ones with their addresses, the others with the reason.
+pub type Inventory = BTreeMap<RnicName, Result<OpenRnic, String>>;
+
+/// What an endpoint's task hands over after a turn that brought something.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Which RNIC.
+    pub rnic: RnicName,
+    /// Its ToR.
+    pub tor: TorId,
+    /// What became of its probes.
+    pub results: Vec<ProbeResult>,
+    /// What it has counted since its start.
+    pub counters: EndpointCounters,
+}
+
+/// The counters of one endpoint's task, since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndpointCounters {
+    /// The session's.
+    pub session: Counters,
+    /// The driver's.
+    pub driver: DriverCounters,
+    /// Results that found no place in the delivery channel.
+    pub results_dropped: u64,
+    /// Times that a new endpoint was opened in place of a lost one.
+    pub reopened: u64,
+}
+
+/// What the tasks of all endpoints share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Opens endpoints.
+    pub provider: Arc<dyn Provider>,
+    /// Authenticates packets.
+    pub keys: Arc<Keyring>,
+    /// Host time.
+    pub clock: Arc<dyn Clock>,
+    /// What is to be done.
+    pub orders: watch::Receiver<Arc<Orders>>,
+    /// Who is reached where.
+    pub inventory: watch::Sender<Inventory>,
+    /// Results.
+    pub deliveries: mpsc::Sender<Delivery>,
+}
+
+/// The task of one RNIC.
+pub struct EndpointTask {
+    shared: Shared,
+    rnic: RnicName,
+    tor: TorId,
+    counters: EndpointCounters,
+    delivered_at: HostTime,
+    backoff: Backoff,
+}
+
+/// Why an endpoint is no longer driven.
+enum End {
+    Stopped,
+    AddressChanged,
+    Lost(TransportError),
+}
+
+impl EndpointTask {
+    /// For one RNIC, which is cabled to `tor`.
+    pub fn new(shared: Shared, rnic: RnicName, tor: TorId) -> Self {
+        Self {
+            shared,
+            rnic,
+            tor,
+            counters: EndpointCounters::default(),
+            delivered_at: HostTime::from_nanos(0),
+            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
+        }
+    }
+
+    /// Opens and drives until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let Some(mut driver) = stop.run_until_cancelled(self.first()).await else {
+            return;
+        };
+        loop {
+            match self.drive(&mut driver, &stop).await {
+                End::Stopped => return,
+                End::AddressChanged => {
+                    tracing::warn!(rnic = %self.rnic, "the address is no longer valid, opening a new endpoint");
+                }
+                End::Lost(error) => {
+                    tracing::warn!(rnic = %self.rnic, error = describe(&error), "opening a new endpoint");
+                }
+            }
+            self.shared.inventory.send_modify(|inventory| {
+                inventory.insert(self.rnic.clone(), Err("being opened again".to_owned()));
+            });
+            let Some(endpoint) = stop.run_until_cancelled(self.open()).await else {
+                return;
+            };
+            driver.replace(endpoint);
+            self.counters.reopened += 1;
+        }
+    }
+
+    async fn first(&mut self) -> Driver {
+        let endpoint = self.open().await;
+        let session = Session::new(
+            self.shared.orders.borrow().session,
+            self.shared.keys.clone(),
+            endpoint.address(),
+            endpoint.capabilities().clone(),
+            rand::random(),
+        );
+        Driver::new(endpoint, session, self.shared.clock.clone())
+    }
+
+    /// Tries until it works, logging the first failure of an episode and each new reason.
+    async fn open(&mut self) -> Box<dyn Endpoint> {
+        let mut reported = String::new();
+        loop {
+            match self.shared.provider.open(&self.rnic) {
+                Ok(endpoint) => {
+                    self.announce(endpoint.as_ref());
+                    return endpoint;
+                }
+                Err(error) => {
+                    let why = describe(&error);
+                    if why != reported {
+                        tracing::warn!(rnic = %self.rnic, error = why, "cannot open an endpoint, trying again");
+                        self.shared.inventory.send_modify(|inventory| {
+                            inventory.insert(self.rnic.clone(), Err(why.clone()));
+                        });
+                        reported = why;
+                    }
+                }
+            }
+            tokio::time::sleep(self.backoff.next_wait()).await;
+        }
+    }
+
+    fn announce(&self, endpoint: &dyn Endpoint) {
+        let open = OpenRnic {
+            address: endpoint.address(),
+            capabilities: endpoint.capabilities().clone(),
+            gid_index: self.gid_index(endpoint.address().gid),
+            tor: self.tor.clone(),
+        };
+        tracing::info!(
+            rnic = %self.rnic, address = %open.address, clock = ?open.capabilities.clock,
+            "endpoint is open"
+        );
+        self.shared.inventory.send_modify(|inventory| {
+            inventory.insert(self.rnic.clone(), Ok(open));
+        });
+    }
+
+    /// For people only, so a provider that cannot tell is no reason to fail.
+    fn gid_index(&self, gid: Gid) -> u32 {
+        let ports = self.shared.provider.discover().unwrap_or_default();
+        ports
+            .iter()
+            .find(|port| port.name == self.rnic && port.gid == gid)
+            .map_or(0, |port| port.gid_index)
+    }
+
+    async fn drive(&mut self, driver: &mut Driver, stop: &CancellationToken) -> End {
+        let mut orders = self.shared.orders.clone();
+        orders.mark_changed();
+        let mut results = Vec::new();
+        loop {
+            let turn = tokio::select! {
+                biased;
+                () = stop.cancelled() => return End::Stopped,
+                Ok(()) = orders.changed() => {
+                    let orders = orders.borrow_and_update().clone();
+                    self.obey(&orders, driver);
+                    driver.advance(&mut results).map(|()| Turn::Continue)
+                }
+                turn = driver.turn(&mut results) => turn,
+            };
+            self.deliver(driver, &mut results);
+            match turn {
+                Ok(Turn::Continue) => self.backoff.reset(),
+                Ok(Turn::AddressChanged) => return End::AddressChanged,
+                Err(error) => return End::Lost(error),
+            }
+        }
+    }
+
+    fn obey(&self, orders: &Orders, driver: &mut Driver) {
+        let groups = orders
+            .groups
+            .get(&driver.session().address().gid)
+            .cloned()
+            .unwrap_or_default();
+        let now = self.shared.clock.host();
+        driver.session_mut().set_config(orders.session, now);
+        driver.session_mut().set_groups(groups, now);
+    }
+
+    fn deliver(&mut self, driver: &Driver, results: &mut Vec<ProbeResult>) {
+        self.counters.session = driver.session().counters();
+        self.counters.driver = driver.counters();
+        let now = self.shared.clock.host();
+        if results.is_empty() && now.since(self.delivered_at) < COUNTERS_INTERVAL {
+            return;
+        }
+        self.delivered_at = now;
+        let count = results.len() as u64;
+        let delivery = Delivery {
+            rnic: self.rnic.clone(),
+            tor: self.tor.clone(),
+            results: std::mem::take(results),
+            counters: self.counters,
+        };
+        if self.shared.deliveries.try_send(delivery).is_err() {
+            self.counters.results_dropped += count;
+        }
+    }
+}

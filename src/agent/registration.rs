@@ -1,0 +1,435 @@
+//! The task that registers: tells the controller who is reached where, takes pinglists and configuration from it.
+//!
+//! Channels:
+//! - in: `inventory` (watch), a new announcement goes out at once when it changes;
+//! - in: `health` (watch) and `degraded` (watch), for the heartbeats;
+//! - out: `orders` (watch), what the endpoints probe and how; `upload_interval` (watch).
+//!
+//! Dropping the task at any await is safe: each stream begins with the whole announcement.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+
+use super::absence::Absence;
+use super::backoff::Backoff;
+use super::cache::PinglistCache;
+use super::client::{CALL_TIMEOUT, CallError, Controller};
+use super::collect::Health;
+use super::endpoint::{Inventory, Orders};
+use super::session_config;
+use crate::config::agent::AgentConfig;
+use crate::config::defaults::agent::UPLOAD_INTERVAL;
+use crate::config::program::describe;
+use crate::id::Gid;
+use crate::pinglist::{self, Pinglist};
+use crate::probe::{Config, Group, Kind, ProbePath, Rate, Target};
+use crate::rpc::v1::register_request::Message as Outgoing;
+use crate::rpc::v1::register_response::Message as Incoming;
+use crate::rpc::v1::{self, RegisterRequest, RegisterResponse};
+use crate::topology::{Announcement, Rnic};
+
+/// Messages that wait for the stream; each is tiny and there are a few per minute. A full channel means that the
+/// controller does not read.
+const OUTGOING_DEPTH: usize = 16;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Until the controller has said how often it wants to hear from agents.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
+/// What a controller may ask for.
+const HEARTBEAT_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
+const UPLOAD_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
+
+/// Why a registration has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrationError {
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The controller has closed the stream.
+    #[error("the controller has closed the registration")]
+    Closed,
+    /// The controller does not read.
+    #[error("the controller does not take messages")]
+    Stalled,
+}
+
+/// The channels of the task.
+pub struct Wiring {
+    /// Who is reached where.
+    pub inventory: watch::Receiver<Inventory>,
+    /// For heartbeats.
+    pub health: watch::Receiver<Health>,
+    /// Why no RNIC is found.
+    pub degraded: watch::Receiver<Option<String>>,
+    /// What the endpoints do.
+    pub orders: watch::Sender<Arc<Orders>>,
+    /// How often batches are made.
+    pub upload_interval: watch::Sender<Duration>,
+}
+
+/// The task.
+pub struct Registration {
+    config: Arc<AgentConfig>,
+    controller: Controller,
+    wiring: Wiring,
+    cache: PinglistCache,
+    /// What is off in this agent for its whole life, in words.
+    off: Vec<String>,
+    incarnation: u64,
+    pinglist_version: u64,
+    config_version: u64,
+    backoff: Backoff,
+    absence: Absence,
+    has_list: bool,
+}
+
+impl Registration {
+    /// `off` says what this agent does without and why.
+    pub fn new(
+        config: Arc<AgentConfig>,
+        controller: Controller,
+        wiring: Wiring,
+        off: Vec<String>,
+    ) -> Self {
+        Self {
+            cache: PinglistCache::new(&config.state_dir),
+            config,
+            controller,
+            wiring,
+            off,
+            incarnation: rand::random(),
+            pinglist_version: 0,
+            config_version: 0,
+            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
+            absence: Absence::default(),
+            has_list: false,
+        }
+    }
+
+    /// Keeps the agent registered until `stop`; a controller that is away is tried again; each reason is reported once
+    /// per absence.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let Some(ended) = stop.run_until_cancelled(self.stream()).await else {
+                return;
+            };
+            if let Err(error) = ended {
+                let error = describe(&error);
+                if self.absence.is_news(&error) {
+                    tracing::warn!(error, "not registered with the controller, trying again");
+                }
+            }
+            if stop.run_until_cancelled(self.pause()).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn pause(&mut self) {
+        if !self.has_list {
+            self.use_cache().await;
+        }
+        tokio::time::sleep(self.backoff.next_wait()).await;
+    }
+
+    /// What the controller said last time is better than nothing.
+    async fn use_cache(&mut self) {
+        self.has_list = true;
+        let stored = match self.cache.load().await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(file = %self.cache.path().display(), %error, "the stored pinglist cannot be used");
+                return;
+            }
+        };
+        match self.controller.read(stored.pinglist.unwrap_or_default()) {
+            Ok(list) => {
+                tracing::info!(
+                    version = stored.version,
+                    "probing by the stored pinglist until the controller is back"
+                );
+                self.follow(&list);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = describe(&error),
+                    "the stored pinglist cannot be used"
+                );
+            }
+        }
+    }
+
+    async fn stream(&mut self) -> Result<(), RegistrationError> {
+        // A controller that was replaced may number its lists from the start.
+        (self.pinglist_version, self.config_version) = (0, 0);
+        let (requests, stream) = mpsc::channel(OUTGOING_DEPTH);
+        self.announce(&requests)?;
+        let mut client = self.controller.client();
+        let call = client.register(ReceiverStream::new(stream));
+        let mut answers = tokio::time::timeout(CALL_TIMEOUT, call)
+            .await
+            .map_err(|_| RegistrationError::Stalled)?
+            .map_err(|status| self.controller.failed(status))?
+            .into_inner();
+        let mut heartbeat = heartbeats(HEARTBEAT_INTERVAL);
+        loop {
+            tokio::select! {
+                answer = next(&mut answers, &self.controller) => {
+                    if let Some(interval) = self.take(answer?).await? {
+                        heartbeat = heartbeats(interval);
+                    }
+                }
+                Ok(()) = self.wiring.inventory.changed() => self.announce(&requests)?,
+                _ = heartbeat.tick() => Self::send(&requests, Outgoing::Heartbeat(self.heartbeat()))?,
+            }
+        }
+    }
+
+    fn send(
+        requests: &mpsc::Sender<RegisterRequest>,
+        message: Outgoing,
+    ) -> Result<(), RegistrationError> {
+        let request = RegisterRequest {
+            message: Some(message),
+        };
+        requests.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => RegistrationError::Stalled,
+            mpsc::error::TrySendError::Closed(_) => RegistrationError::Closed,
+        })
+    }
+
+    fn announce(
+        &mut self,
+        requests: &mpsc::Sender<RegisterRequest>,
+    ) -> Result<(), RegistrationError> {
+        let announcement = {
+            let inventory = self.wiring.inventory.borrow_and_update();
+            Announcement {
+                agent: self.config.agent_id.clone(),
+                incarnation: self.incarnation,
+                host: self.config.host.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                rnics: announced(&inventory),
+            }
+        };
+        Self::send(requests, Outgoing::Announcement((&announcement).into()))
+    }
+
+    fn heartbeat(&self) -> v1::Heartbeat {
+        let health = *self.wiring.health.borrow();
+        let mut degraded = self.off.clone();
+        degraded.extend(
+            self.wiring
+                .degraded
+                .borrow()
+                .iter()
+                .map(|why| format!("probing: {why}")),
+        );
+        for (rnic, state) in &*self.wiring.inventory.borrow() {
+            if let Err(why) = state {
+                degraded.push(format!("RNIC {rnic}: {why}"));
+            }
+        }
+        v1::Heartbeat {
+            pinglist_version: self.pinglist_version,
+            health: Some(v1::AgentHealth {
+                probes_sent: health.probes_sent,
+                results_dropped: health.results_dropped,
+                spooled_batches: health.batches_waiting,
+                degraded,
+            }),
+        }
+    }
+
+    /// Follows what the controller says; gives the heartbeat interval that it wants.
+    async fn take(
+        &mut self,
+        answer: RegisterResponse,
+    ) -> Result<Option<Duration>, RegistrationError> {
+        match answer.message {
+            Some(Incoming::Registered(registered)) => {
+                self.registered();
+                self.update(registered.pinglist_version, registered.config_version)
+                    .await?;
+                let interval = Duration::from_nanos(registered.heartbeat_interval_ns);
+                Ok(Some(interval.clamp(HEARTBEAT_BOUNDS.0, HEARTBEAT_BOUNDS.1)))
+            }
+            Some(Incoming::Changed(changed)) => {
+                self.update(changed.pinglist_version, changed.config_version)
+                    .await?;
+                Ok(None)
+            }
+            // From a newer controller.
+            None => Ok(None),
+        }
+    }
+
+    fn registered(&mut self) {
+        self.backoff.reset();
+        if self.absence.end() {
+            tracing::info!("registered with the controller again");
+        }
+    }
+
+    async fn update(&mut self, pinglist: u64, config: u64) -> Result<(), RegistrationError> {
+        if config != self.config_version {
+            self.fetch_config().await?;
+        }
+        if pinglist != self.pinglist_version {
+            self.fetch_pinglist().await?;
+        }
+        Ok(())
+    }
+
+    async fn fetch_config(&mut self) -> Result<(), CallError> {
+        let answer = self.controller.config(self.config_version).await?;
+        self.config_version = answer.version;
+        if let Some(config) = answer.value {
+            let session = overridden(&self.config, &config);
+            self.wiring.orders.send_if_modified(|orders| {
+                let changed = orders.session != session;
+                Arc::make_mut(orders).session = session;
+                changed
+            });
+            let interval = config
+                .upload_interval_ns
+                .map_or(UPLOAD_INTERVAL, Duration::from_nanos)
+                .clamp(UPLOAD_BOUNDS.0, UPLOAD_BOUNDS.1);
+            self.wiring.upload_interval.send_replace(interval);
+        }
+        Ok(())
+    }
+
+    async fn fetch_pinglist(&mut self) -> Result<(), CallError> {
+        let answer = self
+            .controller
+            .pinglist(&self.config.agent_id, self.pinglist_version)
+            .await?;
+        let Some(message) = answer.value else {
+            self.pinglist_version = answer.version;
+            return Ok(());
+        };
+        let list = self.controller.read(message.clone())?;
+        self.pinglist_version = answer.version;
+        self.has_list = true;
+        self.follow(&list);
+        let stored = v1::GetPinglistResponse {
+            version: answer.version,
+            pinglist: Some(message),
+        };
+        if let Err(error) = self.cache.store(&stored).await {
+            tracing::warn!(file = %self.cache.path().display(), %error, "cannot store the pinglist");
+        }
+        Ok(())
+    }
+
+    fn follow(&self, list: &Pinglist) {
+        let groups = groups(list);
+        let paths: usize = groups
+            .values()
+            .flatten()
+            .map(|group| group.paths.len())
+            .sum();
+        tracing::info!(
+            version = self.pinglist_version,
+            rnics = groups.len(),
+            paths,
+            "new pinglist"
+        );
+        self.wiring.orders.send_if_modified(|orders| {
+            let changed = orders.groups != groups;
+            Arc::make_mut(orders).groups = groups;
+            changed
+        });
+    }
+}
+
+async fn next(
+    answers: &mut Streaming<RegisterResponse>,
+    controller: &Controller,
+) -> Result<RegisterResponse, RegistrationError> {
+    answers
+        .message()
+        .await
+        .map_err(|status| controller.failed(status))?
+        .ok_or(RegistrationError::Closed)
+}
+
+fn heartbeats(interval: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// The open RNICs. Two ports with the same GID are one to the fabric: the first is announced.
+fn announced(inventory: &Inventory) -> Vec<Rnic> {
+    let mut seen = HashSet::new();
+    inventory
+        .iter()
+        .filter_map(|(name, state)| Some((name, state.as_ref().ok()?)))
+        .filter(|(_, open)| seen.insert(open.address.gid))
+        .map(|(name, open)| Rnic {
+            address: open.address,
+            device: name.device.clone(),
+            port: name.port,
+            tor: open.tor.clone(),
+            gid_index: open.gid_index,
+            clock: open.capabilities.clock,
+            steering: open.capabilities.steering.clone(),
+        })
+        .collect()
+}
+
+/// The agent's own settings, where the controller does not say otherwise. Values that make no sense are left out.
+fn overridden(config: &AgentConfig, wanted: &v1::AgentConfig) -> Config {
+    let mut session = session_config(config);
+    if let Some(timeout) = wanted.probe_timeout_ns.filter(|nanos| *nanos > 0) {
+        session.timeout = Duration::from_nanos(timeout);
+    }
+    if let Some(rate) = wanted.max_probes_per_second.and_then(Rate::per_second) {
+        session.max_rate = rate;
+    }
+    session
+}
+
+/// A pinglist as sessions take it.
+fn groups(list: &Pinglist) -> HashMap<Gid, Vec<Group>> {
+    list.rnics
+        .iter()
+        .map(|rnic| (rnic.source, rnic.groups.iter().filter_map(group).collect()))
+        .collect()
+}
+
+fn group(group: &pinglist::Group) -> Option<Group> {
+    Some(Group {
+        kind: match group.kind {
+            pinglist::Kind::TorMesh => Kind::TorMesh,
+            pinglist::Kind::InterTor => Kind::InterTor,
+        },
+        rate: Rate::per_second(group.probes_per_second)?,
+        paths: group
+            .targets
+            .iter()
+            .map(|target| {
+                Arc::new(ProbePath {
+                    target: Target {
+                        address: target.peer.address,
+                        tor: target.peer.tor.clone(),
+                        host: target.peer.host.clone(),
+                        device: target.peer.device.clone(),
+                    },
+                    flow_label: target.flow_label,
+                    service: None,
+                })
+            })
+            .collect(),
+    })
+}

@@ -1,0 +1,266 @@
+//! The task that uploads: sends the spool's batches to the analyzer and forgets those that it has acknowledged.
+//!
+//! Channels: `spooled` (watch) in, the newest batch in the spool; `acknowledged` (watch) out, the newest that the
+//! analyzer has. Dropping
+//! the task at any await is safe: a batch stays in the spool until it is acknowledged, and the analyzer tells at the
+//! beginning of each stream how far it has come.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use super::absence::Absence;
+use super::backoff::Backoff;
+use super::client::CALL_TIMEOUT;
+use crate::config::ConfigError;
+use crate::config::agent::AgentConfig;
+use crate::config::program::describe;
+use crate::rpc::MAX_MESSAGE_BYTES;
+use crate::rpc::client::{ServerUrl, channel};
+use crate::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
+use crate::rpc::v1::{ResultBatch, UploadHello, UploadRequest, upload_request};
+use crate::store::spool::{Spool, Stored};
+use crate::store::sqlite::StoreError;
+
+/// Batches on their way: enough to keep a group commit of the analyzer busy.
+const IN_FLIGHT: usize = 8;
+/// Read from the spool at once, in bytes.
+const CHUNK: usize = 1 << 20;
+/// The analyzer may take this long to store a batch before the stream is taken for dead.
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// Why a stream has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The analyzer cannot be reached or has refused.
+    #[error("{}", super::client::status_text(server, status))]
+    Status {
+        /// The analyzer.
+        server: ServerUrl,
+        /// gRPC's answer.
+        status: Box<tonic::Status>,
+    },
+    /// Nothing came back in time.
+    #[error("{server}: no acknowledgement within {within:?}")]
+    Silent {
+        /// The analyzer.
+        server: ServerUrl,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// The analyzer has closed the stream.
+    #[error("{server} has closed the stream")]
+    Closed {
+        /// The analyzer.
+        server: ServerUrl,
+    },
+    /// The spool cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The task.
+pub struct Upload {
+    server: ServerUrl,
+    client: AnalyzerServiceClient<Channel>,
+    hello: UploadHello,
+    spool: Spool,
+    spooled: watch::Receiver<u64>,
+    acknowledged: watch::Sender<u64>,
+    backoff: Backoff,
+    absence: Absence,
+}
+
+impl Upload {
+    /// Connects when it runs.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for `analyzer`: URL and TLS settings contradict each other.
+    pub fn new(
+        config: &AgentConfig,
+        spool: Spool,
+        spooled: watch::Receiver<u64>,
+        acknowledged: watch::Sender<u64>,
+    ) -> Result<Self, ConfigError> {
+        let channel = channel("analyzer", &config.analyzer, &config.security)?;
+        Ok(Self {
+            server: config.analyzer.clone(),
+            client: AnalyzerServiceClient::new(channel)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES),
+            hello: UploadHello {
+                agent_id: config.agent_id.as_str().to_owned(),
+                spool_id: spool.id(),
+                host: config.host.as_str().to_owned(),
+            },
+            spool,
+            spooled,
+            acknowledged,
+            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
+            absence: Absence::default(),
+        })
+    }
+
+    /// Uploads until `stop`; an analyzer that is away is tried again; each reason is reported once
+    /// per absence.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let Some(ended) = stop.run_until_cancelled(self.stream()).await else {
+                return;
+            };
+            if let Err(error) = ended {
+                let error = describe(&error);
+                if self.absence.is_news(&error) {
+                    tracing::warn!(
+                        error,
+                        "the analyzer takes no results, they are kept and it is tried again"
+                    );
+                }
+            }
+            let wait = tokio::time::sleep(self.backoff.next_wait());
+            if stop.run_until_cancelled(wait).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn stream(&mut self) -> Result<(), UploadError> {
+        let (requests, stream) = mpsc::channel(IN_FLIGHT);
+        let hello = upload_request::Message::Hello(self.hello.clone());
+        // The channel is empty: there is room.
+        let _ = requests.try_send(request(hello));
+        let mut client = self.client.clone();
+        let answers = client.upload(ReceiverStream::new(stream));
+        let mut answers = self.within(CALL_TIMEOUT, answers).await?.into_inner();
+        let first = self.within(CALL_TIMEOUT, answers.message()).await?;
+        let mut stored = first.ok_or_else(|| self.closed())?.acknowledged_sequence;
+        self.forget(stored).await?;
+        self.connected();
+        let mut sent = stored;
+        let mut queue = VecDeque::new();
+        loop {
+            let newest = *self.spooled.borrow_and_update();
+            if queue.is_empty() && sent < newest {
+                queue.extend(self.spool.read(sent, CHUNK).await?);
+            }
+            let room = sent.saturating_sub(stored) < IN_FLIGHT as u64;
+            let patience = if sent > stored {
+                ACKNOWLEDGE_TIMEOUT
+            } else {
+                Duration::MAX
+            };
+            tokio::select! {
+                answer = tokio::time::timeout(patience, answers.message()) => {
+                    let answer = answer
+                        .map_err(|_| self.silent(ACKNOWLEDGE_TIMEOUT))?
+                        .map_err(|status| self.failed(status))?
+                        .ok_or_else(|| self.closed())?;
+                    stored = answer.acknowledged_sequence;
+                    self.forget(stored).await?;
+                }
+                permit = requests.reserve(), if room && !queue.is_empty() => {
+                    let permit = permit.map_err(|_| self.closed())?;
+                    if let Some(batch) = queue.pop_front() {
+                        sent = batch.sequence;
+                        if let Some(batch) = readable(&batch) {
+                            permit.send(request(upload_request::Message::Batch(batch)));
+                        }
+                    }
+                }
+                changed = self.spooled.changed(), if queue.is_empty() => {
+                    if changed.is_err() {
+                        // The collector has ended; what is on its way is still acknowledged.
+                        answers = self.drain(answers, &mut stored, sent).await?;
+                        self.idle().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the acknowledgements that are still to come.
+    async fn drain(
+        &self,
+        mut answers: tonic::Streaming<crate::rpc::v1::UploadResponse>,
+        stored: &mut u64,
+        sent: u64,
+    ) -> Result<tonic::Streaming<crate::rpc::v1::UploadResponse>, UploadError> {
+        while *stored < sent {
+            let answer = self.within(ACKNOWLEDGE_TIMEOUT, answers.message()).await?;
+            *stored = answer.ok_or_else(|| self.closed())?.acknowledged_sequence;
+            self.forget(*stored).await?;
+        }
+        Ok(answers)
+    }
+
+    /// Nothing more will come: waits to be stopped.
+    async fn idle(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    async fn forget(&self, sequence: u64) -> Result<(), UploadError> {
+        self.spool.acknowledge(sequence).await?;
+        self.acknowledged.send_replace(sequence);
+        Ok(())
+    }
+
+    fn connected(&mut self) {
+        self.backoff.reset();
+        if self.absence.end() {
+            tracing::info!(server = %self.server, "the analyzer takes results again");
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, tonic::Status>>,
+    ) -> Result<T, UploadError> {
+        tokio::time::timeout(limit, call)
+            .await
+            .map_err(|_| self.silent(limit))?
+            .map_err(|status| self.failed(status))
+    }
+
+    fn failed(&self, status: tonic::Status) -> UploadError {
+        UploadError::Status {
+            server: self.server.clone(),
+            status: Box::new(status),
+        }
+    }
+
+    fn silent(&self, within: Duration) -> UploadError {
+        UploadError::Silent {
+            server: self.server.clone(),
+            within,
+        }
+    }
+
+    fn closed(&self) -> UploadError {
+        UploadError::Closed {
+            server: self.server.clone(),
+        }
+    }
+}
+
+fn request(message: upload_request::Message) -> UploadRequest {
+    UploadRequest {
+        message: Some(message),
+    }
+}
+
+/// A batch that this version cannot read, from a damaged file, is passed over.
+fn readable(stored: &Stored) -> Option<ResultBatch> {
+    ResultBatch::decode(&*stored.payload)
+        .inspect_err(|error| {
+            tracing::error!(sequence = stored.sequence, %error, "a batch in the spool is damaged and passed over");
+        })
+        .ok()
+}
