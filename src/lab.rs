@@ -1,0 +1,13 @@
+//! The lab: the whole system on an emulated fabric in one process.
+//!
+//! - [`plan`]: what to run, from settings and a scenario file
+//! - [`run`]: the running parts
+//! - [`observed`]: what the agents measured, per path and per pair of ToRs
+//! - [`verdict`]: what each fault really did, beside what was observed on the paths that cross it
+//! - [`show`]: lines for people, objects for programs
+
+pub mod observed;
+pub mod plan;
+pub mod run;
+pub mod show;
+pub mod verdict;

@@ -1,0 +1,184 @@
+//! What to run: settings over a scenario file over defaults.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::config::lab::{DEFAULT_DURATION, LONGEST_DURATION, LabSettings};
+use crate::config::program::describe;
+use crate::config::{ConfigError, Span};
+use crate::fabric::scenario::Probing;
+use crate::fabric::{Fault, Scenario, Shape};
+
+/// A lab that can be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Fabric, faults, duration and seed.
+    pub scenario: Scenario,
+    /// Where the dashboard listens.
+    pub web: SocketAddr,
+    /// Whether programs read what is printed.
+    pub json: bool,
+}
+
+impl Plan {
+    /// Checks settings and reads the scenario file that they name.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the key: a fabric that cannot be built, a fault that it cannot have, a file that
+    /// cannot be read.
+    pub fn new(settings: LabSettings) -> Result<Self, ConfigError> {
+        let mut scenario = match &settings.scenario {
+            Some(path) => Scenario::load(path)
+                .map_err(|error| ConfigError::value("scenario", describe(&error)))?,
+            None => Scenario {
+                title: String::new(),
+                seed: 0,
+                duration: Span(DEFAULT_DURATION),
+                faults: Vec::new(),
+                fabric: Shape::default(),
+                probing: Probing::default(),
+            },
+        };
+        set(&mut scenario.fabric.spines, settings.spines);
+        set(&mut scenario.fabric.tors, settings.tors);
+        set(&mut scenario.fabric.hosts, settings.hosts);
+        set(&mut scenario.fabric.rnics, settings.rnics);
+        set(&mut scenario.fabric.pods, settings.pods);
+        set(&mut scenario.seed, settings.seed);
+        set(&mut scenario.duration, settings.duration);
+        // One spine can have no two planes.
+        scenario.fabric.aggs = scenario.fabric.aggs.min(scenario.fabric.spines);
+        scenario.faults.extend(parse_faults(settings.faults)?);
+        check(&scenario)?;
+        Ok(Self {
+            scenario,
+            web: settings
+                .web
+                .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
+            json: settings.json.unwrap_or(false),
+        })
+    }
+}
+
+fn set<T>(value: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *value = given;
+    }
+}
+
+fn parse_faults(texts: Option<Vec<String>>) -> Result<Vec<Fault>, ConfigError> {
+    texts
+        .unwrap_or_default()
+        .iter()
+        .filter(|text| !text.trim().is_empty())
+        .map(|text| {
+            text.parse()
+                .map_err(|error| ConfigError::value("faults", format!("`{text}`: {error}")))
+        })
+        .collect()
+}
+
+fn check(scenario: &Scenario) -> Result<(), ConfigError> {
+    scenario
+        .fabric
+        .check()
+        .map_err(|error| ConfigError::value("fabric", error.to_string()))?;
+    if scenario.duration.0 > LONGEST_DURATION {
+        return Err(ConfigError::value(
+            "duration",
+            format!("{} is longer than 24h", scenario.duration),
+        ));
+    }
+    scenario
+        .check()
+        .map_err(|error| ConfigError::value("faults", describe(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn refusal(settings: LabSettings) -> String {
+        match Plan::new(settings) {
+            Ok(plan) => panic!("{plan:?} was accepted"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn with_fault(text: &str) -> LabSettings {
+        LabSettings {
+            faults: Some(vec![text.to_owned()]),
+            ..LabSettings::default()
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let plan = Plan::new(LabSettings::default()).expect("the default lab");
+        let fabric = plan.scenario.fabric;
+        assert_eq!(
+            (
+                fabric.spines,
+                fabric.tors,
+                fabric.hosts,
+                fabric.rnics,
+                fabric.pods
+            ),
+            (4, 8, 8, 2, 0)
+        );
+        assert_eq!(plan.scenario.duration.0, Duration::from_mins(1));
+        assert!(plan.web.ip().is_loopback() && !plan.json);
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_scenario() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s.toml");
+        std::fs::write(
+            &path,
+            "seed = 3\nfaults = [\"host host1 down\"]\n[fabric]\ntors = 4\nhosts = 1\n",
+        )
+        .expect("written");
+        let plan = Plan::new(LabSettings {
+            scenario: Some(path),
+            hosts: Some(2),
+            ..with_fault("switch spine1 down")
+        })
+        .expect("a lab");
+        let scenario = plan.scenario;
+        assert_eq!(
+            (scenario.seed, scenario.fabric.tors, scenario.fabric.hosts),
+            (3, 4, 2)
+        );
+        let faults: Vec<_> = scenario.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults, ["host host1 down", "switch spine1 down"]);
+    }
+
+    #[test]
+    fn refusals_name_the_key() {
+        assert_eq!(
+            refusal(with_fault("link spine1-tor9 down")),
+            "faults: scenario: fault `link spine1-tor9 down`: no link is named `spine1-tor9`; did you mean \
+             spine1-tor0 or spine1-tor1 or spine1-tor2?"
+        );
+        assert_eq!(
+            refusal(with_fault("link spine1-tor3 loss=2")),
+            "faults: `link spine1-tor3 loss=2`: `loss=2`: a share is at most 100%"
+        );
+        assert_eq!(
+            refusal(LabSettings {
+                tors: Some(0),
+                ..LabSettings::default()
+            }),
+            "fabric: tors: 0 is impossible, expected 1 to 256"
+        );
+        assert_eq!(
+            refusal(LabSettings {
+                scenario: Some("none.toml".into()),
+                ..LabSettings::default()
+            }),
+            "scenario: cannot read the scenario file none.toml: No such file or directory (os error 2)"
+        );
+    }
+}
