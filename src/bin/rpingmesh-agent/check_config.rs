@@ -1,0 +1,15 @@
+//! `check-config`: says whether `run` would accept the configuration.
+
+use rpingmesh::config::agent::TransportChoice;
+use rpingmesh::config::program::Failure;
+
+use crate::cli::Configured;
+
+pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
+    let config = configured.start()?;
+    if config.transport != TransportChoice::None {
+        config.require_tor()?;
+    }
+    println!("the configuration is valid");
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use rpingmesh::config::agent::{AgentConfig, AgentSettings};
+use rpingmesh::config::program::Failure;
+use rpingmesh::config::{self, ConfigError};
+use rpingmesh::telemetry::logging;
+
+use crate::doctor::DoctorArgs;
+use crate::ping::PingArgs;
+
+/// Prober and responder on each RNIC of a RoCE v2 host
+///
+/// Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+#[derive(Debug, Parser)]
+#[command(name = "rpingmesh-agent", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the agent: probe and answer on each RNIC, register with the controller, upload to the analyzer
+    Run(Box<Configured>),
+    /// Probe one responder and print everything that is measured
+    ///
+    /// T1 and T6 are on this host's clock, T2 and T5 on the clock that stamps the endpoint's completions; T4-T3 is what
+    /// the responder took. Network RTT = (T5-T2) - (T4-T3), prober delay = (T6-T1) - (T5-T2). Exit status 1 if nothing
+    /// came back.
+    Ping(Box<PingArgs>),
+    /// Answer probes on each usable RNIC until SIGTERM; prints the GID%QPN of each
+    Respond(Box<Configured>),
+    /// Say what this host lacks for probing and what to do about it; exit status 1 if the agent cannot probe here
+    Doctor(Box<DoctorArgs>),
+    /// Check the configuration and exit
+    CheckConfig(Box<Configured>),
+    /// Print the configuration that the agent would run with, defaults filled in, as TOML
+    PrintConfig(Box<Configured>),
+}
+
+/// A configuration file and everything that goes over it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Configured {
+    /// TOML file with the configuration; flags and RPINGMESH_… variables go over it [default: none]
+    #[arg(long, env = "RPINGMESH_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: AgentSettings,
+}
+
+impl Configured {
+    /// File, variables and flags merged.
+    pub(crate) fn load(self) -> Result<AgentSettings, ConfigError> {
+        config::load(self.config.as_deref(), self.settings)
+    }
+
+    /// What a command that does real work starts with: logging installed, configuration validated.
+    pub(crate) fn start(self) -> Result<AgentConfig, ConfigError> {
+        let settings = self.load()?;
+        logging::init(&settings.log)?;
+        settings.validate()
+    }
+}
+
+/// One thread runs all tasks: the load is a few thousand small packets a second.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::run)
+}

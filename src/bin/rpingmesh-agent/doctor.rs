@@ -1,0 +1,159 @@
+//! `doctor`: says what this host lacks for probing, and what to do about it.
+
+mod checks;
+mod rdma;
+
+use clap::Args;
+use rpingmesh::config::agent::{AgentConfig, TransportChoice};
+use rpingmesh::config::program::Failure;
+use serde::Serialize;
+
+use crate::cli::{Configured, runtime};
+use crate::verbs;
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print one JSON object per finding and one with the verdict
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+/// How a finding is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    /// As it should be.
+    Ok,
+    /// Something is worse than it could be; probing works.
+    Note,
+    /// The agent cannot probe here while this is so.
+    Problem,
+}
+
+/// One finding.
+#[derive(Debug, Serialize)]
+pub(crate) struct Finding {
+    check: &'static str,
+    status: Status,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn ok(check: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            check,
+            status: Status::Ok,
+            message: message.into(),
+            advice: None,
+        }
+    }
+
+    pub(crate) fn note(
+        check: &'static str,
+        message: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            check,
+            status: Status::Note,
+            message: message.into(),
+            advice: Some(advice.into()),
+        }
+    }
+
+    pub(crate) fn problem(
+        check: &'static str,
+        message: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            status: Status::Problem,
+            ..Self::note(check, message, advice)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    r#type: &'static str,
+    can_probe: bool,
+    problems: usize,
+}
+
+/// The transport whose needs are examined.
+fn examined(config: &AgentConfig) -> TransportChoice {
+    match config.transport {
+        TransportChoice::Auto if verbs::EXISTS => TransportChoice::Verbs,
+        TransportChoice::Auto => TransportChoice::Userspace,
+        chosen => chosen,
+    }
+}
+
+pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
+    let settings = args.configured.load()?;
+    rpingmesh::telemetry::logging::init(&settings.log)?;
+    let config = settings.validate()?;
+    let mut findings = vec![checks::kernel()];
+    match examined(&config) {
+        TransportChoice::Userspace => findings.extend(checks::userspace(&config)),
+        TransportChoice::None => findings.push(Finding::problem(
+            "transport",
+            "`transport` is none: this agent neither probes nor answers",
+            "use auto, verbs or userspace",
+        )),
+        TransportChoice::Auto | TransportChoice::Verbs => {
+            findings.extend(rdma::findings(&config));
+            findings.push(checks::memlock());
+            findings.push(checks::port_in_use(config.userspace_port));
+        }
+    }
+    findings.push(checks::capabilities());
+    findings.extend(checks::tracing());
+    findings.extend(runtime()?.block_on(checks::servers(&settings, &config)));
+    report(&findings, args.json)
+}
+
+fn report(findings: &[Finding], json: bool) -> Result<(), Failure> {
+    let problems = findings
+        .iter()
+        .filter(|finding| finding.status == Status::Problem)
+        .count();
+    for finding in findings {
+        if json {
+            println!("{}", serde_json::to_string(finding).map_err(Failure::run)?);
+        } else {
+            print_text(finding);
+        }
+    }
+    let verdict = Verdict {
+        r#type: "verdict",
+        can_probe: problems == 0,
+        problems,
+    };
+    if json {
+        println!("{}", serde_json::to_string(&verdict).map_err(Failure::run)?);
+    }
+    if problems > 0 {
+        return Err(Failure::run(format!(
+            "the agent cannot probe here: {problems} problems"
+        )));
+    }
+    Ok(())
+}
+
+fn print_text(finding: &Finding) {
+    let mark = match finding.status {
+        Status::Ok => "ok      ",
+        Status::Note => "note    ",
+        Status::Problem => "PROBLEM ",
+    };
+    println!("{mark}{}: {}", finding.check, finding.message);
+    if let Some(advice) = &finding.advice {
+        println!("        -> {advice}");
+    }
+}

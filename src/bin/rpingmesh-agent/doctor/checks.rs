@@ -1,0 +1,262 @@
+//! Findings about the operating system and the servers. Read from files that a system may lack, which is then said.
+
+use std::fs;
+use std::time::Duration;
+
+use rpingmesh::config::agent::{AgentConfig, AgentSettings};
+use rpingmesh::config::program::describe;
+use rpingmesh::rpc::client::ServerUrl;
+use rpingmesh::transport::Provider as _;
+use rpingmesh::transport::userspace::{self, UserspaceProvider};
+use rustix::process::{Resource, getrlimit};
+
+use super::Finding;
+
+/// Pinned for the queues of one endpoint, rounded up.
+const MEMLOCK_NEEDED: u64 = 1 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bits of `CapEff`: `CAP_NET_RAW`, `CAP_SYS_ADMIN`, `CAP_PERFMON`, `CAP_BPF` (Linux `capability.h`).
+const CAPABILITIES: [(&str, u32); 4] = [
+    ("CAP_NET_RAW", 13),
+    ("CAP_SYS_ADMIN", 21),
+    ("CAP_PERFMON", 38),
+    ("CAP_BPF", 39),
+];
+const SYMBOLS: [&str; 3] = [
+    "ib_create_qp_user",
+    "ib_modify_qp_with_udata",
+    "ib_destroy_qp_user",
+];
+
+pub(super) fn kernel() -> Finding {
+    let name = rustix::system::uname();
+    Finding::ok(
+        "kernel",
+        format!(
+            "{} {} {}",
+            name.sysname().to_string_lossy(),
+            name.release().to_string_lossy(),
+            name.machine().to_string_lossy()
+        ),
+    )
+}
+
+pub(super) fn memlock() -> Finding {
+    match getrlimit(Resource::Memlock).current {
+        Some(limit) if limit < MEMLOCK_NEEDED => Finding::problem(
+            "memlock",
+            format!("only {limit} bytes may be locked, an endpoint needs about {MEMLOCK_NEEDED}"),
+            "raise it: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit",
+        ),
+        Some(limit) => Finding::ok("memlock", format!("{limit} bytes may be locked")),
+        None => Finding::ok("memlock", "unlimited"),
+    }
+}
+
+/// Without binding it: that alone would keep soft-RoCE from starting.
+pub(super) fn port_in_use(port: u16) -> Finding {
+    let tables: Vec<_> = ["/proc/net/udp", "/proc/net/udp6"]
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .collect();
+    if tables.is_empty() {
+        return Finding::note(
+            "port",
+            format!("whether UDP port {port} is in use cannot be told here"),
+            "look with `netstat -an`",
+        );
+    }
+    if tables.iter().any(|table| has_port(table, port)) {
+        Finding::ok(
+            "port",
+            format!("UDP port {port} is in use (soft-RoCE, when it runs)"),
+        )
+    } else {
+        Finding::ok("port", format!("UDP port {port} is free"))
+    }
+}
+
+/// Whether a table of `/proc/net` has a socket with this local port: `  sl  local_address …`, `ADDRESS:PORT` in
+/// hexadecimal.
+fn has_port(table: &str, port: u16) -> bool {
+    let suffix = format!(":{port:04X}");
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .any(|local| local.ends_with(&suffix))
+}
+
+/// Opens each endpoint for a moment.
+pub(super) fn userspace(config: &AgentConfig) -> Vec<Finding> {
+    let provider = UserspaceProvider::new(userspace::Config {
+        addresses: config.userspace_addresses.clone(),
+        udp_port: config.userspace_port,
+        ..userspace::Config::default()
+    });
+    let ports = match provider.discover() {
+        Ok(ports) => ports,
+        Err(error) => {
+            return vec![Finding::problem(
+                "userspace",
+                describe(&error),
+                "name addresses of this host in `userspace_addresses`",
+            )];
+        }
+    };
+    let Ok(runtime) = crate::cli::runtime() else {
+        return vec![Finding::problem(
+            "userspace",
+            "no runtime",
+            "free some memory or file descriptors",
+        )];
+    };
+    let _context = runtime.enter();
+    ports
+        .into_iter()
+        .filter(|port| config.allows(&port.name))
+        .map(|port| match provider.open(&port.name) {
+            Ok(endpoint) => Finding::ok(
+                "userspace",
+                format!(
+                    "{}: {} can be used, completions stamped by {:?}",
+                    port.name,
+                    port.gid,
+                    endpoint.capabilities().clock
+                ),
+            ),
+            Err(error) => Finding::problem(
+                "userspace",
+                describe(&error),
+                "stop what uses the port (soft-RoCE does), or choose other addresses in `userspace_addresses`",
+            ),
+        })
+        .collect()
+}
+
+pub(super) fn capabilities() -> Finding {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let Some(effective) = effective_capabilities(&status) else {
+        return Finding::ok("capabilities", "this system has none to tell of");
+    };
+    let missing: Vec<_> = CAPABILITIES
+        .iter()
+        .filter(|(_, bit)| effective & (1 << bit) == 0)
+        .map(|(name, _)| *name)
+        .collect();
+    if missing.is_empty() {
+        Finding::ok("capabilities", "all that any part of the agent uses")
+    } else {
+        Finding::note(
+            "capabilities",
+            format!("without {}", missing.join(", ")),
+            "probing needs none of them; service and path tracing do (AmbientCapabilities in the systemd unit)",
+        )
+    }
+}
+
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// What following the services' connections needs. Never a problem: the agent does without.
+pub(super) fn tracing() -> Vec<Finding> {
+    let exists = |path: &str| fs::metadata(path).is_ok();
+    let mut findings = Vec::new();
+    for (path, advice) in [
+        (
+            "/sys/kernel/btf/vmlinux",
+            "use a kernel with CONFIG_DEBUG_INFO_BTF",
+        ),
+        (
+            "/sys/kernel/btf/ib_core",
+            "load ib_core (`modprobe ib_core`)",
+        ),
+    ] {
+        findings.push(if exists(path) {
+            Finding::ok("btf", format!("{path} is there"))
+        } else {
+            Finding::note(
+                "btf",
+                format!("{path} is missing, services cannot be traced"),
+                advice,
+            )
+        });
+    }
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let missing: Vec<_> = SYMBOLS
+        .iter()
+        .filter(|symbol| {
+            !symbols
+                .lines()
+                .any(|line| line.split_whitespace().nth(2) == Some(symbol))
+        })
+        .copied()
+        .collect();
+    findings.push(if missing.is_empty() {
+        Finding::ok("symbols", "ib_core's entry points are there")
+    } else {
+        Finding::note(
+            "symbols",
+            format!(
+                "the kernel has no {}, services cannot be traced",
+                missing.join(", ")
+            ),
+            "load ib_core (`modprobe ib_core`)",
+        )
+    });
+    findings
+}
+
+/// The servers that are configured; defaults are not.
+pub(super) async fn servers(settings: &AgentSettings, config: &AgentConfig) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if settings.controller.is_some() {
+        findings.push(reachable("controller", &config.controller).await);
+    }
+    if settings.analyzer.is_some() {
+        findings.push(reachable("analyzer", &config.analyzer).await);
+    }
+    findings
+}
+
+/// TCP only: the agent reports itself what TLS refuses.
+async fn reachable(name: &'static str, url: &ServerUrl) -> Finding {
+    let connect = tokio::net::TcpStream::connect((url.host(), url.port()));
+    let why = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+        Ok(Ok(_)) => return Finding::ok(name, format!("{url} can be reached")),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {CONNECT_TIMEOUT:?}"),
+    };
+    Finding::note(
+        name,
+        format!("{url} cannot be reached: {why}"),
+        "start it or correct the URL; the agent keeps trying and keeps its results meanwhile",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_found_in_the_tables_of_the_kernel() {
+        let table =
+            "   sl  local_address rem_address   st\n  12: 0100007F:12B7 00000000:0000 07 x\n";
+        assert!(has_port(table, 4791));
+        assert!(!has_port(table, 4790));
+        assert!(!has_port("", 4791));
+    }
+
+    #[test]
+    fn capabilities_are_read() {
+        assert_eq!(
+            effective_capabilities("Name:\tx\nCapEff:\t000001ffffffffff\n"),
+            Some(0x1ff_ffff_ffff)
+        );
+        assert_eq!(effective_capabilities("nothing"), None);
+    }
+}

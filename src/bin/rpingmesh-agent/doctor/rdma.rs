@@ -1,0 +1,118 @@
+//! Findings about libibverbs, devices, ports and GIDs.
+
+use rpingmesh::config::agent::AgentConfig;
+use rpingmesh::transport::RnicName;
+
+use super::Finding;
+use crate::rdma_report::{DeviceReport, GidEntry, GidKind, PortReport, Timestamps};
+use crate::{transports, verbs};
+
+const ADVICE: &str = "install libibverbs1 and ibverbs-providers, load the RNIC's driver (`modprobe ib_uverbs`), or make a \
+                      soft-RoCE device (`rdma link add rxe0 type rxe netdev eth0`); `--transport userspace` does without";
+
+/// Everything about RDMA on this host.
+pub(super) fn findings(config: &AgentConfig) -> Vec<Finding> {
+    let inventory = verbs::inventory(&transports::verbs_settings(config));
+    if let Some(problem) = inventory.problem {
+        return vec![Finding::problem("libibverbs", problem, ADVICE)];
+    }
+    let mut findings = vec![Finding::ok("libibverbs", "loaded")];
+    if inventory.devices.is_empty() {
+        findings.push(Finding::problem(
+            "devices",
+            "there is no RDMA device",
+            ADVICE,
+        ));
+        return findings;
+    }
+    let mut usable = 0;
+    for device in &inventory.devices {
+        findings.push(device_finding(device));
+        for port in &device.ports {
+            let name = RnicName {
+                device: device.name.clone(),
+                port: port.port,
+            };
+            if !config.allows(&name) {
+                findings.push(Finding::ok(
+                    "ports",
+                    format!("{name}: not used, `devices` does not name it"),
+                ));
+                continue;
+            }
+            usable += usize::from(port.usable.is_ok());
+            findings.push(port_finding(&name, port));
+            findings.push(gid_finding(&name, &port.gids));
+        }
+    }
+    findings.push(if usable == 0 {
+        Finding::problem(
+            "devices",
+            "no RNIC port is usable",
+            "see the notes on the ports above; `devices` and `gid_index` may be too narrow",
+        )
+    } else {
+        Finding::ok("devices", format!("{usable} usable RNIC ports"))
+    });
+    findings
+}
+
+fn device_finding(device: &DeviceReport) -> Finding {
+    let driver = device.driver.as_deref().unwrap_or("unknown");
+    if let Some(problem) = &device.problem {
+        return Finding::note(
+            "devices",
+            format!("{} (driver {driver}): {problem}", device.name),
+            "allow this user to open /dev/infiniband/uverbs*",
+        );
+    }
+    match device.timestamps {
+        Timestamps::Hardware { khz, .. } => Finding::ok(
+            "clocks",
+            format!(
+                "{} (driver {driver}): stamps completions itself, {khz} kHz",
+                device.name
+            ),
+        ),
+        Timestamps::Software => Finding::note(
+            "clocks",
+            format!(
+                "{} (driver {driver}): has no hardware time stamps, software stands in",
+                device.name
+            ),
+            "nothing to do for soft-RoCE; for an RNIC update its firmware and driver",
+        ),
+    }
+}
+
+fn port_finding(name: &RnicName, port: &PortReport) -> Finding {
+    let mtu = port
+        .mtu
+        .map_or_else(|| "unknown".to_owned(), |mtu| mtu.to_string());
+    let state = format!("{name}: {}, {}, MTU {mtu}", port.state, port.link_layer);
+    match &port.usable {
+        Ok(index) => Finding::ok("ports", format!("{state}, GID index {index} is used")),
+        Err(why) => Finding::note(
+            "ports",
+            format!("{state}: {why}"),
+            "bring its network interface up and give it an address, then look again",
+        ),
+    }
+}
+
+fn gid_finding(name: &RnicName, gids: &[GidEntry]) -> Finding {
+    let listed: Vec<_> = gids.iter().map(ToString::to_string).collect();
+    if gids.iter().any(|entry| entry.kind == GidKind::RoceV2) {
+        Finding::ok("gids", format!("{name}: {}", listed.join(", ")))
+    } else {
+        Finding::note(
+            "gids",
+            format!(
+                "{name}: no RoCE v2 GID among {} entries: {}",
+                gids.len(),
+                listed.join(", ")
+            ),
+            "give the port's network interface an IP address",
+        )
+    }
+}

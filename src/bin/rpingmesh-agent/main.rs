@@ -1,0 +1,36 @@
+//! `rpingmesh-agent`: prober and responder on each RNIC of a host.
+
+mod check_config;
+mod cli;
+mod doctor;
+mod ping;
+mod print_config;
+mod rdma_report;
+mod rdma_settings;
+mod respond;
+mod run;
+mod transports;
+#[cfg_attr(not(target_os = "linux"), path = "verbs/unsupported.rs")]
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use rpingmesh::config::program::{Failure, finish};
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    finish(dispatch(Cli::parse().command))
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(configured) => run::run(*configured),
+        Command::Ping(args) => ping::run(&args),
+        Command::Respond(configured) => respond::run(*configured),
+        Command::Doctor(args) => doctor::run(*args),
+        Command::CheckConfig(configured) => check_config::run(*configured),
+        Command::PrintConfig(configured) => print_config::run(*configured),
+    }
+}

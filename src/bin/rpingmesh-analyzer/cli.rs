@@ -1,0 +1,52 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
+use rpingmesh::config::{self, ConfigError};
+use rpingmesh::telemetry::logging;
+
+/// Takes the results of all agents and serves what was measured
+///
+/// Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+#[derive(Debug, Parser)]
+#[command(name = "rpingmesh-analyzer", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Take uploads, serve the JSON API and metrics until SIGTERM
+    Run(Configured),
+    /// Check the configuration and exit
+    CheckConfig(Configured),
+    /// Print the configuration that the analyzer would run with, defaults filled in, as TOML
+    PrintConfig(Configured),
+}
+
+/// A configuration file and everything that goes over it.
+#[derive(Debug, Args)]
+pub(crate) struct Configured {
+    /// TOML file with the configuration; flags and RPINGMESH_… variables go over it [default: none]
+    #[arg(long, env = "RPINGMESH_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: AnalyzerSettings,
+}
+
+impl Configured {
+    /// File, variables and flags merged.
+    pub(crate) fn load(self) -> Result<AnalyzerSettings, ConfigError> {
+        config::load(self.config.as_deref(), self.settings)
+    }
+
+    /// What a command that does real work starts with: logging installed, configuration validated.
+    pub(crate) fn start(self) -> Result<AnalyzerConfig, ConfigError> {
+        let settings = self.load()?;
+        logging::init(&settings.log)?;
+        settings.validate()
+    }
+}

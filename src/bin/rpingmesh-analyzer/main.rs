@@ -1,0 +1,51 @@
+//! `rpingmesh-analyzer`: takes the agents' results and says what was measured where.
+
+mod cli;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use rpingmesh::analyzer::Analyzer;
+use rpingmesh::config::program::{Failure, finish, stop_on_signal};
+use rpingmesh::time::SystemClock;
+
+use cli::{Cli, Command, Configured};
+
+fn main() -> ExitCode {
+    finish(match Cli::parse().command {
+        Command::Run(configured) => run(configured),
+        Command::CheckConfig(configured) => check_config(configured),
+        Command::PrintConfig(configured) => print_config(configured),
+    })
+}
+
+fn run(configured: Configured) -> Result<(), Failure> {
+    let config = configured.start()?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::run)?
+        .block_on(async {
+            let stop = stop_on_signal().map_err(Failure::run)?;
+            Analyzer::start(config, Arc::new(SystemClock), stop)
+                .await
+                .map_err(Failure::run)?
+                .wait()
+                .await
+                .map_err(Failure::run)
+        })
+}
+
+fn check_config(configured: Configured) -> Result<(), Failure> {
+    configured.start()?;
+    println!("the configuration is valid");
+    Ok(())
+}
+
+fn print_config(configured: Configured) -> Result<(), Failure> {
+    let settings = configured.load()?.with_defaults();
+    settings.validate()?;
+    print!("{}", toml::to_string(&settings).map_err(Failure::run)?);
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! `rpingmesh-controller`: registry of the RNICs, pinglists, target look-up.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
+use rpingmesh::config::program::{Failure, finish, stop_on_signal};
+use rpingmesh::config::{self, ConfigError};
+use rpingmesh::controller::Controller;
+use rpingmesh::store::registry::SqliteRegistry;
+use rpingmesh::telemetry::logging;
+use rpingmesh::time::SystemClock;
+
+/// Registry of the RNICs of a RoCE v2 fabric, and what each of them has to probe
+///
+/// Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+#[derive(Debug, Parser)]
+#[command(name = "rpingmesh-controller", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve agents until SIGTERM or SIGINT
+    Run(Configured),
+    /// Check the configuration and exit
+    CheckConfig(Configured),
+    /// Print the configuration that the controller would run with, defaults filled in, as TOML
+    PrintConfig(Configured),
+}
+
+/// A configuration file and everything that goes over it.
+#[derive(Debug, Args)]
+struct Configured {
+    /// TOML file with the configuration; flags and RPINGMESH_… variables go over it [default: none]
+    #[arg(long, env = "RPINGMESH_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: ControllerSettings,
+}
+
+impl Configured {
+    fn load(self) -> Result<ControllerSettings, ConfigError> {
+        config::load(self.config.as_deref(), self.settings)
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(configured) => run(configured),
+        Command::CheckConfig(configured) => check(configured),
+        Command::PrintConfig(configured) => print(configured),
+    };
+    finish(result)
+}
+
+fn check(configured: Configured) -> Result<(), Failure> {
+    configured.load()?.validate()?;
+    println!("the configuration is valid");
+    Ok(())
+}
+
+fn print(configured: Configured) -> Result<(), Failure> {
+    let settings = configured.load()?.with_defaults();
+    settings.validate()?;
+    print!("{}", toml::to_string(&settings).map_err(Failure::run)?);
+    Ok(())
+}
+
+fn run(configured: Configured) -> Result<(), Failure> {
+    let settings = configured.load()?;
+    logging::init(&settings.log)?;
+    let config = settings.validate()?;
+    serve(config).map_err(|error| Failure::Run(error.into()))
+}
+
+fn serve(config: ControllerConfig) -> anyhow::Result<()> {
+    let registry = SqliteRegistry::open(&config.store)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let stop = stop_on_signal().context("cannot watch for signals")?;
+        let controller =
+            Controller::start(config, Arc::new(registry), Arc::new(SystemClock)).await?;
+        controller.run(stop).await?;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}

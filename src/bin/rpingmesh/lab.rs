@@ -1,0 +1,70 @@
+//! `rpingmesh lab`.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use rpingmesh::config::lab::LabSettings;
+use rpingmesh::config::program::{Failure, stop_on_signal};
+use rpingmesh::lab::plan::Plan;
+use rpingmesh::lab::run::run;
+use rpingmesh::lab::show::Line;
+use rpingmesh::telemetry::logging;
+use tokio_util::sync::CancellationToken;
+
+/// The roles say much at `info` that is of interest in a cluster and not in a lab.
+const LOG_LEVEL: &str = "warn";
+
+/// A configuration file and everything that goes over it.
+#[derive(Debug, Args)]
+pub(crate) struct LabArgs {
+    /// TOML file with the options below; flags and RPINGMESH_… variables go over it [default: none]
+    #[arg(long, env = "RPINGMESH_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: LabSettings,
+}
+
+pub(crate) fn main(args: LabArgs) -> Result<(), Failure> {
+    let mut settings = LabSettings::load(args.config.as_deref(), args.settings)?;
+    settings
+        .log
+        .level
+        .get_or_insert_with(|| LOG_LEVEL.to_owned());
+    logging::init(&settings.log)?;
+    let plan = Plan::new(settings)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::run)?
+        .block_on(show_lab(&plan))
+}
+
+async fn show_lab(plan: &Plan) -> Result<(), Failure> {
+    let stop = stop_on_signal().map_err(Failure::run)?;
+    let output = Output {
+        json: plan.json,
+        stop: stop.clone(),
+    };
+    let summary = run(plan, stop, |line| output.print(&line))
+        .await
+        .map_err(Failure::run)?;
+    output.print(&Line::Summary(&summary));
+    Ok(())
+}
+
+/// Standard output; when nobody reads it any more the lab ends.
+struct Output {
+    json: bool,
+    stop: CancellationToken,
+}
+
+impl Output {
+    fn print(&self, line: &Line<'_>) {
+        let text = if self.json { line.json() } else { line.text() };
+        let mut out = io::stdout().lock();
+        if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+            self.stop.cancel();
+        }
+    }
+}

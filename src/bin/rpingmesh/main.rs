@@ -1,0 +1,33 @@
+//! `rpingmesh`: for operators and for anyone who wants to see the system at work.
+
+mod lab;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use rpingmesh::config::program::finish;
+
+/// RoCE v2 fabric monitoring by active probing
+///
+/// Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+#[derive(Debug, Parser)]
+#[command(name = "rpingmesh", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole system on an emulated Clos fabric in this process: no root, no hardware, no configuration
+    ///
+    /// Runs an agent for each host, a controller and an analyzer over gRPC on loopback, injects the faults that are
+    /// asked for, and shows what the agents measure beside what really happened.
+    Lab(lab::LabArgs),
+}
+
+fn main() -> ExitCode {
+    finish(match Cli::parse().command {
+        Command::Lab(args) => lab::main(args),
+    })
+}

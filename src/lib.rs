@@ -1,0 +1,31 @@
+//! rpingmesh: an open implementation of R-Pingmesh (Liu et al., SIGCOMM 2024).
+//!
+//! The modules form floors. A module may use the floors above its own in this list and modules of its own floor's
+//! family, never what stands below; the test `architecture` enforces it.
+//!
+//! 1. values: [`id`], [`time`], [`wire`], [`measure`], [`topology`]
+//! 2. logic without I/O, `now` passed in: [`probe`], [`pinglist`], [`service`], [`analysis`]
+//! 3. edges: [`transport`], [`rpc`], [`store`], [`telemetry`], [`config`]
+//! 4. [`fabric`]: the emulated Clos fabric
+//! 5. roles: agent, [`controller`], analyzer, lab
+//! 6. binaries, in `src/bin`
+
+pub mod agent;
+pub mod analysis;
+pub mod analyzer;
+pub mod config;
+pub mod controller;
+pub mod fabric;
+pub mod id;
+pub mod lab;
+pub mod measure;
+pub mod pinglist;
+pub mod probe;
+pub mod rpc;
+pub mod service;
+pub mod store;
+pub mod telemetry;
+pub mod time;
+pub mod topology;
+pub mod transport;
+pub mod wire;
