@@ -1,0 +1,220 @@
+//! Follows RDMA queue pairs: kprobes on `ib_core`'s create, modify and destroy functions (Linux
+//! `drivers/infiniband/core/verbs.c`), one event per call in a ring buffer.
+//!
+//! Arguments are kept at entry and the event is emitted on return, so that it tells what really happened. Nothing of
+//! the kernel's layout is compiled in: [`OFFSETS`] is set by user space from the running kernel's BTF before loading.
+#![no_std]
+#![no_main]
+#![allow(
+    unsafe_code,
+    reason = "reads kernel memory through BPF helpers; the verifier checks every access"
+)]
+
+mod kernel;
+
+use aya_ebpf::helpers::{
+    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
+};
+use aya_ebpf::macros::{kprobe, kretprobe, map};
+use aya_ebpf::maps::{HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use rpingmesh_ebpf_event::{Kind, Offsets, QpEvent, counter};
+
+/// Offsets in the running kernel's structures; set by the loader.
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = Offsets {
+    device_name: 0,
+    qp_device: 0,
+    qp_number: 0,
+    qp_type: 0,
+    qp_port: 0,
+    qp_av_sgid_attr: 0,
+    gid_attr_gid: 0,
+    attr_qp_state: 0,
+    attr_dest_qp_num: 0,
+    attr_port_num: 0,
+    attr_dgid: 0,
+    attr_flow_label: 0,
+    attr_sgid_index: 0,
+    attr_traffic_class: 0,
+    attr_ah_port: 0,
+    valid: 0,
+};
+
+/// A call that has not returned yet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Call {
+    qp: u64,
+    attr: u64,
+    attr_mask: u32,
+    reserved: u32,
+}
+
+/// Events for user space; 1 MiB holds about 5 900.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Modifications under way, by thread.
+#[map]
+static MODIFYING: HashMap<u64, Call> = HashMap::with_max_entries(8192, 0);
+
+/// Destructions under way, by thread: the QP is gone when the function returns, so the event is made at entry.
+#[map]
+static DESTROYING: HashMap<u64, QpEvent> = HashMap::with_max_entries(4096, 0);
+
+/// See [`counter`].
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
+
+fn count(index: u32) {
+    if let Some(value) = COUNTERS.get_ptr_mut(index) {
+        // SAFETY: the map's own slot of this CPU, which no other CPU touches; programs are not preempted by
+        // themselves on one CPU.
+        unsafe { *value += 1 };
+    }
+}
+
+fn offsets() -> Option<Offsets> {
+    // SAFETY: a volatile read of a valid static: the loader replaces its bytes before the program is loaded, which
+    // the compiler must not assume away.
+    let offsets = unsafe { core::ptr::read_volatile(&raw const OFFSETS) };
+    (offsets.valid == 1).then_some(offsets)
+}
+
+/// Fills in who calls and when.
+fn stamp(event: &mut QpEvent) {
+    let id = bpf_get_current_pid_tgid();
+    event.tgid = (id >> 32) as u32;
+    event.tid = id as u32;
+    // SAFETY: helpers without arguments.
+    unsafe {
+        event.time_ns = bpf_ktime_get_ns();
+        event.cgroup_id = bpf_get_current_cgroup_id();
+    }
+    if let Ok(comm) = bpf_get_current_comm() {
+        event.comm = comm;
+    }
+}
+
+/// Reserves a record, lets `fill` write it, and submits it; counts when there is no room.
+fn emit(kind: Kind, fill: impl FnOnce(&mut QpEvent)) {
+    let Some(mut record) = EVENTS.reserve::<QpEvent>(0) else {
+        count(counter::RING_FULL);
+        return;
+    };
+    let event = record.write(QpEvent::empty(kind));
+    fill(event);
+    record.submit(0);
+    count(counter::EMITTED);
+}
+
+/// `struct ib_qp *ib_create_qp_user(dev, pd, attr, udata, uobj, caller)`
+#[kretprobe]
+pub fn qp_created(context: RetProbeContext) -> u32 {
+    let qp: u64 = context.ret();
+    let Some(offsets) = offsets() else { return 0 };
+    // An ERR_PTR: nothing was created.
+    if qp == 0 || qp > u64::MAX - 4095 {
+        return 0;
+    }
+    emit(Kind::Create, |event| {
+        stamp(event);
+        kernel::read_qp(qp, &offsets, event);
+    });
+    0
+}
+
+/// `int ib_modify_qp_with_udata(struct ib_qp *qp, struct ib_qp_attr *attr, int attr_mask, struct ib_udata *udata)`
+#[kprobe]
+pub fn qp_modify(context: ProbeContext) -> u32 {
+    let (Some(qp), Some(attr), Some(attr_mask)) = (
+        context.arg::<u64>(0),
+        context.arg::<u64>(1),
+        context.arg::<u32>(2),
+    ) else {
+        return 0;
+    };
+    let call = Call {
+        qp,
+        attr,
+        attr_mask,
+        reserved: 0,
+    };
+    if MODIFYING
+        .insert(bpf_get_current_pid_tgid(), call, 0)
+        .is_err()
+    {
+        count(counter::CALLS_FULL);
+    }
+    0
+}
+
+/// The return of [`qp_modify`]'s call.
+#[kretprobe]
+pub fn qp_modified(context: RetProbeContext) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: the entry belongs to this thread, which is here and not modifying it.
+    let Some(call) = (unsafe { MODIFYING.get(thread) }).copied() else {
+        return 0;
+    };
+    let _ = MODIFYING.remove(thread);
+    let Some(offsets) = offsets() else { return 0 };
+    let return_code: i32 = context.ret();
+    emit(Kind::Modify, |event| {
+        stamp(event);
+        event.return_code = return_code;
+        kernel::read_qp(call.qp, &offsets, event);
+        kernel::read_attributes(call.attr, call.attr_mask, &offsets, event);
+        if return_code == 0 {
+            kernel::read_source_gid(call.qp, &offsets, event);
+        }
+    });
+    0
+}
+
+/// `int ib_destroy_qp_user(struct ib_qp *qp, struct ib_udata *udata)`
+#[kprobe]
+pub fn qp_destroy(context: ProbeContext) -> u32 {
+    let Some(qp) = context.arg::<u64>(0) else {
+        return 0;
+    };
+    let Some(offsets) = offsets() else { return 0 };
+    let mut event = QpEvent::empty(Kind::Destroy);
+    kernel::read_qp(qp, &offsets, &mut event);
+    if DESTROYING
+        .insert(bpf_get_current_pid_tgid(), event, 0)
+        .is_err()
+    {
+        count(counter::CALLS_FULL);
+    }
+    0
+}
+
+/// The return of [`qp_destroy`]'s call.
+#[kretprobe]
+pub fn qp_destroyed(context: RetProbeContext) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: the entry belongs to this thread, which is here and not modifying it.
+    let Some(kept) = (unsafe { DESTROYING.get(thread) }) else {
+        return 0;
+    };
+    let return_code: i32 = context.ret();
+    emit(Kind::Destroy, |event| {
+        *event = *kept;
+        stamp(event);
+        event.return_code = return_code;
+    });
+    let _ = DESTROYING.remove(thread);
+    0
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel's licence check: GPL-only helpers (reading kernel memory, the cgroup id) need a GPL-compatible one.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
