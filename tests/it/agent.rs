@@ -1,0 +1,341 @@
+//! The whole chain in one process: two agents on an in-memory network, a real controller and a real analyzer.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpingmesh::agent::Agent;
+use rpingmesh::analyzer::Analyzer;
+use rpingmesh::config::agent::{AgentConfig, AgentSettings};
+use rpingmesh::config::analyzer::AnalyzerSettings;
+use rpingmesh::config::controller::ControllerSettings;
+use rpingmesh::controller::Controller;
+use rpingmesh::id::Gid;
+use rpingmesh::store::registry::SqliteRegistry;
+use rpingmesh::time::SystemClock;
+use rpingmesh::transport::memory::{MemoryProvider, Network};
+use rpingmesh::transport::{Provider, RnicName};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Nothing here waits longer for what must come.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// Between two looks at the analyzer's API.
+const LOOK: Duration = Duration::from_millis(100);
+
+pub(crate) struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(5), self.task)
+            .await
+            .expect("stops within 5 s")
+            .expect("no panic");
+    }
+}
+
+/// Ports that servers can come back to.
+async fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("socket");
+    listener.local_addr().expect("address")
+}
+
+pub(crate) struct Chain {
+    pub(crate) folder: tempfile::TempDir,
+    network: Network,
+    controller: SocketAddr,
+    analyzer: SocketAddr,
+    web: SocketAddr,
+}
+
+impl Chain {
+    pub(crate) async fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("folder"),
+            network: Network::new(),
+            controller: free_address().await,
+            analyzer: free_address().await,
+            web: free_address().await,
+        }
+    }
+
+    pub(crate) async fn controller(&self) -> Running {
+        let store = self.folder.path().join("controller.sqlite");
+        let settings: ControllerSettings = toml::from_str(&format!(
+            "listen = '{}'\nstore = 'sqlite:{}'",
+            self.controller,
+            store.display()
+        ))
+        .expect("settings");
+        let config = settings.validate().expect("valid");
+        let registry = SqliteRegistry::open(&config.store).expect("store");
+        let controller = Controller::start(config, Arc::new(registry), Arc::new(SystemClock))
+            .await
+            .expect("started");
+        let stop = CancellationToken::new();
+        let task = tokio::spawn({
+            let stop = stop.clone();
+            async move { controller.run(stop).await.expect("clean stop") }
+        });
+        Running { stop, task }
+    }
+
+    pub(crate) async fn analyzer(&self) -> Running {
+        let store = self.folder.path().join("analyzer.sqlite");
+        let settings: AnalyzerSettings = toml::from_str(&format!(
+            "listen = '{}'\nweb = '{}'\nstore = 'sqlite:{}'",
+            self.analyzer,
+            self.web,
+            store.display()
+        ))
+        .expect("settings");
+        let stop = CancellationToken::new();
+        let analyzer = Analyzer::start(
+            settings.validate().expect("valid"),
+            Arc::new(SystemClock),
+            stop.clone(),
+        )
+        .await
+        .expect("started");
+        let task = tokio::spawn(async move { analyzer.wait().await.expect("clean stop") });
+        Running { stop, task }
+    }
+
+    /// Host `hN` with two RNICs, each under its own ToR, so that each has the other host's to probe.
+    fn agent(&self, number: u8) -> Running {
+        let state = self.folder.path().join(format!("h{number}"));
+        let config = settings(number, &state, self.controller, self.analyzer)
+            .validate()
+            .expect("valid");
+        let ports = (0..2_u8).map(|rail| {
+            let name = RnicName {
+                device: format!("mem{rail}").as_str().into(),
+                port: 1,
+            };
+            (name, Gid::from(Ipv4Addr::new(10, 0, rail, number)))
+        });
+        let provider = MemoryProvider::new(self.network.clone(), ports);
+        start(config, Arc::new(provider))
+    }
+
+    /// A host of another network.
+    pub(crate) fn agent_on(&self, provider: Arc<dyn Provider>, host: &str, tor: &str) -> Running {
+        let state = self.folder.path().join(host);
+        let settings: AgentSettings = toml::from_str(&format!(
+            "host = '{host}'\ncontroller = 'http://{}'\nanalyzer = 'http://{}'\ntor = '{tor}'\nstate_dir = '{}'",
+            self.controller,
+            self.analyzer,
+            state.display()
+        ))
+        .expect("settings");
+        start(settings.validate().expect("valid"), provider)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Option<Value> {
+        let mut stream = TcpStream::connect(self.web).await.ok()?;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.web
+        );
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        serde_json::from_str(body).ok()
+    }
+
+    /// Waits until the analyzer's answer satisfies `condition`.
+    pub(crate) async fn wait(
+        &self,
+        path: &str,
+        what: &str,
+        condition: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let looking = async {
+            loop {
+                if let Some(answer) = self.get(path).await.filter(|answer| condition(answer)) {
+                    return answer;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking)
+            .await
+            .unwrap_or_else(|_| panic!("{what} did not come"))
+    }
+}
+
+fn start(config: AgentConfig, provider: Arc<dyn Provider>) -> Running {
+    let agent = Agent {
+        spool: Agent::spool_location(&config),
+        config: Arc::new(config),
+        provider: Some(provider),
+        clock: Arc::new(SystemClock),
+        off: Vec::new(),
+    };
+    let stop = CancellationToken::new();
+    let task = tokio::spawn({
+        let stop = stop.clone();
+        async move { agent.run(stop).await.expect("clean stop") }
+    });
+    Running { stop, task }
+}
+
+fn settings(
+    number: u8,
+    state: &Path,
+    controller: SocketAddr,
+    analyzer: SocketAddr,
+) -> AgentSettings {
+    toml::from_str(&format!(
+        "host = 'h{number}'\ncontroller = 'http://{controller}'\nanalyzer = 'http://{analyzer}'\n\
+         device_tors = ['mem0=tor0', 'mem1=tor1']\nstate_dir = '{}'",
+        state.display()
+    ))
+    .expect("settings")
+}
+
+/// The ToR-mesh path between two hosts on one rail.
+fn path<'a>(answer: &'a Value, from: &str, to: &str, device: &str) -> Option<&'a Value> {
+    answer["paths"].as_array()?.iter().find(|path| {
+        path["kind"] == "tor_mesh"
+            && path["source"]["host"] == from
+            && path["target"]["host"] == to
+            && path["source"]["device"] == device
+    })
+}
+
+fn count(path: Option<&Value>, field: &str) -> u64 {
+    path.and_then(|path| path[field].as_u64()).unwrap_or(0)
+}
+
+const PATHS: &str = "/api/v1/paths?window=120s&limit=1000";
+
+#[tokio::test]
+async fn every_rnic_probes_in_both_directions_although_the_servers_come_later() {
+    let chain = Chain::new().await;
+    let agents = [chain.agent(1), chain.agent(2)];
+    let servers = [chain.controller().await, chain.analyzer().await];
+    let answer = chain
+        .wait(PATHS, "results of all four paths", |answer| {
+            ["mem0", "mem1"].iter().all(|device| {
+                count(path(answer, "h1", "h2", device), "sent") > 0
+                    && count(path(answer, "h2", "h1", device), "sent") > 0
+            })
+        })
+        .await;
+    let one = path(&answer, "h1", "h2", "mem0").expect("path");
+    assert_eq!(one["lost"], 0);
+    assert!(one["network_rtt"]["count"].as_u64() > Some(0), "{one}");
+    for running in agents.into_iter().chain(servers) {
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_analyzer_has_every_batch_once() {
+    let chain = Chain::new().await;
+    let controller = chain.controller().await;
+    let analyzer = chain.analyzer().await;
+    let (one, two) = (chain.agent(1), chain.agent(2));
+    let agents = "/api/v1/agents";
+    let batches = |answer: &Value, host: &str| {
+        let agents = answer["agents"].as_array().expect("agents");
+        let agent = agents.iter().find(|agent| agent["host"] == host);
+        agent.map_or(0, |agent| agent["sequence"].as_u64().expect("sequence"))
+    };
+    chain
+        .wait(agents, "batches", |answer| {
+            batches(answer, "h1") >= 2 && batches(answer, "h2") >= 2
+        })
+        .await;
+    analyzer.stop().await;
+    // An agent that restarts meanwhile keeps what the analyzer does not have yet.
+    two.stop().await;
+    let two = chain.agent(2);
+    let analyzer = chain.analyzer().await;
+    let answer = chain
+        .wait(agents, "batches after the restart", |answer| {
+            batches(answer, "h1") >= 5 && batches(answer, "h2") >= 5
+        })
+        .await;
+    for agent in answer["agents"].as_array().expect("agents") {
+        assert_eq!(agent["lost_batches"], 0, "{agent}");
+        assert_eq!(agent["duplicate_batches"], 0, "{agent}");
+        assert_eq!(agent["counters"]["results_dropped"], 0, "{agent}");
+        assert_eq!(agent["counters"]["batches_dropped"], 0, "{agent}");
+    }
+    for running in [one, two, controller, analyzer] {
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_new_queue_pair_of_a_restarted_responder_is_followed() {
+    let chain = Chain::new().await;
+    let controller = chain.controller().await;
+    let analyzer = chain.analyzer().await;
+    let (one, two) = (chain.agent(1), chain.agent(2));
+    let qpn = |answer: &Value| {
+        let path = path(answer, "h1", "h2", "mem0")?;
+        path["target"]["qpn"].as_u64()
+    };
+    let before = chain
+        .wait(PATHS, "a first result", |answer| qpn(answer).is_some())
+        .await;
+    two.stop().await;
+    let two = chain.agent(2);
+    let after = chain
+        .wait(PATHS, "results of the new queue pair", |answer| {
+            qpn(answer).is_some() && qpn(answer) != qpn(&before)
+        })
+        .await;
+    let complete = |answer: &Value| {
+        count(
+            path(answer, "h1", "h2", "mem0").map(|path| &path["network_rtt"]),
+            "count",
+        )
+    };
+    chain
+        .wait(PATHS, "complete probes of the new queue pair", |answer| {
+            complete(answer) > complete(&after)
+        })
+        .await;
+    for running in [one, two, controller, analyzer] {
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stored_pinglist_serves_while_the_controller_is_away() {
+    let chain = Chain::new().await;
+    let controller = chain.controller().await;
+    let analyzer = chain.analyzer().await;
+    let (one, two) = (chain.agent(1), chain.agent(2));
+    chain
+        .wait(PATHS, "a first result", |answer| {
+            path(answer, "h1", "h2", "mem0").is_some()
+        })
+        .await;
+    controller.stop().await;
+    one.stop().await;
+    let sent = |answer: &Value| count(path(answer, "h1", "h2", "mem0"), "sent");
+    let before = chain.get(PATHS).await.expect("an answer");
+    let one = chain.agent(1);
+    chain
+        .wait(PATHS, "results without a controller", |answer| {
+            sent(answer) > sent(&before) + 5
+        })
+        .await;
+    for running in [one, two, analyzer] {
+        running.stop().await;
+    }
+}

@@ -1,0 +1,261 @@
+//! The analyzer from the outside: real gRPC, real HTTP, a real store, restarts.
+
+mod harness;
+mod process;
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use rpingmesh::rpc::v1;
+use serde_json::Value;
+use tonic::Code;
+
+use harness::{AGENT, Incarnation, batch, clock, report, upload};
+
+#[test]
+fn results_are_shown_by_path_and_window() {
+    let folder = tempfile::tempdir().expect("folder");
+    let analyzer = Incarnation::start(folder.path(), clock(30));
+    analyzer.run(async {
+        let paths = vec![report(1, 2, 10, 1), report(1, 3, 5, 0)];
+        let (acknowledged, end) = upload(&analyzer, 7, vec![batch(1, 24, paths)]).await;
+        assert_eq!((acknowledged, end), (1, None));
+        let (status, answer) = analyzer.get("/api/v1/paths?window=20s").await;
+        assert_eq!(status, 200);
+        insta::assert_json_snapshot!(answer);
+        let one = |query: &'static str| async {
+            let (status, answer) = analyzer.get(query).await;
+            assert_eq!(status, 200, "{answer}");
+            answer["total"].clone()
+        };
+        assert_eq!(one("/api/v1/paths?target=host3").await, 1);
+        assert_eq!(one("/api/v1/paths?source=10.0.0.1&kind=tor_mesh").await, 2);
+        assert_eq!(one("/api/v1/paths?kind=inter_tor").await, 0);
+        assert_eq!(one("/api/v1/paths?window=5s").await, 0);
+        let (_, page) = analyzer.get("/api/v1/paths?limit=1").await;
+        assert_eq!(page["next_offset"], 1);
+        let (_, page) = analyzer.get("/api/v1/paths?limit=1&offset=1").await;
+        assert_eq!(page["next_offset"], Value::Null);
+        assert_eq!(page["paths"][0]["target"]["host"], "host3");
+        for query in ["window=7s", "limit=0", "colour=red", "window=%zz"] {
+            let (status, answer) = analyzer.get(&format!("/api/v1/paths?{query}")).await;
+            assert_eq!(status, 400, "{query}: {answer}");
+            assert!(answer["error"].is_string(), "{query}: {answer}");
+        }
+        assert_eq!(analyzer.get("/healthz").await.0, 200);
+        assert_eq!(analyzer.get("/nowhere").await.0, 404);
+        let metrics = analyzer.get_text("/metrics").await;
+        let line = r#"rpingmesh_probes_sent_total{source_tor="tor0",target_tor="tor1",kind="tor_mesh"} 15"#;
+        assert!(metrics.contains(line), "{metrics}");
+        assert!(!metrics.contains("10.0.0."), "no GID in a label");
+    });
+}
+
+#[test]
+fn contradictory_reports_are_refused_and_the_rest_counts() {
+    let folder = tempfile::tempdir().expect("folder");
+    let analyzer = Incarnation::start(folder.path(), clock(30));
+    analyzer.run(async {
+        let mut wrong = report(1, 3, 5, 0);
+        wrong.lost = 6;
+        let paths = vec![wrong, report(1, 2, 10, 1)];
+        let (acknowledged, end) = upload(&analyzer, 7, vec![batch(1, 24, paths)]).await;
+        assert_eq!((acknowledged, end), (1, None));
+        assert_eq!(analyzer.total_sent().await, 10);
+        let agent = analyzer.agent().await;
+        assert_eq!(agent["refused_reports"], 1);
+        assert_eq!(
+            agent["last_refusal"],
+            "report of path 10.0.0.1 -> 10.0.0.3 port 50000: 6 lost of 5 sent"
+        );
+    });
+}
+
+#[test]
+fn gaps_late_batches_and_wrong_clocks_are_counted() {
+    let folder = tempfile::tempdir().expect("folder");
+    let analyzer = Incarnation::start(folder.path(), clock(1000));
+    analyzer.run(async {
+        let one = || vec![report(1, 2, 10, 0)];
+        let batches = vec![
+            batch(5, 980, one()),
+            // The spool dropped 6 and 7.
+            batch(8, 981, one()),
+            batch(9, 500, one()),
+            batch(10, 1100, one()),
+            // Not backwards.
+            batch(6, 982, one()),
+        ];
+        let (acknowledged, end) = upload(&analyzer, 7, batches).await;
+        assert_eq!((acknowledged, end), (10, None));
+        assert_eq!(analyzer.total_sent().await, 20);
+        let agent = analyzer.agent().await;
+        let field = |name: &str| agent[name].as_u64().expect("a number");
+        assert_eq!(field("batches"), 4);
+        assert_eq!(field("lost_batches"), 2);
+        assert_eq!(field("duplicate_batches"), 1);
+        assert_eq!((field("late_batches"), field("late_results")), (1, 10));
+        assert_eq!((field("future_batches"), field("future_results")), (1, 10));
+        let metrics = analyzer.get_text("/metrics").await;
+        assert!(
+            metrics.contains("rpingmesh_analyzer_batches_lost_total 2"),
+            "{metrics}"
+        );
+    });
+}
+
+#[test]
+fn streams_that_break_the_rules_end_with_a_reason() {
+    let folder = tempfile::tempdir().expect("folder");
+    let analyzer = Incarnation::start(folder.path(), clock(30));
+    analyzer.run(async {
+        let (acknowledged, end) = upload(&analyzer, 7, vec![batch(0, 24, vec![])]).await;
+        assert_eq!((acknowledged, end), (0, Some(Code::InvalidArgument)));
+        let mut large = report(1, 2, 0, 0);
+        large.service = "x".repeat(17 << 20);
+        let (acknowledged, end) = upload(&analyzer, 7, vec![batch(1, 24, vec![large])]).await;
+        assert_eq!((acknowledged, end), (0, Some(Code::OutOfRange)));
+        let nameless = v1::UploadRequest {
+            message: Some(v1::upload_request::Message::Hello(
+                v1::UploadHello::default(),
+            )),
+        };
+        assert_eq!(
+            analyzer.first_answer(nameless).await,
+            Err(Code::InvalidArgument)
+        );
+        let early = v1::UploadRequest {
+            message: Some(v1::upload_request::Message::Batch(batch(1, 24, vec![]))),
+        };
+        assert_eq!(
+            analyzer.first_answer(early).await,
+            Err(Code::InvalidArgument)
+        );
+        // None of this has stopped it.
+        let (acknowledged, end) =
+            upload(&analyzer, 7, vec![batch(1, 24, vec![report(1, 2, 3, 0)])]).await;
+        assert_eq!((acknowledged, end), (1, None));
+        let metrics = analyzer.get_text("/metrics").await;
+        assert!(
+            metrics.contains(r#"uploads_refused_total{reason="too_large"} 1"#),
+            "{metrics}"
+        );
+    });
+}
+
+#[test]
+fn the_api_documentation_names_exactly_the_fields() {
+    let folder = tempfile::tempdir().expect("folder");
+    let analyzer = Incarnation::start(folder.path(), clock(30));
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md"))
+        .expect("docs/api.md");
+    analyzer.run(async {
+        upload(&analyzer, 7, vec![batch(1, 24, vec![report(1, 2, 10, 1)])]).await;
+        for resource in ["/api/v1/paths", "/api/v1/agents"] {
+            let (_, answer) = analyzer.get(resource).await;
+            let mut emitted = BTreeSet::new();
+            fields("", &answer, &mut emitted);
+            let marker = format!("<!-- fields: {resource} -->");
+            let table = document
+                .split(&marker)
+                .nth(1)
+                .expect("a table")
+                .split("\n\n")
+                .next()
+                .expect("text");
+            let documented: BTreeSet<String> = table
+                .lines()
+                .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+                .map(str::to_owned)
+                .collect();
+            let leave_out = |field: &String| {
+                field.starts_with("paths.prober_delay.")
+                    || field.starts_with("paths.responder_delay.")
+            };
+            emitted.retain(|field| !leave_out(field));
+            // A parent whose children are all listed needs no line of its own.
+            for parent in ["paths.source", "paths.target", "agents.counters"] {
+                emitted.remove(parent);
+            }
+            assert_eq!(documented, emitted, "{resource}");
+        }
+    });
+}
+
+fn fields(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let path = if prefix.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{prefix}.{name}")
+                };
+                if path != "paths.invalid" {
+                    fields(&path, member, found);
+                }
+                found.insert(path);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| fields(prefix, item, found)),
+        _ => {}
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Session {
+    /// How many batches behind the acknowledged one the agent begins again.
+    back: u64,
+    /// How many it sends.
+    count: u64,
+    /// Whether the analyzer is cut off while the stream is open.
+    restart: bool,
+}
+
+fn any_session() -> impl Strategy<Value = Session> {
+    (0u64..4, 0u64..8, any::<bool>()).prop_map(|(back, count, restart)| Session {
+        back,
+        count,
+        restart,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However uploads and the analyzer are cut off, in the end each batch is counted once.
+    #[test]
+    fn nothing_is_lost_or_counted_twice(sessions in prop::collection::vec(any_session(), 1..8)) {
+        const LAST: u64 = 20;
+        let folder = tempfile::tempdir().expect("folder");
+        let mut analyzer = Incarnation::start(folder.path(), clock(60));
+        let mut acknowledged = 0;
+        let number = |sequence: u64| batch(sequence, 20 + sequence, vec![report(1, 2, sequence, 0)]);
+        for session in sessions {
+            let from = acknowledged + 1 - session.back.min(acknowledged);
+            let to = (from + session.count).min(LAST + 1);
+            let batches = (from..to).map(number).collect();
+            if session.restart {
+                analyzer.run(harness::submit_without_waiting(&analyzer, AGENT, 7, batches));
+                analyzer.kill();
+                analyzer = Incarnation::start(folder.path(), clock(60));
+                // The agent learns what was stored, which is what it goes on behind.
+                let (mark, _) = analyzer.run(upload(&analyzer, 7, vec![]));
+                prop_assert!(mark >= acknowledged, "an acknowledged batch was forgotten");
+                acknowledged = mark;
+            } else {
+                let (mark, end) = analyzer.run(upload(&analyzer, 7, batches));
+                prop_assert_eq!(end, None);
+                prop_assert!(mark >= acknowledged);
+                acknowledged = mark;
+            }
+        }
+        let rest = (acknowledged + 1..=LAST).map(number).collect();
+        let (mark, end) = analyzer.run(upload(&analyzer, 7, rest));
+        prop_assert_eq!((mark, end), (LAST, None));
+        prop_assert_eq!(analyzer.run(analyzer.total_sent()), (1..=LAST).sum::<u64>());
+        analyzer.kill();
+        let again = Incarnation::start(folder.path(), clock(60));
+        prop_assert_eq!(again.run(again.total_sent()), (1..=LAST).sum::<u64>());
+    }
+}

@@ -1,0 +1,270 @@
+//! An analyzer in a runtime of its own that can be cut off, and an agent's side of an upload.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpingmesh::analysis::windows::Limits;
+use rpingmesh::analyzer::Analyzer;
+use rpingmesh::config::analyzer::AnalyzerConfig;
+use rpingmesh::rpc::client::channel;
+use rpingmesh::rpc::tls::Security;
+use rpingmesh::rpc::v1;
+use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
+use rpingmesh::store::sqlite::Location;
+use rpingmesh::time::{Clock, HostTime, SystemClock, WallTime};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic::transport::Channel;
+
+/// Wall clock of second 0 of every test: the beginning of a slot.
+pub(crate) const START: i64 = 1_800_000_000_000_000_000;
+pub(crate) const AGENT: &str = "agent-1";
+
+/// A wall clock that stands still.
+pub(crate) struct Standing(WallTime);
+
+/// A wall clock at this second of the test.
+pub(crate) fn clock(second: i64) -> Arc<dyn Clock> {
+    Arc::new(Standing(WallTime::from_nanos(
+        START + second * 1_000_000_000,
+    )))
+}
+
+impl Clock for Standing {
+    fn host(&self) -> HostTime {
+        SystemClock.host()
+    }
+
+    fn wall(&self) -> WallTime {
+        self.0
+    }
+}
+
+/// One run of the analyzer.
+pub(crate) struct Incarnation {
+    runtime: Runtime,
+    grpc: SocketAddr,
+    web: SocketAddr,
+}
+
+impl Incarnation {
+    pub(crate) fn start(folder: &Path, clock: Arc<dyn Clock>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("runtime");
+        let any = "127.0.0.1:0".parse().expect("address");
+        let config = AnalyzerConfig {
+            listen: any,
+            web: any,
+            store: Location::File(folder.join("analyzer.db")),
+            limits: Limits {
+                lateness: Duration::from_mins(1),
+                clock_tolerance: Duration::from_secs(5),
+                paths: 1000,
+                bytes: 1 << 24,
+            },
+            security: Security::loopback_plaintext(),
+        };
+        let analyzer = runtime
+            .block_on(Analyzer::start(config, clock, CancellationToken::new()))
+            .expect("the analyzer starts");
+        let (grpc, web) = (analyzer.grpc_address(), analyzer.web_address());
+        runtime.spawn(analyzer.wait());
+        Self { runtime, grpc, web }
+    }
+
+    pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Ends everything where it stands, without asking.
+    pub(crate) fn kill(self) {
+        self.runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+
+    fn channel(&self) -> Channel {
+        let url = format!("http://{}", self.grpc).parse().expect("url");
+        channel("analyzer", &url, &Security::loopback_plaintext()).expect("channel")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        let (status, body) = http(self.web, path).await;
+        let answer = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+        (status, answer)
+    }
+
+    pub(crate) async fn get_text(&self, path: &str) -> String {
+        let (status, body) = http(self.web, path).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// Probes of all paths in the longest window.
+    pub(crate) async fn total_sent(&self) -> u64 {
+        let (_, answer) = self.get("/api/v1/paths?window=120s").await;
+        let paths = answer["paths"].as_array().expect("paths");
+        paths
+            .iter()
+            .map(|path| path["sent"].as_u64().expect("sent"))
+            .sum()
+    }
+
+    /// The only agent.
+    pub(crate) async fn agent(&self) -> Value {
+        let (_, answer) = self.get("/api/v1/agents").await;
+        assert_eq!(answer["agents"].as_array().map(Vec::len), Some(1));
+        answer["agents"][0].clone()
+    }
+
+    /// What a stream with this first message is answered.
+    pub(crate) async fn first_answer(&self, first: v1::UploadRequest) -> Result<u64, Code> {
+        let mut answers = AnalyzerServiceClient::new(self.channel())
+            .upload(tokio_stream::once(first))
+            .await
+            .map_err(|status| status.code())?
+            .into_inner();
+        match answers.message().await {
+            Ok(Some(answer)) => Ok(answer.acknowledged_sequence),
+            Ok(None) => panic!("the stream ended without an answer"),
+            Err(status) => Err(status.code()),
+        }
+    }
+}
+
+/// Status and body of a GET.
+pub(crate) async fn http(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("connect");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: analyzer\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
+    (status, body.to_owned())
+}
+
+fn messages(agent: &str, spool: u64, batches: Vec<v1::ResultBatch>) -> Vec<v1::UploadRequest> {
+    let hello = v1::UploadHello {
+        agent_id: agent.to_owned(),
+        spool_id: spool,
+        host: "host1".to_owned(),
+    };
+    let wrap = |message| v1::UploadRequest {
+        message: Some(message),
+    };
+    let batches = batches
+        .into_iter()
+        .map(|batch| wrap(v1::upload_request::Message::Batch(batch)));
+    std::iter::once(wrap(v1::upload_request::Message::Hello(hello)))
+        .chain(batches)
+        .collect()
+}
+
+/// Sends batches and reads answers until the stream ends: the last acknowledgement, and the error it ended with.
+pub(crate) async fn upload(
+    analyzer: &Incarnation,
+    spool: u64,
+    batches: Vec<v1::ResultBatch>,
+) -> (u64, Option<Code>) {
+    upload_to(analyzer.channel(), AGENT, spool, batches).await
+}
+
+pub(crate) async fn upload_to(
+    channel: Channel,
+    agent: &str,
+    spool: u64,
+    batches: Vec<v1::ResultBatch>,
+) -> (u64, Option<Code>) {
+    let mut client = AnalyzerServiceClient::new(channel).max_encoding_message_size(usize::MAX);
+    let outgoing = tokio_stream::iter(messages(agent, spool, batches));
+    let mut answers = match client.upload(outgoing).await {
+        Ok(answers) => answers.into_inner(),
+        Err(status) => return (0, Some(status.code())),
+    };
+    let mut last = 0;
+    loop {
+        match answers.message().await {
+            Ok(Some(answer)) => {
+                assert!(
+                    answer.acknowledged_sequence >= last,
+                    "acknowledgements never go back"
+                );
+                last = answer.acknowledged_sequence;
+            }
+            Ok(None) => return (last, None),
+            Err(status) => return (last, Some(status.code())),
+        }
+    }
+}
+
+/// Opens an upload and goes away after its first answer, whatever has become of the batches by then.
+pub(crate) async fn submit_without_waiting(
+    analyzer: &Incarnation,
+    agent: &str,
+    spool: u64,
+    batches: Vec<v1::ResultBatch>,
+) {
+    let outgoing = tokio_stream::iter(messages(agent, spool, batches));
+    let mut answers = AnalyzerServiceClient::new(analyzer.channel())
+        .upload(outgoing)
+        .await
+        .expect("the stream opens")
+        .into_inner();
+    answers.message().await.expect("the watermark");
+}
+
+fn peer(number: u8) -> v1::Peer {
+    let mut gid = [0u8; 16];
+    gid[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, number]);
+    v1::Peer {
+        gid: gid.to_vec().into(),
+        qpn: u32::from(number),
+        host: format!("host{number}"),
+        tor: format!("tor{}", number / 2),
+        device: "rxe0".to_owned(),
+    }
+}
+
+/// Results between two RNICs, all complete but `lost`.
+pub(crate) fn report(source: u8, target: u8, sent: u64, lost: u64) -> v1::PathReport {
+    let spans: Vec<i64> = (lost..sent).map(|_| 10_000).collect();
+    v1::PathReport {
+        source: Some(peer(source)),
+        target: Some(peer(target)),
+        kind: v1::ProbeKind::TorMesh.into(),
+        source_port: 50_000,
+        sent,
+        lost,
+        network_rtt_ns: spans.clone(),
+        prober_delay_ns: spans.clone(),
+        responder_delay_ns: spans,
+        clock: v1::CompletionClock::Software.into(),
+        ..Default::default()
+    }
+}
+
+/// A batch whose interval is the second that ends at `second` of the test.
+pub(crate) fn batch(sequence: u64, second: u64, paths: Vec<v1::PathReport>) -> v1::ResultBatch {
+    let end = START + i64::try_from(second).expect("second") * 1_000_000_000;
+    v1::ResultBatch {
+        sequence,
+        start_unix_ns: end - 1_000_000_000,
+        end_unix_ns: end,
+        paths,
+        counters: None,
+    }
+}

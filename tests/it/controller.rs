@@ -1,0 +1,597 @@
+//! The controller as agents meet it: a real server on a port of the system's choice, the generated client.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
+use rpingmesh::controller::Controller;
+use rpingmesh::pinglist::{Kind, Pinglist};
+use rpingmesh::rpc::client::channel;
+use rpingmesh::rpc::tls::Security;
+use rpingmesh::rpc::v1;
+use rpingmesh::rpc::v1::controller_service_client::ControllerServiceClient;
+use rpingmesh::rpc::v1::register_request::Message as Request;
+use rpingmesh::rpc::v1::register_response::Message as Answer;
+use rpingmesh::store::registry::SqliteRegistry;
+use rpingmesh::time::SystemClock;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+/// Nothing here waits longer for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Server {
+    address: SocketAddr,
+    metrics: SocketAddr,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(settings: &str) -> Self {
+        let settings: ControllerSettings = toml::from_str(settings).expect("settings");
+        let config = ControllerConfig {
+            listen: loopback(),
+            metrics: Some(loopback()),
+            ..settings.validate().expect("valid settings")
+        };
+        let registry = SqliteRegistry::open(&config.store).expect("store");
+        let controller = Controller::start(config, Arc::new(registry), Arc::new(SystemClock))
+            .await
+            .expect("start");
+        let stop = CancellationToken::new();
+        Self {
+            address: controller.address(),
+            metrics: controller.metrics_address().expect("metrics"),
+            stop: stop.clone(),
+            running: tokio::spawn(async move { controller.run(stop).await.expect("clean stop") }),
+        }
+    }
+
+    async fn in_memory() -> Self {
+        Self::start("store = 'sqlite::memory:'").await
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(5), self.running)
+            .await
+            .expect("stops within 5 s")
+            .expect("no panic");
+    }
+
+    fn client(&self) -> ControllerServiceClient<Channel> {
+        let url = format!("http://{}", self.address).parse().expect("URL");
+        let channel = channel("controller", &url, &Security::loopback_plaintext());
+        ControllerServiceClient::new(channel.expect("channel"))
+    }
+}
+
+fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().expect("address")
+}
+
+fn announcement(agent: &str, incarnation: u64, rnics: &[(&str, &str, u32)]) -> v1::Announcement {
+    v1::Announcement {
+        agent_id: agent.to_owned(),
+        incarnation,
+        host: format!("host-{agent}"),
+        version: "0.1.0".to_owned(),
+        rnics: rnics
+            .iter()
+            .map(|(gid, tor, qpn)| rnic(gid, tor, *qpn))
+            .collect(),
+    }
+}
+
+fn gid(text: &str) -> bytes::Bytes {
+    let gid: rpingmesh::id::Gid = text.parse().expect("GID");
+    gid.bytes().to_vec().into()
+}
+
+fn rnic(address: &str, tor: &str, qpn: u32) -> v1::Rnic {
+    v1::Rnic {
+        address: Some(v1::RnicAddress {
+            gid: gid(address),
+            qpn,
+            q_key: 0x1111_1111,
+        }),
+        device: "rxe0".to_owned(),
+        port: 1,
+        tor: tor.to_owned(),
+        gid_index: 1,
+        completion_clock: v1::CompletionClock::Software.into(),
+        steering: v1::SourcePortSteering::FlowLabel.into(),
+        source_ports: Vec::new(),
+    }
+}
+
+/// An open registration stream.
+struct Session {
+    requests: mpsc::Sender<v1::RegisterRequest>,
+    answers: Streaming<v1::RegisterResponse>,
+}
+
+impl Session {
+    async fn open(server: &Server, first: Request) -> Result<Self, Status> {
+        let (requests, stream) = mpsc::channel(8);
+        let session = v1::RegisterRequest {
+            message: Some(first),
+        };
+        requests.send(session).await.expect("queue");
+        let answers = server
+            .client()
+            .register(ReceiverStream::new(stream))
+            .await?
+            .into_inner();
+        Ok(Self { requests, answers })
+    }
+
+    /// Registers and gives the answer too.
+    async fn register(
+        server: &Server,
+        announcement: v1::Announcement,
+    ) -> Result<(Self, v1::Registered), Status> {
+        let mut session = Self::open(server, Request::Announcement(announcement)).await?;
+        match session.next().await? {
+            Answer::Registered(registered) => Ok((session, registered)),
+            Answer::Changed(changed) => panic!("{changed:?} before the registration"),
+        }
+    }
+
+    async fn send(&self, message: Request) {
+        let message = v1::RegisterRequest {
+            message: Some(message),
+        };
+        self.requests.send(message).await.expect("open stream");
+    }
+
+    async fn next(&mut self) -> Result<Answer, Status> {
+        let message = tokio::time::timeout(PATIENCE, self.answers.message())
+            .await
+            .expect("an answer in time")?;
+        Ok(message.expect("an open stream").message.expect("a message"))
+    }
+
+    /// The error that ends the stream; changes before it are skipped.
+    async fn end(&mut self) -> Status {
+        loop {
+            if let Err(status) = self.next().await {
+                return status;
+            }
+        }
+    }
+}
+
+async fn fetch(server: &Server, agent: &str, known: u64) -> v1::GetPinglistResponse {
+    let request = v1::GetPinglistRequest {
+        agent_id: agent.to_owned(),
+        known_version: known,
+    };
+    server
+        .client()
+        .get_pinglist(request)
+        .await
+        .expect("pinglist")
+        .into_inner()
+}
+
+fn decode(response: v1::GetPinglistResponse) -> Pinglist {
+    response
+        .pinglist
+        .expect("a list")
+        .try_into()
+        .expect("a valid list")
+}
+
+/// Waits on the stream until the agent's list satisfies `wanted`, fetching at each change as an agent does.
+async fn list_when(
+    server: &Server,
+    session: &mut Session,
+    agent: &str,
+    wanted: impl Fn(&Pinglist) -> bool,
+) -> Pinglist {
+    let mut version = 0;
+    loop {
+        let response = fetch(server, agent, version).await;
+        version = response.version;
+        if response.pinglist.is_some() {
+            let list = decode(response);
+            if wanted(&list) {
+                return list;
+            }
+        }
+        loop {
+            match session.next().await.expect("open stream") {
+                Answer::Changed(changed) if changed.pinglist_version != version => break,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn qpns(list: &Pinglist, kind: Kind) -> Vec<u32> {
+    let groups = list.rnics.iter().flat_map(|rnic| &rnic.groups);
+    let mut qpns: Vec<_> = groups
+        .filter(|group| group.kind == kind)
+        .flat_map(|group| &group.targets)
+        .map(|target| target.peer.address.qpn.get())
+        .collect();
+    qpns.sort_unstable();
+    qpns.dedup();
+    qpns
+}
+
+#[tokio::test]
+async fn agents_find_each_other_and_unchanged_lists_are_empty_answers() {
+    let server = Server::in_memory().await;
+    let (mut a, registered) =
+        Session::register(&server, announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]))
+            .await
+            .expect("a");
+    assert_eq!(registered.lease_ns, 30_000_000_000);
+    assert_eq!(registered.heartbeat_interval_ns, 10_000_000_000);
+    let (_b, _) = Session::register(&server, announcement("b", 1, &[("10.0.0.2", "t0", 0x12)]))
+        .await
+        .expect("b");
+    let (_c, _) = Session::register(&server, announcement("c", 1, &[("10.0.1.1", "t1", 0x13)]))
+        .await
+        .expect("c");
+    let list = list_when(&server, &mut a, "a", |list| {
+        !qpns(list, Kind::TorMesh).is_empty() && !qpns(list, Kind::InterTor).is_empty()
+    })
+    .await;
+    assert_eq!(qpns(&list, Kind::TorMesh), [0x12]);
+    assert_eq!(qpns(&list, Kind::InterTor), [0x13]);
+    assert!((list.rnics[0].groups[0].probes_per_second - 10.0).abs() < f64::EPSILON);
+
+    // Rounds of changes have an end: then the version stays and the answer is empty.
+    let mut version = fetch(&server, "a", 0).await.version;
+    loop {
+        let quiet = tokio::time::timeout(Duration::from_millis(400), a.answers.message()).await;
+        let Ok(message) = quiet else { break };
+        message.expect("open stream");
+        version = fetch(&server, "a", 0).await.version;
+    }
+    let response = fetch(&server, "a", version).await;
+    assert_eq!((response.version, response.pinglist), (version, None));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_restarted_responders_new_qpn_reaches_its_probers_at_once() {
+    let server = Server::in_memory().await;
+    let (mut a, _) = Session::register(&server, announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]))
+        .await
+        .expect("a");
+    let (b, _) = Session::register(&server, announcement("b", 1, &[("10.0.0.2", "t0", 0x12)]))
+        .await
+        .expect("b");
+    list_when(&server, &mut a, "a", |list| {
+        qpns(list, Kind::TorMesh) == [0x12]
+    })
+    .await;
+    drop(b);
+    let restarted = tokio::time::Instant::now();
+    let (b, _) = Session::register(&server, announcement("b", 2, &[("10.0.0.2", "t0", 0x99)]))
+        .await
+        .expect("b again");
+    list_when(&server, &mut a, "a", |list| {
+        qpns(list, Kind::TorMesh) == [0x99]
+    })
+    .await;
+    assert!(
+        restarted.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        restarted.elapsed()
+    );
+
+    // The same without a restart: the announcement on the open stream replaces the former one.
+    b.send(Request::Announcement(announcement(
+        "b",
+        2,
+        &[("10.0.0.2", "t0", 0x77)],
+    )))
+    .await;
+    list_when(&server, &mut a, "a", |list| {
+        qpns(list, Kind::TorMesh) == [0x77]
+    })
+    .await;
+    server.stop().await;
+}
+
+async fn resolve(server: &Server, by: v1::target_query::By) -> Vec<v1::ResolvedRnic> {
+    let request = v1::ResolveTargetRequest {
+        queries: vec![v1::TargetQuery { by: Some(by) }],
+    };
+    let response = server
+        .client()
+        .resolve_target(request)
+        .await
+        .expect("answer")
+        .into_inner();
+    response
+        .targets
+        .into_iter()
+        .next()
+        .expect("one per query")
+        .rnics
+}
+
+#[tokio::test]
+async fn targets_are_found_by_gid_address_and_host() {
+    use v1::target_query::By;
+    let server = Server::in_memory().await;
+    let rails = announcement("a", 1, &[("10.0.0.1", "t0", 0x11), ("fd00::1", "t1", 0x12)]);
+    let (_a, _) = Session::register(&server, rails).await.expect("a");
+    let found = resolve(&server, By::Ip("10.0.0.1".to_owned())).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].host.as_str(), found[0].agent_id.as_str()),
+        ("host-a", "a")
+    );
+    assert_eq!(found[0].rnic, Some(rnic("10.0.0.1", "t0", 0x11)));
+    assert_eq!(resolve(&server, By::Gid(gid("10.0.0.1"))).await, found);
+    assert_eq!(
+        resolve(&server, By::Ip("fd00::1".to_owned())).await.len(),
+        1
+    );
+    assert_eq!(
+        resolve(&server, By::Host("host-a".to_owned())).await.len(),
+        2
+    );
+    assert!(
+        resolve(&server, By::Host("nobody".to_owned()))
+            .await
+            .is_empty()
+    );
+
+    let bad = v1::ResolveTargetRequest {
+        queries: vec![v1::TargetQuery {
+            by: Some(By::Ip("10.0.0".to_owned())),
+        }],
+    };
+    let status = server
+        .client()
+        .resolve_target(bad)
+        .await
+        .expect_err("no address");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(
+        status.message().starts_with("queries[0].ip: `10.0.0`"),
+        "{status}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_gid_of_a_live_agent_is_refused_and_can_be_taken_when_its_lease_is_over() {
+    let server = Server::start("store = 'sqlite::memory:'\n[registry]\nlease = '1s'").await;
+    let (a, registered) =
+        Session::register(&server, announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]))
+            .await
+            .expect("a");
+    let thief = announcement(
+        "b",
+        1,
+        &[("10.0.0.2", "t0", 0x12), ("10.0.0.1", "t0", 0x13)],
+    );
+    let status = Session::register(&server, thief.clone())
+        .await
+        .err()
+        .expect("refused");
+    assert_eq!(status.code(), Code::AlreadyExists);
+    for word in ["10.0.0.1", "`a`", "host-a", "`b`", "host-b"] {
+        assert!(status.message().contains(word), "{status}");
+    }
+    let untouched = resolve(&server, v1::target_query::By::Ip("10.0.0.2".to_owned())).await;
+    assert!(
+        untouched.is_empty(),
+        "nothing of the refused announcement is registered"
+    );
+
+    let lease = Duration::from_nanos(registered.lease_ns);
+    drop(a);
+    let taken = async {
+        loop {
+            match Session::register(&server, thief.clone()).await {
+                Ok(session) => return session,
+                Err(status) => assert_eq!(status.code(), Code::AlreadyExists),
+            }
+            tokio::time::sleep(lease / 10).await;
+        }
+    };
+    let _b = tokio::time::timeout(PATIENCE, taken)
+        .await
+        .expect("the lease ends");
+    let found = resolve(&server, v1::target_query::By::Ip("10.0.0.1".to_owned())).await;
+    assert_eq!(found[0].agent_id, "b");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn silence_ends_the_stream_and_heartbeats_keep_it() {
+    let server = Server::start("store = 'sqlite::memory:'\n[registry]\nlease = '1s'").await;
+    let (mut a, _) = Session::register(&server, announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]))
+        .await
+        .expect("a");
+    let began = tokio::time::Instant::now();
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        a.send(Request::Heartbeat(v1::Heartbeat::default())).await;
+    }
+    let status = a.end().await;
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(status.message().contains("`a`"), "{status}");
+    assert!(
+        began.elapsed() > Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_registered_is_named() {
+    let server = Server::in_memory().await;
+    let mut bad = announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]);
+    bad.rnics[0].address.as_mut().expect("address").qpn = 1 << 24;
+    let status = Session::register(&server, bad)
+        .await
+        .err()
+        .expect("bad QPN");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(
+        status
+            .message()
+            .starts_with("announcement.rnics[0].address.qpn"),
+        "{status}"
+    );
+
+    let heartbeat = Request::Heartbeat(v1::Heartbeat::default());
+    let mut session = Session::open(&server, heartbeat).await.expect("open");
+    assert_eq!(session.end().await.code(), Code::FailedPrecondition);
+
+    let mut large = announcement("a", 1, &[]);
+    large.version = "x".repeat(2 << 20);
+    let status = Session::register(&server, large)
+        .await
+        .err()
+        .expect("too large");
+    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+
+    let request = v1::GetPinglistRequest {
+        agent_id: "a".to_owned(),
+        known_version: 0,
+    };
+    let status = server
+        .client()
+        .get_pinglist(request)
+        .await
+        .expect_err("unknown");
+    assert_eq!(status.code(), Code::NotFound);
+    assert!(status.message().contains("`a`"), "{status}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_stream_of_the_same_agent_replaces_the_first() {
+    let server = Server::in_memory().await;
+    let one = announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]);
+    let (mut first, _) = Session::register(&server, one).await.expect("first");
+    let two = announcement("a", 2, &[("10.0.0.1", "t0", 0x12)]);
+    let (_second, _) = Session::register(&server, two).await.expect("second");
+    assert_eq!(first.end().await.code(), Code::Aborted);
+    server.stop().await;
+}
+
+fn file_store(folder: &Path) -> String {
+    format!("store = 'sqlite:{}'", folder.join("registry.db").display())
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_registry_and_the_versions_apart() {
+    let folder = tempfile::tempdir().expect("folder");
+    let settings = file_store(folder.path());
+    let server = Server::start(&settings).await;
+    let (mut a, _) = Session::register(&server, announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]))
+        .await
+        .expect("a");
+    let (_b, _) = Session::register(&server, announcement("b", 1, &[("10.0.0.2", "t0", 0x12)]))
+        .await
+        .expect("b");
+    let before = fetch(&server, "a", 0).await.version;
+    server.stop().await;
+    assert_eq!(a.end().await.code(), Code::Unavailable);
+
+    let server = Server::start(&settings).await;
+    let found = resolve(&server, v1::target_query::By::Ip("10.0.0.2".to_owned())).await;
+    assert_eq!(found[0].agent_id, "b", "known before it has come back");
+    let response = fetch(&server, "a", before).await;
+    assert!(response.version > before);
+    assert_eq!(qpns(&decode(response), Kind::TorMesh), [0x12]);
+    let again = announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]);
+    Session::register(&server, again).await.expect("back again");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn agents_are_told_the_configuration_once() {
+    let server =
+        Server::start("store = 'sqlite::memory:'\n[agents]\nprobe_timeout = '250ms'").await;
+    let mut client = server.client();
+    let mut ask = async |known_version| {
+        let request = v1::GetConfigRequest { known_version };
+        client
+            .get_config(request)
+            .await
+            .expect("configuration")
+            .into_inner()
+    };
+    let first = ask(0).await;
+    assert_eq!(
+        first.config.expect("configuration").probe_timeout_ns,
+        Some(250_000_000)
+    );
+    assert_eq!(ask(first.version).await.config, None);
+    server.stop().await;
+}
+
+async fn metrics(server: &Server) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(server.metrics)
+        .await
+        .expect("connect");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("answer");
+    text
+}
+
+#[tokio::test]
+async fn metrics_tell_of_agents_and_of_coverage_that_is_not_reached() {
+    let settings = "store = 'sqlite::memory:'\n[pinglist]\nmax_tuples_per_rnic = 64";
+    let server = Server::start(settings).await;
+    let (mut a, _) = Session::register(&server, announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]))
+        .await
+        .expect("a");
+    let (_b, _) = Session::register(&server, announcement("b", 1, &[("10.0.1.1", "t1", 0x12)]))
+        .await
+        .expect("b");
+    let list = list_when(&server, &mut a, "a", |list| !list.shortfalls.is_empty()).await;
+    assert_eq!(
+        (list.shortfalls[0].tuples, list.shortfalls[0].wanted_tuples),
+        (64, 115)
+    );
+    assert!((list.shortfalls[0].coverage - 0.765).abs() < 0.001);
+    let expected = async {
+        loop {
+            let text = metrics(&server).await;
+            if text.contains("rpingmesh_controller_coverage_short_tor_pairs 2\n")
+                && text.contains("rpingmesh_controller_live_agents 2\n")
+            {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let text = tokio::time::timeout(PATIENCE, expected)
+        .await
+        .expect("metrics follow");
+    assert!(
+        text.contains("rpingmesh_controller_announcements_total{result=\"Accepted\"} 2"),
+        "{text}"
+    );
+    assert!(
+        text.contains("rpingmesh_controller_coverage_lowest_ratio 0.76"),
+        "{text}"
+    );
+    server.stop().await;
+}

@@ -1,0 +1,17 @@
+//! Integration tests: one binary, one module per subject.
+
+mod agent;
+mod agent_cli;
+mod analyzer;
+mod architecture;
+mod bad_input;
+mod config_samples;
+mod controller;
+mod controller_program;
+mod lab;
+mod readme;
+mod restarts;
+mod scenarios;
+mod support;
+mod tls;
+mod userspace;

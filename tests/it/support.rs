@@ -1,0 +1,5 @@
+//! What several integration tests share.
+
+pub(crate) mod certs;
+pub(crate) mod logs;
+pub(crate) mod program;

@@ -1,0 +1,107 @@
+//! Our programs as processes: wait for a line of their standard error, stop them as systemd does.
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// Nothing here waits longer for a line that must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a program may take to stop.
+const STOP: Duration = Duration::from_secs(5);
+
+pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_rpingmesh-agent");
+pub(crate) const ANALYZER: &str = env!("CARGO_BIN_EXE_rpingmesh-analyzer");
+pub(crate) const CONTROLLER: &str = env!("CARGO_BIN_EXE_rpingmesh-controller");
+
+/// A command without the variables of the machine that runs the test.
+pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear();
+    command
+}
+
+/// Exit status and standard error of a program that ends by itself.
+pub(crate) fn refused(program: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = command(program, arguments).output().expect("it runs");
+    let text = String::from_utf8(output.stderr).expect("text");
+    (output.status.code(), text)
+}
+
+/// A running program, killed when this value goes away.
+pub(crate) struct Program {
+    child: Child,
+    lines: Receiver<String>,
+    seen: VecDeque<String>,
+}
+
+impl Program {
+    pub(crate) fn start(program: &str, arguments: &[&str]) -> Self {
+        let mut child = command(program, arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let pipe = child.stderr.take().expect("pipe");
+        let (sender, lines) = channel();
+        // Ends with the pipe; reads on when nobody waits, or the program would block.
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            child,
+            lines,
+            seen: VecDeque::new(),
+        }
+    }
+
+    /// The next line that has all these parts.
+    pub(crate) fn wait_for(&mut self, parts: &[&str]) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no line with {parts:?} came after {:#?}", self.seen);
+            };
+            self.seen.push_back(line.clone());
+            if parts.iter().all(|part| line.contains(part)) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends SIGTERM; gives all lines of its life. Panics unless it ends soon with status 0.
+    pub(crate) fn stop(mut self) -> Vec<String> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+        let end = Instant::now() + STOP;
+        // The pipe's end is the program's.
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            self.seen.push_back(line);
+        }
+        let status = self.child.try_wait().expect("a child");
+        assert!(
+            Instant::now() < end,
+            "it has not stopped in time: {status:?}: {:#?}",
+            self.seen
+        );
+        let status = self.child.wait().expect("ended");
+        assert_eq!(status.code(), Some(0), "{:#?}", self.seen);
+        std::mem::take(&mut self.seen).into()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
