@@ -1,0 +1,81 @@
+//! Developer commands of rpingmesh, for people without Nix and for CI.
+
+mod apt;
+mod cache;
+mod cargo;
+mod demo;
+mod process;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Developer commands of rpingmesh.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    Demo(demo::Options),
+    Test(test::Options),
+    Vm(vm::Options),
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    let outcome = process::end_children_on_signals().and_then(|()| match command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Vm(options) => vm::run(&options),
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Command lines in backticks that begin with `cargo xtask `.
+    fn command_lines(text: &str) -> Vec<&str> {
+        text.split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|span| span.starts_with("cargo xtask "))
+            .collect()
+    }
+
+    #[test]
+    fn every_command_line_of_the_documents_is_understood() {
+        for file in ["README.md", "CONTRIBUTING.md", "tests/vm/README.md"] {
+            let path = cargo::workspace().join(file);
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let lines = command_lines(&text);
+            assert!(!lines.is_empty(), "{file} names no command");
+            for line in lines {
+                let words = line.split_whitespace().skip(1);
+                if let Err(error) = Command::try_parse_from(words) {
+                    panic!("{file}: `{line}`: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_found() {
+        assert_eq!(
+            command_lines("a `cargo xtask vm x` b `cargo fmt`"),
+            ["cargo xtask vm x"]
+        );
+        assert!(Command::try_parse_from(["xtask", "nonesuch"]).is_err());
+        assert!(Command::try_parse_from(["xtask", "test", "--only", "nonesuch"]).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! Running other programs: complete error texts, and no child left behind when this process is asked to end.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context as _, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Process ids of the running children; the signal thread ends exactly these.
+static CHILDREN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// A child that is killed and reaped when this value goes away.
+#[derive(Debug)]
+pub(crate) struct Owned(Child);
+
+impl Owned {
+    /// Starts `command` and remembers the child for [`end_children_on_signals`].
+    pub(crate) fn spawn(command: &mut Command) -> Result<Self> {
+        // The lock spans the start, so that a signal between start and registration still finds the child.
+        let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = command.spawn().with_context(|| describe(command))?;
+        children.insert(child.id());
+        Ok(Self(child))
+    }
+
+    /// The status if the child has ended.
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.0.try_wait()
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // Both fail only for a child that is already gone.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        CHILDREN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.0.id());
+    }
+}
+
+/// On SIGINT, SIGTERM and SIGHUP ends the children and then this process with the customary status.
+pub(crate) fn end_children_on_signals() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("install signal handlers")?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                // Kept until the exit: no child can start any more.
+                let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+                for child in children.iter() {
+                    let _ = Command::new("kill")
+                        .args(["-KILL", &child.to_string()])
+                        .status();
+                }
+                eprintln!("ended by signal {signal}");
+                std::process::exit(128 + signal);
+            }
+        })
+        .context("start the signal thread")?;
+    Ok(())
+}
+
+/// Runs `command` to its end; an error carries what it printed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| describe(command))?;
+    if !output.status.success() {
+        bail!(
+            "{} ended with {}\n{}{}",
+            describe(command),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether a program of that name is in `PATH`.
+pub(crate) fn in_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path)
+            .chain(["/usr/sbin".into(), "/sbin".into()])
+            .any(|folder| folder.join(program).is_file())
+    })
+}
+
+/// The command line, for error texts.
+pub(crate) fn describe(command: &Command) -> String {
+    let mut text = command.get_program().to_string_lossy().into_owned();
+    for argument in command.get_args() {
+        text.push(' ');
+        text.push_str(&argument.to_string_lossy());
+    }
+    text
+}

@@ -1,0 +1,262 @@
+//! `cargo xtask test`: everything that has to pass, in order, with a table of times at the end.
+
+pub(crate) mod packages;
+mod tools;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::cache::Cache;
+use crate::cargo::{cargo, workspace};
+use crate::process;
+use crate::vm;
+
+/// Runs everything that has to pass, in order; ends with a table of times.
+///
+/// As root on Debian the system packages that are missing get installed; elsewhere they are named. Every step runs even
+/// when an earlier one failed. Nothing is skipped: a step that cannot run fails.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only these steps, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "STEP")]
+    only: Vec<Step>,
+    /// Print the steps and exit.
+    #[arg(long)]
+    list: bool,
+}
+
+/// A step, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// System packages are there (as root on Debian: installs them).
+    Packages,
+    /// The sources are formatted.
+    Fmt,
+    /// Clippy has no warning.
+    Clippy,
+    /// Rustdoc has no warning.
+    Doc,
+    /// Licenses, sources and banned crates (cargo-deny).
+    Deny,
+    /// The fuzz targets compile.
+    Fuzz,
+    /// Tests that need no privilege.
+    Unit,
+    /// Tests that need root.
+    Root,
+    /// The code and its tests compile for macOS on both processors.
+    Macos,
+    /// soft-RoCE guests on kernel 6.12.
+    #[value(name = "vm-6.12")]
+    Vm612,
+    /// soft-RoCE guests on kernel 6.1.
+    #[value(name = "vm-6.1")]
+    Vm61,
+}
+
+/// What CI boots.
+const SCENARIOS: &[&str] = &["boot", "soft-roce", "interop"];
+
+/// Runs the steps and returns whether all passed.
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    if options.list {
+        for step in Step::value_variants() {
+            println!("{:10} {}", step.name(), step.purpose());
+        }
+        return Ok(true);
+    }
+    let chosen: Vec<Step> = Step::value_variants()
+        .iter()
+        .copied()
+        .filter(|step| options.only.is_empty() || options.only.contains(step))
+        .collect();
+    let cache = Cache::open()?;
+    println!("cache folder: {}", cache.path("").display());
+    let mut table = Vec::new();
+    for step in chosen {
+        println!("\n##### {}: {}", step.name(), step.purpose());
+        let started = Instant::now();
+        let outcome = step.run(&cache);
+        if let Err(error) = &outcome {
+            println!("##### {} failed: {error:#}", step.name());
+        }
+        table.push((step, started.elapsed(), outcome.is_ok()));
+    }
+    Ok(print_table(&table))
+}
+
+fn print_table(table: &[(Step, Duration, bool)]) -> bool {
+    println!("\n{:10} {:>8}", "step", "seconds");
+    for (step, time, passed) in table {
+        let verdict = if *passed { "passed" } else { "FAILED" };
+        println!("{:10} {:>8.1}  {verdict}", step.name(), time.as_secs_f64());
+    }
+    let total: Duration = table.iter().map(|(_, time, _)| *time).sum();
+    let failed = table.iter().filter(|(_, _, passed)| !passed).count();
+    println!("{:10} {:>8.1}", "total", total.as_secs_f64());
+    println!("{} of {} steps passed", table.len() - failed, table.len());
+    failed == 0
+}
+
+impl Step {
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+
+    fn purpose(self) -> String {
+        self.to_possible_value()
+            .and_then(|value| value.get_help().map(ToString::to_string))
+            .unwrap_or_default()
+    }
+
+    fn run(self, cache: &Cache) -> Result<()> {
+        match self {
+            Self::Packages => packages::provide(cache, packages::Purpose::Everything),
+            Self::Fmt => succeed(cargo().args(["fmt", "--all", "--check"])),
+            Self::Clippy => succeed(cargo().args([
+                "clippy",
+                "--locked",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ])),
+            Self::Doc => succeed(cargo().env("RUSTDOCFLAGS", "-D warnings").args([
+                "doc",
+                "--locked",
+                "--workspace",
+                "--no-deps",
+            ])),
+            Self::Deny => deny(cache),
+            Self::Fuzz => fuzz(),
+            Self::Unit => nextest(cache, "default"),
+            Self::Root => root(cache),
+            Self::Macos => macos(),
+            Self::Vm612 => guests(vm::Series::V6_12),
+            Self::Vm61 => guests(vm::Series::V6_1),
+        }
+    }
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| process::describe(command))?;
+    ensure!(
+        status.success(),
+        "{} ended with {status}",
+        process::describe(command)
+    );
+    Ok(())
+}
+
+fn deny(cache: &Cache) -> Result<()> {
+    let tool = tools::CARGO_DENY.provide(cache)?;
+    succeed(
+        Command::new(tool)
+            .current_dir(workspace())
+            .args(["--locked", "check", "bans", "licenses", "sources"]),
+    )
+}
+
+/// The fuzz targets are a workspace of their own, linked against a sanitizer only when they are run.
+fn fuzz() -> Result<()> {
+    let folder = workspace().join("fuzz");
+    ensure!(folder.is_dir(), "{} is missing", folder.display());
+    succeed(
+        cargo()
+            .current_dir(folder)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .args(["check", "--locked", "--target-dir", "../target/fuzz"]),
+    )
+}
+
+fn nextest(cache: &Cache, profile: &str) -> Result<()> {
+    let tool = tools::CARGO_NEXTEST.provide(cache)?;
+    // A profile in which nothing ran is a mistake in its filter.
+    succeed(
+        Command::new(tool)
+            .current_dir(workspace())
+            .args(["nextest", "run", "--locked", "--workspace"])
+            .args(["--no-tests", "fail", "--profile", profile]),
+    )
+}
+
+fn root(cache: &Cache) -> Result<()> {
+    if !packages::is_root()? {
+        bail!("needs root (network namespaces): run `cargo xtask test --only root` as root");
+    }
+    nextest(cache, "root")
+}
+
+/// Checks, does not link: no SDK is needed. The standard library comes from its sources.
+fn macos() -> Result<()> {
+    for target in ["aarch64-apple-darwin", "x86_64-apple-darwin"] {
+        let mut command = compiler_with_sources()?;
+        let variable = target.replace('-', "_");
+        command
+            .current_dir(workspace())
+            .env("RUSTC_BOOTSTRAP", "1")
+            // Build scripts of C code ask for a compiler; nothing is linked, so nothing has to come out of it.
+            .env(format!("CC_{variable}"), "/bin/true")
+            .env(format!("AR_{variable}"), "/bin/true")
+            .args([
+                "check",
+                "--locked",
+                "--tests",
+                "-Zbuild-std",
+                "--package",
+                "rpingmesh",
+            ])
+            .args(["--target", target, "--target-dir", "target/macos"]);
+        succeed(&mut command)?;
+        println!("{target}: compiles");
+    }
+    Ok(())
+}
+
+/// A cargo whose compiler has the standard library's sources: rustup's `rust-src`, or Debian's rust-web packages.
+fn compiler_with_sources() -> Result<Command> {
+    let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let library = "lib/rustlib/src/rust/library/std";
+    if Path::new(sysroot.trim()).join(library).is_dir() {
+        return Ok(cargo());
+    }
+    let debian = Path::new("/usr").join(library).is_dir()
+        || Path::new("/usr/lib/rustlib/src/rust/library/std").is_dir();
+    ensure!(
+        debian && Path::new("/usr/bin/cargo").exists(),
+        "the standard library's sources are missing: `rustup component add rust-src`, or Debian's packages {}",
+        packages::RUST_SOURCES.join(" ")
+    );
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new("/usr/bin/cargo");
+    command
+        .env("PATH", format!("/usr/bin:{path}"))
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("RUSTDOC", "/usr/bin/rustdoc");
+    // Set by the cargo that started us, for its own compiler.
+    for variable in [
+        "LD_LIBRARY_PATH",
+        "RUSTUP_TOOLCHAIN",
+        "RUSTC_WRAPPER",
+        "CARGO",
+    ] {
+        command.env_remove(variable);
+    }
+    Ok(command)
+}
+
+fn guests(kernel: vm::Series) -> Result<()> {
+    let scenarios = SCENARIOS.iter().map(|&name| name.to_owned()).collect();
+    let passed = vm::run(&vm::Options::for_test(scenarios, kernel))?;
+    ensure!(passed, "a scenario failed");
+    Ok(())
+}

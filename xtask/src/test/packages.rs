@@ -1,0 +1,178 @@
+//! System packages that the steps need: found by the files they hold, installed as root on Debian, else named.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cache::Cache;
+use crate::process::{in_path, output};
+
+/// What the packages are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Every step of `cargo xtask test`.
+    Everything,
+    /// Booting guests.
+    Guests,
+}
+
+/// How the presence of a package shows.
+enum Sign {
+    Program(&'static str),
+    File(&'static str),
+}
+
+/// Debian's package, and what it has to bring: for the tests outside of guests.
+const FOR_TESTS: &[(&str, Sign)] = &[
+    // Headers that rdma-core-sys is compared with, for both architectures.
+    (
+        "libibverbs-dev",
+        Sign::File("/usr/include/infiniband/verbs.h"),
+    ),
+    (
+        "gcc-aarch64-linux-gnu",
+        Sign::Program("aarch64-linux-gnu-gcc"),
+    ),
+    (
+        "libc6-dev-arm64-cross",
+        Sign::File("/usr/aarch64-linux-gnu/include/stdlib.h"),
+    ),
+    // Network namespaces of the root tests.
+    ("iproute2", Sign::Program("ip")),
+    ("nftables", Sign::Program("nft")),
+];
+
+/// For building our programs and booting guests with them.
+const FOR_GUESTS: &[(&str, Sign)] = &[
+    ("gcc", Sign::Program("cc")),
+    ("binutils", Sign::Program("strip")),
+    ("libc6-dev", Sign::File("/usr/include/stdlib.h")),
+    (
+        "debian-archive-keyring",
+        Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+    ),
+    ("kmod", Sign::Program("depmod")),
+    ("xz-utils", Sign::Program("xz")),
+    ("qemu-system-x86", Sign::Program("qemu-system-x86_64")),
+];
+
+/// A compiler with the standard library's sources, where rustup's `rust-src` is missing.
+pub(crate) const RUST_SOURCES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+
+/// Debian 12's own QEMU is older than the one the guests are tested with.
+const FROM_BACKPORTS: &[&str] = &["qemu-system-x86", "seabios"];
+
+/// Checks that everything is there; installs what is missing as root on Debian.
+pub(crate) fn provide(cache: &Cache, purpose: Purpose) -> Result<()> {
+    let absent = missing(purpose)?;
+    if absent.is_empty() {
+        println!("all system packages are there");
+        return Ok(());
+    }
+    let names = absent.join(" ");
+    if !Path::new("/etc/debian_version").is_file() {
+        bail!("missing (Debian's names of the packages): {names}");
+    }
+    if !is_root()? {
+        bail!("missing: {names}; install with: sudo apt-get install {names}");
+    }
+    println!("installing {names}");
+    install(cache, &absent)?;
+    let still = missing(purpose)?;
+    if !still.is_empty() {
+        bail!(
+            "apt-get succeeded, but these bring not what they should: {}",
+            still.join(" ")
+        );
+    }
+    Ok(())
+}
+
+/// Whether this process has user id 0.
+pub(crate) fn is_root() -> Result<bool> {
+    Ok(output(Command::new("id").arg("-u"))?.trim() == "0")
+}
+
+fn missing(purpose: Purpose) -> Result<Vec<&'static str>> {
+    let testing = if purpose == Purpose::Everything {
+        FOR_TESTS
+    } else {
+        &[]
+    };
+    let mut missing: Vec<_> = FOR_GUESTS
+        .iter()
+        .chain(testing)
+        .filter(|(_, sign)| match sign {
+            Sign::Program(name) => !in_path(name),
+            Sign::File(path) => !Path::new(path).exists(),
+        })
+        .map(|(package, _)| *package)
+        .collect();
+    if purpose == Purpose::Guests {
+        return Ok(missing);
+    }
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let library = "lib/rustlib/src/rust/library/std";
+    let has_sources = [Path::new(sysroot.trim()), Path::new("/usr")]
+        .iter()
+        .any(|root| root.join(library).is_dir());
+    if !has_sources {
+        missing.extend(RUST_SOURCES);
+    }
+    Ok(missing)
+}
+
+/// Installs without leaving a change in the host's list of sources.
+fn install(cache: &Cache, packages: &[&str]) -> Result<()> {
+    let sources = sources_with_backports(cache)?;
+    let backports = sources.is_some();
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-o", "DPkg::Lock::Timeout=300"]);
+        if let Some(path) = &sources {
+            command
+                .arg("-o")
+                .arg(format!("Dir::Etc::SourceList={}", path.display()));
+        }
+        command
+    };
+    output(apt().arg("update"))?;
+    let mut wanted: Vec<String> = Vec::new();
+    for package in packages {
+        if backports && FROM_BACKPORTS.contains(package) {
+            wanted.extend(
+                FROM_BACKPORTS
+                    .iter()
+                    .map(|name| format!("{name}/bookworm-backports")),
+            );
+        } else {
+            wanted.push((*package).to_owned());
+        }
+    }
+    output(
+        apt()
+            .args(["install", "-y", "--no-install-recommends"])
+            .args(&wanted),
+    )?;
+    Ok(())
+}
+
+/// On Debian 12 a file with the host's main list and the backports; the parts under sources.list.d stay in use anyway.
+fn sources_with_backports(cache: &Cache) -> Result<Option<PathBuf>> {
+    let release = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
+    if !release
+        .lines()
+        .any(|line| line == "VERSION_CODENAME=bookworm")
+    {
+        return Ok(None);
+    }
+    let own = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+    let path = cache.path("bookworm-backports.list");
+    let text = format!("{own}\n{}", crate::apt::sources(&["bookworm-backports"]));
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    Ok(Some(path))
+}

@@ -1,0 +1,67 @@
+//! Programs from the crates registry, compiled once into the cache folder.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cache::Cache;
+use crate::process::in_path;
+
+/// A program and the version that is known to work.
+pub(crate) struct Tool {
+    name: &'static str,
+    version: &'static str,
+    /// Whether one that is already installed will do.
+    any_version: bool,
+}
+
+/// Test runner.
+pub(crate) const CARGO_NEXTEST: Tool = Tool {
+    name: "cargo-nextest",
+    version: "0.9.143",
+    any_version: true,
+};
+
+/// Checks licenses and sources. Its configuration changes between versions, so always this one.
+pub(crate) const CARGO_DENY: Tool = Tool {
+    name: "cargo-deny",
+    version: "0.20.2",
+    any_version: false,
+};
+
+impl Tool {
+    /// The program's path, after compiling it if need be.
+    pub(crate) fn provide(&self, cache: &Cache) -> Result<PathBuf> {
+        if self.any_version && in_path(self.name) {
+            return Ok(PathBuf::from(self.name));
+        }
+        let folder = cache.folder(&format!("tools/{}-{}", self.name, self.version), |root| {
+            eprintln!("compiling {} {}", self.name, self.version);
+            let status = Command::new("cargo")
+                // Not in the checkout: its lock file and settings are not for tools.
+                .current_dir(root)
+                .args([
+                    "install",
+                    self.name,
+                    "--version",
+                    self.version,
+                    "--locked",
+                    "--root",
+                ])
+                .arg(root)
+                .arg("--target-dir")
+                .arg(root.join("target"))
+                .status()
+                .context("run cargo install")?;
+            ensure!(
+                status.success(),
+                "{} {} did not compile",
+                self.name,
+                self.version
+            );
+            std::fs::remove_dir_all(root.join("target")).context("remove what the compilation left")
+        })?;
+        Ok(folder.join("bin").join(self.name))
+    }
+}
