@@ -17,8 +17,21 @@ use crate::vm::Arch;
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const MIRROR: &str = "http://deb.debian.org/debian";
 
+/// Options of apt-get for a mirror that is away for a moment: each file is tried again with growing pauses, and a list
+/// that does not come at all is an error instead of a warning.
+pub(crate) const PATIENCE: &[&str] = &[
+    "-o",
+    "Acquire::Retries=5",
+    "-o",
+    "APT::Update::Error-Mode=any",
+];
+
+/// What to do when the lists do not come.
+pub(crate) const UNREACHABLE: &str = "fetch Debian's package lists (is the archive reachable? \
+     RPINGMESH_DEBIAN_MIRROR names another mirror)";
+
 /// Names a mirror of the Debian archive that is nearer than [`MIRROR`].
-const MIRROR_VARIABLE: &str = "RPINGMESH_DEBIAN_MIRROR";
+pub(crate) const MIRROR_VARIABLE: &str = "RPINGMESH_DEBIAN_MIRROR";
 
 /// The index files we want: packages only, no translations or component metadata.
 const INDEXES: &str = r#"Acquire::IndexTargets::deb::Packages {
@@ -60,8 +73,7 @@ impl Apt {
         write(&apt.root.join("status"), "")?;
         write(&apt.root.join("sources.list"), &sources(suites))?;
         write(&apt.configuration, &apt.settings(arch)?)?;
-        output(apt.command("apt-get").arg("update"))
-            .context("fetch Debian's package lists (is the mirror reachable?)")?;
+        output(apt.command("apt-get").arg("update")).context(UNREACHABLE)?;
         Ok(apt)
     }
 
@@ -106,7 +118,8 @@ impl Apt {
         let mut command = Command::new(program);
         command
             .env("APT_CONFIG", &self.configuration)
-            .env("LC_ALL", "C");
+            .env("LC_ALL", "C")
+            .args(PATIENCE);
         command
     }
 

@@ -58,11 +58,24 @@ const FOR_GUESTS: &[(&str, Sign)] = &[
     ("qemu-system-x86", Sign::Program("qemu-system-x86_64")),
 ];
 
+/// For the other processor: its C compiler and library are among those for tests.
+const FOR_AARCH64: &[(&str, Sign)] = &[
+    (
+        "g++-aarch64-linux-gnu",
+        Sign::Program("aarch64-linux-gnu-g++"),
+    ),
+    ("qemu-user-static", Sign::Program("qemu-aarch64-static")),
+    ("qemu-system-arm", Sign::Program("qemu-system-aarch64")),
+];
+
 /// A compiler with the standard library's sources, where rustup's `rust-src` is missing.
 pub(crate) const RUST_SOURCES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 
 /// Debian 12's own QEMU is older than the one the guests are tested with.
-const FROM_BACKPORTS: &[&str] = &["qemu-system-x86", "seabios"];
+const FROM_BACKPORTS: &[&str] = &["qemu-system-x86", "qemu-system-arm"];
+
+/// What these need in the same version. apt does not find that out by itself in every state of the system.
+const WITH_BACKPORTS: &[&str] = &["qemu-system-common", "qemu-system-data", "seabios"];
 
 /// Checks that everything is there; installs what is missing as root on Debian.
 pub(crate) fn provide(cache: &Cache, purpose: Purpose) -> Result<()> {
@@ -96,14 +109,14 @@ pub(crate) fn is_root() -> Result<bool> {
 }
 
 fn missing(purpose: Purpose) -> Result<Vec<&'static str>> {
-    let testing = if purpose == Purpose::Everything {
-        FOR_TESTS
-    } else {
-        &[]
+    let (testing, aarch64) = match purpose {
+        Purpose::Everything => (FOR_TESTS, FOR_AARCH64),
+        Purpose::Guests => (&[][..], &[][..]),
     };
     let mut missing: Vec<_> = FOR_GUESTS
         .iter()
         .chain(testing)
+        .chain(aarch64)
         .filter(|(_, sign)| match sign {
             Sign::Program(name) => !in_path(name),
             Sign::File(path) => !Path::new(path).exists(),
@@ -132,7 +145,8 @@ fn install(cache: &Cache, packages: &[&str]) -> Result<()> {
         let mut command = Command::new("apt-get");
         command
             .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-o", "DPkg::Lock::Timeout=300"]);
+            .args(["-o", "DPkg::Lock::Timeout=300"])
+            .args(crate::apt::PATIENCE);
         if let Some(path) = &sources {
             command
                 .arg("-o")
@@ -140,25 +154,45 @@ fn install(cache: &Cache, packages: &[&str]) -> Result<()> {
         }
         command
     };
-    output(apt().arg("update"))?;
-    let mut wanted: Vec<String> = Vec::new();
-    for package in packages {
-        if backports && FROM_BACKPORTS.contains(package) {
-            wanted.extend(
-                FROM_BACKPORTS
-                    .iter()
-                    .map(|name| format!("{name}/bookworm-backports")),
-            );
-        } else {
-            wanted.push((*package).to_owned());
-        }
-    }
+    output(apt().arg("update")).context(crate::apt::UNREACHABLE)?;
+    let wanted = if backports {
+        from_backports(packages)
+    } else {
+        packages.iter().map(|&name| name.to_owned()).collect()
+    };
     output(
         apt()
             .args(["install", "-y", "--no-install-recommends"])
             .args(&wanted),
-    )?;
+    )
+    .with_context(|| {
+        format!(
+            "install {} (if the archive could not be reached: try again, or name a mirror in {})",
+            wanted.join(" "),
+            crate::apt::MIRROR_VARIABLE
+        )
+    })?;
     Ok(())
+}
+
+/// The names for apt-get on Debian 12, with the suite where it is not the release's own.
+fn from_backports(packages: &[&str]) -> Vec<String> {
+    let mut wanted: Vec<String> = Vec::new();
+    for package in packages {
+        if FROM_BACKPORTS.contains(package) {
+            wanted.push(format!("{package}/bookworm-backports"));
+        } else {
+            wanted.push((*package).to_owned());
+        }
+    }
+    if packages.iter().any(|name| FROM_BACKPORTS.contains(name)) {
+        wanted.extend(
+            WITH_BACKPORTS
+                .iter()
+                .map(|name| format!("{name}/bookworm-backports")),
+        );
+    }
+    wanted
 }
 
 /// On Debian 12 a file with the host's main list and the backports; the parts under sources.list.d stay in use anyway.
@@ -175,4 +209,24 @@ fn sources_with_backports(cache: &Cache) -> Result<Option<PathBuf>> {
     let text = format!("{own}\n{}", crate::apt::sources(&["bookworm-backports"]));
     fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     Ok(Some(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn qemu_comes_from_the_backports_with_all_its_parts() {
+        assert_eq!(
+            from_backports(&["kmod", "qemu-system-arm"]),
+            [
+                "kmod",
+                "qemu-system-arm/bookworm-backports",
+                "qemu-system-common/bookworm-backports",
+                "qemu-system-data/bookworm-backports",
+                "seabios/bookworm-backports",
+            ]
+        );
+        assert_eq!(from_backports(&["kmod"]), ["kmod"]);
+    }
 }
