@@ -6,3 +6,4 @@ pub mod btf;
 pub mod flow;
 pub mod identity;
 pub mod offsets;
+pub mod trace;

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use rpingmesh_ebpf_event::{Kind, QpEvent, present};
 
+use super::identity::Service;
+use super::trace::{CgroupPath, TraceMessage};
 use crate::id::{DeviceName, Gid, Qpn, UdpSourcePort};
 use crate::time::HostTime;
 
@@ -111,6 +113,15 @@ pub struct Owner {
     pub comm: String,
     /// Cgroup v2 id, where an event told it.
     pub cgroup_id: Option<u64>,
+    /// Where that cgroup lies, where it could be looked up.
+    pub cgroup: Option<CgroupPath>,
+}
+
+impl Owner {
+    /// Which service the process belongs to.
+    pub fn service(&self) -> Service {
+        Service::identify(self.cgroup.as_deref(), &self.comm)
+    }
 }
 
 /// How the table learned of a QP.
@@ -282,8 +293,19 @@ impl FlowTable {
         self.changes.drain(..)
     }
 
-    /// Takes an event of the eBPF programs in.
-    pub fn apply(&mut self, event: &QpEvent) {
+    /// Takes in what a tracer tells. Its status and counters change nothing here.
+    pub fn take(&mut self, message: &TraceMessage) {
+        match message {
+            TraceMessage::Event(traced) => self.apply(&traced.event, traced.cgroup.as_ref()),
+            TraceMessage::Listing(listing) => {
+                self.merge_listing(&listing.qps, listing.taken_from, listing.complete)
+            }
+            TraceMessage::Status(_) | TraceMessage::Counters(_) => {}
+        }
+    }
+
+    /// Takes an event of the eBPF programs in, with the path of its cgroup where that is known.
+    pub fn apply(&mut self, event: &QpEvent, cgroup: Option<&CgroupPath>) {
         let Some(key) = key_of(event) else {
             self.counters.odd += 1;
             return;
@@ -295,21 +317,25 @@ impl FlowTable {
         let at = i64::try_from(event.time_ns).unwrap_or(i64::MAX);
         self.drop_tombstones(at);
         match event.kind() {
-            Kind::Create => self.create(&key, event, at),
-            Kind::Modify => self.modify(&key, event, at),
+            Kind::Create => self.create(&key, event, cgroup, at),
+            Kind::Modify => self.modify(&key, event, cgroup, at, Origin::Modified),
+            Kind::Query => self.modify(&key, event, None, at, Origin::Listed),
             Kind::Destroy => self.destroy(&key, at),
             Kind::Unknown(_) => self.counters.odd += 1,
         }
     }
 
-    /// Takes the listing of QPs that exist at `now` in: fills what events have not told, and ends QPs older than
+    /// Takes a listing of QPs in: fills what events have not told and, when it is `complete`, ends QPs older than
     /// `taken_from` that are not listed.
     ///
     /// `taken_from` is when the listing began: what events tell of later times stands.
-    pub fn merge_listing(&mut self, listed: &[ListedQp], taken_from: HostTime) {
+    pub fn merge_listing(&mut self, listed: &[ListedQp], taken_from: HostTime, complete: bool) {
         let begin = taken_from.nanos();
         for qp in listed {
             self.merge_one(qp, begin);
+        }
+        if !complete {
+            return;
         }
         let keys: std::collections::HashSet<&QpKey> = listed.iter().map(|qp| &qp.key).collect();
         let gone: Vec<QpKey> = self
@@ -342,7 +368,7 @@ impl FlowTable {
         }
     }
 
-    fn create(&mut self, key: &QpKey, event: &QpEvent, at: i64) {
+    fn create(&mut self, key: &QpKey, event: &QpEvent, cgroup: Option<&CgroupPath>, at: i64) {
         if self.is_stale(key, at) {
             return;
         }
@@ -366,19 +392,26 @@ impl FlowTable {
             }
         }
         self.insert(key, Origin::Created, at);
-        self.fill(key, event, at);
+        self.fill(key, event, cgroup, at);
     }
 
-    fn modify(&mut self, key: &QpKey, event: &QpEvent, at: i64) {
+    fn modify(
+        &mut self,
+        key: &QpKey,
+        event: &QpEvent,
+        cgroup: Option<&CgroupPath>,
+        at: i64,
+        origin: Origin,
+    ) {
         if self.is_stale(key, at) {
             return;
         }
         if !self.entries.contains_key(key) {
-            self.insert(key, Origin::Modified, at);
+            self.insert(key, origin, at);
             // It existed before this event.
             self.update(key, |entry| entry.born = i64::MIN);
         }
-        self.fill(key, event, at);
+        self.fill(key, event, cgroup, at);
     }
 
     fn destroy(&mut self, key: &QpKey, at: i64) {
@@ -404,9 +437,9 @@ impl FlowTable {
         buried || before
     }
 
-    fn fill(&mut self, key: &QpKey, event: &QpEvent, at: i64) {
+    fn fill(&mut self, key: &QpKey, event: &QpEvent, cgroup: Option<&CgroupPath>, at: i64) {
         self.counters.applied += 1;
-        self.update(key, |entry| entry.fill(event, at));
+        self.update(key, |entry| entry.fill(event, cgroup, at));
     }
 
     fn merge_one(&mut self, qp: &ListedQp, begin: i64) {
@@ -510,25 +543,12 @@ impl Entry {
             .max(self.born)
     }
 
-    fn fill(&mut self, event: &QpEvent, at: i64) {
+    fn fill(&mut self, event: &QpEvent, cgroup: Option<&CgroupPath>, at: i64) {
         self.flow.qp_type = Some(QpType::from(event.qp_type));
         if event.port != 0 {
             self.flow.port = Some(event.port);
         }
-        let owner = Owner {
-            pid: event.tgid,
-            comm: text(&event.comm),
-            cgroup_id: Some(event.cgroup_id),
-        };
-        if event.kind() == Kind::Create
-            || self
-                .flow
-                .owner
-                .as_ref()
-                .is_none_or(|known| known.cgroup_id.is_none())
-        {
-            self.flow.owner = Some(owner);
-        }
+        self.fill_owner(event, cgroup);
         if event.has(present::STATE) && at >= self.state_at {
             self.flow.state = Some(QpState::from(event.qp_state));
             self.state_at = at;
@@ -548,6 +568,28 @@ impl Entry {
             if event.has(present::SOURCE_GID) {
                 self.flow.source = Some(Gid::from_bytes(event.source_gid));
             }
+        }
+    }
+
+    /// The creator owns a QP; of a QP from before, whoever the listing names, else whoever modifies it. Who asks for
+    /// its attributes says nothing.
+    fn fill_owner(&mut self, event: &QpEvent, cgroup: Option<&CgroupPath>) {
+        let known = self.flow.owner.as_ref();
+        let same_process = known.is_some_and(|known| known.pid == event.tgid);
+        let takes = match event.kind() {
+            Kind::Create => true,
+            Kind::Modify => {
+                known.is_none() || same_process && known.is_none_or(|known| known.cgroup.is_none())
+            }
+            Kind::Query | Kind::Destroy | Kind::Unknown(_) => false,
+        };
+        if takes {
+            self.flow.owner = Some(Owner {
+                pid: event.tgid,
+                comm: text(&event.comm),
+                cgroup_id: Some(event.cgroup_id),
+                cgroup: cgroup.cloned(),
+            });
         }
     }
 

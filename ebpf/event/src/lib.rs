@@ -31,6 +31,9 @@ pub enum Kind {
     Modify,
     /// `ib_destroy_qp_user` returned.
     Destroy,
+    /// `ib_query_qp` returned while user space lists the queue pairs: what a connection is that was made before
+    /// anyone listened. Who asks is not its owner.
+    Query,
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -42,6 +45,7 @@ impl Kind {
             Self::Create => 1,
             Self::Modify => 2,
             Self::Destroy => 3,
+            Self::Query => 4,
             Self::Unknown(code) => code,
         }
     }
@@ -51,6 +55,7 @@ impl Kind {
             1 => Self::Create,
             2 => Self::Modify,
             3 => Self::Destroy,
+            4 => Self::Query,
             code => Self::Unknown(code),
         }
     }

@@ -13,6 +13,24 @@ const IB_QP_PORT: u32 = 1 << 5;
 const IB_QP_AV: u32 = 1 << 7;
 const IB_QP_DEST_QPN: u32 = 1 << 20;
 
+/// What a connected QP has.
+pub const CONNECTION: u32 = IB_QP_STATE | IB_QP_AV | IB_QP_DEST_QPN;
+
+// enum ib_qp_type and enum ib_qp_state
+const IB_QPT_RC: u32 = 2;
+const IB_QPT_UC: u32 = 3;
+const IB_QPS_RTR: u32 = 2;
+const IB_QPS_ERR: u32 = 6;
+
+/// Whether a QP is of a connected type and these attributes of it are those of a connection.
+pub fn is_connected(qp: u64, attr: u64, offsets: &Offsets) -> bool {
+    matches!(
+        read::<u32>(qp, offsets.qp_type),
+        Some(IB_QPT_RC | IB_QPT_UC)
+    ) && read::<u32>(attr, offsets.attr_qp_state)
+        .is_some_and(|state| (IB_QPS_RTR..IB_QPS_ERR).contains(&state))
+}
+
 /// A value at `base + offset` in kernel memory.
 fn read<T>(base: u64, offset: u32) -> Option<T> {
     let address = base.wrapping_add(u64::from(offset)) as *const T;

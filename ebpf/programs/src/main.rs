@@ -1,5 +1,6 @@
 //! Follows RDMA queue pairs: kprobes on `ib_core`'s create, modify and destroy functions (Linux
-//! `drivers/infiniband/core/verbs.c`), one event per call in a ring buffer.
+//! `drivers/infiniband/core/verbs.c`), one event per call in a ring buffer. While user space lists the queue pairs over
+//! RDMA netlink, for which the kernel queries each of them, the answers tell of connections from before.
 //!
 //! Arguments are kept at entry and the event is emitted on return, so that it tells what really happened. Nothing of
 //! the kernel's layout is compiled in: [`OFFSETS`] is set by user space from the running kernel's BTF before loading.
@@ -16,7 +17,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
 };
 use aya_ebpf::macros::{kprobe, kretprobe, map};
-use aya_ebpf::maps::{HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use rpingmesh_ebpf_event::{Kind, Offsets, QpEvent, counter};
 
@@ -62,6 +63,14 @@ static MODIFYING: HashMap<u64, Call> = HashMap::with_max_entries(8192, 0);
 /// Destructions under way, by thread: the QP is gone when the function returns, so the event is made at entry.
 #[map]
 static DESTROYING: HashMap<u64, QpEvent> = HashMap::with_max_entries(4096, 0);
+
+/// Queries under way, by thread.
+#[map]
+static QUERYING: HashMap<u64, Call> = HashMap::with_max_entries(256, 0);
+
+/// One slot: not 0 while user space lists, the only time at which queries are of interest.
+#[map]
+static LISTING: Array<u32> = Array::with_max_entries(1, 0);
 
 /// See [`counter`].
 #[map]
@@ -206,6 +215,53 @@ pub fn qp_destroyed(context: RetProbeContext) -> u32 {
         event.return_code = return_code;
     });
     let _ = DESTROYING.remove(thread);
+    0
+}
+
+/// `int ib_query_qp(struct ib_qp *qp, struct ib_qp_attr *attr, int attr_mask, struct ib_qp_init_attr *init)`
+#[kprobe]
+pub fn qp_query(context: ProbeContext) -> u32 {
+    if LISTING.get(0).copied().unwrap_or_default() == 0 {
+        return 0;
+    }
+    let (Some(qp), Some(attr)) = (context.arg::<u64>(0), context.arg::<u64>(1)) else {
+        return 0;
+    };
+    let call = Call {
+        qp,
+        attr,
+        attr_mask: 0,
+        reserved: 0,
+    };
+    if QUERYING
+        .insert(bpf_get_current_pid_tgid(), call, 0)
+        .is_err()
+    {
+        count(counter::CALLS_FULL);
+    }
+    0
+}
+
+/// The return of [`qp_query`]'s call. Only a connected QP has anything to add to a listing.
+#[kretprobe]
+pub fn qp_queried(context: RetProbeContext) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: the entry belongs to this thread, which is here and not modifying it.
+    let Some(call) = (unsafe { QUERYING.get(thread) }).copied() else {
+        return 0;
+    };
+    let _ = QUERYING.remove(thread);
+    let Some(offsets) = offsets() else { return 0 };
+    let return_code: i32 = context.ret();
+    if return_code != 0 || !kernel::is_connected(call.qp, call.attr, &offsets) {
+        return 0;
+    }
+    emit(Kind::Query, |event| {
+        stamp(event);
+        kernel::read_qp(call.qp, &offsets, event);
+        kernel::read_attributes(call.attr, kernel::CONNECTION, &offsets, event);
+        kernel::read_source_gid(call.qp, &offsets, event);
+    });
     0
 }
 

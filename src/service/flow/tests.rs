@@ -71,7 +71,7 @@ fn names(table: &mut FlowTable) -> Vec<String> {
 
 fn apply(table: &mut FlowTable, events: &[QpEvent]) {
     for event in events {
-        table.apply(event);
+        table.apply(event, None);
     }
 }
 
@@ -95,7 +95,7 @@ fn a_connection_lives_from_rtr_to_destroy() {
         flow.owner.as_ref().map(|owner| (owner.pid, &*owner.comm)),
         Some((4242, "ib_write_bw"))
     );
-    table.apply(&event(Kind::Destroy, 5, 50));
+    table.apply(&event(Kind::Destroy, 5, 50), None);
     assert_eq!(
         names(&mut table),
         [
@@ -112,7 +112,7 @@ fn a_flow_label_of_zero_follows_the_qpns() {
     let mut table = FlowTable::new(16);
     let mut connected = rtr(0x11, 30);
     connected.flow_label = 0;
-    table.apply(&connected);
+    table.apply(&connected, None);
     // 0x11 * 0x31 = 0x341, folded.
     assert_eq!(
         table.get(&key(0x11)).and_then(Flow::source_port),
@@ -131,7 +131,7 @@ fn order_of_arrival_does_not_matter() {
     for order in [[3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2], [0, 1, 2, 3]] {
         let mut table = FlowTable::new(16);
         for index in order {
-            table.apply(&events[index]);
+            table.apply(&events[index], None);
         }
         let flow = table.get(&key(5)).expect("known");
         assert_eq!(flow.state, Some(QpState::Rts), "{order:?}");
@@ -169,14 +169,14 @@ fn a_number_used_again_is_another_life() {
     );
     assert_eq!(table.get(&key(5)).map(|flow| flow.state), Some(None));
     // A late destroy of the first life does not end the second.
-    table.apply(&event(Kind::Destroy, 5, 50));
+    table.apply(&event(Kind::Destroy, 5, 50), None);
     assert!(table.get(&key(5)).is_some());
-    table.apply(&rtr(5, 40));
+    table.apply(&rtr(5, 40), None);
     assert!(
         !table.get(&key(5)).is_some_and(Flow::is_live),
         "an event of the first life"
     );
-    table.apply(&rtr(5, 110));
+    table.apply(&rtr(5, 110), None);
     assert_eq!(
         names(&mut table),
         [
@@ -232,6 +232,7 @@ fn listed(qpn: u32) -> ListedQp {
             pid: 99,
             comm: "old".to_owned(),
             cgroup_id: None,
+            cgroup: None,
         }),
     }
 }
@@ -250,6 +251,7 @@ fn a_listing_fills_gaps_and_yields_to_newer_events() {
     table.merge_listing(
         &[listed(5), listed(6), listed(7)],
         HostTime::from_nanos(1_000),
+        true,
     );
     assert!(table.get(&key(5)).is_some_and(Flow::is_live));
     assert_eq!(
@@ -273,6 +275,82 @@ fn a_listing_fills_gaps_and_yields_to_newer_events() {
         None,
         "created before the listing and not on it"
     );
+}
+
+#[test]
+fn an_incomplete_listing_ends_nothing() {
+    let mut table = FlowTable::new(16);
+    apply(&mut table, &[rtr(8, 10)]);
+    table.merge_listing(&[listed(7)], HostTime::from_nanos(1_000), false);
+    assert!(table.get(&key(8)).is_some_and(Flow::is_live));
+}
+
+/// What `ib_query_qp` says of a connected QP while the tracer lists.
+fn queried(qpn: u32, time: u64) -> QpEvent {
+    QpEvent {
+        tgid: 1,
+        comm: padded("rpingmesh-agent"),
+        kind: Kind::Query.code(),
+        ..rtr(qpn, time)
+    }
+}
+
+#[test]
+fn a_query_completes_a_listed_connection_in_either_order_and_owns_nothing() {
+    let listing = TraceMessage::Listing(crate::service::trace::Listing {
+        qps: vec![listed(7)],
+        taken_from: HostTime::from_nanos(1_000),
+        complete: true,
+    });
+    let query = TraceMessage::Event(crate::service::trace::TracedEvent {
+        event: queried(7, 1_500),
+        cgroup: Some("/agent".into()),
+    });
+    for order in [[&listing, &query], [&query, &listing]] {
+        let mut table = FlowTable::new(16);
+        for message in order {
+            table.take(message);
+        }
+        let flow = table.get(&key(7)).expect("listed");
+        assert!(flow.is_live());
+        assert_eq!(flow.origin, Origin::Listed);
+        assert_eq!(
+            flow.source.map(|gid| gid.to_string()),
+            Some("10.0.0.1".to_owned())
+        );
+        let owner = flow.owner.as_ref().expect("listed with its owner");
+        assert_eq!((owner.pid, owner.comm.as_str()), (99, "old"));
+    }
+}
+
+#[test]
+fn the_cgroup_of_the_creator_names_the_service() {
+    let mut table = FlowTable::new(16);
+    let creation = event(Kind::Create, 5, 10);
+    table.apply(&creation, Some(&"/system.slice/train.service".into()));
+    let mut other = rtr(5, 20);
+    other.tgid = 1;
+    table.apply(&other, Some(&"/init.scope".into()));
+    let owner = table
+        .get(&key(5))
+        .and_then(|flow| flow.owner.clone())
+        .expect("owner");
+    assert_eq!(
+        (owner.pid, owner.service().to_string()),
+        (4242, "train.service".to_owned())
+    );
+}
+
+#[test]
+fn a_cgroup_that_was_gone_is_filled_in_when_it_is_known() {
+    let mut table = FlowTable::new(16);
+    table.apply(&event(Kind::Create, 5, 10), None);
+    table.apply(&rtr(5, 20), Some(&"/job".into()));
+    let owner = table
+        .get(&key(5))
+        .and_then(|flow| flow.owner.clone())
+        .expect("owner");
+    assert_eq!(owner.service().to_string(), "cgroup/job");
 }
 
 #[test]
@@ -312,11 +390,11 @@ proptest! {
         let mut live = std::collections::HashSet::new();
         for (what, qpn, time, to) in steps {
             match what {
-                0 => table.apply(&event(Kind::Create, qpn, time)),
-                1 => table.apply(&state(qpn, time, to)),
-                2 => table.apply(&rtr(qpn, time)),
-                3 => table.apply(&event(Kind::Destroy, qpn, time)),
-                _ => table.merge_listing(&[listed(qpn)], HostTime::from_nanos(i64::try_from(time).expect("small"))),
+                0 => table.apply(&event(Kind::Create, qpn, time), None),
+                1 => table.apply(&state(qpn, time, to), None),
+                2 => table.apply(&rtr(qpn, time), None),
+                3 => table.apply(&event(Kind::Destroy, qpn, time), None),
+                _ => table.merge_listing(&[listed(qpn)], HostTime::from_nanos(i64::try_from(time).expect("small")), true),
             }
             for change in table.drain_changes() {
                 match change {

@@ -1,0 +1,250 @@
+//! What a tracer tells: the items of the channel between the tracer, a leaf of the agent's binary that talks to the
+//! kernel, and everything that follows the services' connections.
+//!
+//! A tracer sends [`TraceMessage::Status`] first and at each change of it, a [`TraceMessage::Listing`] when it starts
+//! (and whenever events were lost), and [`TraceMessage::Event`]s as they happen, each on its own account in time but not
+//! in order. [`FlowTable::take`](super::flow::FlowTable::take) takes them all; tests feed it without a kernel.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rpingmesh_ebpf_event::QpEvent;
+
+use super::flow::ListedQp;
+use super::offsets::OffsetError;
+use crate::time::HostTime;
+
+/// How many messages may wait in the channel. An event is about 200 bytes; 4 096 of them are what 10 000 changes a
+/// second bring while a consumer is held up for 0.4 s. When the channel is full the tracer waits, and the kernel's ring
+/// (5 900 events) takes the rest; what does not fit there either is counted.
+pub const TRACE_DEPTH: usize = 4_096;
+
+/// Path of a cgroup below the mount point of cgroup v2, such as `/system.slice/a.service`.
+pub type CgroupPath = Arc<str>;
+
+/// One item of the tracer's channel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TraceMessage {
+    /// A queue pair changed.
+    Event(TracedEvent),
+    /// The queue pairs that exist.
+    Listing(Listing),
+    /// What the tracer does or why it does nothing: first of all messages, then at each change.
+    Status(TracerStatus),
+    /// What the tracer counted, when it changed; totals since the agent started.
+    Counters(TracerCounters),
+}
+
+/// An event of the eBPF programs and what belongs to it outside of the kernel's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TracedEvent {
+    /// What happened.
+    pub event: QpEvent,
+    /// Where the event's cgroup lies; `None` when it was gone before it could be looked up.
+    pub cgroup: Option<CgroupPath>,
+}
+
+/// The queue pairs that RDMA netlink lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// All that were listed, kernel-owned ones included.
+    pub qps: Vec<ListedQp>,
+    /// When the listing began: what events tell of later times stands.
+    pub taken_from: HostTime,
+    /// Whether a QP that is not listed does not exist. Not so in a PID namespace of its own, where the kernel lists
+    /// only what belongs to processes of that namespace.
+    pub complete: bool,
+}
+
+/// What the tracer does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TracerStatus {
+    /// The programs are attached: every change of a queue pair is seen.
+    Attached {
+        /// When the last of them was attached.
+        since: HostTime,
+        /// Whether connections from before `since` come with their GIDs, too.
+        completes_listing: bool,
+    },
+    /// `ib_core` is not loaded (any more); the tracer attaches as soon as it is.
+    WaitingForIbCore,
+    /// Nothing is traced, and why. Where [`Unavailable::may_pass`] the tracer tries again by itself.
+    Unavailable(Unavailable),
+    /// `tracing` is off.
+    Off,
+}
+
+impl fmt::Display for TracerStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attached {
+                completes_listing: true,
+                ..
+            } => f.write_str("attached"),
+            Self::Attached {
+                completes_listing: false,
+                ..
+            } => f.write_str("attached; connections from before have no GIDs"),
+            Self::WaitingForIbCore => f.write_str("waiting for ib_core to be loaded"),
+            Self::Unavailable(why) => write!(f, "unavailable: {why} ({})", why.advice()),
+            Self::Off => f.write_str("off, as configured"),
+        }
+    }
+}
+
+/// Why nothing is traced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// An operating system without eBPF.
+    #[error("service tracing exists on Linux only")]
+    Unsupported,
+    /// The agent was built without the eBPF object.
+    #[error("this agent was built without the eBPF object")]
+    NoObject,
+    /// The kernel refuses the system call for want of privilege.
+    #[error("the kernel refuses {call} (EPERM): the agent lacks {missing}")]
+    Privilege {
+        /// What was refused.
+        call: String,
+        /// The capabilities that it lacks, or what else may be the cause.
+        missing: String,
+    },
+    /// The kernel is locked down, so that not even root may read its memory with eBPF.
+    #[error("the kernel is locked down ({mode}): eBPF may not read its memory")]
+    Lockdown {
+        /// `integrity` or `confidentiality`.
+        mode: String,
+    },
+    /// The kernel does not describe its types.
+    #[error("the kernel's type information {path} cannot be read: {why}")]
+    NoBtf {
+        /// The file.
+        path: String,
+        /// The operating system's reason.
+        why: String,
+    },
+    /// The kernel describes its types in a way that the tracer cannot use.
+    #[error("the offsets of this kernel's structures cannot be told: {0}")]
+    Offsets(#[from] OffsetError),
+    /// `ib_core` is there without one of the functions.
+    #[error("the kernel has no function `{symbol}` that could be followed: {why}")]
+    Symbol {
+        /// Its name.
+        symbol: &'static str,
+        /// The operating system's reason.
+        why: String,
+    },
+    /// The kernel refuses the programs for any other reason.
+    #[error("the kernel does not take the eBPF programs: {0}")]
+    Load(String),
+}
+
+impl Unavailable {
+    /// What an operator can do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Unsupported => "nothing to do; the agent probes without it",
+            Self::NoObject => {
+                "build the object with `cargo xtask ebpf` and the agent again, or name one in RPINGMESH_EBPF_OBJECT when building"
+            }
+            Self::Privilege { .. } => {
+                "give the agent CAP_BPF and CAP_PERFMON (AmbientCapabilities= in the systemd unit; in a container also \
+                 check its seccomp profile), or set `tracing` to off"
+            }
+            Self::Lockdown { .. } => {
+                "start the kernel with lockdown=integrity or none, or set `tracing` to off"
+            }
+            Self::NoBtf { .. } | Self::Offsets(_) => {
+                "use a kernel with CONFIG_DEBUG_INFO_BTF and CONFIG_DEBUG_INFO_BTF_MODULES"
+            }
+            Self::Symbol { .. } => "use a kernel with CONFIG_KPROBES, 6.1 or newer",
+            Self::Load(_) => "please report it with the kernel's release",
+        }
+    }
+
+    /// Whether it can end without a restart of the agent.
+    pub const fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::NoBtf { .. } | Self::Offsets(_) | Self::Symbol { .. }
+        )
+    }
+}
+
+/// What the tracer counts since the agent started. Everything but `events` should stay 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct TracerCounters {
+    /// Events that the programs handed over.
+    pub events: u64,
+    /// Events lost because the ring buffer was full.
+    pub ring_full: u64,
+    /// Calls not followed because too many were under way at once.
+    pub calls_full: u64,
+    /// Reads of the kernel's memory that failed: events with a field missing.
+    pub read_failed: u64,
+    /// Events that could not be understood.
+    pub undecodable: u64,
+    /// How often the programs were attached again, because `ib_core` was loaded again.
+    pub reattached: u64,
+}
+
+impl TracerCounters {
+    /// Changes of queue pairs that were not seen.
+    pub const fn lost(&self) -> u64 {
+        self.ring_full
+            .saturating_add(self.calls_full)
+            .saturating_add(self.undecodable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_says_what_to_do() {
+        let reasons = [
+            Unavailable::Unsupported,
+            Unavailable::NoObject,
+            Unavailable::Privilege {
+                call: "bpf(BPF_PROG_LOAD)".to_owned(),
+                missing: "CAP_BPF".to_owned(),
+            },
+            Unavailable::Lockdown {
+                mode: "confidentiality".to_owned(),
+            },
+            Unavailable::NoBtf {
+                path: "/sys/kernel/btf/vmlinux".to_owned(),
+                why: "No such file or directory".to_owned(),
+            },
+            Unavailable::Symbol {
+                symbol: "ib_create_qp_user",
+                why: "not found".to_owned(),
+            },
+            Unavailable::Load("invalid argument".to_owned()),
+        ];
+        for reason in reasons {
+            let text = TracerStatus::Unavailable(reason.clone()).to_string();
+            assert!(text.contains(reason.advice()) && !reason.advice().is_empty());
+            assert!(text.contains(&reason.to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_seen_is_added_up() {
+        let counters = TracerCounters {
+            events: 10,
+            ring_full: 1,
+            calls_full: 2,
+            read_failed: 4,
+            undecodable: 8,
+            reattached: 16,
+        };
+        assert_eq!(counters.lost(), 11);
+        let most = TracerCounters {
+            ring_full: u64::MAX,
+            ..counters
+        };
+        assert_eq!(most.lost(), u64::MAX);
+    }
+}
