@@ -13,8 +13,8 @@ pub(super) struct Fit {
     pub(super) members: Vec<(ComponentId, f64)>,
     /// Hazard of a healthy link.
     pub(super) background: f64,
-    /// What the background cannot fall below.
-    floor: f64,
+    /// What the background cannot leave.
+    range: (f64, f64),
 }
 
 /// What adding a component would bring.
@@ -38,12 +38,12 @@ fn slope(x: f64) -> f64 {
 
 impl Fit {
     /// The fit without any suspect.
-    pub(super) fn healthy(evidence: &Evidence, floor: f64) -> Self {
+    pub(super) fn healthy(evidence: &Evidence, range: (f64, f64)) -> Self {
         let links = evidence.passed_links.max(1.0);
         Self {
             members: Vec::new(),
-            background: (evidence.lost() / links).max(floor),
-            floor,
+            background: (evidence.lost() / links).clamp(range.0, range.1),
+            range,
         }
     }
 
@@ -115,7 +115,8 @@ impl Fit {
             .zip(&hazards)
             .map(|(lossy, hazard)| lossy.lost * (lossy.links * self.background / hazard).min(1.0))
             .sum();
-        self.background = (explained / evidence.passed_links.max(1.0)).max(self.floor);
+        self.background =
+            (explained / evidence.passed_links.max(1.0)).clamp(self.range.0, self.range.1);
     }
 }
 

@@ -210,14 +210,52 @@ impl Problem {
         let parts = self.parts(paths)?;
         let nodes: usize = paths.iter().map(|path| path.len() - 1).sum();
         let links = nodes as f64 / paths.len() as f64;
-        let (sent, lost_share) = (*sent as f64, *lost as f64);
-        self.observations += 1;
-        if *lost >= DEAD_MIN_LOST && lost_share >= DEAD_SHARE * sent {
-            self.dead_lost.push(*lost);
-            return self.paths.add(&parts, links, 1.0, 1.0);
+        self.add_parts(&parts, links, *sent, *lost)
+    }
+
+    /// Adds an observation whose path is given as components with shares, each at most once: what a round trip crosses,
+    /// with `links` cables that may lose packets by chance.
+    ///
+    /// # Errors
+    /// [`ProblemError`]; the problem is then as before.
+    pub fn add_shares(
+        &mut self,
+        shares: &[(ComponentId, f64)],
+        links: f64,
+        sent: u64,
+        lost: u64,
+    ) -> Result<(), ProblemError> {
+        if lost > sent {
+            return Err(ProblemError::LostMoreThanSent { lost, sent });
         }
-        self.paths.add(&parts, links, 1.0, 0.0)?;
-        self.probes.add(&parts, links, sent, lost_share)
+        if shares.is_empty() || links <= 0.0 {
+            return Err(ProblemError::NoPath);
+        }
+        let parts: Vec<Part> = shares
+            .iter()
+            .map(|(component, share)| Part {
+                component: *component,
+                share: *share,
+            })
+            .collect();
+        self.add_parts(&parts, links, sent, lost)
+    }
+
+    fn add_parts(
+        &mut self,
+        parts: &[Part],
+        links: f64,
+        sent: u64,
+        lost: u64,
+    ) -> Result<(), ProblemError> {
+        let (trials, failures) = (sent as f64, lost as f64);
+        self.observations += 1;
+        if lost >= DEAD_MIN_LOST && failures >= DEAD_SHARE * trials {
+            self.dead_lost.push(lost);
+            return self.paths.add(parts, links, 1.0, 1.0);
+        }
+        self.paths.add(parts, links, 1.0, 0.0)?;
+        self.probes.add(parts, links, trials, failures)
     }
 
     /// The components of all candidate paths with the share of the candidates that cross each.
@@ -243,7 +281,11 @@ impl Problem {
         Ok(parts)
     }
 
-    fn intern(&mut self, component: Component) -> Result<ComponentId, ProblemError> {
+    /// The component's id in this problem, made if missing.
+    ///
+    /// # Errors
+    /// [`ProblemError::TooMany`].
+    pub fn intern(&mut self, component: Component) -> Result<ComponentId, ProblemError> {
         if let Some(id) = self.ids.get(&component) {
             return Ok(*id);
         }

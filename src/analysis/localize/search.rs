@@ -79,10 +79,11 @@ pub struct Diagnosis {
 }
 
 /// Hazard of a healthy link for single probes, at the least: a fabric without losses has a likelihood too.
-const PROBE_FLOOR: f64 = 1e-9;
+/// At the most, so that in a small fabric, where one fault is a large share of everything, the fault stands out.
+const PROBE_BACKGROUND: (f64, f64) = (1e-9, 1e-3);
 /// Share of healthy links at the least that may kill a path for other reasons (a route that changed, a peer that went):
 /// one dead path alone names nothing, two that meet somewhere do.
-const PATH_FLOOR: f64 = 1e-4;
+const PATH_BACKGROUND: (f64, f64) = (1e-4, 1e-2);
 /// Share of its paths that a link or switch must kill to be called down.
 const DOWN: f64 = 0.9;
 /// Alternatives are listed from this share of the suspect's own likelihood.
@@ -90,7 +91,7 @@ const ALTERNATIVE: f64 = 0.05;
 
 /// Finds the most probable set of faulty components: first what kills paths, then what loses probes on living ones.
 pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
-    let kills = Search::new(problem, &problem.paths, settings, PATH_FLOOR);
+    let kills = Search::new(problem, &problem.paths, settings, PATH_BACKGROUND);
     let dead = kills.run();
     let mut suspects: Vec<Suspect> = (0..dead.members.len())
         .map(|index| kills.describe(&dead, index, |path| problem.dead_lost[path] as f64))
@@ -103,7 +104,7 @@ pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
             ..suspect
         })
         .collect();
-    let rates = Search::new(problem, &problem.probes, settings, PROBE_FLOOR);
+    let rates = Search::new(problem, &problem.probes, settings, PROBE_BACKGROUND);
     let lossy = rates.run();
     suspects.extend(
         (0..lossy.members.len())
@@ -142,9 +143,9 @@ impl<'a> Search<'a> {
         problem: &'a Problem,
         evidence: &'a Evidence,
         settings: &'a Settings,
-        floor: f64,
+        background: (f64, f64),
     ) -> Self {
-        let healthy = Fit::healthy(evidence, floor);
+        let healthy = Fit::healthy(evidence, background);
         let links = problem
             .components
             .iter()

@@ -225,3 +225,33 @@ fn impossible_topologies_are_named() {
         .join("\n")
     );
 }
+
+/// Two RNICs under one ToR: all of the ToR's paths lose probes, and only those from elsewhere tell which of the two is bad.
+#[test]
+fn round_trips_given_as_shares_tell_two_rnics_apart() {
+    let mut problem = Problem::new();
+    let mut host = |name: &str| {
+        let name = name.to_owned();
+        problem.intern(Component::Host { name }).expect("room")
+    };
+    let (bad, good, far) = (host("bad"), host("good"), host("far"));
+    let mut add = |shares: &[_], lost| problem.add_shares(shares, 4.0, 100, lost).expect("valid");
+    add(&[(bad, 1.0), (good, 1.0)], 30);
+    add(&[(bad, 1.0), (far, 1.0)], 30);
+    add(&[(good, 1.0), (far, 1.0)], 0);
+    let answer = localize(&problem, &Settings::default());
+    let named: Vec<_> = answer
+        .suspects
+        .iter()
+        .map(|s| s.component.to_string())
+        .collect();
+    assert_eq!(named, ["host bad"]);
+    assert_eq!(
+        problem.add_shares(&[(bad, 1.0)], 1.0, 1, 2),
+        Err(ProblemError::LostMoreThanSent { lost: 2, sent: 1 })
+    );
+    assert_eq!(
+        problem.add_shares(&[], 1.0, 1, 0),
+        Err(ProblemError::NoPath)
+    );
+}
