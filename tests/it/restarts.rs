@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
+use rpingmesh::agent::SPOOL_FILE;
 use rpingmesh::analysis::report::{Batch, PathReport};
 use rpingmesh::fabric::realtime::Fabric;
 use rpingmesh::fabric::topology::{Shape, Topology};
@@ -14,6 +15,7 @@ use rpingmesh::rpc::results::Received;
 use rpingmesh::rpc::v1;
 use rpingmesh::store::journal::Journal as _;
 use rpingmesh::store::journal::sqlite::SqliteJournal;
+use rpingmesh::store::spool::Spool;
 use rpingmesh::store::sqlite::Location;
 use rpingmesh::time::{Clock as _, SystemClock, WallTime};
 use serde_json::Value;
@@ -27,6 +29,9 @@ const PACKETS: u64 = 3;
 /// Probes that the end of the agents may leave unfinished, whose packets exist but no results: far fewer than one batch
 /// of one host holds.
 const UNFINISHED: u64 = 6;
+/// Larger than any spool here.
+const SPOOL_LIMIT: u64 = 1 << 30;
+const SPOOL_BYTES: usize = 1 << 24;
 /// Looking for progress costs a request; nothing is decided by how long this is.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -38,7 +43,8 @@ struct Site {
     stop_fabric: CancellationToken,
 }
 
-/// Probes that the journal has.
+/// Probes that a store has.
+#[derive(Debug, Default)]
 struct Kept {
     sent: u64,
     /// Those in slots that were over when the windows were read.
@@ -112,9 +118,24 @@ impl Site {
             .await;
     }
 
-    /// Stops the agents at once, then `analyzer`, and compares all three accounts: the fabric's, the windows', the
-    /// journal's.
+    /// Until each agent has uploaded what it measured up to now: none waits to try a server again.
+    async fn uploaded(&self) {
+        let now = SystemClock.wall().nanos();
+        self.chain
+            .wait("/api/v1/agents", "an upload of every agent", |answer| {
+                let agents = answer["agents"].as_array().expect("agents");
+                agents.len() == self.agents.len()
+                    && agents
+                        .iter()
+                        .all(|agent| agent["last_interval_end_unix_ns"].as_i64() > Some(now))
+            })
+            .await;
+    }
+
+    /// Stops the agents at once, then `analyzer`, and compares all accounts: the fabric's, the windows', the journal's and
+    /// what an agent kept because the analyzer had not taken it when it stopped.
     async fn settle(mut self, analyzer: Running) {
+        self.uploaded().await;
         let stops = self.agents.drain(..).map(Running::stop);
         let stops: Vec<_> = stops.map(tokio::spawn).collect();
         for stop in stops {
@@ -132,9 +153,13 @@ impl Site {
             .map(|path| path["sent"].as_u64().expect("a number"))
             .sum();
         let agents = self.chain.get("/api/v1/agents").await.expect("an answer");
+        let mut waiting = Kept::default();
         for agent in agents["agents"].as_array().expect("agents") {
             assert_eq!(agent["lost_batches"], 0, "{agent}");
             assert_eq!(agent["counters"]["results_dropped"], 0, "{agent}");
+            let taken = agent["sequence"].as_u64().expect("a number");
+            self.spooled(agent["host"].as_str().expect("a name"), taken, &mut waiting)
+                .await;
         }
         analyzer.stop().await;
         let kept = self.journal(end).await;
@@ -145,16 +170,14 @@ impl Site {
         );
         // None twice: there were enough packets for each.
         assert!(
-            kept.complete * PACKETS <= packets.sent,
-            "{} complete probes of {} packets",
-            kept.complete,
+            (kept.complete + waiting.complete) * PACKETS <= packets.sent,
+            "{kept:?} stored and {waiting:?} in spools, of {} packets",
             packets.sent
         );
         // None missing.
         assert!(
-            packets.sent <= (kept.sent + UNFINISHED) * PACKETS,
-            "{} probes of {} packets",
-            kept.sent,
+            packets.sent <= (kept.sent + waiting.sent + UNFINISHED) * PACKETS,
+            "{kept:?} stored and {waiting:?} in spools, of {} packets",
             packets.sent
         );
         self.stop_fabric.cancel();
@@ -167,27 +190,42 @@ impl Site {
             .read(WallTime::from_nanos(0), 0, 100_000)
             .await
             .expect("readable");
-        let mut kept = Kept {
-            sent: 0,
-            over: 0,
-            complete: 0,
-        };
+        let mut kept = Kept::default();
         for stored in stored {
-            let message = v1::ResultBatch::decode(&*stored.record.payload).expect("a batch");
-            // The slot of a batch is that of its middle.
-            let middle = message.start_unix_ns.midpoint(message.end_unix_ns);
-            let Received { batch, refused } = Received::try_from(message).expect("a batch");
-            assert!(refused.is_empty(), "{refused:?}");
-            let Batch { paths, .. } = batch;
-            let sent: u64 = paths.iter().map(PathReport::sent).sum();
-            kept.sent += sent;
-            if middle < end {
-                kept.over += sent;
-            }
-            let complete = paths.iter().map(|path| path.samples.len() as u64);
-            kept.complete += complete.sum::<u64>();
+            kept.add(&stored.record.payload, end);
         }
         kept
+    }
+
+    /// Adds the batches after `taken` that are still in the spool of an agent that has stopped.
+    async fn spooled(&self, host: &str, taken: u64, waiting: &mut Kept) {
+        let file = self.chain.folder.path().join(host).join(SPOOL_FILE);
+        let spool = Spool::open(&Location::File(file), SPOOL_LIMIT)
+            .await
+            .expect("the agent's spool");
+        let batches = spool.read(taken, SPOOL_BYTES).await.expect("readable");
+        for batch in batches {
+            waiting.add(&batch.payload, i64::MAX);
+        }
+    }
+}
+
+impl Kept {
+    /// Adds an encoded batch; windows are read up to `end`.
+    fn add(&mut self, batch: &[u8], end: i64) {
+        let message = v1::ResultBatch::decode(batch).expect("a batch");
+        // The slot of a batch is that of its middle.
+        let middle = message.start_unix_ns.midpoint(message.end_unix_ns);
+        let Received { batch, refused } = Received::try_from(message).expect("a batch");
+        assert!(refused.is_empty(), "{refused:?}");
+        let Batch { paths, .. } = batch;
+        let sent: u64 = paths.iter().map(PathReport::sent).sum();
+        self.sent += sent;
+        if middle < end {
+            self.over += sent;
+        }
+        let complete = paths.iter().map(|path| path.samples.len() as u64);
+        self.complete += complete.sum::<u64>();
     }
 }
 
