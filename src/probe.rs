@@ -8,6 +8,7 @@
 //! 3. [`Session::poll`], and post what it appends; requests that the endpoint does not take yet stay with the driver;
 //! 4. [`Session::drain_results`].
 
+mod connections;
 mod counters;
 pub mod flow;
 mod limit;
@@ -72,6 +73,11 @@ pub struct ProbePath {
     /// The service for whose connection this is probed ([`Kind::ServiceTracing`] only).
     pub service: Option<ServiceName>,
 }
+
+/// One path that service connections take, as a number that its owner never uses again. Connections of one service on
+/// the same path share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PathId(pub u64);
 
 /// How many probes per second: finite and above zero.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
@@ -151,6 +157,8 @@ pub struct Config {
     pub max_rate: Rate,
     /// Probes that may be under way, counted from the oldest that is; slots beyond are skipped and counted.
     pub max_outstanding: usize,
+    /// Between two probes of one service connection, as far as the cap allows it.
+    pub service_interval: Duration,
     /// DSCP and ECN bits of what is sent.
     pub traffic_class: u8,
     /// When new groups begin.
@@ -160,12 +168,13 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// The paper's figures: 500 ms, 150 probes per second.
+    /// The paper's figures: 500 ms, 150 probes per second, a service connection every 10 ms.
     fn default() -> Self {
         Self {
             timeout: Duration::from_millis(500),
             max_rate: Rate(150.0),
             max_outstanding: 4096,
+            service_interval: Duration::from_millis(10),
             traffic_class: 0,
             start: Start::RandomPhase,
             responder: ResponderConfig::default(),

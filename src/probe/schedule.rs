@@ -3,7 +3,8 @@
 //! A group has turns at even distances on a grid of its own; each turn takes the next of its paths. A turn that passes
 //! unused is counted and gone: the grid stays where it is, nothing is caught up. The cap over all kinds acts twice:
 //! when groups are set, the rates that they are granted add up to it at most, less important kinds giving way; and a
-//! limit on what is handed out keeps groups that are due together (after a stall) from making a burst.
+//! limit on what is handed out keeps groups that are due together (after a stall) from making a burst. Service
+//! connections come and go one by one and share what the groups leave, see [`Connections`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -15,8 +16,9 @@ use crate::id::{FlowLabel, Gid, ServiceName};
 use crate::time::{HostTime, Nanos};
 use crate::transport::Address;
 
+use super::connections::Connections;
 use super::limit::{Limit, Meter, interval};
-use super::{Group, Kind, ProbePath, Rate, Start};
+use super::{Config, Group, Kind, PathId, ProbePath, Rate, Start};
 
 /// Probes that may leave at the same time.
 const BURST: u32 = 4;
@@ -82,6 +84,10 @@ pub(super) struct Schedule {
     max_rate: Rate,
     start: Start,
     lanes: Vec<Lane>,
+    /// What the lanes got.
+    shares: Vec<Grant>,
+    connections: Connections,
+    /// What all got.
     grants: Vec<Grant>,
     /// Lanes by the time of their next turn.
     waiting: BinaryHeap<Reverse<(HostTime, usize)>>,
@@ -90,17 +96,21 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(max_rate: Rate, start: Start) -> Self {
-        Self {
-            limit: spreading(max_rate),
+    pub(super) fn new(config: &Config) -> Self {
+        let mut schedule = Self {
+            limit: spreading(config.max_rate),
             meter: Meter::FRESH,
-            max_rate,
-            start,
+            max_rate: config.max_rate,
+            start: config.start,
             lanes: Vec::new(),
+            shares: Vec::new(),
+            connections: Connections::new(config.service_interval),
             grants: Vec::new(),
             waiting: BinaryHeap::new(),
             ready: BinaryHeap::new(),
-        }
+        };
+        schedule.share_with_connections();
+        schedule
     }
 
     pub(super) fn grants(&self) -> &[Grant] {
@@ -110,13 +120,14 @@ impl Schedule {
     /// Replaces the groups. A group that shares a path with an old one of its kind goes on in its place: same grid,
     /// same order, new paths last.
     pub(super) fn set_groups(&mut self, groups: Vec<Group>, now: HostTime, rng: &mut impl Rng) {
-        self.grants = grants(
+        self.shares = grants(
             groups
                 .iter()
                 .filter(|group| !group.paths.is_empty())
                 .map(|group| (group.kind, group.rate)),
             self.max_rate,
         );
+        self.share_with_connections();
         let mut old: Vec<Option<Lane>> = std::mem::take(&mut self.lanes)
             .into_iter()
             .map(Some)
@@ -143,14 +154,16 @@ impl Schedule {
         self.queue_all();
     }
 
-    /// Divides another cap among the groups that there are.
-    pub(super) fn set_max_rate(&mut self, max_rate: Rate, now: HostTime, rng: &mut impl Rng) {
-        self.max_rate = max_rate;
-        self.limit = spreading(max_rate);
-        self.grants = grants(
+    /// Divides another cap among all that there is, and probes service connections in another rhythm.
+    pub(super) fn set_config(&mut self, config: &Config, now: HostTime, rng: &mut impl Rng) {
+        self.max_rate = config.max_rate;
+        self.limit = spreading(config.max_rate);
+        self.connections.set_interval(config.service_interval);
+        self.shares = grants(
             self.lanes.iter().map(|lane| (lane.kind, lane.asked)),
-            max_rate,
+            config.max_rate,
         );
+        self.share_with_connections();
         let mut lanes = std::mem::take(&mut self.lanes);
         for lane in &mut lanes {
             lane.pace(self.granted_interval(lane.kind, lane.asked), now, rng);
@@ -159,8 +172,22 @@ impl Schedule {
         self.queue_all();
     }
 
+    /// Probes the path of a service connection from now on, for the first time as soon as the cap allows it; one that is
+    /// known takes the new path and keeps its turn.
+    pub(super) fn set_connection(&mut self, id: PathId, path: Arc<ProbePath>, now: HostTime) {
+        self.connections.set(id, path, now);
+        self.share_with_connections();
+    }
+
+    /// Probes it no longer.
+    pub(super) fn remove_connection(&mut self, id: PathId) {
+        self.connections.remove(id);
+        self.share_with_connections();
+    }
+
     /// Points every path to `gid` at its new address.
     pub(super) fn replace_address(&mut self, gid: Gid, address: Address) {
+        self.connections.replace_address(gid, address);
         for lane in &mut self.lanes {
             for path in &mut lane.paths {
                 if path.target.address.gid == gid {
@@ -182,11 +209,21 @@ impl Schedule {
             self.ready
                 .push(Reverse((self.lanes[index].kind, at, index)));
         }
-        self.ready.peek()?;
+        let connection_is_due = || self.connections.next_turn().is_some_and(|turn| turn <= now);
+        if self.ready.is_empty() && !connection_is_due() {
+            return None;
+        }
         if !self.meter.admit(self.limit, now) {
             return None;
         }
-        let Reverse((_, _, index)) = self.ready.pop()?;
+        let Some(Reverse((_, _, index))) = self.ready.pop() else {
+            let turn = self.connections.take(now)?;
+            return Some(Due {
+                kind: Kind::ServiceTracing,
+                path: turn.path,
+                missed: turn.missed,
+            });
+        };
         let lane = &mut self.lanes[index];
         let due = lane.take(now);
         self.waiting.push(Reverse((lane.next, index)));
@@ -200,13 +237,40 @@ impl Schedule {
         ready
             .into_iter()
             .chain(waiting)
+            .chain(self.connections.next_turn())
             .min()
             .map(|at| at.max(self.meter.ready_at(self.limit)))
     }
 
+    /// What the lanes leave of the cap is for the connections.
+    fn share_with_connections(&mut self) {
+        let taken: f64 = self.shares.iter().map(|share| share.granted).sum();
+        let left = self.max_rate.get() - taken;
+        // Below a probe in a thousand seconds there is nothing but what rounding left.
+        let left = Rate::per_second(left).filter(|left| left.get() > 1e-3);
+        self.connections.set_left(left);
+        self.grants.clone_from(&self.shares);
+        let asked = self.connections.asked();
+        if asked > 0.0 {
+            let granted = asked.min(left.map_or(0.0, Rate::get));
+            let kind = Kind::ServiceTracing;
+            match self.grants.iter_mut().find(|grant| grant.kind == kind) {
+                Some(grant) => {
+                    grant.asked += asked;
+                    grant.granted += granted;
+                }
+                None => self.grants.push(Grant {
+                    kind,
+                    asked,
+                    granted,
+                }),
+            }
+        }
+    }
+
     fn granted_interval(&self, kind: Kind, asked: Rate) -> Option<Nanos> {
         let share = self
-            .grants
+            .shares
             .iter()
             .find(|grant| grant.kind == kind)
             .map_or(1.0, |grant| grant.granted / grant.asked);

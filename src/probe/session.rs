@@ -16,7 +16,7 @@ use crate::wire::{Body, Ends, Keyring, Packet, Sequence, SessionId, WireError};
 use super::prober::{Ack, NewProbe, Prober};
 use super::responder::{Answer, Responder};
 use super::schedule::{Due, Schedule};
-use super::{Config, Counters, Grant, Group, ProbeResult};
+use super::{Config, Counters, Grant, Group, PathId, ProbePath, ProbeResult};
 
 /// What a send was for; the upper 62 bits of its token number it.
 mod purpose {
@@ -57,7 +57,7 @@ impl Session {
         let prober = Prober::new(SessionId(rng.random()), Sequence(rng.random()));
         let responder = Responder::new(config.responder, rng.random());
         Self {
-            schedule: Schedule::new(config.max_rate, config.start),
+            schedule: Schedule::new(&config),
             config,
             address,
             capabilities,
@@ -83,6 +83,17 @@ impl Session {
         self.schedule.set_groups(groups, now, &mut self.rng);
     }
 
+    /// Probes the path of a service connection from now on: every [`Config::service_interval`] as far as the cap leaves
+    /// room for it, for the first time at once. A path that is known by this number is replaced and keeps its turn.
+    pub fn set_connection(&mut self, id: PathId, path: Arc<ProbePath>, now: HostTime) {
+        self.schedule.set_connection(id, path, now);
+    }
+
+    /// Probes the path no longer; probes under way are not touched.
+    pub fn remove_connection(&mut self, id: PathId) {
+        self.schedule.remove_connection(id);
+    }
+
     /// The rates that the kinds asked for and got under [`Config::max_rate`].
     pub fn grants(&self) -> &[Grant] {
         self.schedule.grants()
@@ -100,8 +111,7 @@ impl Session {
             responder: self.config.responder,
             ..config
         };
-        self.schedule
-            .set_max_rate(config.max_rate, now, &mut self.rng);
+        self.schedule.set_config(&config, now, &mut self.rng);
     }
 
     /// Signs with other keys from now on.

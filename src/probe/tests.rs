@@ -2,3 +2,4 @@ mod forgery;
 mod harness;
 mod properties;
 mod scenarios;
+mod services;
