@@ -4,6 +4,7 @@ mod apt;
 mod cache;
 mod cargo;
 mod demo;
+mod flake;
 mod process;
 mod test;
 mod vm;
@@ -17,6 +18,7 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
     Demo(demo::Options),
+    Flake(flake::Options),
     Test(test::Options),
     Vm(vm::Options),
 }
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let command = Command::parse();
     let outcome = process::end_children_on_signals().and_then(|()| match command {
         Command::Demo(options) => demo::run(&options),
+        Command::Flake(options) => flake::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Vm(options) => vm::run(&options),
     });
@@ -55,7 +58,12 @@ mod tests {
 
     #[test]
     fn every_command_line_of_the_documents_is_understood() {
-        for file in ["README.md", "CONTRIBUTING.md", "tests/vm/README.md"] {
+        for file in [
+            "README.md",
+            "CONTRIBUTING.md",
+            "docs/nix.md",
+            "tests/vm/README.md",
+        ] {
             let path = cargo::workspace().join(file);
             let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
             let lines = command_lines(&text);

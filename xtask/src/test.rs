@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that has to pass, in order, with a table of times at the end.
 
 pub(crate) mod packages;
-mod tools;
+pub(crate) mod tools;
 
 use std::path::Path;
 use std::process::Command;
@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
 use crate::cargo::{cargo, workspace};
+use crate::flake;
 use crate::process;
 use crate::vm;
 
@@ -50,6 +51,8 @@ enum Step {
     Root,
     /// The code and its tests compile for macOS on both processors.
     Macos,
+    /// The Nix flake, as far as it can be verified without nixpkgs.
+    Flake,
     /// soft-RoCE guests on kernel 6.12.
     #[value(name = "vm-6.12")]
     Vm612,
@@ -139,6 +142,7 @@ impl Step {
             Self::Unit => nextest(cache, "default"),
             Self::Root => root(cache),
             Self::Macos => macos(),
+            Self::Flake => flake(),
             Self::Vm612 => guests(vm::Series::V6_12),
             Self::Vm61 => guests(vm::Series::V6_1),
         }
@@ -252,6 +256,15 @@ fn compiler_with_sources() -> Result<Command> {
         command.env_remove(variable);
     }
     Ok(command)
+}
+
+/// The flake passes, and what is broken in it is found.
+fn flake() -> Result<()> {
+    for self_test in [false, true] {
+        let passed = flake::run(&flake::Options::for_test(self_test))?;
+        ensure!(passed, "a check of the flake failed");
+    }
+    Ok(())
 }
 
 fn guests(kernel: vm::Series) -> Result<()> {

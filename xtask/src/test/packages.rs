@@ -42,6 +42,9 @@ const FOR_TESTS: &[(&str, Sign)] = &[
     // Network namespaces of the root tests.
     ("iproute2", Sign::Program("ip")),
     ("nftables", Sign::Program("nft")),
+    // The flake's VM scripts and units.
+    ("python3", Sign::Program("python3")),
+    ("systemd", Sign::Program("systemd-analyze")),
 ];
 
 /// For building our programs and booting guests with them.

@@ -10,7 +10,10 @@ use crate::process::in_path;
 
 /// A program and the version that is known to work.
 pub(crate) struct Tool {
+    /// The package on the registry.
     name: &'static str,
+    /// What it installs.
+    program: &'static str,
     version: &'static str,
     /// Whether one that is already installed will do.
     any_version: bool,
@@ -19,6 +22,7 @@ pub(crate) struct Tool {
 /// Test runner.
 pub(crate) const CARGO_NEXTEST: Tool = Tool {
     name: "cargo-nextest",
+    program: "cargo-nextest",
     version: "0.9.143",
     any_version: true,
 };
@@ -26,15 +30,32 @@ pub(crate) const CARGO_NEXTEST: Tool = Tool {
 /// Checks licenses and sources. Its configuration changes between versions, so always this one.
 pub(crate) const CARGO_DENY: Tool = Tool {
     name: "cargo-deny",
+    program: "cargo-deny",
     version: "0.20.2",
+    any_version: false,
+};
+
+/// Formats Nix files.
+pub(crate) const NIXFMT: Tool = Tool {
+    name: "nixfmt_rs",
+    program: "nixfmt",
+    version: "0.5.3",
+    any_version: false,
+};
+
+/// Finds unused names in Nix files.
+pub(crate) const DEADNIX: Tool = Tool {
+    name: "deadnix",
+    program: "deadnix",
+    version: "1.3.1",
     any_version: false,
 };
 
 impl Tool {
     /// The program's path, after compiling it if need be.
     pub(crate) fn provide(&self, cache: &Cache) -> Result<PathBuf> {
-        if self.any_version && in_path(self.name) {
-            return Ok(PathBuf::from(self.name));
+        if self.any_version && in_path(self.program) {
+            return Ok(PathBuf::from(self.program));
         }
         let folder = cache.folder(&format!("tools/{}-{}", self.name, self.version), |root| {
             eprintln!("compiling {} {}", self.name, self.version);
@@ -62,6 +83,6 @@ impl Tool {
             );
             std::fs::remove_dir_all(root.join("target")).context("remove what the compilation left")
         })?;
-        Ok(folder.join("bin").join(self.name))
+        Ok(folder.join("bin").join(self.program))
     }
 }

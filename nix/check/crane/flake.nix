@@ -1,0 +1,4 @@
+{
+  description = "Stand-in for crane: see ../README.md";
+  outputs = _: { mkLib = import ./lib.nix; };
+}

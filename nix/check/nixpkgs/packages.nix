@@ -1,0 +1,21 @@
+# Packages of nixpkgs that the flake names, each seen in the file behind it.
+[
+  "bpf-linker" # pkgs/by-name/bp/bpf-linker/package.nix, its argument llvmPackagesForLinker too
+  "busybox" # pkgs/os-specific/linux/busybox
+  "cargo-deny" # pkgs/by-name/ca/cargo-deny
+  "cargo-insta" # pkgs/by-name/ca/cargo-insta
+  "cargo-nextest" # pkgs/by-name/ca/cargo-nextest
+  "cargo-zigbuild" # pkgs/by-name/ca/cargo-zigbuild
+  "curl" # pkgs/by-name/cu/curlMinimal, all-packages.nix
+  "diffutils" # pkgs/by-name/di/diffutils
+  "iproute2" # pkgs/by-name/ip/iproute2
+  "jq" # pkgs/by-name/jq/jq
+  "llvmPackages_22" # pkgs/top-level/all-packages.nix
+  "nftables" # pkgs/by-name/nf/nftables
+  "nixfmt" # pkgs/by-name/ni/nixfmt
+  "qemu" # pkgs/by-name/qe/qemu
+  "rdma-core" # pkgs/by-name/rd/rdma-core
+  "tcpdump" # pkgs/by-name/tc/tcpdump
+  "wireshark-cli" # pkgs/top-level/all-packages.nix
+  "zig" # pkgs/top-level/all-packages.nix
+]

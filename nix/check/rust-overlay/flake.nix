@@ -1,0 +1,4 @@
+{
+  description = "Stand-in for rust-overlay: see ../README.md";
+  outputs = _: { overlays.default = import ./.; };
+}

@@ -1,0 +1,144 @@
+# Configurations whose TOML the real programs judge with check-config. `refused` is a part of the error they must give.
+let
+  sample = role: name: settings: {
+    inherit name role;
+    configuration.services.rpingmesh.${role} = {
+      enable = true;
+      openFirewall = true;
+      inherit settings;
+    };
+  };
+  refused =
+    role: text: settings:
+    sample role "refused: ${text}" settings // { refused = text; };
+  tls = {
+    cert = "/run/keys/rpingmesh.pem";
+    key = "/run/keys/rpingmesh.key";
+    ca = "/etc/rpingmesh/ca.pem";
+  };
+in
+[
+  (sample "agent" "the least" { tor = "tor0"; })
+  # Instead of gid_index.
+  (sample "agent" "GIDs" {
+    tor = "tor0";
+    devices = [
+      "mlx5_0"
+      "mlx5_1"
+    ];
+    gids = [
+      "10.0.0.1"
+      "fd00::1"
+    ];
+  })
+  (sample "agent" "every other option" {
+    transport = "userspace";
+    tracing = "auto";
+    controller = "https://controller.example:7470";
+    analyzer = "https://analyzer.example:7471";
+    tor = "tor0";
+    device_tors = [ "mlx5_0=tor0" ];
+    host = "host-a";
+    agent_id = "host-a";
+    devices = [
+      "mlx5_0"
+      "mlx5_1/1"
+    ];
+    gid_index = 3;
+    queue_pairs = 8;
+    steering = "queue-pair";
+    userspace_addresses = [ "192.0.2.1" ];
+    userspace_port = 4791;
+    probe_timeout = "500ms";
+    traffic_class = 104;
+    max_probes_per_second = 150.5;
+    state_dir = "/var/lib/rpingmesh-agent";
+    spool_dir = "/var/lib/rpingmesh-agent";
+    spool_limit = "64MiB";
+    cluster_key_file = "/run/keys/cluster.keys";
+    log = {
+      format = "json";
+      level = "info,rpingmesh=debug";
+    };
+    tls = tls // {
+      allow_plaintext = false;
+    };
+  })
+  {
+    role = "agent";
+    name = "tracing";
+    configuration.services.rpingmesh.agent = {
+      enable = true;
+      tracing.enable = true;
+      settings = {
+        tor = "tor0";
+        tracing = "auto";
+      };
+    };
+  }
+  (refused "agent" "probe_timeout" {
+    tor = "tor0";
+    probe_timeout = "5h";
+  })
+  (refused "agent" "transprt" {
+    tor = "tor0";
+    transprt = "verbs";
+  })
+  (refused "agent" "tor" { })
+
+  (sample "controller" "the least" { })
+  (sample "controller" "every option" {
+    listen = "0.0.0.0:7470";
+    metrics = "127.0.0.1:9470";
+    store = "sqlite:/var/lib/rpingmesh-controller/registry.db";
+    registry = {
+      lease = "30s";
+      retention = "1h 30m";
+    };
+    pinglist = {
+      seed = 7;
+      coverage = 0.95;
+      topology = "/etc/rpingmesh/fabric.json";
+      parallel_paths = 32;
+      tor_mesh_rate = 20.0;
+      link_rate = 5.0;
+      rnic_budget = 200.0;
+      max_tuples_per_rnic = 4096;
+      rotation = "2h";
+    };
+    agents = {
+      probe_timeout = "1s";
+      service_probe_interval = "20ms";
+      max_probes_per_second = 100.0;
+      upload_interval = "2s";
+    };
+    log = {
+      format = "text";
+      level = "warn";
+    };
+    tls = tls // {
+      allow_plaintext = false;
+    };
+  })
+  (refused "controller" "listen" { listen = "0.0.0.0:7470"; })
+
+  (sample "analyzer" "the least" { })
+  (sample "analyzer" "every option" {
+    listen = "0.0.0.0:7471";
+    web = "0.0.0.0:7472";
+    web_allow_remote = true;
+    store = "sqlite:/var/lib/rpingmesh-analyzer/analyzer.db";
+    lateness = "2m";
+    clock_tolerance = "10s";
+    max_paths = 1000000;
+    memory_limit = "2GiB";
+    log = {
+      format = "json";
+      level = "info";
+    };
+    tls = tls // {
+      allow_plaintext = false;
+    };
+  })
+  (refused "analyzer" "web" { web = "0.0.0.0:7472"; })
+]

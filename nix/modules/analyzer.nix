@@ -1,0 +1,37 @@
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) types;
+  role = import ./role.nix {
+    inherit config lib pkgs;
+    role = "analyzer";
+  };
+  inherit (role) cfg duration key;
+  listen = if cfg.settings.listen == null then "127.0.0.1:7471" else cfg.settings.listen;
+in
+{
+  options.services.rpingmesh.analyzer = role.options {
+    listen = key types.str "Where agents upload to (gRPC).";
+    web = key types.str "Where the JSON API and /metrics are served (HTTP).";
+    web_allow_remote = key types.bool "Serve them on other addresses than loopback: no TLS, no passwords.";
+    store = key types.str "Where acknowledged batches are kept: `sqlite:PATH`.";
+    lateness = key duration "How late a batch may come and still be counted.";
+    clock_tolerance = key duration "How far an agent's clock may be ahead.";
+    max_paths = key types.ints.positive "Bound of the paths in the windows.";
+    memory_limit = key role.size "Bound of the windows' memory.";
+  };
+
+  config = lib.mkIf cfg.enable {
+    # The web server stays closed: it has neither TLS nor passwords.
+    networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall [ (role.portOf listen) ];
+
+    systemd.services.rpingmesh-analyzer = role.unit {
+      description = "rpingmesh analyzer";
+      serviceConfig.PrivateDevices = true;
+    };
+  };
+}

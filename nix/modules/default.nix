@@ -1,0 +1,6 @@
+# NixOS modules by role. They take the programs from `pkgs.rpingmesh`, which overlays.default adds.
+{
+  agent = ./agent.nix;
+  analyzer = ./analyzer.nix;
+  controller = ./controller.nix;
+}

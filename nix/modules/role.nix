@@ -1,0 +1,168 @@
+# What the modules of the three roles share: the typed settings, the checked file, the hardened unit.
+{
+  config,
+  lib,
+  pkgs,
+  # "agent", "controller" or "analyzer"
+  role,
+}:
+let
+  inherit (lib) mkOption types;
+  name = "rpingmesh-${role}";
+  cfg = config.services.rpingmesh.${role};
+  toml = pkgs.formats.toml { };
+
+  # Keys that are not set are left to the program, whose defaults are documented in docs/config.
+  isSet = value: value != null && value != { };
+  dropUnset =
+    value:
+    if builtins.isAttrs value then
+      lib.filterAttrs (_: isSet) (lib.mapAttrs (_: dropUnset) value)
+    else
+      value;
+  settings = dropUnset cfg.settings;
+
+  # Files that only the running system has. check-config reads them, so at build time they are left out; the unit checks
+  # the complete file before it starts.
+  tlsFiles = [
+    "cert"
+    "key"
+    "ca"
+  ];
+  tls = settings.tls or { };
+  withoutFiles =
+    removeAttrs settings [
+      "cluster_key_file"
+      "tls"
+    ]
+    // lib.optionalAttrs (settings ? pinglist) {
+      pinglist = removeAttrs settings.pinglist [ "topology" ];
+    }
+    // {
+      tls =
+        removeAttrs tls tlsFiles
+        // lib.optionalAttrs (lib.any (file: tls ? ${file}) tlsFiles) { allow_plaintext = true; };
+    };
+
+  file = toml.generate "${name}.toml" settings;
+  inherit (pkgs.stdenv) buildPlatform hostPlatform;
+  checkedFile =
+    if buildPlatform.canExecute hostPlatform then
+      pkgs.runCommand "${name}-checked.toml" { } ''
+        ${lib.getExe cfg.package} check-config --config ${toml.generate "${name}-build.toml" withoutFiles}
+        ln -s ${file} $out
+      ''
+    else
+      file;
+in
+rec {
+  inherit cfg name;
+
+  key =
+    type: description:
+    mkOption {
+      type = types.nullOr type;
+      default = null;
+      inherit description;
+    };
+  # As the programs read it: 500ms, 10s, 1h 30m.
+  duration = types.strMatching "[0-9]+ ?[a-z]+( [0-9]+ ?[a-z]+)*";
+  # 64MiB, 1GiB
+  size = types.strMatching "[0-9]+ ?[A-Za-z]*";
+
+  # `keys`: the role's own options of `settings`.
+  options = keys: {
+    enable = lib.mkEnableOption "the ${role} of rpingmesh";
+    package = mkOption {
+      type = types.package;
+      default = pkgs.rpingmesh.${role};
+      defaultText = lib.literalExpression "pkgs.rpingmesh.${role}";
+      description = "The package that has the program `${name}`.";
+    };
+    openFirewall = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether to open the ports of the ${role} in the firewall.";
+    };
+    settings = mkOption {
+      default = { };
+      description = ''
+        Content of the configuration file; null leaves a key to the program. `docs/config/${role}.toml` has every key.
+        The file is checked with `${name} check-config` when the system is built.
+      '';
+      type = types.submodule {
+        freeformType = toml.type;
+        options = keys // {
+          log = {
+            format = key (types.enum [
+              "text"
+              "json"
+            ]) "How log lines are written to standard error.";
+            level = key types.str "Which events, in the notation of tracing's EnvFilter.";
+          };
+          tls = {
+            cert = key types.str "PEM file with the certificate chain, on the running system.";
+            key = key types.str "PEM file with the private key, on the running system.";
+            ca = key types.str "PEM file with the CA certificates, on the running system.";
+            allow_plaintext = key types.bool "Allow gRPC without TLS beyond loopback.";
+          };
+        };
+      };
+    };
+  };
+
+  # The same lines as packaging/systemd/${name}.service; `cargo xtask flake` compares them.
+  unit =
+    {
+      description,
+      serviceConfig,
+      after ? [ ],
+    }:
+    {
+      inherit description;
+      wantedBy = [ "multi-user.target" ];
+      wants = [ "network-online.target" ];
+      after = [ "network-online.target" ] ++ after;
+      serviceConfig = {
+        Type = "exec";
+        ExecStartPre = "${lib.getExe cfg.package} check-config --config ${checkedFile}";
+        ExecStart = "${lib.getExe cfg.package} run --config ${checkedFile}";
+        Restart = "on-failure";
+        RestartSec = "5s";
+        TimeoutStopSec = "10s";
+        DynamicUser = true;
+        StateDirectory = name;
+        StateDirectoryMode = "0700";
+        UMask = "0077";
+        CapabilityBoundingSet = "";
+        LockPersonality = true;
+        MemoryDenyWriteExecute = true;
+        NoNewPrivileges = true;
+        PrivateTmp = true;
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHome = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectSystem = "strict";
+        RemoveIPC = true;
+        RestrictAddressFamilies = "AF_INET AF_INET6 AF_UNIX";
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        SystemCallArchitectures = "native";
+        SystemCallErrorNumber = "EPERM";
+        SystemCallFilter = "@system-service";
+      }
+      // serviceConfig;
+    };
+
+  # What the file will contain, and what is checked when the system is built.
+  rendered = settings;
+  checkable = withoutFiles;
+
+  # The port of `HOST:PORT`.
+  portOf = address: lib.toInt (lib.last (lib.splitString ":" address));
+}

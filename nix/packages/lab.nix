@@ -1,0 +1,9 @@
+# `nix run .#lab -- --fault …`
+{
+  cli,
+  lib,
+  writeShellScriptBin,
+}:
+(writeShellScriptBin "rpingmesh-lab" ''
+  exec ${lib.getExe cli} lab "$@"
+'')

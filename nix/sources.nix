@@ -1,0 +1,50 @@
+# The files that derivations see: a change elsewhere in the repository builds nothing anew.
+{ lib }:
+let
+  inherit (lib) fileset;
+  # What cargo needs to build the programs. ebpf/event is a dependency whose manifest inherits from ebpf/Cargo.toml, and
+  # cargo wants every member and every target that a manifest names.
+  programs = fileset.unions [
+    ../Cargo.toml
+    ../Cargo.lock
+    ../.cargo
+    ../build.rs
+    ../proto
+    ../src
+    ../benches
+    ../examples
+    ../tests/it
+    ../rdma-core-sys
+    ../xtask
+    ebpf
+  ];
+  ebpf = fileset.unions [
+    ../ebpf/Cargo.toml
+    ../ebpf/Cargo.lock
+    ../ebpf/event
+    ../ebpf/programs
+  ];
+  source =
+    set:
+    fileset.toSource {
+      root = ../.;
+      fileset = set;
+    };
+in
+{
+  programs = source programs;
+  ebpf = source ebpf;
+  # Tests compare the programs with the documents and run the scenario files.
+  tests = source (
+    fileset.unions [
+      programs
+      ../.config
+      ../CONTRIBUTING.md
+      ../README.md
+      ../deny.toml
+      ../docs
+      ../fuzz
+      ../tests
+    ]
+  );
+}

@@ -1,0 +1,16 @@
+# The VM tests: every scenario of tests/vm, and the modules.
+{
+  callPackage,
+  lib,
+  module,
+}:
+let
+  folder = ../../tests/vm;
+  isScenario =
+    name: kind: kind == "directory" && builtins.pathExists (folder + "/${name}/scenario.toml");
+  scenarios = lib.filterAttrs isScenario (builtins.readDir folder);
+in
+lib.mapAttrs (name: _: callPackage ./scenario.nix { inherit name; }) scenarios
+// {
+  modules = callPackage ./modules.nix { inherit module; };
+}

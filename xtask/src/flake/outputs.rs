@@ -1,0 +1,127 @@
+//! Evaluation of every output for every system, and the table of outputs in the documents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, ensure};
+
+use super::checkout::Checkout;
+use super::nix::Nix;
+use super::report::Report;
+
+/// Where the outputs are listed.
+const DOCUMENT: &str = "docs/nix.md";
+
+pub(crate) fn check(nix: &Nix, checkout: &Checkout) -> Result<String> {
+    let reference = format!("path:{}", checkout.root().display());
+    let stand_ins = Nix::stand_ins(checkout.root());
+    let mut arguments = vec![
+        "flake",
+        "check",
+        "--offline",
+        "--no-build",
+        "--all-systems",
+        "--no-write-lock-file",
+    ];
+    arguments.extend(stand_ins.iter().map(String::as_str));
+    arguments.push(&reference);
+    nix.run(&arguments, checkout.root())?;
+    Ok("every output of every system".to_owned())
+}
+
+/// The table in the document names exactly what the flake has, system by system.
+pub(crate) fn documented(report: &Report, checkout: &Checkout) -> Result<String> {
+    let text = checkout.read(DOCUMENT)?;
+    let documented = table(&text)?;
+    let mut actual = BTreeMap::new();
+    for (kind, systems) in [
+        ("packages", &report.outputs.packages),
+        ("checks", &report.outputs.checks),
+        ("apps", &report.outputs.apps),
+    ] {
+        for (system, names) in systems {
+            for name in names {
+                actual
+                    .entry(format!("{kind} {name}"))
+                    .or_insert_with(BTreeSet::new)
+                    .insert(system.clone());
+            }
+        }
+    }
+    for (output, systems) in &actual {
+        let found = documented.get(output);
+        ensure!(
+            found == Some(systems),
+            "{DOCUMENT}: the row of `{output}` says {}, the flake has it for {}",
+            found.map_or_else(|| "nothing".to_owned(), list),
+            list(systems)
+        );
+    }
+    if let Some(output) = documented
+        .keys()
+        .find(|output| !actual.contains_key(*output))
+    {
+        anyhow::bail!("{DOCUMENT}: `{output}` is listed, the flake has no such output");
+    }
+    Ok(format!("{} outputs as in {DOCUMENT}", actual.len()))
+}
+
+fn list(systems: &BTreeSet<String>) -> String {
+    systems.iter().cloned().collect::<Vec<_>>().join(", ")
+}
+
+/// Rows `| kind | name, name | yes | yes | … | what |` below a header that names the systems.
+fn table(text: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut systems: Vec<String> = Vec::new();
+    let mut rows = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        match cells.as_slice() {
+            ["kind", "name", middle @ .., _] => {
+                systems = middle.iter().map(|cell| (*cell).to_owned()).collect();
+            }
+            [
+                kind @ ("packages" | "checks" | "apps"),
+                names,
+                middle @ ..,
+                _,
+            ] => {
+                ensure!(
+                    middle.len() == systems.len(),
+                    "{DOCUMENT}: `{line}` has not one cell per system"
+                );
+                let yes: BTreeSet<String> = middle
+                    .iter()
+                    .zip(&systems)
+                    .filter(|(cell, _)| **cell == "yes")
+                    .map(|(_, system)| system.clone())
+                    .collect();
+                for name in names.split(',') {
+                    let name = name.trim().trim_matches('`');
+                    rows.insert(format!("{kind} {name}"), yes.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    ensure!(
+        !rows.is_empty(),
+        "{DOCUMENT} has no table of outputs (`| kind | name | … |`)"
+    );
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn rows_are_read_by_system() {
+        let text = "| kind | name | a-linux | b-darwin | what |\n|---|---|---|---|---|\n\
+                    | packages | `x`, `y` | yes | | both |\n| apps | `lab` | yes | yes | z |\n";
+        let rows = table(text).unwrap();
+        assert_eq!(rows["packages y"].len(), 1);
+        assert_eq!(rows["apps lab"].len(), 2);
+        assert!(table("no table").is_err());
+        assert!(table("| kind | name | a | what |\n| apps | `x` | yes | yes | w |").is_err());
+    }
+}
