@@ -1,5 +1,6 @@
 //! What probe results say about the fabric. Pure: the time is passed in, nothing here does I/O.
 //!
+//! - [`paths`]: the newest trace of each path, its age, and how it changed.
 //! - [`report`]: results of one path in one interval, as agents collect them and the analyzer takes them.
 //! - [`admission`]: which batch of an agent is new, which came before, which are missing.
 //! - [`localize`]: which links, switches and hosts explain the observed losses.
@@ -9,6 +10,7 @@
 
 pub mod admission;
 pub mod localize;
+pub mod paths;
 pub mod report;
 pub mod simulate;
 pub mod sketch;

@@ -381,6 +381,9 @@ names! {
     AgentId;
     /// Name of a service whose connections are traced.
     ServiceName;
+    /// What a switch answers a trace as: the address of the interface that answers, or the switch's name where the
+    /// tracer knows it.
+    NodeName;
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod prober;
 mod responder;
 mod schedule;
 mod session;
+pub mod trace;
 mod window;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@ pub mod registry;
 pub mod results;
 pub mod server;
 pub mod tls;
+pub mod traces;
 
 /// The largest gRPC message that any role accepts, in bytes. Set it on generated clients and servers with
 /// `max_decoding_message_size`; a larger one is refused with `OUT_OF_RANGE`.

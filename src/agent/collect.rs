@@ -136,6 +136,7 @@ impl Collect {
                     sequence,
                     interval,
                     paths,
+                    traces: Vec::new(),
                     counters,
                 };
                 v1::ResultBatch::from(batch).encode_to_vec()

@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::id::{AgentId, DeviceName, Gid, HostName, Qpn, ServiceName, TorId, UdpSourcePort};
 use crate::measure::{Invalid, Measurement, Outcome};
 use crate::probe::Kind;
+use crate::probe::trace::Trace;
 use crate::time::WallTime;
 use crate::transport::CompletionClock;
 
@@ -166,8 +167,17 @@ pub struct Batch {
     pub interval: Range<WallTime>,
     /// The paths that had results.
     pub paths: Vec<PathReport>,
+    /// The traces that ended in it.
+    pub traces: Vec<Trace>,
     /// The agent's counters at the end of the interval.
     pub counters: AgentCounters,
+}
+
+impl Batch {
+    /// Whether it holds nothing that is worth keeping.
+    pub const fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.traces.is_empty()
+    }
 }
 
 /// Collects results into one report per path, until they are taken for a batch. In bounded memory.

@@ -1,5 +1,7 @@
 //! The JSON of `/api/v1`, documented in `docs/api.md`. Field names are stable; durations are integer nanoseconds.
 
+mod traces;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -14,6 +16,8 @@ use crate::id::AgentId;
 use crate::measure::Invalid;
 use crate::probe::Kind;
 use crate::time::WallTime;
+
+pub(super) use traces::{TraceQuery, traces};
 
 /// Paths in one answer unless asked otherwise.
 pub(super) const DEFAULT_LIMIT: usize = 1000;

@@ -254,7 +254,7 @@ impl Intake {
             let sequence = received.batch.sequence;
             let is_new = mark.admit(sequence, now) != Admission::Duplicate;
             let counted = self.limits.place(&received.batch.interval, now) == Placement::Counted;
-            if is_new && counted && !received.batch.paths.is_empty() {
+            if is_new && counted && !received.batch.is_empty() {
                 records.push(Record {
                     sender: mark.sender.clone(),
                     sequence,

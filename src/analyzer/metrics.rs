@@ -12,11 +12,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::analysis::paths::Learned;
 use crate::analysis::report::{Batch, PathReport};
 use crate::analysis::windows::{Memory, Placement};
 use crate::id::TorId;
 use crate::measure::Invalid;
 use crate::probe::Kind;
+use crate::probe::trace::Trace;
 use crate::rpc::server::{RefusalKind, ServerCounters};
 
 /// Pairs of ToRs (and kinds) that have their own labels; all others share the pair `other`, `other`.
@@ -33,6 +35,12 @@ struct PairLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TraceLabels {
+    reason: &'static str,
+    learned: &'static str,
 }
 
 /// What was measured between two ToRs.
@@ -67,6 +75,9 @@ pub(super) struct Metrics {
     bytes: Gauge,
     evicted: Counter,
     expired: Counter,
+    traces: Family<TraceLabels, Counter>,
+    traced_paths: Gauge,
+    traced_paths_evicted: Counter,
     connections: Arc<ServerCounters>,
     refused_peers: Family<ReasonLabels, Counter>,
     accepted: Counter,
@@ -106,6 +117,9 @@ impl Metrics {
             bytes: Gauge::default(),
             evicted: Counter::default(),
             expired: Counter::default(),
+            traces: Family::default(),
+            traced_paths: Gauge::default(),
+            traced_paths_evicted: Counter::default(),
             connections,
             refused_peers: Family::default(),
             accepted: Counter::default(),
@@ -189,6 +203,7 @@ impl Metrics {
                 "Paths that went because nothing came",
                 self.expired.clone(),
             );
+            self.register_traces(r);
             r.register(
                 "connections",
                 "gRPC connections accepted",
@@ -201,6 +216,24 @@ impl Metrics {
             );
         }
         self.registry = registry;
+    }
+
+    fn register_traces(&self, r: &mut Registry) {
+        r.register(
+            "traces",
+            "Traces taken, by why they were made and what they showed",
+            self.traces.clone(),
+        );
+        r.register(
+            "traced_paths",
+            "Paths that traces have shown",
+            self.traced_paths.clone(),
+        );
+        r.register(
+            "traced_paths_evicted",
+            "Traced paths that went because of a bound",
+            self.traced_paths_evicted.clone(),
+        );
     }
 
     /// Counts a batch that was taken, and batches before it that were skipped.
@@ -270,6 +303,27 @@ impl Metrics {
         set(&self.bytes, memory.bytes);
         follow(&self.evicted, memory.evicted);
         follow(&self.expired, memory.expired);
+    }
+
+    /// Counts a trace.
+    pub(super) fn traced(&self, trace: &Trace, learned: Learned) {
+        let labels = TraceLabels {
+            reason: trace.reason.name(),
+            learned: match learned {
+                Learned::New => "new",
+                Learned::Confirmed => "confirmed",
+                Learned::Changed => "changed",
+                Learned::Silent => "silent",
+                Learned::Old => "old",
+            },
+        };
+        self.traces.get_or_create(&labels).inc();
+    }
+
+    pub(super) fn set_traced(&self, paths: usize, evicted: u64) {
+        self.traced_paths
+            .set(i64::try_from(paths).unwrap_or(i64::MAX));
+        follow(&self.traced_paths_evicted, evicted);
     }
 
     /// The OpenMetrics text.

@@ -14,7 +14,8 @@ use super::Tap;
 use super::agents::Agents;
 use super::metrics::Metrics;
 use crate::analysis::admission::Watermark;
-use crate::analysis::windows::{Limits, Windows};
+use crate::analysis::paths::KnownPaths;
+use crate::analysis::windows::{Limits, Placement, Windows};
 use crate::rpc::limit::LogLimit;
 use crate::rpc::results::Received;
 use crate::time::{Clock, HostTime, WallTime};
@@ -23,6 +24,8 @@ use crate::time::{Clock, HostTime, WallTime};
 pub(super) const DEPTH: usize = 16;
 /// How often old paths and agents are forgotten.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a path that is no longer traced is remembered.
+const KEEP_TRACES: Duration = Duration::from_hours(24);
 
 /// A batch that was stored, or came again.
 #[derive(Debug)]
@@ -98,6 +101,7 @@ pub(super) fn start(
 ) -> (StateHandle, JoinHandle<()>) {
     let (commands, queue) = mpsc::channel(DEPTH);
     let state = State {
+        paths: KnownPaths::new(limits.paths),
         windows: Windows::new(limits),
         agents: Agents::default(),
         metrics,
@@ -112,6 +116,8 @@ pub(super) fn start(
 pub(super) struct State {
     pub(super) windows: Windows,
     pub(super) agents: Agents,
+    /// What traces have shown.
+    pub(super) paths: KnownPaths,
     metrics: Arc<Metrics>,
     tap: Option<Tap>,
     lines: LogLimit,
@@ -126,6 +132,7 @@ impl State {
                 self.expired = host;
                 self.windows.expire(wall);
                 self.agents.expire(wall);
+                self.paths.expire(wall, KEEP_TRACES);
             }
             match command {
                 Command::Taken(all) => {
@@ -155,6 +162,15 @@ impl State {
             return;
         };
         let placement = self.windows.ingest(&received.batch, taken.at);
+        // Old traces are still worth something; those of a clock that is ahead would outlast all that come after.
+        if !matches!(placement, Placement::Future(_)) {
+            for trace in &received.batch.traces {
+                let learned = self.paths.learn(trace);
+                if !taken.replayed {
+                    self.metrics.traced(trace, learned);
+                }
+            }
+        }
         if taken.replayed {
             return;
         }
@@ -193,5 +209,7 @@ impl State {
     fn update_gauges(&self) {
         self.metrics
             .set_memory(self.windows.memory(), self.agents.len());
+        self.metrics
+            .set_traced(self.paths.len(), self.paths.evicted());
     }
 }

@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::api::{self, PathQuery};
+use super::api::{self, PathQuery, TraceQuery};
 use super::metrics::Metrics;
 use super::state::StateHandle;
 use super::{AnalyzerError, GRACE};
@@ -34,6 +34,7 @@ pub(super) async fn serve(
     let router = Router::new()
         .route("/api/v1/paths", get(paths))
         .route("/api/v1/agents", get(agents))
+        .route("/api/v1/traces", get(traces))
         .route("/healthz", get(health))
         .route("/metrics", get(show_metrics))
         .fallback(unknown)
@@ -73,6 +74,28 @@ async fn paths(
     match web
         .state
         .read(move |state, now| api::paths(state, &query, now))
+        .await
+    {
+        Some(answer) => Json(answer).into_response(),
+        None => gone(),
+    }
+}
+
+async fn traces(
+    Shared(web): Shared<Web>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Response {
+    let pairs = match query {
+        Ok(Query(pairs)) => pairs,
+        Err(rejection) => return fail(StatusCode::BAD_REQUEST, rejection.body_text()),
+    };
+    let query = match TraceQuery::parse(&pairs) {
+        Ok(query) => query,
+        Err(message) => return fail(StatusCode::BAD_REQUEST, message),
+    };
+    match web
+        .state
+        .read(move |state, now| api::traces(state, &query, now))
         .await
     {
         Some(answer) => Json(answer).into_response(),

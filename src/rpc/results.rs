@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use super::traces::TraceError;
 use super::v1;
 use crate::analysis::report::{AgentCounters, Batch, End, MAX_PROBES, Path, PathReport};
 use crate::id::{DeviceName, Gid, HostName, IdError, Qpn, ServiceName, TorId, UdpSourcePort};
 use crate::measure::{Invalid, Measurement};
 use crate::probe::Kind;
+use crate::probe::trace::Trace;
 use crate::time::{Nanos, WallTime};
 use crate::transport::CompletionClock;
 
 /// The longest interval of a batch: that of the longest window, since a longer one could not be placed in any.
 pub const MAX_INTERVAL: Duration = Duration::from_mins(2);
+
+/// The most traces of one batch; agents make a few per second.
+pub const MAX_TRACES: usize = 4096;
 
 /// The longest name of a host, ToR, device, service or agent, in bytes.
 pub const MAX_NAME: usize = 256;
@@ -87,6 +92,12 @@ pub enum ReportError {
     /// The batch's interval is empty, reversed or longer than [`MAX_INTERVAL`].
     #[error("the interval of the batch, {0} ns, is not between 1 ns and {MAX_INTERVAL:?}")]
     Interval(i64),
+    /// What is wrong with a trace.
+    #[error("trace: {0}")]
+    Trace(#[from] TraceError),
+    /// A batch has far fewer traces.
+    #[error("more than {MAX_TRACES} traces in one batch")]
+    Traces,
 }
 
 /// A report that was refused.
@@ -136,10 +147,27 @@ impl TryFrom<v1::ResultBatch> for Received {
                 }),
             }
         }
+        let mut traces = Vec::with_capacity(message.traces.len().min(MAX_TRACES));
+        for trace in message.traces {
+            let path = name_of_trace(&trace);
+            let trace = if traces.len() < MAX_TRACES {
+                Trace::try_from(trace).map_err(ReportError::Trace)
+            } else {
+                Err(ReportError::Traces)
+            };
+            match trace {
+                Ok(trace) => traces.push(trace),
+                Err(error) => refused.push(Refusal {
+                    path: path.to_string(),
+                    error,
+                }),
+            }
+        }
         let batch = Batch {
             sequence: message.sequence,
             interval,
             paths,
+            traces,
             counters: message.counters.unwrap_or_default().into(),
         };
         Ok(Self { batch, refused })
@@ -154,6 +182,7 @@ impl From<Batch> for v1::ResultBatch {
             end_unix_ns: batch.interval.end.nanos(),
             paths: batch.paths.into_iter().map(Into::into).collect(),
             counters: Some(batch.counters.into()),
+            traces: batch.traces.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -179,6 +208,14 @@ fn name_of(report: &v1::PathReport) -> Name {
         source: gid(&report.source),
         target: gid(&report.target),
         port: report.source_port,
+    }
+}
+
+fn name_of_trace(trace: &v1::PathTrace) -> Name {
+    Name {
+        source: Gid::try_from(&*trace.source_gid).ok(),
+        target: Gid::try_from(&*trace.target_gid).ok(),
+        port: trace.source_port,
     }
 }
 

@@ -10,7 +10,7 @@ use rpingmesh::rpc::v1;
 use serde_json::Value;
 use tonic::Code;
 
-use harness::{AGENT, Incarnation, batch, clock, report, upload};
+use harness::{AGENT, Incarnation, batch, clock, report, trace, upload};
 
 #[test]
 fn results_are_shown_by_path_and_window() {
@@ -68,6 +68,63 @@ fn contradictory_reports_are_refused_and_the_rest_counts() {
             agent["last_refusal"],
             "report of path 10.0.0.1 -> 10.0.0.3 port 50000: 6 lost of 5 sent"
         );
+    });
+}
+
+#[test]
+fn traces_are_shown_with_their_changes_and_outlive_a_restart() {
+    let folder = tempfile::tempdir().expect("folder");
+    let analyzer = Incarnation::start(folder.path(), clock(30));
+    analyzer.run(async {
+        let mut first = batch(1, 24, vec![report(1, 2, 10, 1)]);
+        let mut wrong = trace(1, 2, 20, "tor0");
+        wrong.source_port = 0;
+        first.traces = vec![trace(1, 2, 20, "tor0 - tor2"), trace(1, 3, 21, "tor0"), wrong];
+        // Only traces: it has to be kept all the same.
+        let mut second = batch(2, 25, vec![]);
+        second.traces = vec![trace(1, 2, 24, "tor0 spine0 tor2"), trace(1, 3, 25, "tor1")];
+        let (acknowledged, end) = upload(&analyzer, 7, vec![first, second]).await;
+        assert_eq!((acknowledged, end), (2, None));
+        let (status, answer) = analyzer.get("/api/v1/traces").await;
+        assert_eq!(status, 200);
+        insta::assert_json_snapshot!(answer);
+        for (query, total) in [
+            ("source=host1", 2),
+            ("source=10.0.0.9", 0),
+            ("target=10.0.0.3", 1),
+            ("source_port=50000", 2),
+            ("source_port=50001", 0),
+            ("node=spine0", 1),
+            ("changed=true", 1),
+            ("changed=false", 1),
+        ] {
+            let (_, answer) = analyzer.get(&format!("/api/v1/traces?{query}")).await;
+            assert_eq!(answer["total"], total, "{query}: {answer}");
+        }
+        for query in ["changed=perhaps", "source_port=0", "hop=x"] {
+            let (status, answer) = analyzer.get(&format!("/api/v1/traces?{query}")).await;
+            assert_eq!(status, 400, "{query}: {answer}");
+        }
+        let agent = analyzer.agent().await;
+        assert_eq!(agent["refused_reports"], 1);
+        assert_eq!(
+            agent["last_refusal"],
+            "report of path 10.0.0.1 -> 10.0.0.2 port 0: trace: source port 0 is not between 1 and 65535"
+        );
+        let metrics = analyzer.get_text("/metrics").await;
+        for line in [
+            r#"rpingmesh_analyzer_traces_total{reason="scheduled",learned="changed"} 1"#,
+            "rpingmesh_analyzer_traced_paths 2",
+        ] {
+            assert!(metrics.contains(line), "{metrics}");
+        }
+    });
+    analyzer.kill();
+    let again = Incarnation::start(folder.path(), clock(40));
+    again.run(async {
+        let (_, answer) = again.get("/api/v1/traces?target=10.0.0.2").await;
+        let route = serde_json::json!(["tor0", "spine0", "tor2"]);
+        assert_eq!(answer["traces"][0]["route"], route, "{answer}");
     });
 }
 
@@ -150,8 +207,13 @@ fn the_api_documentation_names_exactly_the_fields() {
     let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md"))
         .expect("docs/api.md");
     analyzer.run(async {
-        upload(&analyzer, 7, vec![batch(1, 24, vec![report(1, 2, 10, 1)])]).await;
-        for resource in ["/api/v1/paths", "/api/v1/agents"] {
+        let mut traced = batch(1, 24, vec![report(1, 2, 10, 1)]);
+        traced.traces = vec![
+            trace(1, 2, 20, "tor0 spine0"),
+            trace(1, 2, 22, "tor0 spine1"),
+        ];
+        upload(&analyzer, 7, vec![traced]).await;
+        for resource in ["/api/v1/paths", "/api/v1/agents", "/api/v1/traces"] {
             let (_, answer) = analyzer.get(resource).await;
             let mut emitted = BTreeSet::new();
             fields("", &answer, &mut emitted);
@@ -174,7 +236,14 @@ fn the_api_documentation_names_exactly_the_fields() {
             };
             emitted.retain(|field| !leave_out(field));
             // A parent whose children are all listed needs no line of its own.
-            for parent in ["paths.source", "paths.target", "agents.counters"] {
+            for parent in [
+                "paths.source",
+                "paths.target",
+                "agents.counters",
+                "traces.source",
+                "traces.target",
+                "traces.newest",
+            ] {
                 emitted.remove(parent);
             }
             assert_eq!(documented, emitted, "{resource}");

@@ -62,6 +62,7 @@ fn batch(start: f64, end: f64, paths: Vec<PathReport>) -> Batch {
         sequence: 1,
         interval: at(start)..at(end),
         paths,
+        traces: Vec::new(),
         counters: AgentCounters::default(),
     }
 }

@@ -257,6 +257,32 @@ pub(crate) fn report(source: u8, target: u8, sent: u64, lost: u64) -> v1::PathRe
     }
 }
 
+/// A trace from 10.0.0.`source` to 10.0.0.`target` on port 50000 that ended at `second` of the test; `-` for a hop that did
+/// not answer.
+pub(crate) fn trace(source: u8, target: u8, second: u64, hops: &str) -> v1::PathTrace {
+    let gid = |number: u8| {
+        let mut gid = vec![0; 10];
+        gid.extend([0xff, 0xff, 10, 0, 0, number]);
+        gid.into()
+    };
+    let hop = |node: &str| match node {
+        "-" => v1::TraceHop::default(),
+        node => v1::TraceHop {
+            node: node.to_owned(),
+            rtt_ns: 20_000,
+        },
+    };
+    v1::PathTrace {
+        source_gid: gid(source),
+        target_gid: gid(target),
+        source_port: 50_000,
+        at_unix_ns: START + i64::try_from(second).expect("second") * 1_000_000_000,
+        reason: v1::TraceReason::Scheduled.into(),
+        end: v1::TraceEnd::Inferred.into(),
+        hops: hops.split_whitespace().map(hop).collect(),
+    }
+}
+
 /// A batch whose interval is the second that ends at `second` of the test.
 pub(crate) fn batch(sequence: u64, second: u64, paths: Vec<v1::PathReport>) -> v1::ResultBatch {
     let end = START + i64::try_from(second).expect("second") * 1_000_000_000;
@@ -266,5 +292,6 @@ pub(crate) fn batch(sequence: u64, second: u64, paths: Vec<v1::PathReport>) -> v
         end_unix_ns: end,
         paths,
         counters: None,
+        traces: Vec::new(),
     }
 }

@@ -88,6 +88,7 @@ async fn a_killed_analyzer_goes_on_where_it_was() {
         end_unix_ns: begin - 9_000_000_000,
         paths: vec![report(1, 2, 10, 1)],
         counters: None,
+        traces: Vec::new(),
     };
     let mut program = start(folder.path());
     for round in 0..3u64 {

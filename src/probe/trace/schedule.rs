@@ -1,0 +1,420 @@
+//! Which path is traced when: new ones, ones that begin to fail, ones that recover, and all of them in turn.
+//!
+//! Two bounds hold always, since switches answer from a slow processor that many share: so many traces per second and
+//! agent, and so many answers per second asked of one switch. What is urgent goes first within them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use super::{Before, End, Reason, Route, Trace, Tuple};
+use crate::id::NodeName;
+use crate::probe::Rate;
+use crate::probe::limit::{Limit, Meter};
+use crate::time::{HostTime, Nanos};
+
+/// Switches whose allowance is remembered; beyond that those without any use of it are forgotten.
+const MAX_SWITCHES: usize = 16_384;
+
+/// How a [`Schedule`] behaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// How often every path is traced, as far as the bounds allow.
+    pub interval: Duration,
+    /// Traces per second of this agent.
+    pub rate: Rate,
+    /// Traces at once of this agent.
+    pub burst: u32,
+    /// Answers per second that one switch is asked for by this agent.
+    pub switch_rate: Rate,
+    /// Answers that one switch is asked for at once.
+    pub switch_burst: u32,
+    /// The least time between two traces of one path.
+    pub gap: Duration,
+    /// Probes in a row that have to come through before a failing path counts as recovered.
+    pub recovery: u32,
+    /// A path without probes for so long is forgotten.
+    pub forget: Duration,
+    /// The most paths; more are counted and not traced.
+    pub max_paths: usize,
+}
+
+impl Default for Config {
+    /// Each path every five minutes, four traces a second, ten answers a second of one switch.
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_mins(5),
+            rate: Rate(4.0),
+            burst: 4,
+            switch_rate: Rate(10.0),
+            switch_burst: 10,
+            gap: Duration::from_secs(5),
+            recovery: 5,
+            forget: Duration::from_mins(2),
+            max_paths: 65_536,
+        }
+    }
+}
+
+/// A trace to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Of what.
+    pub tuple: Tuple,
+    /// Why.
+    pub reason: Reason,
+    /// What is known of the path.
+    pub route: Option<Route>,
+    /// Whether probes come through, if not all.
+    pub healthy: bool,
+}
+
+impl Order {
+    /// As an [`Assembly`](super::Assembly) wants it.
+    pub fn before(&self) -> Before<'_> {
+        Before {
+            route: self.route.as_ref(),
+            healthy: self.healthy,
+        }
+    }
+}
+
+/// What a schedule counts since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Traces that were ordered.
+    pub ordered: u64,
+    /// Traces that failed.
+    pub failed: u64,
+    /// Times that the probes of a path that was not known found no place among the paths.
+    pub paths_dropped: u64,
+}
+
+/// When a path is due. In the order of time; ties by tuple, so that the order is always the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at: HostTime,
+    tuple: Tuple,
+}
+
+/// Where a path waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In `later`, until it is due.
+    Later,
+    /// In `ready`, until the bounds allow it.
+    Ready,
+    /// Nowhere: it is being traced.
+    Running,
+}
+
+#[derive(Debug)]
+struct PathState {
+    seen: HostTime,
+    failing: bool,
+    /// Whether the newest probes came through, if not all.
+    alive: bool,
+    /// Probes that came through since the last loss.
+    clean: u32,
+    traced: Option<HostTime>,
+    route: Option<Route>,
+    reason: Reason,
+    due: HostTime,
+    place: Place,
+    /// What came up while it was running.
+    again: Option<Reason>,
+}
+
+/// The schedule of one agent.
+#[derive(Debug)]
+pub struct Schedule {
+    config: Config,
+    paths: HashMap<Tuple, PathState>,
+    ready: BTreeSet<(Reason, Due)>,
+    later: BTreeSet<Due>,
+    agent: Meter,
+    switches: HashMap<NodeName, Meter>,
+    swept: HostTime,
+    jitter: RandomState,
+    counters: Counters,
+}
+
+impl Schedule {
+    /// Without any path.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            paths: HashMap::new(),
+            ready: BTreeSet::new(),
+            later: BTreeSet::new(),
+            agent: Meter::FRESH,
+            switches: HashMap::new(),
+            swept: HostTime::from_nanos(0),
+            jitter: RandomState::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// What was counted.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many paths there are.
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Whether there is no path.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// Probes of a path have ended: so many were lost, so many came through.
+    pub fn seen(&mut self, tuple: Tuple, lost: u64, complete: u64, now: HostTime) {
+        if !self.paths.contains_key(&tuple) {
+            if self.paths.len() >= self.config.max_paths {
+                self.counters.paths_dropped += 1;
+                return;
+            }
+            let path = PathState {
+                seen: now,
+                failing: false,
+                alive: true,
+                clean: 0,
+                traced: None,
+                route: None,
+                reason: Reason::New,
+                due: now,
+                place: Place::Later,
+                again: None,
+            };
+            self.paths.insert(tuple, path);
+            self.later.insert(Due { at: now, tuple });
+        }
+        let Some(path) = self.paths.get_mut(&tuple) else {
+            return;
+        };
+        path.seen = now;
+        path.alive = complete > 0 || lost == 0;
+        if lost > 0 {
+            path.clean = 0;
+            if !std::mem::replace(&mut path.failing, true) {
+                self.request(tuple, Reason::Failing, now);
+            }
+            return;
+        }
+        path.clean = path
+            .clean
+            .saturating_add(u32::try_from(complete).unwrap_or(u32::MAX));
+        if path.failing && path.clean >= self.config.recovery {
+            path.failing = false;
+            self.request(tuple, Reason::Recovered, now);
+        }
+    }
+
+    /// Puts a path forward, but not before its gap is over.
+    fn request(&mut self, tuple: Tuple, reason: Reason, now: HostTime) {
+        let Some(path) = self.paths.get_mut(&tuple) else {
+            return;
+        };
+        if path.place == Place::Running {
+            path.again = Some(reason);
+            return;
+        }
+        let earliest = path
+            .traced
+            .map_or(now, |traced| traced.after(self.config.gap).max(now));
+        self.place(tuple, reason, earliest);
+    }
+
+    fn place(&mut self, tuple: Tuple, reason: Reason, at: HostTime) {
+        self.unplace(tuple);
+        if let Some(path) = self.paths.get_mut(&tuple) {
+            (path.reason, path.due, path.place) = (reason, at, Place::Later);
+            self.later.insert(Due { at, tuple });
+        }
+    }
+
+    fn unplace(&mut self, tuple: Tuple) {
+        if let Some(path) = self.paths.get(&tuple) {
+            let due = Due {
+                at: path.due,
+                tuple,
+            };
+            match path.place {
+                Place::Later => {
+                    self.later.remove(&due);
+                }
+                Place::Ready => {
+                    self.ready.remove(&(path.reason, due));
+                }
+                Place::Running => {}
+            }
+        }
+    }
+
+    /// The next trace to make, if one is due and the bounds allow it. Every order has to be ended by [`Self::done`] or
+    /// [`Self::failed`].
+    pub fn next(&mut self, now: HostTime) -> Option<Order> {
+        self.sweep(now);
+        while let Some(due) = self.later.first().copied().filter(|due| due.at <= now) {
+            self.later.remove(&due);
+            if let Some(path) = self.paths.get_mut(&due.tuple) {
+                path.place = Place::Ready;
+                self.ready.insert((path.reason, due));
+            }
+        }
+        let limit = Limit::new(self.config.rate, self.config.burst);
+        if self.agent.ready_at(limit) > now {
+            return None;
+        }
+        while let Some((reason, due)) = self.ready.first().copied() {
+            let free_at = self.switches_free_at(due.tuple, now);
+            if free_at > now {
+                // It comes back when its busiest switch has an answer to give.
+                self.place(due.tuple, reason, free_at);
+                continue;
+            }
+            self.ready.remove(&(reason, due));
+            self.agent.admit(limit, now);
+            return self.start(due.tuple, reason, now);
+        }
+        None
+    }
+
+    fn start(&mut self, tuple: Tuple, reason: Reason, now: HostTime) -> Option<Order> {
+        let path = self.paths.get_mut(&tuple)?;
+        path.place = Place::Running;
+        path.traced = Some(now);
+        let order = Order {
+            tuple,
+            reason,
+            route: path.route.clone(),
+            healthy: path.alive,
+        };
+        self.counters.ordered += 1;
+        let nodes: Vec<_> = order.route.iter().flat_map(Route::nodes).cloned().collect();
+        for node in nodes {
+            self.charge(node, now);
+        }
+        Some(order)
+    }
+
+    fn switches_free_at(&self, tuple: Tuple, now: HostTime) -> HostTime {
+        let limit = Limit::new(self.config.switch_rate, self.config.switch_burst);
+        let route = self.paths.get(&tuple).and_then(|path| path.route.as_ref());
+        route
+            .into_iter()
+            .flat_map(Route::nodes)
+            .filter_map(|node| self.switches.get(node))
+            .map(|meter| meter.ready_at(limit))
+            .fold(now, HostTime::max)
+    }
+
+    fn charge(&mut self, node: NodeName, now: HostTime) {
+        if self.switches.len() >= MAX_SWITCHES {
+            self.switches
+                .retain(|_, meter| meter.ready_at(Limit::new(self.config.switch_rate, 1)) > now);
+        }
+        let limit = Limit::new(self.config.switch_rate, self.config.switch_burst);
+        self.switches
+            .entry(node)
+            .or_insert(Meter::FRESH)
+            .charge(limit, now);
+    }
+
+    /// When [`Self::next`] may have something, at the latest.
+    pub fn next_wakeup(&self, now: HostTime) -> Option<HostTime> {
+        let limit = Limit::new(self.config.rate, self.config.burst);
+        let first = match (self.ready.first(), self.later.first()) {
+            (Some(_), _) => now,
+            (None, Some(due)) => due.at,
+            (None, None) => return None,
+        };
+        Some(first.max(self.agent.ready_at(limit)))
+    }
+
+    /// A trace has ended.
+    pub fn done(&mut self, trace: &Trace, now: HostTime) {
+        let Some(path) = self.paths.get_mut(&trace.tuple) else {
+            return;
+        };
+        let old = path.route.take();
+        let new = trace.route();
+        // Switches that were not known when the trace began have answered too.
+        let surprises: Vec<_> = new
+            .nodes()
+            .filter(|node| {
+                old.iter()
+                    .all(|old| !old.nodes().any(|known| known == *node))
+            })
+            .cloned()
+            .collect();
+        path.route = match old {
+            None if trace.end == End::Silent => None,
+            None => Some(new),
+            Some(old) => match old.relation(&new) {
+                super::Relation::Same(both) => Some(both),
+                super::Relation::Shorter => Some(old),
+                super::Relation::Different if trace.end == End::Silent => Some(old),
+                super::Relation::Different => Some(new),
+            },
+        };
+        for node in surprises {
+            self.charge(node, now);
+        }
+        self.end(trace.tuple, now);
+    }
+
+    /// A trace could not be made.
+    pub fn failed(&mut self, tuple: Tuple, now: HostTime) {
+        self.counters.failed += 1;
+        self.end(tuple, now);
+    }
+
+    fn end(&mut self, tuple: Tuple, now: HostTime) {
+        let jittered = self.jittered(tuple, now);
+        let Some(path) = self.paths.get_mut(&tuple) else {
+            return;
+        };
+        match path.again.take() {
+            Some(reason) => {
+                let at = path.traced.unwrap_or(now).after(self.config.gap).max(now);
+                self.place(tuple, reason, at);
+            }
+            None => self.place(tuple, Reason::Scheduled, jittered),
+        }
+    }
+
+    /// An interval from now, a quarter more or less: agents do not trace in step.
+    fn jittered(&self, tuple: Tuple, now: HostTime) -> HostTime {
+        let interval = Nanos::from(self.config.interval).0;
+        let half = (interval / 2).max(1).unsigned_abs();
+        let extra = self.jitter.hash_one((tuple, now)) % half;
+        let extra = i64::try_from(extra).unwrap_or_default();
+        now + Nanos(interval - interval / 4 + extra)
+    }
+
+    /// Forgets paths that are no longer probed, now and then.
+    fn sweep(&mut self, now: HostTime) {
+        if now.since(self.swept) < self.config.forget / 4 {
+            return;
+        }
+        self.swept = now;
+        let forget = self.config.forget;
+        let gone: Vec<_> = self
+            .paths
+            .iter()
+            .filter(|(_, path)| path.place != Place::Running && now.since(path.seen) > forget)
+            .map(|(tuple, _)| *tuple)
+            .collect();
+        for tuple in gone {
+            self.unplace(tuple);
+            self.paths.remove(&tuple);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
