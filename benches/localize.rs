@@ -1,16 +1,45 @@
-//! Accuracy and cost of localisation on simulated fabrics: `cargo bench --bench localize`.
+//! Accuracy and cost of localisation on simulated fabrics: `cargo xtask bench localize`, or `cargo bench --bench localize`.
 //!
-//! One set of parameters for all cases. Prints precision, recall and F1 over the seeds, and the median time of one
-//! answer, for ours and for two voting methods; then false suspects on healthy fabrics, and time on large fabrics.
+//! One set of parameters for all cases. Prints precision/recall (F1) over the seeds, and the median time of one answer,
+//! for ours and for two voting methods, beside an oracle that knows all other faults and their rates, with the best
+//! threshold in hindsight; then kinds of faults, candidate paths, calibration, false alarms on healthy fabrics, and time
+//! on large fabrics. `SEED` is the first seed [default: 1], `SEEDS` how many [default: 20].
 
 use std::time::{Duration, Instant};
 
+use rpingmesh::analysis::localize::persistence::{Persistence, Standing};
 use rpingmesh::analysis::localize::{
-    Component, PathObservation, Problem, Settings, localize, vote,
+    Component, Diagnosis, PathObservation, Problem, Settings, Suspect, localize, vote,
 };
-use rpingmesh::analysis::simulate::{Plan, Score, Shape, World};
+use rpingmesh::analysis::simulate::{FaultKind, FaultPlan, Plan, Score, Shape, World, oracle};
 
-const SEEDS: u64 = 20;
+/// Windows on healthy fabrics.
+const HEALTHY: u64 = 1000;
+
+#[derive(Clone, Copy)]
+struct Seeds {
+    first: u64,
+    count: u64,
+}
+
+impl Seeds {
+    fn from_environment() -> Self {
+        let number = |name: &str, default| {
+            std::env::var(name).map_or(default, |text| {
+                text.parse()
+                    .unwrap_or_else(|_| panic!("{name}={text} is no number"))
+            })
+        };
+        Self {
+            first: number("SEED", 1),
+            count: number("SEEDS", 20),
+        }
+    }
+
+    fn all(self) -> std::ops::Range<u64> {
+        self.first..self.first + self.count
+    }
+}
 
 fn problem(world: &World) -> Problem {
     let mut problem = Problem::new();
@@ -35,16 +64,16 @@ fn names(path: &[String]) -> Vec<&str> {
     path.iter().map(String::as_str).collect()
 }
 
+fn ours(problem: &Problem) -> Diagnosis {
+    localize(problem, &Settings::default())
+}
+
 type Method = (&'static str, fn(&Problem) -> Vec<Component>);
 
 const METHODS: [Method; 3] = [
     ("ours", |problem| {
-        let answer = localize(problem, &Settings::default());
-        answer
-            .suspects
-            .into_iter()
-            .map(|suspect| suspect.component)
-            .collect()
+        let suspects = ours(problem).suspects.into_iter();
+        suspects.map(|suspect| suspect.component).collect()
     }),
     ("max-vote", |problem| {
         vote::max_vote(problem).into_iter().collect()
@@ -52,23 +81,27 @@ const METHODS: [Method; 3] = [
     ("007-style", |problem| vote::vote_007(problem, 0.01)),
 ];
 
-fn case(plan: &Plan, first_seed: u64) {
-    let label = format!(
-        "{} fault(s), {:.2}-{:.2} %, {:>3} s{}",
-        plan.faults,
-        plan.loss.start() * 100.0,
-        plan.loss.end() * 100.0,
-        plan.window_s,
-        if plan.known_paths {
-            ""
-        } else {
-            ", candidate paths"
-        }
-    );
-    print!("{label:<44}");
+fn figures(score: Score) -> String {
+    format!(
+        "{:.3}/{:.3} ({:.3})",
+        score.precision(),
+        score.recall(),
+        score.f1()
+    )
+}
+
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+/// A row: the methods on one plan.
+fn case(label: &str, plan: &Plan, seeds: Seeds, with_oracle: bool) {
     let mut scores = [Score::default(); METHODS.len()];
     let mut times: [Vec<Duration>; METHODS.len()] = Default::default();
-    for seed in first_seed..first_seed + SEEDS {
+    let mut rated = Vec::new();
+    let mut faults = 0;
+    for seed in seeds.all() {
         let world = World::draw(plan, seed).expect("a valid plan");
         let problem = problem(&world);
         for (index, (_, method)) in METHODS.iter().enumerate() {
@@ -77,35 +110,218 @@ fn case(plan: &Plan, first_seed: u64) {
             times[index].push(start.elapsed());
             scores[index].add(Score::of(&world.truth, &named));
         }
+        if with_oracle {
+            faults += world.truth.len() as u64;
+            let bad = |link: &Component| world.truth.iter().any(|fault| fault.component == *link);
+            let links = oracle(&world, plan.background / 2.0).into_iter();
+            rated.extend(links.map(|(link, nats)| (nats, bad(&link))));
+        }
     }
+    print!("{label:<37}");
     for (score, times) in scores.iter().zip(&mut times) {
-        times.sort_unstable();
-        print!(
-            " | {:.3}/{:.3} ({:.3}) {:>6.1} ms",
-            score.precision(),
-            score.recall(),
-            score.f1(),
-            times[times.len() / 2].as_secs_f64() * 1e3
-        );
+        print!(" | {} {:>5.1} ms", figures(*score), median(times));
+    }
+    if with_oracle {
+        print!(" | {}", figures(best_threshold(rated, faults)));
     }
     println!();
 }
 
-fn healthy(first_seed: u64) {
+/// The best F1 that any one threshold reaches.
+fn best_threshold(mut rated: Vec<(f64, bool)>, faults: u64) -> Score {
+    rated.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut best = Score::default();
+    let mut score = Score {
+        missed: faults,
+        ..Score::default()
+    };
+    let mut best_f1 = -1.0;
+    for (_, bad) in rated {
+        if bad {
+            score.right += 1;
+            score.missed -= 1;
+        } else {
+            score.wrong += 1;
+        }
+        if score.f1() > best_f1 {
+            (best, best_f1) = (score, score.f1());
+        }
+    }
+    best
+}
+
+fn links(count: usize, low: f64, high: f64) -> Vec<FaultPlan> {
+    vec![FaultPlan::drawn(FaultKind::Link, count, low..=high)]
+}
+
+fn main_table(seeds: Seeds) {
+    println!(
+        "{:<37} | {:^29} | {:^29} | {:^29} | {:^19}",
+        "precision/recall (F1), median time", "ours", "max-vote", "007-style", "oracle"
+    );
+    for (low, high) in [(0.002, 0.02), (0.0005, 0.003)] {
+        for window_s in [20.0, 120.0] {
+            for faults in [1, 2, 4, 8] {
+                let label = format!(
+                    "{faults} link(s), {:.2}-{:.2} %, {window_s:>3} s",
+                    low * 100.0,
+                    high * 100.0
+                );
+                let plan = Plan {
+                    faults: links(faults, low, high),
+                    window_s,
+                    ..Plan::default()
+                };
+                case(&label, &plan, seeds, true);
+            }
+        }
+    }
+}
+
+fn kinds(seeds: Seeds) {
+    let drawn = FaultPlan::drawn;
+    let rows: [(&str, Vec<FaultPlan>); 7] = [
+        (
+            "2 switches, 0.2-2 %",
+            vec![drawn(FaultKind::Switch, 2, 0.002..=0.02)],
+        ),
+        (
+            "2 hosts, 0.5-5 %",
+            vec![drawn(FaultKind::Host, 2, 0.005..=0.05)],
+        ),
+        ("2 links down", links(2, 1.0, 1.0)),
+        (
+            "1 switch down",
+            vec![drawn(FaultKind::Switch, 1, 1.0..=1.0)],
+        ),
+        ("2 hosts down", vec![drawn(FaultKind::Host, 2, 1.0..=1.0)]),
+        (
+            "2 blackholes of 5-30 %",
+            vec![drawn(FaultKind::Blackhole, 2, 0.05..=0.3)],
+        ),
+        (
+            "2 links, 1 switch, 1 host, 1 blackhole",
+            vec![
+                drawn(FaultKind::Link, 2, 0.005..=0.02),
+                drawn(FaultKind::Switch, 1, 0.005..=0.02),
+                drawn(FaultKind::Host, 1, 0.01..=0.05),
+                drawn(FaultKind::Blackhole, 1, 0.1..=0.3),
+            ],
+        ),
+    ];
+    println!("\nother kinds, 20 s; right is only the very component");
+    for (label, faults) in rows {
+        let plan = Plan {
+            faults,
+            ..Plan::default()
+        };
+        case(label, &plan, seeds, false);
+    }
+}
+
+/// Without traces links that no observation tells apart stand together: the share of the faults that are among those
+/// named, alternatives included, and how many are named for each.
+fn candidates(seeds: Seeds) {
+    println!("\ncandidate paths only, 20 s");
+    for (faults, low, high) in [(1, 0.002, 0.02), (4, 0.002, 0.02), (4, 0.01, 0.05)] {
+        let plan = Plan {
+            faults: links(faults, low, high),
+            known_paths: false,
+            ..Plan::default()
+        };
+        let label = format!("{faults} link(s), {:.1}-{:.1} %", low * 100.0, high * 100.0);
+        case(&label, &plan, seeds, false);
+        let (mut held, mut all, mut groups, mut right, mut named) = (0, 0, 0, 0, 0);
+        for seed in seeds.all() {
+            let world = World::draw(&plan, seed).expect("a valid plan");
+            let suspects = ours(&problem(&world)).suspects;
+            let holds = |suspect: &Suspect, at: &Component| {
+                suspect.component == *at || suspect.or.contains(at)
+            };
+            all += world.truth.len();
+            held += world
+                .truth
+                .iter()
+                .filter(|fault| suspects.iter().any(|s| holds(s, &fault.component)))
+                .count();
+            groups += suspects.len();
+            right += suspects
+                .iter()
+                .filter(|s| world.truth.iter().any(|fault| holds(s, &fault.component)))
+                .count();
+            named += suspects.iter().map(|s| 1 + s.or.len()).sum::<usize>();
+        }
+        println!(
+            "{:<37} | as groups (a suspect and those that look alike): {right} of {groups} right, {held} of {all} faults \
+             in one, {:.1} components each",
+            "",
+            named as f64 / groups.max(1) as f64
+        );
+    }
+}
+
+/// Of the suspects with a confidence in each range, the share that is right.
+fn calibration(seeds: Seeds) {
+    const FROM: [f64; 5] = [0.5, 0.7, 0.9, 0.99, 1.01];
+    let mut counts = [(0_u32, 0_u32); FROM.len() - 1];
+    for (low, high) in [(0.002, 0.02), (0.0005, 0.003)] {
+        for (faults, window_s) in [(1, 20.0), (4, 20.0), (8, 20.0), (4, 120.0)] {
+            let plan = Plan {
+                faults: links(faults, low, high),
+                window_s,
+                ..Plan::default()
+            };
+            for seed in seeds.all() {
+                let world = World::draw(&plan, seed).expect("a valid plan");
+                for suspect in ours(&problem(&world)).suspects {
+                    let right = Score::of(&world.truth, [&suspect.component]).wrong == 0;
+                    let range = FROM.iter().filter(|from| suspect.confidence >= **from);
+                    if let Some(place) = range.count().checked_sub(1) {
+                        counts[place].0 += u32::from(right);
+                        counts[place].1 += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("\nconfidence, over the single and concurrent cases of both loss ranges");
+    for ((right, all), from) in counts.iter().zip(FROM) {
+        println!("from {from:.2}: {right} of {all} right");
+    }
+}
+
+fn healthy(seeds: Seeds) {
     let plan = Plan {
-        faults: 0,
+        faults: Vec::new(),
         ..Plan::default()
     };
-    let windows = 1000;
-    let named: usize = (first_seed..first_seed + windows)
-        .map(|seed| {
-            let world = World::draw(&plan, seed).expect("a valid plan");
-            localize(&problem(&world), &Settings::default())
-                .suspects
-                .len()
-        })
-        .sum();
-    println!("no fault: {named} suspects in {windows} windows of 20 s");
+    let mut suspects = 0;
+    for seed in seeds.first..seeds.first + HEALTHY {
+        let world = World::draw(&plan, seed).expect("a valid plan");
+        suspects += ours(&problem(&world)).suspects.len();
+    }
+    println!("\nno fault: {suspects} suspects in {HEALTHY} windows of 20 s on as many fabrics");
+    // The same fabric again and again: its worst healthy links stay the same.
+    let (mut suspects, mut incidents) = (0, 0);
+    let rule = Persistence::default();
+    let mut seen: Vec<Vec<Component>> = Vec::new();
+    for window in 0..HEALTHY {
+        let world = World::draw_window(&plan, seeds.first, window).expect("a valid plan");
+        let named = ours(&problem(&world)).suspects;
+        suspects += named.len();
+        for suspect in &named {
+            let before = seen.iter().rev().take(rule.windows - 1).rev();
+            let mut history: Vec<Option<f64>> = before
+                .map(|window| window.contains(&suspect.component).then_some(0.0))
+                .collect();
+            history.push(Some(suspect.evidence_nats));
+            incidents += u32::from(rule.standing(&history, false) == Standing::Confirmed);
+        }
+        seen.push(named.into_iter().map(|suspect| suspect.component).collect());
+    }
+    println!(
+        "no fault: {suspects} suspects, {incidents} incidents in {HEALTHY} windows of 20 s on one fabric"
+    );
 }
 
 fn large(name: &str, shape: Shape, tuples_per_host: usize) {
@@ -119,16 +335,20 @@ fn large(name: &str, shape: Shape, tuples_per_host: usize) {
     let problem = problem(&world);
     let built = start.elapsed();
     let start = Instant::now();
-    let answer = localize(&problem, &Settings::default());
+    let answer = ours(&problem);
     let score = Score::of(
         &world.truth,
         answer.suspects.iter().map(|suspect| &suspect.component),
     );
     println!(
-        "{name}: {} paths, compressed in {:.2} s, answered in {:.2} s, {score:?}",
+        "{name}: {} probes on {} paths, taken in {:.2} s, answered in {:.2} s, {} right, {} wrong, {} missed",
+        problem.sent(),
         problem.observations(),
         built.as_secs_f64(),
-        start.elapsed().as_secs_f64()
+        start.elapsed().as_secs_f64(),
+        score.right,
+        score.wrong,
+        score.missed
     );
 }
 
@@ -136,48 +356,24 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    let first_seed = std::env::var("SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1);
+    let seeds = Seeds::from_environment();
     println!(
-        "k = 8 fat tree, 150 probes/s and host, background U(0, 1e-4), {SEEDS} seeds from {first_seed}"
+        "k = 8 fat tree, 150 probes/s and host, background U(0, 1e-4), {} seeds from {}",
+        seeds.count, seeds.first
     );
-    println!(
-        "{:<44} | {}",
-        "precision/recall (F1), median time",
-        METHODS.map(|(name, _)| name).join(", ")
-    );
-    for (low, high, windows) in [(0.002, 0.02, [20.0, 120.0]), (0.0005, 0.003, [20.0, 120.0])] {
-        for window_s in windows {
-            for faults in [1, 2, 4, 8] {
-                case(
-                    &Plan {
-                        faults,
-                        loss: low..=high,
-                        window_s,
-                        ..Plan::default()
-                    },
-                    first_seed,
-                );
-            }
-        }
-    }
-    case(
-        &Plan {
-            known_paths: false,
-            ..Plan::default()
-        },
-        first_seed,
-    );
-    healthy(first_seed);
+    main_table(seeds);
+    kinds(seeds);
+    candidates(seeds);
+    calibration(seeds);
+    healthy(seeds);
+    println!();
     large(
-        "k = 16 fat tree (1 024 hosts)",
+        "k = 16 fat tree of 1 024 hosts",
         Shape::FatTree { k: 16 },
         100,
     );
     large(
-        "leaf-spine of 100 000 hosts",
+        "leaf-spine of 100 000 RNICs",
         Shape::LeafSpine {
             spines: 64,
             tors: 3125,

@@ -15,16 +15,28 @@
 //! theirs than a fault. Observations whose path is not known count with the share of their candidate paths that cross
 //! a component.
 //!
+//! Late packets are located by the same machinery: [`Signal::Slow`] counts late answers among all answers instead of lost
+//! probes among those sent.
+//!
+//! # Use
+//! A [`Problem`] per window takes [`PathObservation`]s (the traced path, or [`files::Topology::candidates`]);
+//! [`localize`] answers for one window, [`multi_scale`] for several; [`explain`] says why, [`persistence`] when a suspect
+//! is worth an incident.
+//!
 //! Voting methods ([`vote`]) are there to compare with and to explain.
 
+pub mod explain;
 pub mod files;
 mod likelihood;
+pub mod persistence;
 mod problem;
+pub mod scales;
 mod search;
 pub mod vote;
 
-pub use problem::{Component, ComponentId, PathObservation, Problem, ProblemError};
-pub use search::{Diagnosis, Settings, Suspect, Symptom, localize};
+pub use problem::{Component, ComponentId, PathObservation, Problem, ProblemError, Signal};
+pub use scales::multi_scale;
+pub use search::{Diagnosis, Settings, Suspect, Symptom, Trials, localize};
 
 #[cfg(test)]
 mod tests;

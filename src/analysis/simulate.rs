@@ -5,10 +5,14 @@
 
 mod draw;
 mod fabric;
+pub mod fault;
+mod oracle;
 mod score;
 
-pub use draw::{FaultKind, Observed, Truth, World};
+pub use draw::{Observed, World};
 pub use fabric::{Fabric, Shape};
+pub use fault::{FaultKind, FaultPlan, Truth};
+pub use oracle::oracle;
 pub use score::Score;
 
 use super::localize::Component;
@@ -18,12 +22,8 @@ use super::localize::Component;
 pub struct Plan {
     /// The fabric.
     pub shape: Shape,
-    /// Faults at the same time, all of one kind.
-    pub faults: usize,
-    /// What fails.
-    pub kind: FaultKind,
-    /// Loss rate of a fault, drawn evenly from this range.
-    pub loss: std::ops::RangeInclusive<f64>,
+    /// What fails, all at the same time.
+    pub faults: Vec<FaultPlan>,
     /// Loss rate of a healthy link, drawn evenly from 0 to this.
     pub background: f64,
     /// Probes that each host sends in a second.
@@ -41,9 +41,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             shape: Shape::FatTree { k: 8 },
-            faults: 4,
-            kind: FaultKind::Link,
-            loss: 0.002..=0.02,
+            faults: vec![FaultPlan::drawn(FaultKind::Link, 4, 0.002..=0.02)],
             background: 1e-4,
             probes_per_second: 150.0,
             window_s: 20.0,
@@ -74,6 +72,9 @@ pub enum PlanError {
         /// Components that there are.
         have: usize,
     },
+    /// A place that the fabric does not have, or that fails already.
+    #[error("no {0} to fail: the fabric has no such component, or it fails already")]
+    NoPlace(Component),
 }
 
 impl Plan {
@@ -83,12 +84,11 @@ impl Plan {
     /// [`PlanError`] naming the number.
     pub fn check(&self) -> Result<(), PlanError> {
         self.shape.check()?;
-        let rates = [
-            ("loss", *self.loss.start()),
-            ("loss", *self.loss.end()),
-            ("background", self.background),
-        ];
-        for (what, value) in rates {
+        let losses = self
+            .faults
+            .iter()
+            .flat_map(|fault| [("loss", *fault.loss.start()), ("loss", *fault.loss.end())]);
+        for (what, value) in losses.chain([("background", self.background)]) {
             if !(0.0..=1.0).contains(&value) {
                 return Err(PlanError::Value {
                     what,
@@ -106,25 +106,25 @@ impl Plan {
                 });
             }
         }
-        if self.tuples_per_host == 0 {
+        if self
+            .faults
+            .iter()
+            .any(|fault| fault.loss.start() > fault.loss.end())
+        {
+            return Err(PlanError::Value {
+                what: "loss",
+                value: "an empty range".to_owned(),
+                why: "expected the smaller rate first",
+            });
+        }
+        if !(1..=1_000_000).contains(&self.tuples_per_host) {
             return Err(PlanError::Value {
                 what: "tuples",
-                value: "0".to_owned(),
-                why: "expected at least 1",
+                value: self.tuples_per_host.to_string(),
+                why: "expected 1 to 1000000",
             });
         }
         Ok(())
-    }
-}
-
-/// Whether a component named by an answer is a fault of the truth.
-///
-/// A link at a faulty host or switch counts for it, and so does the host or switch at a faulty host link: what an
-/// operator does next is the same.
-pub fn matches(truth: &Component, named: &Component) -> bool {
-    match (truth, named) {
-        (Component::Host { name }, Component::Link { from, to }) => name == from || name == to,
-        _ => truth == named,
     }
 }
 

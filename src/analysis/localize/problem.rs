@@ -48,7 +48,21 @@ impl ComponentId {
     }
 }
 
+/// What a failed probe is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// It was lost: `sent` counts probes sent, `lost` those without an answer.
+    #[default]
+    Loss,
+    /// It came back late: `sent` counts probes answered, `lost` those whose network RTT was above what the caller holds
+    /// for normal on that path (for instance three times its median over the last hour, and at least 20 µs more).
+    Slow,
+}
+
 /// What was observed between two hosts in a window.
+///
+/// Where hosts have several RNICs the ends of the paths may be RNICs: the answer then names RNICs as its `Host`s.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathObservation<'a> {
     /// The paths that the probes may have taken, as node names from source to destination; one where it is known.
@@ -95,6 +109,9 @@ pub(super) struct Lossy {
     pub(super) parts: Vec<Part>,
     /// Links on the path: each adds the background hazard.
     pub(super) links: f64,
+    /// Trials.
+    pub(super) sent: f64,
+    /// Failures.
     pub(super) lost: f64,
 }
 
@@ -110,6 +127,8 @@ pub(super) struct Evidence {
     pub(super) passed: Vec<f64>,
     /// Trials across each component, by share.
     pub(super) sent: Vec<f64>,
+    /// Observations across each component, whatever the share.
+    pub(super) crossing: Vec<u32>,
     pub(super) lossy: Vec<Lossy>,
     /// Lossy observations of each component, with the share.
     pub(super) postings: Vec<Vec<(u32, f64)>>,
@@ -121,6 +140,7 @@ impl Evidence {
     fn grow(&mut self) {
         self.passed.push(0.0);
         self.sent.push(0.0);
+        self.crossing.push(0);
         self.postings.push(Vec::new());
     }
 
@@ -139,6 +159,7 @@ impl Evidence {
         for part in parts {
             self.passed[part.component.index()] += part.share * (sent - lost);
             self.sent[part.component.index()] += part.share * sent;
+            self.crossing[part.component.index()] += 1;
         }
         self.passed_links += links * (sent - lost);
         if lost > 0.0 {
@@ -149,11 +170,20 @@ impl Evidence {
             self.lossy.push(Lossy {
                 parts: parts.to_vec(),
                 links,
+                sent,
                 lost,
             });
         }
         Ok(())
     }
+}
+
+/// A component as its nodes: a link from one to another, or the node itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Link(u32, u32),
+    Switch(u32),
+    Host(u32),
 }
 
 /// Observations of one window, as two bodies of evidence.
@@ -163,21 +193,46 @@ impl Evidence {
 /// on living paths alone.
 #[derive(Debug, Clone, Default)]
 pub struct Problem {
+    pub(super) signal: Signal,
     pub(super) components: Vec<Component>,
-    ids: HashMap<Component, ComponentId>,
+    nodes: HashMap<String, u32>,
+    names: Vec<String>,
+    ids: HashMap<Key, ComponentId>,
+    /// For each component the observation that touched it last, from 1, and its place in `scratch`.
+    touched: Vec<(u64, usize)>,
+    scratch: Vec<Part>,
+    /// Nodes of the path at hand.
+    path_nodes: Vec<u32>,
     /// Trials are the probes on living paths.
     pub(super) probes: Evidence,
     /// Trials are the paths; the dead have failed.
     pub(super) paths: Evidence,
     /// Probes lost on each dead path, in the order of `paths.lossy`.
     pub(super) dead_lost: Vec<u64>,
+    /// Probes sent on each dead path.
+    pub(super) dead_sent: Vec<u64>,
+    sent: u64,
+    lost: u64,
     observations: u64,
 }
 
 impl Problem {
-    /// No observations.
+    /// No observations of losses yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No observations yet, of losses or of slow probes.
+    pub fn of(signal: Signal) -> Self {
+        Self {
+            signal,
+            ..Self::default()
+        }
+    }
+
+    /// What a failed probe is here.
+    pub const fn signal(&self) -> Signal {
+        self.signal
     }
 
     /// The components that observations have named.
@@ -190,9 +245,35 @@ impl Problem {
         &self.components[id.index()]
     }
 
+    /// The id of a component that observations have named.
+    pub fn id(&self, component: &Component) -> Option<ComponentId> {
+        let node = |name: &String| self.nodes.get(name).copied();
+        let key = match component {
+            Component::Link { from, to } => Key::Link(node(from)?, node(to)?),
+            Component::Switch { name } => Key::Switch(node(name)?),
+            Component::Host { name } => Key::Host(node(name)?),
+        };
+        self.ids.get(&key).copied()
+    }
+
     /// How many observations were added.
     pub const fn observations(&self) -> u64 {
         self.observations
+    }
+
+    /// Probes sent, over all observations; stays at the largest number where the sum does not fit.
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Probes lost, over all observations; stays at the largest number where the sum does not fit.
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Paths that lost all their probes, or nearly all.
+    pub const fn dead_paths(&self) -> usize {
+        self.dead_lost.len()
     }
 
     /// Adds an observation. The first and the last node of a path are hosts, those between switches.
@@ -207,10 +288,13 @@ impl Problem {
                 sent: *sent,
             });
         }
-        let parts = self.parts(paths)?;
+        self.collect_parts(paths)?;
+        let parts = std::mem::take(&mut self.scratch);
         let nodes: usize = paths.iter().map(|path| path.len() - 1).sum();
         let links = nodes as f64 / paths.len() as f64;
-        self.add_parts(&parts, links, *sent, *lost)
+        let added = self.add_parts(&parts, links, *sent, *lost);
+        self.scratch = parts;
+        added
     }
 
     /// Adds an observation whose path is given as components with shares, each at most once: what a round trip crosses,
@@ -238,9 +322,11 @@ impl Problem {
                 share: *share,
             })
             .collect();
+        self.observations += 1;
         self.add_parts(&parts, links, sent, lost)
     }
 
+    /// Adds an observation that has been counted.
     fn add_parts(
         &mut self,
         parts: &[Part],
@@ -249,36 +335,81 @@ impl Problem {
         lost: u64,
     ) -> Result<(), ProblemError> {
         let (trials, failures) = (sent as f64, lost as f64);
-        self.observations += 1;
+        self.sent = self.sent.saturating_add(sent);
+        self.lost = self.lost.saturating_add(lost);
         if lost >= DEAD_MIN_LOST && failures >= DEAD_SHARE * trials {
             self.dead_lost.push(lost);
+            self.dead_sent.push(sent);
             return self.paths.add(parts, links, 1.0, 1.0);
         }
         self.paths.add(parts, links, 1.0, 0.0)?;
         self.probes.add(parts, links, trials, failures)
     }
 
-    /// The components of all candidate paths with the share of the candidates that cross each.
-    fn parts(&mut self, paths: &[Vec<&str>]) -> Result<Vec<Part>, ProblemError> {
+    /// Puts the components of all candidate paths into `scratch`, with the share of the candidates that cross each.
+    fn collect_parts(&mut self, paths: &[Vec<&str>]) -> Result<(), ProblemError> {
         if paths.is_empty() {
             return Err(ProblemError::NoPath);
         }
+        self.scratch.clear();
+        self.observations += 1;
         let weight = 1.0 / paths.len() as f64;
-        let mut parts: Vec<Part> = Vec::new();
         for path in paths {
-            check(path)?;
-            for component in components_of(path) {
-                let id = self.intern(component)?;
-                match parts.iter_mut().find(|part| part.component == id) {
-                    Some(part) => part.share += weight,
-                    None => parts.push(Part {
-                        component: id,
-                        share: weight,
-                    }),
-                }
+            if let Err(error) = check(path).and_then(|()| self.collect_path(path, weight)) {
+                self.observations -= 1;
+                // Marks of this observation must not be taken for those of the next.
+                self.touched.fill((0, 0));
+                return Err(error);
             }
         }
-        Ok(parts)
+        Ok(())
+    }
+
+    fn collect_path(&mut self, path: &[&str], weight: f64) -> Result<(), ProblemError> {
+        let mut nodes = std::mem::take(&mut self.path_nodes);
+        nodes.clear();
+        for name in path {
+            nodes.push(self.node(name)?);
+        }
+        for pair in nodes.windows(2) {
+            self.collect(Key::Link(pair[0], pair[1]), weight)?;
+        }
+        for (index, node) in nodes.iter().enumerate() {
+            let end = index == 0 || index + 1 == nodes.len();
+            let key = if end {
+                Key::Host(*node)
+            } else {
+                Key::Switch(*node)
+            };
+            self.collect(key, weight)?;
+        }
+        self.path_nodes = nodes;
+        Ok(())
+    }
+
+    fn collect(&mut self, key: Key, weight: f64) -> Result<(), ProblemError> {
+        let id = self.intern_key(key)?;
+        let mark = &mut self.touched[id.index()];
+        if mark.0 == self.observations {
+            self.scratch[mark.1].share += weight;
+        } else {
+            *mark = (self.observations, self.scratch.len());
+            self.scratch.push(Part {
+                component: id,
+                share: weight,
+            });
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, name: &str) -> Result<u32, ProblemError> {
+        if let Some(node) = self.nodes.get(name) {
+            return Ok(*node);
+        }
+        let node = u32::try_from(self.names.len()).map_err(|_| ProblemError::TooMany)?;
+        self.nodes.insert(name.to_owned(), node);
+        self.names.push(name.to_owned());
+        Ok(node)
     }
 
     /// The component's id in this problem, made if missing.
@@ -286,13 +417,31 @@ impl Problem {
     /// # Errors
     /// [`ProblemError::TooMany`].
     pub fn intern(&mut self, component: Component) -> Result<ComponentId, ProblemError> {
-        if let Some(id) = self.ids.get(&component) {
+        let key = match component {
+            Component::Link { from, to } => Key::Link(self.node(&from)?, self.node(&to)?),
+            Component::Switch { name } => Key::Switch(self.node(&name)?),
+            Component::Host { name } => Key::Host(self.node(&name)?),
+        };
+        self.intern_key(key)
+    }
+
+    fn intern_key(&mut self, key: Key) -> Result<ComponentId, ProblemError> {
+        if let Some(id) = self.ids.get(&key) {
             return Ok(*id);
         }
         let id =
             ComponentId(u32::try_from(self.components.len()).map_err(|_| ProblemError::TooMany)?);
-        self.components.push(component.clone());
-        self.ids.insert(component, id);
+        let name = |node: u32| self.names[node as usize].clone();
+        self.components.push(match key {
+            Key::Link(from, to) => Component::Link {
+                from: name(from),
+                to: name(to),
+            },
+            Key::Switch(node) => Component::Switch { name: name(node) },
+            Key::Host(node) => Component::Host { name: name(node) },
+        });
+        self.ids.insert(key, id);
+        self.touched.push((0, 0));
         self.probes.grow();
         self.paths.grow();
         Ok(id)
@@ -309,22 +458,4 @@ fn check(path: &[&str]) -> Result<(), ProblemError> {
         }
     }
     Ok(())
-}
-
-fn components_of<'a>(path: &'a [&'a str]) -> impl Iterator<Item = Component> + 'a {
-    let links = path.windows(2).map(|pair| Component::Link {
-        from: pair[0].to_owned(),
-        to: pair[1].to_owned(),
-    });
-    let switches = path[1..path.len() - 1]
-        .iter()
-        .map(|name| Component::Switch {
-            name: (*name).to_owned(),
-        });
-    let hosts = [path[0], path[path.len() - 1]]
-        .into_iter()
-        .map(|name| Component::Host {
-            name: name.to_owned(),
-        });
-    links.chain(switches).chain(hosts)
 }

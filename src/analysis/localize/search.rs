@@ -1,9 +1,9 @@
 //! The search for the most probable set of suspects.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::likelihood::{Fit, gain, is_link};
-use super::problem::{Component, ComponentId, Evidence, Problem};
+use super::problem::{Component, ComponentId, Evidence, Problem, Signal};
 
 /// The prior, one for all fabrics and windows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub look_ahead: usize,
     /// At most this many suspects.
     pub most: usize,
+    /// Suspects are named from this probability on, that of components which look exactly alike added together.
+    pub least_confidence: f64,
 }
 
 impl Default for Settings {
@@ -34,6 +36,7 @@ impl Default for Settings {
             least_links: 700.0,
             look_ahead: 3,
             most: 64,
+            least_confidence: 0.5,
         }
     }
 }
@@ -48,6 +51,18 @@ pub enum Symptom {
     Down,
     /// All packets of some 5-tuples, the others pass.
     Blackhole,
+    /// Packets come late (a problem of [`Signal::Slow`]).
+    Slow,
+}
+
+/// What a suspect's rate is a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trials {
+    /// Single probes on paths that pass some.
+    Probes,
+    /// Paths (5-tuples), each dead or alive.
+    Paths,
 }
 
 /// A component that probably loses packets.
@@ -58,15 +73,41 @@ pub struct Suspect {
     pub component: Component,
     /// How it loses packets.
     pub symptom: Symptom,
+    /// What was counted.
+    pub trials: Trials,
     /// Probability, 0 to 1, that it is this one, from the likelihood with and without it and with others in its place.
+    #[serde(serialize_with = "rounded")]
     pub confidence: f64,
     /// Lost probes that it explains.
+    #[serde(serialize_with = "rounded")]
     pub explains_lost: f64,
-    /// Estimated share of its packets (for a blackhole: of its 5-tuples) that it loses, 0 to 1.
+    /// Estimated share of its packets (for a blackhole: of its 5-tuples) that it loses, or that come late, 0 to 1.
+    #[serde(serialize_with = "rounded")]
     pub loss_rate: f64,
+    /// By how many nats (natural logarithms of odds) the observations favour it over nothing being wrong there, after
+    /// the price of naming one of many components. Grows with the evidence where `confidence` is already 1.
+    #[serde(serialize_with = "rounded")]
+    pub evidence_nats: f64,
     /// Components that would explain the same nearly as well, most likely first: the observations cannot tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub or: Vec<Component>,
+}
+
+/// Four significant digits: more are noise, and differ between processors.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the exponent of a finite number fits by far"
+)]
+fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if *value == 0.0 || !value.is_finite() {
+        return value.serialize(serializer);
+    }
+    let scale = 10_f64.powi(3 - value.abs().log10().floor() as i32);
+    ((value * scale).round() / scale).serialize(serializer)
 }
 
 /// What the observations say.
@@ -75,6 +116,7 @@ pub struct Diagnosis {
     /// Most certain first.
     pub suspects: Vec<Suspect>,
     /// Share of packets that a healthy link loses, 0 to 1.
+    #[serde(serialize_with = "rounded")]
     pub background_loss_rate: f64,
 }
 
@@ -88,28 +130,30 @@ const PATH_BACKGROUND: (f64, f64) = (1e-4, 1e-2);
 const DOWN: f64 = 0.9;
 /// Alternatives are listed from this share of the suspect's own likelihood.
 const ALTERNATIVE: f64 = 0.05;
+/// Alternatives look exactly alike from this share on.
+const ALIKE: f64 = 0.95;
 
 /// Finds the most probable set of faulty components: first what kills paths, then what loses probes on living ones.
 pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
     let kills = Search::new(problem, &problem.paths, settings, PATH_BACKGROUND);
     let dead = kills.run();
-    let mut suspects: Vec<Suspect> = (0..dead.members.len())
-        .map(|index| kills.describe(&dead, index, |path| problem.dead_lost[path] as f64))
-        .map(|suspect| Suspect {
-            symptom: if suspect.loss_rate >= DOWN {
-                Symptom::Down
-            } else {
-                Symptom::Blackhole
-            },
-            ..suspect
-        })
-        .collect();
+    let mut suspects = kills.describe_all(&dead, |path| problem.dead_lost[path] as f64);
+    for suspect in &mut suspects {
+        suspect.trials = Trials::Paths;
+        suspect.symptom = if suspect.loss_rate >= DOWN {
+            Symptom::Down
+        } else {
+            Symptom::Blackhole
+        };
+    }
     let rates = Search::new(problem, &problem.probes, settings, PROBE_BACKGROUND);
     let lossy = rates.run();
-    suspects.extend(
-        (0..lossy.members.len())
-            .map(|index| rates.describe(&lossy, index, |path| problem.probes.lossy[path].lost)),
-    );
+    suspects.extend(rates.describe_all(&lossy, |path| problem.probes.lossy[path].lost));
+    if problem.signal() == Signal::Slow {
+        for suspect in &mut suspects {
+            suspect.symptom = Symptom::Slow;
+        }
+    }
     suspects.sort_by(|a, b| {
         b.confidence
             .total_cmp(&a.confidence)
@@ -257,8 +301,15 @@ impl<'a> Search<'a> {
         }) {}
     }
 
-    /// A member with its confidence; `lost` tells the probes lost in a lossy observation.
-    fn describe(&self, fit: &Fit, index: usize, lost: impl Fn(usize) -> f64) -> Suspect {
+    /// The members that are probable enough to be named; `lost` tells the probes lost in a lossy observation.
+    fn describe_all(&self, fit: &Fit, lost: impl Fn(usize) -> f64) -> Vec<Suspect> {
+        (0..fit.members.len())
+            .filter_map(|index| self.describe(fit, index, &lost))
+            .collect()
+    }
+
+    /// A member with its confidence, if that suffices for naming it.
+    fn describe(&self, fit: &Fit, index: usize, lost: impl Fn(usize) -> f64) -> Option<Suspect> {
         let (member, hazard) = fit.members[index];
         let rest = fit.hazards(self.evidence, Some(member));
         let explains_lost = self.evidence.postings[member.index()]
@@ -269,21 +320,30 @@ impl<'a> Search<'a> {
             })
             .sum();
         let own = gain(self.evidence, member, &rest).nats - self.price_of(member);
-        let nothing = (self.links.ln() + self.settings.each_fault - own).exp();
+        let evidence_nats = own - self.links.ln() - self.settings.each_fault;
+        let nothing = (-evidence_nats).exp();
         let others = self.instead(fit, member, own, &rest);
         let all: f64 = others.iter().map(|(_, likelihood)| likelihood).sum();
-        Suspect {
+        let alike: f64 = others
+            .iter()
+            .map(|(_, likelihood)| likelihood)
+            .filter(|likelihood| **likelihood >= ALIKE)
+            .sum();
+        let confidence = 1.0 / (1.0 + nothing + all);
+        (confidence * (1.0 + alike) >= self.settings.least_confidence).then(|| Suspect {
             component: self.problem.component(member).clone(),
             symptom: Symptom::Loss,
-            confidence: 1.0 / (1.0 + nothing + all),
+            trials: Trials::Probes,
+            confidence,
             explains_lost,
             loss_rate: -(-hazard).exp_m1(),
+            evidence_nats,
             or: others
                 .into_iter()
                 .filter(|(_, likelihood)| *likelihood >= ALTERNATIVE)
                 .map(|(id, _)| self.problem.component(id).clone())
                 .collect(),
-        }
+        })
     }
 
     /// Components that could stand in a member's place, with their likelihood relative to its own, most likely first.

@@ -1,6 +1,6 @@
 use super::files::{Topology, read_observations};
 use super::*;
-use crate::analysis::simulate::{FaultKind, Plan, Score, Shape, World};
+use crate::analysis::simulate::{FaultKind, FaultPlan, Plan, Score, Shape, World};
 
 fn problem(world: &World) -> Problem {
     let mut problem = Problem::new();
@@ -37,6 +37,10 @@ fn score(plan: &Plan, seeds: std::ops::Range<u64>) -> Score {
     all
 }
 
+fn links(count: usize, loss: f64) -> Vec<FaultPlan> {
+    vec![FaultPlan::drawn(FaultKind::Link, count, loss..=loss)]
+}
+
 fn small() -> Plan {
     Plan {
         shape: Shape::LeafSpine {
@@ -51,8 +55,7 @@ fn small() -> Plan {
 #[test]
 fn one_bad_link_is_named_with_its_direction() {
     let plan = Plan {
-        faults: 1,
-        loss: 0.01..=0.01,
+        faults: links(1, 0.01),
         ..small()
     };
     let world = World::draw(&plan, 5).expect("valid");
@@ -75,9 +78,7 @@ fn every_kind_of_fault_is_found() {
     ] {
         let score = score(
             &Plan {
-                faults: 2,
-                kind,
-                loss: loss.clone(),
+                faults: vec![FaultPlan::drawn(kind, 2, loss.clone())],
                 ..small()
             },
             0..10,
@@ -94,7 +95,7 @@ fn a_healthy_fabric_has_no_suspects() {
     assert_eq!(
         score(
             &Plan {
-                faults: 0,
+                faults: Vec::new(),
                 ..small()
             },
             0..20
@@ -117,8 +118,7 @@ fn nothing_observed_is_nothing_suspected() {
 #[test]
 fn candidate_paths_narrow_a_fault_down_and_say_how_far() {
     let plan = Plan {
-        faults: 1,
-        loss: 0.05..=0.05,
+        faults: links(1, 0.05),
         known_paths: false,
         ..small()
     };
@@ -139,8 +139,7 @@ fn candidate_paths_narrow_a_fault_down_and_say_how_far() {
 #[test]
 fn voting_names_one_or_many() {
     let plan = Plan {
-        faults: 3,
-        loss: 0.02..=0.02,
+        faults: links(3, 0.02),
         ..small()
     };
     let world = World::draw(&plan, 2).expect("valid");
@@ -156,9 +155,7 @@ fn symptoms_are_told_apart() {
     let symptom = |kind, loss: f64| {
         let world = World::draw(
             &Plan {
-                faults: 1,
-                kind,
-                loss: loss..=loss,
+                faults: vec![FaultPlan::drawn(kind, 1, loss..=loss)],
                 ..small()
             },
             1,

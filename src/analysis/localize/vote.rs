@@ -16,9 +16,7 @@ pub struct Tally {
 ///
 /// It names one link whenever anything was lost, and never more than one.
 pub fn max_vote(problem: &Problem) -> Option<Component> {
-    let ballots = ballots(problem);
-    let open = vec![true; ballots.len()];
-    tally(problem, &ballots, &open, |_| 1.0)
+    tallies(problem)
         .into_iter()
         .next()
         .map(|tally| tally.component)
@@ -48,6 +46,13 @@ pub fn vote_007(problem: &Problem, share: f64) -> Vec<Component> {
         named.push(first.component);
     }
     named
+}
+
+/// The votes of R-Pingmesh for all links, most first: each lost probe votes for every link on its path.
+pub fn tallies(problem: &Problem) -> Vec<Tally> {
+    let ballots = ballots(problem);
+    let open = vec![true; ballots.len()];
+    tally(problem, &ballots, &open, |_| 1.0)
 }
 
 /// Every observation with losses, with the probes lost.

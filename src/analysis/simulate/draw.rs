@@ -5,36 +5,12 @@ use std::collections::HashMap;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 use super::fabric::Fabric;
+use super::fault::{FaultKind, Truth};
 use super::{Plan, PlanError};
-use crate::analysis::localize::Component;
 use crate::analysis::localize::files::ObservationLine;
-
-/// What fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FaultKind {
-    /// One direction of a cable between switches.
-    Link,
-    /// A switch: it loses on all its ports alike.
-    Switch,
-    /// A host: its RNIC loses in both directions.
-    Host,
-    /// A switch that loses all packets of some 5-tuples; the loss rate is the share of the 5-tuples.
-    Blackhole,
-}
-
-/// A fault that was put in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Truth {
-    /// Where.
-    #[serde(flatten)]
-    pub component: Component,
-    /// Its loss rate, 0 to 1.
-    pub loss_rate: f64,
-}
+use crate::analysis::localize::{Component, Symptom};
 
 /// Observations of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,26 +51,31 @@ pub struct World {
 }
 
 impl World {
-    /// Draws a world.
+    /// Draws a world: its first window.
     ///
     /// # Errors
     /// [`PlanError`].
     pub fn draw(plan: &Plan, seed: u64) -> Result<Self, PlanError> {
+        Self::draw_window(plan, seed, 0)
+    }
+
+    /// Draws a later window of the same world: the same faults, background and 5-tuples, other losses.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn draw_window(plan: &Plan, seed: u64, window: u64) -> Result<Self, PlanError> {
         plan.check()?;
         let fabric = Fabric::new(plan.shape)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let truth = draw_faults(plan, &fabric, &mut rng)?;
-        let mut losses = Losses {
-            plan,
-            truth: &truth,
-            background: HashMap::new(),
-        };
+        let mut losses = Losses::new(plan, &truth, rng.random(), window);
         let mut observed = Vec::with_capacity(fabric.hosts() * plan.tuples_per_host);
         for source in 0..fabric.hosts() {
             for share in shares(plan, &mut rng) {
                 let (destination, choice) = draw_tuple(&fabric, source, &mut rng);
                 let path = fabric.path(source, destination, choice);
-                let lost = losses.draw(&path, share, &mut rng);
+                let tuple = observed.len() as u64;
+                let lost = losses.draw(&path, tuple, share);
                 let candidates = (!plan.known_paths).then(|| {
                     (0..fabric.path_count(source, destination))
                         .map(|choice| fabric.path(source, destination, choice))
@@ -141,88 +122,99 @@ fn draw_faults(
     fabric: &Fabric,
     rng: &mut ChaCha8Rng,
 ) -> Result<Vec<Truth>, PlanError> {
-    let candidates: Vec<Component> = match plan.kind {
-        FaultKind::Link => fabric
-            .fabric_links()
-            .into_iter()
-            .flat_map(|(a, b)| {
-                [
-                    Component::Link {
-                        from: a.clone(),
-                        to: b.clone(),
-                    },
-                    Component::Link { from: b, to: a },
-                ]
-            })
-            .collect(),
-        FaultKind::Switch | FaultKind::Blackhole => {
-            let mut names: Vec<String> = fabric
-                .fabric_links()
-                .into_iter()
-                .flat_map(|(a, b)| [a, b])
-                .collect();
-            names.sort();
-            names.dedup();
-            names
-                .into_iter()
-                .map(|name| Component::Switch { name })
-                .collect()
+    let mut truth: Vec<Truth> = Vec::new();
+    for fault in &plan.faults {
+        let taken = |component: &Component| truth.iter().any(|known| known.component == *component);
+        let mut places = fabric.components(fault.kind);
+        let chosen: Vec<Component> = match &fault.place {
+            Some(place) => {
+                if fault.kind == FaultKind::Link {
+                    // Host links fail when they are asked for; they are not drawn.
+                    places.extend(fabric.host_links());
+                }
+                if !places.contains(place) || taken(place) {
+                    return Err(PlanError::NoPlace(place.clone()));
+                }
+                vec![place.clone()]
+            }
+            None => {
+                places.retain(|component| !taken(component));
+                if fault.count > places.len() {
+                    return Err(PlanError::TooManyFaults {
+                        wanted: fault.count,
+                        have: places.len(),
+                    });
+                }
+                places.choose_multiple(rng, fault.count).cloned().collect()
+            }
+        };
+        for component in chosen {
+            let loss_rate = rng.random_range(fault.loss.clone());
+            let symptom = match fault.kind {
+                _ if loss_rate >= 1.0 => Symptom::Down,
+                FaultKind::Blackhole => Symptom::Blackhole,
+                _ => Symptom::Loss,
+            };
+            truth.push(Truth {
+                component,
+                symptom,
+                loss_rate,
+            });
         }
-        FaultKind::Host => (0..fabric.hosts())
-            .map(|host| Component::Host {
-                name: Fabric::host(host),
-            })
-            .collect(),
-    };
-    if plan.faults > candidates.len() {
-        return Err(PlanError::TooManyFaults {
-            wanted: plan.faults,
-            have: candidates.len(),
-        });
     }
-    let chosen: Vec<Component> = candidates
-        .choose_multiple(rng, plan.faults)
-        .cloned()
-        .collect();
-    Ok(chosen
-        .into_iter()
-        .map(|component| Truth {
-            component,
-            loss_rate: rng.random_range(plan.loss.clone()),
-        })
-        .collect())
+    Ok(truth)
 }
 
+/// Draws losses; what does not change from window to window comes from the world's own seed.
 struct Losses<'a> {
     plan: &'a Plan,
     truth: &'a [Truth],
+    seed: u64,
+    fixed: ChaCha8Rng,
+    rng: ChaCha8Rng,
     background: HashMap<(String, String), f64>,
 }
 
-impl Losses<'_> {
-    fn draw(&mut self, path: &[String], sent: u64, rng: &mut ChaCha8Rng) -> u64 {
+impl<'a> Losses<'a> {
+    fn new(plan: &'a Plan, truth: &'a [Truth], seed: u64, window: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(window + 1);
+        Self {
+            plan,
+            truth,
+            seed,
+            fixed: ChaCha8Rng::seed_from_u64(seed),
+            rng,
+            background: HashMap::new(),
+        }
+    }
+
+    fn draw(&mut self, path: &[String], tuple: u64, sent: u64) -> u64 {
         let mut pass = 1.0;
         for pair in path.windows(2) {
             let key = (pair[0].clone(), pair[1].clone());
             let rate = *self
                 .background
                 .entry(key)
-                .or_insert_with(|| rng.random_range(0.0..=self.plan.background));
+                .or_insert_with(|| self.fixed.random_range(0.0..=self.plan.background));
             pass *= 1.0 - rate;
         }
-        for fault in self.truth {
+        for (index, fault) in self.truth.iter().enumerate() {
             if !crosses(path, &fault.component) {
                 continue;
             }
-            if self.plan.kind == FaultKind::Blackhole {
-                if rng.random_bool(fault.loss_rate) {
+            if fault.symptom == Symptom::Blackhole {
+                // Whether a 5-tuple falls into it is the 5-tuple's fate for good.
+                let mut fate = ChaCha8Rng::seed_from_u64(self.seed ^ tuple.rotate_left(32));
+                fate.set_stream(index as u64);
+                if fate.random_bool(fault.loss_rate) {
                     return sent;
                 }
             } else {
                 pass *= 1.0 - fault.loss_rate;
             }
         }
-        binomial(sent, 1.0 - pass, rng)
+        binomial(sent, 1.0 - pass, &mut self.rng)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Regular fabrics and the paths through them.
 
 use super::PlanError;
+use super::fault::FaultKind;
+use crate::analysis::localize::Component;
 use crate::analysis::localize::files::{HostEntry, LinkEntry, TopologyFile};
 
 /// A family of fabrics.
@@ -166,6 +168,41 @@ impl Fabric {
         }
     }
 
+    /// The components of which a fault of a kind is drawn.
+    pub(super) fn components(&self, kind: FaultKind) -> Vec<Component> {
+        match kind {
+            FaultKind::Link => self
+                .fabric_links()
+                .into_iter()
+                .flat_map(both_ways)
+                .collect(),
+            FaultKind::Switch | FaultKind::Blackhole => {
+                let mut names: Vec<String> = self
+                    .fabric_links()
+                    .into_iter()
+                    .flat_map(|(a, b)| [a, b])
+                    .collect();
+                names.sort();
+                names.dedup();
+                names
+                    .into_iter()
+                    .map(|name| Component::Switch { name })
+                    .collect()
+            }
+            FaultKind::Host => (0..self.hosts())
+                .map(|host| Component::Host {
+                    name: Self::host(host),
+                })
+                .collect(),
+        }
+    }
+
+    /// Both directions of the hosts' cables.
+    pub(super) fn host_links(&self) -> impl Iterator<Item = Component> + '_ {
+        (0..self.hosts())
+            .flat_map(|host| both_ways((Self::host(host), format!("tor{}", self.tor_of(host)))))
+    }
+
     /// The topology as `rpingmesh localize` reads it.
     pub fn topology(&self) -> TopologyFile {
         TopologyFile {
@@ -182,4 +219,14 @@ impl Fabric {
                 .collect(),
         }
     }
+}
+
+fn both_ways((a, b): (String, String)) -> [Component; 2] {
+    [
+        Component::Link {
+            from: a.clone(),
+            to: b.clone(),
+        },
+        Component::Link { from: b, to: a },
+    ]
 }

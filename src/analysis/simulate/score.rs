@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::draw::Truth;
-use super::matches;
+use super::fault::Truth;
 use crate::analysis::localize::Component;
 
 /// Counts over one answer or many.
@@ -18,15 +17,13 @@ pub struct Score {
 }
 
 impl Score {
-    /// Scores an answer. Naming one fault twice counts once.
+    /// Scores an answer. A fault is found when exactly its component is named, kind and direction included; naming it
+    /// twice counts once.
     pub fn of<'a>(truth: &[Truth], named: impl IntoIterator<Item = &'a Component>) -> Self {
         let mut found = vec![false; truth.len()];
         let mut wrong = 0;
         for component in named {
-            match truth
-                .iter()
-                .position(|fault| matches(&fault.component, component))
-            {
+            match truth.iter().position(|fault| fault.component == *component) {
                 Some(index) => found[index] = true,
                 None => wrong += 1,
             }

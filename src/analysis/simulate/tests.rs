@@ -1,6 +1,10 @@
 use super::*;
 use crate::analysis::localize::files::Topology;
 
+fn links(count: usize, loss: f64) -> Vec<FaultPlan> {
+    vec![FaultPlan::drawn(FaultKind::Link, count, loss..=loss)]
+}
+
 #[test]
 fn the_same_seed_draws_the_same_world() {
     let plan = Plan {
@@ -39,7 +43,7 @@ fn every_path_lies_in_the_topology() {
     ] {
         let plan = Plan {
             shape,
-            faults: 1,
+            faults: links(1, 0.01),
             ..Plan::default()
         };
         let fabric = Fabric::new(shape).expect("valid");
@@ -66,8 +70,7 @@ fn losses_agree_with_the_rates() {
             tors: 2,
             hosts: 1,
         },
-        faults: 1,
-        loss: 0.25..=0.25,
+        faults: links(1, 0.25),
         background: 0.0,
         probes_per_second: 100_000.0,
         window_s: 1.0,
@@ -101,7 +104,7 @@ fn impossible_plans_are_named() {
                 ..Plan::default()
             }),
             check(Plan {
-                loss: 0.5..=1.5,
+                faults: vec![FaultPlan::drawn(FaultKind::Link, 1, 0.5..=1.5)],
                 ..Plan::default()
             }),
             check(Plan {
@@ -110,7 +113,7 @@ fn impossible_plans_are_named() {
             }),
             check(Plan {
                 shape: Shape::FatTree { k: 4 },
-                faults: 1000,
+                faults: links(1000, 0.01),
                 ..Plan::default()
             }),
         ]

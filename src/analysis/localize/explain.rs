@@ -1,0 +1,327 @@
+//! Why a suspect is one: the paths, the counts, what was ruled out, and what voting says.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::problem::{Component, ComponentId, Evidence, Problem};
+use super::search::{Suspect, Symptom, Trials};
+use super::vote;
+
+/// Paths that are given as examples, and components that are listed as ruled out.
+const EXAMPLES: usize = 3;
+
+/// A path with losses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Example {
+    /// The host that probed.
+    pub src: String,
+    /// The host that was probed.
+    pub dst: String,
+    /// Probes sent.
+    pub sent: u64,
+    /// Probes lost.
+    pub lost: u64,
+}
+
+/// A component on the lossy paths that is not the cause.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RuledOut {
+    /// Which one.
+    #[serde(flatten)]
+    pub component: Component,
+    /// Probes (or paths) across it.
+    pub sent: u64,
+    /// Of these, lost (or dead), for whatever reason.
+    pub lost: u64,
+    /// How many it would have lost at the suspect's rate.
+    pub expected: u64,
+}
+
+/// What the observations say about a suspect. Where only candidate paths are known the counts are expected values:
+/// each observation counts with the share of its candidates that cross the component.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// Paths across it.
+    pub paths: u64,
+    /// Of these, paths with losses (or dead ones).
+    pub lossy_paths: u64,
+    /// Probes (or paths) across it.
+    pub sent: u64,
+    /// Of these, lost (or dead), for whatever reason.
+    pub lost: u64,
+    /// The paths that lost most.
+    pub examples: Vec<Example>,
+    /// Other components on the lossy paths, those that share most losses first.
+    pub ruled_out: Vec<RuledOut>,
+    /// The suspect's place among all links by the vote of R-Pingmesh, from 1; for a switch or host, that of its best link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vote_rank: Option<usize>,
+    /// The link with most votes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vote_first: Option<Component>,
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count of trials: never negative; saturates at the largest number"
+)]
+fn count(value: f64) -> u64 {
+    value.round() as u64
+}
+
+/// Explains suspects of a diagnosis, in their order.
+pub fn explain(problem: &Problem, suspects: &[Suspect]) -> Vec<Explanation> {
+    let tallies = vote::tallies(problem);
+    suspects
+        .iter()
+        .map(|suspect| explain_one(problem, suspect, suspects, &tallies))
+        .collect()
+}
+
+fn explain_one(
+    problem: &Problem,
+    suspect: &Suspect,
+    all: &[Suspect],
+    tallies: &[vote::Tally],
+) -> Explanation {
+    let evidence = match suspect.trials {
+        Trials::Probes => &problem.probes,
+        Trials::Paths => &problem.paths,
+    };
+    let Some(id) = problem.id(&suspect.component) else {
+        return Explanation::empty();
+    };
+    let mut lossy: Vec<usize> = evidence.postings[id.index()]
+        .iter()
+        .map(|(at, _)| *at as usize)
+        .collect();
+    let lost_at = |at: usize| match suspect.trials {
+        Trials::Probes => evidence.lossy[at].lost,
+        Trials::Paths => problem.dead_lost[at] as f64,
+    };
+    lossy.sort_by(|a, b| lost_at(*b).total_cmp(&lost_at(*a)).then(a.cmp(b)));
+    let examples = lossy.iter().take(EXAMPLES);
+    Explanation {
+        paths: u64::from(evidence.crossing[id.index()]),
+        lossy_paths: lossy.len() as u64,
+        sent: count(evidence.sent[id.index()]),
+        lost: count(lost(evidence, id)),
+        examples: examples
+            .map(|at| example(problem, evidence, *at, suspect.trials))
+            .collect(),
+        ruled_out: ruled_out(problem, evidence, suspect, all, id),
+        vote_rank: tallies
+            .iter()
+            .position(|tally| belongs(&tally.component, &suspect.component))
+            .map(|place| place + 1),
+        vote_first: tallies.first().map(|tally| tally.component.clone()),
+    }
+}
+
+impl Explanation {
+    fn empty() -> Self {
+        Self {
+            paths: 0,
+            lossy_paths: 0,
+            sent: 0,
+            lost: 0,
+            examples: Vec::new(),
+            ruled_out: Vec::new(),
+            vote_rank: None,
+            vote_first: None,
+        }
+    }
+}
+
+/// Whether a link is the component, or one of a switch's or host's.
+fn belongs(link: &Component, component: &Component) -> bool {
+    match (link, component) {
+        (Component::Link { from, to }, Component::Switch { name } | Component::Host { name }) => {
+            from == name || to == name
+        }
+        _ => link == component,
+    }
+}
+
+fn lost(evidence: &Evidence, id: ComponentId) -> f64 {
+    evidence.postings[id.index()]
+        .iter()
+        .map(|(at, share)| evidence.lossy[*at as usize].lost * share)
+        .sum()
+}
+
+fn example(problem: &Problem, evidence: &Evidence, at: usize, trials: Trials) -> Example {
+    let lossy = &evidence.lossy[at];
+    let mut ends = lossy
+        .parts
+        .iter()
+        .filter_map(|part| match problem.component(part.component) {
+            Component::Host { name } => Some(name.clone()),
+            _ => None,
+        });
+    let (src, dst) = (ends.next(), ends.next());
+    let (sent, lost) = match trials {
+        Trials::Probes => (count(lossy.sent), count(lossy.lost)),
+        Trials::Paths => (problem.dead_sent[at], problem.dead_lost[at]),
+    };
+    Example {
+        src: src.unwrap_or_default(),
+        dst: dst.unwrap_or_default(),
+        sent,
+        lost,
+    }
+}
+
+fn ruled_out(
+    problem: &Problem,
+    evidence: &Evidence,
+    suspect: &Suspect,
+    all: &[Suspect],
+    id: ComponentId,
+) -> Vec<RuledOut> {
+    let mut shared: HashMap<ComponentId, f64> = HashMap::new();
+    for (at, share) in &evidence.postings[id.index()] {
+        let lossy = &evidence.lossy[*at as usize];
+        for part in &lossy.parts {
+            *shared.entry(part.component).or_default() += lossy.lost * share * part.share;
+        }
+    }
+    let mut others: Vec<(ComponentId, f64)> = shared
+        .into_iter()
+        .filter(|(other, _)| {
+            let component = problem.component(*other);
+            !suspect.or.contains(component)
+                && !all.iter().any(|named| named.component == *component)
+        })
+        .collect();
+    others.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    others
+        .into_iter()
+        .map(|(other, _)| RuledOut {
+            component: problem.component(other).clone(),
+            sent: count(evidence.sent[other.index()]),
+            lost: count(lost(evidence, other)),
+            expected: count(suspect.loss_rate * evidence.sent[other.index()]),
+        })
+        .filter(|other| other.lost < other.expected)
+        .take(EXAMPLES)
+        .collect()
+}
+
+/// A rate in percent with two figures.
+struct Percent(f64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = self.0 * 100.0;
+        let digits = match percent {
+            value if value >= 9.95 => 0,
+            value if value >= 0.995 => 1,
+            value if value >= 0.0995 => 2,
+            _ => 3,
+        };
+        write!(f, "{percent:.digits$} %")
+    }
+}
+
+/// A suspect with its explanation as a paragraph for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// The suspect.
+    pub suspect: &'a Suspect,
+    /// Its explanation.
+    pub why: &'a Explanation,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { suspect, why } = self;
+        let Suspect {
+            component,
+            loss_rate,
+            ..
+        } = suspect;
+        let rate = Percent(*loss_rate);
+        match suspect.symptom {
+            Symptom::Loss => write!(f, "{component} loses {rate} of its packets")?,
+            Symptom::Down => write!(f, "{component} is down: it loses everything")?,
+            Symptom::Blackhole => write!(f, "{component} swallows {rate} of its 5-tuples whole")?,
+            Symptom::Slow => write!(f, "{component} delays {rate} of its packets")?,
+        }
+        writeln!(f, " (confidence {:.3})", suspect.confidence)?;
+        let failed = self.failed();
+        match suspect.trials {
+            Trials::Probes => writeln!(
+                f,
+                "   {} paths cross it, {} of them with {failed} probes: {} of {} probes; it explains {:.0} {failed} probes",
+                why.paths, why.lossy_paths, why.lost, why.sent, suspect.explains_lost
+            )?,
+            Trials::Paths => writeln!(
+                f,
+                "   {} paths cross it, {} of them pass nothing; it explains {:.0} {failed} probes",
+                why.paths, why.lossy_paths, suspect.explains_lost
+            )?,
+        }
+        self.examples(f)?;
+        if !suspect.or.is_empty() {
+            writeln!(f, "   as likely or nearly so: {}", list(&suspect.or))?;
+        }
+        self.rest(f)
+    }
+}
+
+/// Components in one line.
+fn list(components: &[Component]) -> String {
+    let names: Vec<String> = components.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+impl Told<'_> {
+    const fn failed(&self) -> &'static str {
+        match self.suspect.symptom {
+            Symptom::Slow => "late",
+            _ => "lost",
+        }
+    }
+
+    fn examples(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, example) in self.why.examples.iter().enumerate() {
+            let Example {
+                src,
+                dst,
+                sent,
+                lost,
+            } = example;
+            let begin = if index == 0 { "   for instance " } else { ", " };
+            write!(f, "{begin}{src}->{dst} {lost} of {sent}")?;
+        }
+        if !self.why.examples.is_empty() {
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.suspect.trials {
+            Trials::Probes => "probes",
+            Trials::Paths => "paths",
+        };
+        for other in &self.why.ruled_out {
+            writeln!(
+                f,
+                "   ruled out: {}, which would have failed {} of its {} {unit} at this rate, and failed {}",
+                other.component, other.expected, other.sent, other.lost
+            )?;
+        }
+        match (self.why.vote_rank, &self.why.vote_first) {
+            (Some(1), _) => write!(f, "   voting agrees: most votes of all links"),
+            (Some(rank), Some(first)) => {
+                write!(f, "   voting puts it at place {rank}; its first is {first}")
+            }
+            _ => write!(f, "   voting has nothing to say"),
+        }
+    }
+}
