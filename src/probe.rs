@@ -17,6 +17,7 @@ mod responder;
 mod schedule;
 mod session;
 pub mod trace;
+pub mod steering;
 mod window;
 
 use std::sync::Arc;
@@ -194,6 +195,8 @@ pub struct ProbeResult {
     pub path: Arc<ProbePath>,
     /// Its UDP source port, where that is known.
     pub source_port: Option<UdpSourcePort>,
+    /// The UDP source port that it had when it arrived, where the responder can see it and has answered.
+    pub seen_port: Option<UdpSourcePort>,
     /// Its number.
     pub sequence: Sequence,
     /// What was measured, as far as it came.

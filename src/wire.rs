@@ -8,7 +8,7 @@
 //!  +--------+---------+------+-------+----------+---------+----------+----------+-----------+---------+
 //!
 //!  kind 1, probe       argument u64: flow label that the ACKs shall use    endpoint: Q_Key that they need
-//!  kind 2, first ACK   argument: zero                                      endpoint: responder's QPN
+//!  kind 2, first ACK   argument u64: UDP source port seen, 0 if none       endpoint: responder's QPN
 //!  kind 3, second ACK  argument i64: T4 - T3 in nanoseconds                endpoint: responder's QPN
 //! ```
 //!
@@ -17,6 +17,8 @@
 //!
 //! A receive completion tells the sender's GID and QPN but not its Q_Key, nor the flow label: the probe carries both.
 //! The responder names the QPN it is registered by because an endpoint with several QPs may answer from any of them.
+//! A responder that sees the UDP source port of what it receives (user space does, RNICs do not) tells it in the first
+//! ACK: so the prober learns whether its own driver chose the port that was meant.
 //!
 //! The MAC covers everything before it and the GIDs of both ends as the packet's IP header has them, so a packet
 //! recorded elsewhere proves nothing here. It does not cover QPNs: which of its QPs an endpoint sends from is decided
@@ -26,7 +28,7 @@ mod mac;
 
 use std::fmt;
 
-use crate::id::{FlowLabel, Gid, QKey, Qpn};
+use crate::id::{FlowLabel, Gid, QKey, Qpn, UdpSourcePort};
 use crate::time::Nanos;
 use crate::transport::Payload;
 
@@ -94,6 +96,8 @@ pub enum Body {
     FirstAck {
         /// The QPN that the responder is registered by.
         responder: Qpn,
+        /// The UDP source port that the probe had, where the responder can see it.
+        seen: Option<UdpSourcePort>,
     },
     /// Sent when the first ACK has left.
     SecondAck {
@@ -120,7 +124,10 @@ impl Body {
                 u64::from(reply_label.get()).to_be_bytes(),
                 reply_key.0,
             ),
-            Self::FirstAck { responder } => (Self::FIRST_ACK, [0; 8], responder.get()),
+            Self::FirstAck { responder, seen } => {
+                let port = seen.map_or(0, |port| u64::from(port.0));
+                (Self::FIRST_ACK, port.to_be_bytes(), responder.get())
+            }
             Self::SecondAck { responder, delay } => {
                 (Self::SECOND_ACK, delay.0.to_be_bytes(), responder.get())
             }
@@ -141,9 +148,14 @@ impl Body {
                     reply_key: QKey(endpoint),
                 })
             }
-            Self::FIRST_ACK => Ok(Self::FirstAck {
-                responder: responder()?,
-            }),
+            Self::FIRST_ACK => {
+                let port = u64::from_be_bytes(argument);
+                let port = u16::try_from(port).map_err(|_| WireError::SourcePort(port))?;
+                Ok(Self::FirstAck {
+                    responder: responder()?,
+                    seen: (port != 0).then_some(UdpSourcePort(port)),
+                })
+            }
             Self::SECOND_ACK => Ok(Self::SecondAck {
                 responder: responder()?,
                 delay: Nanos(i64::from_be_bytes(argument)),
@@ -188,6 +200,9 @@ pub enum WireError {
     /// An ACK whose QPN is longer than 24 bits.
     #[error("QPN {0:#x} is longer than 24 bits")]
     Qpn(u32),
+    /// A first ACK whose UDP source port is longer than 16 bits.
+    #[error("UDP source port {0:#x} is longer than 16 bits")]
+    SourcePort(u64),
     /// None of our cluster keys made the MAC.
     #[error("the MAC fits none of the cluster keys: give both ends the same key")]
     BadMac,
@@ -245,7 +260,7 @@ impl<'a> View<'a> {
     /// Kind and its own fields.
     ///
     /// # Errors
-    /// [`WireError::UnknownKind`], [`WireError::FlowLabel`], [`WireError::Qpn`].
+    /// [`WireError::UnknownKind`], [`WireError::FlowLabel`], [`WireError::Qpn`], [`WireError::SourcePort`].
     pub fn body(&self) -> Result<Body, WireError> {
         Body::from_fields(
             self.0[field::KIND],

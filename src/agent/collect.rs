@@ -217,6 +217,8 @@ impl Collect {
             malformed_packets: self.sum(|counters| counters.session.packets_malformed),
             unmatched_acks: self.sum(|counters| counters.session.acks_unmatched),
             probes_answered: self.sum(|counters| counters.session.probes_answered),
+            source_ports_as_meant: self.sum(|counters| counters.driver.source_ports_as_meant),
+            source_ports_otherwise: self.sum(|counters| counters.driver.source_ports_otherwise),
         }
     }
 }

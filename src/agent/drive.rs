@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use crate::probe::steering::LearnedSteering;
 use crate::probe::{ProbeResult, Session};
 use crate::time::{Clock, NicTime};
 use crate::transport::{
-    Completion, Endpoint, EndpointEvent, SendRequest, SendStatus, TransportError,
+    Capabilities, Completion, Endpoint, EndpointEvent, SendRequest, SendStatus, TransportError,
 };
 
 /// Requests that wait because the endpoint is full. As many as a session has under way at most; those beyond fail at
@@ -37,6 +38,10 @@ pub struct DriverCounters {
     pub requests_dropped: u64,
     /// Times that the port went down.
     pub port_downs: u64,
+    /// Probes that a responder saw arrive from the UDP source port that was meant.
+    pub source_ports_as_meant: u64,
+    /// Probes that a responder saw arrive from another UDP source port.
+    pub source_ports_otherwise: u64,
 }
 
 /// An endpoint with its session.
@@ -48,11 +53,15 @@ pub struct Driver {
     requests: Vec<SendRequest>,
     completions: Vec<Completion>,
     counters: DriverCounters,
+    learned: LearnedSteering,
+    /// The endpoint's, with the steering that was learned.
+    capabilities: Capabilities,
 }
 
 impl Driver {
     /// Drives `session` on `endpoint`; the session must have been made, or reset, for this endpoint.
     pub fn new(endpoint: Box<dyn Endpoint>, session: Session, clock: Arc<dyn Clock>) -> Self {
+        let capabilities = endpoint.capabilities().clone();
         Self {
             endpoint,
             session,
@@ -61,6 +70,8 @@ impl Driver {
             requests: Vec::new(),
             completions: Vec::new(),
             counters: DriverCounters::default(),
+            learned: LearnedSteering::default(),
+            capabilities,
         }
     }
 
@@ -79,10 +90,22 @@ impl Driver {
         self.counters
     }
 
+    /// What responders have told about the endpoint's UDP source ports.
+    pub fn learned(&self) -> LearnedSteering {
+        self.learned
+    }
+
+    /// What the endpoint can do; its steering is what was learned where that contradicts the transport's claim.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
     /// Replaces the endpoint by a new one; the session concludes what was under way.
     pub fn replace(&mut self, endpoint: Box<dyn Endpoint>) {
         self.endpoint = endpoint;
         self.pending.clear();
+        self.learned = LearnedSteering::default();
+        self.capabilities = self.endpoint.capabilities().clone();
         self.session.reset(
             self.endpoint.address(),
             self.endpoint.capabilities().clone(),
@@ -129,10 +152,32 @@ impl Driver {
         let before = results.len();
         self.session.drain_results(results);
         for result in &mut results[before..] {
-            // The endpoint knows when another port stood in for a taken one.
-            result.source_port = self.endpoint.source_port(result.path.flow_label);
+            self.learn(result);
         }
         posted
+    }
+
+    /// Sets the result's source port to what is known of it and takes note of what the responder saw.
+    fn learn(&mut self, result: &mut ProbeResult) {
+        let label = result.path.flow_label;
+        // The endpoint knows when another port stood in for a taken one.
+        let meant = self.endpoint.source_port(label);
+        let claimed = &self.endpoint.capabilities().steering;
+        if let Some(seen) = result.seen_port {
+            self.learned.note(claimed, label, meant, seen);
+            self.counters.source_ports_as_meant += u64::from(meant == Some(seen));
+            self.counters.source_ports_otherwise +=
+                u64::from(meant.is_some_and(|meant| meant != seen));
+        }
+        let corrected = self.learned.corrected(claimed);
+        result.source_port = match &corrected {
+            Some(steering) => steering.source_port(label),
+            None => meant,
+        };
+        let steering = corrected.as_ref().unwrap_or(claimed);
+        if self.capabilities.steering != *steering {
+            self.capabilities.steering = steering.clone();
+        }
     }
 
     fn take_events(&mut self) -> Turn {

@@ -21,7 +21,9 @@ use crate::config::program::describe;
 use crate::id::{Gid, TorId};
 use crate::probe::{Config, Counters, Group, ProbeResult, Session};
 use crate::time::{Clock, HostTime};
-use crate::transport::{Address, Capabilities, Endpoint, Provider, RnicName, TransportError};
+use crate::transport::{
+    Address, Capabilities, Endpoint, Provider, RnicName, SourcePortSteering, TransportError,
+};
 use crate::wire::Keyring;
 
 /// Deliveries that wait for the collector. Eight endpoints fill about a thousand in a second, and the collector needs
@@ -120,6 +122,8 @@ pub struct EndpointTask {
     counters: EndpointCounters,
     delivered_at: HostTime,
     backoff: Backoff,
+    /// What peers are told of the open endpoint's steering.
+    announced: SourcePortSteering,
 }
 
 /// Why an endpoint is no longer driven.
@@ -139,6 +143,7 @@ impl EndpointTask {
             counters: EndpointCounters::default(),
             delivered_at: HostTime::from_nanos(0),
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
+            announced: SourcePortSteering::Driver,
         }
     }
 
@@ -186,7 +191,8 @@ impl EndpointTask {
         loop {
             match self.shared.provider.open(&self.rnic) {
                 Ok(endpoint) => {
-                    self.announce(endpoint.as_ref());
+                    self.announce(endpoint.address(), endpoint.capabilities().clone());
+                    self.announced = endpoint.capabilities().steering.clone();
                     return endpoint;
                 }
                 Err(error) => {
@@ -204,11 +210,11 @@ impl EndpointTask {
         }
     }
 
-    fn announce(&self, endpoint: &dyn Endpoint) {
+    fn announce(&self, address: Address, capabilities: Capabilities) {
         let open = OpenRnic {
-            address: endpoint.address(),
-            capabilities: endpoint.capabilities().clone(),
-            gid_index: self.gid_index(endpoint.address().gid),
+            address,
+            capabilities,
+            gid_index: self.gid_index(address.gid),
             tor: self.tor.clone(),
         };
         tracing::info!(
@@ -245,12 +251,28 @@ impl EndpointTask {
                 turn = driver.turn(&mut results) => turn,
             };
             self.deliver(driver, &mut results);
+            self.correct(driver);
             match turn {
                 Ok(Turn::Continue) => self.backoff.reset(),
                 Ok(Turn::AddressChanged) => return End::AddressChanged,
                 Err(error) => return End::Lost(error),
             }
         }
+    }
+
+    /// Tells peers when the endpoint's source ports turn out to be decided otherwise than the transport claims.
+    fn correct(&mut self, driver: &Driver) {
+        let steering = &driver.capabilities().steering;
+        if *steering == self.announced {
+            return;
+        }
+        tracing::warn!(
+            rnic = %self.rnic, before = ?self.announced, now = ?steering,
+            "responders see other UDP source ports than were meant: announced as learned; the key `steering` sets what is \
+             assumed at start"
+        );
+        self.announced = steering.clone();
+        self.announce(driver.session().address(), driver.capabilities().clone());
     }
 
     fn obey(&self, orders: &Orders, driver: &mut Driver) {

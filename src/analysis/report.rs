@@ -156,6 +156,10 @@ pub struct AgentCounters {
     pub unmatched_acks: u64,
     /// Probes of others that were answered.
     pub probes_answered: u64,
+    /// Probes that a responder saw arrive from the UDP source port that was meant.
+    pub source_ports_as_meant: u64,
+    /// Probes that a responder saw arrive from another UDP source port.
+    pub source_ports_otherwise: u64,
 }
 
 /// All results that an agent concluded in one interval.

@@ -292,6 +292,8 @@ struct CountersJson {
     malformed_packets: u64,
     unmatched_acks: u64,
     probes_answered: u64,
+    source_ports_as_meant: u64,
+    source_ports_otherwise: u64,
 }
 
 /// Answers `GET /api/v1/agents`.
@@ -331,6 +333,8 @@ impl AgentJson {
                 malformed_packets: agent.counters.malformed_packets,
                 unmatched_acks: agent.counters.unmatched_acks,
                 probes_answered: agent.counters.probes_answered,
+                source_ports_as_meant: agent.counters.source_ports_as_meant,
+                source_ports_otherwise: agent.counters.source_ports_otherwise,
             },
         }
     }

@@ -17,6 +17,7 @@ struct Outstanding {
     source: Address,
     path: Arc<ProbePath>,
     source_port: Option<UdpSourcePort>,
+    seen_port: Option<UdpSourcePort>,
     timestamps: Timestamps,
     clock: CompletionClock,
 }
@@ -57,6 +58,8 @@ pub(super) struct Ack {
     pub(super) at: NicTime,
     /// Of a second ACK.
     pub(super) delay: Option<Nanos>,
+    /// Of a first ACK: the UDP source port that the responder saw.
+    pub(super) seen: Option<UdpSourcePort>,
 }
 
 pub(super) struct Prober {
@@ -110,6 +113,7 @@ impl Prober {
                 source: probe.source,
                 path: probe.path,
                 source_port: probe.source_port,
+                seen_port: None,
                 timestamps: Timestamps::posted(now),
                 clock: probe.clock,
             },
@@ -224,6 +228,7 @@ impl Prober {
             source: probe.source,
             path: probe.path,
             source_port: probe.source_port,
+            seen_port: probe.seen_port,
             sequence: self.sequence(index),
             timestamps: probe.timestamps,
             outcome,
@@ -239,6 +244,7 @@ impl Outstanding {
         match ack.delay {
             None if stamps.acknowledged.is_none() => {
                 stamps.acknowledged = Some(ack.at);
+                self.seen_port = ack.seen;
                 stamps.handled = Some(now);
                 true
             }
@@ -254,16 +260,17 @@ impl Outstanding {
 impl Ack {
     /// What `body` says as an ACK; `None` for a probe.
     pub(super) fn new(from: Gid, at: NicTime, body: Body) -> Option<Self> {
-        let (responder, delay) = match body {
+        let (responder, delay, seen) = match body {
             Body::Probe { .. } => return None,
-            Body::FirstAck { responder } => (responder, None),
-            Body::SecondAck { responder, delay } => (responder, Some(delay)),
+            Body::FirstAck { responder, seen } => (responder, None, seen),
+            Body::SecondAck { responder, delay } => (responder, Some(delay), None),
         };
         Some(Self {
             from,
             responder,
             at,
             delay,
+            seen,
         })
     }
 }

@@ -77,7 +77,10 @@ impl Responder {
             },
             label: reply_label,
             packet: Packet {
-                body: Body::FirstAck { responder },
+                body: Body::FirstAck {
+                    responder,
+                    seen: received.source_port,
+                },
                 ..*probe
             },
             awaited: Some(self.window.next_index()),
@@ -109,7 +112,7 @@ impl Responder {
             counters.acks_failed += 1;
             return None;
         }
-        let Body::FirstAck { responder } = pending.answer.packet.body else {
+        let Body::FirstAck { responder, .. } = pending.answer.packet.body else {
             return None;
         };
         Some(Answer {

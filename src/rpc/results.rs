@@ -389,6 +389,8 @@ impl From<v1::AgentCounters> for AgentCounters {
             malformed_packets: message.malformed_packets,
             unmatched_acks: message.unmatched_acks,
             probes_answered: message.probes_answered,
+            source_ports_as_meant: message.source_ports_as_meant,
+            source_ports_otherwise: message.source_ports_otherwise,
         }
     }
 }
@@ -401,6 +403,8 @@ impl From<AgentCounters> for v1::AgentCounters {
             malformed_packets: counters.malformed_packets,
             unmatched_acks: counters.unmatched_acks,
             probes_answered: counters.probes_answered,
+            source_ports_as_meant: counters.source_ports_as_meant,
+            source_ports_otherwise: counters.source_ports_otherwise,
         }
     }
 }

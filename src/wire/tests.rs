@@ -19,8 +19,9 @@ fn any_body() -> impl Strategy<Value = Body> {
             reply_label: FlowLabel::new(label).expect("in range"),
             reply_key: QKey(key),
         }),
-        any::<u32>().prop_map(|qpn| Body::FirstAck {
-            responder: Qpn::from_lower_bits(qpn)
+        (any::<u32>(), any::<u16>()).prop_map(|(qpn, port)| Body::FirstAck {
+            responder: Qpn::from_lower_bits(qpn),
+            seen: (port != 0).then_some(UdpSourcePort(port)),
         }),
         (any::<u32>(), any::<i64>()).prop_map(|(qpn, delay)| Body::SecondAck {
             responder: Qpn::from_lower_bits(qpn),
@@ -125,8 +126,8 @@ fn every_fault_has_its_own_error() {
     assert_eq!(with(2, 9), Err(WireError::UnknownVersion(9)));
     assert_eq!(with(3, 77), Err(WireError::UnknownKind(77)));
     assert_eq!(with(22, 1), Err(WireError::FlowLabel(1 << 56 | 0x2_1234)));
-    let ack = with(3, 2);
-    assert_eq!(ack, Err(WireError::Qpn(0x1111_1111)));
+    assert_eq!(with(3, 2), Err(WireError::SourcePort(0x2_1234)));
+    assert_eq!(with(3, 3), Err(WireError::Qpn(0x1111_1111)));
 }
 
 #[test]

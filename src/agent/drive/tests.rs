@@ -7,7 +7,7 @@ use crate::measure::{Invalid, Outcome};
 use crate::probe::{Config, Group, Kind, ProbePath, Rate, Start, Target};
 use crate::time::SystemClock;
 use crate::transport::memory::Network;
-use crate::transport::{Address, EndpointEvent, MAX_PAYLOAD};
+use crate::transport::{Address, EndpointEvent, MAX_PAYLOAD, SourcePortSteering};
 use crate::wire::Keyring;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,8 +74,63 @@ async fn two_drivers_measure_each_other() {
     let results = results_of(&mut a, &mut b, 20).await;
     for result in &results {
         assert!(matches!(result.outcome, Outcome::Complete(_)), "{result:?}");
+        assert_eq!(result.seen_port, result.source_port, "{result:?}");
     }
     assert!(b.session().counters().probes_answered >= 20);
+    assert_eq!(a.learned().flow_label_steers(), Some(true));
+    assert_eq!(a.capabilities().steering, SourcePortSteering::FlowLabel);
+    assert!(a.counters().source_ports_as_meant >= 20);
+    assert_eq!(a.counters().source_ports_otherwise, 0);
+}
+
+/// An endpoint whose driver ignores labels, whatever the transport believes.
+struct Stubborn(Box<dyn Endpoint>);
+
+impl Endpoint for Stubborn {
+    fn address(&self) -> Address {
+        self.0.address()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.0.capabilities()
+    }
+
+    fn post(&mut self, batch: &[SendRequest]) -> Result<usize, TransportError> {
+        let fixed = FlowLabel::new(4242).expect("label");
+        let batch: Vec<_> = batch
+            .iter()
+            .map(|request| SendRequest {
+                flow_label: fixed,
+                ..*request
+            })
+            .collect();
+        self.0.post(&batch)
+    }
+
+    fn poll_completions(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+        out: &mut Vec<Completion>,
+    ) -> std::task::Poll<Result<(), TransportError>> {
+        self.0.poll_completions(cx, out)
+    }
+}
+
+#[tokio::test]
+async fn a_driver_that_ignores_labels_is_found_out() {
+    let network = Network::new();
+    let (mut a, mut b) = (driver(&network, 1), driver(&network, 2));
+    a.endpoint = Box::new(Stubborn(a.endpoint));
+    let to_b = probing(b.session().address());
+    a.session_mut().set_groups(to_b, SystemClock.host());
+    let results = results_of(&mut a, &mut b, 20).await;
+    let fixed = FlowLabel::new(4242).expect("label").source_port();
+    assert!(results.iter().all(|result| result.seen_port == Some(fixed)));
+    assert_eq!(a.learned().flow_label_steers(), Some(false));
+    assert_eq!(a.capabilities().steering, SourcePortSteering::Driver);
+    assert!(a.counters().source_ports_otherwise >= 20);
+    let last = results.last().expect("results");
+    assert_eq!(last.source_port, None, "the claimed port is no longer told");
 }
 
 #[tokio::test]
@@ -166,14 +221,14 @@ async fn a_replaced_endpoint_goes_on_and_what_was_under_way_is_invalid() {
 }
 
 /// Takes nothing at all.
-struct Full(Address, crate::transport::Capabilities);
+struct Full(Address, Capabilities);
 
 impl Endpoint for Full {
     fn address(&self) -> Address {
         self.0
     }
 
-    fn capabilities(&self) -> &crate::transport::Capabilities {
+    fn capabilities(&self) -> &Capabilities {
         &self.1
     }
 

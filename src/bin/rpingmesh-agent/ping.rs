@@ -160,6 +160,7 @@ impl Pinger {
             .set_groups(vec![self.group.clone()], SystemClock.host());
         self.driver.advance(&mut results)?;
         loop {
+            output.learned(self.driver.learned());
             for result in results.drain(..) {
                 seen += 1;
                 output.probe(&result)?;

@@ -60,6 +60,7 @@ fn first_ack(probe: Packet, node: usize) -> Packet {
     Packet {
         body: Body::FirstAck {
             responder: address(node).qpn,
+            seen: None,
         },
         ..probe
     }

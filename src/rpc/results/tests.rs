@@ -68,7 +68,7 @@ fn any_batch() -> impl Strategy<Value = Batch> {
         0i64..1 << 62,
         1i64..120_000_000_000,
         prop::collection::vec(any_report(), 0..5),
-        any::<[u64; 5]>(),
+        any::<[u64; 7]>(),
     )
         .prop_map(|(sequence, start, length, paths, counts)| Batch {
             sequence,
@@ -81,6 +81,8 @@ fn any_batch() -> impl Strategy<Value = Batch> {
                 malformed_packets: counts[2],
                 unmatched_acks: counts[3],
                 probes_answered: counts[4],
+                source_ports_as_meant: counts[5],
+                source_ports_otherwise: counts[6],
             },
         })
 }

@@ -43,18 +43,26 @@ probes() {
     return 1
 }
 
-# Hundred probes, of which each must be answered. Software stamps of a starved guest can contradict each other (the
+# Hundred probes, of which each must be answered. Software stamps of a starved guest may contradict each other (the
 # responder's part then seems longer than the whole); such a result is invalid, says so, and is an answer nevertheless.
+# On a busy machine none of them was; ten leave room.
 all_answered() {
     all_name=$1
     check "$all_name: pings" ping_target "$@" --count 100 --interval 20ms
     check "$all_name: every probe is told of" probes "$all_name" 'length == 100'
     check "$all_name: no probe is lost" probes "$all_name" 'all(.outcome != "lost")'
-    check "$all_name: most are complete, and what is not says why" probes "$all_name" \
-        '(map(select(.outcome == "complete")) | length >= 50) and all(.outcome == "complete" or .reason != null)'
+    check "$all_name: nine of ten are complete, and what is not says why" probes "$all_name" \
+        '(map(select(.outcome == "complete")) | length >= 90) and all(.outcome == "complete" or .reason != null)'
     [ "$(probes "$all_name" 'map(select(.outcome == "invalid")) | length')" = 0 ] ||
         report "$all_name: reasons of invalid results: $(jq -cs 'map(select(.type == "probe" and .outcome == "invalid") | .reason | tostring) | group_by(.) | map({(.[0]): length}) | add' "/tmp/$all_name.json")"
     report "$all_name: $(jq -c 'select(.type == "summary") | {clock, sent, complete, lost, invalid, network_rtt}' "/tmp/$all_name.json")"
+}
+
+# steers NAME true|false|null: what a ping has learned of its endpoint: whether the flow label decides the UDP source port.
+steers() {
+    jq -es "map(select(.type == \"summary\")) | length == 1 and .[0].flow_label_steers == $2" "/tmp/$1.json" && return 0
+    jq -c 'select(.type == "summary")' "/tmp/$1.json"
+    return 1
 }
 
 # Twenty probes, none of which may be answered.

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use rpingmesh::id::{FlowLabel, UdpSourcePort};
 use rpingmesh::measure::{Invalid, Measurement, Outcome, Summary};
+use rpingmesh::probe::steering::LearnedSteering;
 use rpingmesh::probe::{ProbePath, ProbeResult};
 use rpingmesh::time::{Nanos, NicTime};
 use rpingmesh::transport::{CompletionClock, Endpoint};
@@ -21,6 +22,7 @@ pub(crate) struct Output {
     lost: u64,
     invalid: u64,
     complete: Vec<Measurement>,
+    learned: LearnedSteering,
 }
 
 /// One probe as JSON. T3 and T4 stay on the responder, only their difference travels; the estimates put them in the
@@ -33,6 +35,7 @@ struct ProbeLine<'a> {
     target: &'a str,
     flow_label: u32,
     source_port: Option<u16>,
+    source_port_seen: Option<u16>,
     clock: CompletionClock,
     outcome: &'static str,
     reason: Option<Invalid>,
@@ -54,6 +57,8 @@ struct SummaryLine<'a> {
     target: &'a str,
     flow_label: u32,
     source_port: Option<u16>,
+    /// Whether the flow label decides the source port; null when no responder has told.
+    flow_label_steers: Option<bool>,
     clock: CompletionClock,
     sent: u64,
     complete: usize,
@@ -104,7 +109,13 @@ impl Output {
             lost: 0,
             invalid: 0,
             complete: Vec::new(),
+            learned: LearnedSteering::default(),
         }
+    }
+
+    /// Takes what has been learned by now of the endpoint's source ports.
+    pub(crate) fn learned(&mut self, learned: LearnedSteering) {
+        self.learned = learned;
     }
 
     /// How many probes came back.
@@ -183,6 +194,7 @@ impl Output {
             target: &self.target,
             flow_label: self.flow_label.get(),
             source_port: result.source_port.map(|port| port.0),
+            source_port_seen: result.seen_port.map(|port| port.0),
             clock: result.clock,
             outcome,
             reason,
@@ -228,6 +240,7 @@ impl Output {
             target: &self.target,
             flow_label: self.flow_label.get(),
             source_port: self.source_port.map(|port| port.0),
+            flow_label_steers: self.learned.flow_label_steers(),
             clock: self.clock,
             sent: self.sent,
             complete: self.complete.len(),
@@ -255,8 +268,15 @@ impl Output {
                 )
             })
         };
+        let steering = match self.learned.flow_label_steers() {
+            Some(true) => "\nthe responder saw the flow label's UDP source port",
+            Some(false) => {
+                "\nthe responder saw another UDP source port than the flow label's: this driver does not steer by labels"
+            }
+            None => "",
+        };
         format!(
-            "{} sent, {} complete, {} lost ({:.1} %), {} invalid{}{}{}",
+            "{} sent, {} complete, {} lost ({:.1} %), {} invalid{}{}{}{steering}",
             self.sent,
             self.complete.len(),
             self.lost,

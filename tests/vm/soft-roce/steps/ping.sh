@@ -1,6 +1,6 @@
 . "$SCENARIO/agent.sh"
 ping_host_a() {
-    rpingmesh-agent ping "$ADDRESS_host_a" --count 100 --interval 50ms --json --transport verbs \
+    rpingmesh-agent ping "$ADDRESS_host_a" --count 100 --interval 50ms --probe-timeout 5s --json --transport verbs \
         --controller "http://$ADDRESS_monitor:7470" --tls-allow-plaintext true >/tmp/ping.json
 }
 
@@ -11,8 +11,9 @@ probes() {
 check "ping through the controller" ping_host_a
 check "every probe is told of" probes 'length == 100'
 check "no probe is lost" probes 'all(.outcome != "lost")'
-# Where guests are starved, stamps taken by software can contradict each other; such results are invalid, and say so.
-check "most probes are complete" probes 'map(select(.outcome == "complete")) | length >= 50'
+# Where guests are starved, stamps taken by software may contradict each other; such results are invalid, and say so.
+# On a busy machine none of them was; ten leave room.
+check "nine of ten probes are complete" probes 'map(select(.outcome == "complete")) | length >= 90'
 check "an invalid result names its reason" probes 'all(.outcome != "invalid" or .reason != null)'
 check "T1 to T6 are in order" probes \
     'map(select(.outcome == "complete")) | all(.t1_ns < .t6_ns and .t2_ns < .t3_estimated_ns and .t3_estimated_ns <= .t4_estimated_ns and .t4_estimated_ns < .t5_ns)'

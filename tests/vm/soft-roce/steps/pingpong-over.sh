@@ -1,0 +1,2 @@
+check "the responder ends" stop respond
+check "the server of its name ends" stop httpd
