@@ -45,14 +45,14 @@ probes() {
 
 # Hundred probes, of which each must be answered. Software stamps of a starved guest may contradict each other (the
 # responder's part then seems longer than the whole); such a result is invalid, says so, and is an answer nevertheless.
-# On a busy machine none of them was; ten leave room.
+# Second ACKs can be missing, too. On a busy machine eight of 1600 were invalid; twenty of hundred leave room.
 all_answered() {
     all_name=$1
     check "$all_name: pings" ping_target "$@" --count 100 --interval 20ms
     check "$all_name: every probe is told of" probes "$all_name" 'length == 100'
     check "$all_name: no probe is lost" probes "$all_name" 'all(.outcome != "lost")'
-    check "$all_name: nine of ten are complete, and what is not says why" probes "$all_name" \
-        '(map(select(.outcome == "complete")) | length >= 90) and all(.outcome == "complete" or .reason != null)'
+    check "$all_name: four of five are complete, and what is not says why" probes "$all_name" \
+        '(map(select(.outcome == "complete")) | length >= 80) and all(.outcome == "complete" or .reason != null)'
     [ "$(probes "$all_name" 'map(select(.outcome == "invalid")) | length')" = 0 ] ||
         report "$all_name: reasons of invalid results: $(jq -cs 'map(select(.type == "probe" and .outcome == "invalid") | .reason | tostring) | group_by(.) | map({(.[0]): length}) | add' "/tmp/$all_name.json")"
     report "$all_name: $(jq -c 'select(.type == "summary") | {clock, sent, complete, lost, invalid, network_rtt}' "/tmp/$all_name.json")"

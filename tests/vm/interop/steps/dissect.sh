@@ -1,6 +1,15 @@
 . "$SCENARIO/interop.sh"
 check "the capture ends" stop capture
 
+# Where a result lacks its second ACK: whether it was on the wire. Byte 3 of the payload is the kind: probe, first ACK,
+# second ACK. tcpdump finds the payload in IPv4 only.
+kinds() {
+    for kind in 1 2 3; do
+        tcpdump -nr /tmp/capture "src host $1 and udp[31] = $kind" 2>/dev/null | wc -l
+    done | tr '\n' ' '
+}
+report "IPv4: probes, first and second ACKs on the wire from soft-RoCE: $(kinds "$V4_kernel"), from user space: $(kinds "$V4_userspace"), from its pinger: $(kinds "$V4_pinger")"
+
 # One line for each packet that came from the user-space node: what tshark says of it. The packets of soft-RoCE are not
 # ours, and a checksum of zero in IPv6 is an error to tshark.
 FIELDS="frame.protocols infiniband.bth.opcode infiniband.bth.padcnt infiniband.bth.tver infiniband.bth.p_key \
