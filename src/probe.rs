@@ -16,8 +16,8 @@ mod prober;
 mod responder;
 mod schedule;
 mod session;
-pub mod trace;
 pub mod steering;
+pub mod trace;
 mod window;
 
 use std::sync::Arc;

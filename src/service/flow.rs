@@ -298,7 +298,7 @@ impl FlowTable {
         match message {
             TraceMessage::Event(traced) => self.apply(&traced.event, traced.cgroup.as_ref()),
             TraceMessage::Listing(listing) => {
-                self.merge_listing(&listing.qps, listing.taken_from, listing.complete)
+                self.merge_listing(&listing.qps, listing.taken_from, listing.complete);
             }
             TraceMessage::Status(_) | TraceMessage::Counters(_) => {}
         }
