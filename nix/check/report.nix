@@ -19,6 +19,10 @@ let
 
   names = builtins.mapAttrs (_: builtins.attrNames);
 
+  # As systemd.services writes it.
+  directive =
+    value: if builtins.isBool value then (if value then "true" else "false") else toString value;
+
   evaluate =
     sample:
     let
@@ -43,7 +47,7 @@ let
       refused = sample.refused or null;
       settings = role.rendered;
       buildSettings = role.checkable;
-      unit = builtins.mapAttrs (_: value: toString value) unit.serviceConfig;
+      unit = builtins.mapAttrs (_: directive) unit.serviceConfig;
       inherit (evaluated.config.networking.firewall) allowedTCPPorts allowedUDPPorts;
     };
 

@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let checkout = Checkout::of_workspace()?;
     let mut passed = verify(&cache, &nix, &checkout, &programs, true);
     if passed && options.phases {
-        passed = phases::run(&cache, &report::evaluate(&nix, &checkout)?);
+        passed = phases::run(&cache, &nix, &report::evaluate(&nix, &checkout)?);
     }
     Ok(passed)
 }
@@ -101,7 +101,7 @@ fn verify(
                 modules::check(&report, checkout, programs)
             });
             if complete {
-                check("units", &mut || modules::units(&report));
+                check("units", &mut || modules::units(&report, checkout));
             }
             check("scripts", &mut || scripts::check(&report, checkout));
         }

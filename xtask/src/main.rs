@@ -4,6 +4,9 @@ mod apt;
 mod cache;
 mod cargo;
 mod demo;
+mod dist;
+#[cfg(test)]
+mod environments;
 mod flake;
 mod process;
 mod test;
@@ -18,6 +21,7 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
     Demo(demo::Options),
+    Dist(dist::Options),
     Flake(flake::Options),
     Test(test::Options),
     Vm(vm::Options),
@@ -27,6 +31,7 @@ fn main() -> ExitCode {
     let command = Command::parse();
     let outcome = process::end_children_on_signals().and_then(|()| match command {
         Command::Demo(options) => demo::run(&options),
+        Command::Dist(options) => dist::run(&options),
         Command::Flake(options) => flake::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Vm(options) => vm::run(&options),
@@ -61,7 +66,9 @@ mod tests {
         for file in [
             "README.md",
             "CONTRIBUTING.md",
+            "docs/macos.md",
             "docs/nix.md",
+            "packaging/README.md",
             "tests/vm/README.md",
         ] {
             let path = cargo::workspace().join(file);

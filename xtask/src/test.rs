@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
 use crate::cargo::{cargo, workspace};
+use crate::dist;
 use crate::flake;
 use crate::process;
 use crate::vm;
@@ -53,6 +54,8 @@ enum Step {
     Macos,
     /// The Nix flake, as far as it can be verified without nixpkgs.
     Flake,
+    /// Debian packages: built with the release profile, contents and size checked.
+    Dist,
     /// soft-RoCE guests on kernel 6.12.
     #[value(name = "vm-6.12")]
     Vm612,
@@ -143,6 +146,7 @@ impl Step {
             Self::Root => root(cache),
             Self::Macos => macos(),
             Self::Flake => flake(),
+            Self::Dist => debian_packages(),
             Self::Vm612 => guests(vm::Series::V6_12),
             Self::Vm61 => guests(vm::Series::V6_1),
         }
@@ -264,6 +268,12 @@ fn flake() -> Result<()> {
         let passed = flake::run(&flake::Options::for_test(self_test))?;
         ensure!(passed, "a check of the flake failed");
     }
+    Ok(())
+}
+
+fn debian_packages() -> Result<()> {
+    let passed = dist::run(&dist::Options::for_test())?;
+    ensure!(passed, "a package is not what it should be");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The NixOS modules: what they render is judged by the real programs and by systemd.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -144,8 +144,8 @@ fn leaves(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
 /// Directives that name programs and files of one packaging.
 const OF_THE_PACKAGING: &[&str] = &["ExecStart", "ExecStartPre"];
 
-/// The units are what systemd understands.
-pub(crate) fn units(report: &Report) -> Result<String> {
+/// The units are what systemd understands, and confined as those of the Debian packages.
+pub(crate) fn units(report: &Report, checkout: &Checkout) -> Result<String> {
     ensure!(
         in_path("systemd-analyze"),
         "systemd-analyze is missing (Debian: systemd)"
@@ -168,10 +168,49 @@ pub(crate) fn units(report: &Report) -> Result<String> {
             };
             let _ = writeln!(text, "{directive}={value}");
         }
-        verify_unit(folder.path(), &sample.role, &text).context(place)?;
+        verify_unit(folder.path(), &sample.role, &text).with_context(|| place.clone())?;
+        same_as_packaged(sample, checkout).context(place)?;
         seen += 1;
     }
-    Ok(format!("{seen} units accepted by systemd-analyze verify"))
+    Ok(format!(
+        "{seen} units accepted by systemd-analyze verify, confined as those in packaging/systemd"
+    ))
+}
+
+/// The unit of a role in `packaging/systemd`, with the drop-in where the sample asks for tracing.
+fn same_as_packaged(sample: &Sample, checkout: &Checkout) -> Result<()> {
+    let name = format!("packaging/systemd/rpingmesh-{}.service", sample.role);
+    let mut packaged = directives(&checkout.read(&name)?);
+    if sample.name == "tracing" {
+        packaged.extend(directives(
+            &checkout.read("packaging/systemd/tracing.conf")?,
+        ));
+    }
+    for directive in sample.unit.keys().chain(packaged.keys()) {
+        if OF_THE_PACKAGING.contains(&directive.as_str()) {
+            continue;
+        }
+        let (ours, theirs) = (sample.unit.get(directive), packaged.get(directive));
+        ensure!(
+            ours == theirs,
+            "{directive} is {} in nix/modules, {} in {name}",
+            ours.map_or("not set", String::as_str),
+            theirs.map_or("not set", String::as_str),
+        );
+    }
+    Ok(())
+}
+
+/// Lines `KEY=VALUE` of `[Service]`.
+fn directives(unit: &str) -> BTreeMap<String, String> {
+    unit.lines()
+        .skip_while(|line| *line != "[Service]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// `systemd-analyze verify` has no warning.
@@ -194,6 +233,15 @@ fn verify_unit(folder: &Path, role: &str, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directives_of_the_service_section_only() {
+        let unit = "[Unit]\nAfter=a\n[Service]\n# c=d\nType=exec\n[Install]\nWantedBy=x\n";
+        assert_eq!(
+            directives(unit),
+            BTreeMap::from([("Type".to_owned(), "exec".to_owned())])
+        );
+    }
 
     #[test]
     fn keys_of_a_documented_configuration() {

@@ -107,6 +107,13 @@ const MUTATIONS: &[Mutation] = &[
         named: "ProtectHone",
     },
     Mutation {
+        what: "a unit that is confined otherwise than the packaged one",
+        file: "packaging/systemd/rpingmesh-controller.service",
+        from: "ProtectSystem=strict",
+        to: "ProtectSystem=full",
+        named: "ProtectSystem",
+    },
+    Mutation {
         what: "a refusal that does not come",
         file: "nix/check/samples.nix",
         from: "probe_timeout = \"5h\";",
@@ -231,7 +238,7 @@ fn every_check(cache: &Cache, nix: &Nix, checkout: &Checkout, programs: &Program
     outputs::check(nix, checkout)?;
     let report = report::evaluate(nix, checkout)?;
     modules::check(&report, checkout, programs)?;
-    modules::units(&report)?;
+    modules::units(&report, checkout)?;
     scripts::check(&report, checkout)?;
     style::dead_code(cache, checkout)?;
     Ok(())

@@ -95,6 +95,12 @@ impl Nix {
         ))
     }
 
+    /// Where a store path of this Nix really is.
+    pub(crate) fn real_path(&self, store_path: &str) -> PathBuf {
+        let store = self.state.path().join("store");
+        store.join(store_path.trim_start_matches('/'))
+    }
+
     /// Options that put the stand-ins in the place of the inputs.
     pub(crate) fn stand_ins(folder: &Path) -> Vec<String> {
         INPUTS

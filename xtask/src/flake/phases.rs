@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::nix::Nix;
 use super::report::{Phase, Report};
 use crate::cache::Cache;
 use crate::cargo::workspace;
@@ -23,7 +24,7 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 /// Runs all and returns whether each passed.
-pub(crate) fn run(cache: &Cache, report: &Report) -> bool {
+pub(crate) fn run(cache: &Cache, nix: &Nix, report: &Report) -> bool {
     let mut passed = true;
     for phase in &report.phases {
         let started = Instant::now();
@@ -31,7 +32,7 @@ pub(crate) fn run(cache: &Cache, report: &Report) -> bool {
             println!("other  phases of {}: run by other commands", phase.name);
             continue;
         }
-        match run_one(cache, phase) {
+        match run_one(cache, nix, phase) {
             Ok(()) => println!(
                 "ok     {:6.1} s  phases of {}",
                 started.elapsed().as_secs_f64(),
@@ -46,12 +47,12 @@ pub(crate) fn run(cache: &Cache, report: &Report) -> bool {
     passed
 }
 
-fn run_one(cache: &Cache, phase: &Phase) -> Result<()> {
+fn run_one(cache: &Cache, nix: &Nix, phase: &Phase) -> Result<()> {
     let folder = tempfile::tempdir().context("make a scratch folder")?;
     // The same path for every phase: cargo then compiles what they share once.
     let sources = workspace().join("target/flake/source");
     renew(&sources)?;
-    copy(Path::new(&phase.source), &sources)?;
+    copy(&nix.real_path(&phase.source), &sources)?;
     for tool in [&tools::CARGO_DENY, &tools::CARGO_NEXTEST] {
         let path = tool.provide(cache)?;
         if path.is_absolute()

@@ -35,6 +35,14 @@ pub(crate) const CARGO_DENY: Tool = Tool {
     any_version: false,
 };
 
+/// Builds Debian packages.
+pub(crate) const CARGO_DEB: Tool = Tool {
+    name: "cargo-deb",
+    program: "cargo-deb",
+    version: "3.8.0",
+    any_version: false,
+};
+
 /// Formats Nix files.
 pub(crate) const NIXFMT: Tool = Tool {
     name: "nixfmt_rs",
