@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rpingmesh::agent::collect::{Collect, Health, Outputs};
 use rpingmesh::agent::endpoint::{DELIVERY_DEPTH, EndpointTask, Inventory, Orders, Shared};
+use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::id::{FlowLabel, Gid};
 use rpingmesh::probe::{Config, Group, Kind, ProbePath, Rate, Target};
 use rpingmesh::store::spool::Spool;
@@ -105,6 +106,7 @@ async fn main() {
         keys: Arc::new(Keyring::unkeyed()),
         clock: Arc::new(SystemClock),
         orders: orders_in,
+        mailboxes: Mailboxes::default(),
         inventory,
         deliveries,
     };

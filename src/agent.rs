@@ -3,6 +3,8 @@
 //! [`Agent::run`] starts these tasks and waits for them:
 //! - [`rnics`]: finds RNICs and starts one [`endpoint`] task for each, which owns its endpoint and session;
 //! - [`registration`]: the stream to the controller; turns pinglists into orders for the endpoints;
+//! - [`services`]: follows the services' connections and leaves their paths in the endpoints' mailboxes, where a tracer
+//!   tells of them;
 //! - [`collect`]: results into batches, batches into the spool;
 //! - [`upload`]: batches to the analyzer, until it has acknowledged them.
 //!
@@ -17,8 +19,10 @@ pub mod client;
 pub mod collect;
 pub mod drive;
 pub mod endpoint;
+pub mod mailbox;
 pub mod registration;
 pub mod rnics;
+pub mod services;
 pub mod upload;
 
 use std::sync::Arc;
@@ -31,6 +35,7 @@ use crate::config::ConfigError;
 use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::UPLOAD_INTERVAL;
 use crate::probe::{Config, Rate};
+use crate::service::trace::TraceMessage;
 use crate::store::spool::Spool;
 use crate::store::sqlite::{Location, StoreError};
 use crate::time::Clock;
@@ -39,8 +44,10 @@ use crate::transport::Provider;
 use client::Controller;
 use collect::{Collect, Health, Outputs};
 use endpoint::{DELIVERY_DEPTH, Inventory, Orders, Shared};
+use mailbox::Mailboxes;
 use registration::{Registration, Wiring};
 use rnics::Rnics;
+use services::{ServiceStatus, Services};
 use upload::Upload;
 
 /// How long the analyzer has to take the last batches when the agent stops.
@@ -72,6 +79,8 @@ pub struct Agent {
     pub spool: Location,
     /// What this agent does without and why, in words; sent with each heartbeat.
     pub off: Vec<String>,
+    /// What the tracer tells of the services' connections; `None` where there is no tracer at all.
+    pub tracing: Option<mpsc::Receiver<TraceMessage>>,
 }
 
 impl Agent {
@@ -96,6 +105,7 @@ impl Agent {
         let (degraded, degraded_in) = watch::channel(None);
         let (health, health_in) = watch::channel(Health::default());
         let (interval, interval_in) = watch::channel(UPLOAD_INTERVAL);
+        let (service_status, service_status_in) = watch::channel(ServiceStatus::default());
         // What is left of the last run is uploaded too.
         let (spooled, spooled_in) = watch::channel(if waiting > 0 { u64::MAX } else { 0 });
         let (acknowledged, acknowledged_in) = watch::channel(0);
@@ -118,20 +128,34 @@ impl Agent {
             inventory: inventory_in,
             health: health_in,
             degraded: degraded_in,
+            services: self.tracing.is_some().then_some(service_status_in),
             orders,
             upload_interval: interval,
         };
+        let mailboxes = Mailboxes::default();
+        let services = self.tracing.map(|messages| {
+            let wiring = services::Wiring {
+                messages,
+                inventory: inventory.subscribe(),
+                orders: orders_in.clone(),
+                mailboxes: mailboxes.clone(),
+                status: service_status,
+            };
+            Services::new(wiring, controller.clone(), self.clock.clone())
+        });
         let registration = Registration::new(config.clone(), controller, wiring, self.off);
 
         let uploading = CancellationToken::new();
         let uploader = tokio::spawn(upload.run(uploading.clone()));
         let collector = tokio::spawn(collect.run());
         let registrar = tokio::spawn(registration.run(stop.clone()));
+        let follower = services.map(|services| tokio::spawn(services.run(stop.clone())));
         let shared = self.provider.map(|provider| Shared {
             provider,
             keys: Arc::new(config.cluster_keys.clone()),
             clock: self.clock,
             orders: orders_in,
+            mailboxes,
             inventory,
             deliveries: deliveries.clone(),
         });
@@ -148,6 +172,9 @@ impl Agent {
         uploading.cancel();
         finished("uploader", uploader.await);
         finished("registration", registrar.await);
+        if let Some(follower) = follower {
+            finished("service connections", follower.await);
+        }
         Ok(())
     }
 }
@@ -171,6 +198,7 @@ pub fn session_config(config: &AgentConfig) -> Config {
         // Validated; the cap of an invalid rate is that of the paper.
         max_rate: Rate::per_second(config.max_probes_per_second)
             .unwrap_or(Config::default().max_rate),
+        service_interval: config.service_probe_interval,
         traffic_class: config.traffic_class,
         ..Config::default()
     }

@@ -6,4 +6,6 @@ pub mod btf;
 pub mod flow;
 pub mod identity;
 pub mod offsets;
+pub mod probing;
+pub mod qp;
 pub mod trace;

@@ -86,16 +86,39 @@ impl Controller {
     /// # Errors
     /// [`CallError`].
     pub async fn resolve(&self, query: &TargetQuery) -> Result<Vec<ResolvedRnic>, CallError> {
+        let found = self.resolve_all(std::slice::from_ref(query)).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The registered RNICs that each of several queries finds, in the order of the queries. The controller takes 1024
+    /// in one call.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn resolve_all(
+        &self,
+        queries: &[TargetQuery],
+    ) -> Result<Vec<Vec<ResolvedRnic>>, CallError> {
         let request = ResolveTargetRequest {
-            queries: vec![query.into()],
+            queries: queries.iter().map(Into::into).collect(),
         };
         let mut client = self.client();
         let answer = self.call(client.resolve_target(request)).await?;
+        if answer.targets.len() != queries.len() {
+            let (asked, got) = (queries.len(), answer.targets.len());
+            let why = format!("has {got} entries for {asked} queries");
+            return Err(self.unusable(FieldError::new("targets", why)));
+        }
         answer
             .targets
             .into_iter()
-            .flat_map(|target| target.rnics)
-            .map(|rnic| ResolvedRnic::try_from(rnic).map_err(|error| self.unusable(error)))
+            .map(|target| {
+                target
+                    .rnics
+                    .into_iter()
+                    .map(|rnic| ResolvedRnic::try_from(rnic).map_err(|error| self.unusable(error)))
+                    .collect()
+            })
             .collect()
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Channels:
 //! - in: `orders` (watch), what all RNICs of this agent probe; the task picks its own GID's part;
+//! - in: its mailbox, the paths of service connections, see [`super::mailbox`];
 //! - out: `inventory` (watch), one entry per RNIC: the address it is reached at now, or why there is none;
 //! - out: `deliveries` (bounded), results and counters; what finds no place is dropped and counted.
 //!
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::drive::{Driver, DriverCounters, Turn};
+use super::mailbox::{Mailboxes, News};
 use crate::config::program::describe;
 use crate::id::{Gid, TorId};
 use crate::probe::{Config, Counters, Group, ProbeResult, Session};
@@ -108,6 +110,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// What is to be done.
     pub orders: watch::Receiver<Arc<Orders>>,
+    /// What is to be done for services.
+    pub mailboxes: Mailboxes,
     /// Who is reached where.
     pub inventory: watch::Sender<Inventory>,
     /// Results.
@@ -238,6 +242,7 @@ impl EndpointTask {
     async fn drive(&mut self, driver: &mut Driver, stop: &CancellationToken) -> End {
         let mut orders = self.shared.orders.clone();
         orders.mark_changed();
+        let mailbox = self.shared.mailboxes.of(&self.rnic);
         let mut results = Vec::new();
         loop {
             let turn = tokio::select! {
@@ -246,6 +251,10 @@ impl EndpointTask {
                 Ok(()) = orders.changed() => {
                     let orders = orders.borrow_and_update().clone();
                     self.obey(&orders, driver);
+                    driver.advance(&mut results).map(|()| Turn::Continue)
+                }
+                () = mailbox.arrival() => {
+                    self.follow(mailbox.take(), driver);
                     driver.advance(&mut results).map(|()| Turn::Continue)
                 }
                 turn = driver.turn(&mut results) => turn,
@@ -284,6 +293,16 @@ impl EndpointTask {
         let now = self.shared.clock.host();
         driver.session_mut().set_config(orders.session, now);
         driver.session_mut().set_groups(groups, now);
+    }
+
+    fn follow(&self, news: Vec<News>, driver: &mut Driver) {
+        let now = self.shared.clock.host();
+        for (id, path) in news {
+            match path {
+                Some(path) => driver.session_mut().set_connection(id, path, now),
+                None => driver.session_mut().remove_connection(id),
+            }
+        }
     }
 
     fn deliver(&mut self, driver: &Driver, results: &mut Vec<ProbeResult>) {

@@ -2,7 +2,7 @@
 //!
 //! Channels:
 //! - in: `inventory` (watch), a new announcement goes out at once when it changes;
-//! - in: `health` (watch) and `degraded` (watch), for the heartbeats;
+//! - in: `health`, `degraded` and `services` (watch), for the heartbeats;
 //! - out: `orders` (watch), what the endpoints probe and how; `upload_interval` (watch).
 //!
 //! Dropping the task at any await is safe: each stream begins with the whole announcement.
@@ -23,8 +23,9 @@ use super::cache::PinglistCache;
 use super::client::{CALL_TIMEOUT, CallError, Controller};
 use super::collect::Health;
 use super::endpoint::{Inventory, Orders};
+use super::services::ServiceStatus;
 use super::session_config;
-use crate::config::agent::AgentConfig;
+use crate::config::agent::{AgentConfig, SERVICE_INTERVALS};
 use crate::config::defaults::agent::UPLOAD_INTERVAL;
 use crate::config::program::describe;
 use crate::id::Gid;
@@ -68,6 +69,8 @@ pub struct Wiring {
     pub health: watch::Receiver<Health>,
     /// Why no RNIC is found.
     pub degraded: watch::Receiver<Option<String>>,
+    /// What becomes of the services' connections; `None` where nobody follows them.
+    pub services: Option<watch::Receiver<ServiceStatus>>,
     /// What the endpoints do.
     pub orders: watch::Sender<Arc<Orders>>,
     /// How often batches are made.
@@ -233,6 +236,9 @@ impl Registration {
                 .iter()
                 .map(|why| format!("probing: {why}")),
         );
+        if let Some(services) = &self.wiring.services {
+            degraded.extend(services.borrow().degraded());
+        }
         for (rnic, state) in &*self.wiring.inventory.borrow() {
             if let Err(why) = state {
                 degraded.push(format!("RNIC {rnic}: {why}"));
@@ -393,6 +399,11 @@ fn overridden(config: &AgentConfig, wanted: &v1::AgentConfig) -> Config {
     let mut session = session_config(config);
     if let Some(timeout) = wanted.probe_timeout_ns.filter(|nanos| *nanos > 0) {
         session.timeout = Duration::from_nanos(timeout);
+    }
+    if let Some(interval) = wanted.service_probe_interval_ns {
+        let interval = Duration::from_nanos(interval);
+        session.service_interval =
+            interval.clamp(*SERVICE_INTERVALS.start(), *SERVICE_INTERVALS.end());
     }
     if let Some(rate) = wanted.max_probes_per_second.and_then(Rate::per_second) {
         session.max_rate = rate;

@@ -13,7 +13,7 @@ use super::{LogSettings, Span, TlsSettings};
 use crate::id::{DeviceName, Gid, TorId};
 use crate::transport::RnicName;
 
-pub use validate::{AgentConfig, Tors};
+pub use validate::{AgentConfig, SERVICE_INTERVALS, Tors};
 
 /// What carries the probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -245,6 +245,15 @@ pub struct AgentSettings {
     #[arg(long, env = "RPINGMESH_PROBE_TIMEOUT", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_timeout: Option<Span>,
+    /// Between two probes of one service connection, 1ms to 60s; longer where max_probes_per_second leaves less
+    /// [default: 10ms]
+    #[arg(
+        long,
+        env = "RPINGMESH_SERVICE_PROBE_INTERVAL",
+        value_name = "DURATION"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_probe_interval: Option<Span>,
     /// DSCP and ECN bits of probes and ACKs, 0 to 255 [default: 0]
     #[arg(long, env = "RPINGMESH_TRAFFIC_CLASS", value_name = "BYTE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -295,6 +304,7 @@ crate::layer!(AgentSettings {
     userspace_addresses,
     userspace_port,
     probe_timeout,
+    service_probe_interval,
     traffic_class,
     max_probes_per_second,
     state_dir,

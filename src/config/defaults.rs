@@ -12,6 +12,8 @@ pub mod agent {
     pub const QUEUE_PAIRS: u8 = 8;
     /// How long a probe waits for its ACKs (R-Pingmesh, section 4).
     pub const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+    /// Between two probes of one service connection (R-Pingmesh, section 4).
+    pub const SERVICE_PROBE_INTERVAL: Duration = Duration::from_millis(10);
     /// DSCP and ECN bits of probes and ACKs.
     pub const TRAFFIC_CLASS: u8 = 0;
     /// Upper bound over all kinds of probes, per RNIC (R-Pingmesh: below 150 packets a second).

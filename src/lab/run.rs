@@ -188,6 +188,7 @@ fn start_agents(
             clock: Arc::clone(clock),
             spool: Location::Memory,
             off: Vec::new(),
+            tracing: None,
         };
         let (stop, host) = (stop.clone(), host.to_string());
         agents.spawn(async move {

@@ -1,211 +1,24 @@
 //! The table of queue pairs on this host and what is known of their connections.
 //!
 //! Events come from several CPUs and not in the order of their times, some QPs existed before anyone listened, and
-//! numbers are used again. So each field keeps the time of the event that set it, an older event fills only what no
-//! newer one has set, and a destroyed QP leaves a tombstone that turns late events of its life away. The table is
-//! bounded: when it is full the QP that carries no connection and was silent longest goes first, and is counted.
+//! numbers are used again. So each field keeps the time of what set it (`entry`), a destroyed QP leaves a tombstone that
+//! turns late events of its life away, and what remains in the end does not depend on the order in which events came.
+//! The table is bounded: when it is full the QP that carries no connection and was silent longest goes first, and is
+//! counted.
 
-use std::collections::{BTreeMap, HashMap};
+mod entry;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use rpingmesh_ebpf_event::{Kind, QpEvent, present};
+use rpingmesh_ebpf_event::{Kind, QpEvent};
 
-use super::identity::Service;
+use self::entry::Entry;
 use super::trace::{CgroupPath, TraceMessage};
-use crate::id::{DeviceName, Gid, Qpn, UdpSourcePort};
-use crate::time::HostTime;
+use crate::id::{DeviceName, Qpn};
+use crate::time::{HostTime, Nanos};
 
-/// Which queue pair of this host.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QpKey {
-    /// The device that it belongs to.
-    pub device: DeviceName,
-    /// Its number, unique on the device while it lives.
-    pub qpn: Qpn,
-}
-
-/// `enum ib_qp_type` of `include/rdma/ib_verbs.h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum QpType {
-    /// Reliable connection.
-    Rc,
-    /// Unreliable connection.
-    Uc,
-    /// Unreliable datagram.
-    Ud,
-    /// Another type, by number.
-    Unknown(u8),
-}
-
-impl From<u8> for QpType {
-    fn from(number: u8) -> Self {
-        match number {
-            2 => Self::Rc,
-            3 => Self::Uc,
-            4 => Self::Ud,
-            other => Self::Unknown(other),
-        }
-    }
-}
-
-/// `enum ib_qp_state` of `include/rdma/ib_verbs.h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum QpState {
-    /// Fresh.
-    Reset,
-    /// Bound to a port.
-    Init,
-    /// Ready to receive: the peer is known.
-    Rtr,
-    /// Ready to send.
-    Rts,
-    /// Send queue drained.
-    Sqd,
-    /// Send queue in error.
-    Sqe,
-    /// In error.
-    Err,
-    /// Another state, by number.
-    Unknown(u8),
-}
-
-impl From<u8> for QpState {
-    fn from(number: u8) -> Self {
-        match number {
-            0 => Self::Reset,
-            1 => Self::Init,
-            2 => Self::Rtr,
-            3 => Self::Rts,
-            4 => Self::Sqd,
-            5 => Self::Sqe,
-            6 => Self::Err,
-            other => Self::Unknown(other),
-        }
-    }
-}
-
-impl QpState {
-    /// Whether a connection in this state carries, or is about to carry, traffic.
-    pub const fn is_connected(self) -> bool {
-        matches!(self, Self::Rtr | Self::Rts | Self::Sqd)
-    }
-}
-
-/// Where a connection goes and on which path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Route {
-    /// The peer's RNIC port.
-    pub destination: Gid,
-    /// 20 bits; 0 lets the driver derive one from the QPNs.
-    pub flow_label: u32,
-    /// DSCP and ECN bits.
-    pub traffic_class: u8,
-    /// Index of the source GID in the port's table.
-    pub sgid_index: u8,
-}
-
-/// The process that owns a QP.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
-    /// Process id.
-    pub pid: u32,
-    /// Process name.
-    pub comm: String,
-    /// Cgroup v2 id, where an event told it.
-    pub cgroup_id: Option<u64>,
-    /// Where that cgroup lies, where it could be looked up.
-    pub cgroup: Option<CgroupPath>,
-}
-
-impl Owner {
-    /// Which service the process belongs to.
-    pub fn service(&self) -> Service {
-        Service::identify(self.cgroup.as_deref(), &self.comm)
-    }
-}
-
-/// How the table learned of a QP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// Its creation was seen.
-    Created,
-    /// It existed before and was first seen at a modification.
-    Modified,
-    /// The RDMA netlink dump listed it.
-    Listed,
-}
-
-/// A queue pair.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flow {
-    /// Which one.
-    pub key: QpKey,
-    /// Its type; not known until an event or the listing tells.
-    pub qp_type: Option<QpType>,
-    /// Its port, from 1.
-    pub port: Option<u8>,
-    /// Its last known state.
-    pub state: Option<QpState>,
-    /// The peer's QP.
-    pub remote_qpn: Option<Qpn>,
-    /// Its own GID; missing for QPs that connected before the tracer listened.
-    pub source: Option<Gid>,
-    /// Where it goes; missing for QPs that connected before the tracer listened.
-    pub route: Option<Route>,
-    /// Whose it is.
-    pub owner: Option<Owner>,
-    /// How it was first seen.
-    pub origin: Origin,
-    /// When it was first seen.
-    pub since: HostTime,
-}
-
-impl Flow {
-    /// Whether this is an RC connection that is up and whose peer is known.
-    pub fn is_live(&self) -> bool {
-        self.qp_type == Some(QpType::Rc)
-            && self.state.is_some_and(QpState::is_connected)
-            && self.route.is_some()
-    }
-
-    /// The UDP source port that the connection's packets have, by the kernel's own rule: the flow label folded, and
-    /// where it is 0 one derived from both QPNs (`rdma_get_udp_sport`, Linux `include/rdma/ib_verbs.h`).
-    pub fn source_port(&self) -> Option<UdpSourcePort> {
-        let label = self.route?.flow_label & 0xf_ffff;
-        if label != 0 {
-            return Some(fold(label));
-        }
-        let product = u64::from(self.key.qpn.get()).wrapping_mul(u64::from(self.remote_qpn?.get()));
-        let mixed = product ^ (product >> 20);
-        let mixed = mixed ^ (mixed >> 40);
-        Some(fold((mixed & 0xf_ffff) as u32))
-    }
-}
-
-/// [`crate::id::FlowLabel::source_port`], also for label 0, which a product of QPNs can give.
-fn fold(label: u32) -> UdpSourcePort {
-    match crate::id::FlowLabel::new(label) {
-        Some(label) => label.source_port(),
-        None => UdpSourcePort(UdpSourcePort::FIRST),
-    }
-}
-
-/// What a listing (RDMA netlink) tells of one QP.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedQp {
-    /// Which one.
-    pub key: QpKey,
-    /// Its type.
-    pub qp_type: QpType,
-    /// Its port, where bound.
-    pub port: Option<u8>,
-    /// Its state.
-    pub state: QpState,
-    /// The peer's QP, where connected.
-    pub remote_qpn: Option<Qpn>,
-    /// Whose it is, where it belongs to a process.
-    pub owner: Option<Owner>,
-}
+pub use super::qp::{Flow, ListedQp, Missing, Origin, Owner, QpKey, QpState, QpType, Route};
 
 /// What happened to a live connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,7 +30,7 @@ pub enum FlowChange {
 }
 
 /// What the table counts since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct FlowCounters {
     /// Events applied.
     pub applied: u64,
@@ -229,18 +42,10 @@ pub struct FlowCounters {
     pub odd: u64,
     /// QPs that went to make room.
     pub evicted: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    flow: Flow,
-    /// Times of the events that set the fields.
-    state_at: i64,
-    route_at: i64,
-    remote_at: i64,
-    /// When this life began, as far as known: older events belong to an earlier one.
-    born: i64,
-    updated: u64,
+    /// Those of them that were live connections: services that are not followed although they should be.
+    pub evicted_live: u64,
+    /// Tombstones that went to make room before their time: late events of those QPs would be believed.
+    pub tombstones_dropped: u64,
 }
 
 /// See the module.
@@ -252,6 +57,10 @@ pub struct FlowTable {
     order: BTreeMap<(bool, u64), QpKey>,
     updates: u64,
     tombstones: HashMap<QpKey, i64>,
+    /// The tombstones in the order in which they were set.
+    burials: VecDeque<(i64, QpKey)>,
+    /// Beginning of the last complete listing: what it does not name had ended by then.
+    listed_at: i64,
     changes: Vec<FlowChange>,
     counters: FlowCounters,
 }
@@ -260,7 +69,7 @@ pub struct FlowTable {
 pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(5);
 
 impl FlowTable {
-    /// An empty table for at most `capacity` QPs.
+    /// An empty table for at most `capacity` QPs, and as many tombstones.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
@@ -268,6 +77,8 @@ impl FlowTable {
             order: BTreeMap::new(),
             updates: 0,
             tombstones: HashMap::new(),
+            burials: VecDeque::new(),
+            listed_at: i64::MIN,
             changes: Vec::new(),
             counters: FlowCounters::default(),
         }
@@ -315,14 +126,35 @@ impl FlowTable {
             return;
         }
         let at = i64::try_from(event.time_ns).unwrap_or(i64::MAX);
-        self.drop_tombstones(at);
         match event.kind() {
-            Kind::Create => self.create(&key, event, cgroup, at),
-            Kind::Modify => self.modify(&key, event, cgroup, at, Origin::Modified),
-            Kind::Query => self.modify(&key, event, None, at, Origin::Listed),
-            Kind::Destroy => self.destroy(&key, at),
-            Kind::Unknown(_) => self.counters.odd += 1,
+            Kind::Destroy => return self.destroy(&key, at),
+            Kind::Unknown(_) => {
+                self.counters.odd += 1;
+                return;
+            }
+            Kind::Create | Kind::Modify | Kind::Query => {}
         }
+        if self.is_stale(&key, at) {
+            self.counters.stale += 1;
+            return;
+        }
+        self.counters.applied += 1;
+        let origin = match event.kind() {
+            Kind::Create => Origin::Created,
+            Kind::Query => Origin::Listed,
+            _ => Origin::Modified,
+        };
+        if !self.entries.contains_key(&key) {
+            self.insert(&key, origin, at);
+        }
+        self.update(&key, |entry| {
+            // A number that is created is used for the first time or again: what was before is over, what was told of
+            // later times has overtaken this event.
+            if origin == Origin::Created && entry.born < at {
+                entry.begin_life(at, origin);
+            }
+            entry.fill(event, cgroup, at);
+        });
     }
 
     /// Takes a listing of QPs in: fills what events have not told and, when it is `complete`, ends QPs older than
@@ -337,157 +169,108 @@ impl FlowTable {
         if !complete {
             return;
         }
-        let keys: std::collections::HashSet<&QpKey> = listed.iter().map(|qp| &qp.key).collect();
-        let gone: Vec<QpKey> = self
-            .entries
-            .iter()
-            .filter(|(key, entry)| entry.latest() < begin && !keys.contains(key))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in gone {
+        self.listed_at = self.listed_at.max(begin);
+        let keys: HashSet<&QpKey> = listed.iter().map(|qp| &qp.key).collect();
+        self.end_all(begin, |entry| {
+            entry.seen < begin && !keys.contains(&entry.flow.key)
+        });
+    }
+
+    /// Ends all QPs that a process had at `at`, when it exited: the kernel destroys them, but a lost event must not leave
+    /// them alive. A later process with its number keeps its own.
+    pub fn process_exited(&mut self, pid: u32, at: HostTime) {
+        self.end_all(at.nanos(), |entry| {
+            let owner = entry.flow.owner.as_ref();
+            owner.is_some_and(|owner| owner.pid == pid)
+        });
+    }
+
+    /// Forgets everything: whoever told it sees no longer what happens. Live connections end.
+    pub fn clear(&mut self) {
+        let keys: Vec<QpKey> = self.order.values().cloned().collect();
+        for key in keys {
             self.remove(&key);
         }
     }
 
-    /// Ends all QPs of a process that is gone: the kernel destroys them, but a lost event must not leave them alive.
-    pub fn process_exited(&mut self, pid: u32) {
+    fn end_all(&mut self, at: i64, ends: impl Fn(&Entry) -> bool) {
         let gone: Vec<QpKey> = self
             .entries
-            .iter()
-            .filter(|(_, entry)| {
-                entry
-                    .flow
-                    .owner
-                    .as_ref()
-                    .is_some_and(|owner| owner.pid == pid)
-            })
-            .map(|(key, _)| key.clone())
+            .values()
+            .filter(|entry| ends(entry))
+            .map(|entry| entry.flow.key.clone())
             .collect();
         for key in gone {
-            self.remove(&key);
+            self.bury(&key, at);
+            self.end_life(&key, at);
         }
-    }
-
-    fn create(&mut self, key: &QpKey, event: &QpEvent, cgroup: Option<&CgroupPath>, at: i64) {
-        if self.is_stale(key, at) {
-            return;
-        }
-        if let Some(entry) = self.entries.get(key) {
-            if entry.born == at {
-                self.counters.stale += 1;
-                return;
-            }
-            if entry.flow.origin == Origin::Created || entry.latest() < at {
-                // The number is used again: its former life ended unseen.
-                self.remove(key);
-            } else {
-                // A later modification overtook this event: same life.
-                self.update(key, |entry| {
-                    entry.born = at;
-                    entry.flow.origin = Origin::Created;
-                    entry.flow.since = HostTime::from_nanos(at);
-                });
-                self.counters.applied += 1;
-                return;
-            }
-        }
-        self.insert(key, Origin::Created, at);
-        self.fill(key, event, cgroup, at);
-    }
-
-    fn modify(
-        &mut self,
-        key: &QpKey,
-        event: &QpEvent,
-        cgroup: Option<&CgroupPath>,
-        at: i64,
-        origin: Origin,
-    ) {
-        if self.is_stale(key, at) {
-            return;
-        }
-        if !self.entries.contains_key(key) {
-            self.insert(key, origin, at);
-            // It existed before this event.
-            self.update(key, |entry| entry.born = i64::MIN);
-        }
-        self.fill(key, event, cgroup, at);
     }
 
     fn destroy(&mut self, key: &QpKey, at: i64) {
-        if self.entries.get(key).is_some_and(|entry| entry.born > at) {
-            self.counters.stale += 1;
-            return;
+        self.bury(key, at);
+        match self.entries.get(key) {
+            // Late, of a former life.
+            Some(entry) if entry.born > at => self.counters.stale += 1,
+            _ => {
+                self.counters.applied += 1;
+                self.end_life(key, at);
+            }
         }
-        let last = self.tombstones.entry(key.clone()).or_insert(at);
-        *last = (*last).max(at);
-        self.counters.applied += 1;
-        self.remove(key);
     }
 
-    fn is_stale(&mut self, key: &QpKey, at: i64) -> bool {
-        let buried = self
-            .tombstones
-            .get(key)
-            .is_some_and(|destroyed| at <= *destroyed);
-        let before = self.entries.get(key).is_some_and(|entry| at < entry.born);
-        if buried || before {
-            self.counters.stale += 1;
+    /// The life that a QP had at `at` is over. What was told of later times belongs to the next life of its number.
+    fn end_life(&mut self, key: &QpKey, at: i64) {
+        match self.entries.get(key) {
+            Some(entry) if entry.born > at => {}
+            Some(entry) if entry.seen > at => self.update(key, |entry| {
+                entry.begin_life(at.saturating_add(1), Origin::Modified);
+            }),
+            _ => self.remove(key),
         }
-        buried || before
     }
 
-    fn fill(&mut self, key: &QpKey, event: &QpEvent, cgroup: Option<&CgroupPath>, at: i64) {
-        self.counters.applied += 1;
-        self.update(key, |entry| entry.fill(event, cgroup, at));
+    /// Whether an event is of a life that is over.
+    fn is_stale(&self, key: &QpKey, at: i64) -> bool {
+        let is_buried = self.tombstones.get(key).is_some_and(|ended| at <= *ended);
+        match self.entries.get(key) {
+            Some(entry) => is_buried || at < entry.born,
+            None => is_buried || at < self.listed_at,
+        }
     }
 
     fn merge_one(&mut self, qp: &ListedQp, begin: i64) {
-        if self
+        let is_buried = self
             .tombstones
             .get(&qp.key)
-            .is_some_and(|destroyed| *destroyed >= begin)
-        {
+            .is_some_and(|ended| begin <= *ended);
+        if is_buried {
             self.counters.stale += 1;
             return;
         }
         if !self.entries.contains_key(&qp.key) {
             self.insert(&qp.key, Origin::Listed, begin);
-            self.update(&qp.key, |entry| entry.born = i64::MIN);
         }
-        self.update(&qp.key, |entry| entry.merge(qp, begin));
+        self.update(&qp.key, |entry| {
+            // Of a life that began while the listing was made, the listing may tell what was before.
+            if begin >= entry.born {
+                entry.merge(qp, begin);
+            }
+        });
     }
 
     fn insert(&mut self, key: &QpKey, origin: Origin, at: i64) {
         if self.entries.len() >= self.capacity
-            && let Some((_, victim)) = self.order.first_key_value()
+            && let Some(((is_live, _), victim)) = self.order.first_key_value()
         {
+            self.counters.evicted += 1;
+            self.counters.evicted_live += u64::from(*is_live);
             let victim = victim.clone();
             self.remove(&victim);
-            self.counters.evicted += 1;
         }
         self.updates += 1;
         self.order.insert((false, self.updates), key.clone());
-        let flow = Flow {
-            key: key.clone(),
-            qp_type: None,
-            port: None,
-            state: None,
-            remote_qpn: None,
-            source: None,
-            route: None,
-            owner: None,
-            origin,
-            since: HostTime::from_nanos(at),
-        };
-        let entry = Entry {
-            flow,
-            state_at: i64::MIN,
-            route_at: i64::MIN,
-            remote_at: i64::MIN,
-            born: at,
-            updated: self.updates,
-        };
+        let mut entry = Entry::new(key.clone(), origin, at);
+        entry.updated = self.updates;
         self.entries.insert(key.clone(), entry);
     }
 
@@ -497,13 +280,14 @@ impl FlowTable {
             return;
         };
         let before = entry.flow.is_live().then(|| entry.flow.clone());
-        self.order.remove(&(before.is_some(), entry.updated));
+        let place = self.order.remove(&(before.is_some(), entry.updated));
         change(entry);
         self.updates += 1;
         entry.updated = self.updates;
-        let live = entry.flow.is_live();
-        self.order.insert((live, self.updates), key.clone());
-        match (before, live) {
+        let is_live = entry.flow.is_live();
+        let place = place.unwrap_or_else(|| key.clone());
+        self.order.insert((is_live, self.updates), place);
+        match (before, is_live) {
             (Some(before), true) if before == entry.flow => {}
             (_, true) => self.changes.push(FlowChange::Live(entry.flow.clone())),
             (Some(_), false) => self.changes.push(FlowChange::Ended(key.clone())),
@@ -513,100 +297,36 @@ impl FlowTable {
 
     fn remove(&mut self, key: &QpKey) {
         if let Some(entry) = self.entries.remove(key) {
-            let live = entry.flow.is_live();
-            self.order.remove(&(live, entry.updated));
-            if live {
-                self.changes.push(FlowChange::Ended(key.clone()));
+            let is_live = entry.flow.is_live();
+            self.order.remove(&(is_live, entry.updated));
+            if is_live {
+                self.changes.push(FlowChange::Ended(entry.flow.key));
             }
         }
     }
 
-    /// Forgets tombstones that are old enough, now and then: each costs only one visit.
-    fn drop_tombstones(&mut self, now: i64) {
-        if self.tombstones.len() > self.capacity {
-            let life = i64::try_from(TOMBSTONE_LIFE.as_nanos()).unwrap_or(i64::MAX);
-            self.tombstones
-                .retain(|_, destroyed| now.saturating_sub(*destroyed) < life);
-            if self.tombstones.len() > self.capacity {
-                // More destroyed within their life than the table holds: keep the bound.
-                self.tombstones.clear();
+    /// Sets a tombstone, and removes those that are old enough.
+    fn bury(&mut self, key: &QpKey, at: i64) {
+        let ended = self.tombstones.entry(key.clone()).or_insert(i64::MIN);
+        if *ended >= at {
+            return;
+        }
+        *ended = at;
+        self.burials.push_back((at, key.clone()));
+        let now = HostTime::from_nanos(at);
+        while let Some((then, _)) = self.burials.front() {
+            let is_old = now - HostTime::from_nanos(*then) > Nanos::from(TOMBSTONE_LIFE);
+            if !is_old && self.burials.len() <= self.capacity {
+                break;
             }
-        }
-    }
-}
-
-impl Entry {
-    fn latest(&self) -> i64 {
-        self.state_at
-            .max(self.route_at)
-            .max(self.remote_at)
-            .max(self.born)
-    }
-
-    fn fill(&mut self, event: &QpEvent, cgroup: Option<&CgroupPath>, at: i64) {
-        self.flow.qp_type = Some(QpType::from(event.qp_type));
-        if event.port != 0 {
-            self.flow.port = Some(event.port);
-        }
-        self.fill_owner(event, cgroup);
-        if event.has(present::STATE) && at >= self.state_at {
-            self.flow.state = Some(QpState::from(event.qp_state));
-            self.state_at = at;
-        }
-        if event.has(present::REMOTE_QPN) && at >= self.remote_at {
-            self.flow.remote_qpn = Some(Qpn::from_lower_bits(event.remote_qpn));
-            self.remote_at = at;
-        }
-        if event.has(present::ADDRESS_VECTOR) && at >= self.route_at {
-            self.route_at = at;
-            self.flow.route = Some(Route {
-                destination: Gid::from_bytes(event.destination_gid),
-                flow_label: event.flow_label,
-                traffic_class: event.traffic_class,
-                sgid_index: event.sgid_index,
-            });
-            if event.has(present::SOURCE_GID) {
-                self.flow.source = Some(Gid::from_bytes(event.source_gid));
+            let Some((then, key)) = self.burials.pop_front() else {
+                break;
+            };
+            // A number that was buried again has a later tombstone.
+            if self.tombstones.get(&key) == Some(&then) {
+                self.tombstones.remove(&key);
+                self.counters.tombstones_dropped += u64::from(!is_old);
             }
-        }
-    }
-
-    /// The creator owns a QP; of a QP from before, whoever the listing names, else whoever modifies it. Who asks for
-    /// its attributes says nothing.
-    fn fill_owner(&mut self, event: &QpEvent, cgroup: Option<&CgroupPath>) {
-        let known = self.flow.owner.as_ref();
-        let same_process = known.is_some_and(|known| known.pid == event.tgid);
-        let takes = match event.kind() {
-            Kind::Create => true,
-            Kind::Modify => {
-                known.is_none() || same_process && known.is_none_or(|known| known.cgroup.is_none())
-            }
-            Kind::Query | Kind::Destroy | Kind::Unknown(_) => false,
-        };
-        if takes {
-            self.flow.owner = Some(Owner {
-                pid: event.tgid,
-                comm: text(&event.comm),
-                cgroup_id: Some(event.cgroup_id),
-                cgroup: cgroup.cloned(),
-            });
-        }
-    }
-
-    fn merge(&mut self, qp: &ListedQp, begin: i64) {
-        self.flow.qp_type.get_or_insert(qp.qp_type);
-        if self.flow.port.is_none() {
-            self.flow.port = qp.port;
-        }
-        if self.state_at < begin {
-            self.flow.state = Some(qp.state);
-            self.state_at = begin;
-        }
-        if self.flow.remote_qpn.is_none() {
-            self.flow.remote_qpn = qp.remote_qpn;
-        }
-        if self.flow.owner.is_none() {
-            self.flow.owner.clone_from(&qp.owner);
         }
     }
 }

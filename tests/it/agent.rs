@@ -12,6 +12,7 @@ use rpingmesh::config::analyzer::AnalyzerSettings;
 use rpingmesh::config::controller::ControllerSettings;
 use rpingmesh::controller::Controller;
 use rpingmesh::id::Gid;
+use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage};
 use rpingmesh::store::registry::SqliteRegistry;
 use rpingmesh::time::SystemClock;
 use rpingmesh::transport::memory::{MemoryProvider, Network};
@@ -19,6 +20,7 @@ use rpingmesh::transport::{Provider, RnicName};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +53,7 @@ async fn free_address() -> SocketAddr {
 pub(crate) struct Chain {
     pub(crate) folder: tempfile::TempDir,
     network: Network,
-    controller: SocketAddr,
+    pub(crate) controller: SocketAddr,
     analyzer: SocketAddr,
     web: SocketAddr,
 }
@@ -110,7 +112,17 @@ impl Chain {
     }
 
     /// Host `hN` with two RNICs, each under its own ToR, so that each has the other host's to probe.
-    fn agent(&self, number: u8) -> Running {
+    pub(crate) fn agent(&self, number: u8) -> Running {
+        self.agent_with(number, None)
+    }
+
+    /// The same with a tracer, which is the sender.
+    pub(crate) fn traced_agent(&self, number: u8) -> (Running, mpsc::Sender<TraceMessage>) {
+        let (tracer, messages) = mpsc::channel(TRACE_DEPTH);
+        (self.agent_with(number, Some(messages)), tracer)
+    }
+
+    fn agent_with(&self, number: u8, tracing: Option<mpsc::Receiver<TraceMessage>>) -> Running {
         let state = self.folder.path().join(format!("h{number}"));
         let config = settings(number, &state, self.controller, self.analyzer)
             .validate()
@@ -123,7 +135,7 @@ impl Chain {
             (name, Gid::from(Ipv4Addr::new(10, 0, rail, number)))
         });
         let provider = MemoryProvider::new(self.network.clone(), ports);
-        start(config, Arc::new(provider))
+        start(config, Arc::new(provider), tracing)
     }
 
     /// A host of another network.
@@ -136,7 +148,7 @@ impl Chain {
             state.display()
         ))
         .expect("settings");
-        start(settings.validate().expect("valid"), provider)
+        start(settings.validate().expect("valid"), provider, None)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Option<Value> {
@@ -173,13 +185,18 @@ impl Chain {
     }
 }
 
-fn start(config: AgentConfig, provider: Arc<dyn Provider>) -> Running {
+fn start(
+    config: AgentConfig,
+    provider: Arc<dyn Provider>,
+    tracing: Option<mpsc::Receiver<TraceMessage>>,
+) -> Running {
     let agent = Agent {
         spool: Agent::spool_location(&config),
         config: Arc::new(config),
         provider: Some(provider),
         clock: Arc::new(SystemClock),
         off: Vec::new(),
+        tracing,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn({
@@ -213,11 +230,11 @@ fn path<'a>(answer: &'a Value, from: &str, to: &str, device: &str) -> Option<&'a
     })
 }
 
-fn count(path: Option<&Value>, field: &str) -> u64 {
+pub(crate) fn count(path: Option<&Value>, field: &str) -> u64 {
     path.and_then(|path| path[field].as_u64()).unwrap_or(0)
 }
 
-const PATHS: &str = "/api/v1/paths?window=120s&limit=1000";
+pub(crate) const PATHS: &str = "/api/v1/paths?window=120s&limit=1000";
 
 #[tokio::test]
 async fn every_rnic_probes_in_both_directions_although_the_servers_come_later() {

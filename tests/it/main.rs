@@ -12,6 +12,7 @@ mod lab;
 mod readme;
 mod restarts;
 mod scenarios;
+mod services;
 mod support;
 mod tls;
 mod userspace;

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use rpingmesh::agent::endpoint::{DELIVERY_DEPTH, EndpointTask, Inventory, Orders, Shared};
+use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::agent::session_config;
 use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::config::program::{Failure, stop_on_signal};
@@ -36,6 +37,7 @@ async fn serve(config: &AgentConfig) -> Result<(), Failure> {
         keys: Arc::new(config.cluster_keys.clone()),
         clock: Arc::new(SystemClock),
         orders: watch::channel(Arc::new(Orders::idle(session_config(config)))).1,
+        mailboxes: Mailboxes::default(),
         inventory,
         deliveries,
     };

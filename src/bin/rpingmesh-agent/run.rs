@@ -34,6 +34,7 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
         provider: chosen.provider,
         clock: Arc::new(SystemClock),
         off,
+        tracing: None,
     };
     agent.run(stop).await.map_err(|error| match error {
         AgentError::Config(error) => Failure::Config(error),

@@ -20,6 +20,9 @@ use crate::wire::{ClusterKey, Keyring};
 const MAX_QUEUE_PAIRS: u8 = 64;
 const PROBE_TIMEOUTS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_mins(1);
+/// How often a service connection may be probed.
+pub const SERVICE_INTERVALS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_mins(1);
 const MIN_SPOOL: ByteSize = ByteSize(1 << 20);
 /// Probing faster than this is a load test, not monitoring.
 const MAX_RATE: f64 = 1_000_000.0;
@@ -129,6 +132,8 @@ pub struct AgentConfig {
     pub userspace_port: u16,
     /// How long a probe waits for its ACKs.
     pub probe_timeout: Duration,
+    /// Between two probes of one service connection.
+    pub service_probe_interval: Duration,
     /// DSCP and ECN bits.
     pub traffic_class: u8,
     /// Per RNIC, over all kinds.
@@ -187,6 +192,7 @@ impl AgentSettings {
             steering: Some(SteeringChoice::Auto),
             userspace_port: Some(ROCE_V2_UDP_PORT),
             probe_timeout: Some(Span(defaults::PROBE_TIMEOUT)),
+            service_probe_interval: Some(Span(defaults::SERVICE_PROBE_INTERVAL)),
             traffic_class: Some(defaults::TRAFFIC_CLASS),
             max_probes_per_second: Some(defaults::MAX_PROBES_PER_SECOND),
             spool_dir: Some(state_dir.clone()),
@@ -243,6 +249,7 @@ impl AgentSettings {
             userspace_addresses: settings.userspace_addresses()?,
             userspace_port: settings.userspace_port.unwrap_or(ROCE_V2_UDP_PORT),
             probe_timeout: settings.probe_timeout()?,
+            service_probe_interval: settings.service_probe_interval()?,
             traffic_class: settings.traffic_class.unwrap_or(defaults::TRAFFIC_CLASS),
             max_probes_per_second: settings.rate()?,
             spool_limit: settings.spool_limit()?,
@@ -304,6 +311,19 @@ impl AgentSettings {
             ));
         }
         Ok(timeout)
+    }
+
+    fn service_probe_interval(&self) -> Result<Duration, ConfigError> {
+        let interval = self
+            .service_probe_interval
+            .map_or(defaults::SERVICE_PROBE_INTERVAL, |span| span.0);
+        if !SERVICE_INTERVALS.contains(&interval) {
+            return Err(ConfigError::value(
+                "service_probe_interval",
+                format!("{} is not possible: use 1ms to 60s", Span(interval)),
+            ));
+        }
+        Ok(interval)
     }
 
     fn rate(&self) -> Result<f64, ConfigError> {

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
+use rpingmesh_ebpf_event::present;
 
 use super::*;
+use crate::id::{Gid, UdpSourcePort};
 
 const RESET: u8 = 0;
 const INIT: u8 = 1;
@@ -374,7 +376,7 @@ fn the_table_is_bounded_and_keeps_connections_first() {
 fn a_process_takes_its_qps_along() {
     let mut table = FlowTable::new(16);
     apply(&mut table, &[rtr(1, 10), rtr(2, 20)]);
-    table.process_exited(4242);
+    table.process_exited(4242, HostTime::from_nanos(30));
     assert_eq!(table.flows().count(), 0);
     assert_eq!(names(&mut table).len(), 4);
 }
@@ -387,7 +389,7 @@ proptest! {
         steps in proptest::collection::vec((0u8..5, 1u32..6, 0u64..200, 0u8..8), 0..200)
     ) {
         let mut table = FlowTable::new(4);
-        let mut live = std::collections::HashSet::new();
+        let mut live = HashSet::new();
         for (what, qpn, time, to) in steps {
             match what {
                 0 => table.apply(&event(Kind::Create, qpn, time), None),
@@ -402,10 +404,171 @@ proptest! {
                     FlowChange::Ended(key) => prop_assert!(live.remove(&key)),
                 }
             }
-            let truth: std::collections::HashSet<_> =
+            let truth: HashSet<_> =
                 table.flows().filter(|flow| flow.is_live()).map(|flow| flow.key.clone()).collect();
             prop_assert_eq!(&live, &truth);
             prop_assert!(table.entries.len() <= 4 && table.order.len() == table.entries.len());
         }
+    }
+}
+
+#[test]
+fn a_process_that_takes_an_old_number_keeps_its_qps() {
+    let mut table = FlowTable::new(16);
+    apply(
+        &mut table,
+        &[rtr(1, 10), event(Kind::Create, 2, 60), rtr(2, 70)],
+    );
+    table.process_exited(4242, HostTime::from_nanos(50));
+    assert_eq!(table.get(&key(1)), None);
+    assert!(table.get(&key(2)).is_some_and(Flow::is_live));
+    // What the first process did comes late.
+    table.apply(&state(1, 20, RTS), None);
+    assert_eq!(table.get(&key(1)), None);
+}
+
+#[test]
+fn what_a_complete_listing_does_not_name_is_over() {
+    let mut table = FlowTable::new(16);
+    table.merge_listing(&[listed(7)], HostTime::from_nanos(1_000), true);
+    apply(
+        &mut table,
+        &[event(Kind::Create, 5, 900), rtr(5, 950), rtr(7, 950)],
+    );
+    assert_eq!(table.get(&key(5)), None, "its destruction was lost");
+    assert!(
+        table.get(&key(7)).is_some_and(Flow::is_live),
+        "late events complete what is listed"
+    );
+    apply(&mut table, &[event(Kind::Create, 5, 1_100), rtr(5, 1_200)]);
+    assert!(table.get(&key(5)).is_some_and(Flow::is_live));
+}
+
+#[test]
+fn a_listing_and_events_of_the_same_qp_are_one_flow() {
+    let mut table = FlowTable::new(16);
+    for begin in [1_000, 2_000] {
+        table.merge_listing(&[listed(7)], HostTime::from_nanos(begin), true);
+    }
+    let flow = table.get(&key(7)).expect("listed");
+    assert_eq!(
+        flow.missing(),
+        [Missing::SourceGid, Missing::DestinationGid]
+    );
+    assert!(!flow.is_live());
+    let mut query = rtr(7, 2_100);
+    query.kind = Kind::Query.code();
+    query.qp_state = RTS;
+    table.apply(&query, None);
+    let flow = table.get(&key(7)).expect("listed");
+    assert_eq!(table.flows().count(), 1);
+    assert!(flow.is_live() && flow.missing().is_empty());
+    assert_eq!(flow.owner.as_ref().map(|owner| owner.pid), Some(99));
+    assert_eq!(names(&mut table), ["live 0x000007 -> 10.0.0.2"]);
+}
+
+#[test]
+fn live_connections_that_make_room_are_counted_apart() {
+    let mut table = FlowTable::new(2);
+    apply(&mut table, &[rtr(1, 10), rtr(2, 20), rtr(3, 30)]);
+    let counters = table.counters();
+    assert_eq!((counters.evicted, counters.evicted_live), (1, 1));
+    assert_eq!(table.get(&key(1)), None, "silent longest");
+    assert_eq!(
+        names(&mut table).last().map(String::as_str),
+        Some("live 0x000003 -> 10.0.0.2")
+    );
+}
+
+#[test]
+fn tombstones_are_bounded_and_expire() {
+    let mut table = FlowTable::new(4);
+    let second = 1_000_000_000;
+    for qpn in 1..=10 {
+        table.apply(&event(Kind::Destroy, qpn, second + u64::from(qpn)), None);
+    }
+    assert_eq!((table.tombstones.len(), table.burials.len()), (4, 4));
+    assert_eq!(table.counters().tombstones_dropped, 6);
+    table.apply(&event(Kind::Destroy, 20, 10 * second), None);
+    assert_eq!((table.tombstones.len(), table.burials.len()), (1, 1));
+    assert_eq!(
+        table.counters().tombstones_dropped,
+        6,
+        "these were old enough"
+    );
+}
+
+#[test]
+fn clearing_ends_every_connection() {
+    let mut table = FlowTable::new(16);
+    apply(&mut table, &[rtr(1, 10), event(Kind::Create, 2, 20)]);
+    table.clear();
+    assert_eq!(table.flows().count(), 0);
+    assert_eq!(
+        names(&mut table),
+        ["live 0x000001 -> 10.0.0.2", "ended 0x000001"]
+    );
+}
+
+/// Some of the events of several lives of one number, at different times, by different processes.
+fn histories() -> impl Strategy<Value = (Vec<QpEvent>, Vec<QpEvent>)> {
+    let what = prop_oneof![
+        2 => Just(0_u8),
+        2 => Just(1),
+        3 => Just(2),
+        2 => Just(3),
+        1 => Just(4),
+    ];
+    proptest::collection::vec((what, 0_u8..7, 1_u32..4), 1..12).prop_flat_map(|steps| {
+        let events: Vec<QpEvent> = (1..)
+            .zip(steps)
+            .map(|(order, (what, to, process))| {
+                let time = order * 10;
+                let mut event = match what {
+                    0 => event(Kind::Create, 5, time),
+                    1 => state(5, time, to),
+                    2 => rtr(5, time),
+                    3 => event(Kind::Destroy, 5, time),
+                    _ => QpEvent {
+                        kind: Kind::Query.code(),
+                        ..rtr(5, time)
+                    },
+                };
+                event.tgid = process;
+                event.flow_label = u32::try_from(time).expect("small");
+                event
+            })
+            .collect();
+        (Just(events.clone()), Just(events).prop_shuffle())
+    })
+}
+
+/// What must not depend on the order of arrival.
+fn essence(table: &FlowTable) -> Option<impl PartialEq + std::fmt::Debug + use<>> {
+    let flow = table.get(&key(5))?;
+    let since = (flow.origin == Origin::Created).then_some(flow.since);
+    Some((
+        (flow.qp_type, flow.port, flow.state, flow.remote_qpn),
+        (flow.source, flow.route, flow.owner.clone(), since),
+    ))
+}
+
+proptest! {
+    /// Reuse, lost events and every order of arrival: what is known in the end is what happened last.
+    #[test]
+    fn the_order_of_arrival_does_not_decide((in_order, shuffled) in histories()) {
+        let mut first = FlowTable::new(16);
+        let mut second = FlowTable::new(16);
+        apply(&mut first, &in_order);
+        apply(&mut second, &shuffled);
+        prop_assert_eq!(essence(&first), essence(&second), "{:#?}", shuffled);
+        let live = |table: &mut FlowTable| {
+            let mut live = false;
+            for change in table.drain_changes() {
+                live = matches!(change, FlowChange::Live(_));
+            }
+            live
+        };
+        prop_assert_eq!(live(&mut first), live(&mut second));
     }
 }

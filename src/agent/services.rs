@@ -1,0 +1,350 @@
+//! The task that follows the services' connections: what the tracer tells in, paths to probe out.
+//!
+//! Channels:
+//! - in: `messages` (bounded by the tracer, see [`TRACE_DEPTH`](crate::service::trace::TRACE_DEPTH));
+//! - in: `inventory` (watch), the RNICs that can probe; `orders` (watch), whose pinglists hold addresses, too;
+//! - out: `mailboxes`, the paths that each RNIC probes; what is in them is never lost, see [`super::mailbox`];
+//! - out: `status` (watch), for the heartbeats.
+//!
+//! A change that needs no look-up is in its mailbox as soon as it was taken from the channel. One look-up is under way
+//! at a time, for all destinations that are due. Dropping the task at any await leaves nothing half done; the paths that
+//! it has given out go on being probed.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::absence::Absence;
+use super::client::{CallError, Controller};
+use super::endpoint::{Inventory, Orders};
+use super::mailbox::{Mailboxes, News};
+use crate::config::program::describe;
+use crate::id::Gid;
+use crate::probe::Target;
+use crate::rpc::registry::{ResolvedRnic, TargetQuery};
+use crate::service::flow::{FlowCounters, FlowTable};
+use crate::service::probing::{Census, Local, Planner};
+use crate::service::trace::{TraceMessage, TracerCounters, TracerStatus};
+use crate::time::{Clock, HostTime};
+use crate::transport::RnicName;
+
+/// Queue pairs in the table: more than any host of today has in use, and about 30 MB if they are all there.
+pub const FLOW_CAPACITY: usize = 32_768;
+
+/// Messages that are taken at once before the changes are passed on.
+const BATCH: usize = 256;
+
+/// How often the status is told when it changes all the time.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Destinations that a status names.
+const NAMED: usize = 5;
+
+/// What the task knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceStatus {
+    /// What the tracer does; `None` before it has said.
+    pub tracer: Option<TracerStatus>,
+    /// What the tracer counted.
+    pub traced: TracerCounters,
+    /// What the flow table counted.
+    pub flows: FlowCounters,
+    /// The connections.
+    pub census: Census,
+}
+
+impl ServiceStatus {
+    /// What is not as it should be, in words; empty when everything is.
+    pub fn degraded(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        match &self.tracer {
+            Some(TracerStatus::Attached { .. }) => {}
+            Some(other) => words.push(format!("tracing: {other}")),
+            None => words.push("tracing: has not begun".to_owned()),
+        }
+        if self.traced.lost() > 0 {
+            words.push(format!(
+                "tracing: {} events were lost: connections may be missing until the next listing",
+                self.traced.lost()
+            ));
+        }
+        if self.flows.evicted_live > 0 {
+            words.push(format!(
+                "tracing: {} connections went from the table of {FLOW_CAPACITY} to make room and are not followed",
+                self.flows.evicted_live
+            ));
+        }
+        if self.census.no_endpoint > 0 {
+            words.push(format!(
+                "service probing: {} connections use an RNIC or address family that this agent does not probe from",
+                self.census.no_endpoint
+            ));
+        }
+        if !self.census.unknown.is_empty() {
+            words.push(unknown_in_words(&self.census));
+        }
+        words
+    }
+}
+
+fn unknown_in_words(census: &Census) -> String {
+    let named: Vec<_> = census
+        .unknown
+        .iter()
+        .take(NAMED)
+        .map(ToString::to_string)
+        .collect();
+    let count = census.unknown.len();
+    let more = if count > NAMED { ", …" } else { "" };
+    format!(
+        "service probing: {count} destinations are not probed because no agent has registered them: {}{more}",
+        named.join(", ")
+    )
+}
+
+/// The channels of the task.
+pub struct Wiring {
+    /// From the tracer.
+    pub messages: mpsc::Receiver<TraceMessage>,
+    /// The RNICs of this host.
+    pub inventory: watch::Receiver<Inventory>,
+    /// Pinglists.
+    pub orders: watch::Receiver<Arc<Orders>>,
+    /// To the RNICs.
+    pub mailboxes: Mailboxes,
+    /// For heartbeats.
+    pub status: watch::Sender<ServiceStatus>,
+}
+
+type Answer = (Vec<Gid>, Result<Vec<Vec<ResolvedRnic>>, CallError>);
+type Lookup = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// The task.
+pub struct Services {
+    wiring: Wiring,
+    controller: Controller,
+    clock: Arc<dyn Clock>,
+    table: FlowTable,
+    planner: Planner,
+    lookup: Option<Lookup>,
+    absence: Absence,
+    status: ServiceStatus,
+    told_at: HostTime,
+    /// Something has happened since the status was told.
+    is_news: bool,
+    /// The tracer is gone: its channel is closed.
+    is_deaf: bool,
+}
+
+impl Services {
+    /// Asks `controller` for the responders of destinations.
+    pub fn new(wiring: Wiring, controller: Controller, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            wiring,
+            controller,
+            clock,
+            table: FlowTable::new(FLOW_CAPACITY),
+            planner: Planner::default(),
+            lookup: None,
+            absence: Absence::default(),
+            status: ServiceStatus::default(),
+            told_at: HostTime::from_nanos(i64::MIN),
+            is_news: true,
+            is_deaf: false,
+        }
+    }
+
+    /// Follows connections until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.wiring.inventory.mark_changed();
+        self.wiring.orders.mark_changed();
+        let mut messages = Vec::with_capacity(BATCH);
+        while stop
+            .run_until_cancelled(self.turn(&mut messages))
+            .await
+            .is_some()
+        {
+            self.pass_on();
+        }
+    }
+
+    /// Waits for the next thing to happen and takes it in.
+    async fn turn(&mut self, messages: &mut Vec<TraceMessage>) {
+        let wakeup = self.wakeup();
+        tokio::select! {
+            count = self.wiring.messages.recv_many(messages, BATCH), if !self.is_deaf => {
+                if count == 0 {
+                    self.tracer_is_gone();
+                }
+                for message in messages.drain(..) {
+                    self.take(message);
+                }
+            }
+            (asked, answer) = conclude(&mut self.lookup), if self.lookup.is_some() => {
+                self.lookup = None;
+                self.take_answer(&asked, answer);
+            }
+            Ok(()) = self.wiring.inventory.changed() => {
+                let locals = locals(&self.wiring.inventory.borrow_and_update());
+                self.planner.set_locals(locals);
+            }
+            Ok(()) = self.wiring.orders.changed() => {
+                let hints = hints(&self.wiring.orders.borrow_and_update());
+                self.planner.set_hints(hints);
+            }
+            () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => return,
+            else => return std::future::pending().await,
+        }
+        self.is_news = true;
+    }
+
+    /// How long until a look-up is due or a status that has waited may be told.
+    fn wakeup(&self) -> Option<Duration> {
+        let lookup = self.planner.next_lookup();
+        let status = self.is_news.then(|| self.told_at.after(STATUS_INTERVAL));
+        let at = lookup.into_iter().chain(status).min()?;
+        Some(at.since(self.clock.host()))
+    }
+
+    fn take(&mut self, message: TraceMessage) {
+        match message {
+            TraceMessage::Event(_) | TraceMessage::Listing(_) => self.table.take(&message),
+            TraceMessage::Counters(counters) => self.status.traced = counters,
+            TraceMessage::Status(status) => self.take_status(status),
+        }
+        let now = self.clock.host();
+        for change in self.table.drain_changes() {
+            self.planner.take(&change, now);
+        }
+    }
+
+    fn take_status(&mut self, status: TracerStatus) {
+        tracing::info!(%status, "service tracing");
+        let is_attached = matches!(status, TracerStatus::Attached { .. });
+        if !is_attached {
+            // Nobody would tell of their end.
+            self.table.clear();
+        }
+        self.status.tracer = Some(status);
+    }
+
+    fn tracer_is_gone(&mut self) {
+        self.is_deaf = true;
+        tracing::warn!("the tracer has ended: service connections are followed no longer");
+        self.table.clear();
+        let now = self.clock.host();
+        for change in self.table.drain_changes() {
+            self.planner.take(&change, now);
+        }
+    }
+
+    fn take_answer(&mut self, asked: &[Gid], answer: Result<Vec<Vec<ResolvedRnic>>, CallError>) {
+        let now = self.clock.host();
+        match answer {
+            Ok(found) => {
+                if self.absence.end() {
+                    tracing::info!("the controller resolves service destinations again");
+                }
+                let found = asked
+                    .iter()
+                    .zip(found)
+                    .filter_map(|(gid, rnics)| Some((*gid, target(rnics.into_iter().next()?))))
+                    .collect();
+                self.planner.answered(asked, &found, now);
+            }
+            Err(error) => {
+                let error = describe(&error);
+                if self.absence.is_news(&error) {
+                    tracing::warn!(error, "service destinations are not resolved, trying again");
+                }
+                self.planner.failed(asked, now);
+            }
+        }
+    }
+
+    /// Gives out what has followed from the last turn.
+    fn pass_on(&mut self) {
+        let mut news: HashMap<RnicName, Vec<News>> = HashMap::new();
+        for change in self.planner.drain_changes() {
+            let letters = news.entry(change.rnic).or_default();
+            letters.push((change.id, change.path));
+        }
+        for (rnic, news) in news {
+            self.wiring.mailboxes.of(&rnic).post(news);
+        }
+        let now = self.clock.host();
+        if self.lookup.is_none()
+            && let Some(asked) = self.planner.due_lookup(now)
+        {
+            let controller = self.controller.clone();
+            self.lookup = Some(Box::pin(async move {
+                let queries: Vec<_> = asked.iter().copied().map(TargetQuery::Gid).collect();
+                let answer = controller.resolve_all(&queries).await;
+                (asked, answer)
+            }));
+        }
+        self.tell_status(now);
+    }
+
+    fn tell_status(&mut self, now: HostTime) {
+        if !self.is_news || now.since(self.told_at) < STATUS_INTERVAL {
+            return;
+        }
+        self.is_news = false;
+        self.told_at = now;
+        self.status.flows = self.table.counters();
+        self.status.census = self.planner.census();
+        let status = self.status.clone();
+        self.wiring.status.send_if_modified(|known| {
+            let is_news = *known != status;
+            *known = status;
+            is_news
+        });
+    }
+}
+
+async fn conclude(lookup: &mut Option<Lookup>) -> Answer {
+    match lookup {
+        Some(lookup) => lookup.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The RNICs with an open endpoint.
+fn locals(inventory: &Inventory) -> Vec<Local> {
+    inventory
+        .iter()
+        .filter_map(|(name, state)| {
+            let open = state.as_ref().ok()?;
+            Some(Local {
+                rnic: name.clone(),
+                gid: open.address.gid,
+                steering: open.capabilities.steering.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The responders that the pinglists name.
+fn hints(orders: &Orders) -> HashMap<Gid, Target> {
+    orders
+        .groups
+        .values()
+        .flatten()
+        .flat_map(|group| &group.paths)
+        .map(|path| (path.target.address.gid, path.target.clone()))
+        .collect()
+}
+
+fn target(found: ResolvedRnic) -> Target {
+    Target {
+        address: found.rnic.address,
+        tor: found.rnic.tor,
+        host: found.host,
+        device: found.rnic.device,
+    }
+}

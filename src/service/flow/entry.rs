@@ -1,0 +1,193 @@
+//! One queue pair in the table: each field keeps the time of what set it.
+//!
+//! The latest word on a field stands, whatever order the words come in. What begins or ends a life of the number (a
+//! creation, a destruction) cuts: older words are forgotten, later ones belong to the next life and stay.
+
+use rpingmesh_ebpf_event::{Kind, QpEvent, present};
+
+use super::super::qp::{Flow, ListedQp, Origin, Owner, QpKey, QpState, QpType, Route};
+use super::super::trace::CgroupPath;
+use super::text;
+use crate::id::{Gid, Qpn};
+use crate::time::HostTime;
+
+/// A value and when it was told.
+#[derive(Debug, Clone)]
+struct Told<T>(Option<(i64, T)>);
+
+impl<T> Told<T> {
+    const NEVER: Self = Self(None);
+
+    fn get(&self) -> Option<&T> {
+        self.0.as_ref().map(|(_, value)| value)
+    }
+
+    /// The latest stands; of two from the same time the one that comes last.
+    fn tell(&mut self, at: i64, value: T) {
+        if self.0.as_ref().is_none_or(|(then, _)| at >= *then) {
+            self.0 = Some((at, value));
+        }
+    }
+
+    /// Forgets what was told before `begin`.
+    fn forget_before(&mut self, begin: i64) {
+        if self.0.as_ref().is_some_and(|(then, _)| *then < begin) {
+            self.0 = None;
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) flow: Flow,
+    /// Number of the update that was last, see the table's order.
+    pub(super) updated: u64,
+    /// When this life began, as far as known: older events belong to an earlier one.
+    pub(super) born: i64,
+    /// The latest time at which it was there.
+    pub(super) seen: i64,
+    qp_type: Told<QpType>,
+    port: Told<u8>,
+    state: Told<QpState>,
+    remote: Told<Qpn>,
+    source: Told<Gid>,
+    route: Told<Route>,
+    creator: Told<Owner>,
+    listed: Told<Owner>,
+    modifier: Told<Owner>,
+}
+
+impl Entry {
+    pub(super) fn new(key: QpKey, origin: Origin, at: i64) -> Self {
+        Self {
+            flow: Flow {
+                key,
+                qp_type: None,
+                port: None,
+                state: None,
+                remote_qpn: None,
+                source: None,
+                route: None,
+                owner: None,
+                origin,
+                since: HostTime::from_nanos(at),
+            },
+            updated: 0,
+            // It existed before, unless its creation is what is seen.
+            born: i64::MIN,
+            seen: at,
+            qp_type: Told::NEVER,
+            port: Told::NEVER,
+            state: Told::NEVER,
+            remote: Told::NEVER,
+            source: Told::NEVER,
+            route: Told::NEVER,
+            creator: Told::NEVER,
+            listed: Told::NEVER,
+            modifier: Told::NEVER,
+        }
+    }
+
+    /// A life begins at `begin`: what was told before is of an earlier one.
+    pub(super) fn begin_life(&mut self, begin: i64, origin: Origin) {
+        self.born = begin;
+        self.seen = self.seen.max(begin);
+        self.flow.origin = origin;
+        self.flow.since = HostTime::from_nanos(begin);
+        self.qp_type.forget_before(begin);
+        self.port.forget_before(begin);
+        self.state.forget_before(begin);
+        self.remote.forget_before(begin);
+        self.source.forget_before(begin);
+        self.route.forget_before(begin);
+        self.creator.forget_before(begin);
+        self.listed.forget_before(begin);
+        self.modifier.forget_before(begin);
+        self.refresh();
+    }
+
+    /// Takes an event of this life in.
+    pub(super) fn fill(&mut self, event: &QpEvent, cgroup: Option<&CgroupPath>, at: i64) {
+        self.seen = self.seen.max(at);
+        self.qp_type.tell(at, QpType::from(event.qp_type));
+        if event.port != 0 {
+            self.port.tell(at, event.port);
+        }
+        if event.has(present::STATE) {
+            self.state.tell(at, QpState::from(event.qp_state));
+        }
+        if event.has(present::REMOTE_QPN) {
+            self.remote.tell(at, Qpn::from_lower_bits(event.remote_qpn));
+        }
+        if event.has(present::ADDRESS_VECTOR) {
+            let route = Route {
+                destination: Gid::from_bytes(event.destination_gid),
+                flow_label: event.flow_label,
+                traffic_class: event.traffic_class,
+                sgid_index: event.sgid_index,
+            };
+            self.route.tell(at, route);
+        }
+        if event.has(present::SOURCE_GID) {
+            self.source.tell(at, Gid::from_bytes(event.source_gid));
+        }
+        let owner = || Owner {
+            pid: event.tgid,
+            comm: text(&event.comm),
+            cgroup_id: Some(event.cgroup_id),
+            cgroup: cgroup.cloned(),
+        };
+        match event.kind() {
+            Kind::Create => self.creator.tell(at, owner()),
+            Kind::Modify => self.modifier.tell(at, owner()),
+            // Who asks for its attributes says nothing.
+            Kind::Query | Kind::Destroy | Kind::Unknown(_) => {}
+        }
+        self.refresh();
+    }
+
+    /// Takes an entry of a listing in that began at `begin`.
+    pub(super) fn merge(&mut self, qp: &ListedQp, begin: i64) {
+        self.seen = self.seen.max(begin);
+        self.qp_type.tell(begin, qp.qp_type);
+        self.state.tell(begin, qp.state);
+        if let Some(port) = qp.port {
+            self.port.tell(begin, port);
+        }
+        if let Some(remote) = qp.remote_qpn {
+            self.remote.tell(begin, remote);
+        }
+        if let Some(owner) = &qp.owner {
+            self.listed.tell(begin, owner.clone());
+        }
+        self.refresh();
+    }
+
+    fn refresh(&mut self) {
+        self.flow.qp_type = self.qp_type.get().copied();
+        self.flow.port = self.port.get().copied();
+        self.flow.state = self.state.get().copied();
+        self.flow.remote_qpn = self.remote.get().copied();
+        self.flow.source = self.source.get().copied();
+        self.flow.route = self.route.get().copied();
+        let owner = self.owner();
+        if self.flow.owner.as_ref() != owner {
+            self.flow.owner = owner.cloned();
+        }
+    }
+
+    /// The creator owns a QP; of a QP from before, whoever the listing names, else whoever modifies it. A modification
+    /// by the same process tells the cgroup where the first word did not.
+    fn owner(&self) -> Option<&Owner> {
+        match (
+            self.creator.get().or(self.listed.get()),
+            self.modifier.get(),
+        ) {
+            (Some(named), Some(modifier)) => {
+                let tells_more = named.cgroup.is_none() && named.pid == modifier.pid;
+                Some(if tells_more { modifier } else { named })
+            }
+            (named, modifier) => named.or(modifier),
+        }
+    }
+}

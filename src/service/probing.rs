@@ -1,0 +1,339 @@
+//! Which paths are probed for the services' connections, from which RNIC, and whose address has to be asked for.
+//!
+//! Without I/O. The owner feeds in what the flow table tells, the RNICs of this host and the controller's answers, and
+//! passes on what [`Planner::drain_changes`] and [`Planner::due_lookup`] give out.
+//!
+//! Connections of one service from one RNIC to one GID with one UDP source port share a path. A destination is asked for
+//! when a connection to it appears, in one call with all others of the next milliseconds, and again now and then, so
+//! that a responder that has another queue pair is followed. One that no agent has registered is never probed, and asked
+//! for again ever more rarely. Answers are kept for a while after the last connection has ended.
+
+mod destinations;
+mod path;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use self::destinations::{Destinations, Standing};
+use self::path::{PathKey, Paths};
+use super::flow::{Flow, FlowChange, QpKey};
+use crate::id::{Gid, ServiceName, UdpSourcePort};
+use crate::probe::{PathId, ProbePath, Target};
+use crate::time::HostTime;
+use crate::transport::{RnicName, SourcePortSteering};
+
+pub use self::destinations::{CACHE_LIFE, LOOKUP_DELAY, MAX_QUERIES, REFRESH};
+
+/// An RNIC of this host that can probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// Its name.
+    pub rnic: RnicName,
+    /// The GID of its endpoint.
+    pub gid: Gid,
+    /// What decides the UDP source port of its probes.
+    pub steering: SourcePortSteering,
+}
+
+/// How far the probes of a connection take its own path, which ECMP chooses by addresses and UDP source port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fidelity {
+    /// The connection's addresses and UDP source port: the same path.
+    OwnPath,
+    /// The endpoint cannot take the connection's UDP source port, only this one: perhaps another path.
+    OtherPort(UdpSourcePort),
+    /// The UDP source port of the connection or that of the probes is not known.
+    UnknownPort,
+    /// The endpoint has another of the RNIC's GIDs than the connection: perhaps another path.
+    OtherSource,
+}
+
+/// What is done for a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Following {
+    /// Its path is probed.
+    Probed {
+        /// How far it is its own.
+        fidelity: Fidelity,
+    },
+    /// The controller has not answered yet.
+    Resolving,
+    /// No agent has registered its destination.
+    UnknownDestination,
+    /// It does not use an RNIC that this agent probes from.
+    NoEndpoint,
+    /// It ends at the very RNIC where it begins.
+    Loopback,
+}
+
+/// A path that an RNIC is to probe, or no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathChange {
+    /// Who probes.
+    pub rnic: RnicName,
+    /// Which path.
+    pub id: PathId,
+    /// What to probe from now on; `None` for nothing more.
+    pub path: Option<Arc<ProbePath>>,
+}
+
+/// The planner in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Census {
+    /// Live RC connections.
+    pub connections: usize,
+    /// Those that are probed.
+    pub probed: usize,
+    /// Those that are probed on their own path.
+    pub own_path: usize,
+    /// Those that no RNIC of this agent can probe for.
+    pub no_endpoint: usize,
+    /// Those that wait for an answer of the controller.
+    pub resolving: usize,
+    /// Paths that are probed.
+    pub paths: usize,
+    /// Destinations that no agent has registered, in order.
+    pub unknown: BTreeSet<Gid>,
+}
+
+/// A live connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Connection {
+    source: Option<Gid>,
+    port: Option<u8>,
+    destination: Gid,
+    source_port: Option<UdpSourcePort>,
+    service: ServiceName,
+}
+
+#[derive(Debug)]
+struct Member {
+    connection: Connection,
+    following: Following,
+    path: Option<PathKey>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Planner {
+    locals: Vec<Local>,
+    members: HashMap<QpKey, Member>,
+    destinations: Destinations,
+    paths: Paths,
+}
+
+impl Planner {
+    /// Takes in what became of a connection.
+    pub fn take(&mut self, change: &FlowChange, now: HostTime) {
+        match change {
+            FlowChange::Live(flow) => self.live(flow, now),
+            FlowChange::Ended(key) => self.ended(key, now),
+        }
+    }
+
+    /// The RNICs of this host are these from now on.
+    pub fn set_locals(&mut self, locals: Vec<Local>) {
+        if self.locals == locals {
+            return;
+        }
+        self.locals = locals;
+        let keys: Vec<_> = self.members.keys().cloned().collect();
+        for key in keys {
+            self.place(&key);
+        }
+    }
+
+    /// Addresses that are known from elsewhere (pinglists): they answer before the controller does.
+    pub fn set_hints(&mut self, hints: HashMap<Gid, Target>) {
+        for gid in self.destinations.set_hints(hints) {
+            self.place_all(gid);
+        }
+    }
+
+    /// The destinations to ask the controller for now; each call is to be concluded with [`Self::answered`] or
+    /// [`Self::failed`] before the next one gives anything.
+    pub fn due_lookup(&mut self, now: HostTime) -> Option<Vec<Gid>> {
+        self.destinations.due(now)
+    }
+
+    /// When [`Self::due_lookup`] gives something, unless something else happens before.
+    pub fn next_lookup(&self) -> Option<HostTime> {
+        self.destinations.next()
+    }
+
+    /// The controller's answer to a look-up: what it does not find is unknown.
+    pub fn answered(&mut self, asked: &[Gid], found: &HashMap<Gid, Target>, now: HostTime) {
+        for gid in self.destinations.answered(asked, found, now) {
+            self.place_all(gid);
+        }
+    }
+
+    /// The controller did not answer: it is asked again later, what was known stands.
+    pub fn failed(&mut self, asked: &[Gid], now: HostTime) {
+        self.destinations.failed(asked, now);
+    }
+
+    /// The paths that came, went or changed since the last call.
+    pub fn drain_changes(&mut self) -> std::vec::Drain<'_, PathChange> {
+        self.paths.drain_changes()
+    }
+
+    /// What is done for a connection; `None` if it is not a live one.
+    pub fn following(&self, key: &QpKey) -> Option<&Following> {
+        self.members.get(key).map(|member| &member.following)
+    }
+
+    /// Everything in numbers.
+    pub fn census(&self) -> Census {
+        let mut census = Census {
+            connections: self.members.len(),
+            paths: self.paths.len(),
+            ..Census::default()
+        };
+        for member in self.members.values() {
+            match member.following {
+                Following::Probed { fidelity } => {
+                    census.probed += 1;
+                    census.own_path += usize::from(fidelity == Fidelity::OwnPath);
+                }
+                Following::Resolving => census.resolving += 1,
+                Following::UnknownDestination => {
+                    census.unknown.insert(member.connection.destination);
+                }
+                Following::NoEndpoint => census.no_endpoint += 1,
+                Following::Loopback => {}
+            }
+        }
+        census
+    }
+
+    fn live(&mut self, flow: &Flow, now: HostTime) {
+        let Some(route) = flow.route else { return };
+        let connection = Connection {
+            source: flow.source,
+            port: flow.port,
+            destination: route.destination,
+            source_port: flow.source_port(),
+            service: path::service_name(flow),
+        };
+        if let Some(member) = self.members.get_mut(&flow.key) {
+            if member.connection == connection {
+                return;
+            }
+            if member.connection.destination != connection.destination {
+                let left = member.connection.destination;
+                self.destinations.leave(left, &flow.key, now);
+                self.destinations
+                    .join(connection.destination, &flow.key, now);
+            }
+            member.connection = connection;
+        } else {
+            self.destinations
+                .join(connection.destination, &flow.key, now);
+            let member = Member {
+                connection,
+                following: Following::Resolving,
+                path: None,
+            };
+            self.members.insert(flow.key.clone(), member);
+        }
+        self.place(&flow.key);
+    }
+
+    fn ended(&mut self, key: &QpKey, now: HostTime) {
+        if let Some(member) = self.members.remove(key) {
+            let destination = member.connection.destination;
+            self.destinations.leave(destination, key, now);
+            if let Some(path) = member.path {
+                self.paths.release(&path);
+            }
+        }
+    }
+
+    fn place_all(&mut self, destination: Gid) {
+        for key in self.destinations.members(destination) {
+            self.place(&key);
+        }
+    }
+
+    /// Gives a connection the path that it has to have by what is known now.
+    fn place(&mut self, key: &QpKey) {
+        let Some(member) = self.members.get_mut(key) else {
+            return;
+        };
+        let (following, wanted) = decide(
+            key,
+            &member.connection,
+            &self.locals,
+            self.destinations.standing(member.connection.destination),
+        );
+        member.following = following;
+        let before = std::mem::replace(
+            &mut member.path,
+            wanted.as_ref().map(|(path, _)| path.clone()),
+        );
+        // The new one first: a path that both have is kept.
+        if let Some((path, target)) = wanted {
+            self.paths
+                .set(&path, &target, before.as_ref() != Some(&path));
+        }
+        if let Some(before) = before
+            && member.path.as_ref() != Some(&before)
+        {
+            self.paths.release(&before);
+        }
+    }
+}
+
+fn decide(
+    key: &QpKey,
+    connection: &Connection,
+    locals: &[Local],
+    standing: Standing<'_>,
+) -> (Following, Option<(PathKey, Target)>) {
+    let Some(local) = local_of(key, connection, locals) else {
+        return (Following::NoEndpoint, None);
+    };
+    if local.gid == connection.destination {
+        return (Following::Loopback, None);
+    }
+    match standing {
+        Standing::Asked => (Following::Resolving, None),
+        Standing::Unknown => (Following::UnknownDestination, None),
+        Standing::Known(target) => {
+            let path = path::key_of(key, connection, local);
+            let fidelity = path::fidelity(connection, local, path.flow_label);
+            (Following::Probed { fidelity }, Some((path, target.clone())))
+        }
+    }
+}
+
+/// The RNIC whose GID the connection has, else the one on the same device and port with an address of the same family.
+fn local_of<'a>(key: &QpKey, connection: &Connection, locals: &'a [Local]) -> Option<&'a Local> {
+    let own = connection.source.and_then(|source| {
+        locals
+            .iter()
+            .find(|local| local.gid == source && local.rnic.device == key.device)
+            .or_else(|| locals.iter().find(|local| local.gid == source))
+    });
+    own.or_else(|| {
+        locals.iter().find(|local| {
+            local.rnic.device == key.device
+                && connection.port.is_none_or(|port| port == local.rnic.port)
+                && local.gid.is_ipv4() == connection.destination.is_ipv4()
+        })
+    })
+}
+
+/// The keys of a set, so that it can change meanwhile.
+fn listed(keys: Option<&HashSet<QpKey>>) -> Vec<QpKey> {
+    keys.map(|keys| keys.iter().cloned().collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
