@@ -3,15 +3,21 @@
 //! - [`paths`]: the newest trace of each path, its age, and how it changed.
 //! - [`report`]: results of one path in one interval, as agents collect them and the analyzer takes them.
 //! - [`admission`]: which batch of an agent is new, which came before, which are missing.
+//! - [`filter`]: which results say nothing about the network, because a host caused them.
 //! - [`localize`]: which links, switches and hosts explain the observed losses.
+//! - [`rnic`]: RNICs that lose probes, from all pairs under and across ToRs.
+//! - [`routes`]: which links and switches lie between two ToRs, by traces and by the fabric's wiring.
 //! - [`simulate`]: made-up observations with a known truth, to measure localisation.
 //! - [`sketch`]: distributions of delays that can be merged.
 //! - [`windows`]: the last minutes per path, read over 5, 20 or 120 s.
 
 pub mod admission;
+pub mod filter;
 pub mod localize;
 pub mod paths;
 pub mod report;
+pub mod rnic;
+pub mod routes;
 pub mod simulate;
 pub mod sketch;
 pub mod windows;

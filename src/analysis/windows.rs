@@ -71,6 +71,34 @@ impl Slot {
         Self(u32::try_from(number).unwrap_or(u32::MAX))
     }
 
+    /// So many slots before this one; the first slot at the earliest.
+    #[must_use]
+    pub const fn before(self, slots: u32) -> Self {
+        Self(self.0.saturating_sub(slots))
+    }
+
+    /// How many slots after `earlier` this one is; 0 if it is not after it.
+    pub const fn since(self, earlier: Self) -> u32 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The slots from this one to `last`, both included; at most 64.
+    pub fn up_to(self, last: Self) -> impl Iterator<Item = Self> {
+        let first = self.0.max(last.0.saturating_sub(63));
+        (first..=last.0).map(Self)
+    }
+
+    /// The slot of an interval: the one in which its middle lies.
+    pub fn of_interval(interval: &Range<WallTime>) -> Self {
+        slot_of(interval)
+    }
+
+    /// The slot after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// When it begins.
     pub fn start(self) -> WallTime {
         WallTime::from_nanos(i64::from(self.0) * SLOT_NANOS)
@@ -159,7 +187,8 @@ pub struct Summary {
     pub lost: u64,
     /// Measurements that are not valid, in the order of [`Invalid::ALL`].
     pub invalid: [u64; Invalid::ALL.len()],
-    /// Time on the wire, both ways.
+    /// Time on the wire, both ways; without probes whose responder took so long (over 10 ms) that two clocks which run
+    /// apart falsify it.
     pub network_rtt: Sketch,
     /// Time that the prober's host added.
     pub prober_delay: Sketch,
@@ -177,6 +206,19 @@ impl Summary {
     pub fn invalid_for(&self, reason: Invalid) -> u64 {
         self.invalid[bucket::reason_number(reason)]
     }
+}
+
+/// What one path counted in one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// Which slot.
+    pub slot: Slot,
+    /// All probes.
+    pub sent: u64,
+    /// Probes without an ACK in time.
+    pub lost: u64,
+    /// Measurements that are not valid, for any reason.
+    pub invalid: u64,
 }
 
 /// The windows of all paths.
@@ -274,6 +316,39 @@ impl<'a> PathView<'a> {
     /// Whether there are results of these slots.
     pub fn has_results(&self, slots: &Range<Slot>) -> bool {
         !self.0.buckets_of(slots).is_empty()
+    }
+
+    /// What was counted in these slots, oldest first; slots without results are left out.
+    pub fn counts(&self, slots: &Range<Slot>) -> impl DoubleEndedIterator<Item = SlotCounts> + 'a {
+        self.0.buckets_of(slots).iter().map(bucket::Bucket::counts)
+    }
+
+    /// Round trips in these slots that can be trusted, and those of them that took longer than `limit`.
+    pub fn slower_than(&self, slots: &Range<Slot>, limit: Nanos) -> (u64, u64) {
+        self.0
+            .buckets_of(slots)
+            .iter()
+            .map(|bucket| bucket.slower_than(limit))
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    /// Distribution of the round trips in these slots that can be trusted.
+    pub fn network_rtt(&self, slots: &Range<Slot>) -> Sketch {
+        let mut sketch = Sketch::default();
+        for bucket in self.0.buckets_of(slots) {
+            bucket.add_rtt_to(&mut sketch);
+        }
+        sketch
+    }
+
+    /// The RNIC that probes, shared.
+    pub fn source_end(&self) -> Arc<End> {
+        Arc::clone(&self.0.source)
+    }
+
+    /// The RNIC that answers, shared.
+    pub fn target_end(&self) -> Arc<End> {
+        Arc::clone(&self.0.target)
     }
 
     /// What was measured in these slots; `None` without results.

@@ -214,6 +214,7 @@ pub struct Problem {
     sent: u64,
     lost: u64,
     observations: u64,
+    rates_only: bool,
 }
 
 impl Problem {
@@ -226,6 +227,15 @@ impl Problem {
     pub fn of(signal: Signal) -> Self {
         Self {
             signal,
+            ..Self::default()
+        }
+    }
+
+    /// No observations; dead paths will count as lost probes like all others. For small bodies of evidence, whose few dead
+    /// paths would say less than the many probes that were lost on them.
+    pub fn of_rates() -> Self {
+        Self {
+            rates_only: true,
             ..Self::default()
         }
     }
@@ -337,7 +347,7 @@ impl Problem {
         let (trials, failures) = (sent as f64, lost as f64);
         self.sent = self.sent.saturating_add(sent);
         self.lost = self.lost.saturating_add(lost);
-        if lost >= DEAD_MIN_LOST && failures >= DEAD_SHARE * trials {
+        if !self.rates_only && lost >= DEAD_MIN_LOST && failures >= DEAD_SHARE * trials {
             self.dead_lost.push(lost);
             self.dead_sent.push(sent);
             return self.paths.add(parts, links, 1.0, 1.0);

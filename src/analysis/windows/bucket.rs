@@ -2,7 +2,7 @@
 
 use super::super::report::PathReport;
 use super::super::sketch::{Bin, Sketch};
-use super::Slot;
+use super::{Slot, SlotCounts};
 use crate::measure::Invalid;
 use crate::time::Nanos;
 
@@ -16,6 +16,10 @@ const NETWORK_RTT: u16 = 0;
 const PROBER_DELAY: u16 = 1;
 const RESPONDER_DELAY: u16 = 2;
 const INVALID: u16 = 3;
+
+/// An RTT cannot be trusted when the responder took longer than this: the clocks of two RNICs run apart by up to 50 ppm,
+/// which over 10 ms is half a microsecond, and over 300 ms more than most round trips take.
+pub(super) const TRUSTED_RESPONDER_DELAY: Nanos = Nanos(10_000_000);
 
 /// Place of a reason in [`Invalid::ALL`].
 pub(super) fn reason_number(reason: Invalid) -> usize {
@@ -77,7 +81,9 @@ impl Bucket {
             self.cells.reserve(report.samples.len() * 3);
         }
         for sample in &report.samples {
-            self.span(NETWORK_RTT, sample.network_rtt);
+            if sample.responder_delay <= TRUSTED_RESPONDER_DELAY {
+                self.span(NETWORK_RTT, sample.network_rtt);
+            }
             self.span(PROBER_DELAY, sample.prober_delay);
             self.span(RESPONDER_DELAY, sample.responder_delay);
         }
@@ -105,6 +111,46 @@ impl Bucket {
                 }
             }
         }
+    }
+
+    /// Counts without the distributions.
+    pub(super) fn counts(&self) -> SlotCounts {
+        let invalid = self.cells_of(INVALID).iter();
+        SlotCounts {
+            slot: self.slot,
+            sent: self.sent,
+            lost: self.lost,
+            invalid: invalid.map(|cell| u64::from(cell & COUNT_MAX)).sum(),
+        }
+    }
+
+    /// Trusted round trips, and those of them that took longer than `limit`.
+    pub(super) fn slower_than(&self, limit: Nanos) -> (u64, u64) {
+        let limit = key(NETWORK_RTT, Bin::of(limit).number());
+        let (mut all, mut slow) = (0, 0);
+        for cell in self.cells_of(NETWORK_RTT) {
+            let count = u64::from(cell & COUNT_MAX);
+            all += count;
+            if cell >> COUNT_BITS > limit {
+                slow += count;
+            }
+        }
+        (all, slow)
+    }
+
+    pub(super) fn add_rtt_to(&self, sketch: &mut Sketch) {
+        for cell in self.cells_of(NETWORK_RTT) {
+            let (_, number) = unpack(cell >> COUNT_BITS);
+            sketch.add_many(Bin::from_number(number), u64::from(cell & COUNT_MAX));
+        }
+    }
+
+    fn cells_of(&self, what: u16) -> &[u32] {
+        let first = u32::from(what) << (Bin::BITS + COUNT_BITS);
+        let from = self.cells.partition_point(|cell| *cell < first);
+        let next = (u64::from(what) + 1) << (Bin::BITS + COUNT_BITS);
+        let to = self.cells.partition_point(|cell| u64::from(*cell) < next);
+        self.cells.get(from..to).unwrap_or_default()
     }
 
     pub(super) fn add_to(&self, sums: &mut Sums) {

@@ -1,0 +1,436 @@
+//! What speaks against judging the network by a result: the host, not the fabric, may have caused it.
+//!
+//! The [`Ledger`] hears every batch that is counted and keeps, per host and RNIC and for each of the last slots, what
+//! its own agent and its peers say: whether its agent uploaded, whether its RNIC registered another queue pair, whether
+//! host delays show that it was starved of CPU, whether its clock runs backwards. [`Ledger::reason`] then says for a
+//! path and a slot why its results must be set aside. Whole slots of a path are set aside, successes too: leaving out
+//! only the losses would make the path look better than it is.
+//!
+//! Memory is bounded by [`MOST_HOSTS`] and [`MOST_RNICS`]; beyond, nothing is set aside and [`Ledger::unlisted`] counts.
+
+mod slots;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use slots::SlotSet;
+
+use super::report::{Batch, End, PathReport};
+use super::windows::Slot;
+use crate::id::{Gid, HostName, Qpn, TorId};
+use crate::measure::Invalid;
+use crate::time::{Nanos, WallTime};
+
+/// Hosts of which something is kept.
+pub const MOST_HOSTS: usize = 100_000;
+/// RNICs of which something is kept.
+pub const MOST_RNICS: usize = 200_000;
+/// A host that takes longer than this to handle a completion is starved of CPU: a thousand times what is usual.
+pub const STARVED: Nanos = Nanos(50_000_000);
+/// An agent is silent after so long without an upload, at the least.
+pub const SILENT: Duration = Duration::from_secs(3);
+/// Or after so many of its usual intervals.
+const SILENT_INTERVALS: u32 = 3;
+/// Queue pairs of one RNIC that are told apart.
+const MOST_QUEUE_PAIRS: usize = 32;
+
+/// Why results are set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The responder's agent uploads nothing and its RNICs do not answer.
+    HostDown,
+    /// The responder's agent uploads nothing, though its RNICs answer.
+    AgentSilent,
+    /// The responder has registered another queue pair than the prober used.
+    QpnChanged,
+    /// The responder's host was starved of CPU.
+    ResponderStarved,
+    /// The prober's host was starved of CPU.
+    ProberStarved,
+    /// A clock of either side ran backwards: round-trip times are not used, losses are.
+    ClockInvalid,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::HostDown,
+        Self::AgentSilent,
+        Self::QpnChanged,
+        Self::ResponderStarved,
+        Self::ProberStarved,
+        Self::ClockInvalid,
+    ];
+
+    /// Its name in labels and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HostDown => "host_down",
+            Self::AgentSilent => "agent_silent",
+            Self::QpnChanged => "qpn_changed",
+            Self::ResponderStarved => "responder_starved",
+            Self::ProberStarved => "prober_starved",
+            Self::ClockInvalid => "clock_invalid",
+        }
+    }
+}
+
+/// How an agent has been heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// It uploads.
+    Heard,
+    /// Its upload is due, but not for long.
+    Overdue,
+    /// It has not uploaded for this long.
+    Silent(Duration),
+}
+
+#[derive(Debug)]
+struct Host {
+    /// End of its last interval, by its own clock.
+    last_end: WallTime,
+    /// When that came.
+    heard: WallTime,
+    /// How long its intervals are.
+    interval: Duration,
+    /// Slots in which it uploaded nothing.
+    silent: SlotSet,
+    slow_to_answer: SlotSet,
+    slow_to_probe: SlotSet,
+}
+
+#[derive(Debug)]
+struct Rnic {
+    end: End,
+    first: Slot,
+    /// Queue pairs that it has probed from, with the last slot of each.
+    queue_pairs: Vec<(Qpn, Slot)>,
+    changed: SlotSet,
+    /// Slots in which somebody probed a queue pair that it no longer has.
+    outdated: SlotSet,
+    bad_clock: SlotSet,
+    /// Slots in which it could not send.
+    unsendable: SlotSet,
+    /// Slots in which others said something else about where it is.
+    contradicted: SlotSet,
+}
+
+/// What was heard. See the module.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    hosts: HashMap<HostName, Host>,
+    rnics: HashMap<Gid, Rnic>,
+    unlisted: u64,
+    contradictions: u64,
+}
+
+impl Ledger {
+    /// Hears a batch that was counted, which came at `at` from the agent of `host`.
+    pub fn hear(&mut self, host: &HostName, batch: &Batch, at: WallTime) {
+        let slot = Slot::of_interval(&batch.interval);
+        self.hear_host(host, batch, at);
+        for report in &batch.paths {
+            self.hear_source(report, slot);
+            self.hear_target(report, slot);
+            self.hear_delays(report, slot);
+        }
+    }
+
+    fn hear_host(&mut self, name: &HostName, batch: &Batch, at: WallTime) {
+        let length = batch.interval.end.since(batch.interval.start);
+        if !self.hosts.contains_key(name) && self.hosts.len() >= MOST_HOSTS {
+            self.unlisted += 1;
+            return;
+        }
+        let host = self.hosts.entry(name.clone()).or_insert_with(|| Host {
+            last_end: batch.interval.end,
+            heard: at,
+            interval: length.clamp(MIN_INTERVAL, MAX_INTERVAL),
+            silent: SlotSet::default(),
+            slow_to_answer: SlotSet::default(),
+            slow_to_probe: SlotSet::default(),
+        });
+        let usual = host.interval;
+        // A process that gets no CPU cuts its intervals late.
+        if length > usual * 2 && length > usual + STRETCHED {
+            for slot in Slot::of(batch.interval.start).up_to(Slot::of(batch.interval.end)) {
+                host.slow_to_answer.insert(slot);
+                host.slow_to_probe.insert(slot);
+            }
+        }
+        if batch.interval.start.since(host.last_end) > host.silent_after() {
+            for slot in Slot::of(host.last_end).up_to(Slot::of(batch.interval.start)) {
+                host.silent.insert(slot);
+            }
+        }
+        host.interval = (usual * 7 + length.clamp(MIN_INTERVAL, MAX_INTERVAL)) / 8;
+        host.last_end = host.last_end.max(batch.interval.end);
+        host.heard = host.heard.max(at);
+    }
+
+    fn rnic(&mut self, end: &End, slot: Slot) -> Option<&mut Rnic> {
+        if !self.rnics.contains_key(&end.gid) {
+            if self.rnics.len() >= MOST_RNICS {
+                self.unlisted += 1;
+                return None;
+            }
+            let rnic = Rnic {
+                end: end.clone(),
+                first: slot,
+                queue_pairs: Vec::new(),
+                changed: SlotSet::default(),
+                outdated: SlotSet::default(),
+                bad_clock: SlotSet::default(),
+                unsendable: SlotSet::default(),
+                contradicted: SlotSet::default(),
+            };
+            self.rnics.insert(end.gid, rnic);
+        }
+        self.rnics.get_mut(&end.gid)
+    }
+
+    fn hear_source(&mut self, report: &PathReport, slot: Slot) {
+        let end = &report.path.source;
+        let Some(rnic) = self.rnic(end, slot) else {
+            return;
+        };
+        if rnic.end != *end {
+            rnic.end = end.clone();
+        }
+        match rnic.queue_pairs.iter_mut().find(|(qpn, _)| *qpn == end.qpn) {
+            Some((_, last)) => *last = slot.max(*last),
+            None => {
+                if !rnic.queue_pairs.is_empty() && slot > rnic.first {
+                    rnic.changed.insert(slot);
+                }
+                if rnic.queue_pairs.len() >= MOST_QUEUE_PAIRS {
+                    rnic.queue_pairs.remove(0);
+                }
+                rnic.queue_pairs.push((end.qpn, slot));
+            }
+        }
+        if report
+            .invalid
+            .iter()
+            .any(|(why, _)| *why == Invalid::SendFailed)
+        {
+            rnic.unsendable.insert(slot);
+        }
+    }
+
+    fn hear_target(&mut self, report: &PathReport, slot: Slot) {
+        let end = &report.path.target;
+        let Some(rnic) = self.rnics.get_mut(&end.gid) else {
+            return;
+        };
+        if rnic.queue_pairs.is_empty() {
+            return;
+        }
+        if rnic.end.host != end.host || rnic.end.tor != end.tor {
+            rnic.contradicted.insert(slot);
+            self.contradictions += 1;
+        }
+        if rnic.is_outdated(end.qpn) {
+            rnic.outdated.insert(slot);
+        }
+    }
+
+    fn hear_delays(&mut self, report: &PathReport, slot: Slot) {
+        let slow = |delay: fn(&crate::measure::Measurement) -> Nanos| {
+            report.samples.iter().any(|sample| delay(sample) > STARVED)
+        };
+        let (answering, probing) = (
+            slow(|sample| sample.responder_delay),
+            slow(|sample| sample.prober_delay),
+        );
+        let path = &report.path;
+        if answering && let Some(host) = self.hosts.get_mut(&path.target.host) {
+            host.slow_to_answer.insert(slot);
+        }
+        if probing && let Some(host) = self.hosts.get_mut(&path.source.host) {
+            host.slow_to_probe.insert(slot);
+        }
+        let backwards = report.invalid.iter().any(|(why, _)| {
+            matches!(
+                why,
+                Invalid::NegativeNetworkRtt
+                    | Invalid::NegativeProberDelay
+                    | Invalid::NegativeResponderDelay
+            )
+        });
+        if backwards {
+            for gid in [path.source.gid, path.target.gid] {
+                if let Some(rnic) = self.rnics.get_mut(&gid) {
+                    rnic.bad_clock.insert(slot);
+                }
+            }
+        }
+    }
+
+    /// Forgets hosts and RNICs that were not heard of for so long.
+    pub fn expire(&mut self, now: WallTime, after: Duration) {
+        self.hosts.retain(|_, host| now.since(host.heard) < after);
+        let oldest = Slot::of(now).before(u32::try_from(after.as_secs() / 5).unwrap_or(u32::MAX));
+        self.rnics.retain(|_, rnic| {
+            rnic.first >= oldest || rnic.queue_pairs.iter().any(|(_, last)| *last >= oldest)
+        });
+    }
+
+    /// Why the results of a path in a slot must be set aside for good; silence is [`Self::is_silent`]'s.
+    pub fn reason(&self, source: &End, target: &End, slot: Slot) -> Option<Reason> {
+        if let Some(rnic) = self.rnics.get(&target.gid)
+            && (rnic.changed.near(slot) || rnic.outdated.contains(slot))
+        {
+            return Some(Reason::QpnChanged);
+        }
+        if let Some(host) = self.hosts.get(&target.host)
+            && host.slow_to_answer.near(slot)
+        {
+            return Some(Reason::ResponderStarved);
+        }
+        let host = self.hosts.get(&source.host)?;
+        host.slow_to_probe
+            .near(slot)
+            .then_some(Reason::ProberStarved)
+    }
+
+    /// Whether a clock of an RNIC ran backwards in or next to a slot.
+    pub fn has_bad_clock(&self, gid: Gid, slot: Slot) -> bool {
+        self.rnics
+            .get(&gid)
+            .is_some_and(|rnic| rnic.bad_clock.near(slot))
+    }
+
+    /// Whether the agent of a host uploaded nothing in a slot.
+    pub fn is_silent(&self, host: &HostName, slot: Slot, now: WallTime) -> bool {
+        self.hosts.get(host).is_some_and(|known| {
+            known.silent.contains(slot)
+                || matches!(known.voice(now), Voice::Silent(_)) && slot >= Slot::of(known.last_end)
+        })
+    }
+
+    /// How the agent of a host has been heard of lately; `None` for one that never was.
+    pub fn voice(&self, host: &HostName, now: WallTime) -> Option<Voice> {
+        self.hosts.get(host).map(|host| host.voice(now))
+    }
+
+    /// Hosts whose agents upload nothing, for how long.
+    pub fn silent_hosts(&self, now: WallTime) -> impl Iterator<Item = (&HostName, Duration)> {
+        self.hosts
+            .iter()
+            .filter_map(move |(name, host)| match host.voice(now) {
+                Voice::Silent(since) => Some((name, since)),
+                Voice::Heard | Voice::Overdue => None,
+            })
+    }
+
+    /// Hosts that were starved of CPU in at least `least` of the last 24 slots, and in how many.
+    pub fn starved_hosts(
+        &self,
+        now: WallTime,
+        least: u32,
+    ) -> impl Iterator<Item = (&HostName, u32)> {
+        let since = Slot::of(now).before(24);
+        self.hosts.iter().filter_map(move |(name, host)| {
+            let slots = host
+                .slow_to_answer
+                .count_since(since)
+                .max(host.slow_to_probe.count_since(since));
+            (slots >= least).then_some((name, slots))
+        })
+    }
+
+    /// RNICs that registered another queue pair in at least `least` of the last 24 slots, and in how many.
+    pub fn flapping(&self, now: WallTime, least: u32) -> impl Iterator<Item = (&End, u32)> {
+        let since = Slot::of(now).before(24);
+        self.rnics.values().filter_map(move |rnic| {
+            let slots = rnic.changed.count_since(since);
+            (slots >= least).then_some((&rnic.end, slots))
+        })
+    }
+
+    /// RNICs that could not send in at least `least` of the last 4 slots.
+    pub fn unsendable(&self, now: WallTime, least: u32) -> impl Iterator<Item = &End> {
+        let since = Slot::of(now).before(3);
+        self.rnics
+            .values()
+            .filter(move |rnic| rnic.unsendable.count_since(since) >= least)
+            .map(|rnic| &rnic.end)
+    }
+
+    /// RNICs of which others have said lately that they are elsewhere, as their own agents describe them.
+    pub fn contradicted(&self, now: WallTime) -> impl Iterator<Item = &End> {
+        let since = Slot::of(now).before(24);
+        self.rnics
+            .values()
+            .filter(move |rnic| rnic.contradicted.count_since(since) > 0)
+            .map(|rnic| &rnic.end)
+    }
+
+    /// The RNICs as their own agents describe them.
+    pub fn rnics(&self) -> impl Iterator<Item = &End> {
+        self.rnics.values().map(|rnic| &rnic.end)
+    }
+
+    /// The ToRs that RNICs are cabled to.
+    pub fn tors(&self) -> BTreeSet<TorId> {
+        self.rnics().map(|end| end.tor.clone()).collect()
+    }
+
+    /// An RNIC as its own agent describes it.
+    pub fn end(&self, gid: Gid) -> Option<&End> {
+        self.rnics.get(&gid).map(|rnic| &rnic.end)
+    }
+
+    /// Hosts of which something is kept, and RNICs.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.hosts.len(), self.rnics.len())
+    }
+
+    /// Hosts and RNICs that found no place, counted at each report.
+    pub const fn unlisted(&self) -> u64 {
+        self.unlisted
+    }
+
+    /// Reports that named another host or ToR for an RNIC than its own agent does.
+    pub const fn contradictions(&self) -> u64 {
+        self.contradictions
+    }
+}
+
+const MIN_INTERVAL: Duration = Duration::from_millis(200);
+const MAX_INTERVAL: Duration = Duration::from_secs(10);
+/// How much longer than usual an interval must be to show a starved process.
+const STRETCHED: Duration = Duration::from_millis(500);
+
+impl Host {
+    fn silent_after(&self) -> Duration {
+        SILENT.max(self.interval * SILENT_INTERVALS)
+    }
+
+    fn voice(&self, now: WallTime) -> Voice {
+        let since = now.since(self.heard);
+        if since > self.silent_after() {
+            Voice::Silent(since)
+        } else if since > self.interval * 3 / 2 + Duration::from_millis(200) {
+            Voice::Overdue
+        } else {
+            Voice::Heard
+        }
+    }
+}
+
+impl Rnic {
+    fn is_outdated(&self, qpn: Qpn) -> bool {
+        let newest = self.queue_pairs.iter().map(|(_, last)| *last).max();
+        let last = self.queue_pairs.iter().find(|(known, _)| *known == qpn);
+        match (last, newest) {
+            (Some((_, last)), Some(newest)) => last.next() < newest,
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! Anomalous RNICs, right also where a ToR has few of them.
+//!
+//! R-Pingmesh calls an RNIC anomalous when more than 10 % of its ToR-mesh probes fail; with two RNICs under a ToR a bad
+//! one makes the good one look just as bad. Here all pairs of RNICs, under one ToR and across ToRs, both directions
+//! together, are explained at once: by RNICs (with their cables), by ToR switches, and by what lies above a ToR, the
+//! fabric between being nobody's. The search is that of [`localize`]; what the observations cannot
+//! tell apart comes out as [`Verdict::CannotTell`] with everything that it may be.
+//!
+//! Only losses above [`LEAST_LOSS`] are judged here, in seconds; milder ones of an RNIC come out of the localisation of
+//! links over longer windows, where an RNIC is one of the suspects.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::localize::{Component, Problem, ProblemError, Settings, Suspect, localize};
+
+/// Share of an RNIC's probes that must be lost (R-Pingmesh, section 5).
+pub const LEAST_LOSS: f64 = 0.1;
+/// How sure the verdict must be.
+pub const LEAST_CONFIDENCE: f64 = 0.95;
+/// Probes that must have been lost for any verdict.
+pub const LEAST_LOST: u64 = 4;
+
+/// What was observed between two RNICs, by their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair<'a> {
+    /// Who probed, and its ToR.
+    pub source: (&'a str, &'a str),
+    /// Who was probed, and its ToR.
+    pub target: (&'a str, &'a str),
+    /// Probes sent.
+    pub sent: u64,
+    /// Probes lost.
+    pub lost: u64,
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// This RNIC, or its cable, loses probes.
+    Anomalous(Finding),
+    /// One of several things loses probes, and the observations cannot tell which.
+    CannotTell {
+        /// The likeliest.
+        first: Finding,
+        /// What else it may be.
+        or: Vec<Component>,
+    },
+}
+
+/// An RNIC with what it loses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// Its name.
+    pub rnic: String,
+    /// Share of the probes to and from it that is lost on account of it, 0 to 1.
+    pub loss: f64,
+    /// How sure this is, 0 to 1.
+    pub confidence: f64,
+    /// Probes from or to it, and how many were lost.
+    pub probes: (u64, u64),
+    /// Peers under its ToR: all, and those that lost [`LEAST_LOSS`] or more with it.
+    pub mesh_peers: (usize, usize),
+    /// The same with peers elsewhere.
+    pub far_peers: (usize, usize),
+}
+
+impl Verdict {
+    /// The RNIC that it is about.
+    pub const fn finding(&self) -> &Finding {
+        match self {
+            Self::Anomalous(finding) | Self::CannotTell { first: finding, .. } => finding,
+        }
+    }
+
+    /// Every RNIC whose results cannot be used to judge links.
+    pub fn rnics(&self) -> impl Iterator<Item = &str> {
+        let others: &[Component] = match self {
+            Self::Anomalous(_) => &[],
+            Self::CannotTell { or, .. } => or,
+        };
+        let others = others.iter().filter_map(|component| match component {
+            Component::Host { name } => Some(name.as_str()),
+            Component::Link { .. } | Component::Switch { .. } => None,
+        });
+        std::iter::once(self.finding().rnic.as_str()).chain(others)
+    }
+}
+
+/// Links that a probe and its ACK cross between an RNIC and its ToR.
+const HOST_LINKS: f64 = 2.0;
+
+/// Finds the anomalous RNICs, the surest first. Pairs may come in any order and several times.
+///
+/// # Errors
+/// More lost than sent, or more RNICs than can be counted.
+pub fn judge(pairs: &[Pair<'_>]) -> Result<Vec<Verdict>, ProblemError> {
+    let merged = merge(pairs);
+    let lost: u64 = merged.values().map(|(_, lost)| lost).sum();
+    if lost < LEAST_LOST {
+        return Ok(Vec::new());
+    }
+    let settings = Settings {
+        // An RNIC fails as often as anything else here.
+        node: 0.0,
+        // Suspects that are outdone must be seen to be acquitted.
+        least_confidence: 0.0,
+        ..Settings::default()
+    };
+    // The search adds one suspect after the other, so a ToR that looked bad before its RNICs were known may stay. Where
+    // an RNIC explains more than a suspect that is none, the search is repeated without that suspect.
+    let mut acquitted = BTreeSet::new();
+    loop {
+        let problem = problem(&merged, &acquitted)?;
+        let suspects = localize(&problem, &settings).suspects;
+        let wrong = suspects.iter().find(|suspect| is_outdone(suspect));
+        match wrong {
+            Some(suspect) if acquitted.len() < MOST_ACQUITTED => {
+                acquitted.insert(suspect.component.clone());
+            }
+            _ => {
+                return Ok(suspects
+                    .iter()
+                    .filter_map(|suspect| verdict(suspect, &merged))
+                    .collect());
+            }
+        }
+    }
+}
+
+/// How often the search is repeated.
+const MOST_ACQUITTED: usize = 16;
+
+fn is_outdone(suspect: &Suspect) -> bool {
+    suspect.confidence < 0.01 && matches!(suspect.or.first(), Some(Component::Host { .. }))
+}
+
+type Name<'a> = (&'a str, &'a str);
+
+/// Both directions together: a probe and its ACK cross both RNICs both ways.
+fn merge<'a>(pairs: &[Pair<'a>]) -> BTreeMap<(Name<'a>, Name<'a>), (u64, u64)> {
+    let mut merged: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+    for pair in pairs {
+        let (a, b) = if pair.source <= pair.target {
+            (pair.source, pair.target)
+        } else {
+            (pair.target, pair.source)
+        };
+        let sums = merged.entry((a, b)).or_default();
+        sums.0 = sums.0.saturating_add(pair.sent);
+        sums.1 = sums.1.saturating_add(pair.lost);
+    }
+    merged
+}
+
+fn problem(
+    merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>,
+    acquitted: &BTreeSet<Component>,
+) -> Result<Problem, ProblemError> {
+    let mut problem = Problem::of_rates();
+    let mut ids = HashMap::new();
+    let mut id = |component: Component| {
+        if let Some(id) = ids.get(&component) {
+            return Ok(*id);
+        }
+        let id = problem.intern(component.clone())?;
+        ids.insert(component, id);
+        Ok::<_, ProblemError>(id)
+    };
+    let mut rows = Vec::with_capacity(merged.len());
+    for (((a, tor_a), (b, tor_b)), (sent, lost)) in merged {
+        let host = |name: &str| Component::Host {
+            name: name.to_owned(),
+        };
+        let switch = |name: &str| Component::Switch {
+            name: name.to_owned(),
+        };
+        let above = |tor: &str| Component::Link {
+            from: tor.to_owned(),
+            to: super::routes::CLOUD.to_owned(),
+        };
+        let mut crossed = vec![host(a), host(b), switch(tor_a)];
+        if tor_a != tor_b {
+            crossed.extend([switch(tor_b), above(tor_a), above(tor_b)]);
+        }
+        let shares = crossed
+            .into_iter()
+            .filter(|component| !acquitted.contains(component))
+            .map(|component| Ok((id(component)?, 1.0)))
+            .collect::<Result<Vec<_>, ProblemError>>()?;
+        rows.push((shares, *sent, *lost));
+    }
+    for (shares, sent, lost) in rows {
+        problem.add_shares(&shares, 2.0 * HOST_LINKS, sent, lost)?;
+    }
+    Ok(problem)
+}
+
+fn verdict(
+    suspect: &Suspect,
+    merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>,
+) -> Option<Verdict> {
+    let alike: BTreeSet<_> = std::iter::once(&suspect.component)
+        .chain(&suspect.or)
+        .cloned()
+        .collect();
+    let rnic = alike.iter().find_map(|component| match component {
+        Component::Host { name } => Some(name.clone()),
+        Component::Link { .. } | Component::Switch { .. } => None,
+    })?;
+    let finding = finding(&rnic, suspect, merged);
+    if suspect.loss_rate < LEAST_LOSS || finding.probes.1 < LEAST_LOST {
+        return None;
+    }
+    if alike.len() > 1 {
+        let host = Component::Host { name: rnic };
+        let or = alike.into_iter().filter(|other| *other != host).collect();
+        return Some(Verdict::CannotTell { first: finding, or });
+    }
+    (suspect.confidence >= LEAST_CONFIDENCE).then_some(Verdict::Anomalous(finding))
+}
+
+fn finding(
+    rnic: &str,
+    suspect: &Suspect,
+    merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>,
+) -> Finding {
+    let mut finding = Finding {
+        rnic: rnic.to_owned(),
+        loss: suspect.loss_rate,
+        confidence: suspect.confidence,
+        probes: (0, 0),
+        mesh_peers: (0, 0),
+        far_peers: (0, 0),
+    };
+    for ((a, b), (sent, lost)) in merged {
+        if a.0 != rnic && b.0 != rnic {
+            continue;
+        }
+        finding.probes.0 += sent;
+        finding.probes.1 += lost;
+        let peers = if a.1 == b.1 {
+            &mut finding.mesh_peers
+        } else {
+            &mut finding.far_peers
+        };
+        peers.0 += 1;
+        peers.1 += usize::from(*lost as f64 >= LEAST_LOSS * *sent as f64 && *lost > 0);
+    }
+    finding
+}
+
+#[cfg(test)]
+mod tests;

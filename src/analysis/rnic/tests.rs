@@ -1,0 +1,187 @@
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+/// A cluster of ToRs with RNICs, some of which lose probes.
+struct Cluster {
+    tors: usize,
+    under: usize,
+    /// Loss of each bad RNIC, by number.
+    bad: BTreeMap<usize, f64>,
+    /// Loss above a ToR, by number of the ToR.
+    above: BTreeMap<usize, f64>,
+    background: f64,
+}
+
+impl Cluster {
+    /// Pairs of 5 s: 10 mesh probes/s and 20 to random far RNICs, from each.
+    fn observe(&self, seed: u64) -> Vec<(usize, usize, u64, u64)> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let all = self.tors * self.under;
+        let mut counts: BTreeMap<(usize, usize), (u64, u64)> = BTreeMap::new();
+        for source in 0..all {
+            let tor = source / self.under;
+            let mut probe = |random: &mut ChaCha8Rng, target: usize| {
+                let mut passes = 1.0 - self.background;
+                for rnic in [source, target] {
+                    passes *= 1.0 - self.bad.get(&rnic).copied().unwrap_or(0.0);
+                    if target / self.under != tor {
+                        let above = self.above.get(&(rnic / self.under));
+                        passes *= 1.0 - above.copied().unwrap_or(0.0);
+                    }
+                }
+                let entry = counts.entry((source, target)).or_default();
+                entry.0 += 1;
+                entry.1 += u64::from(!random.random_bool(passes));
+            };
+            if self.under > 1 {
+                for turn in 0..50 {
+                    let step = 1 + turn % (self.under - 1);
+                    let target = tor * self.under + (source % self.under + step) % self.under;
+                    probe(&mut random, target);
+                }
+            }
+            if self.tors > 1 {
+                let far: Vec<usize> = (0..8)
+                    .map(|_| {
+                        let other = (tor + random.random_range(1..self.tors)) % self.tors;
+                        other * self.under + random.random_range(0..self.under)
+                    })
+                    .collect();
+                for turn in 0..100 {
+                    probe(&mut random, far[turn % far.len()]);
+                }
+            }
+        }
+        counts
+            .into_iter()
+            .map(|((source, target), (sent, lost))| (source, target, sent, lost))
+            .collect()
+    }
+
+    fn judge(&self, seed: u64) -> Vec<Verdict> {
+        let seen = self.observe(seed);
+        let names: Vec<(String, String)> = (0..self.tors * self.under)
+            .map(|rnic| (format!("r{rnic:03}"), format!("tor{}", rnic / self.under)))
+            .collect();
+        let name = |rnic: usize| (names[rnic].0.as_str(), names[rnic].1.as_str());
+        let pairs: Vec<_> = seen
+            .iter()
+            .map(|(source, target, sent, lost)| Pair {
+                source: name(*source),
+                target: name(*target),
+                sent: *sent,
+                lost: *lost,
+            })
+            .collect();
+        judge(&pairs).expect("possible counts")
+    }
+}
+
+fn healthy(tors: usize, under: usize) -> Cluster {
+    Cluster {
+        tors,
+        under,
+        bad: BTreeMap::new(),
+        above: BTreeMap::new(),
+        background: 1e-4,
+    }
+}
+
+fn anomalous(verdicts: &[Verdict]) -> BTreeSet<String> {
+    verdicts
+        .iter()
+        .filter_map(|verdict| match verdict {
+            Verdict::Anomalous(finding) => Some(finding.rnic.clone()),
+            Verdict::CannotTell { .. } => None,
+        })
+        .collect()
+}
+
+/// Two bad RNICs at most, with an RNIC under the same ToR that is well and, where two are bad, another one: without
+/// that they cannot be told from their ToR or its uplinks.
+fn with_bad_rnics(random: &mut ChaCha8Rng) -> Cluster {
+    let under = random.random_range(2..=4);
+    let tors = random.random_range(3..=8);
+    let mut cluster = healthy(tors, under);
+    let loss = |random: &mut ChaCha8Rng| [1.0, 0.5, 0.3, 0.2][random.random_range(0..4)];
+    let first = random.random_range(0..tors * under);
+    cluster.bad.insert(first, loss(random));
+    let second = random.random_range(0..tors * under);
+    if second / under != first / under || under == 4 {
+        cluster.bad.insert(second, loss(random));
+    }
+    cluster
+}
+
+/// The share of windows of 5 s in which exactly the bad RNICs of a cluster with small ToRs were named. Each has another
+/// number of ToRs and RNICs, other bad ones, other losses.
+#[test]
+fn small_tors_are_judged_right_in_ninety_nine_of_a_hundred_cases() {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let (mut right, mut others) = (0, Vec::new());
+    for seed in 0..1_000 {
+        let cluster = with_bad_rnics(&mut random);
+        let expected: BTreeSet<_> = cluster
+            .bad
+            .keys()
+            .map(|rnic| format!("r{rnic:03}"))
+            .collect();
+        let verdicts = cluster.judge(seed);
+        let named = anomalous(&verdicts);
+        if named == expected && verdicts.len() == expected.len() {
+            right += 1;
+        } else {
+            others.push((seed, cluster.tors, cluster.under, cluster.bad, verdicts));
+        }
+    }
+    assert!(right >= 990, "{right} of 1000 right; {:#?}", others.first());
+}
+
+#[test]
+fn two_rnics_and_nothing_else_cannot_be_told_apart() {
+    let mut cluster = healthy(1, 2);
+    cluster.bad.insert(0, 1.0);
+    let verdicts = cluster.judge(1);
+    let [Verdict::CannotTell { or, first }] = verdicts.as_slice() else {
+        panic!("{verdicts:?}");
+    };
+    assert!(first.rnic == "r000" || first.rnic == "r001");
+    assert_eq!(or.len(), 2, "the other RNIC and the switch: {or:?}");
+}
+
+#[test]
+fn a_bad_uplink_is_not_blamed_on_the_rnics() {
+    for seed in 0..20 {
+        let mut cluster = healthy(4, 2);
+        cluster.above.insert(1, 0.3);
+        assert_eq!(cluster.judge(seed), [], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_healthy_cluster_has_no_anomalous_rnic() {
+    for seed in 0..50 {
+        assert_eq!(healthy(4, 3).judge(seed), [], "seed {seed}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_counts_make_it_fail(counts in proptest::collection::vec((0_u8..6, 0_u8..6, 0_u64..50, 0_u64..50), 0..40)) {
+        let names: Vec<_> = (0..6).map(|rnic| (format!("r{rnic}"), format!("t{}", rnic / 2))).collect();
+        let name = |rnic: u8| (names[usize::from(rnic)].0.as_str(), names[usize::from(rnic)].1.as_str());
+        let pairs: Vec<_> = counts
+            .iter()
+            .filter(|(source, target, ..)| source != target)
+            .map(|(source, target, sent, lost)| Pair { source: name(*source), target: name(*target), sent: *sent + *lost, lost: *lost })
+            .collect();
+        for verdict in judge(&pairs).expect("lost is at most sent") {
+            let finding = verdict.finding();
+            prop_assert!((0.0..=1.0).contains(&finding.loss) && (0.0..=1.0).contains(&finding.confidence));
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Which links and switches lie between two ToRs, one way.
+//!
+//! Three sources, the best that there is for a path:
+//! 1. a trace of the very 5-tuple: the leg is known;
+//! 2. the fabric's wiring from a file, or else the legs that traces have shown between the same two ToRs: what ECMP may
+//!    choose, each link and switch with the share of the 5-tuples that cross it when every switch hashes evenly;
+//! 3. neither: the fabric is one cloud, [`CLOUD`], with a link up from every ToR and one down to it. That still tells
+//!    whose uplinks or downlinks are bad, not which.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::localize::Component;
+use crate::id::TorId;
+use crate::probe::trace::Tuple;
+use crate::topology::wiring::Wiring;
+
+/// What the fabric between the ToRs is called while nothing is known of it.
+pub const CLOUD: &str = "fabric";
+/// Traced 5-tuples that are kept; beyond, new ones are not.
+pub const MOST_TRACES: usize = 1 << 20;
+/// Differences between topology and reports that are listed.
+pub const MOST_DIFFERENCES: usize = 100;
+
+/// Where a leg's components come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// A trace of this 5-tuple.
+    Traced,
+    /// All paths that ECMP may choose.
+    Candidates,
+    /// Nothing is known.
+    Cloud,
+}
+
+/// What lies between two ToRs, one way, both ToRs' ports included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leg {
+    /// Links, and the switches between the two ToRs, each with the share of the 5-tuples that cross it.
+    pub shares: Vec<(Component, f64)>,
+    /// How many links a packet crosses.
+    pub links: f64,
+    /// Where this is known from.
+    pub origin: Origin,
+    /// The switches from ToR to ToR, where they are known.
+    pub path: Option<Vec<String>>,
+}
+
+/// Why a topology cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RoutesError {
+    /// A cable from a node to itself.
+    #[error("topology: `{0}` has a link to itself")]
+    Loop(String),
+    /// A host under a ToR that no link names, where there are links.
+    #[error("topology: host `{host}` stands under `{tor}`, which no link names")]
+    UnknownTor {
+        /// The host.
+        host: String,
+        /// Its ToR.
+        tor: String,
+    },
+    /// A host under two ToRs, or a host that is another's ToR.
+    #[error("topology: host `{host}`: {why}")]
+    Host {
+        /// The host.
+        host: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// The wiring between switches.
+#[derive(Debug, Clone, Default)]
+struct Fabric {
+    neighbours: HashMap<String, Vec<String>>,
+    hosts: HashMap<String, String>,
+}
+
+/// What is known of the paths.
+#[derive(Debug, Default)]
+pub struct Routes {
+    fabric: Option<Fabric>,
+    traces: HashMap<Tuple, Arc<Leg>>,
+    /// Legs that traces have shown between two ToRs, with how many 5-tuples took each.
+    shown: HashMap<(TorId, TorId), BTreeMap<Vec<String>, u32>>,
+    candidates: HashMap<(TorId, TorId), Arc<Leg>>,
+}
+
+impl Routes {
+    /// With the fabric's wiring, or without.
+    ///
+    /// # Errors
+    /// [`RoutesError`] names what is impossible in the wiring.
+    pub fn new(wiring: Option<&Wiring>) -> Result<Self, RoutesError> {
+        Ok(Self {
+            fabric: wiring.map(Fabric::new).transpose()?,
+            ..Self::default()
+        })
+    }
+
+    /// Learns the switches that a 5-tuple crosses, from the sender's ToR to the receiver's. A trace that names a switch
+    /// twice or fewer than one is not taken.
+    pub fn learn(&mut self, flow: Tuple, switches: Vec<String>) -> bool {
+        let distinct: BTreeSet<_> = switches.iter().collect();
+        if switches.is_empty() || distinct.len() != switches.len() {
+            return false;
+        }
+        if let Some(known) = self.traces.get(&flow) {
+            if known.path.as_deref() == Some(switches.as_slice()) {
+                return true;
+            }
+        } else if self.traces.len() >= MOST_TRACES {
+            return false;
+        }
+        if let (Some(first), Some(last)) = (switches.first(), switches.last())
+            && first != last
+        {
+            let pair = (TorId::new(first.as_str()), TorId::new(last.as_str()));
+            *self
+                .shown
+                .entry(pair.clone())
+                .or_default()
+                .entry(switches.clone())
+                .or_default() += 1;
+            self.candidates.remove(&pair);
+        }
+        self.traces.insert(flow, Arc::new(Leg::traced(switches)));
+        true
+    }
+
+    /// How many 5-tuples are known by a trace.
+    pub fn traced(&self) -> usize {
+        self.traces.len()
+    }
+
+    /// Whether the fabric's wiring was given.
+    pub const fn has_wiring(&self) -> bool {
+        self.fabric.is_some()
+    }
+
+    /// The leg of a 5-tuple between two different ToRs.
+    pub fn leg(&mut self, from: &TorId, to: &TorId, flow: Option<Tuple>) -> Arc<Leg> {
+        if let Some(leg) = flow.and_then(|flow| self.traces.get(&flow)) {
+            return Arc::clone(leg);
+        }
+        let pair = (from.clone(), to.clone());
+        if let Some(leg) = self.candidates.get(&pair) {
+            return Arc::clone(leg);
+        }
+        let leg = Arc::new(self.candidate_leg(from.as_str(), to.as_str(), &pair));
+        self.candidates.insert(pair, Arc::clone(&leg));
+        leg
+    }
+
+    fn candidate_leg(&self, from: &str, to: &str, pair: &(TorId, TorId)) -> Leg {
+        self.fabric
+            .as_ref()
+            .and_then(|fabric| fabric.leg(from, to))
+            .or_else(|| Leg::of_shown(self.shown.get(pair)?))
+            .unwrap_or_else(|| Leg::cloud(from, to))
+    }
+
+    /// What the wiring says otherwise than the reports: hosts under other ToRs, ToRs that it does not have. At most
+    /// [`MOST_DIFFERENCES`].
+    pub fn differences<'a>(
+        &self,
+        reported: impl Iterator<Item = &'a super::report::End>,
+    ) -> Vec<String> {
+        let Some(fabric) = &self.fabric else {
+            return Vec::new();
+        };
+        let mut found = BTreeSet::new();
+        for end in reported {
+            if found.len() >= MOST_DIFFERENCES {
+                break;
+            }
+            let (host, tor) = (end.host.as_str(), end.tor.as_str());
+            if !fabric.neighbours.contains_key(tor) && !fabric.hosts.values().any(|t| t == tor) {
+                found.insert(format!(
+                    "reports name the ToR `{tor}`, the topology file does not"
+                ));
+            } else if let Some(said) = fabric.hosts.get(host)
+                && said != tor
+            {
+                found.insert(format!(
+                    "host `{host}` reports the ToR `{tor}`, the topology file says `{said}`"
+                ));
+            }
+        }
+        found.into_iter().collect()
+    }
+}
+
+impl Leg {
+    fn traced(path: Vec<String>) -> Self {
+        let mut shares = Vec::new();
+        add_path(&mut shares, &path, 1.0);
+        Self {
+            shares,
+            links: path.len() as f64 - 1.0,
+            origin: Origin::Traced,
+            path: Some(path),
+        }
+    }
+
+    fn of_shown(shown: &BTreeMap<Vec<String>, u32>) -> Option<Self> {
+        if shown.is_empty() {
+            return None;
+        }
+        // Every path that was seen is one of the choices; how often says little about how the others hash.
+        let weight = 1.0 / shown.len() as f64;
+        let mut shares = Vec::new();
+        for path in shown.keys() {
+            add_path(&mut shares, path, weight);
+        }
+        Some(Self {
+            shares,
+            links: shown
+                .keys()
+                .map(|path| path.len() as f64 - 1.0)
+                .sum::<f64>()
+                * weight,
+            origin: Origin::Candidates,
+            path: None,
+        })
+    }
+
+    fn cloud(from: &str, to: &str) -> Self {
+        Self {
+            shares: vec![(link(from, CLOUD), 1.0), (link(CLOUD, to), 1.0)],
+            links: 2.0,
+            origin: Origin::Cloud,
+            path: None,
+        }
+    }
+}
+
+fn link(from: &str, to: &str) -> Component {
+    Component::Link {
+        from: from.to_owned(),
+        to: to.to_owned(),
+    }
+}
+
+fn add(shares: &mut Vec<(Component, f64)>, component: Component, share: f64) {
+    match shares.iter_mut().find(|(known, _)| *known == component) {
+        Some((_, sum)) => *sum += share,
+        None => shares.push((component, share)),
+    }
+}
+
+fn add_path(shares: &mut Vec<(Component, f64)>, path: &[String], weight: f64) {
+    for pair in path.windows(2) {
+        add(shares, link(&pair[0], &pair[1]), weight);
+    }
+    let inner = path
+        .get(1..path.len().saturating_sub(1))
+        .unwrap_or_default();
+    for switch in inner {
+        let name = switch.clone();
+        add(shares, Component::Switch { name }, weight);
+    }
+}
+
+impl Fabric {
+    fn new(wiring: &Wiring) -> Result<Self, RoutesError> {
+        let mut fabric = Self::default();
+        for host in &wiring.hosts {
+            if host.name == host.tor {
+                return Err(RoutesError::Loop(host.name.clone()));
+            }
+            if let Some(other) = fabric.hosts.insert(host.name.clone(), host.tor.clone())
+                && other != host.tor
+            {
+                let why = format!("stands under `{other}` and `{}`", host.tor);
+                let host = host.name.clone();
+                return Err(RoutesError::Host { host, why });
+            }
+        }
+        if let Some((host, tor)) = fabric
+            .hosts
+            .iter()
+            .find(|(_, tor)| fabric.hosts.contains_key(*tor))
+        {
+            let why = format!("its ToR `{tor}` is a host too");
+            let host = host.clone();
+            return Err(RoutesError::Host { host, why });
+        }
+        for cable in &wiring.links {
+            if cable.a == cable.b {
+                return Err(RoutesError::Loop(cable.a.clone()));
+            }
+            if fabric.hosts.contains_key(&cable.a) || fabric.hosts.contains_key(&cable.b) {
+                continue;
+            }
+            for (a, b) in [(&cable.a, &cable.b), (&cable.b, &cable.a)] {
+                fabric
+                    .neighbours
+                    .entry(a.clone())
+                    .or_default()
+                    .push(b.clone());
+            }
+        }
+        let unknown = fabric
+            .hosts
+            .iter()
+            .filter(|_| !fabric.neighbours.is_empty())
+            .find(|(_, tor)| !fabric.neighbours.contains_key(*tor));
+        if let Some((host, tor)) = unknown {
+            let (host, tor) = (host.clone(), tor.clone());
+            return Err(RoutesError::UnknownTor { host, tor });
+        }
+        Ok(fabric)
+    }
+
+    /// Hops to `to` from everything that reaches it.
+    fn distances<'a>(&'a self, to: &'a str) -> HashMap<&'a str, u32> {
+        let mut distances = HashMap::from([(to, 0)]);
+        let mut queue = VecDeque::from([to]);
+        while let Some(node) = queue.pop_front() {
+            let next = distances[node] + 1;
+            for neighbour in self.neighbours.get(node).into_iter().flatten() {
+                if !distances.contains_key(neighbour.as_str()) {
+                    distances.insert(neighbour, next);
+                    queue.push_back(neighbour);
+                }
+            }
+        }
+        distances
+    }
+
+    /// All shortest paths, each switch dividing evenly among its next hops; parallel cables count as often as listed.
+    fn leg(&self, from: &str, to: &str) -> Option<Leg> {
+        let distances = self.distances(to);
+        let hops = *distances.get(from)?;
+        let mut shares = Vec::new();
+        let mut layer = BTreeMap::from([(from, 1.0)]);
+        for left in (0..hops).rev() {
+            let mut next: BTreeMap<&str, f64> = BTreeMap::new();
+            for (node, share) in layer {
+                let closer: Vec<&String> = self
+                    .neighbours
+                    .get(node)
+                    .into_iter()
+                    .flatten()
+                    .filter(|other| distances.get(other.as_str()) == Some(&left))
+                    .collect();
+                let part = share / closer.len().max(1) as f64;
+                for other in closer {
+                    add(&mut shares, link(node, other), part);
+                    *next.entry(other).or_default() += part;
+                }
+            }
+            if left > 0 {
+                for (node, share) in &next {
+                    let name = (*node).to_owned();
+                    add(&mut shares, Component::Switch { name }, *share);
+                }
+            }
+            layer = next;
+        }
+        Some(Leg {
+            shares,
+            links: f64::from(hops),
+            origin: Origin::Candidates,
+            path: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

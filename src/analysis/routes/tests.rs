@@ -1,0 +1,119 @@
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::id::UdpSourcePort;
+use crate::topology::wiring::{Host, Link};
+
+fn wiring(links: &[(&str, &str)], hosts: &[(&str, &str)]) -> Wiring {
+    Wiring {
+        links: links
+            .iter()
+            .map(|(a, b)| Link {
+                a: (*a).to_owned(),
+                b: (*b).to_owned(),
+            })
+            .collect(),
+        hosts: hosts
+            .iter()
+            .map(|(name, tor)| Host {
+                name: (*name).to_owned(),
+                tor: (*tor).to_owned(),
+            })
+            .collect(),
+    }
+}
+
+fn text(leg: &Leg) -> String {
+    let mut lines: Vec<_> = leg
+        .shares
+        .iter()
+        .map(|(component, share)| format!("{component} {share:.2}"))
+        .collect();
+    lines.sort();
+    format!("{:?} {} links: {}", leg.origin, leg.links, lines.join(", "))
+}
+
+const PODS: &[(&str, &str)] = &[
+    ("t0", "a0"),
+    ("t0", "a1"),
+    ("t1", "b0"),
+    ("t1", "b1"),
+    ("a0", "s0"),
+    ("a0", "s1"),
+    ("a1", "s2"),
+    ("b0", "s0"),
+    ("b0", "s1"),
+    ("b1", "s2"),
+];
+
+fn flow(port: u16) -> Tuple {
+    Tuple {
+        source: Ipv4Addr::new(10, 0, 0, 1).into(),
+        target: Ipv4Addr::new(10, 1, 0, 1).into(),
+        port: UdpSourcePort(port),
+    }
+}
+
+#[test]
+fn candidates_have_the_shares_that_even_hashing_gives() {
+    let mut routes = Routes::new(Some(&wiring(PODS, &[("h0", "t0"), ("h1", "t1")]))).expect("fine");
+    let leg = routes.leg(&"t0".into(), &"t1".into(), Some(flow(50_000)));
+    insta::assert_snapshot!(text(&leg), @"Candidates 4 links: link a0->s0 0.25, link a0->s1 0.25, link a1->s2 0.50, link b0->t1 0.50, link b1->t1 0.50, link s0->b0 0.25, link s1->b0 0.25, link s2->b1 0.50, link t0->a0 0.50, link t0->a1 0.50, switch a0 0.50, switch a1 0.50, switch b0 0.50, switch b1 0.50, switch s0 0.25, switch s1 0.25, switch s2 0.50");
+}
+
+#[test]
+fn a_trace_is_better_than_candidates_and_these_better_than_nothing() {
+    let mut routes = Routes::default();
+    let (t0, t1) = (TorId::from("t0"), TorId::from("t1"));
+    insta::assert_snapshot!(text(&routes.leg(&t0, &t1, Some(flow(1)))), @"Cloud 2 links: link fabric->t1 1.00, link t0->fabric 1.00");
+    let path = |spine: &str| ["t0", spine, "t1"].map(str::to_owned).to_vec();
+    assert!(routes.learn(flow(1), path("s0")) && routes.learn(flow(2), path("s1")));
+    assert!(routes.learn(flow(2), path("s1")), "the same again");
+    insta::assert_snapshot!(text(&routes.leg(&t0, &t1, Some(flow(1)))), @"Traced 2 links: link s0->t1 1.00, link t0->s0 1.00, switch s0 1.00");
+    insta::assert_snapshot!(text(&routes.leg(&t0, &t1, Some(flow(3)))), @"Candidates 2 links: link s0->t1 0.50, link s1->t1 0.50, link t0->s0 0.50, link t0->s1 0.50, switch s0 0.50, switch s1 0.50");
+    assert!(!routes.learn(flow(4), path("t0")), "a loop");
+    assert_eq!(routes.traced(), 2);
+}
+
+#[test]
+fn impossible_topologies_are_named() {
+    let refuse = |links: &[_], hosts: &[_]| {
+        Routes::new(Some(&wiring(links, hosts)))
+            .expect_err("impossible")
+            .to_string()
+    };
+    let lines = [
+        refuse(&[("t0", "t0")], &[]),
+        refuse(&[("t0", "s0")], &[("h0", "t9")]),
+        refuse(&[], &[("h0", "t0"), ("h0", "t1")]),
+        refuse(&[], &[("h0", "t0"), ("t0", "t1")]),
+    ];
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    topology: `t0` has a link to itself
+    topology: host `h0` stands under `t9`, which no link names
+    topology: host `h0`: stands under `t0` and `t1`
+    topology: host `h0`: its ToR `t0` is a host too
+    ");
+}
+
+#[test]
+fn reports_that_differ_from_the_topology_are_listed() {
+    let routes = Routes::new(Some(&wiring(PODS, &[("h0", "t0"), ("h1", "t1")]))).expect("fine");
+    let end = |host: &str, tor: &str| super::super::report::End {
+        gid: Ipv4Addr::new(10, 0, 0, 1).into(),
+        qpn: crate::id::Qpn::from_lower_bits(7),
+        host: host.into(),
+        tor: tor.into(),
+        device: "rnic0".into(),
+    };
+    let ends = [
+        end("h0", "t0"),
+        end("h1", "t0"),
+        end("h9", "t1"),
+        end("h9", "t9"),
+    ];
+    insta::assert_snapshot!(routes.differences(ends.iter()).join("\n"), @r"
+    host `h1` reports the ToR `t0`, the topology file says `t1`
+    reports name the ToR `t9`, the topology file does not
+    ");
+}
