@@ -25,6 +25,7 @@
 //!
 //! Voting methods ([`vote`]) are there to compare with and to explain.
 
+pub mod answer;
 pub mod explain;
 pub mod files;
 mod likelihood;

@@ -13,7 +13,7 @@ pub use draw::{Observed, World};
 pub use fabric::{Fabric, Shape};
 pub use fault::{FaultKind, FaultPlan, Truth};
 pub use oracle::oracle;
-pub use score::Score;
+pub use score::{Report, Score};
 
 use super::localize::Component;
 

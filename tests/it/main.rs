@@ -9,6 +9,7 @@ mod config_samples;
 mod controller;
 mod controller_program;
 mod lab;
+mod localize;
 mod readme;
 mod restarts;
 mod scenarios;

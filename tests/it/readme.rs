@@ -69,9 +69,8 @@ fn command_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// Whether the program's own help knows the subcommand and each long flag.
-fn check(program: &str, arguments: &[String]) -> Result<(), String> {
-    let subcommand = arguments.first().filter(|word| !word.starts_with('-'));
+/// The help of a program or of one of its subcommands.
+fn help(program: &str, subcommand: &[String]) -> Result<String, String> {
     let output = Command::new(program)
         .args(subcommand)
         .arg("--help")
@@ -81,9 +80,21 @@ fn check(program: &str, arguments: &[String]) -> Result<(), String> {
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
-    let help = String::from_utf8_lossy(&output.stdout);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether the program's own help knows the subcommand (and that one's own) and each long flag.
+fn check(program: &str, arguments: &[String]) -> Result<(), String> {
+    let first = usize::from(!arguments[0].starts_with('-'));
+    let mut subcommand = &arguments[..first];
+    let mut help_text = help(program, subcommand)?;
+    if first == 1 && help_text.contains("<COMMAND>") && arguments.len() > 1 {
+        subcommand = &arguments[..2];
+        help_text = help(program, subcommand)?;
+    }
     let known = |flag: &str| {
-        help.split(|character: char| !(character.is_ascii_alphanumeric() || character == '-'))
+        help_text
+            .split(|character: char| !(character.is_ascii_alphanumeric() || character == '-'))
             .any(|word| word == flag)
     };
     let flags = arguments.iter().filter(|word| word.starts_with("--"));

@@ -1,6 +1,7 @@
 //! Developer commands of rpingmesh, for people without Nix and for CI.
 
 mod apt;
+mod bench;
 mod cache;
 mod cargo;
 mod demo;
@@ -20,6 +21,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
+    Bench(bench::Options),
     Demo(demo::Options),
     Dist(dist::Options),
     Flake(flake::Options),
@@ -30,6 +32,7 @@ enum Command {
 fn main() -> ExitCode {
     let command = Command::parse();
     let outcome = process::end_children_on_signals().and_then(|()| match command {
+        Command::Bench(options) => bench::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Dist(options) => dist::run(&options),
         Command::Flake(options) => flake::run(&options),

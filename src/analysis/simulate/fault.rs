@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::localize::files::FileError;
 use crate::analysis::localize::{Component, Symptom};
 
 /// What fails.
@@ -191,4 +192,22 @@ pub struct Truth {
     pub symptom: Symptom,
     /// Its loss rate (for a blackhole: the share of its 5-tuples), 0 to 1.
     pub loss_rate: f64,
+}
+
+/// The faults as `rpingmesh simulate generate` writes them, one JSON object.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TruthFile {
+    /// All of them.
+    pub faults: Vec<Truth>,
+}
+
+impl TruthFile {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`FileError::Json`].
+    pub fn parse(text: &str) -> Result<Self, FileError> {
+        serde_json::from_str(text).map_err(|error| FileError::json("truth", error.line(), &error))
+    }
 }

@@ -1,5 +1,7 @@
 //! How right an answer is.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::fault::Truth;
@@ -69,5 +71,63 @@ fn share(part: u64, rest: u64) -> f64 {
         1.0
     } else {
         part as f64 / (part + rest) as f64
+    }
+}
+
+/// A score with the components behind it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Share of the named that are faults, 0 to 1; 1 when nothing was named.
+    pub precision: f64,
+    /// Share of the faults that were named, 0 to 1; 1 when there was none.
+    pub recall: f64,
+    /// Harmonic mean of the two.
+    pub f1: f64,
+    /// Faults that were named.
+    pub right: Vec<Component>,
+    /// Named, but no faults.
+    pub wrong: Vec<Component>,
+    /// Faults that were not named.
+    pub missed: Vec<Component>,
+}
+
+impl Report {
+    /// Compares an answer with the truth.
+    pub fn new(truth: &[Truth], named: &[Component]) -> Self {
+        let score = Score::of(truth, named);
+        let faults = || truth.iter().map(|fault| &fault.component);
+        let (right, missed) = faults().cloned().partition(|fault| named.contains(fault));
+        let wrong = named
+            .iter()
+            .filter(|named| !faults().any(|fault| fault == *named));
+        let rounded = |share: f64| (share * 1e4).round() / 1e4;
+        Self {
+            precision: rounded(score.precision()),
+            recall: rounded(score.recall()),
+            f1: rounded(score.f1()),
+            right,
+            wrong: wrong.cloned().collect(),
+            missed,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "precision {:.3}, recall {:.3}, F1 {:.3}",
+            self.precision, self.recall, self.f1
+        )?;
+        for (what, components) in [
+            ("right", &self.right),
+            ("wrong", &self.wrong),
+            ("missed", &self.missed),
+        ] {
+            for component in components {
+                write!(f, "\n{what:<6} {component}")?;
+            }
+        }
+        Ok(())
     }
 }

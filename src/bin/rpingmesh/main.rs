@@ -1,6 +1,8 @@
 //! `rpingmesh`: for operators and for anyone who wants to see the system at work.
 
 mod lab;
+mod localize;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -24,10 +26,18 @@ enum Command {
     /// Runs an agent for each host, a controller and an analyzer over gRPC on loopback, injects the faults that are
     /// asked for, and shows what the agents measure beside what really happened.
     Lab(lab::LabArgs),
+    /// Find the links, switches and hosts that explain the losses in recorded or simulated path observations
+    ///
+    /// The analyzer's localisation, offline. docs/localize.md describes the files, the method and how to compare another.
+    Localize(localize::LocalizeArgs),
+    /// Make path observations with a known truth, and score answers to them
+    Simulate(simulate::SimulateArgs),
 }
 
 fn main() -> ExitCode {
     finish(match Cli::parse().command {
         Command::Lab(args) => lab::main(args),
+        Command::Localize(args) => localize::main(&args),
+        Command::Simulate(args) => simulate::main(&args),
     })
 }
