@@ -2,6 +2,7 @@
 //!
 //! - [`plan`]: what to run, from settings and a scenario file
 //! - [`run`]: the running parts
+//! - [`services`]: the connections of services that a scenario names, for the agents to follow
 //! - [`observed`]: what the agents measured, per path and per pair of ToRs
 //! - [`verdict`]: what each fault really did, beside what was observed on the paths that cross it
 //! - [`show`]: lines for people, objects for programs
@@ -9,5 +10,6 @@
 pub mod observed;
 pub mod plan;
 pub mod run;
+pub mod services;
 pub mod show;
 pub mod verdict;

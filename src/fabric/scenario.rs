@@ -12,6 +12,12 @@
 //! hosts = 8      # under each ToR
 //! rnics = 2      # of each host
 //!
+//! [[service]]    # a connection of a service; only in the lab, whose agents follow it
+//! name = "train"
+//! from = "host0/0"
+//! to = "host9/1"
+//! flow_label = 0x1234
+//!
 //! [probing]      # of each RNIC; only for runs in virtual time
 //! tor_mesh = 10  # probes per second
 //! inter_tor = 20
@@ -24,8 +30,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, FaultError};
-use super::topology::{Shape, ShapeError, Topology};
+use super::topology::{Flow, RnicId, Shape, ShapeError, Topology};
 use crate::config::Span;
+use crate::id::{FlowLabel, ServiceName};
+
+/// The longest name of a service.
+const LONGEST_NAME: usize = 64;
 
 /// The longest run in virtual time.
 const LONGEST: Duration = Duration::from_hours(24);
@@ -114,6 +124,69 @@ impl Probing {
     }
 }
 
+/// A connection of a service between two RNICs, there for the whole run: what agents learn of it is what their kernel
+/// would tell them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceConnection {
+    /// The service that it belongs to; several connections may. Results name it `NAME.service`, as they do a systemd
+    /// unit. Letters, digits, `.`, `_` and `-`.
+    pub name: ServiceName,
+    /// The RNIC where it begins: `host0/1`.
+    pub from: String,
+    /// The RNIC where it ends.
+    pub to: String,
+    /// Decides its UDP source port, and so its path.
+    pub flow_label: FlowLabel,
+}
+
+impl ServiceConnection {
+    /// Its place in the fabric.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Value`]: there is no RNIC of that name, or both are the same.
+    pub fn flow(&self, topology: &Topology) -> Result<Flow, ScenarioError> {
+        let name = self.name.as_str();
+        let is_plain = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_plain) {
+            let why = format!(
+                "`{}` is not a name: use up to {LONGEST_NAME} letters, digits, `.`, `_` and `-`",
+                name.escape_debug()
+            );
+            return Err(ScenarioError::Value {
+                key: "service.name",
+                why,
+            });
+        }
+        let flow = Flow {
+            source: rnic(topology, "service.from", &self.from)?,
+            target: rnic(topology, "service.to", &self.to)?,
+            port: self.flow_label.source_port(),
+        };
+        if flow.source == flow.target {
+            let why = format!("{} is where the connection begins, too", self.to);
+            return Err(ScenarioError::Value {
+                key: "service.to",
+                why,
+            });
+        }
+        Ok(flow)
+    }
+}
+
+fn rnic(topology: &Topology, key: &'static str, name: &str) -> Result<RnicId, ScenarioError> {
+    let found = topology
+        .rnic_ids()
+        .find(|id| topology.node_name(topology.rnic_node(*id)) == name);
+    found.ok_or_else(|| ScenarioError::Value {
+        key,
+        why: format!(
+            "no RNIC is named `{name}`: name one as host and number, such as {}",
+            topology.node_name(topology.rnic_node(RnicId(0)))
+        ),
+    })
+}
+
 /// A scenario that can be run: every name was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,6 +203,9 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// The services' connections.
+    #[serde(default, rename = "service")]
+    pub services: Vec<ServiceConnection>,
     /// The fabric.
     #[serde(default)]
     pub fabric: Shape,
@@ -182,10 +258,10 @@ impl Scenario {
         self.topology().map(|_| ())
     }
 
-    /// The fabric, on which all faults have their places.
+    /// The fabric, on which all faults and services have their places.
     ///
     /// # Errors
-    /// [`ScenarioError::Shape`], [`ScenarioError::Fault`].
+    /// [`ScenarioError::Shape`], [`ScenarioError::Fault`], [`ScenarioError::Value`].
     pub fn topology(&self) -> Result<Topology, ScenarioError> {
         let topology = Topology::new(self.fabric, self.seed)?;
         for fault in &self.faults {
@@ -195,6 +271,9 @@ impl Scenario {
                     fault: fault.to_string(),
                     source,
                 })?;
+        }
+        for service in &self.services {
+            service.flow(&topology)?;
         }
         Ok(topology)
     }

@@ -34,6 +34,7 @@ impl Plan {
                 seed: 0,
                 duration: Span(DEFAULT_DURATION),
                 faults: Vec::new(),
+                services: Vec::new(),
                 fabric: Shape::default(),
                 probing: Probing::default(),
             },

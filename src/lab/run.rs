@@ -5,7 +5,7 @@
 //! `INTERVAL`. Cancelling its token ends it as its duration does: the agents stop first and upload what they have,
 //! then the servers, then the fabric, whose ground truth the summary needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::observed::{Counts, Observed, PathSample};
 use super::plan::Plan;
-use super::show::{FaultProgress, Line, Progress, Started, Summary};
+use super::services::tracers;
+use super::show::{FaultProgress, Line, Progress, ServiceSummary, Started, Summary};
 use super::verdict::{overall, verdicts};
 use crate::agent::{Agent, AgentError};
 use crate::analysis::report::{Batch, PathReport};
@@ -31,6 +32,8 @@ use crate::fabric::realtime::{Fabric, Stopped};
 use crate::fabric::topology::{Flow, Topology};
 use crate::fabric::truth::FaultTruth;
 use crate::fabric::{Engine, FaultError, Profile, ScenarioError};
+use crate::id::ServiceName;
+use crate::service::trace::TraceMessage;
 use crate::store::registry::SqliteRegistry;
 use crate::store::sqlite::{Location, StoreError};
 use crate::time::{Clock, HostTime, SystemClock};
@@ -98,6 +101,8 @@ struct Roles {
     agents: JoinSet<Result<(), LabError>>,
     stop_agents: CancellationToken,
     stop_servers: CancellationToken,
+    /// Kept open, see [`Tracers`](super::services::Tracers).
+    _tracers: Vec<mpsc::Sender<TraceMessage>>,
     /// Removed at the end.
     _folder: tempfile::TempDir,
 }
@@ -146,7 +151,15 @@ async fn start_roles(
             .await?;
     let servers = (controller_address, analyzer.grpc_address());
     let stop_agents = CancellationToken::new();
-    let agents = start_agents(fabric, clock, servers, folder.path(), &stop_agents)?;
+    let services = tracers(plan, fabric.topology(), clock.host())?;
+    let agents = start_agents(
+        fabric,
+        clock,
+        servers,
+        folder.path(),
+        &stop_agents,
+        services.agents,
+    )?;
     let web = analyzer.web_address();
     Ok(Roles {
         controller,
@@ -155,6 +168,7 @@ async fn start_roles(
         agents,
         stop_agents,
         stop_servers,
+        _tracers: services.tracers,
         _folder: folder,
     })
 }
@@ -165,6 +179,7 @@ fn start_agents(
     (controller, analyzer): (SocketAddr, SocketAddr),
     folder: &std::path::Path,
     stop: &CancellationToken,
+    mut messages: HashMap<u32, mpsc::Receiver<TraceMessage>>,
 ) -> Result<JoinSet<Result<(), LabError>>, LabError> {
     let topology = fabric.topology();
     let mut agents = JoinSet::new();
@@ -188,7 +203,7 @@ fn start_agents(
             clock: Arc::clone(clock),
             spool: Location::Memory,
             off: Vec::new(),
-            tracing: None,
+            tracing: messages.remove(&number),
         };
         let (stop, host) = (stop.clone(), host.to_string());
         agents.spawn(async move {
@@ -210,6 +225,7 @@ struct Watch {
     began: HostTime,
     first_results: Option<Duration>,
     reporting: BTreeSet<String>,
+    services: BTreeMap<ServiceName, Counts>,
 }
 
 impl Watch {
@@ -226,6 +242,17 @@ impl Watch {
 
     fn take_report(&mut self, report: &PathReport) {
         let path = &report.path;
+        let counts = Counts {
+            sent: report.sent(),
+            lost: report.lost,
+            invalid: report.invalid_total(),
+        };
+        if let Some(service) = &path.service {
+            self.services
+                .entry(service.clone())
+                .or_default()
+                .add(counts);
+        }
         let (Some(source), Some(target), Some(port)) = (
             self.topology.rnic_by_gid(path.source.gid),
             self.topology.rnic_by_gid(path.target.gid),
@@ -244,11 +271,7 @@ impl Watch {
                 target,
                 port,
             },
-            counts: Counts {
-                sent: report.sent(),
-                lost: report.lost,
-                invalid: report.invalid_total(),
-            },
+            counts,
             rtts: &rtts,
         });
     }
@@ -288,6 +311,7 @@ fn new_watch(engine: &Engine, began: HostTime) -> Watch {
         began,
         first_results: None,
         reporting: BTreeSet::new(),
+        services: BTreeMap::new(),
     }
 }
 
@@ -439,5 +463,14 @@ fn summarise(engine: &Engine, watch: &Watch, now: HostTime) -> Summary {
         overall,
         packets: engine.totals(),
         faults,
+        services: watch
+            .services
+            .iter()
+            .map(|(service, counts)| ServiceSummary {
+                service: service.clone(),
+                sent: counts.sent,
+                lost: counts.lost,
+            })
+            .collect(),
     }
 }

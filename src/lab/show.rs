@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::observed::{Counts, Pair, Stats};
 use super::verdict::{Overall, Verdict};
 use crate::fabric::truth::Totals;
+use crate::id::ServiceName;
 use crate::time::Nanos;
 
 /// A pair of ToRs that stands out.
@@ -194,8 +195,22 @@ pub struct Summary {
     pub packets: Totals,
     /// The injected faults.
     pub faults: Vec<Verdict>,
+    /// What the services' probes saw; absent where the scenario has no services.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceSummary>,
     /// Whether observation and ground truth agree everywhere.
     pub agrees: bool,
+}
+
+/// What the probes on the paths of a service's connections saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceSummary {
+    /// The service, as results name it.
+    pub service: ServiceName,
+    /// Probes concluded.
+    pub sent: u64,
+    /// Those without an answer in time.
+    pub lost: u64,
 }
 
 impl Summary {
@@ -230,6 +245,14 @@ impl Summary {
             "\npackets  {} lost",
             share(self.packets.lost, self.packets.sent)
         );
+        for service in &self.services {
+            let _ = write!(
+                text,
+                "\nservice  {}: {} lost",
+                service.service,
+                share(service.lost, service.sent)
+            );
+        }
         for fault in &self.faults {
             add_fault(&mut text, fault);
         }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rpingmesh::config::Span;
 use rpingmesh::config::lab::LabSettings;
+use rpingmesh::fabric::scenario::ServiceConnection;
+use rpingmesh::id::FlowLabel;
 use rpingmesh::lab::plan::Plan;
 use rpingmesh::lab::run::run;
 use rpingmesh::lab::show::Line;
@@ -35,6 +37,42 @@ async fn what_the_analyzer_has_agrees_with_the_truth() {
     assert_eq!((summary.hosts, summary.rnics), (4, 4));
     assert!(summary.overall.sent > 50, "{summary:#?}");
     assert!(summary.faults.iter().all(|fault| fault.truth.lost > 0));
+    assert!(summary.agrees, "{summary:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_services_are_probed_on_their_own_paths() {
+    let service = |name: &str, from: &str, to: &str, label| ServiceConnection {
+        name: name.into(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        flow_label: FlowLabel::new(label).expect("20 bits"),
+    };
+    let mut plan = plan(&["link spine0->tor1 down", "link spine1->tor1 down"]);
+    plan.scenario.services = vec![
+        // Under one ToR: nothing is wrong there.
+        service("store", "host0/0", "host1/0", 0x1234),
+        // Across the links that are down.
+        service("train", "host0/0", "host3/0", 0x777),
+    ];
+    let summary = run(&plan, CancellationToken::new(), |_| {})
+        .await
+        .expect("a run");
+    let services: Vec<_> = summary
+        .services
+        .iter()
+        .map(|service| (service.service.as_str(), service.lost == service.sent))
+        .collect();
+    assert_eq!(
+        services,
+        [("store.service", false), ("train.service", true)]
+    );
+    assert!(
+        summary.services.iter().all(|service| service.sent > 20),
+        "{:?}",
+        summary.services
+    );
+    assert_eq!(summary.services[0].lost, 0, "{:?}", summary.services);
     assert!(summary.agrees, "{summary:#?}");
 }
 

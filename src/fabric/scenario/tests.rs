@@ -11,7 +11,8 @@ fn refusal(text: &str) -> String {
 #[test]
 fn a_scenario_says_only_what_differs() {
     let scenario = Scenario::parse(
-        "seed = 3\nduration = \"5s\"\nfaults = [\"link spine1-tor1 loss=1% at=1s\"]\n[fabric]\ntors = 2\n",
+        "seed = 3\nduration = \"5s\"\nfaults = [\"link spine1-tor1 loss=1% at=1s\"]\n[fabric]\ntors = 2\n\
+         [[service]]\nname = \"train\"\nfrom = \"host0/0\"\nto = \"host9/1\"\nflow_label = 0x1234\n",
     )
     .expect("a scenario");
     assert_eq!(scenario.fabric.tors, 2);
@@ -32,6 +33,10 @@ fn refusals_name_the_thing() {
         "faults = [\"link spine1-tor33 down\"]",
         "faults = [\"link spine1-tor3 loss=-2%\"]",
         "[fabric]\ntors = 0",
+        "[[service]]\nname = \"a/b\"\nfrom = \"host0/0\"\nto = \"host1/0\"\nflow_label = 1",
+        "[[service]]\nname = \"x\"\nfrom = \"host0/7\"\nto = \"host1/0\"\nflow_label = 1",
+        "[[service]]\nname = \"x\"\nfrom = \"host1/0\"\nto = \"host1/0\"\nflow_label = 1",
+        "[[service]]\nname = \"x\"\nfrom = \"host0/0\"\nto = \"host1/0\"\nflow_label = 0",
         "[fabric]\nrnics = -2",
         "[fabric]\npods = 3",
         "[probing]\ntor_mesh = -1",

@@ -98,6 +98,7 @@ fn summary() -> Summary {
             ..Totals::default()
         },
         faults: vec![verdict],
+        services: Vec::new(),
     }
 }
 
