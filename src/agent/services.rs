@@ -78,6 +78,14 @@ impl ServiceStatus {
                 self.flows.evicted_live
             ));
         }
+        let elsewhere = self.census.probed - self.census.own_path.min(self.census.probed);
+        if elsewhere > 0 {
+            words.push(format!(
+                "service probing: {elsewhere} of {} connections are probed with another UDP source port or address than \
+                 their own, which the RNIC does not let the agent choose: perhaps on other paths",
+                self.census.probed
+            ));
+        }
         if self.census.no_endpoint > 0 {
             words.push(format!(
                 "service probing: {} connections use an RNIC or address family that this agent does not probe from",
@@ -346,5 +354,61 @@ fn target(found: ResolvedRnic) -> Target {
         tor: found.rnic.tor,
         host: found.host,
         device: found.rnic.device,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_what_is_not_as_it_should_be() {
+        let since = HostTime::from_nanos(0);
+        let healthy = ServiceStatus {
+            tracer: Some(TracerStatus::Attached {
+                since,
+                completes_listing: true,
+            }),
+            census: Census {
+                connections: 3,
+                probed: 3,
+                own_path: 3,
+                ..Census::default()
+            },
+            ..ServiceStatus::default()
+        };
+        assert_eq!(healthy.degraded(), Vec::<String>::new());
+        let address = |text: &str| text.parse::<Gid>().expect("a GID");
+        let degraded = ServiceStatus {
+            tracer: Some(TracerStatus::Off),
+            traced: TracerCounters {
+                ring_full: 7,
+                ..TracerCounters::default()
+            },
+            flows: FlowCounters {
+                evicted_live: 2,
+                ..FlowCounters::default()
+            },
+            census: Census {
+                connections: 9,
+                probed: 3,
+                own_path: 1,
+                no_endpoint: 4,
+                unknown: [address("10.0.0.7"), address("fd00::9")].into(),
+                ..Census::default()
+            },
+        };
+        assert_eq!(
+            degraded.degraded(),
+            [
+                "tracing: off, as configured",
+                "tracing: 7 events were lost: connections may be missing until the next listing",
+                "tracing: 2 connections went from the table of 32768 to make room and are not followed",
+                "service probing: 2 of 3 connections are probed with another UDP source port or address than their own, \
+                 which the RNIC does not let the agent choose: perhaps on other paths",
+                "service probing: 4 connections use an RNIC or address family that this agent does not probe from",
+                "service probing: 2 destinations are not probed because no agent has registered them: 10.0.0.7, fd00::9",
+            ]
+        );
     }
 }
