@@ -1,6 +1,7 @@
 //! `cargo xtask dist`: Debian packages of the three roles, and a check of what is in them.
 
 mod contents;
+mod guest;
 
 use std::env;
 use std::fs;
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// Package the programs that are in the release folder already.
     #[arg(long)]
     no_build: bool,
+    /// Also install the packages in a Debian guest with systemd, start the units, and remove them.
+    #[arg(long)]
+    boot: bool,
 }
 
 impl Options {
@@ -41,6 +45,7 @@ impl Options {
         Self {
             arch: None,
             no_build: false,
+            boot: true,
         }
     }
 }
@@ -67,12 +72,17 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     let folder = workspace().join("target/dist");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let mut packages = Vec::new();
     for role in ROLES {
         let package = package(&cargo_deb, role, arch, target, &folder)?;
         contents::check(&package, role, arch)
             .with_context(|| format!("package {}", package.display()))?;
         let size = fs::metadata(&package)?.len();
         println!("{}  {:.1} MB", package.display(), megabytes(size));
+        packages.push(package);
+    }
+    if options.boot {
+        guest::check(&cache, &packages, arch)?;
     }
     let agent = release_folder(target).join("rpingmesh-agent");
     let size = fs::metadata(&agent)

@@ -21,7 +21,9 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 pub(crate) use accel::Accelerator;
-pub(crate) use kernel::Series;
+pub(crate) use guest::machine;
+pub(crate) use initramfs::Initramfs;
+pub(crate) use kernel::{Kernel, Series};
 
 /// Boots QEMU guests and runs scenarios of tests/vm/ in them.
 ///
