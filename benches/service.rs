@@ -338,6 +338,7 @@ async fn report_first_probes() {
                     Posted::default()
                 },
             })),
+            tracer: None,
             clock: Arc::new(SystemClock),
             spool: Location::Memory,
             off: Vec::new(),

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rpingmesh::agent::collect::{Collect, Health, Outputs};
+use rpingmesh::agent::collect::{Collect, Health, Inputs, Outputs};
 use rpingmesh::agent::endpoint::{DELIVERY_DEPTH, EndpointTask, Inventory, Orders, Shared};
 use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::id::{FlowLabel, Gid};
@@ -116,13 +116,12 @@ async fn main() {
         health,
     };
     let interval = watch::channel(Duration::from_secs(1));
-    let collect = Collect::new(
-        deliveries_in,
-        interval.1,
-        outputs,
-        "host0".into(),
-        Arc::new(SystemClock),
-    );
+    let inputs = Inputs {
+        deliveries: deliveries_in,
+        traces: mpsc::channel(1).1,
+        interval: interval.1,
+    };
+    let collect = Collect::new(inputs, outputs, None, "host0".into(), Arc::new(SystemClock));
     let stop = CancellationToken::new();
     for name in names {
         tokio::spawn(EndpointTask::new(shared.clone(), name, "tor0".into()).run(stop.clone()));

@@ -6,6 +6,7 @@
 //! - [`services`]: follows the services' connections and leaves their paths in the endpoints' mailboxes, where a tracer
 //!   tells of them;
 //! - [`collect`]: results into batches, batches into the spool;
+//! - [`traces`]: which switches the probes pass, for the same batches;
 //! - [`upload`]: batches to the analyzer, until it has acknowledged them.
 //!
 //! No task waits for another but through its channels, so a server that is away, or an RNIC that fails, stops nothing
@@ -23,6 +24,7 @@ pub mod mailbox;
 pub mod registration;
 pub mod rnics;
 pub mod services;
+pub mod traces;
 pub mod upload;
 
 use std::sync::Arc;
@@ -33,7 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
 use crate::config::agent::AgentConfig;
-use crate::config::defaults::agent::UPLOAD_INTERVAL;
+use crate::config::defaults::agent::{PATH_TRACE_TIMEOUT, UPLOAD_INTERVAL};
+use crate::path_trace::{PathTracer, Round};
 use crate::probe::{Config, Rate};
 use crate::service::trace::TraceMessage;
 use crate::store::spool::Spool;
@@ -42,12 +45,13 @@ use crate::time::Clock;
 use crate::transport::Provider;
 
 use client::Controller;
-use collect::{Collect, Health, Outputs};
+use collect::{Collect, Health, Inputs, Outputs};
 use endpoint::{DELIVERY_DEPTH, Inventory, Orders, Shared};
 use mailbox::Mailboxes;
 use registration::{Registration, Wiring};
 use rnics::Rnics;
 use services::{ServiceStatus, Services};
+use traces::{SEEN_DEPTH, Settings, TRACES_DEPTH, Traces};
 use upload::Upload;
 
 /// How long the analyzer has to take the last batches when the agent stops.
@@ -73,6 +77,8 @@ pub struct Agent {
     pub config: Arc<AgentConfig>,
     /// What carries the probes; `None` for an agent that neither probes nor answers.
     pub provider: Option<Arc<dyn Provider>>,
+    /// What traces the paths of the probes; `None` for no tracing.
+    pub tracer: Option<Arc<dyn PathTracer>>,
     /// Host time and wall clock.
     pub clock: Arc<dyn Clock>,
     /// Where results wait; [`Agent::spool_location`] for the configured place.
@@ -117,10 +123,22 @@ impl Agent {
             spooled,
             health,
         };
+        let (seen, seen_in) = mpsc::channel(SEEN_DEPTH);
+        let (traces, traces_in) = mpsc::channel(TRACES_DEPTH);
+        let inputs = Inputs {
+            deliveries: deliveries_in,
+            traces: traces_in,
+            interval: interval_in,
+        };
+        let tracer = self.tracer.map(|tracer| {
+            let clock = self.clock.clone();
+            let task = Traces::new(tracer, trace_settings(&config), clock, seen_in, traces);
+            tokio::spawn(task.run(stop.clone()))
+        });
         let collect = Collect::new(
-            deliveries_in,
-            interval_in,
+            inputs,
             outputs,
+            tracer.is_some().then_some(seen),
             config.host.clone(),
             self.clock.clone(),
         );
@@ -163,6 +181,9 @@ impl Agent {
             Some(shared) => Rnics::new(shared, config, degraded).run(stop).await,
             None => stop.cancelled().await,
         }
+        if let Some(tracer) = tracer {
+            finished("tracer", tracer.await);
+        }
         // The last sender: the collector makes its last batch and ends.
         drop(deliveries);
         finished("collector", collector.await);
@@ -188,6 +209,23 @@ async fn drained(newest: u64, mut acknowledged: watch::Receiver<u64>) {
 fn finished(name: &str, ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(task = name, %error, "a task has died");
+    }
+}
+
+/// How an agent with this configuration traces.
+pub fn trace_settings(config: &AgentConfig) -> Settings {
+    Settings {
+        schedule: config.path_trace.schedule,
+        round: trace_round(config),
+    }
+}
+
+/// How the rounds of its traces are made.
+pub fn trace_round(config: &AgentConfig) -> Round {
+    Round {
+        max_hops: config.path_trace.max_hops,
+        timeout: PATH_TRACE_TIMEOUT,
+        traffic_class: config.traffic_class,
     }
 }
 

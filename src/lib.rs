@@ -19,6 +19,7 @@ pub mod fabric;
 pub mod id;
 pub mod lab;
 pub mod measure;
+pub mod path_trace;
 pub mod pinglist;
 pub mod probe;
 pub mod rpc;

@@ -2,9 +2,12 @@
 //!
 //! Channels:
 //! - in: `deliveries` (bounded, see [`DELIVERY_DEPTH`](super::endpoint::DELIVERY_DEPTH));
+//! - in: `traces` (bounded, see [`TRACES_DEPTH`](super::traces::TRACES_DEPTH)), what the tracer has found;
 //! - in: `interval` (watch), how often;
 //! - out: `spooled` (watch), the newest batch in the spool;
-//! - out: `health` (watch), for the heartbeats.
+//! - out: `health` (watch), for the heartbeats;
+//! - out: `seen` (bounded), which paths were probed and with what success, for the tracer. When that is behind it gets
+//!   the next interval instead.
 //!
 //! It ends when all senders of deliveries are gone, after a last batch. It must not be dropped before: results of the
 //! interval would be lost.
@@ -17,10 +20,12 @@ use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 
 use super::endpoint::{Delivery, EndpointCounters};
+use super::traces::Seen;
 use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path};
 use crate::config::program::describe;
 use crate::id::HostName;
 use crate::probe::ProbeResult;
+use crate::probe::trace::Trace;
 use crate::rpc::results::MAX_INTERVAL;
 use crate::rpc::v1;
 use crate::store::spool::{Appended, Spool};
@@ -55,11 +60,23 @@ pub struct Outputs {
     pub health: watch::Sender<Health>,
 }
 
+/// What batches are made of, and when.
+pub struct Inputs {
+    /// Results.
+    pub deliveries: mpsc::Receiver<Delivery>,
+    /// Traces.
+    pub traces: mpsc::Receiver<Trace>,
+    /// How often.
+    pub interval: watch::Receiver<Duration>,
+}
+
 /// The task.
 pub struct Collect {
     deliveries: mpsc::Receiver<Delivery>,
+    traces: mpsc::Receiver<Trace>,
     interval: watch::Receiver<Duration>,
     outputs: Outputs,
+    seen: Option<mpsc::Sender<Vec<Seen>>>,
     host: HostName,
     clock: Arc<dyn Clock>,
     collector: Collector,
@@ -74,18 +91,20 @@ pub struct Collect {
 }
 
 impl Collect {
-    /// For an agent on `host`.
+    /// For an agent on `host`; `seen` leads to the tracer, where there is one.
     pub fn new(
-        deliveries: mpsc::Receiver<Delivery>,
-        interval: watch::Receiver<Duration>,
+        inputs: Inputs,
         outputs: Outputs,
+        seen: Option<mpsc::Sender<Vec<Seen>>>,
         host: HostName,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            deliveries,
-            interval,
+            deliveries: inputs.deliveries,
+            traces: inputs.traces,
+            interval: inputs.interval,
             outputs,
+            seen,
             host,
             collector: Collector::new(MAX_RESULTS),
             endpoints: HashMap::new(),
@@ -128,6 +147,14 @@ impl Collect {
         let interval = self.next_interval();
         let results = self.collector.len() as u64;
         let (paths, counters) = (self.collector.take(), self.counters());
+        if let Some(tracer) = &self.seen {
+            // A tracer that is behind learns of the next interval.
+            let _ = tracer.try_send(paths.iter().filter_map(Seen::of).collect());
+        }
+        let mut traces = Vec::new();
+        while let Ok(trace) = self.traces.try_recv() {
+            traces.push(trace);
+        }
         let appended = self
             .outputs
             .spool
@@ -136,7 +163,7 @@ impl Collect {
                     sequence,
                     interval,
                     paths,
-                    traces: Vec::new(),
+                    traces,
                     counters,
                 };
                 v1::ResultBatch::from(batch).encode_to_vec()

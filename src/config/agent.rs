@@ -1,5 +1,6 @@
 //! The agent's configuration: [`AgentSettings`] as people write them, [`AgentConfig`] as the agent runs with them.
 
+mod path_trace;
 mod validate;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use super::{LogSettings, Span, TlsSettings};
 use crate::id::{DeviceName, Gid, TorId};
 use crate::transport::RnicName;
 
+pub use path_trace::{PathTraceConfig, PathTraceSettings};
 pub use validate::{AgentConfig, SERVICE_INTERVALS, Tors};
 
 /// What carries the probes.
@@ -279,6 +281,9 @@ pub struct AgentSettings {
     #[arg(long, env = "RPINGMESH_CLUSTER_KEY_FILE", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_key_file: Option<PathBuf>,
+    /// Section `[path_trace]`.
+    #[command(flatten)]
+    pub path_trace: PathTraceSettings,
     /// Section `[log]`.
     #[command(flatten)]
     pub log: LogSettings,
@@ -311,6 +316,7 @@ crate::layer!(AgentSettings {
     spool_dir,
     spool_limit,
     cluster_key_file,
+    path_trace,
     log,
     tls,
 });

@@ -24,6 +24,16 @@ pub mod agent {
     pub const SPOOL_LIMIT: u64 = 256 << 20;
     /// How often RNICs that appear later are looked for.
     pub const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
+    /// How often each path is traced.
+    pub const PATH_TRACE_INTERVAL: Duration = Duration::from_mins(5);
+    /// Traces per second of an agent.
+    pub const PATH_TRACE_RATE: f64 = 4.0;
+    /// Traces per second and switch of an agent: switches answer 100 to 1000 packets a second to all who ask.
+    pub const PATH_TRACE_SWITCH_RATE: f64 = 10.0;
+    /// Switches on a path: five in a fabric of three tiers, seven in one of four.
+    pub const PATH_TRACE_MAX_HOPS: u8 = 8;
+    /// How long the answers of one round are waited for.
+    pub const PATH_TRACE_TIMEOUT: Duration = Duration::from_millis(500);
     /// How often results are put into a batch.
     pub const UPLOAD_INTERVAL: Duration = Duration::from_secs(1);
 }

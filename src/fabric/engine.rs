@@ -340,10 +340,16 @@ impl Engine {
             target,
             port,
         };
-        let (path, counted_as) = self.paths.send(&self.topology, flow);
-        if counted_as.is_none() {
-            self.totals.untracked += 1;
-        }
+        // The truth of a path is that of the packets that are to arrive.
+        let (path, counted_as) = if let Cargo::Probe(_) = cargo {
+            (self.topology.path(flow), None)
+        } else {
+            let (path, counted_as) = self.paths.send(&self.topology, flow);
+            if counted_as.is_none() {
+                self.totals.untracked += 1;
+            }
+            (path, counted_as)
+        };
         let packet = Packet {
             flow,
             path,

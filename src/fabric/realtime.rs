@@ -8,6 +8,8 @@
 //! Cancelling: the task ends when its token is cancelled or all handles are gone; endpoints then report that they are
 //! lost. Nothing is kept that would have to be saved.
 
+mod trace;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Delivery, Engine};
+use super::engine::{Delivery, Engine, HopAnswer};
 use super::topology::{RnicId, Topology};
 use crate::id::Qpn;
 use crate::time::{Clock, HostTime};
@@ -46,6 +48,8 @@ const PORT: u8 = 1;
 /// Index of the emulated GID: that of RoCE v2 over IPv4 on most RNICs.
 const GID_INDEX: u32 = 3;
 
+pub use trace::FabricTracer;
+
 type Job = Box<dyn FnOnce(&mut Engine) + Send>;
 
 enum Command {
@@ -64,6 +68,7 @@ enum Command {
         from: Qpn,
         request: SendRequest,
     },
+    Trace(trace::Request),
     Run(Job),
 }
 
@@ -95,6 +100,8 @@ impl Fabric {
             clock: Arc::clone(&clock),
             endpoints: HashMap::new(),
             out: Vec::new(),
+            traces: trace::Traces::default(),
+            answers: Vec::new(),
         };
         let fabric = Self {
             opened: topology.rnics().iter().map(|_| AtomicU32::new(0)).collect(),
@@ -128,6 +135,11 @@ impl Fabric {
             .await
             .map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// Traces from any RNIC.
+    pub fn tracer(&self) -> FabricTracer {
+        FabricTracer::new(self.clone())
     }
 
     /// The provider that an agent on a host uses.
@@ -356,6 +368,8 @@ struct Driver {
     clock: Arc<dyn Clock>,
     endpoints: HashMap<(RnicId, Qpn), Outlet>,
     out: Vec<Delivery>,
+    traces: trace::Traces,
+    answers: Vec<HopAnswer>,
 }
 
 impl Driver {
@@ -412,6 +426,10 @@ impl Driver {
                 self.advance(at);
                 self.engine.send(at, rnic, from, &request);
             }
+            Command::Trace(request) => {
+                self.advance(request.at);
+                self.traces.begin(request, &mut self.engine);
+            }
             Command::Run(job) => {
                 self.advance(self.clock.host());
                 job(&mut self.engine);
@@ -434,6 +452,8 @@ impl Driver {
             }
         }
         self.out = out;
+        self.engine.drain_hop_answers(&mut self.answers);
+        self.traces.deliver(&mut self.answers);
     }
 
     fn deliver(&mut self, rnic: RnicId, qpn: Qpn, completion: Completion) {

@@ -200,6 +200,7 @@ fn start_agents(
         let agent = Agent {
             config: Arc::new(config),
             provider: Some(Arc::new(fabric.provider(number))),
+            tracer: Some(Arc::new(fabric.tracer())),
             clock: Arc::clone(clock),
             spool: Location::Memory,
             off: Vec::new(),

@@ -194,6 +194,7 @@ fn start(
         spool: Agent::spool_location(&config),
         config: Arc::new(config),
         provider: Some(provider),
+        tracer: None,
         clock: Arc::new(SystemClock),
         off: Vec::new(),
         tracing,

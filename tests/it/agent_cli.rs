@@ -53,10 +53,17 @@ fn help_of_the_others() {
             .expect("the configuration's part");
         format!("{}\n----\n", &text[..end])
     };
-    let texts: String = ["ping", "respond", "doctor", "check-config", "print-config"]
-        .into_iter()
-        .map(own)
-        .collect();
+    let texts: String = [
+        "ping",
+        "trace",
+        "respond",
+        "doctor",
+        "check-config",
+        "print-config",
+    ]
+    .into_iter()
+    .map(own)
+    .collect();
     insta::assert_snapshot!(texts);
 }
 
@@ -123,7 +130,23 @@ fn wrong_usage_and_values_end_with_status_2() {
             &["ping", "10.0.0.1%5", "--flow-label", "0"],
             "`0` is not a flow label",
         ),
-        (&["trace"], "unrecognized subcommand 'trace'"),
+        (&["trace"], "<TARGET>"),
+        (
+            &["trace", "10.0.0.1", "--source-port", "0"],
+            "0 is not in 1..=65535",
+        ),
+        (
+            &[
+                "trace",
+                "10.0.0.1",
+                "--source-port",
+                "1",
+                "--flow-label",
+                "1",
+            ],
+            "cannot be used with",
+        ),
+        (&["teleport"], "unrecognized subcommand 'teleport'"),
     ] {
         let (status, text) = refused(arguments);
         assert_eq!(status, Some(2), "{arguments:?}: {text}");

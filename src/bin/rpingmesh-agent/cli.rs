@@ -10,6 +10,7 @@ use rpingmesh::telemetry::logging;
 
 use crate::doctor::DoctorArgs;
 use crate::ping::PingArgs;
+use crate::trace::TraceArgs;
 
 /// Prober and responder on each RNIC of a RoCE v2 host
 ///
@@ -31,6 +32,12 @@ pub(crate) enum Command {
     /// the responder took. Network RTT = (T5-T2) - (T4-T3), prober delay = (T6-T1) - (T5-T2). Exit status 1 if nothing
     /// came back.
     Ping(Box<PingArgs>),
+    /// Show which switches the probes to a target pass
+    ///
+    /// Sends packets with the probes' own 5-tuple (UDP, both ports fixed, destination port 4791) and hop limits 1, 2, 3 …
+    /// Needs CAP_NET_RAW. Switches that keep silent are shown as `?`; RNICs never answer, so that the target is behind the
+    /// last switch is inferred. Exit status 1 if nothing answered.
+    Trace(Box<TraceArgs>),
     /// Answer probes on each usable RNIC until SIGTERM; prints the GID%QPN of each
     Respond(Box<Configured>),
     /// Say what this host lacks for probing and what to do about it; exit status 1 if the agent cannot probe here

@@ -113,6 +113,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
         }
     }
     findings.push(checks::capabilities());
+    findings.push(checks::path_tracing(&config));
     findings.extend(checks::tracing());
     findings.extend(runtime()?.block_on(checks::servers(&settings, &config)));
     report(&findings, args.json)

@@ -9,6 +9,7 @@ mod rdma_report;
 mod rdma_settings;
 mod respond;
 mod run;
+mod trace;
 mod transports;
 #[cfg_attr(not(target_os = "linux"), path = "verbs/unsupported.rs")]
 mod verbs;
@@ -28,6 +29,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(configured) => run::run(*configured),
         Command::Ping(args) => ping::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Respond(configured) => respond::run(*configured),
         Command::Doctor(args) => doctor::run(*args),
         Command::CheckConfig(configured) => check_config::run(*configured),

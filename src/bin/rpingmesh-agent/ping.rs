@@ -1,7 +1,7 @@
 //! `ping`: probes one responder and tells everything that was measured.
 
 mod output;
-mod resolve;
+pub(crate) mod resolve;
 
 use std::sync::Arc;
 
@@ -134,7 +134,8 @@ fn driver(endpoint: Box<dyn Endpoint>, config: Config, agent: &AgentConfig) -> D
     Driver::new(endpoint, session, Arc::new(SystemClock))
 }
 
-fn random_label() -> Result<FlowLabel, Failure> {
+/// Of all labels.
+pub(crate) fn random_label() -> Result<FlowLabel, Failure> {
     let flows = probe::flow::seeded(rand::random(), 1).map_err(Failure::run)?;
     let flow = flows
         .first()

@@ -8,7 +8,7 @@ use rpingmesh::config::program::{Failure, stop_on_signal};
 use rpingmesh::time::SystemClock;
 
 use crate::cli::{Configured, runtime};
-use crate::transports;
+use crate::{trace, transports};
 
 pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
     let config = configured.start()?;
@@ -24,6 +24,15 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
     } else {
         off.push(format!("probing: {}", chosen.why));
     }
+    let tracer = match (&chosen.provider, trace::tracer(&config)?) {
+        (None, _) => None,
+        (Some(_), Ok(tracer)) => Some(tracer),
+        (Some(_), Err(why)) => {
+            tracing::warn!(why, "paths are not traced");
+            off.push(format!("path tracing: {why}"));
+            None
+        }
+    };
     tracing::info!(
         agent = %config.agent_id, host = %config.host, controller = %config.controller, analyzer = %config.analyzer,
         "starting; {}; tracing off: this build has no tracer", chosen.why
@@ -32,6 +41,7 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
         spool: Agent::spool_location(&config),
         config: Arc::new(config),
         provider: chosen.provider,
+        tracer,
         clock: Arc::new(SystemClock),
         off,
         tracing: None,

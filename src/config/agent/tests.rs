@@ -43,6 +43,10 @@ fn impossible_values_name_their_key() {
         "userspace_addresses = ['0.0.0.0']",
         "cluster_key_file = '/nonexistent/keys'",
         "[tls]\ncert = 'a.pem'",
+        "[path_trace]\ninterval = '10ms'",
+        "[path_trace]\nrate = 0.0",
+        "[path_trace]\nswitch_rate = 1001.0",
+        "[path_trace]\nmax_hops = 33",
     ]
     .into_iter()
     .map(refusal)

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    AgentSettings, DeviceFilter, DeviceTor, SteeringChoice, TracingChoice, TransportChoice,
+    AgentSettings, DeviceFilter, DeviceTor, PathTraceConfig, PathTraceSettings, SteeringChoice,
+    TracingChoice, TransportChoice,
 };
 use crate::config::defaults::agent as defaults;
 use crate::config::size::ByteSize;
@@ -144,6 +145,8 @@ pub struct AgentConfig {
     pub spool_dir: PathBuf,
     /// Bytes that results may take there.
     pub spool_limit: u64,
+    /// How paths are traced.
+    pub path_trace: PathTraceConfig,
     /// For authentication of probes.
     pub cluster_keys: Keyring,
     /// Protection of gRPC.
@@ -198,6 +201,7 @@ impl AgentSettings {
             spool_dir: Some(state_dir.clone()),
             state_dir: Some(state_dir),
             spool_limit: Some(ByteSize(defaults::SPOOL_LIMIT)),
+            path_trace: PathTraceSettings::defaults(),
             log: LogSettings {
                 format: Some(LogFormat::Text),
                 level: Some(logging::DEFAULT_LEVEL.to_owned()),
@@ -253,6 +257,7 @@ impl AgentSettings {
             traffic_class: settings.traffic_class.unwrap_or(defaults::TRAFFIC_CLASS),
             max_probes_per_second: settings.rate()?,
             spool_limit: settings.spool_limit()?,
+            path_trace: settings.path_trace.validate()?,
             devices: settings.devices.unwrap_or_default(),
             gids: settings.gids.unwrap_or_default(),
             state_dir: settings.state_dir.unwrap_or_default(),

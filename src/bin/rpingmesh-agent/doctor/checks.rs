@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use rpingmesh::config::agent::{AgentConfig, AgentSettings};
+use rpingmesh::config::agent::{AgentConfig, AgentSettings, TracingChoice};
 use rpingmesh::config::program::describe;
+use rpingmesh::path_trace::raw::RawTracer;
 use rpingmesh::rpc::client::ServerUrl;
 use rpingmesh::transport::Provider as _;
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
@@ -160,6 +161,28 @@ fn effective_capabilities(status: &str) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// Whether paths can be traced. Never a problem: the agent does without.
+pub(super) fn path_tracing(config: &AgentConfig) -> Finding {
+    if config.path_trace.mode == TracingChoice::Off {
+        return Finding::note(
+            "path_tracing",
+            "off by configuration",
+            "set `path_trace.mode` to auto: faults are located better where the paths are known",
+        );
+    }
+    match RawTracer::new() {
+        Ok(_) => Finding::ok(
+            "path_tracing",
+            "raw sockets can be opened, paths can be traced",
+        ),
+        Err(error) => Finding::note(
+            "path_tracing",
+            describe(&error),
+            "without it faults are located by candidate paths: give the agent CAP_NET_RAW, or set `path_trace.mode` to off",
+        ),
+    }
 }
 
 /// What following the services' connections needs. Never a problem: the agent does without.

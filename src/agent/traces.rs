@@ -1,0 +1,200 @@
+//! The task that traces paths: when the schedule says so, at most [`AT_ONCE`] at a time.
+//!
+//! Channels:
+//! - in: `seen` (bounded, [`SEEN_DEPTH`]), what became of the probes of each path in an interval;
+//! - out: `traces` (bounded, [`TRACES_DEPTH`]), finished traces for the next batch; what finds no place is dropped and
+//!   made again in its turn.
+//!
+//! It ends when its token is cancelled; traces under way are given up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::analysis::report::PathReport;
+use crate::config::program::describe;
+use crate::path_trace::{self, PathTracer, Round, TraceError};
+use crate::probe::trace::schedule::{Config, Order, Schedule};
+use crate::probe::trace::{Trace, Tuple};
+use crate::time::Clock;
+
+/// Traces under way at once. Each takes up to three rounds, and with raw sockets a thread.
+pub const AT_ONCE: usize = 8;
+
+/// Intervals that wait for the schedule: it takes microseconds for each.
+pub const SEEN_DEPTH: usize = 8;
+
+/// Traces that wait for the collector: those of several seconds at the highest rate.
+pub const TRACES_DEPTH: usize = 256;
+
+/// How long an agent waits before it tries again to trace where it is not permitted.
+const GENERAL_PAUSE: Duration = Duration::from_mins(1);
+
+/// What became of a path's probes in one interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The path.
+    pub tuple: Tuple,
+    /// Probes without an ACK in time.
+    pub lost: u64,
+    /// Probes that came through.
+    pub complete: u64,
+}
+
+impl Seen {
+    /// What a report says; `None` where the path cannot be traced because its source port is not known, or nothing
+    /// speaks for or against it.
+    pub fn of(report: &PathReport) -> Option<Self> {
+        let seen = Self {
+            tuple: Tuple {
+                source: report.path.source.gid,
+                target: report.path.target.gid,
+                port: report.path.source_port?,
+            },
+            lost: report.lost,
+            complete: report.samples.len() as u64,
+        };
+        (seen.lost + seen.complete > 0).then_some(seen)
+    }
+}
+
+/// How an agent traces.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// When.
+    pub schedule: Config,
+    /// How.
+    pub round: Round,
+}
+
+/// The task.
+pub struct Traces {
+    tracer: Arc<dyn PathTracer>,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    schedule: Schedule,
+    seen: mpsc::Receiver<Vec<Seen>>,
+    finished: mpsc::Sender<Trace>,
+    running: JoinSet<(Order, Result<Trace, TraceError>)>,
+    failing: bool,
+}
+
+impl Traces {
+    /// For the paths that come by `seen`.
+    pub fn new(
+        tracer: Arc<dyn PathTracer>,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        seen: mpsc::Receiver<Vec<Seen>>,
+        traces: mpsc::Sender<Trace>,
+    ) -> Self {
+        Self {
+            tracer,
+            settings,
+            clock,
+            schedule: Schedule::new(settings.schedule),
+            seen,
+            finished: traces,
+            running: JoinSet::new(),
+            failing: false,
+        }
+    }
+
+    /// Traces until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut paused_until = tokio::time::Instant::now();
+        loop {
+            let free = self.running.len() < AT_ONCE;
+            let now = self.clock.host();
+            let due = self
+                .schedule
+                .next_wakeup(now)
+                .filter(|_| free)
+                .map(|wakeup| (tokio::time::Instant::now() + wakeup.since(now)).max(paused_until));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                seen = self.seen.recv() => match seen {
+                    Some(seen) => self.see(&seen),
+                    None => return,
+                },
+                Some(ended) = self.running.join_next() => {
+                    if self.ended(ended) {
+                        paused_until = tokio::time::Instant::now() + GENERAL_PAUSE;
+                    }
+                }
+                () = until(due) => self.start(),
+            }
+        }
+    }
+
+    fn see(&mut self, seen: &[Seen]) {
+        let now = self.clock.host();
+        for seen in seen {
+            self.schedule
+                .seen(seen.tuple, seen.lost, seen.complete, now);
+        }
+    }
+
+    fn start(&mut self) {
+        let Some(order) = self.schedule.next(self.clock.host()) else {
+            return;
+        };
+        let (tracer, clock, round) = (self.tracer.clone(), self.clock.clone(), self.settings.round);
+        self.running.spawn(async move {
+            let trace = path_trace::trace(&*tracer, &order, round, &*clock).await;
+            (order, trace)
+        });
+    }
+
+    /// Takes a trace that has ended; true if none can be made for now.
+    fn ended(
+        &mut self,
+        ended: Result<(Order, Result<Trace, TraceError>), tokio::task::JoinError>,
+    ) -> bool {
+        let (order, trace) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!(%error, "a trace has died");
+                return true;
+            }
+        };
+        let now = self.clock.host();
+        match trace {
+            Ok(trace) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("paths can be traced again");
+                }
+                self.schedule.done(&trace, now);
+                tracing::debug!(
+                    path = %trace.tuple, reason = trace.reason.name(), end = trace.end.name(),
+                    hops = %trace.route(), "traced"
+                );
+                if self.finished.try_send(trace).is_err() {
+                    tracing::debug!("a trace found no place");
+                }
+                false
+            }
+            Err(error) => {
+                self.schedule.failed(order.tuple, now);
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(
+                        tracer = self.tracer.name(),
+                        error = describe(&error),
+                        "a path cannot be traced"
+                    );
+                }
+                error.is_general()
+            }
+        }
+    }
+}
+
+async fn until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
