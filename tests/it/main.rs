@@ -10,6 +10,7 @@ mod controller;
 mod controller_program;
 mod lab;
 mod localize;
+mod netns;
 mod readme;
 mod restarts;
 mod scenarios;
