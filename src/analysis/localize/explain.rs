@@ -105,9 +105,9 @@ fn explain_one(
     lossy.sort_by(|a, b| lost_at(*b).total_cmp(&lost_at(*a)).then(a.cmp(b)));
     let examples = lossy.iter().take(EXAMPLES);
     Explanation {
-        paths: u64::from(evidence.crossing[id.index()]),
+        paths: u64::from(evidence.sums[id.index()].crossing),
         lossy_paths: lossy.len() as u64,
-        sent: count(evidence.sent[id.index()]),
+        sent: count(evidence.sums[id.index()].sent),
         lost: count(lost(evidence, id)),
         examples: examples
             .map(|at| example(problem, evidence, *at, suspect.trials))
@@ -202,9 +202,9 @@ fn ruled_out(
         .into_iter()
         .map(|(other, _)| RuledOut {
             component: problem.component(other).clone(),
-            sent: count(evidence.sent[other.index()]),
+            sent: count(evidence.sums[other.index()].sent),
             lost: count(lost(evidence, other)),
-            expected: count(suspect.loss_rate * evidence.sent[other.index()]),
+            expected: count(suspect.loss_rate * evidence.sums[other.index()].sent),
         })
         .filter(|other| other.lost < other.expected)
         .take(EXAMPLES)

@@ -89,7 +89,7 @@ impl Fit {
         let passed: f64 = self
             .members
             .iter()
-            .map(|(member, hazard)| evidence.passed[member.index()] * hazard)
+            .map(|(member, hazard)| evidence.sums[member.index()].passed * hazard)
             .sum();
         lost - passed - evidence.passed_links * self.background
     }
@@ -124,7 +124,7 @@ impl Fit {
 /// by bisection (the likelihood is concave in it).
 pub(super) fn gain(evidence: &Evidence, component: ComponentId, rest: &[f64]) -> Gain {
     let postings = &evidence.postings[component.index()];
-    let passed = evidence.passed[component.index()];
+    let passed = evidence.sums[component.index()].passed;
     let derivative = |x: f64| -> f64 {
         let up: f64 = postings
             .iter()

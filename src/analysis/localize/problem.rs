@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize};
 
@@ -120,15 +121,21 @@ const DEAD_MIN_LOST: u64 = 8;
 /// Share of its probes that a dead path loses.
 const DEAD_SHARE: f64 = 0.9;
 
+/// What passed through a component, beside each other in memory: every observation touches a few of these.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sums {
+    /// Trials that passed, by share.
+    pub(super) passed: f64,
+    /// Trials, by share.
+    pub(super) sent: f64,
+    /// Observations, whatever the share.
+    pub(super) crossing: u32,
+}
+
 /// Trials and failures on paths, compressed: successes only as sums per component.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Evidence {
-    /// Trials that passed each component, by share.
-    pub(super) passed: Vec<f64>,
-    /// Trials across each component, by share.
-    pub(super) sent: Vec<f64>,
-    /// Observations across each component, whatever the share.
-    pub(super) crossing: Vec<u32>,
+    pub(super) sums: Vec<Sums>,
     pub(super) lossy: Vec<Lossy>,
     /// Lossy observations of each component, with the share.
     pub(super) postings: Vec<Vec<(u32, f64)>>,
@@ -138,9 +145,7 @@ pub(super) struct Evidence {
 
 impl Evidence {
     fn grow(&mut self) {
-        self.passed.push(0.0);
-        self.sent.push(0.0);
-        self.crossing.push(0);
+        self.sums.push(Sums::default());
         self.postings.push(Vec::new());
     }
 
@@ -157,9 +162,10 @@ impl Evidence {
         lost: f64,
     ) -> Result<(), ProblemError> {
         for part in parts {
-            self.passed[part.component.index()] += part.share * (sent - lost);
-            self.sent[part.component.index()] += part.share * sent;
-            self.crossing[part.component.index()] += 1;
+            let sums = &mut self.sums[part.component.index()];
+            sums.passed += part.share * (sent - lost);
+            sums.sent += part.share * sent;
+            sums.crossing += 1;
         }
         self.passed_links += links * (sent - lost);
         if lost > 0.0 {
@@ -186,6 +192,37 @@ enum Key {
     Host(u32),
 }
 
+/// Multiplies and folds the few small integers of a [`Key`]: nodes are numbered here, nobody chooses them to collide.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl KeyHasher {
+    const fn mix(&mut self, value: u64) {
+        let spread = (self.0.rotate_left(26) ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = spread ^ (spread >> 32);
+    }
+}
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.mix(u64::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.mix(u64::from(value).wrapping_add(0x9E37_79B9));
+    }
+
+    fn write_isize(&mut self, value: isize) {
+        self.mix(value.unsigned_abs() as u64 + 1);
+    }
+}
+
 /// Observations of one window, as two bodies of evidence.
 ///
 /// A path that loses all its probes says nothing about a loss *rate*: it is dead, as a down link or a blackhole of some
@@ -197,7 +234,7 @@ pub struct Problem {
     pub(super) components: Vec<Component>,
     nodes: HashMap<String, u32>,
     names: Vec<String>,
-    ids: HashMap<Key, ComponentId>,
+    ids: HashMap<Key, ComponentId, BuildHasherDefault<KeyHasher>>,
     /// For each component the observation that touched it last, from 1, and its place in `scratch`.
     touched: Vec<(u64, usize)>,
     scratch: Vec<Part>,

@@ -193,8 +193,8 @@ impl<'a> Search<'a> {
         let links = problem
             .components
             .iter()
-            .zip(&evidence.sent)
-            .filter(|(component, sent)| is_link(component) && **sent > 0.0)
+            .zip(&evidence.sums)
+            .filter(|(component, sums)| is_link(component) && sums.sent > 0.0)
             .count();
         Self {
             problem,

@@ -252,3 +252,173 @@ fn round_trips_given_as_shares_tell_two_rnics_apart() {
         Err(ProblemError::NoPath)
     );
 }
+
+/// Late packets instead of lost ones: the counts mean something else, the search is the same.
+#[test]
+fn a_slow_link_is_found_like_a_lossy_one() {
+    let plan = Plan {
+        faults: links(1, 0.3),
+        ..small()
+    };
+    let world = World::draw(&plan, 4).expect("valid");
+    let mut slow = Problem::of(Signal::Slow);
+    for seen in &world.observed {
+        let path = seen.path.iter().map(String::as_str).collect();
+        slow.add(&PathObservation {
+            paths: vec![path],
+            sent: seen.sent,
+            lost: seen.lost,
+        })
+        .expect("valid");
+    }
+    let answer = localize(&slow, &Settings::default());
+    assert_eq!(answer.suspects.len(), 1, "{answer:?}");
+    assert_eq!(answer.suspects[0].component, world.truth[0].component);
+    assert_eq!(answer.suspects[0].symptom, Symptom::Slow);
+    let told = answer::Answer::new(&slow, answer).to_string();
+    assert!(told.contains("delays"), "{told}");
+}
+
+#[test]
+fn short_windows_see_hard_faults_and_long_ones_gray_loss() {
+    use std::time::Duration;
+    let fault = |place: (&str, &str), loss: f64| FaultPlan {
+        kind: FaultKind::Link,
+        place: Some(Component::Link {
+            from: place.0.to_owned(),
+            to: place.1.to_owned(),
+        }),
+        count: 1,
+        loss: loss..=loss,
+    };
+    let (hard, gray) = (("tor1", "spine0"), ("tor6", "spine3"));
+    let window = |seconds: f64| {
+        let plan = Plan {
+            faults: vec![fault(hard, 0.5), fault(gray, 0.002)],
+            window_s: seconds,
+            ..small()
+        };
+        problem(&World::draw(&plan, 3).expect("valid"))
+    };
+    let (short, long) = (window(5.0), window(120.0));
+    let (five, hundred) = (Duration::from_secs(5), Duration::from_mins(2));
+    let scales = [
+        scales::Scale {
+            window: five,
+            problem: &short,
+        },
+        scales::Scale {
+            window: hundred,
+            problem: &long,
+        },
+    ];
+    let seen: Vec<_> = multi_scale(&scales, &Settings::default())
+        .into_iter()
+        .map(|sighting| (sighting.suspect.component.to_string(), sighting.windows))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("link tor1->spine0".to_owned(), vec![five, hundred]),
+            ("link tor6->spine3".to_owned(), vec![hundred]),
+        ]
+    );
+}
+
+#[test]
+fn candidates_are_all_shortest_paths_through_switches() {
+    let fabric = crate::analysis::simulate::Fabric::new(Shape::FatTree { k: 4 }).expect("valid");
+    let topology = Topology::new(&fabric.topology()).expect("valid");
+    assert_eq!((topology.hosts(), topology.cables()), (16, 48));
+    for (src, dst) in [(0, 1), (0, 2), (0, 15), (9, 4)] {
+        let (from, to) = (format!("h{src}"), format!("h{dst}"));
+        let mut found = topology.candidates(&from, &to, 100);
+        found.sort_unstable();
+        let mut expected: Vec<Vec<String>> = (0..fabric.path_count(src, dst))
+            .map(|choice| fabric.path(src, dst, choice))
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+    assert_eq!(topology.candidates("h0", "h15", 3).len(), 3);
+    assert!(topology.candidates("h0", "h0", 9).is_empty());
+    assert!(topology.candidates("h0", "nobody", 9).is_empty());
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Whatever the faults: probabilities are probabilities, nobody is named twice, and what is said to be
+        /// explained was lost.
+        #[test]
+        fn answers_are_sane(
+            seed in 0_u64..1000,
+            kind in prop::sample::select(vec![
+                FaultKind::Link, FaultKind::Switch, FaultKind::Host, FaultKind::Blackhole,
+            ]),
+            count in 0_usize..4,
+            loss in prop::sample::select(vec![0.001, 0.01, 0.1, 0.5, 1.0]),
+            known_paths: bool,
+        ) {
+            let plan = Plan {
+                shape: Shape::LeafSpine { spines: 3, tors: 4, hosts: 2 },
+                faults: vec![FaultPlan::drawn(kind, count, loss..=loss)],
+                tuples_per_host: 30,
+                known_paths,
+                ..Plan::default()
+            };
+            let problem = problem(&World::draw(&plan, seed).expect("valid"));
+            let answer = localize(&problem, &Settings::default());
+            let lost = problem.lost() as f64;
+            for (index, suspect) in answer.suspects.iter().enumerate() {
+                prop_assert!((0.0..=1.0).contains(&suspect.confidence), "{suspect:?}");
+                prop_assert!((0.0..=1.0).contains(&suspect.loss_rate), "{suspect:?}");
+                prop_assert!(suspect.explains_lost >= 0.0 && suspect.explains_lost <= lost * 1.001);
+                prop_assert!(!suspect.or.contains(&suspect.component));
+                let again = answer.suspects[..index]
+                    .iter()
+                    .any(|other| other.component == suspect.component && other.trials == suspect.trials);
+                prop_assert!(!again, "{suspect:?} named twice");
+            }
+            let written = serde_json::to_string(&answer).expect("JSON");
+            let read: Diagnosis = serde_json::from_str(&written).expect("reads its own answer");
+            prop_assert_eq!(read.suspects.len(), answer.suspects.len());
+        }
+
+        /// Any text is read or refused; what is refused names the line.
+        #[test]
+        fn any_observations_are_read_or_refused(text in "[ -~\n]{0,200}") {
+            let topology = Topology::parse(TOPOLOGY).expect("valid");
+            if let Err(error) = read_observations(&topology, &text, None) {
+                prop_assert!(error.to_string().starts_with("observations"), "{error}");
+            }
+        }
+
+        /// A line made of the topology's names, right or wrong, never breaks anything, and counts add up.
+        #[test]
+        fn lines_of_known_names_are_counted(
+            path in prop::collection::vec(prop::sample::select(vec!["h0", "h1", "tor0", "tor1", "spine0"]), 0..7),
+            sent: u64,
+            lost: u64,
+        ) {
+            let topology = Topology::parse(TOPOLOGY).expect("valid");
+            let line = serde_json::json!({
+                "src": path.first().unwrap_or(&"h0"), "dst": path.last().unwrap_or(&"h1"),
+                "path": path, "sent": sent, "lost": lost,
+            });
+            match read_observations(&topology, &line.to_string(), None) {
+                Ok(problem) => {
+                    prop_assert!(lost <= sent);
+                    prop_assert_eq!((problem.sent(), problem.lost()), (sent, lost));
+                    localize(&problem, &Settings::default());
+                }
+                Err(error) => prop_assert!(error.to_string().contains("line 1"), "{error}"),
+            }
+        }
+    }
+}
