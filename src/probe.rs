@@ -145,7 +145,9 @@ impl Default for ResponderConfig {
             max_outstanding: 1024,
             rate_per_source: Rate(1_500.0),
             burst_per_source: 64,
-            completion_timeout: Duration::from_secs(1),
+            // The first ACK to a new peer waits for its address handle, which takes a second and more where the
+            // neighbour is not known yet. Given up before, its probe would stay without a second ACK.
+            completion_timeout: Duration::from_secs(5),
         }
     }
 }

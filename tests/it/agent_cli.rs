@@ -276,6 +276,7 @@ fn two_user_space_processes_measure_each_other() {
         assert_eq!(line["outcome"], "complete");
         assert_eq!(line["target"], target.as_str());
         assert_eq!(at("source_port"), 49152 + 4711);
+        assert_eq!(at("source_port_seen"), 49152 + 4711);
         assert!(at("t1_ns") < at("t6_ns"));
         assert!(
             at("t2_ns") <= at("t3_estimated_ns") && at("t3_estimated_ns") <= at("t4_estimated_ns")

@@ -1,7 +1,9 @@
 //! What the running programs say of a peer or a file that they must not accept, and that nothing is lost by it.
 
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rpingmesh::rpc::tls::TlsFiles;
 use serde_json::Value;
@@ -12,6 +14,10 @@ use crate::support::program::{AGENT, ANALYZER, CONTROLLER, Program, refused};
 const NAME: &str = "127.0.0.1";
 /// Nothing listens there.
 const NOWHERE: &str = "http://127.0.0.1:1";
+/// Nothing here waits longer for an answer that must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at an API.
+const LOOK: Duration = Duration::from_millis(100);
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
@@ -134,6 +140,86 @@ fn an_agent_of_another_ca_is_refused_by_the_controller_and_both_say_so() {
             files
         },
     );
+}
+
+/// An agent that its controller takes and its analyzer does not: the results wait, and all come when the analyzer has
+/// certificates of the right CA. The agent's two RNICs probe each other.
+#[test]
+fn results_wait_until_an_analyzer_of_another_ca_is_mended() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (good, other) = (Authority::new("good"), Authority::new("other"));
+    let issue = |name: &str| good.issue(&folder.path().join(name), NAME, Validity::Now);
+    let (controller, address) = controller(folder.path(), &tls(&issue("controller")));
+    let files = other.issue(&folder.path().join("analyzer"), NAME, Validity::Now);
+    let store = format!("sqlite:{}", text(&folder.path().join("analyzer.db")));
+    let servers = ["--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"];
+    let rest = ["--store", &store, "--log-format", "json"];
+    let mut analyzer = Program::start(
+        ANALYZER,
+        &[&["run"], &servers[..], &rest, &tls(&files)].concat(),
+    );
+    let ready: Value =
+        serde_json::from_str(&analyzer.wait_for(&["the analyzer is ready"])).expect("JSON");
+    let at = |name: &str| ready[name].as_str().expect("an address").to_owned();
+
+    let port = free_port();
+    let state = folder.path().join("state");
+    let mut arguments = vec!["run", "--log-format", "json", "--state-dir", text(&state)];
+    arguments.extend(["--transport", "userspace", "--userspace-port", &port]);
+    arguments.extend(["--userspace-addresses", "127.0.0.1,127.0.0.2"]);
+    arguments.extend(["--tor", "tor0", "--agent-id", "patient"]);
+    let urls = [&address, &at("grpc")].map(|address| format!("https://{address}"));
+    arguments.extend(["--controller", &urls[0], "--analyzer", &urls[1]]);
+    let files = issue("agent");
+    arguments.extend(tls(&files));
+    let mut agent = Program::start(AGENT, &arguments);
+    agent.wait_for(&[
+        "the analyzer takes no results, they are kept",
+        "it is signed by another CA than those in tls.ca",
+    ]);
+    agent.wait_for(&["new pinglist", "\"paths\":2"]);
+    // It keeps trying, about once per interval of results.
+    for _ in 0..3 {
+        analyzer.wait_for(&["refused a connection", "another CA than the peer trusts"]);
+    }
+    issue("analyzer");
+    agent.wait_for(&["the analyzer takes results again"]);
+
+    let agents = || -> Value {
+        let body = get(&at("web"), "/api/v1/agents");
+        serde_json::from_str(&body).expect("JSON")
+    };
+    let end = Instant::now() + PATIENCE;
+    let shown = loop {
+        let answer = agents();
+        let probed = answer["agents"][0]["counters"]["source_ports_as_meant"].as_u64();
+        if probed > Some(0) {
+            break answer["agents"][0].clone();
+        }
+        assert!(Instant::now() < end, "no results came: {answer}");
+        std::thread::sleep(LOOK);
+    };
+    assert_eq!(shown["agent"], "patient");
+    // From the first batch on, which was made while the analyzer was refused.
+    assert_eq!(shown["batches"], shown["sequence"], "{shown}");
+    assert_eq!(shown["lost_batches"], 0, "{shown}");
+    assert_eq!(shown["duplicate_batches"], 0, "{shown}");
+    assert_eq!(shown["counters"]["batches_dropped"], 0, "{shown}");
+    assert_eq!(shown["counters"]["source_ports_otherwise"], 0, "{shown}");
+    for program in [agent, controller, analyzer] {
+        program.stop();
+    }
+}
+
+/// The body of an HTTP answer.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the analyzer listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    body.to_owned()
 }
 
 /// A UDP port that is free.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::id::{FlowLabel, Gid, QKey, Qpn};
 use crate::measure::Outcome;
-use crate::probe::{Config, Group, Kind, ProbePath, ProbeResult, Rate, Session, Start, Target};
+use crate::probe::{
+    Config, Group, Kind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start, Target,
+};
 use crate::time::{HostTime, NicTime};
 use crate::transport::{
     Address, Capabilities, Completion, CompletionClock, Received, SendRequest, SendStatus,
@@ -103,7 +105,16 @@ pub(super) fn capabilities() -> Capabilities {
 pub(super) fn config() -> Config {
     Config {
         start: Start::AtOnce,
+        responder: responder(),
         ..Config::default()
+    }
+}
+
+/// One that gives up early, so that a test sees it.
+pub(super) fn responder() -> ResponderConfig {
+    ResponderConfig {
+        completion_timeout: Duration::from_secs(1),
+        ..ResponderConfig::default()
     }
 }
 

@@ -274,7 +274,7 @@ fn a_responder_bounds_what_it_does_for_one_source() {
 fn a_responder_whose_completions_never_come_stays_bounded() {
     let responder = ResponderConfig {
         max_outstanding: 5,
-        ..ResponderConfig::default()
+        ..responder()
     };
     let mut net = pair(
         Config {
