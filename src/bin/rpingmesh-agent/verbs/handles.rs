@@ -181,7 +181,8 @@ impl Context {
             .orig_attr
             .fw_ver
             .iter()
-            .map(|c| c.cast_unsigned())
+            // `c_char` has a sign on x86_64 and none on aarch64.
+            .map(|c| c.to_ne_bytes()[0])
             .collect();
         let firmware = CStr::from_bytes_until_nul(&firmware)
             .map(|text| text.to_string_lossy().into_owned())
