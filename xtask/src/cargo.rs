@@ -1,12 +1,14 @@
 //! Calls of cargo on this workspace.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
+use crate::test::packages;
 use crate::vm::Arch;
+use crate::{cross, process};
 
 /// The top of the checkout.
 pub(crate) fn workspace() -> PathBuf {
@@ -23,16 +25,15 @@ pub(crate) fn cargo() -> Command {
 
 /// Builds the root package's programs for a guest and returns the folder that holds them.
 pub(crate) fn build_programs(names: &[String], arch: Arch, release: bool) -> Result<PathBuf> {
+    if arch != Arch::host() {
+        return cross::build(arch, release);
+    }
     let mut folder =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     let mut command = cargo();
     command.args(["build", "--package", "rpingmesh"]);
     for name in names {
         command.args(["--bin", name]);
-    }
-    if arch != Arch::host() {
-        command.args(["--target", arch.rust_target()]);
-        folder.push(arch.rust_target());
     }
     if release {
         command.arg("--release");
@@ -42,4 +43,36 @@ pub(crate) fn build_programs(names: &[String], arch: Arch, release: bool) -> Res
         bail!("the programs for the guests did not build");
     }
     Ok(folder)
+}
+
+/// A cargo whose compiler has the standard library's sources: rustup's `rust-src`, or Debian's rust-web packages.
+pub(crate) fn cargo_with_sources() -> Result<Command> {
+    let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let library = "lib/rustlib/src/rust/library/std";
+    if Path::new(sysroot.trim()).join(library).is_dir() {
+        return Ok(cargo());
+    }
+    let debian = Path::new("/usr").join(library).is_dir()
+        || Path::new("/usr/lib/rustlib/src/rust/library/std").is_dir();
+    ensure!(
+        debian && Path::new("/usr/bin/cargo").exists(),
+        "the standard library's sources are missing: `rustup component add rust-src`, or Debian's packages {}",
+        packages::RUST_SOURCES.join(" ")
+    );
+    let path = env::var("PATH").unwrap_or_default();
+    let mut command = Command::new("/usr/bin/cargo");
+    command
+        .env("PATH", format!("/usr/bin:{path}"))
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("RUSTDOC", "/usr/bin/rustdoc");
+    // Set by the cargo that started us, for its own compiler.
+    for variable in [
+        "LD_LIBRARY_PATH",
+        "RUSTUP_TOOLCHAIN",
+        "RUSTC_WRAPPER",
+        "CARGO",
+    ] {
+        command.env_remove(variable);
+    }
+    Ok(command)
 }

@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod cache;
 mod cargo;
+mod cross;
 mod demo;
 mod dist;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
     Bench(bench::Options),
+    Cross(cross::Options),
     Demo(demo::Options),
     Dist(dist::Options),
     Flake(flake::Options),
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let command = Command::parse();
     let outcome = process::end_children_on_signals().and_then(|()| match command {
         Command::Bench(options) => bench::run(&options),
+        Command::Cross(options) => cross::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Dist(options) => dist::run(&options),
         Command::Flake(options) => flake::run(&options),

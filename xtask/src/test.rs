@@ -3,19 +3,16 @@
 pub(crate) mod packages;
 pub(crate) mod tools;
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
-use crate::cargo::{cargo, workspace};
-use crate::dist;
-use crate::flake;
-use crate::process;
-use crate::vm;
+use crate::cargo::{cargo, cargo_with_sources, workspace};
+use crate::process::succeed;
+use crate::{dist, flake, vm};
 
 /// Runs everything that has to pass, in order; ends with a table of times.
 ///
@@ -153,18 +150,6 @@ impl Step {
     }
 }
 
-fn succeed(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| process::describe(command))?;
-    ensure!(
-        status.success(),
-        "{} ended with {status}",
-        process::describe(command)
-    );
-    Ok(())
-}
-
 fn deny(cache: &Cache) -> Result<()> {
     let tool = tools::CARGO_DENY.provide(cache)?;
     succeed(
@@ -207,7 +192,7 @@ fn root(cache: &Cache) -> Result<()> {
 /// Checks, does not link: no SDK is needed. The standard library comes from its sources.
 fn macos() -> Result<()> {
     for target in ["aarch64-apple-darwin", "x86_64-apple-darwin"] {
-        let mut command = compiler_with_sources()?;
+        let mut command = cargo_with_sources()?;
         let variable = target.replace('-', "_");
         command
             .current_dir(workspace())
@@ -228,38 +213,6 @@ fn macos() -> Result<()> {
         println!("{target}: compiles");
     }
     Ok(())
-}
-
-/// A cargo whose compiler has the standard library's sources: rustup's `rust-src`, or Debian's rust-web packages.
-fn compiler_with_sources() -> Result<Command> {
-    let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let library = "lib/rustlib/src/rust/library/std";
-    if Path::new(sysroot.trim()).join(library).is_dir() {
-        return Ok(cargo());
-    }
-    let debian = Path::new("/usr").join(library).is_dir()
-        || Path::new("/usr/lib/rustlib/src/rust/library/std").is_dir();
-    ensure!(
-        debian && Path::new("/usr/bin/cargo").exists(),
-        "the standard library's sources are missing: `rustup component add rust-src`, or Debian's packages {}",
-        packages::RUST_SOURCES.join(" ")
-    );
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new("/usr/bin/cargo");
-    command
-        .env("PATH", format!("/usr/bin:{path}"))
-        .env("RUSTC", "/usr/bin/rustc")
-        .env("RUSTDOC", "/usr/bin/rustdoc");
-    // Set by the cargo that started us, for its own compiler.
-    for variable in [
-        "LD_LIBRARY_PATH",
-        "RUSTUP_TOOLCHAIN",
-        "RUSTC_WRAPPER",
-        "CARGO",
-    ] {
-        command.env_remove(variable);
-    }
-    Ok(command)
 }
 
 /// The flake passes, and what is broken in it is found.

@@ -117,6 +117,14 @@ impl Arch {
         }
     }
 
+    /// GNU's and QEMU's name of it.
+    pub(crate) fn gnu(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+
     /// Rust's Linux target for it.
     pub(crate) fn rust_target(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::Arch;
 use super::initramfs::Initramfs;
 use super::kernel::Kernel;
 use super::scenario::{Scenario, scenarios_folder};
@@ -134,9 +135,14 @@ impl Image<'_> {
         for name in &self.scenario.binaries {
             let built = folder.join(name);
             let small = scratch.join(name);
-            // Debug information would fill the guest's memory. Without binutils, or for another architecture, it does.
-            let stripped = in_path("strip")
-                && Command::new("strip")
+            // Debug information would fill the guest's memory. Without binutils it does.
+            let strip = if self.userland.arch() == Arch::host() {
+                "strip".to_owned()
+            } else {
+                format!("{}-linux-gnu-strip", self.userland.arch().gnu())
+            };
+            let stripped = in_path(&strip)
+                && Command::new(&strip)
                     .arg("--strip-debug")
                     .arg("-o")
                     .arg(&small)

@@ -49,6 +49,11 @@ impl Userland {
         Ok(Self { root, arch })
     }
 
+    /// The processor it is for.
+    pub(crate) fn arch(&self) -> Arch {
+        self.arch
+    }
+
     /// Path of a file in the host's file system.
     pub(crate) fn host_path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.root.join(below)

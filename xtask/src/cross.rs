@@ -1,0 +1,131 @@
+//! `cargo xtask cross`: the programs for another processor, and the tests that run them under QEMU's user emulation.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::cache::Cache;
+use crate::cargo::{cargo_with_sources, workspace};
+use crate::process;
+use crate::test::tools;
+use crate::vm::Arch;
+
+/// Where the results are: the compiler may be another one than that of `target`.
+const TARGET_FOLDER: &str = "target/cross";
+
+/// Builds all programs for another processor, with `--test` runs the default test profile under QEMU's user emulation.
+///
+/// The standard library comes from its sources. Needs Debian's packages gcc-aarch64-linux-gnu, g++-aarch64-linux-gnu and
+/// libc6-dev-arm64-cross, and qemu-user-static for the tests.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Processor to build for.
+    #[arg(value_enum)]
+    arch: Arch,
+    /// Run the tests that need no privilege, too.
+    #[arg(long)]
+    test: bool,
+    /// Take the release profile.
+    #[arg(long)]
+    release: bool,
+}
+
+/// Builds and tests; an error says what failed.
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    let folder = build(options.arch, options.release)?;
+    println!(
+        "programs for {}: {}",
+        options.arch.rust_target(),
+        folder.display()
+    );
+    if options.test {
+        test(&Cache::open()?, options.arch)?;
+    }
+    Ok(true)
+}
+
+/// Builds all programs and returns their folder.
+///
+/// With the tests unless for release: so the crates below have the same features as those that the tests are linked with,
+/// and are compiled once.
+pub(crate) fn build(arch: Arch, release: bool) -> Result<PathBuf> {
+    let mut command = command(arch)?;
+    command.args(["build", "--locked"]);
+    if release {
+        command.args(["--release", "--package", "rpingmesh", "--bins"]);
+    } else {
+        command.args(["--workspace", "--bins", "--tests"]);
+    }
+    command.args(target_options(arch));
+    process::succeed(&mut command)?;
+    Ok(workspace()
+        .join(TARGET_FOLDER)
+        .join(arch.rust_target())
+        .join(if release { "release" } else { "debug" }))
+}
+
+/// Runs the tests of the profile `cross` under emulation.
+pub(crate) fn test(cache: &Cache, arch: Arch) -> Result<()> {
+    let runner = format!("qemu-{}-static", arch.gnu());
+    ensure!(
+        process::in_path(&runner),
+        "{runner} is missing: install the package qemu-user-static"
+    );
+    let tool = tools::CARGO_NEXTEST.provide(cache)?;
+    // Same environment as the build, so that nothing is compiled twice.
+    let mut command = command(arch)?;
+    command.env_remove("CARGO");
+    let mut nextest = Command::new(tool);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => nextest.env(name, value),
+            None => nextest.env_remove(name),
+        };
+    }
+    nextest
+        .current_dir(workspace())
+        .args(["nextest", "run", "--locked", "--workspace"])
+        .args(["--no-tests", "fail", "--profile", "cross"])
+        .args(target_options(arch));
+    process::succeed(&mut nextest)
+}
+
+fn target_options(arch: Arch) -> [&'static str; 5] {
+    [
+        "-Zbuild-std",
+        "--target",
+        arch.rust_target(),
+        "--target-dir",
+        TARGET_FOLDER,
+    ]
+}
+
+/// A cargo that compiles, links and runs for `arch`.
+fn command(arch: Arch) -> Result<Command> {
+    let gnu = arch.gnu();
+    let compiler = format!("{gnu}-linux-gnu-gcc");
+    ensure!(
+        process::in_path(&compiler),
+        "{compiler} is missing: install gcc-{gnu}-linux-gnu, g++-{gnu}-linux-gnu and libc6-dev-{}-cross",
+        arch.debian()
+    );
+    let mut command = cargo_with_sources()?;
+    let variable = arch.rust_target().replace('-', "_");
+    let upper = variable.to_uppercase();
+    command
+        .current_dir(workspace())
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env(format!("CC_{variable}"), &compiler)
+        .env(format!("CARGO_TARGET_{upper}_LINKER"), &compiler)
+        .env(
+            format!("CARGO_TARGET_{upper}_RUNNER"),
+            format!("qemu-{gnu}-static"),
+        )
+        .env(
+            "QEMU_LD_PREFIX",
+            Path::new("/usr").join(format!("{gnu}-linux-gnu")),
+        );
+    Ok(command)
+}
