@@ -1,25 +1,35 @@
 //! The lab as a library: real agents, controller and analyzer over gRPC on loopback, on a small emulated fabric.
 
-use std::time::Duration;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use rpingmesh::config::Span;
 use rpingmesh::config::lab::LabSettings;
 use rpingmesh::fabric::scenario::ServiceConnection;
+use rpingmesh::fabric::topology::Flow;
 use rpingmesh::id::FlowLabel;
+use rpingmesh::id::UdpSourcePort;
 use rpingmesh::lab::plan::Plan;
 use rpingmesh::lab::run::run;
 use rpingmesh::lab::show::Line;
 use tokio_util::sync::CancellationToken;
 
-fn plan(faults: &[&str]) -> Plan {
-    Plan::new(LabSettings {
+fn settings() -> LabSettings {
+    LabSettings {
         spines: Some(2),
         tors: Some(2),
         hosts: Some(2),
         rnics: Some(1),
         duration: Some(Span(Duration::from_secs(5))),
-        faults: Some(faults.iter().map(|fault| (*fault).to_owned()).collect()),
         ..LabSettings::default()
+    }
+}
+
+fn plan(faults: &[&str]) -> Plan {
+    Plan::new(LabSettings {
+        faults: Some(faults.iter().map(|fault| (*fault).to_owned()).collect()),
+        ..settings()
     })
     .expect("a lab")
 }
@@ -89,6 +99,75 @@ async fn stopping_ends_a_lab_early_and_in_order() {
     .expect("a run");
     assert!(summary.duration_ns < 5_000_000_000);
     assert!(summary.agrees);
+}
+
+/// Waits until the analyzer has traces, and gives its answer.
+fn traces(web: SocketAddr) -> serde_json::Value {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let mut stream = TcpStream::connect(web).expect("the API listens");
+        let request = b"GET /api/v1/traces HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        let (_, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
+        let answer: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        if answer["total"].as_u64() > Some(4) {
+            return answer;
+        }
+        assert!(Instant::now() < end, "no traces came: {answer}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_trace_the_paths_that_packets_take() {
+    let plan = Plan::new(LabSettings {
+        duration: Some(Span(Duration::from_mins(1))),
+        ..settings()
+    })
+    .expect("a lab");
+    let stop = CancellationToken::new();
+    let mut looking = None;
+    run(&plan, stop.clone(), |line| {
+        if let Line::Started(started) = line {
+            let (web, stop) = (started.web, stop.clone());
+            looking = Some(std::thread::spawn(move || {
+                // Dropped in any case, so that the lab ends.
+                let _stop = stop.drop_guard();
+                traces(web)
+            }));
+        }
+    })
+    .await
+    .expect("a run");
+    let answer = looking.expect("it began").join().expect("traces");
+    let topology = plan.scenario.topology().expect("a fabric");
+    for trace in answer["traces"].as_array().expect("traces") {
+        let rnic = |end: &str| {
+            let gid = trace[end]["gid"]
+                .as_str()
+                .expect("a GID")
+                .parse()
+                .expect("a GID");
+            topology.rnic_by_gid(gid).expect("known")
+        };
+        let port = trace["source_port"].as_u64().expect("a port");
+        let flow = Flow {
+            source: rnic("source"),
+            target: rnic("target"),
+            port: UdpSourcePort(u16::try_from(port).expect("16 bits")),
+        };
+        let path = topology.path(flow);
+        let switches: Vec<_> = path
+            .links()
+            .iter()
+            .map(|link| topology.ends(*link).1)
+            .filter(|node| topology.is_switch(*node))
+            .map(|node| topology.node_name(node))
+            .collect();
+        assert_eq!(trace["route"], serde_json::json!(switches), "{trace}");
+    }
 }
 
 fn program(arguments: &[&str]) -> std::process::Output {
