@@ -4,6 +4,8 @@
 //! - [`report`]: results of one path in one interval, as agents collect them and the analyzer takes them.
 //! - [`admission`]: which batch of an agent is new, which came before, which are missing.
 //! - [`filter`]: which results say nothing about the network, because a host caused them.
+//! - [`incident`]: findings that last, with a beginning, an end and an impact.
+//! - [`judge`]: from windows to findings: what is wrong, where, and why that is believed.
 //! - [`localize`]: which links, switches and hosts explain the observed losses.
 //! - [`rnic`]: RNICs that lose probes, from all pairs under and across ToRs.
 //! - [`routes`]: which links and switches lie between two ToRs, by traces and by the fabric's wiring.
@@ -13,6 +15,8 @@
 
 pub mod admission;
 pub mod filter;
+pub mod incident;
+pub mod judge;
 pub mod localize;
 pub mod paths;
 pub mod report;

@@ -7,6 +7,7 @@
 //!   stores what is new in groups, then passes it on and acknowledges it. It owns the journal and the watermarks.
 //! - the state thread ([`state`]) behind a queue of [`state::DEPTH`], which holds back the intake: it owns the windows,
 //!   the table of agents and the metrics of what was measured, and answers the readers.
+//! - the task that judges ([`judging`]): asks the state thread for what it judges, once a second; owns the incidents.
 //! - the web server ([`web`]).
 //!
 //! Stopping: the streams and the web server watch the stop token. When the last stream is gone the intake stores what
@@ -16,6 +17,7 @@
 mod agents;
 mod api;
 mod intake;
+mod judging;
 mod metrics;
 mod state;
 mod upload;
@@ -31,8 +33,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::analysis::report::Batch;
+use crate::analysis::routes::{Routes, RoutesError};
 use crate::config::analyzer::AnalyzerConfig;
 use crate::rpc::server::{self, Listener, ServerError};
+use crate::store::incidents::Incidents;
 use crate::store::journal::Journal;
 use crate::store::journal::sqlite::SqliteJournal;
 use crate::store::sqlite::{Location, StoreError};
@@ -61,6 +65,9 @@ pub enum AnalyzerError {
         #[source]
         source: std::io::Error,
     },
+    /// The topology is impossible.
+    #[error(transparent)]
+    Topology(#[from] RoutesError),
     /// A part of the analyzer failed in a way that it must not.
     #[error("the analyzer's {0} ended unexpectedly")]
     Ended(&'static str),
@@ -75,11 +82,23 @@ pub struct Analyzer {
     servers: JoinSet<Result<(), AnalyzerError>>,
     intake: JoinHandle<()>,
     state: JoinHandle<()>,
+    judging: JoinHandle<()>,
 }
 
 /// Somebody who watches in the same process: gets every batch that was stored, once, in order. The analyzer waits while
 /// this channel is full, as long as somebody holds its other end.
 pub type Tap = mpsc::Sender<Arc<Batch>>;
+
+pub use judging::ChangeTap;
+
+/// Those who watch in the same process.
+#[derive(Debug, Default)]
+pub struct Taps {
+    /// Gets the batches.
+    pub batches: Option<Tap>,
+    /// Gets what becomes of incidents.
+    pub changes: Option<ChangeTap>,
+}
 
 impl Analyzer {
     /// Opens the store, replays what it holds, and serves until `stop` is cancelled.
@@ -91,20 +110,22 @@ impl Analyzer {
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
     ) -> Result<Self, AnalyzerError> {
-        Self::start_with_tap(config, clock, stop, None).await
+        Self::start_with_taps(config, clock, stop, Taps::default()).await
     }
 
-    /// [`Self::start`] with somebody who watches.
+    /// [`Self::start`] with some who watch.
     ///
     /// # Errors
     /// Those of [`Self::start`].
-    pub async fn start_with_tap(
+    pub async fn start_with_taps(
         config: AnalyzerConfig,
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
-        tap: Option<Tap>,
+        taps: Taps,
     ) -> Result<Self, AnalyzerError> {
-        let journal: Arc<dyn Journal> = Arc::new(open(config.store.clone()).await?);
+        let journal = open(config.store.clone()).await?;
+        let incidents: Arc<dyn Incidents> = Arc::new(journal.incidents());
+        let journal: Arc<dyn Journal> = Arc::new(journal);
         let listener = Listener::bind(config.listen, config.security).await?;
         let web = TcpListener::bind(config.web)
             .await
@@ -117,23 +138,46 @@ impl Analyzer {
             source,
         })?;
         let metrics = Arc::new(metrics::Metrics::new(listener.counters()));
-        let (state, state_task) =
-            state::start(config.limits.clone(), clock.clone(), metrics.clone(), tap);
+        let wiring = config.topology.as_ref();
+        let (state, state_task) = state::start(
+            config.limits.clone(),
+            Routes::new(wiring)?,
+            clock.clone(),
+            metrics.clone(),
+            taps.batches,
+        );
         let (intake, intake_task) = intake::start(
             journal,
             config.limits,
-            clock,
+            clock.clone(),
             state.clone(),
             metrics.clone(),
         )
         .await?;
+        let parts = judging::Parts {
+            store: incidents.clone(),
+            state: state.clone(),
+            metrics: metrics.clone(),
+            clock,
+            routes: Routes::new(wiring)?,
+            interval: config.judge_interval,
+            retention: config.incident_retention,
+            tap: taps.changes,
+        };
+        let (views, judging) = judging::start(parts, stop.clone()).await?;
         let grpc = listener.address();
         let mut servers = JoinSet::new();
         let router =
             server::builder().add_service(upload::service(intake, metrics.clone(), stop.clone()));
         let serving = stop.clone();
         servers.spawn(async move { Ok(listener.serve(router, serving, GRACE).await?) });
-        servers.spawn(web::serve(web, web_address, state, metrics, stop.clone()));
+        let web_parts = web::Web {
+            state,
+            metrics,
+            views,
+            incidents,
+        };
+        servers.spawn(web::serve(web, web_address, web_parts, stop.clone()));
         tracing::info!(grpc = %grpc, web = %web_address, store = %config.store, "the analyzer is ready");
         Ok(Self {
             grpc,
@@ -142,6 +186,7 @@ impl Analyzer {
             servers,
             intake: intake_task,
             state: state_task,
+            judging,
         })
     }
 
@@ -167,12 +212,17 @@ impl Analyzer {
             ended = self.servers.join_next() => flatten(ended),
             _ = &mut self.intake => Err(AnalyzerError::Ended("intake")),
             _ = &mut self.state => Err(AnalyzerError::Ended("state thread")),
+            _ = &mut self.judging => Err(AnalyzerError::Ended("judging task")),
         };
         self.stop.cancel();
         while let Some(ended) = self.servers.join_next().await {
             result = result.and(flatten(Some(ended)));
         }
         let drained = async {
+            // It holds a handle of the state thread, which ends after it.
+            if !self.judging.is_finished() {
+                let _ = (&mut self.judging).await;
+            }
             if !self.intake.is_finished() {
                 let _ = (&mut self.intake).await;
             }

@@ -1,15 +1,21 @@
 //! The lab: the whole system on an emulated fabric in one process.
 //!
 //! - [`plan`]: what to run, from settings and a scenario file
+//! - [`rehearse`]: the analysis in virtual time
 //! - [`run`]: the running parts
 //! - [`services`]: the connections of services that a scenario names, for the agents to follow
+//! - [`located`]: the analyzer's incidents beside the faults
 //! - [`observed`]: what the agents measured, per path and per pair of ToRs
 //! - [`verdict`]: what each fault really did, beside what was observed on the paths that cross it
 //! - [`show`]: lines for people, objects for programs
+//! - [`wiring`]: the fabric's cables as a topology
 
+pub mod located;
 pub mod observed;
 pub mod plan;
+pub mod rehearse;
 pub mod run;
 pub mod services;
 pub mod show;
 pub mod verdict;
+pub mod wiring;

@@ -1,5 +1,7 @@
 //! The JSON of `/api/v1`, documented in `docs/api.md`. Field names are stable; durations are integer nanoseconds.
 
+pub(super) mod incidents;
+pub(super) mod matrix;
 mod traces;
 
 use std::collections::BTreeMap;

@@ -12,6 +12,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::judging::View;
+use crate::analysis::filter::Reason;
+use crate::analysis::incident::Change;
 use crate::analysis::paths::Learned;
 use crate::analysis::report::{Batch, PathReport};
 use crate::analysis::windows::{Memory, Placement};
@@ -30,6 +33,13 @@ struct PairLabels {
     source_tor: String,
     target_tor: String,
     kind: &'static str,
+}
+
+/// Labels of incidents: what is wrong and how bad, never where.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IncidentLabels {
+    category: &'static str,
+    severity: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,6 +91,13 @@ pub(super) struct Metrics {
     connections: Arc<ServerCounters>,
     refused_peers: Family<ReasonLabels, Counter>,
     accepted: Counter,
+    incidents_open: Family<IncidentLabels, Gauge>,
+    incidents_opened: Family<IncidentLabels, Counter>,
+    set_aside: Family<ReasonLabels, Gauge>,
+    judged_probes: Gauge,
+    judge_runs: Counter,
+    judge_seconds: Gauge<f64, AtomicU64>,
+    incidents_waiting: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -123,6 +140,13 @@ impl Metrics {
             connections,
             refused_peers: Family::default(),
             accepted: Counter::default(),
+            incidents_open: Family::default(),
+            incidents_opened: Family::default(),
+            set_aside: Family::default(),
+            judged_probes: Gauge::default(),
+            judge_runs: Counter::default(),
+            judge_seconds: Gauge::default(),
+            incidents_waiting: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -157,6 +181,7 @@ impl Metrics {
                 "Network round-trip time",
                 self.network_rtt.clone(),
             );
+            self.register_incidents(r);
             let r = r.sub_registry_with_prefix("analyzer");
             r.register(
                 "batches",
@@ -236,6 +261,41 @@ impl Metrics {
         );
     }
 
+    fn register_incidents(&self, r: &mut Registry) {
+        r.register(
+            "incidents_open",
+            "Open incidents",
+            self.incidents_open.clone(),
+        );
+        r.register(
+            "incidents_opened",
+            "Incidents opened since the start",
+            self.incidents_opened.clone(),
+        );
+        r.register(
+                "probes_set_aside",
+                "Probes of the last 20 s that are not judged because a host caused their results, by reason",
+                self.set_aside.clone(),
+            );
+        r.register(
+            "probes_judged",
+            "Probes of the last 20 s that are judged",
+            self.judged_probes.clone(),
+        );
+        let r = r.sub_registry_with_prefix("analyzer");
+        r.register("judge_runs", "Runs of the judge", self.judge_runs.clone());
+        r.register(
+            "judge_seconds",
+            "How long the last run of the judge took",
+            self.judge_seconds.clone(),
+        );
+        r.register(
+            "incidents_waiting",
+            "Changes of incidents that the store has not taken yet",
+            self.incidents_waiting.clone(),
+        );
+    }
+
     /// Counts a batch that was taken, and batches before it that were skipped.
     pub(super) fn took(&self, batch: &Batch, placement: Placement, skipped: u64) {
         let reason = match placement {
@@ -291,6 +351,47 @@ impl Metrics {
         self.refused_uploads
             .get_or_create(&ReasonLabels { reason })
             .inc();
+    }
+
+    /// Counts what became of an incident.
+    pub(super) fn incident(&self, change: &Change) {
+        if let Change::Opened(incident) = change {
+            let labels = IncidentLabels {
+                category: incident.category.name(),
+                severity: incident.severity.name(),
+            };
+            self.incidents_opened.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Takes over what a run of the judge published.
+    pub(super) fn judged(&self, view: &View) {
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.judge_runs.inc();
+        self.judge_seconds.set(view.took.as_secs_f64());
+        self.incidents_waiting.set(number(view.waiting as u64));
+        self.judged_probes.set(number(view.judgement.judged.sent));
+        for reason in Reason::ALL {
+            let counts = view.judgement.set_aside.get(&reason);
+            let labels = ReasonLabels {
+                reason: reason.name(),
+            };
+            self.set_aside
+                .get_or_create(&labels)
+                .set(counts.map_or(0, |counts| number(counts.sent)));
+        }
+        let mut open: HashMap<IncidentLabels, i64> = HashMap::new();
+        for incident in &view.open {
+            let labels = IncidentLabels {
+                category: incident.category.name(),
+                severity: incident.severity.name(),
+            };
+            *open.entry(labels).or_default() += 1;
+        }
+        self.incidents_open.clear();
+        for (labels, count) in open {
+            self.incidents_open.get_or_create(&labels).set(count);
+        }
     }
 
     pub(super) fn set_memory(&self, memory: Memory, agents: usize) {

@@ -3,6 +3,8 @@
 //! The thread works off a queue of [`DEPTH`] commands and ends when the last sender is gone. Readers send a closure and
 //! wait for its answer; one that stops waiting changes nothing.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +14,18 @@ use tokio::task::JoinHandle;
 
 use super::Tap;
 use super::agents::Agents;
+use super::judging::{Material, Traced};
 use super::metrics::Metrics;
 use crate::analysis::admission::Watermark;
-use crate::analysis::paths::KnownPaths;
+use crate::analysis::filter::Ledger;
+use crate::analysis::judge::Snapshot;
+use crate::analysis::paths::{KnownPaths, Learned};
+use crate::analysis::routes::Routes;
 use crate::analysis::windows::{Limits, Placement, Windows};
+use crate::probe::trace::Tuple;
 use crate::rpc::limit::LogLimit;
 use crate::rpc::results::Received;
-use crate::time::{Clock, HostTime, WallTime};
+use crate::time::{Clock, HostTime, Nanos, WallTime};
 
 /// Depth of the queue: groups of batches and readers' closures. Small, because the intake and the readers wait anyway.
 pub(super) const DEPTH: usize = 16;
@@ -26,6 +33,9 @@ pub(super) const DEPTH: usize = 16;
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a path that is no longer traced is remembered.
 const KEEP_TRACES: Duration = Duration::from_hours(24);
+
+/// How long a host or RNIC that nobody hears of is remembered.
+const KEEP_LEDGER: Duration = Duration::from_mins(10);
 
 /// A batch that was stored, or came again.
 #[derive(Debug)]
@@ -95,6 +105,7 @@ impl StateHandle {
 /// Starts the thread.
 pub(super) fn start(
     limits: Limits,
+    wiring: Routes,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     tap: Option<Tap>,
@@ -104,6 +115,9 @@ pub(super) fn start(
         paths: KnownPaths::new(limits.paths),
         windows: Windows::new(limits),
         agents: Agents::default(),
+        ledger: Ledger::default(),
+        wiring,
+        fresh: RefCell::default(),
         metrics,
         tap,
         lines: LogLimit::new(10, Duration::from_secs(10)),
@@ -118,6 +132,12 @@ pub(super) struct State {
     pub(super) agents: Agents,
     /// What traces have shown.
     pub(super) paths: KnownPaths,
+    /// What speaks against judging the network by a result.
+    pub(super) ledger: Ledger,
+    /// The fabric's wiring, to compare with reports.
+    wiring: Routes,
+    /// Paths that were learned or have changed since the last run of the judge.
+    fresh: RefCell<HashSet<Tuple>>,
     metrics: Arc<Metrics>,
     tap: Option<Tap>,
     lines: LogLimit,
@@ -133,6 +153,7 @@ impl State {
                 self.windows.expire(wall);
                 self.agents.expire(wall);
                 self.paths.expire(wall, KEEP_TRACES);
+                self.ledger.expire(wall, KEEP_LEDGER);
             }
             match command {
                 Command::Taken(all) => {
@@ -166,10 +187,17 @@ impl State {
         if !matches!(placement, Placement::Future(_)) {
             for trace in &received.batch.traces {
                 let learned = self.paths.learn(trace);
+                if matches!(learned, Learned::New | Learned::Changed) {
+                    self.fresh.borrow_mut().insert(trace.tuple);
+                }
                 if !taken.replayed {
                     self.metrics.traced(trace, learned);
                 }
             }
+        }
+        if placement == Placement::Counted {
+            self.ledger
+                .hear(&taken.mark.host, &received.batch, taken.at);
         }
         if taken.replayed {
             return;
@@ -204,6 +232,40 @@ impl State {
                 "refused reports that contradict themselves; the rest of the batch counts"
             );
         }
+    }
+
+    /// What the judge needs for one run: counts, and the paths that were traced since the last.
+    pub(super) fn material(&self, limits: &HashMap<u32, Nanos>, now: WallTime) -> Material {
+        let fresh = std::mem::take(&mut *self.fresh.borrow_mut());
+        let traced = fresh
+            .iter()
+            .filter_map(|tuple| self.traced(tuple))
+            .collect();
+        Material {
+            snapshot: Snapshot::take(&self.windows, &self.ledger, limits, now),
+            traced,
+            differences: self.wiring.differences(self.ledger.rnics()),
+        }
+    }
+
+    /// The switches of a traced path, if all are known. Its first and last are the ToRs, whatever they call themselves.
+    fn traced(&self, tuple: &Tuple) -> Option<Traced> {
+        let route = self.paths.get(tuple)?.route()?;
+        let mut switches: Vec<String> = route
+            .hops()
+            .iter()
+            .map(|hop| hop.as_ref().map(ToString::to_string))
+            .collect::<Option<_>>()?;
+        let (source, target) = (
+            self.ledger.end(tuple.source)?,
+            self.ledger.end(tuple.target)?,
+        );
+        if source.tor == target.tor || switches.len() < 2 {
+            return None;
+        }
+        *switches.first_mut()? = source.tor.to_string();
+        *switches.last_mut()? = target.tor.to_string();
+        Some((*tuple, switches))
     }
 
     fn update_gauges(&self) {

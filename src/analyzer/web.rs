@@ -12,33 +12,42 @@ use axum::{Json, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::api::incidents::IncidentQuery;
+use super::api::matrix::MatrixQuery;
 use super::api::{self, PathQuery, TraceQuery};
+use super::judging::Views;
 use super::metrics::Metrics;
 use super::state::StateHandle;
 use super::{AnalyzerError, GRACE};
+use crate::store::incidents::Incidents;
 
-#[derive(Debug, Clone)]
-struct Web {
-    state: StateHandle,
-    metrics: Arc<Metrics>,
+/// Where answers come from.
+#[derive(Clone)]
+pub(super) struct Web {
+    pub(super) state: StateHandle,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) views: Views,
+    pub(super) incidents: Arc<dyn Incidents>,
 }
 
 /// Serves until `stop` is cancelled, then gives open requests a moment.
 pub(super) async fn serve(
     listener: TcpListener,
     address: SocketAddr,
-    state: StateHandle,
-    metrics: Arc<Metrics>,
+    web: Web,
     stop: CancellationToken,
 ) -> Result<(), AnalyzerError> {
     let router = Router::new()
         .route("/api/v1/paths", get(paths))
         .route("/api/v1/agents", get(agents))
         .route("/api/v1/traces", get(traces))
+        .route("/api/v1/incidents", get(incidents))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/matrix", get(matrix))
         .route("/healthz", get(health))
         .route("/metrics", get(show_metrics))
         .fallback(unknown)
-        .with_state(Web { state, metrics });
+        .with_state(web);
     let serving =
         axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let cut_off = async {
@@ -105,6 +114,58 @@ async fn traces(
 
 async fn agents(Shared(web): Shared<Web>) -> Response {
     match web.state.read(api::agents).await {
+        Some(answer) => Json(answer).into_response(),
+        None => gone(),
+    }
+}
+
+type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+fn parsed<Q>(
+    pairs: Pairs,
+    parse: impl FnOnce(&[(String, String)]) -> Result<Q, String>,
+) -> Result<Q, String> {
+    match pairs {
+        Ok(Query(pairs)) => parse(&pairs),
+        Err(rejection) => Err(rejection.body_text()),
+    }
+}
+
+async fn incidents(Shared(web): Shared<Web>, pairs: Pairs) -> Response {
+    let query = match parsed(pairs, IncidentQuery::parse) {
+        Ok(query) => query,
+        Err(message) => return fail(StatusCode::BAD_REQUEST, message),
+    };
+    let view = web.views.get();
+    // One more than asked for tells whether there is a next page.
+    match web.incidents.read(query.to_store()).await {
+        Ok(stored) => Json(api::incidents::answer(&query, &view, stored)).into_response(),
+        Err(error) => fail(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+async fn status(Shared(web): Shared<Web>) -> Response {
+    let view = web.views.get();
+    match web
+        .state
+        .read(move |state, now| api::incidents::status(state, &view, now))
+        .await
+    {
+        Some(answer) => Json(answer).into_response(),
+        None => gone(),
+    }
+}
+
+async fn matrix(Shared(web): Shared<Web>, pairs: Pairs) -> Response {
+    let query = match parsed(pairs, MatrixQuery::parse) {
+        Ok(query) => query,
+        Err(message) => return fail(StatusCode::BAD_REQUEST, message),
+    };
+    match web
+        .state
+        .read(move |state, now| api::matrix::matrix(state, query, now))
+        .await
+    {
         Some(answer) => Json(answer).into_response(),
         None => gone(),
     }

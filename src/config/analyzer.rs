@@ -1,7 +1,7 @@
 //! The analyzer's configuration: [`AnalyzerSettings`] as people write them, [`AnalyzerConfig`] as it runs with them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::defaults::analyzer as default;
 use super::size::ByteSize;
 use super::{ConfigError, LogSettings, Span, TlsSettings};
+use crate::analysis::routes::Routes;
 use crate::analysis::windows::Limits;
 use crate::rpc::tls::Security;
 use crate::store::sqlite::Location;
+use crate::topology::wiring::Wiring;
 
 /// The analyzer's settings; each is a TOML key, a flag and a variable.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, clap::Args)]
@@ -53,6 +55,18 @@ pub struct AnalyzerSettings {
     #[arg(long, env = "RPINGMESH_MEMORY_LIMIT", value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<ByteSize>,
+    /// The fabric's cables, as a JSON file of links and hosts; without it paths are known by traces alone [default: none]
+    #[arg(long, env = "RPINGMESH_TOPOLOGY", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topology: Option<PathBuf>,
+    /// How often the analyzer judges, 200ms to 1m; it takes longer breaks when judging takes long [default: 1s]
+    #[arg(long, env = "RPINGMESH_JUDGE_INTERVAL", value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_interval: Option<Span>,
+    /// How long closed incidents are kept [default: 28days]
+    #[arg(long, env = "RPINGMESH_INCIDENT_RETENTION", value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident_retention: Option<Span>,
     /// Section `[log]`.
     #[command(flatten)]
     pub log: LogSettings,
@@ -70,6 +84,9 @@ crate::layer!(AnalyzerSettings {
     clock_tolerance,
     max_paths,
     memory_limit,
+    topology,
+    judge_interval,
+    incident_retention,
     log,
     tls,
 });
@@ -87,6 +104,12 @@ pub struct AnalyzerConfig {
     pub limits: Limits,
     /// How uploads are protected.
     pub security: Security,
+    /// The fabric's cables.
+    pub topology: Option<Wiring>,
+    /// How often is judged.
+    pub judge_interval: Duration,
+    /// How long closed incidents are kept.
+    pub incident_retention: Duration,
 }
 
 impl AnalyzerSettings {
@@ -105,6 +128,12 @@ impl AnalyzerSettings {
             ),
             max_paths: Some(self.max_paths.unwrap_or(default::MAX_PATHS)),
             memory_limit: Some(self.memory_limit.unwrap_or(ByteSize(default::MEMORY_LIMIT))),
+            topology: self.topology,
+            judge_interval: Some(self.judge_interval.unwrap_or(Span(default::JUDGE_INTERVAL))),
+            incident_retention: Some(
+                self.incident_retention
+                    .unwrap_or(Span(default::INCIDENT_RETENTION)),
+            ),
             log: self.log,
             tls: self.tls,
         }
@@ -136,7 +165,21 @@ impl AnalyzerSettings {
                 ),
             ));
         }
+        let judge_interval = self
+            .judge_interval
+            .map_or(default::JUDGE_INTERVAL, |span| span.0);
+        if !(FASTEST..=SLOWEST).contains(&judge_interval) {
+            return Err(ConfigError::value(
+                "judge_interval",
+                "must be from 200ms to 1m",
+            ));
+        }
         Ok(AnalyzerConfig {
+            topology: self.topology.as_deref().map(topology).transpose()?,
+            judge_interval,
+            incident_retention: self
+                .incident_retention
+                .map_or(default::INCIDENT_RETENTION, |span| span.0),
             listen,
             web,
             store: store(self.store.as_deref().unwrap_or(default::STORE))?,
@@ -172,6 +215,20 @@ impl AnalyzerSettings {
             bytes: usize::try_from(memory).unwrap_or(usize::MAX),
         })
     }
+}
+
+const FASTEST: Duration = Duration::from_millis(200);
+const SLOWEST: Duration = Duration::from_mins(1);
+
+fn topology(file: &Path) -> Result<Wiring, ConfigError> {
+    let fail = |why: String| ConfigError::value("topology", format!("{}: {why}", file.display()));
+    let text =
+        std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    let wiring: Wiring =
+        serde_json::from_str(&text).map_err(|error| fail(format!("is not a topology: {error}")))?;
+    // Loops and unknown names are found here, not when the first path is looked up.
+    Routes::new(Some(&wiring)).map_err(|error| fail(error.to_string()))?;
+    Ok(wiring)
 }
 
 const LONGEST: Duration = Duration::from_hours(1);

@@ -84,4 +84,8 @@ pub mod analyzer {
     pub const MAX_PATHS: usize = 500_000;
     /// The most memory of the windows, in bytes.
     pub const MEMORY_LIMIT: u64 = 1 << 30;
+    /// How often the analyzer judges.
+    pub const JUDGE_INTERVAL: Duration = Duration::from_secs(1);
+    /// How long closed incidents are kept.
+    pub const INCIDENT_RETENTION: Duration = Duration::from_hours(28 * 24);
 }

@@ -15,14 +15,16 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::located::Located;
 use super::observed::{Counts, Observed, PathSample};
 use super::plan::Plan;
 use super::services::tracers;
 use super::show::{FaultProgress, Line, Progress, ServiceSummary, Started, Summary};
 use super::verdict::{overall, verdicts};
 use crate::agent::{Agent, AgentError};
+use crate::analysis::incident::Change;
 use crate::analysis::report::{Batch, PathReport};
-use crate::analyzer::{Analyzer, AnalyzerError, Tap};
+use crate::analyzer::{Analyzer, AnalyzerError, Taps};
 use crate::config::agent::AgentSettings;
 use crate::config::analyzer::AnalyzerSettings;
 use crate::config::controller::{AgentsSettings, ControllerSettings, PinglistSettings};
@@ -36,7 +38,7 @@ use crate::id::ServiceName;
 use crate::service::trace::TraceMessage;
 use crate::store::registry::SqliteRegistry;
 use crate::store::sqlite::{Location, StoreError};
-use crate::time::{Clock, HostTime, SystemClock};
+use crate::time::{Clock, HostTime, SystemClock, WallTime};
 
 /// How often progress is shown.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -117,7 +119,7 @@ async fn start_roles(
     fabric: &Fabric,
     clock: &Arc<dyn Clock>,
     stop_servers: CancellationToken,
-    tap: Tap,
+    taps: Taps,
 ) -> Result<Roles, LabError> {
     let folder = tempfile::tempdir().map_err(LabError::Folder)?;
     let config = ControllerSettings {
@@ -146,9 +148,9 @@ async fn start_roles(
     }
     .validate()?;
     config.store = Location::Memory;
+    config.topology = Some(super::wiring::of(fabric.topology()));
     let analyzer =
-        Analyzer::start_with_tap(config, Arc::clone(clock), stop_servers.clone(), Some(tap))
-            .await?;
+        Analyzer::start_with_taps(config, Arc::clone(clock), stop_servers.clone(), taps).await?;
     let servers = (controller_address, analyzer.grpc_address());
     let stop_agents = CancellationToken::new();
     let services = tracers(plan, fabric.topology(), clock.host())?;
@@ -322,6 +324,8 @@ struct Running {
     fabric: Fabric,
     roles: Roles,
     batches: mpsc::Receiver<Arc<Batch>>,
+    changes: mpsc::UnboundedReceiver<(WallTime, Change)>,
+    located: Located,
     watch: Watch,
 }
 
@@ -349,6 +353,10 @@ impl Running {
                 () = stop.cancelled() => return Ok(()),
                 () = &mut end => return Ok(()),
                 Some(batch) = self.batches.recv() => self.watch.take(&batch, self.clock.host()),
+                Some((_, change)) = self.changes.recv() => {
+                    let since = self.clock.host().since(self.watch.began);
+                    show(Line::Incident(&self.located.take(&change, since)));
+                }
                 Some(ended) = self.roles.agents.join_next() => ended??,
                 ended = &mut self.roles.controller => {
                     ended??;
@@ -412,14 +420,21 @@ pub async fn run(
     // End the fabric and the servers on every way out of here.
     let fabric_guard = stop_fabric.drop_guard();
     let (tap, batches) = mpsc::channel(TAP_DEPTH);
+    let (change_tap, changes) = mpsc::unbounded_channel();
+    let taps = Taps {
+        batches: Some(tap),
+        changes: Some(change_tap),
+    };
     let stop_servers = CancellationToken::new();
     let _servers_guard = stop_servers.clone().drop_guard();
-    let roles = start_roles(plan, &fabric, &clock, stop_servers, tap).await?;
+    let roles = start_roles(plan, &fabric, &clock, stop_servers, taps).await?;
     let mut running = Running {
         clock,
         fabric,
         roles,
         batches,
+        changes,
+        located: Located::default(),
         watch,
     };
     show(Line::Started(&Started {
@@ -432,10 +447,14 @@ pub async fn run(
     running
         .watch(plan.scenario.duration.0, &stop, &mut show)
         .await?;
+    // What is located from here on is the end of the lab, not of its faults.
+    let ended = running.clock.host().since(running.watch.began);
     running.stop().await?;
     drop(fabric_guard);
     let engine = fabric_task.await?;
-    Ok(summarise(&engine, &running.watch, running.clock.host()))
+    let mut summary = summarise(&engine, &running.watch, running.clock.host());
+    running.located.judge(&engine, ended, &mut summary);
+    Ok(summary)
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -473,5 +492,7 @@ fn summarise(engine: &Engine, watch: &Watch, now: HostTime) -> Summary {
                 lost: counts.lost,
             })
             .collect(),
+        located: Vec::new(),
+        locations_right: None,
     }
 }

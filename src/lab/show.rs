@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::located::{IncidentLine, LocatedJson};
 use super::observed::{Counts, Pair, Stats};
 use super::verdict::{Overall, Verdict};
 use crate::fabric::truth::Totals;
@@ -200,6 +201,10 @@ pub struct Summary {
     pub services: Vec<ServiceSummary>,
     /// Whether observation and ground truth agree everywhere.
     pub agrees: bool,
+    /// The incidents that the analyzer opened, and whether they are right.
+    pub located: Vec<LocatedJson>,
+    /// Whether every incident names a fault and every fault that must show has one; `null` where the run was too short.
+    pub locations_right: Option<bool>,
 }
 
 /// What the probes on the paths of a service's connections saw.
@@ -255,6 +260,12 @@ impl Summary {
         }
         for fault in &self.faults {
             add_fault(&mut text, fault);
+        }
+        for located in &self.located {
+            located.add_to(&mut text);
+        }
+        if self.located.is_empty() {
+            text.push_str("\n\nlocated  nothing");
         }
         text
     }
@@ -339,6 +350,8 @@ pub enum Line<'a> {
     Started(&'a Started),
     /// One interval.
     Progress(&'a Progress),
+    /// An incident was opened, changed or closed.
+    Incident(&'a IncidentLine),
     /// The last line.
     Summary(&'a Summary),
 }
@@ -349,6 +362,7 @@ impl Line<'_> {
         match self {
             Self::Started(started) => started.text(),
             Self::Progress(progress) => progress.line(),
+            Self::Incident(incident) => incident.text(),
             Self::Summary(summary) => summary.text(),
         }
     }

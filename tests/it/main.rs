@@ -11,6 +11,7 @@ mod controller_program;
 mod lab;
 mod localize;
 mod netns;
+mod located;
 mod readme;
 mod restarts;
 mod scenarios;

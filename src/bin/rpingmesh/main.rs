@@ -1,8 +1,12 @@
 //! `rpingmesh`: for operators and for anyone who wants to see the system at work.
 
+mod api;
+mod incidents;
 mod lab;
 mod localize;
+mod matrix;
 mod simulate;
+mod status;
 
 use std::process::ExitCode;
 
@@ -32,6 +36,14 @@ enum Command {
     Localize(localize::LocalizeArgs),
     /// Make path observations with a known truth, and score answers to them
     Simulate(simulate::SimulateArgs),
+    /// What the analyzer knows, in a few lines
+    Status(status::StatusArgs),
+    /// What is or was wrong; with a number, one incident explained
+    Incidents(incidents::IncidentsArgs),
+    /// Loss or latency from each ToR to each other
+    Matrix(matrix::MatrixArgs),
+    /// Status and open incidents, again and again
+    Top(status::TopArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,5 +51,9 @@ fn main() -> ExitCode {
         Command::Lab(args) => lab::main(args),
         Command::Localize(args) => localize::main(&args),
         Command::Simulate(args) => simulate::main(&args),
+        Command::Status(args) => status::main(&args),
+        Command::Incidents(args) => incidents::main(&args),
+        Command::Matrix(args) => matrix::main(&args),
+        Command::Top(args) => status::top(&args),
     })
 }

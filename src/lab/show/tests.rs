@@ -1,4 +1,5 @@
 use super::*;
+use crate::analysis::localize::Component;
 use crate::fabric::truth::{FaultTruth, LinkTruth};
 use crate::lab::verdict::{Compared, Crossing, LinkReport};
 
@@ -99,6 +100,24 @@ fn summary() -> Summary {
         },
         faults: vec![verdict],
         services: Vec::new(),
+        located: vec![LocatedJson {
+            subject: Component::Link {
+                from: "spine1".to_owned(),
+                to: "tor3".to_owned(),
+            },
+            or: Vec::new(),
+            category: "link_loss",
+            severity: "P2",
+            title: "link spine1->tor3 loses 1.0 %".to_owned(),
+            confidence: 0.998,
+            opened_ns: 22_300_000_000,
+            closed_ns: None,
+            fault: Some("link spine1->tor3 loss=1% at=10s".to_owned()),
+            delay_ns: Some(12_300_000_000),
+            right: Some(true),
+            evidence: vec!["over the last 20 s".to_owned()],
+        }],
+        locations_right: Some(true),
     }
 }
 

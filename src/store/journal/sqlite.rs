@@ -6,6 +6,7 @@ use super::{Journal, Record, Stored};
 use crate::analysis::admission::Watermark;
 use crate::analysis::report::{Sender, SpoolId};
 use crate::id::{AgentId, HostName};
+use crate::store::incidents::sqlite::SqliteIncidents;
 use crate::store::sqlite::{Db, Location, Schema, StoreError};
 use crate::time::WallTime;
 
@@ -13,7 +14,8 @@ use crate::time::WallTime;
 pub const SCHEMA: Schema = Schema {
     // "rpmA"
     application_id: 0x7270_6d41,
-    migrations: &["
+    migrations: &[
+        "
         CREATE TABLE watermark (
             agent    TEXT    NOT NULL,
             spool    INTEGER NOT NULL,
@@ -34,7 +36,9 @@ pub const SCHEMA: Schema = Schema {
             UNIQUE (agent, spool, sequence)
         ) STRICT;
         CREATE INDEX batch_by_end ON batch (ended);
-    "],
+    ",
+        crate::store::incidents::sqlite::MIGRATION,
+    ],
 };
 
 /// The journal in an SQLite file.
@@ -50,6 +54,11 @@ impl SqliteJournal {
     /// The file is locked, of a newer version, damaged, or something else.
     pub fn open(location: &Location) -> Result<Self, StoreError> {
         Db::open(location, &SCHEMA).map(|db| Self { db })
+    }
+
+    /// The incidents, which are kept in the same file.
+    pub fn incidents(&self) -> SqliteIncidents {
+        SqliteIncidents::new(self.db.clone())
     }
 }
 

@@ -72,6 +72,9 @@ impl Incarnation {
                 bytes: 1 << 24,
             },
             security: Security::loopback_plaintext(),
+            topology: None,
+            judge_interval: Duration::from_millis(200),
+            incident_retention: Duration::from_hours(24),
         };
         let analyzer = runtime
             .block_on(Analyzer::start(config, clock, CancellationToken::new()))

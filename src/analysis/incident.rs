@@ -1,0 +1,493 @@
+//! Incidents: findings that last, with a beginning, an end and an impact.
+//!
+//! The [`Tracker`] takes the findings of one run after the other and opens an incident when chance is ruled out, keeps it
+//! up to date, and closes it when its finding has stayed away for a while:
+//!
+//! | finding | opens after |
+//! |---|---|
+//! | hard (a fifth of the probes or more, a dead link, a host down) | two runs in a row |
+//! | [`AT_ONCE_NATS`] of evidence or more | three runs in a row |
+//! | weaker | two sightings that share no probe: as far apart as the horizon is long |
+//!
+//! An incident has one subject. A finding that cannot tell belongs to the incident of any of its candidates; once a
+//! candidate is certain the incident is about that one. RNICs of a host that is down are part of that host's incident.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::judge::{Category, Finding, Horizon, Judgement};
+use super::localize::Component;
+use crate::time::WallTime;
+
+/// Evidence in one run that chance does not give.
+pub const AT_ONCE_NATS: f64 = 9.0;
+/// Open incidents at once; findings beyond wait.
+pub const MOST_OPEN: usize = 1_000;
+/// An incident that opens this often within [`FLAPPING_WITHIN`] flaps.
+pub const FLAPPING: usize = 3;
+/// See [`FLAPPING`].
+pub const FLAPPING_WITHIN: Duration = Duration::from_mins(10);
+/// Subjects without an open incident that are remembered.
+const MOST_WATCHED: usize = 10_000;
+/// Lines of evidence that are kept.
+const MOST_EVIDENCE: usize = 40;
+
+/// Impact (R-Pingmesh, section 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Severity {
+    /// A service's own paths are hit and their probes suffer.
+    P0,
+    /// A service's own paths are hit.
+    P1,
+    /// Only the monitoring of the cluster sees it.
+    P2,
+}
+
+impl Severity {
+    /// All, the worst first.
+    pub const ALL: [Self; 3] = [Self::P0, Self::P1, Self::P2];
+
+    /// Its name in labels and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::P0 => "P0",
+            Self::P1 => "P1",
+            Self::P2 => "P2",
+        }
+    }
+
+    fn of(services: &BTreeMap<String, bool>) -> Self {
+        match services.values().max() {
+            Some(true) => Self::P0,
+            Some(false) => Self::P1,
+            None => Self::P2,
+        }
+    }
+}
+
+/// Something that is or was wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// From 1, never used again.
+    pub id: u64,
+    /// What it is about.
+    pub subject: Component,
+    /// What it may be instead, where the observations cannot tell.
+    #[serde(default)]
+    pub or: Vec<Component>,
+    /// What is wrong.
+    pub category: Category,
+    /// The worst impact so far.
+    pub severity: Severity,
+    /// When it was opened, nanoseconds since 1970.
+    pub opened_unix_ns: i64,
+    /// When it was last seen.
+    pub seen_unix_ns: i64,
+    /// When it was closed; `None` while it is open.
+    pub closed_unix_ns: Option<i64>,
+    /// How sure this is, 0 to 1.
+    pub confidence: f64,
+    /// Share of probes that it affects, 0 to 1: lost, dead 5-tuples, or slow.
+    pub share: f64,
+    /// Probes on the paths that cross it, when it was last seen.
+    pub sent: u64,
+    /// Those of them that were lost or slow.
+    pub lost: u64,
+    /// Services with paths across it, and whether their own probes suffered.
+    pub services: BTreeMap<String, bool>,
+    /// Lines that explain it.
+    pub evidence: Vec<String>,
+    /// How often it was opened in the last ten minutes, this time included.
+    pub openings: usize,
+}
+
+impl Incident {
+    /// Whether it is open.
+    pub const fn is_open(&self) -> bool {
+        self.closed_unix_ns.is_none()
+    }
+
+    /// What is wrong, in one line.
+    pub fn title(&self) -> String {
+        let subject = &self.subject;
+        let name = match subject {
+            Component::Host { name } => name.clone(),
+            Component::Switch { .. } | Component::Link { .. } => subject.to_string(),
+        };
+        let percent = Percent(self.share);
+        match self.category {
+            Category::HostDown => format!("host {name} is down"),
+            Category::AgentSilent => format!("the agent of host {name} is silent"),
+            Category::RnicDown => format!("RNIC {name} is down"),
+            Category::RnicLoss => format!("RNIC {name} loses {percent} of its probes"),
+            Category::Flapping => format!("{name} comes and goes"),
+            Category::LinkDown | Category::SwitchDown => format!("{name} is down"),
+            Category::LinkLoss | Category::SwitchLoss => format!("{name} loses {percent}"),
+            Category::Blackhole => format!("{name} swallows {percent} of the 5-tuples"),
+            Category::Congestion => format!("{percent} of the round trips over {name} are slow"),
+            Category::PauseStorm => {
+                format!(
+                    "{percent} of the round trips over {name} are slow, and some time out: pauses"
+                )
+            }
+            Category::RnicSlow => format!("RNIC {name} delays {percent} of its round trips"),
+            Category::CpuOverload => format!("host {name} is starved of CPU"),
+            Category::MissingRoute => format!("RNIC {name} cannot send"),
+            Category::UnevenEcmp => format!("ECMP at {name} is uneven"),
+            Category::Undecided => {
+                let mut title = format!("{subject}");
+                for other in &self.or {
+                    let _ = write!(title, " or {other}");
+                }
+                let _ = write!(title, " loses {percent}");
+                title
+            }
+        }
+    }
+}
+
+struct Percent(f64);
+
+impl std::fmt::Display for Percent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let percent = self.0 * 100.0;
+        let digits = usize::from(percent < 9.95) + usize::from(percent < 0.995);
+        write!(f, "{percent:.digits$} %")
+    }
+}
+
+/// What became of an incident in one run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// It is new.
+    Opened(Incident),
+    /// Its severity, category or subject is another.
+    Updated(Incident),
+    /// It is over.
+    Closed(Incident),
+}
+
+impl Change {
+    /// The incident as it is now.
+    pub const fn incident(&self) -> &Incident {
+        match self {
+            Self::Opened(incident) | Self::Updated(incident) | Self::Closed(incident) => incident,
+        }
+    }
+}
+
+/// What is remembered of a subject.
+#[derive(Debug)]
+struct Watch {
+    subject: Component,
+    /// The subject and what it may be instead.
+    alike: BTreeSet<Component>,
+    /// Runs in a row that have seen it.
+    in_a_row: u32,
+    /// Sightings that share no probe.
+    apart: VecDeque<WallTime>,
+    last: WallTime,
+    horizon: Horizon,
+    incident: Option<Incident>,
+    /// When incidents of it were opened.
+    openings: VecDeque<WallTime>,
+}
+
+/// Turns findings into incidents. Pure: the time is passed in.
+#[derive(Debug)]
+pub struct Tracker {
+    next: u64,
+    watched: Vec<Watch>,
+}
+
+impl Tracker {
+    /// Goes on with incidents that were open before; `next` is the first id that was never used.
+    pub fn new(open: Vec<Incident>, next: u64, now: WallTime) -> Self {
+        let watched = open
+            .into_iter()
+            .filter(Incident::is_open)
+            .map(|incident| Watch {
+                alike: std::iter::once(&incident.subject)
+                    .chain(&incident.or)
+                    .cloned()
+                    .collect(),
+                subject: incident.subject.clone(),
+                in_a_row: 0,
+                apart: VecDeque::new(),
+                // As if it had been seen just now: an analyzer that comes back first has to hear from the agents.
+                last: now,
+                horizon: Horizon::Long,
+                openings: VecDeque::from([WallTime::from_nanos(incident.opened_unix_ns)]),
+                incident: Some(incident),
+            })
+            .collect();
+        Self {
+            next: next.max(1),
+            watched,
+        }
+    }
+
+    /// The open incidents, the worst and oldest first.
+    pub fn open(&self) -> Vec<&Incident> {
+        let mut open: Vec<_> = self
+            .watched
+            .iter()
+            .filter_map(|watch| watch.incident.as_ref())
+            .collect();
+        open.sort_by_key(|incident| (incident.severity, incident.opened_unix_ns, incident.id));
+        open
+    }
+
+    /// Takes one run's findings.
+    pub fn step(&mut self, judgement: &Judgement, now: WallTime) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let down: BTreeSet<&str> = judgement
+            .findings
+            .iter()
+            .filter(|finding| finding.category == Category::HostDown)
+            .filter_map(|finding| host_name(&finding.subject))
+            .collect();
+        for finding in &judgement.findings {
+            if is_part_of(&finding.subject, &down) {
+                continue;
+            }
+            let at = self.watch_of(finding, now);
+            let open = self.open_count();
+            let watch = &mut self.watched[at];
+            watch.see(finding, now);
+            let confirmed = watch.is_confirmed(finding);
+            if let Some(incident) = &mut watch.incident {
+                if incident.update(finding, now) {
+                    changes.push(Change::Updated(incident.clone()));
+                }
+            } else if confirmed && open < MOST_OPEN {
+                let incident = watch.open(finding, self.next, now);
+                self.next += 1;
+                changes.push(Change::Opened(incident));
+            }
+        }
+        self.close(&down, now, &mut changes);
+        changes
+    }
+
+    fn open_count(&self) -> usize {
+        self.watched
+            .iter()
+            .filter(|watch| watch.incident.is_some())
+            .count()
+    }
+
+    /// The place of what is remembered of a finding's subject, or of one that it may be.
+    fn watch_of(&mut self, finding: &Finding, now: WallTime) -> usize {
+        let same = self
+            .watched
+            .iter()
+            .position(|watch| watch.subject == finding.subject);
+        let alike = || {
+            self.watched.iter().position(|watch| {
+                watch.alike.contains(&finding.subject) || finding.or.contains(&watch.subject)
+            })
+        };
+        if let Some(at) = same.or_else(alike) {
+            return at;
+        }
+        self.watched.push(Watch {
+            subject: finding.subject.clone(),
+            alike: BTreeSet::new(),
+            in_a_row: 0,
+            apart: VecDeque::new(),
+            last: now,
+            horizon: finding.horizon,
+            incident: None,
+            openings: VecDeque::new(),
+        });
+        self.watched.len() - 1
+    }
+
+    /// Closes what has stayed away, and forgets subjects that were never confirmed.
+    fn close(&mut self, down: &BTreeSet<&str>, now: WallTime, changes: &mut Vec<Change>) {
+        for watch in &mut self.watched {
+            let part = is_part_of(&watch.subject, down);
+            if watch.last < now {
+                watch.in_a_row = 0;
+            }
+            let gone = part || now.since(watch.last) >= clear_after(watch.horizon);
+            if let Some(mut incident) = watch.incident.take_if(|_| gone) {
+                incident.closed_unix_ns = Some(now.nanos());
+                if part {
+                    incident.note("closed: its host is down".to_owned());
+                }
+                changes.push(Change::Closed(incident));
+            }
+        }
+        let remembered =
+            |watch: &Watch| watch.incident.is_some() || now.since(watch.last) < FLAPPING_WITHIN;
+        self.watched.retain(remembered);
+        if self.watched.len() > MOST_WATCHED {
+            self.watched
+                .sort_by_key(|watch| (watch.incident.is_none(), now.since(watch.last)));
+            self.watched.truncate(MOST_WATCHED);
+        }
+    }
+}
+
+/// How long a finding must stay away before its incident is closed.
+const fn clear_after(horizon: Horizon) -> Duration {
+    match horizon {
+        Horizon::Now | Horizon::Short => Duration::from_secs(15),
+        Horizon::Middle => Duration::from_secs(30),
+        Horizon::Long => Duration::from_mins(1),
+    }
+}
+
+fn host_name(component: &Component) -> Option<&str> {
+    match component {
+        Component::Host { name } => Some(name),
+        Component::Link { .. } | Component::Switch { .. } => None,
+    }
+}
+
+/// Whether it is an RNIC of one of these hosts.
+fn is_part_of(subject: &Component, hosts: &BTreeSet<&str>) -> bool {
+    host_name(subject)
+        .and_then(|name| name.split_once('/'))
+        .is_some_and(|(host, _)| hosts.contains(host))
+}
+
+impl Watch {
+    fn see(&mut self, finding: &Finding, now: WallTime) {
+        if finding.or.is_empty() && self.subject != finding.subject {
+            self.subject = finding.subject.clone();
+        }
+        self.alike.clear();
+        self.alike.insert(finding.subject.clone());
+        self.alike.extend(finding.or.iter().cloned());
+        // Two findings of one run may be the same incident's.
+        if self.last < now || self.in_a_row == 0 {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+        }
+        self.last = now;
+        self.horizon = finding.horizon;
+        let length = length(finding.horizon);
+        if self
+            .apart
+            .back()
+            .is_none_or(|last| now.since(*last) >= length)
+        {
+            self.apart.push_back(now);
+        }
+        while self
+            .apart
+            .front()
+            .is_some_and(|first| now.since(*first) > length * 3)
+        {
+            self.apart.pop_front();
+        }
+    }
+
+    fn is_confirmed(&self, finding: &Finding) -> bool {
+        let certain = finding.nats >= AT_ONCE_NATS;
+        (finding.hard && certain && self.in_a_row >= 2)
+            || (certain && self.in_a_row >= 3)
+            || self.apart.len() >= 2
+    }
+
+    fn open(&mut self, finding: &Finding, id: u64, now: WallTime) -> Incident {
+        while self
+            .openings
+            .front()
+            .is_some_and(|first| now.since(*first) > FLAPPING_WITHIN)
+        {
+            self.openings.pop_front();
+        }
+        self.openings.push_back(now);
+        let mut incident = Incident::new(finding, id, now);
+        incident.openings = self.openings.len();
+        if self.openings.len() >= FLAPPING {
+            incident.category = Category::Flapping;
+            incident.note(format!(
+                "opened {} times within {} minutes",
+                self.openings.len(),
+                FLAPPING_WITHIN.as_secs() / 60
+            ));
+        }
+        self.incident = Some(incident.clone());
+        incident
+    }
+}
+
+fn length(horizon: Horizon) -> Duration {
+    match horizon {
+        Horizon::Now | Horizon::Short => Duration::from_secs(10),
+        Horizon::Middle => Duration::from_secs(25),
+        Horizon::Long => Duration::from_secs(125),
+    }
+}
+
+fn services(finding: &Finding) -> BTreeMap<String, bool> {
+    finding
+        .services
+        .iter()
+        .map(|(name, suffers)| (name.as_str().to_owned(), *suffers))
+        .collect()
+}
+
+impl Incident {
+    fn new(finding: &Finding, id: u64, now: WallTime) -> Self {
+        let services = services(finding);
+        Self {
+            id,
+            subject: finding.subject.clone(),
+            or: finding.or.clone(),
+            category: finding.category,
+            severity: Severity::of(&services),
+            opened_unix_ns: now.nanos(),
+            seen_unix_ns: now.nanos(),
+            closed_unix_ns: None,
+            confidence: finding.confidence,
+            share: finding.share,
+            sent: finding.probes.sent,
+            lost: finding.probes.lost,
+            services,
+            evidence: finding.evidence.clone(),
+            openings: 1,
+        }
+    }
+
+    fn note(&mut self, line: String) {
+        if self.evidence.len() < MOST_EVIDENCE {
+            self.evidence.push(line);
+        }
+    }
+
+    /// Takes a newer finding over; whether somebody should be told.
+    fn update(&mut self, finding: &Finding, now: WallTime) -> bool {
+        self.seen_unix_ns = now.nanos();
+        // What was certain stays so.
+        if finding.category == Category::Undecided && self.category != Category::Undecided {
+            return false;
+        }
+        let before = (self.category, self.severity, self.subject.clone());
+        self.subject = finding.subject.clone();
+        self.or.clone_from(&finding.or);
+        if self.category != Category::Flapping {
+            self.category = finding.category;
+        }
+        self.confidence = finding.confidence;
+        self.share = finding.share;
+        self.sent = finding.probes.sent;
+        self.lost = finding.probes.lost;
+        for (service, suffers) in services(finding) {
+            *self.services.entry(service).or_default() |= suffers;
+        }
+        self.severity = self.severity.min(Severity::of(&self.services));
+        self.evidence.clone_from(&finding.evidence);
+        before != (self.category, self.severity, self.subject.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+use super::super::judge::Counts;
+use super::*;
+
+fn at(seconds: i64) -> WallTime {
+    WallTime::from_nanos((1_800_000_000 + seconds) * 1_000_000_000)
+}
+
+fn link(to: &str) -> Component {
+    Component::Link {
+        from: "spine1".to_owned(),
+        to: to.to_owned(),
+    }
+}
+
+fn rnic(name: &str) -> Component {
+    Component::Host {
+        name: name.to_owned(),
+    }
+}
+
+fn finding(subject: Component, category: Category, nats: f64) -> Finding {
+    Finding {
+        subject,
+        category,
+        horizon: Horizon::Middle,
+        confidence: 0.99,
+        nats,
+        or: Vec::new(),
+        share: 0.01,
+        probes: Counts {
+            sent: 1_000,
+            lost: 10,
+        },
+        hard: false,
+        services: BTreeMap::new(),
+        evidence: vec!["why".to_owned()],
+    }
+}
+
+fn run(tracker: &mut Tracker, seconds: i64, findings: Vec<Finding>) -> Vec<String> {
+    let judgement = Judgement {
+        findings,
+        ..Judgement::default()
+    };
+    tracker
+        .step(&judgement, at(seconds))
+        .iter()
+        .map(|change| {
+            let incident = change.incident();
+            let what = match change {
+                Change::Opened(_) => "opened",
+                Change::Updated(_) => "updated",
+                Change::Closed(_) => "closed",
+            };
+            format!(
+                "{what} {} {}: {}",
+                incident.id,
+                incident.severity.name(),
+                incident.title()
+            )
+        })
+        .collect()
+}
+
+fn new() -> Tracker {
+    Tracker::new(Vec::new(), 1, at(0))
+}
+
+#[test]
+fn strong_evidence_opens_after_three_runs_and_absence_closes() {
+    let mut tracker = new();
+    let seen = || vec![finding(link("tor3"), Category::LinkLoss, 20.0)];
+    assert!(run(&mut tracker, 1, seen()).is_empty());
+    assert!(run(&mut tracker, 2, seen()).is_empty());
+    let opened = run(&mut tracker, 3, seen());
+    assert_eq!(opened, ["opened 1 P2: link spine1->tor3 loses 1.0 %"]);
+    assert!(
+        run(&mut tracker, 4, seen()).is_empty(),
+        "nothing new to tell"
+    );
+    assert!(
+        run(&mut tracker, 33, vec![]).is_empty(),
+        "29 s are no end yet"
+    );
+    assert_eq!(
+        run(&mut tracker, 34, vec![]),
+        ["closed 1 P2: link spine1->tor3 loses 1.0 %"]
+    );
+    assert!(tracker.open().is_empty());
+}
+
+#[test]
+fn weak_evidence_needs_two_windows_that_share_no_probe() {
+    let mut tracker = new();
+    let seen = || vec![finding(link("tor3"), Category::LinkLoss, 3.0)];
+    for second in 1..25 {
+        assert!(run(&mut tracker, second, seen()).is_empty(), "{second} s");
+    }
+    assert_eq!(run(&mut tracker, 26, seen()).len(), 1);
+    // Once in a while is chance.
+    let mut tracker = new();
+    for second in (1..2_000).step_by(100) {
+        assert!(run(&mut tracker, second, seen()).is_empty(), "{second} s");
+    }
+}
+
+#[test]
+fn doubt_becomes_certainty_in_the_same_incident() {
+    let mut tracker = new();
+    let doubt = || Finding {
+        or: vec![link("tor4")],
+        hard: true,
+        ..finding(link("tor3"), Category::Undecided, 20.0)
+    };
+    run(&mut tracker, 1, vec![doubt()]);
+    assert_eq!(
+        run(&mut tracker, 2, vec![doubt()]),
+        ["opened 1 P2: link spine1->tor3 or link spine1->tor4 loses 1.0 %"]
+    );
+    let certain = finding(link("tor4"), Category::LinkLoss, 20.0);
+    assert_eq!(
+        run(&mut tracker, 3, vec![certain]),
+        ["updated 1 P2: link spine1->tor4 loses 1.0 %"]
+    );
+    assert!(
+        run(&mut tracker, 4, vec![doubt()]).is_empty(),
+        "what was certain stays so"
+    );
+    assert_eq!(tracker.open().len(), 1);
+}
+
+#[test]
+fn the_worst_impact_stays_and_names_the_services() {
+    let mut tracker = new();
+    let hit = |suffers| Finding {
+        hard: true,
+        services: [(crate::id::ServiceName::new("train"), suffers)].into(),
+        ..finding(link("tor3"), Category::LinkLoss, 20.0)
+    };
+    run(&mut tracker, 1, vec![hit(false)]);
+    assert_eq!(
+        run(&mut tracker, 2, vec![hit(false)])[0][..11],
+        *"opened 1 P1"
+    );
+    assert_eq!(
+        run(&mut tracker, 3, vec![hit(true)])[0][..12],
+        *"updated 1 P0"
+    );
+    assert!(run(&mut tracker, 4, vec![hit(false)]).is_empty());
+    assert_eq!(tracker.open()[0].severity, Severity::P0);
+}
+
+#[test]
+fn rnics_of_a_host_that_is_down_are_part_of_its_incident() {
+    let mut tracker = new();
+    let hard = |subject, category| Finding {
+        hard: true,
+        ..finding(subject, category, f64::INFINITY)
+    };
+    let dead = || hard(rnic("host3/rnic0"), Category::RnicDown);
+    run(&mut tracker, 1, vec![dead()]);
+    assert_eq!(run(&mut tracker, 2, vec![dead()]).len(), 1);
+    let down = || hard(rnic("host3"), Category::HostDown);
+    run(&mut tracker, 3, vec![dead(), down()]);
+    let changes = run(&mut tracker, 4, vec![dead(), down()]);
+    assert_eq!(changes, ["opened 2 P2: host host3 is down"]);
+    assert_eq!(tracker.open().len(), 1);
+}
+
+#[test]
+fn what_comes_and_goes_flaps() {
+    let mut tracker = new();
+    let mut titles = Vec::new();
+    for round in 0..3 {
+        for second in 1..4 {
+            let seen = finding(rnic("host3/rnic0"), Category::RnicDown, 20.0);
+            titles.extend(run(&mut tracker, round * 100 + second, vec![seen]));
+        }
+        titles.extend(run(&mut tracker, round * 100 + 50, vec![]));
+    }
+    assert_eq!(titles.len(), 6, "{titles:?}");
+    assert_eq!(titles[4], "opened 3 P2: host3/rnic0 comes and goes");
+}
+
+#[test]
+fn a_restart_goes_on_with_what_was_open() {
+    let mut tracker = new();
+    let seen = || Finding {
+        hard: true,
+        ..finding(link("tor3"), Category::LinkDown, 20.0)
+    };
+    run(&mut tracker, 1, vec![seen()]);
+    run(&mut tracker, 2, vec![seen()]);
+    let open: Vec<_> = tracker.open().into_iter().cloned().collect();
+    let mut restarted = Tracker::new(open, 2, at(100));
+    assert!(run(&mut restarted, 101, vec![seen()]).is_empty());
+    assert_eq!(restarted.open()[0].opened_unix_ns, at(2).nanos());
+    assert_eq!(run(&mut restarted, 200, vec![]).len(), 1);
+}

@@ -1,0 +1,325 @@
+//! From windows to findings: what is wrong right now, where, and why that is believed.
+//!
+//! In this order (R-Pingmesh, section 5): results that hosts caused are set aside ([`snapshot`], by [`filter`]); hosts
+//! that are down are named; anomalous RNICs are found ([`rnic`]) and their paths left out; what is
+//! left is explained by links, switches and single RNICs ([`localize`]) over several horizons; slow round
+//! trips are explained in the same way.
+//!
+//! Each run looks at four [`Horizon`]s. The shortest holds the slot that is still being filled, so that a hard fault is
+//! seen two or three seconds after it began; the longest finds gray loss. A suspect that only an old part of a horizon
+//! speaks against is no finding: see `is_over`.
+
+mod hosts;
+mod locate;
+pub mod snapshot;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::filter::Reason;
+use super::localize::{Component, ProblemError, Settings};
+use super::rnic;
+use super::routes::{Origin, Routes};
+use crate::id::ServiceName;
+use crate::time::{Nanos, WallTime};
+
+pub use snapshot::{Counts, Horizon, Seen, Snapshot};
+
+/// What an operator calls it (FIELD.md's list of problem classes).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    /// A host does not answer and its agent is silent.
+    HostDown,
+    /// An agent uploads nothing, its RNICs answer.
+    AgentSilent,
+    /// An RNIC loses (nearly) all probes.
+    RnicDown,
+    /// An RNIC or its cable loses a share of the probes.
+    RnicLoss,
+    /// An RNIC or a port goes and comes back again and again.
+    Flapping,
+    /// A link loses (nearly) everything in one direction.
+    LinkDown,
+    /// A link loses a share in one direction: corruption, gray loss.
+    LinkLoss,
+    /// A switch loses (nearly) everything.
+    SwitchDown,
+    /// A switch loses a share.
+    SwitchLoss,
+    /// Some 5-tuples get through, others never: blackhole, or a misconfigured ACL.
+    Blackhole,
+    /// Queues: round trips take longer.
+    Congestion,
+    /// Round trips take milliseconds: PFC pauses.
+    PauseStorm,
+    /// Round trips over one RNIC take longer: PCIe, or the RNIC itself.
+    RnicSlow,
+    /// A host is starved of CPU: not the network.
+    CpuOverload,
+    /// An RNIC cannot send: no route, or a GID index that moved.
+    MissingRoute,
+    /// ECMP uses some paths far more than others.
+    UnevenEcmp,
+    /// Something loses probes, and the observations cannot tell which of several.
+    Undecided,
+}
+
+impl Category {
+    /// Every category.
+    pub const ALL: [Self; 17] = [
+        Self::HostDown,
+        Self::AgentSilent,
+        Self::RnicDown,
+        Self::RnicLoss,
+        Self::Flapping,
+        Self::LinkDown,
+        Self::LinkLoss,
+        Self::SwitchDown,
+        Self::SwitchLoss,
+        Self::Blackhole,
+        Self::Congestion,
+        Self::PauseStorm,
+        Self::RnicSlow,
+        Self::CpuOverload,
+        Self::MissingRoute,
+        Self::UnevenEcmp,
+        Self::Undecided,
+    ];
+
+    /// Its name in labels and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HostDown => "host_down",
+            Self::AgentSilent => "agent_silent",
+            Self::RnicDown => "rnic_down",
+            Self::RnicLoss => "rnic_loss",
+            Self::Flapping => "flapping",
+            Self::LinkDown => "link_down",
+            Self::LinkLoss => "link_loss",
+            Self::SwitchDown => "switch_down",
+            Self::SwitchLoss => "switch_loss",
+            Self::Blackhole => "blackhole",
+            Self::Congestion => "congestion",
+            Self::PauseStorm => "pause_storm",
+            Self::RnicSlow => "rnic_slow",
+            Self::CpuOverload => "cpu_overload",
+            Self::MissingRoute => "missing_route",
+            Self::UnevenEcmp => "uneven_ecmp",
+            Self::Undecided => "undecided",
+        }
+    }
+
+    /// Whether it says that the network, RNICs included, is at fault.
+    pub const fn is_network(self) -> bool {
+        !matches!(
+            self,
+            Self::HostDown | Self::AgentSilent | Self::CpuOverload | Self::MissingRoute
+        )
+    }
+}
+
+/// Something that is wrong according to one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// What it is about. A host's RNIC is the host `HOST/DEVICE`.
+    pub subject: Component,
+    /// What is wrong.
+    pub category: Category,
+    /// Seen over this horizon, the shortest that shows it.
+    pub horizon: Horizon,
+    /// How sure this is, 0 to 1.
+    pub confidence: f64,
+    /// By how many nats the observations favour it over nothing being wrong; infinite where it was not inferred.
+    pub nats: f64,
+    /// What it may be instead; empty unless the category is [`Category::Undecided`].
+    pub or: Vec<Component>,
+    /// Share of probes (of 5-tuples for a blackhole, of round trips for latency) that it affects, 0 to 1.
+    pub share: f64,
+    /// Probes on the paths that cross it, and those lost or slow.
+    pub probes: Counts,
+    /// So plain that one confirmation is enough.
+    pub hard: bool,
+    /// Services with paths across it, and whether their own probes suffer.
+    pub services: BTreeMap<ServiceName, bool>,
+    /// Lines that explain it.
+    pub evidence: Vec<String>,
+}
+
+/// What one run says.
+#[derive(Debug, Clone, Default)]
+pub struct Judgement {
+    /// When the snapshot was taken.
+    pub at: Option<WallTime>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// Probes of the last 20 s that were set aside, by reason.
+    pub set_aside: BTreeMap<Reason, Counts>,
+    /// Probes of the last 20 s that were judged.
+    pub judged: Counts,
+    /// Paths judged, by where their legs are known from; those under one ToR count as traced.
+    pub paths: BTreeMap<Origin, usize>,
+}
+
+/// A loss rate from which on a fault is hard.
+pub const HARD: f64 = 0.2;
+/// How sure a suspect must be.
+pub const LEAST_CONFIDENCE: f64 = 0.9;
+/// Share of slow round trips below which nothing is reported.
+pub const LEAST_SLOW: f64 = 0.2;
+/// Findings over the longest horizon are looked for this often: they cannot change faster.
+const LONG_EVERY: Duration = Duration::from_secs(5);
+
+/// Judges snapshots, and remembers between them what is usual.
+#[derive(Debug)]
+pub struct Judge {
+    /// What is known of paths.
+    pub routes: Routes,
+    settings: Settings,
+    /// Usual round trip by the number of links that a probe and its ACK cross.
+    usual: HashMap<u32, Nanos>,
+    long_at: Option<WallTime>,
+    /// Findings of the longest horizon, until it is looked at again.
+    long: Vec<Finding>,
+}
+
+/// A round trip is slow above this many times the usual one,
+const SLOW_FACTOR: i64 = 3;
+/// plus this.
+const SLOW_MARGIN: Nanos = Nanos(5_000);
+
+impl Judge {
+    /// With what is known of paths.
+    pub fn new(routes: Routes) -> Self {
+        Self {
+            routes,
+            settings: Settings::default(),
+            usual: HashMap::new(),
+            long_at: None,
+            long: Vec::new(),
+        }
+    }
+
+    /// Round trips that take longer are slow, by the number of links crossed; `None` while nothing is known.
+    pub fn limits(&self) -> HashMap<u32, Nanos> {
+        self.usual
+            .iter()
+            .map(|(links, usual)| {
+                let limit = usual
+                    .0
+                    .saturating_mul(SLOW_FACTOR)
+                    .saturating_add(SLOW_MARGIN.0);
+                (*links, Nanos(limit))
+            })
+            .collect()
+    }
+
+    /// Judges a snapshot.
+    ///
+    /// # Errors
+    /// Counts that cannot be: more lost than sent.
+    pub fn judge(&mut self, snapshot: &Snapshot) -> Result<Judgement, ProblemError> {
+        self.usual.clone_from(&snapshot.usual);
+        let mut judgement = Judgement {
+            at: Some(snapshot.now),
+            set_aside: snapshot.set_aside.clone(),
+            judged: snapshot.judged,
+            ..Judgement::default()
+        };
+        let mut findings = hosts::judge(snapshot);
+        let mut left_out: BTreeSet<String> = BTreeSet::new();
+        for verdict in Self::rnics(snapshot)? {
+            left_out.extend(verdict.rnics().map(str::to_owned));
+            findings.push(hosts::of_rnic(verdict, snapshot));
+        }
+        let seen: Vec<&Seen> = snapshot
+            .seen
+            .iter()
+            .filter(|seen| !seen.touches(&left_out) && !snapshot.is_waited_for(&seen.target.host))
+            .collect();
+        for seen in &seen {
+            *judgement.paths.entry(self.origin(seen)).or_default() += 1;
+        }
+        let mut losses = Vec::new();
+        for horizon in [Horizon::Now, Horizon::Short, Horizon::Middle] {
+            losses.extend(self.locate_losses(&seen, horizon)?);
+        }
+        if self.long_is_due(snapshot.now) {
+            self.long = self.locate_losses(&seen, Horizon::Long)?;
+        }
+        losses.extend(self.long.iter().cloned());
+        findings.extend(self.without_spilt(&seen, losses));
+        findings.extend(self.locate_slow(&seen)?);
+        judgement.findings = merge(findings);
+        Ok(judgement)
+    }
+
+    fn long_is_due(&mut self, now: WallTime) -> bool {
+        let due = self
+            .long_at
+            .is_none_or(|last| now.since(last) >= LONG_EVERY);
+        if due {
+            self.long_at = Some(now);
+        }
+        due
+    }
+
+    /// Anomalous RNICs over the shortest horizon that shows any, each once.
+    fn rnics(snapshot: &Snapshot) -> Result<Vec<rnic::Verdict>, ProblemError> {
+        let mut verdicts: Vec<rnic::Verdict> = Vec::new();
+        for horizon in [Horizon::Now, Horizon::Short] {
+            let pairs: Vec<_> = snapshot
+                .seen
+                .iter()
+                .filter(|seen| !snapshot.is_waited_for(&seen.target.host))
+                .map(|seen| rnic::Pair {
+                    source: (&seen.source_name, seen.source.tor.as_str()),
+                    target: (&seen.target_name, seen.target.tor.as_str()),
+                    sent: seen.counts(horizon).sent,
+                    lost: seen.counts(horizon).lost,
+                })
+                .filter(|pair| pair.sent > 0)
+                .collect();
+            for verdict in rnic::judge(&pairs)? {
+                let known = verdicts
+                    .iter()
+                    .any(|known| known.rnics().any(|rnic| verdict.rnics().any(|r| r == rnic)));
+                if !known {
+                    verdicts.push(verdict);
+                }
+            }
+        }
+        Ok(verdicts)
+    }
+}
+
+/// One finding per subject: the category that says most, over the shortest horizon.
+fn merge(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut merged: Vec<Finding> = Vec::new();
+    for finding in findings {
+        match merged
+            .iter_mut()
+            .find(|known| known.subject == finding.subject)
+        {
+            Some(known) if finding.outranks(known) => *known = finding,
+            Some(_) => {}
+            None => merged.push(finding),
+        }
+    }
+    merged
+}
+
+impl Finding {
+    /// Whether it should stand for its subject in another's place: losses before latency, certainty before doubt, and the
+    /// longer horizon only when it says that the fault is a dead thing rather than a lossy one.
+    fn outranks(&self, other: &Self) -> bool {
+        let rank = |finding: &Self| match finding.category {
+            Category::Undecided | Category::CpuOverload => 0,
+            Category::Congestion | Category::PauseStorm | Category::RnicSlow => 1,
+            _ => 2,
+        };
+        (rank(self), self.confidence > 0.5) > (rank(other), other.confidence > 0.5)
+    }
+}

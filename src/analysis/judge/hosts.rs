@@ -1,0 +1,171 @@
+//! Findings about hosts and RNICs.
+
+use std::collections::BTreeMap;
+
+use super::snapshot::{Counts, Horizon, SilentHost, Snapshot};
+use super::{Category, Finding, HARD};
+use crate::analysis::localize::Component;
+use crate::analysis::report::End;
+use crate::analysis::rnic::{self, Verdict};
+use crate::id::ServiceName;
+
+/// An RNIC that loses so much counts as down.
+const DOWN: f64 = 0.9;
+
+/// What hosts themselves show: silence, starvation, queue pairs that come and go, sends that fail.
+pub(super) fn judge(snapshot: &Snapshot) -> Vec<Finding> {
+    let silent = snapshot.silent.iter().map(|host| of_silent(host, snapshot));
+    let starved = snapshot.starved.iter().map(|(host, slots)| Finding {
+        evidence: vec![format!(
+            "in {slots} of the last 24 slots of 5 s the host took over 50 ms to handle a completion, or its agent cut \
+             its intervals late; its results of those slots are set aside"
+        )],
+        ..blank(host.as_str(), Category::CpuOverload, f64::from(*slots) / 24.0)
+    });
+    let flapping = snapshot.flapping.iter().map(|(end, slots)| Finding {
+        hard: true,
+        services: services_of(&rnic_name(end), snapshot),
+        evidence: vec![format!(
+            "it registered another queue pair in {slots} of the last 24 slots of 5 s"
+        )],
+        ..blank(
+            &rnic_name(end),
+            Category::Flapping,
+            f64::from(*slots) / 24.0,
+        )
+    });
+    let unsendable = snapshot.unsendable.iter().map(|end| Finding {
+        hard: true,
+        evidence: vec![
+            "its agent could not post probes in three of the last four slots of 5 s: no route to the targets, or its GID \
+             index has moved"
+                .to_owned(),
+        ],
+        ..blank(&rnic_name(end), Category::MissingRoute, 1.0)
+    });
+    silent
+        .chain(starved)
+        .chain(flapping)
+        .chain(unsendable)
+        .collect()
+}
+
+fn rnic_name(end: &End) -> String {
+    format!("{}/{}", end.host, end.device)
+}
+
+fn blank(name: &str, category: Category, share: f64) -> Finding {
+    Finding {
+        subject: Component::Host {
+            name: name.to_owned(),
+        },
+        category,
+        horizon: Horizon::Short,
+        confidence: 1.0,
+        nats: f64::INFINITY,
+        or: Vec::new(),
+        share,
+        probes: Counts::default(),
+        hard: false,
+        services: BTreeMap::new(),
+        evidence: Vec::new(),
+    }
+}
+
+fn of_silent(silent: &SilentHost, snapshot: &Snapshot) -> Finding {
+    let seconds = silent.since.as_secs_f64();
+    let Counts { sent, lost } = silent.probes;
+    let host = silent.host.as_str();
+    if !silent.is_down() {
+        let answers = match sent {
+            0 => "nobody probed it since".to_owned(),
+            _ => format!("{} of {sent} probes to it were answered since", sent - lost),
+        };
+        return Finding {
+            evidence: vec![
+                format!("its agent has uploaded nothing for {seconds:.1} s"),
+                answers,
+            ],
+            ..blank(host, Category::AgentSilent, 1.0)
+        };
+    }
+    Finding {
+        hard: true,
+        probes: silent.probes,
+        services: services_of(host, snapshot),
+        evidence: vec![
+            format!("its agent has uploaded nothing for {seconds:.1} s"),
+            format!("{lost} of {sent} probes to its RNICs were lost since"),
+            "ruled out: an RNIC or cable of its own, its agent would still upload over the management network".to_owned(),
+        ],
+        ..blank(host, Category::HostDown, 1.0)
+    }
+}
+
+/// Services with paths from or to an RNIC or host, and whether their probes are lost.
+fn services_of(name: &str, snapshot: &Snapshot) -> BTreeMap<ServiceName, bool> {
+    let mut services = BTreeMap::new();
+    let is_of = |rnic: &str| {
+        rnic.strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    for seen in &snapshot.seen {
+        if let Some(service) = &seen.service
+            && (is_of(&seen.source_name) || is_of(&seen.target_name))
+        {
+            let suffers = seen.counts(Horizon::Middle).lost > 0;
+            *services.entry(service.clone()).or_default() |= suffers;
+        }
+    }
+    services
+}
+
+/// A verdict over an RNIC as a finding.
+pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
+    let rnic::Finding {
+        rnic,
+        loss,
+        confidence,
+        probes: (sent, lost),
+        mesh_peers,
+        far_peers,
+    } = verdict.finding().clone();
+    let mut evidence = vec![
+        format!(
+            "{lost} of {sent} probes from and to {rnic} were lost: it loses {:.0} %",
+            loss * 100.0
+        ),
+        format!(
+            "with {} of its {} peers under the same ToR and with {} of {} elsewhere",
+            mesh_peers.1, mesh_peers.0, far_peers.1, far_peers.0
+        ),
+    ];
+    let (category, or) = match verdict {
+        Verdict::Anomalous(_) => {
+            evidence.push("ruled out: its peers, its ToR and what lies above, whose other probes come through".to_owned());
+            let category = if loss >= DOWN {
+                Category::RnicDown
+            } else {
+                Category::RnicLoss
+            };
+            (category, Vec::new())
+        }
+        Verdict::CannotTell { or, .. } => {
+            let others: Vec<_> = or.iter().map(ToString::to_string).collect();
+            evidence.push(format!(
+                "the observations cannot tell it from {}",
+                others.join(", ")
+            ));
+            (Category::Undecided, or)
+        }
+    };
+    Finding {
+        confidence,
+        or,
+        probes: Counts { sent, lost },
+        hard: loss >= HARD,
+        services: services_of(&rnic, snapshot),
+        evidence,
+        ..blank(&rnic, category, loss)
+    }
+}

@@ -1,0 +1,450 @@
+//! Links, switches and RNICs that explain lost and slow probes.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::snapshot::{Counts, Horizon, Seen};
+use super::{Category, Finding, HARD, Judge, LEAST_CONFIDENCE, LEAST_SLOW};
+use crate::analysis::localize::explain::{Told, explain};
+use crate::analysis::localize::{
+    Component, ComponentId, Problem, ProblemError, Signal, Suspect, Symptom, localize,
+};
+use crate::analysis::routes::{Leg, Origin};
+use crate::id::ServiceName;
+use crate::probe::trace::Tuple;
+
+/// Links between an RNIC and its ToR that a probe and its ACK cross, at both ends together.
+const HOST_LINKS: f64 = 4.0;
+/// Probes that a suspect must explain. Fewer are chance.
+const LEAST_LOST: f64 = 3.0;
+/// Losses that a suspect must still cause in the newest part of a horizon, as a share of what its rate promises.
+const STILL: f64 = 0.2;
+/// Expected losses from which on their absence tells: e^-4.6 is 1 %.
+const TELLING: f64 = 4.6;
+/// Round trips above this are pauses, not queues: no switch buffers milliseconds.
+const PAUSE_FACTOR: f64 = 0.02;
+/// Losses on paths apart from hard faults that a mild suspect must have, as a share of what its rate promises.
+const ALONE: f64 = 0.3;
+/// Share of the packets that surely cross a link or switch from which on it counts as down.
+const DOWN: f64 = 0.9;
+/// Probes that surely cross it from which on that can be said.
+const SURE: u64 = 10;
+/// Paths that are listed as evidence.
+const EXAMPLES: usize = 3;
+
+/// What a path's probes and their ACKs cross.
+struct Crossed {
+    there: Option<Arc<Leg>>,
+    back: Option<Arc<Leg>>,
+}
+
+impl Crossed {
+    /// Share of the path's packets that cross a component above the RNICs.
+    fn share(&self, seen: &Seen, component: &Component) -> f64 {
+        match component {
+            Component::Host { name } => f64::from(u8::from(
+                *seen.source_name == **name || *seen.target_name == **name,
+            )),
+            Component::Switch { name }
+                if seen.source.tor.as_str() == name || seen.target.tor.as_str() == name =>
+            {
+                1.0
+            }
+            Component::Link { .. } | Component::Switch { .. } => [&self.there, &self.back]
+                .into_iter()
+                .flatten()
+                .flat_map(|leg| &leg.shares)
+                .filter(|(other, _)| other == component)
+                .map(|(_, share)| share)
+                .sum(),
+        }
+    }
+}
+
+impl Judge {
+    fn crossed(&mut self, seen: &Seen) -> Crossed {
+        if seen.is_under_one_tor() {
+            return Crossed {
+                there: None,
+                back: None,
+            };
+        }
+        let tuple = |source, target| {
+            seen.port.map(|port| Tuple {
+                source,
+                target,
+                port,
+            })
+        };
+        let (source, target) = (&seen.source, &seen.target);
+        Crossed {
+            there: Some(
+                self.routes
+                    .leg(&source.tor, &target.tor, tuple(source.gid, target.gid)),
+            ),
+            // Responders answer with the probe's own source port.
+            back: Some(
+                self.routes
+                    .leg(&target.tor, &source.tor, tuple(target.gid, source.gid)),
+            ),
+        }
+    }
+
+    /// Where the way there is known from.
+    pub(super) fn origin(&mut self, seen: &Seen) -> Origin {
+        self.crossed(seen)
+            .there
+            .map_or(Origin::Traced, |leg| leg.origin)
+    }
+
+    /// What explains the losses of one horizon.
+    pub(super) fn locate_losses(
+        &mut self,
+        seen: &[&Seen],
+        horizon: Horizon,
+    ) -> Result<Vec<Finding>, ProblemError> {
+        self.locate(seen, Problem::new(), horizon, |seen| seen.counts(horizon))
+    }
+
+    /// What explains the slow round trips of 20 s.
+    pub(super) fn locate_slow(&mut self, seen: &[&Seen]) -> Result<Vec<Finding>, ProblemError> {
+        let problem = Problem::of(Signal::Slow);
+        self.locate(seen, problem, Horizon::Middle, |seen| seen.slow)
+    }
+
+    fn locate(
+        &mut self,
+        seen: &[&Seen],
+        mut problem: Problem,
+        horizon: Horizon,
+        counts: impl Fn(&Seen) -> Counts,
+    ) -> Result<Vec<Finding>, ProblemError> {
+        let mut ids = Ids::default();
+        let mut any = false;
+        for seen in seen {
+            let counts = counts(seen);
+            if counts.sent == 0 {
+                continue;
+            }
+            any |= counts.lost > 0;
+            let crossed = self.crossed(seen);
+            let (shares, links) = ids.shares(&mut problem, seen, &crossed)?;
+            problem.add_shares(&shares, links, counts.sent, counts.lost)?;
+        }
+        if !any {
+            return Ok(Vec::new());
+        }
+        let slow = problem.signal() == Signal::Slow;
+        let suspects: Vec<Suspect> = localize(&problem, &self.settings)
+            .suspects
+            .into_iter()
+            .filter(|suspect| suspect.explains_lost >= LEAST_LOST)
+            .filter(|suspect| !slow || suspect.loss_rate >= LEAST_SLOW)
+            .collect();
+        let told = explain(&problem, &suspects);
+        let mut findings = Vec::new();
+        for (suspect, why) in suspects.iter().zip(&told) {
+            let text = Told { suspect, why }.to_string();
+            if let Some(finding) = self.finding(seen, suspect, horizon, &text, &counts) {
+                findings.push(finding);
+            }
+        }
+        Ok(findings)
+    }
+
+    /// Takes out what the hard faults among the findings explain: their links where a switch is one, and mild suspects that
+    /// lose nothing apart from them. Where the way back is not traced, the losses of a hard fault spill over to everything
+    /// that shares paths with it.
+    pub(super) fn without_spilt(&mut self, seen: &[&Seen], findings: Vec<Finding>) -> Vec<Finding> {
+        let hard: Vec<Component> = findings
+            .iter()
+            .filter(|finding| finding.hard && finding.or.is_empty())
+            .map(|finding| finding.subject.clone())
+            .collect();
+        if hard.is_empty() {
+            return findings;
+        }
+        let of_hard_switch = |subject: &Component| match subject {
+            Component::Link { from, to } => hard.iter().any(
+                |hard| matches!(hard, Component::Switch { name } if name == from || name == to),
+            ),
+            Component::Switch { .. } | Component::Host { .. } => false,
+        };
+        let mut kept = Vec::new();
+        for finding in findings {
+            if of_hard_switch(&finding.subject) {
+                continue;
+            }
+            if finding.hard || self.stands_alone(seen, &finding, &hard) {
+                kept.push(finding);
+            }
+        }
+        kept
+    }
+
+    /// Whether a mild suspect also loses probes on paths that no hard one may touch.
+    fn stands_alone(&mut self, seen: &[&Seen], finding: &Finding, hard: &[Component]) -> bool {
+        let (mut expected, mut lost) = (0.0, 0.0);
+        for seen in seen {
+            let crossed = self.crossed(seen);
+            let share = crossed.share(seen, &finding.subject);
+            if share > 0.0 && hard.iter().all(|hard| crossed.share(seen, hard) <= 0.0) {
+                let counts = seen.counts(finding.horizon);
+                expected += finding.share * share * counts.sent as f64;
+                lost += counts.lost as f64;
+            }
+        }
+        lost >= LEAST_LOST && lost >= ALONE * expected
+    }
+
+    fn finding(
+        &mut self,
+        seen: &[&Seen],
+        suspect: &Suspect,
+        horizon: Horizon,
+        text: &str,
+        counts: &impl Fn(&Seen) -> Counts,
+    ) -> Option<Finding> {
+        let slow = suspect.symptom == Symptom::Slow;
+        let sums = self.sums(seen, suspect, counts);
+        if !slow && sums.is_over(suspect, horizon) {
+            return None;
+        }
+        let together = suspect.confidence * (1 + suspect.or.len()) as f64;
+        let (category, or) = if suspect.confidence >= LEAST_CONFIDENCE {
+            (category(suspect, &sums), Vec::new())
+        } else if !suspect.or.is_empty() && together >= LEAST_CONFIDENCE {
+            (Category::Undecided, suspect.or.clone())
+        } else {
+            return None;
+        };
+        let mut evidence: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        evidence.push(format!("over the last {}", horizon.name()));
+        evidence.extend(sums.examples);
+        Some(Finding {
+            subject: suspect.component.clone(),
+            category,
+            horizon,
+            confidence: suspect.confidence.min(1.0),
+            nats: suspect.evidence_nats,
+            or,
+            share: suspect.loss_rate,
+            probes: sums.all,
+            hard: !slow && (suspect.loss_rate >= HARD || suspect.symptom != Symptom::Loss),
+            services: sums.services,
+            evidence,
+        })
+    }
+
+    /// What the paths across a suspect counted.
+    fn sums(
+        &mut self,
+        seen: &[&Seen],
+        suspect: &Suspect,
+        counts: &impl Fn(&Seen) -> Counts,
+    ) -> Sums {
+        let mut sums = Sums::default();
+        let mut worst: Vec<(Counts, String)> = Vec::new();
+        let slow = suspect.symptom == Symptom::Slow;
+        for seen in seen {
+            let crossed = self.crossed(seen);
+            let share = crossed.share(seen, &suspect.component);
+            if share <= 0.0 {
+                continue;
+            }
+            let all = counts(seen);
+            sums.all.add(all);
+            for (sum, horizon) in sums.by_horizon.iter_mut().zip(Horizon::ALL) {
+                let counts = seen.counts(horizon);
+                sum.0 += share * counts.sent as f64;
+                sum.1 += counts.lost as f64;
+            }
+            if share >= 0.99 {
+                for (sum, horizon) in sums.sure.iter_mut().zip(Horizon::ALL) {
+                    sum.add(seen.counts(horizon));
+                }
+            }
+            // A service's own path must surely cross it.
+            if let Some(service) = &seen.service
+                && share >= 0.5
+            {
+                let suffers = if slow {
+                    seen.slow.share() >= LEAST_SLOW
+                } else {
+                    seen.counts(Horizon::Middle).lost > 0
+                };
+                *sums.services.entry(service.clone()).or_default() |= suffers;
+            }
+            if all.lost > 0 && share >= 0.5 {
+                let least = worst.last().map_or(0, |(counts, _)| counts.lost);
+                if worst.len() < EXAMPLES || all.lost > least {
+                    worst.push((all, describe(seen, &crossed)));
+                    worst.sort_by(|a, b| b.0.lost.cmp(&a.0.lost).then_with(|| a.1.cmp(&b.1)));
+                    worst.truncate(EXAMPLES);
+                }
+            }
+        }
+        let verb = if slow { "slow" } else { "lost" };
+        sums.examples = worst
+            .into_iter()
+            .map(|(counts, path)| format!("{path}: {} of {} {verb}", counts.lost, counts.sent))
+            .collect();
+        sums
+    }
+}
+
+fn describe(seen: &Seen, crossed: &Crossed) -> String {
+    let port = seen
+        .port
+        .map_or_else(String::new, |port| format!(" port {port}"));
+    let name = |leg: &Option<Arc<Leg>>| {
+        let leg = leg.as_ref()?;
+        leg.path.as_ref().map(|path| path.join(" "))
+    };
+    let route = match (name(&crossed.there), name(&crossed.back)) {
+        (Some(there), Some(back)) => format!(" by {there}, back by {back} (traced)"),
+        (Some(there), None) => format!(" by {there} (traced), the way back not traced"),
+        (None, Some(back)) => format!(", back by {back} (traced)"),
+        (None, None) if crossed.there.is_some() => ", not traced".to_owned(),
+        (None, None) => format!(" under {}", seen.source.tor),
+    };
+    format!("{} to {}{port}{route}", seen.source_name, seen.target_name)
+}
+
+/// Sums over the paths that cross a suspect.
+#[derive(Default)]
+struct Sums {
+    all: Counts,
+    /// Probes across it by share, and losses, over each horizon.
+    by_horizon: [(f64, f64); 4],
+    /// Probes that surely cross it, over each horizon.
+    sure: [Counts; 4],
+    services: BTreeMap<ServiceName, bool>,
+    examples: Vec<String>,
+}
+
+impl Sums {
+    /// Whether it passes nothing any more.
+    fn is_dead(&self) -> bool {
+        self.sure
+            .iter()
+            .find(|counts| counts.sent >= SURE)
+            .is_some_and(|counts| counts.share() >= DOWN)
+    }
+
+    /// Whether the newest part of a horizon says that it has passed: its rate promises losses there that did not come.
+    fn is_over(&self, suspect: &Suspect, horizon: Horizon) -> bool {
+        self.by_horizon
+            .iter()
+            .zip(Horizon::ALL)
+            .filter(|(_, shorter)| *shorter < horizon)
+            .any(|((sent, lost), _)| {
+                let expected = suspect.loss_rate * sent;
+                expected >= TELLING && *lost < STILL * expected
+            })
+    }
+}
+
+fn category(suspect: &Suspect, sums: &Sums) -> Category {
+    let dead = suspect.loss_rate >= DOWN || sums.is_dead();
+    match (&suspect.component, suspect.symptom) {
+        (Component::Host { .. }, Symptom::Slow) => Category::RnicSlow,
+        (_, Symptom::Slow) => {
+            let (sent, lost) = sums.by_horizon[2];
+            // Pauses long enough to be told from queues also make probes time out now and then.
+            if lost > PAUSE_FACTOR * sent {
+                Category::PauseStorm
+            } else {
+                Category::Congestion
+            }
+        }
+        (_, Symptom::Blackhole) if !dead => Category::Blackhole,
+        (Component::Host { .. }, _) if dead => Category::RnicDown,
+        (Component::Host { .. }, _) => Category::RnicLoss,
+        (Component::Link { .. }, _) if dead => Category::LinkDown,
+        (Component::Link { .. }, _) => Category::LinkLoss,
+        (Component::Switch { .. }, _) if dead => Category::SwitchDown,
+        (Component::Switch { .. }, _) => Category::SwitchLoss,
+    }
+}
+
+type Shares = Vec<(ComponentId, f64)>;
+
+/// Components that a problem knows already: by leg, by RNIC and by ToR.
+#[derive(Default)]
+struct Ids {
+    legs: HashMap<*const Leg, (Shares, Arc<Leg>)>,
+    hosts: HashMap<Arc<str>, ComponentId>,
+    tors: HashMap<String, ComponentId>,
+}
+
+impl Ids {
+    /// What a path's probes and their ACKs cross, and how many links that is.
+    fn shares(
+        &mut self,
+        problem: &mut Problem,
+        seen: &Seen,
+        crossed: &Crossed,
+    ) -> Result<(Shares, f64), ProblemError> {
+        let mut shares = vec![
+            (self.host(problem, &seen.source_name)?, 1.0),
+            (self.host(problem, &seen.target_name)?, 1.0),
+            (self.tor(problem, seen.source.tor.as_str())?, 1.0),
+        ];
+        let mut links = HOST_LINKS;
+        if !seen.is_under_one_tor() {
+            shares.push((self.tor(problem, seen.target.tor.as_str())?, 1.0));
+        }
+        for leg in [&crossed.there, &crossed.back].into_iter().flatten() {
+            links += leg.links;
+            for (id, share) in self.leg(problem, leg)? {
+                match shares.iter_mut().find(|(known, _)| known == id) {
+                    Some((_, sum)) => *sum += share,
+                    None => shares.push((*id, *share)),
+                }
+            }
+        }
+        Ok((shares, links))
+    }
+
+    fn host(
+        &mut self,
+        problem: &mut Problem,
+        name: &Arc<str>,
+    ) -> Result<ComponentId, ProblemError> {
+        if let Some(id) = self.hosts.get(name) {
+            return Ok(*id);
+        }
+        let component = Component::Host {
+            name: name.to_string(),
+        };
+        let id = problem.intern(component)?;
+        self.hosts.insert(Arc::clone(name), id);
+        Ok(id)
+    }
+
+    fn tor(&mut self, problem: &mut Problem, name: &str) -> Result<ComponentId, ProblemError> {
+        if let Some(id) = self.tors.get(name) {
+            return Ok(*id);
+        }
+        let name = name.to_owned();
+        let id = problem.intern(Component::Switch { name: name.clone() })?;
+        self.tors.insert(name, id);
+        Ok(id)
+    }
+
+    fn leg(&mut self, problem: &mut Problem, leg: &Arc<Leg>) -> Result<&Shares, ProblemError> {
+        match self.legs.entry(Arc::as_ptr(leg)) {
+            Entry::Occupied(known) => Ok(&known.into_mut().0),
+            Entry::Vacant(place) => {
+                let mut shares = Vec::with_capacity(leg.shares.len());
+                for (component, share) in &leg.shares {
+                    shares.push((problem.intern(component.clone())?, *share));
+                }
+                // The leg is kept, so that its address stays its own.
+                Ok(&place.insert((shares, Arc::clone(leg))).0)
+            }
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! What the judge looks at: counts per path and horizon without what was set aside, copied out of the windows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::analysis::filter::{Ledger, Reason, Voice};
+use crate::analysis::report::End;
+use crate::analysis::windows::{PathView, Slot, Windows};
+use crate::id::{HostName, ServiceName, UdpSourcePort};
+use crate::probe::Kind;
+use crate::time::{Nanos, WallTime};
+
+/// How far back is looked. All end with the slot that is still being filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Horizon {
+    /// The slot that is being filled: 0 to 5 s.
+    Now,
+    /// And the one before: 5 to 10 s.
+    Short,
+    /// 20 to 25 s.
+    Middle,
+    /// 120 to 125 s.
+    Long,
+}
+
+impl Horizon {
+    /// All, shortest first.
+    pub const ALL: [Self; 4] = [Self::Now, Self::Short, Self::Middle, Self::Long];
+
+    /// Whole slots before the one that is being filled.
+    const fn slots(self) -> u32 {
+        match self {
+            Self::Now => 0,
+            Self::Short => 1,
+            Self::Middle => 4,
+            Self::Long => 24,
+        }
+    }
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Its length for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Now | Self::Short => "5 s",
+            Self::Middle => "20 s",
+            Self::Long => "120 s",
+        }
+    }
+}
+
+/// Probes, and those of them that were lost (or slow).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All.
+    pub sent: u64,
+    /// Lost.
+    pub lost: u64,
+}
+
+impl Counts {
+    /// Adds others.
+    pub const fn add(&mut self, other: Self) {
+        self.sent = self.sent.saturating_add(other.sent);
+        self.lost = self.lost.saturating_add(other.lost);
+    }
+
+    /// Lost of sent, 0 to 1.
+    pub fn share(self) -> f64 {
+        self.lost as f64 / self.sent.max(1) as f64
+    }
+}
+
+/// A path with what it counted.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Who probes.
+    pub source: Arc<End>,
+    /// Who answers.
+    pub target: Arc<End>,
+    /// `HOST/DEVICE` of the prober.
+    pub source_name: Arc<str>,
+    /// `HOST/DEVICE` of the responder.
+    pub target_name: Arc<str>,
+    /// Why it is probed.
+    pub kind: Kind,
+    /// UDP source port, where it is known.
+    pub port: Option<UdpSourcePort>,
+    /// The service that uses it.
+    pub service: Option<ServiceName>,
+    counts: [Counts; 4],
+    /// Round trips of 20 s that can be trusted, and the slow ones.
+    pub slow: Counts,
+}
+
+impl Seen {
+    /// Probes over a horizon.
+    pub const fn counts(&self, horizon: Horizon) -> Counts {
+        self.counts[horizon.index()]
+    }
+
+    /// Whether both ends are under one ToR.
+    pub fn is_under_one_tor(&self) -> bool {
+        self.source.tor == self.target.tor
+    }
+
+    /// Whether one of its ends is among these RNICs.
+    pub fn touches(&self, rnics: &BTreeSet<String>) -> bool {
+        !rnics.is_empty()
+            && (rnics.contains(&*self.source_name) || rnics.contains(&*self.target_name))
+    }
+}
+
+/// A host whose agent is silent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SilentHost {
+    /// Its name.
+    pub host: HostName,
+    /// For how long.
+    pub since: Duration,
+    /// Probes to it since then, and those without an answer.
+    pub probes: Counts,
+}
+
+/// What is judged. See the module.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub now: WallTime,
+    /// Every path with results in the longest horizon.
+    pub seen: Vec<Seen>,
+    /// Probes of 20 s that were set aside.
+    pub set_aside: BTreeMap<Reason, Counts>,
+    /// Probes of 20 s that were not.
+    pub judged: Counts,
+    /// Agents that are silent.
+    pub silent: Vec<SilentHost>,
+    /// Hosts whose upload is due: until it comes or they count as silent nothing is said about them.
+    pub overdue: HashSet<HostName>,
+    /// Hosts that were starved of CPU, and in how many slots of the last two minutes.
+    pub starved: Vec<(HostName, u32)>,
+    /// RNICs that register again and again, and in how many slots of the last two minutes.
+    pub flapping: Vec<(End, u32)>,
+    /// RNICs that cannot send.
+    pub unsendable: Vec<End>,
+    /// Median of the paths' median round trips, by the number of links that a probe and its ACK cross.
+    pub usual: HashMap<u32, Nanos>,
+}
+
+/// Slots of starvation, re-registration or failed sends from which on they are reported.
+const REPEATED: u32 = 3;
+/// Paths per class of which the usual round trip is made.
+const USUAL_PATHS: usize = 512;
+/// Share of the probes to a silent host that are lost when it is down.
+const DOWN: f64 = 0.9;
+
+/// Probes to a silent host in the current slot from which on they tell alone.
+const LEAST_TO_SILENT: u64 = 3;
+
+/// Links that a probe and its ACK cross; between ToRs the fabric's tiers are not known here, and all count alike.
+fn class(path: PathView<'_>) -> u32 {
+    match path.kind() {
+        Kind::TorMesh => 4,
+        Kind::InterTor | Kind::ServiceTracing => 8,
+    }
+}
+
+impl Snapshot {
+    /// Copies what is to be judged. `limits` are those above which a round trip is slow, by class.
+    pub fn take(
+        windows: &Windows,
+        ledger: &Ledger,
+        limits: &HashMap<u32, Nanos>,
+        now: WallTime,
+    ) -> Self {
+        let mut snapshot = Self {
+            now,
+            seen: Vec::new(),
+            set_aside: BTreeMap::new(),
+            judged: Counts::default(),
+            silent: silent(windows, ledger, now),
+            overdue: HashSet::new(),
+            starved: ledger
+                .starved_hosts(now, REPEATED)
+                .map(|(host, slots)| (host.clone(), slots))
+                .collect(),
+            flapping: ledger
+                .flapping(now, REPEATED)
+                .map(|(end, slots)| (end.clone(), slots))
+                .collect(),
+            unsendable: ledger.unsendable(now, REPEATED).cloned().collect(),
+            usual: HashMap::new(),
+        };
+        let down: HashSet<HostName> = snapshot
+            .silent
+            .iter()
+            .filter(|silent| silent.is_down())
+            .map(|silent| silent.host.clone())
+            .collect();
+        let mut names = Names::default();
+        let mut round_trips: HashMap<u32, Vec<Nanos>> = HashMap::new();
+        for path in windows.paths() {
+            snapshot.add(path, ledger, limits, &down, &mut names);
+            let sample = round_trips.entry(class(path)).or_default();
+            if sample.len() < USUAL_PATHS
+                && let Some(median) = path.network_rtt(&over(Horizon::Middle, now)).quantile(0.5)
+            {
+                sample.push(median);
+            }
+        }
+        for (class, mut sample) in round_trips {
+            sample.sort_unstable();
+            if let Some(median) = sample.get(sample.len() / 2) {
+                snapshot.usual.insert(class, *median);
+            }
+        }
+        snapshot
+    }
+
+    fn add(
+        &mut self,
+        path: PathView<'_>,
+        ledger: &Ledger,
+        limits: &HashMap<u32, Nanos>,
+        down: &HashSet<HostName>,
+        names: &mut Names,
+    ) {
+        let (source, target) = (path.source(), path.target());
+        let mut counts = [Counts::default(); 4];
+        let mut seen_any = false;
+        let now = Slot::of(self.now);
+        let mut clocks_run = true;
+        for slot in path.counts(&over(Horizon::Long, self.now)).rev() {
+            seen_any = true;
+            let age = now.since(slot.slot);
+            let probes = Counts {
+                sent: slot.sent.saturating_sub(slot.invalid),
+                lost: slot.lost,
+            };
+            let is_recent = age <= Horizon::Middle.slots();
+            if is_recent
+                && (ledger.has_bad_clock(source.gid, slot.slot)
+                    || ledger.has_bad_clock(target.gid, slot.slot))
+            {
+                clocks_run = false;
+                self.set_aside_for(Reason::ClockInvalid, slot.invalid, 0);
+            }
+            let reason = if ledger.is_silent(&target.host, slot.slot, self.now) {
+                Some(if down.contains(&target.host) {
+                    Reason::HostDown
+                } else {
+                    Reason::AgentSilent
+                })
+            } else {
+                ledger.reason(source, target, slot.slot)
+            };
+            if let Some(reason) = reason {
+                if is_recent {
+                    self.set_aside_for(reason, probes.sent, probes.lost);
+                }
+                continue;
+            }
+            if is_recent {
+                self.judged.add(probes);
+            }
+            for horizon in Horizon::ALL {
+                if age <= horizon.slots() {
+                    counts[horizon.index()].add(probes);
+                }
+            }
+        }
+        if !seen_any {
+            return;
+        }
+        if !self.overdue.contains(&target.host)
+            && ledger.voice(&target.host, self.now) == Some(Voice::Overdue)
+        {
+            self.overdue.insert(target.host.clone());
+        }
+        let slow = match limits.get(&class(path)) {
+            Some(limit) if clocks_run => {
+                let (sent, lost) = path.slower_than(&over(Horizon::Middle, self.now), *limit);
+                Counts { sent, lost }
+            }
+            _ => Counts::default(),
+        };
+        self.seen.push(Seen {
+            source_name: names.of(source),
+            target_name: names.of(target),
+            source: path.source_end(),
+            target: path.target_end(),
+            kind: path.kind(),
+            port: path.source_port(),
+            service: path.service().cloned(),
+            counts,
+            slow,
+        });
+    }
+
+    fn set_aside_for(&mut self, reason: Reason, sent: u64, lost: u64) {
+        let counts = Counts { sent, lost };
+        self.set_aside.entry(reason).or_default().add(counts);
+    }
+
+    /// Whether it is too early to say anything about a host's RNICs.
+    pub fn is_waited_for(&self, host: &HostName) -> bool {
+        self.overdue.contains(host)
+    }
+}
+
+impl SilentHost {
+    /// Whether it does not answer either. A host that nobody probes is not called down.
+    pub fn is_down(&self) -> bool {
+        self.probes.lost >= LEAST_TO_SILENT && self.probes.share() >= DOWN
+    }
+}
+
+/// The slots of a horizon.
+fn over(horizon: Horizon, now: WallTime) -> Range<Slot> {
+    let last = Slot::of(now);
+    // One more: agents' clocks may be a little ahead.
+    last.before(horizon.slots())..last.next().next()
+}
+
+fn silent(windows: &Windows, ledger: &Ledger, now: WallTime) -> Vec<SilentHost> {
+    let mut silent: HashMap<HostName, SilentHost> = ledger
+        .silent_hosts(now)
+        .map(|(host, since)| {
+            let silent = SilentHost {
+                host: host.clone(),
+                since,
+                probes: Counts::default(),
+            };
+            (host.clone(), silent)
+        })
+        .collect();
+    if silent.is_empty() {
+        return Vec::new();
+    }
+    let current = Slot::of(now);
+    let mut newest: HashMap<HostName, Counts> = HashMap::new();
+    for path in windows.paths() {
+        let name = &path.target().host;
+        let Some(host) = silent.get_mut(name) else {
+            continue;
+        };
+        // The slot in which it fell silent holds answers from before: the later half of the silence tells, or the
+        // current slot alone.
+        let since = Slot::of(now + (Nanos::ZERO - Nanos::from(host.since / 2)));
+        for slot in path.counts(&(since..current.next().next())) {
+            let counts = Counts {
+                sent: slot.sent.saturating_sub(slot.invalid),
+                lost: slot.lost,
+            };
+            host.probes.add(counts);
+            if slot.slot >= current {
+                newest.entry(name.clone()).or_default().add(counts);
+            }
+        }
+    }
+    for (name, counts) in newest {
+        if counts.sent >= LEAST_TO_SILENT
+            && let Some(host) = silent.get_mut(&name)
+        {
+            host.probes = counts;
+        }
+    }
+    let mut silent: Vec<_> = silent.into_values().collect();
+    silent.sort_by(|a, b| a.host.as_str().cmp(b.host.as_str()));
+    silent
+}
+
+/// Names of RNICs, made once each.
+#[derive(Default)]
+struct Names(HashMap<crate::id::Gid, Arc<str>>);
+
+impl Names {
+    fn of(&mut self, end: &End) -> Arc<str> {
+        let name = self
+            .0
+            .entry(end.gid)
+            .or_insert_with(|| format!("{}/{}", end.host, end.device).into());
+        Arc::clone(name)
+    }
+}

@@ -1,0 +1,302 @@
+//! The task that judges: copies counts out of the state thread, judges them on a thread of its own, keeps the incidents.
+//!
+//! It owns judge and tracker. Once per interval it asks the state thread for a snapshot and hands both to a blocking
+//! thread; it then stores what has changed and publishes a [`View`] for the readers. When a run takes long the break after
+//! it is [`BREAKS`] times as long, so that judging never takes more than a fifth of a core from the rest.
+//!
+//! Changes that the store does not take are kept and tried again with the next run: nothing is lost while the disk is
+//! full, only late. Cancelling is safe: an incident whose last change was not stored goes on from the one before.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+use super::state::StateHandle;
+use crate::analysis::incident::{Change, Incident, Tracker};
+use crate::analysis::judge::{Judge, Judgement, Snapshot};
+use crate::analysis::localize::ProblemError;
+use crate::analysis::routes::Routes;
+use crate::probe::trace::Tuple;
+use crate::rpc::limit::LogLimit;
+use crate::store::incidents::{Incidents, Query};
+use crate::store::sqlite::StoreError;
+use crate::time::{Clock, Nanos, WallTime};
+
+/// Breaks are at least so many times as long as runs.
+const BREAKS: u32 = 4;
+/// How often closed incidents that are too old are forgotten.
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
+/// Changes that wait for the store; beyond, the oldest of an incident that has changed again goes.
+const MOST_WAITING: usize = 10_000;
+/// The most open incidents that are taken over at the start.
+const MOST_RESTORED: u32 = 1_000;
+
+/// Somebody who watches in the same process: gets every change of an incident with the time of its run, once, in order.
+pub type ChangeTap = tokio::sync::mpsc::UnboundedSender<(WallTime, Change)>;
+
+/// What the readers see.
+#[derive(Debug, Clone, Default)]
+pub(super) struct View {
+    /// Open incidents, the worst first.
+    pub(super) open: Vec<Incident>,
+    /// What the last run said.
+    pub(super) judgement: Judgement,
+    /// Runs since the start.
+    pub(super) runs: u64,
+    /// How long the last run took.
+    pub(super) took: Duration,
+    /// Changes that the store has not taken yet.
+    pub(super) waiting: usize,
+    /// Where topology and reports differ.
+    pub(super) differences: Vec<String>,
+    /// 5-tuples that are known by a trace.
+    pub(super) traced: usize,
+}
+
+/// The newest [`View`].
+#[derive(Debug, Clone, Default)]
+pub(super) struct Views(Arc<RwLock<Arc<View>>>);
+
+impl Views {
+    pub(super) fn get(&self) -> Arc<View> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, view: View) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+}
+
+/// What the task needs.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Incidents>,
+    pub(super) state: StateHandle,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) routes: Routes,
+    pub(super) interval: Duration,
+    pub(super) retention: Duration,
+    pub(super) tap: Option<ChangeTap>,
+}
+
+/// A trace that was learned: the switches from ToR to ToR.
+pub(super) type Traced = (Tuple, Vec<String>);
+
+/// What the state thread hands out for one run.
+pub(super) struct Material {
+    pub(super) snapshot: Snapshot,
+    pub(super) traced: Vec<Traced>,
+    pub(super) differences: Vec<String>,
+}
+
+/// Restores what was open and starts the task.
+pub(super) async fn start(
+    parts: Parts,
+    stop: CancellationToken,
+) -> Result<(Views, JoinHandle<()>), StoreError> {
+    let query = Query {
+        open: Some(true),
+        before: None,
+        limit: MOST_RESTORED,
+    };
+    let open = parts.store.read(query).await?;
+    let next = parts.store.last_id().await?.saturating_add(1);
+    let now = parts.clock.wall();
+    let views = Views::default();
+    let tracker = Tracker::new(open, next, now);
+    views.set(View {
+        open: tracker.open().into_iter().cloned().collect(),
+        ..View::default()
+    });
+    let judging = Judging {
+        worker: Some(Worker {
+            judge: Judge::new(Routes::default()),
+            tracker,
+        }),
+        parts,
+        views: views.clone(),
+        waiting: Vec::new(),
+        runs: 0,
+        pruned: None,
+        lines: LogLimit::new(5, Duration::from_mins(1)),
+    };
+    let task = tokio::spawn(judging.run(stop));
+    Ok((views, task))
+}
+
+/// Judge and tracker, which move to a blocking thread and back.
+struct Worker {
+    judge: Judge,
+    tracker: Tracker,
+}
+
+struct Judging {
+    worker: Option<Worker>,
+    parts: Parts,
+    views: Views,
+    waiting: Vec<Incident>,
+    runs: u64,
+    pruned: Option<WallTime>,
+    lines: LogLimit,
+}
+
+struct Run {
+    worker: Worker,
+    result: Result<(Judgement, Vec<Change>), ProblemError>,
+    took: Duration,
+    now: WallTime,
+    differences: Vec<String>,
+}
+
+impl Judging {
+    async fn run(mut self, stop: CancellationToken) {
+        if let Some(worker) = &mut self.worker {
+            worker.judge.routes = std::mem::take(&mut self.parts.routes);
+        }
+        loop {
+            let took = tokio::select! {
+                took = self.step() => took,
+                () = stop.cancelled() => break,
+            };
+            let Some(took) = took else {
+                break;
+            };
+            let pause = self.parts.interval.max(took * BREAKS);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        self.store().await;
+    }
+
+    /// One run; `None` when the analyzer ends.
+    async fn step(&mut self) -> Option<Duration> {
+        let worker = self.worker.take()?;
+        let limits = worker.judge.limits();
+        let material = self
+            .parts
+            .state
+            .read(move |state, now| state.material(&limits, now))
+            .await?;
+        let clock = Arc::clone(&self.parts.clock);
+        let run = tokio::task::spawn_blocking(move || run(worker, material, &*clock))
+            .await
+            .ok()?;
+        self.worker = Some(run.worker);
+        self.runs += 1;
+        match run.result {
+            Ok((judgement, changes)) => {
+                self.tell(&changes, run.now);
+                self.publish(judgement, run.took, run.differences);
+            }
+            Err(error) => {
+                if let Some(suppressed) = self.lines.admit(self.parts.clock.host()) {
+                    tracing::error!(%error, suppressed, "what was counted contradicts itself; this run judges nothing");
+                }
+            }
+        }
+        self.store().await;
+        self.prune(run.now).await;
+        Some(run.took)
+    }
+
+    fn tell(&mut self, changes: &[Change], now: WallTime) {
+        for change in changes {
+            let incident = change.incident();
+            let title = incident.title();
+            let (id, severity) = (incident.id, incident.severity.name());
+            match change {
+                Change::Opened(_) => tracing::warn!(id, severity, %title, "incident opened"),
+                Change::Updated(_) => tracing::warn!(id, severity, %title, "incident changed"),
+                Change::Closed(_) => tracing::info!(id, severity, %title, "incident closed"),
+            }
+            self.parts.metrics.incident(change);
+            if let Some(tap) = &self.parts.tap {
+                // Whoever watched may have gone.
+                let _ = tap.send((now, change.clone()));
+            }
+            self.waiting.retain(|waiting| waiting.id != incident.id);
+            self.waiting.push(incident.clone());
+        }
+        if self.waiting.len() > MOST_WAITING {
+            let beyond = self.waiting.len() - MOST_WAITING;
+            self.waiting.drain(..beyond);
+        }
+    }
+
+    fn publish(&mut self, judgement: Judgement, took: Duration, differences: Vec<String>) {
+        let (open, traced) = self
+            .worker
+            .as_ref()
+            .map_or_else(Default::default, |worker| {
+                let open = worker.tracker.open().into_iter().cloned().collect();
+                (open, worker.judge.routes.traced())
+            });
+        let view = View {
+            open,
+            judgement,
+            runs: self.runs,
+            took,
+            waiting: self.waiting.len(),
+            differences,
+            traced,
+        };
+        self.parts.metrics.judged(&view);
+        self.views.set(view);
+    }
+
+    async fn store(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        match self.parts.store.put(self.waiting.clone()).await {
+            Ok(()) => self.waiting.clear(),
+            Err(error) => {
+                self.parts.metrics.store_failures.inc();
+                if let Some(suppressed) = self.lines.admit(self.parts.clock.host()) {
+                    tracing::error!(
+                        %error, waiting = self.waiting.len(), suppressed,
+                        "incidents cannot be stored; they are kept in memory and tried again"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn prune(&mut self, now: WallTime) {
+        if self
+            .pruned
+            .is_some_and(|last| now.since(last) < PRUNE_EVERY)
+        {
+            return;
+        }
+        self.pruned = Some(now);
+        let oldest = now + (Nanos::ZERO - Nanos::from(self.parts.retention));
+        if let Err(error) = self.parts.store.prune(oldest).await {
+            tracing::warn!(%error, "old incidents cannot be forgotten; tried again in an hour");
+        }
+    }
+}
+
+fn run(mut worker: Worker, material: Material, clock: &dyn Clock) -> Run {
+    let began = clock.host();
+    for (tuple, switches) in material.traced {
+        worker.judge.routes.learn(tuple, switches);
+    }
+    let now = material.snapshot.now;
+    let result = worker.judge.judge(&material.snapshot).map(|judgement| {
+        let changes = worker.tracker.step(&judgement, now);
+        (judgement, changes)
+    });
+    Run {
+        worker,
+        result,
+        took: clock.host().since(began),
+        now,
+        differences: material.differences,
+    }
+}

@@ -1,0 +1,247 @@
+//! The analyzer's incidents beside the injected faults: what was located, when, and whether it was right.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::show::Summary;
+use crate::analysis::incident::{Change, Incident};
+use crate::analysis::localize::Component;
+use crate::fabric::Engine;
+use crate::fabric::fault::{Effect, Resolved, Target};
+
+/// How long a fault must have been there for a missing incident to be wrong: the paper's 20 s, and as much for the agents
+/// to start.
+const MUST_SHOW: Duration = Duration::from_secs(40);
+/// The mildest loss that must show in that time.
+const LEAST_LOSS: f64 = 0.01;
+
+/// An incident was opened, changed or closed while the lab ran.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct IncidentLine {
+    /// Since the start.
+    pub elapsed_ns: u64,
+    /// opened, updated or closed.
+    pub change: &'static str,
+    /// Its number.
+    pub id: u64,
+    /// How bad it is.
+    pub severity: &'static str,
+    /// What is wrong.
+    pub category: &'static str,
+    /// In one line.
+    pub title: String,
+}
+
+impl IncidentLine {
+    /// For people.
+    pub fn text(&self) -> String {
+        format!(
+            "         incident {} {} [{} {}]: {}",
+            self.id, self.change, self.severity, self.category, self.title
+        )
+    }
+}
+
+/// An incident of the whole run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LocatedJson {
+    /// What it is about: `kind` with `from` and `to`, or with `name`.
+    #[serde(flatten)]
+    pub subject: Component,
+    /// What it may be instead.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub or: Vec<Component>,
+    /// What is wrong.
+    pub category: &'static str,
+    /// How bad it is.
+    pub severity: &'static str,
+    /// In one line.
+    pub title: String,
+    /// How sure this is, 0 to 1.
+    pub confidence: f64,
+    /// When it was opened, since the start.
+    pub opened_ns: u64,
+    /// When it was closed, since the start; `null` if it was open at the end.
+    pub closed_ns: Option<u64>,
+    /// The injected fault that it is about.
+    pub fault: Option<String>,
+    /// How long after that began.
+    pub delay_ns: Option<u64>,
+    /// Whether that is right; `null` where it is about a host and nothing was injected there, since a busy machine starves
+    /// the lab's hosts too.
+    pub right: Option<bool>,
+    /// Lines that explain it.
+    pub evidence: Vec<String>,
+}
+
+/// Collects incidents while a lab runs.
+#[derive(Debug, Default)]
+pub struct Located {
+    incidents: Vec<(Incident, Duration, Option<Duration>)>,
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Located {
+    /// Takes a change that came `since` the start.
+    pub fn take(&mut self, change: &Change, since: Duration) -> IncidentLine {
+        let incident = change.incident();
+        let known = self
+            .incidents
+            .iter_mut()
+            .find(|(known, ..)| known.id == incident.id);
+        let closed = matches!(change, Change::Closed(_)).then_some(since);
+        match known {
+            Some(known) => (known.0, known.2) = (incident.clone(), closed),
+            None => self.incidents.push((incident.clone(), since, closed)),
+        }
+        IncidentLine {
+            elapsed_ns: nanos(since),
+            change: match change {
+                Change::Opened(_) => "opened",
+                Change::Updated(_) => "changed",
+                Change::Closed(_) => "closed",
+            },
+            id: incident.id,
+            severity: incident.severity.name(),
+            category: incident.category.name(),
+            title: incident.title(),
+        }
+    }
+
+    /// Compares with the faults of the engine and writes the result into the summary of a run that ended `ended` after
+    /// its start.
+    pub fn judge(self, engine: &Engine, ended: Duration, summary: &mut Summary) {
+        let faults: Vec<&Resolved> = engine.fault_truth().map(|(fault, _)| fault).collect();
+        let is_about = |incident: &Incident, fault: &Resolved| {
+            std::iter::once(&incident.subject)
+                .chain(&incident.or)
+                .any(|component| names(engine, fault, component))
+        };
+        let missing = faults.iter().any(|fault| {
+            must_show(fault, ended)
+                && !self
+                    .incidents
+                    .iter()
+                    .any(|(incident, ..)| is_about(incident, fault))
+        });
+        let judged = faults.iter().any(|fault| must_show(fault, ended));
+        for (incident, opened, closed) in self.incidents {
+            let fault = faults
+                .iter()
+                .find(|fault| is_about(&incident, fault) && fault.fault.at <= opened);
+            let right = match fault {
+                Some(_) => Some(true),
+                None if incident.category.is_network() => Some(false),
+                None => None,
+            };
+            summary.located.push(LocatedJson {
+                category: incident.category.name(),
+                severity: incident.severity.name(),
+                title: incident.title(),
+                confidence: incident.confidence,
+                opened_ns: nanos(opened),
+                closed_ns: closed.map(nanos),
+                fault: fault.map(|fault| fault.fault.to_string()),
+                delay_ns: fault.map(|fault| nanos(opened.saturating_sub(fault.fault.at))),
+                right,
+                evidence: incident.evidence,
+                or: incident.or,
+                subject: incident.subject,
+            });
+        }
+        let wrong = summary
+            .located
+            .iter()
+            .any(|located| located.right == Some(false));
+        summary.locations_right = match (wrong || missing, judged) {
+            (true, _) => Some(false),
+            (false, true) => Some(true),
+            (false, false) => faults.is_empty().then_some(true),
+        };
+    }
+}
+
+/// Whether a fault hits a component.
+fn names(engine: &Engine, fault: &Resolved, component: &Component) -> bool {
+    let topology = engine.topology();
+    let target = fault.fault.target.name();
+    match component {
+        Component::Link { from, to } => {
+            let name = format!("{from}->{to}");
+            fault
+                .links()
+                .iter()
+                .any(|link| topology.link_name(*link) == name)
+        }
+        Component::Switch { name } => {
+            matches!(fault.fault.target, Target::Switch(_)) && target == name
+        }
+        Component::Host { name } => {
+            // The analyzer says `host3/rnic0` where the fabric says `host3/0`.
+            let (host, rnic) = match name.split_once('/') {
+                Some((host, device)) => (host, Some(device.trim_start_matches("rnic"))),
+                None => (name.as_str(), None),
+            };
+            match &fault.fault.target {
+                Target::Host(_) => target == host,
+                Target::Rnic(_) => rnic.is_some_and(|rnic| target == format!("{host}/{rnic}")),
+                Target::Link(_) => rnic.is_some_and(|rnic| {
+                    let end = format!("{host}/{rnic}");
+                    fault.links().iter().any(|link| {
+                        let (from, to) = topology.ends(*link);
+                        [from, to]
+                            .iter()
+                            .any(|node| topology.node_name(*node) == end)
+                    })
+                }),
+                Target::Switch(_) => false,
+            }
+        }
+    }
+}
+
+fn must_show(fault: &Resolved, ended: Duration) -> bool {
+    let there = ended.saturating_sub(fault.fault.at);
+    let long_enough = there.min(fault.fault.lasts.unwrap_or(there)) >= MUST_SHOW;
+    let plain = fault.fault.effects.iter().any(|effect| match effect {
+        Effect::Down => true,
+        Effect::Loss(share) | Effect::Corrupt(share) => share.get() >= LEAST_LOSS,
+        _ => false,
+    });
+    long_enough && plain
+}
+
+impl LocatedJson {
+    /// For people, appended.
+    pub fn add_to(&self, text: &mut String) {
+        let verdict = match self.right {
+            Some(true) => "right",
+            Some(false) => "WRONG",
+            None => "a host of the lab",
+        };
+        let opened = self.opened_ns as f64 / 1e9;
+        let _ = write!(
+            text,
+            "\n\nlocated  {} [{} {}] after {opened:.1} s: {verdict}",
+            self.title, self.severity, self.category
+        );
+        if let (Some(fault), Some(delay)) = (&self.fault, self.delay_ns) {
+            let _ = write!(
+                text,
+                "\n  fault     {fault}, {:.1} s before",
+                delay as f64 / 1e9
+            );
+        }
+        if let Some(closed) = self.closed_ns {
+            let _ = write!(text, "\n  closed    after {:.1} s", closed as f64 / 1e9);
+        }
+        for line in &self.evidence {
+            let _ = write!(text, "\n  {line}");
+        }
+    }
+}

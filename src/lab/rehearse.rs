@@ -1,0 +1,279 @@
+//! The analysis over the emulated fabric in virtual time: hours of a small fabric in seconds, the same in every run.
+//!
+//! Everything but transport and storage is real: probe sessions, collectors, ledger, windows, judge, tracker. Agents
+//! upload once a second unless their host is down or stalled, as they would over a management network of their own.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::analysis::filter::{Ledger, Reason};
+use crate::analysis::incident::{Change, Tracker};
+use crate::analysis::judge::{Counts, Judge, Snapshot};
+use crate::analysis::localize::ProblemError;
+use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path};
+use crate::analysis::routes::Routes;
+use crate::analysis::windows::{Limits, Windows};
+use crate::config::Span;
+use crate::fabric::fault::{Effect, Fault, Place, Resolved};
+use crate::fabric::swarm::Swarm;
+use crate::fabric::topology::{Flow, RnicId, Topology};
+use crate::fabric::{Engine, Profile, Scenario, ScenarioError};
+use crate::probe::trace::Tuple;
+use crate::probe::{Config, ProbeResult};
+use crate::time::{HostTime, Nanos, WallTime};
+
+/// How often agents upload and the analyzer judges.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+/// The wall clock at the start: the beginning of a slot.
+const EPOCH: i64 = 1_800_000_000 * 1_000_000_000;
+/// Results that one agent holds.
+const HELD: usize = 100_000;
+
+/// Why a rehearsal ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearsalError {
+    /// The scenario cannot be run.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// The counts contradict each other.
+    #[error("the judge refuses what was counted")]
+    Judge(#[from] ProblemError),
+}
+
+/// Something that became of an incident, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Since the start.
+    pub at: Duration,
+    /// What.
+    pub change: Change,
+}
+
+/// What came out.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// In the order of time.
+    pub events: Vec<Event>,
+    /// Probes set aside, by reason, each as often as a run of the judge looked at it.
+    pub set_aside: BTreeMap<Reason, Counts>,
+    /// Runs of the judge.
+    pub runs: u64,
+    /// Probes concluded.
+    pub probes: u64,
+}
+
+struct Agent {
+    collector: Collector,
+    since: WallTime,
+    sequence: u64,
+}
+
+/// Runs a scenario to its end. With `traced` the way of each 5-tuple is known from its first probe on, the way back is
+/// not; without, only the fabric's wiring is known.
+///
+/// # Errors
+/// [`RehearsalError`].
+pub fn rehearse(scenario: &Scenario, traced: bool) -> Result<Outcome, RehearsalError> {
+    let topology = Arc::new(scenario.topology()?);
+    let origin = HostTime::from_nanos(0);
+    let profile = Profile::default();
+    let mut engine = Engine::new(Arc::clone(&topology), profile, scenario.seed, origin);
+    for fault in &scenario.faults {
+        engine
+            .inject(fault)
+            .map_err(|source| ScenarioError::Fault {
+                fault: fault.to_string(),
+                source,
+            })?;
+    }
+    let faults: Vec<Resolved> = engine
+        .fault_truth()
+        .map(|(fault, _)| fault.clone())
+        .collect();
+    let mut swarm = Swarm::new(engine, Config::default(), scenario.seed);
+    swarm.probe(&scenario.probing, scenario.seed);
+    let mut stage = Stage::new(&topology, faults, traced);
+    let Span(duration) = scenario.duration;
+    let mut now = origin;
+    while now.since(origin) < duration {
+        now = now.after(INTERVAL);
+        swarm.run_until(now, |source, result| stage.hear(source, &result));
+        stage.upload(&swarm, now);
+        stage.judge(now)?;
+    }
+    Ok(stage.outcome)
+}
+
+struct Stage {
+    topology: Arc<Topology>,
+    faults: Vec<Resolved>,
+    traced: Option<HashSet<Tuple>>,
+    agents: Vec<Agent>,
+    windows: Windows,
+    ledger: Ledger,
+    judge: Judge,
+    tracker: Tracker,
+    outcome: Outcome,
+}
+
+fn wall(now: HostTime) -> WallTime {
+    WallTime::from_nanos(EPOCH + now.nanos())
+}
+
+impl Stage {
+    fn new(topology: &Arc<Topology>, faults: Vec<Resolved>, traced: bool) -> Self {
+        let start = WallTime::from_nanos(EPOCH);
+        let agents = topology
+            .hosts()
+            .iter()
+            .map(|_| Agent {
+                collector: Collector::new(HELD),
+                since: start,
+                sequence: 0,
+            })
+            .collect();
+        let wiring = super::wiring::of(topology);
+        Self {
+            topology: Arc::clone(topology),
+            faults,
+            traced: traced.then(HashSet::new),
+            agents,
+            windows: Windows::new(Limits {
+                lateness: Duration::from_mins(1),
+                clock_tolerance: Duration::from_secs(5),
+                paths: 1 << 20,
+                bytes: usize::MAX,
+            }),
+            ledger: Ledger::default(),
+            // The wiring of an emulated fabric has no loops and no unknown names.
+            judge: Judge::new(Routes::new(Some(&wiring)).unwrap_or_default()),
+            tracker: Tracker::new(Vec::new(), 1, start),
+            outcome: Outcome::default(),
+        }
+    }
+
+    fn hear(&mut self, source: RnicId, result: &ProbeResult) {
+        self.outcome.probes += 1;
+        let rnic = self.topology.rnic(source);
+        let target = &result.path.target;
+        let path = Path {
+            source: End {
+                gid: rnic.gid,
+                qpn: result.source.qpn,
+                host: rnic.host.clone(),
+                tor: rnic.tor.clone(),
+                device: rnic.device.clone(),
+            },
+            target: End {
+                gid: target.address.gid,
+                qpn: target.address.qpn,
+                host: target.host.clone(),
+                tor: target.tor.clone(),
+                device: target.device.clone(),
+            },
+            kind: result.kind,
+            source_port: result.source_port,
+            service: result.path.service.clone(),
+        };
+        let host = rnic.host_index as usize;
+        self.trace(source, &path);
+        self.agents[host]
+            .collector
+            .add(&path, result.clock, &result.outcome);
+    }
+
+    fn trace(&mut self, source: RnicId, path: &Path) {
+        let (Some(traced), Some(port)) = (&mut self.traced, path.source_port) else {
+            return;
+        };
+        let tuple = Tuple {
+            source: path.source.gid,
+            target: path.target.gid,
+            port,
+        };
+        if path.source.tor == path.target.tor || !traced.insert(tuple) {
+            return;
+        }
+        let Some(target) = self.topology.rnic_by_gid(path.target.gid) else {
+            return;
+        };
+        let flow = Flow {
+            source,
+            target,
+            port,
+        };
+        let mut nodes = self.topology.describe(&self.topology.path(flow));
+        nodes.pop();
+        nodes.remove(0);
+        self.judge.routes.learn(tuple, nodes);
+    }
+
+    fn upload(&mut self, swarm: &Swarm, now: HostTime) {
+        for host in 0..self.agents.len() {
+            let number = u32::try_from(host).unwrap_or(u32::MAX);
+            let stalled = swarm.engine().host_stalled_until(number, now).is_some();
+            if stalled || is_down(&self.faults, number, now) {
+                continue;
+            }
+            let agent = &mut self.agents[host];
+            agent.sequence += 1;
+            let batch = Batch {
+                sequence: agent.sequence,
+                interval: agent.since..wall(now),
+                paths: agent.collector.take(),
+                traces: Vec::new(),
+                counters: AgentCounters::default(),
+            };
+            agent.since = wall(now);
+            let name = &self.topology.hosts()[host];
+            self.ledger.hear(name, &batch, wall(now));
+            self.windows.ingest(&batch, wall(now));
+        }
+        // What the agent of a host that is down would have kept dies with it.
+        for host in 0..self.agents.len() {
+            let number = u32::try_from(host).unwrap_or(u32::MAX);
+            if is_down(&self.faults, number, now) {
+                self.agents[host].collector.take();
+                self.agents[host].since = wall(now);
+            }
+        }
+    }
+
+    fn judge(&mut self, now: HostTime) -> Result<(), ProblemError> {
+        let at = wall(now);
+        if now.nanos() % 5_000_000_000 == 0 {
+            self.windows.expire(at);
+        }
+        let snapshot = Snapshot::take(&self.windows, &self.ledger, &self.judge.limits(), at);
+        let judgement = self.judge.judge(&snapshot)?;
+        self.outcome.runs += 1;
+        for (reason, counts) in &judgement.set_aside {
+            self.outcome
+                .set_aside
+                .entry(*reason)
+                .or_default()
+                .add(*counts);
+        }
+        let since = now.since(HostTime::from_nanos(0));
+        for change in self.tracker.step(&judgement, at) {
+            self.outcome.events.push(Event { at: since, change });
+        }
+        Ok(())
+    }
+}
+
+fn is_active(fault: &Fault, now: HostTime) -> bool {
+    let since = Nanos(now.nanos()).to_duration().unwrap_or_default();
+    since >= fault.at && fault.lasts.is_none_or(|lasts| since < fault.at + lasts)
+}
+
+fn is_down(faults: &[Resolved], host: u32, now: HostTime) -> bool {
+    faults.iter().any(|resolved| {
+        is_active(&resolved.fault, now)
+            && resolved
+                .places
+                .iter()
+                .any(|(place, effect)| *place == Place::Host(host) && *effect == Effect::Down)
+    })
+}

@@ -1,0 +1,134 @@
+//! Faults of the emulated fabric, located in virtual time: what becomes an incident, when, and what must not.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rpingmesh::analysis::incident::{Change, Incident};
+use rpingmesh::analysis::judge::Category;
+use rpingmesh::fabric::Scenario;
+use rpingmesh::lab::rehearse::{Outcome, rehearse};
+
+fn scenario(seconds: u64, seed: u64, faults: &[String]) -> Scenario {
+    let faults: Vec<_> = faults.iter().map(|fault| format!("{fault:?}")).collect();
+    Scenario::parse(&format!(
+        "duration = \"{seconds}s\"\nseed = {seed}\nfaults = [{}]\n[fabric]\nspines = 4\ntors = 4\nhosts = 3\nrnics = 2\n[probing]\ntor_mesh = 10\ninter_tor = 40\ntargets = 16\n",
+        faults.join(", ")
+    ))
+    .expect("a scenario")
+}
+
+fn run(seconds: u64, seed: u64, faults: &[&str]) -> Outcome {
+    let faults: Vec<_> = faults.iter().map(|fault| (*fault).to_owned()).collect();
+    rehearse(&scenario(seconds, seed, &faults), true).expect("a rehearsal")
+}
+
+fn opened(outcome: &Outcome) -> Vec<(Duration, &Incident)> {
+    outcome
+        .events
+        .iter()
+        .filter_map(|event| match &event.change {
+            Change::Opened(incident) => Some((event.at, incident)),
+            Change::Updated(_) | Change::Closed(_) => None,
+        })
+        .collect()
+}
+
+fn lines(outcome: &Outcome) -> String {
+    let lines: Vec<_> = outcome
+        .events
+        .iter()
+        .map(|event| {
+            let (what, incident) = match &event.change {
+                Change::Opened(incident) => ("opened", incident),
+                Change::Updated(incident) => ("updated", incident),
+                Change::Closed(incident) => ("closed", incident),
+            };
+            format!(
+                "{:>4} s {what} {} [{}]",
+                event.at.as_secs(),
+                incident.title(),
+                incident.category.name()
+            )
+        })
+        .collect();
+    lines.join("\n")
+}
+
+/// A fault that begins at 30 s, and the first incident about it.
+fn located(seed: u64, fault: &str, subject: &str, within: u64) {
+    let outcome = run(30 + within + 5, seed, &[&format!("{fault} at=30s")]);
+    let found = opened(&outcome);
+    let text = lines(&outcome);
+    let first = found
+        .iter()
+        .find(|(_, incident)| incident.subject.to_string() == subject);
+    let Some((at, _)) = first else {
+        panic!("{fault}, seed {seed}: {subject} is not named:\n{text}");
+    };
+    assert!(at.as_secs() <= 30 + within, "{fault}, seed {seed}:\n{text}");
+    assert_eq!(
+        found.len(),
+        1,
+        "{fault}, seed {seed}: nothing else is named:\n{text}"
+    );
+}
+
+#[test]
+fn hard_faults_are_located_within_five_seconds() {
+    for seed in 1..=2 {
+        located(seed, "link tor1->spine2 down", "link tor1->spine2", 5);
+        located(seed, "link spine0->tor3 loss=50%", "link spine0->tor3", 5);
+        located(seed, "rnic host4/1 down", "host host4/rnic1", 5);
+        located(seed, "switch spine1 down", "switch spine1", 5);
+        located(seed, "host host7 down", "host host7", 5);
+    }
+}
+
+#[test]
+fn loss_is_located_within_twenty_seconds() {
+    for seed in 1..=1 {
+        located(seed, "link tor1->spine2 loss=2%", "link tor1->spine2", 20);
+        located(seed, "link spine3->tor0 loss=5%", "link spine3->tor0", 20);
+    }
+}
+
+/// Stalls, restarts and changed queue pairs all over a small fabric: what is said about hosts is right, about the network
+/// nothing is.
+#[test]
+fn host_noise_is_no_network_incident() {
+    let mut faults = Vec::new();
+    for (number, host) in [0, 2, 5].into_iter().enumerate() {
+        let at = 20 + 15 * number;
+        faults.push(format!("host host{host} restart at={at}s"));
+        faults.push(format!(
+            "host host{host} stall=300ms every=5s at={}s for=15s",
+            at + 80
+        ));
+        faults.push(format!("host host{host} stall=3s at={}s", at + 160));
+        faults.push(format!("host host{host} down at={}s for=12s", at + 220));
+    }
+    let mut scenario = scenario(420, 5, &faults);
+    scenario.fabric.spines = 2;
+    scenario.fabric.tors = 3;
+    scenario.fabric.hosts = 2;
+    scenario.fabric.rnics = 1;
+    scenario.probing.inter_tor = 20.0;
+    scenario.probing.targets = 8;
+    let outcome = rehearse(&scenario, true).expect("a rehearsal");
+    let network: Vec<_> = opened(&outcome)
+        .into_iter()
+        .filter(|(_, incident)| incident.category.is_network())
+        .collect();
+    assert!(network.is_empty(), "{}", lines(&outcome));
+    assert!(!outcome.set_aside.is_empty());
+    // A host that is starved first and then goes down has one incident, which says so in the end.
+    let down: BTreeSet<_> = outcome
+        .events
+        .iter()
+        .map(|event| event.change.incident())
+        .filter(|incident| incident.category == Category::HostDown)
+        .map(|incident| incident.subject.to_string())
+        .collect();
+    let expected = ["host host0", "host host2", "host host5"].map(str::to_owned);
+    assert_eq!(down, expected.into(), "{}", lines(&outcome));
+}
