@@ -50,6 +50,7 @@ in
     userspace_addresses = [ "192.0.2.1" ];
     userspace_port = 4791;
     probe_timeout = "500ms";
+    service_probe_interval = "20ms";
     traffic_class = 104;
     max_probes_per_second = 150.5;
     state_dir = "/var/lib/rpingmesh-agent";

@@ -48,6 +48,7 @@ in
       userspace_addresses = key (types.listOf types.str) "Addresses that the userspace transport answers on.";
       userspace_port = key types.port "UDP port of the userspace transport.";
       probe_timeout = key duration "How long a probe waits for its ACKs.";
+      service_probe_interval = key duration "How often a traced connection is probed.";
       traffic_class = key (types.ints.between 0 255) "DSCP and ECN bits of probes and ACKs.";
       max_probes_per_second = key types.number "Upper bound of probes per second and RNIC.";
       state_dir = key types.str "Folder for what outlives the agent.";

@@ -17,7 +17,9 @@ let
     ibv_ud_pingpong = pkgs.rdma-core;
     jq = pkgs.jq;
     nft = pkgs.nftables;
+    modprobe = pkgs.kmod;
     rdma = pkgs.iproute2;
+    rmmod = pkgs.kmod;
     tcpdump = pkgs.tcpdump;
     tshark = pkgs.wireshark-cli;
   };

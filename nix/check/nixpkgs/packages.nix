@@ -10,6 +10,7 @@
   "diffutils" # pkgs/by-name/di/diffutils
   "iproute2" # pkgs/by-name/ip/iproute2
   "jq" # pkgs/by-name/jq/jq
+  "kmod" # nixos/modules/system/boot/modprobe.nix takes it
   "llvmPackages_22" # pkgs/top-level/all-packages.nix
   "nftables" # pkgs/by-name/nf/nftables
   "nixfmt" # pkgs/by-name/ni/nixfmt
