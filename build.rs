@@ -1,6 +1,11 @@
-//! Generates the gRPC code from `proto/` with protox: no `protoc` binary is needed.
+//! Generates the gRPC code from `proto/` with protox (no `protoc` binary is needed), and chooses the eBPF object that
+//! the agent embeds.
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let files = [
         "rpingmesh/v1/common.proto",
@@ -11,5 +16,105 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .compile_fds(descriptors)?;
+    embed(ebpf_object()?.as_deref())
+}
+
+/// Names the object to embed, or says `none`.
+const VARIABLE: &str = "RPINGMESH_EBPF_OBJECT";
+
+/// The object for the agent's own target: the one that [`VARIABLE`] names, else with the feature `ebpf-build` one that
+/// is built now, else the one that `cargo xtask ebpf` left in `target/ebpf`. Without any of them the agent is built
+/// without tracing, and says so when it runs.
+fn ebpf_object() -> Result<Option<PathBuf>, Box<dyn Error>> {
+    println!("cargo::rerun-if-env-changed={VARIABLE}");
+    println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
+    println!("cargo::rerun-if-changed=build.rs");
+    if env::var("CARGO_CFG_TARGET_OS")? != "linux" {
+        return Ok(None);
+    }
+    if let Some(named) = env::var_os(VARIABLE).filter(|named| !named.is_empty()) {
+        if named == "none" {
+            return Ok(None);
+        }
+        let path = PathBuf::from(named);
+        if !path.is_file() {
+            return Err(format!(
+                "{VARIABLE} names {}, which is not a file: build it with `cargo xtask ebpf`, or set {VARIABLE}=none for an \
+                 agent without service tracing",
+                path.display()
+            )
+            .into());
+        }
+        return Ok(Some(path.canonicalize()?));
+    }
+    if env::var_os("CARGO_FEATURE_EBPF_BUILD").is_some() {
+        return built_now().map(Some);
+    }
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| manifest.join("target"), PathBuf::from);
+    let folder = target.join("ebpf");
+    // A path that does not exist would run this script at every build; a folder shows when the object comes.
+    if fs::create_dir_all(&folder).is_ok() {
+        println!("cargo::rerun-if-changed={}", folder.display());
+    }
+    let object = folder.join(format!("bpfel-{}.o", env::var("CARGO_CFG_TARGET_ARCH")?));
+    Ok(object.is_file().then_some(object))
+}
+
+/// With aya-build: needs bpf-linker in PATH and the standard library's sources.
+#[cfg(feature = "ebpf-build")]
+fn built_now() -> Result<PathBuf, Box<dyn Error>> {
+    let workspace = format!("{}/ebpf", env::var("CARGO_MANIFEST_DIR")?);
+    let package = aya_build::Package {
+        name: "rpingmesh-ebpf",
+        root_dir: &workspace,
+        ..aya_build::Package::default()
+    };
+    aya_build::build_ebpf([package], aya_build::Toolchain::default()).map_err(|error| {
+        format!(
+            "the eBPF object does not build: {error:#}. The feature `ebpf-build` needs a nightly toolchain with the \
+             component rust-src, and bpf-linker 0.13 in PATH. `cargo xtask ebpf` does with the stable one; without the \
+             feature and with {VARIABLE}=none the agent is built without service tracing"
+        )
+    })?;
+    Ok(PathBuf::from(env::var("OUT_DIR")?).join("rpingmesh-ebpf"))
+}
+
+#[cfg(not(feature = "ebpf-build"))]
+fn built_now() -> Result<PathBuf, Box<dyn Error>> {
+    Err("the feature `ebpf-build` is set and was not when this script was built".into())
+}
+
+/// Writes what the agent includes.
+fn embed(object: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    let expression = match object {
+        None => "None".to_owned(),
+        Some(path) => {
+            println!("cargo::rerun-if-changed={}", path.display());
+            check(path)?;
+            format!(
+                "Some(::aya::include_bytes_aligned!({:?}))",
+                path.display().to_string()
+            )
+        }
+    };
+    let file = PathBuf::from(env::var("OUT_DIR")?).join("ebpf_object.rs");
+    fs::write(file, expression)?;
     Ok(())
+}
+
+/// An ELF file for BPF, little endian: not a program or an object of the host.
+fn check(path: &Path) -> Result<(), Box<dyn Error>> {
+    const EM_BPF: [u8; 2] = 247u16.to_le_bytes();
+    let bytes = fs::read(path)?;
+    let is_elf = bytes.starts_with(b"\x7fELF\x02\x01");
+    if is_elf && bytes.get(18..20) == Some(&EM_BPF[..]) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is not an eBPF object for little-endian kernels; `cargo xtask ebpf` builds them",
+        path.display()
+    )
+    .into())
 }

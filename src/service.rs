@@ -5,6 +5,7 @@
 pub mod btf;
 pub mod flow;
 pub mod identity;
+pub mod netlink;
 pub mod offsets;
 pub mod probing;
 pub mod qp;

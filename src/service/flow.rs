@@ -171,8 +171,11 @@ impl FlowTable {
         }
         self.listed_at = self.listed_at.max(begin);
         let keys: HashSet<&QpKey> = listed.iter().map(|qp| &qp.key).collect();
+        // Each device has QPs of the kernel's own where it is visible; one in another network namespace lists nothing.
+        let devices: HashSet<&DeviceName> = listed.iter().map(|qp| &qp.key.device).collect();
         self.end_all(begin, |entry| {
-            entry.seen < begin && !keys.contains(&entry.flow.key)
+            let visible = devices.is_empty() || devices.contains(&entry.flow.key.device);
+            visible && entry.seen < begin && !keys.contains(&entry.flow.key)
         });
     }
 

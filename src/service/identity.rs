@@ -80,6 +80,15 @@ impl fmt::Display for Service {
     }
 }
 
+/// The cgroup v2 path in the text of `/proc/PID/cgroup` (`0::/system.slice/a.service`); `None` where the process is in
+/// none, or in one outside of the reader's cgroup namespace.
+pub fn cgroup_path(text: &str) -> Option<&str> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    // Of a cgroup that is gone while the process lives on.
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    (path.starts_with('/') && !path.starts_with("/..")).then_some(path)
+}
+
 fn short_id(text: &str) -> Option<String> {
     let is_id = text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_id.then(|| text[..SHORT_ID].to_owned())

@@ -23,17 +23,34 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Builds the root package's programs for a guest and returns the folder that holds them.
-pub(crate) fn build_programs(names: &[String], arch: Arch, release: bool) -> Result<PathBuf> {
+/// Where cargo builds.
+pub(crate) fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+/// Builds the root package's programs and rdma-core-sys' examples for a guest. Returns the folder that holds the programs
+/// and the folder `examples`.
+pub(crate) fn build_programs(
+    names: &[String],
+    examples: &[String],
+    arch: Arch,
+    release: bool,
+) -> Result<PathBuf> {
     if arch != Arch::host() {
         return cross::build(arch, release);
     }
-    let mut folder =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    if !examples.is_empty() {
+        build("rdma-core-sys", "--example", examples, release)?;
+    }
+    build("rpingmesh", "--bin", names, release)
+}
+
+fn build(package: &str, kind: &str, names: &[String], release: bool) -> Result<PathBuf> {
+    let mut folder = target_folder();
     let mut command = cargo();
-    command.args(["build", "--package", "rpingmesh"]);
+    command.args(["build", "--package", package]);
     for name in names {
-        command.args(["--bin", name]);
+        command.args([kind, name]);
     }
     if release {
         command.arg("--release");

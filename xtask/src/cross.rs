@@ -55,8 +55,9 @@ pub(crate) fn build(arch: Arch, release: bool) -> Result<PathBuf> {
     command.args(["build", "--locked"]);
     if release {
         command.args(["--release", "--package", "rpingmesh", "--bins"]);
+        command.args(["--package", "rdma-core-sys", "--examples"]);
     } else {
-        command.args(["--workspace", "--bins", "--tests"]);
+        command.args(["--workspace", "--bins", "--tests", "--examples"]);
     }
     command.args(target_options(arch));
     process::succeed(&mut command)?;

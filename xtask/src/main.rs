@@ -7,6 +7,7 @@ mod cargo;
 mod cross;
 mod demo;
 mod dist;
+mod ebpf;
 #[cfg(test)]
 mod environments;
 mod flake;
@@ -26,6 +27,7 @@ enum Command {
     Cross(cross::Options),
     Demo(demo::Options),
     Dist(dist::Options),
+    Ebpf(ebpf::Options),
     Flake(flake::Options),
     Test(test::Options),
     Vm(vm::Options),
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Dist(options) => dist::run(&options),
         Command::Flake(options) => flake::run(&options),
+        Command::Ebpf(options) => ebpf::run(options),
         Command::Test(options) => test::run(&options),
         Command::Vm(options) => vm::run(&options),
     });

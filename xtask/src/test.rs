@@ -10,9 +10,9 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
-use crate::cargo::{cargo, cargo_with_sources, workspace};
+use crate::cargo::{cargo, cargo_with_sources, target_folder, workspace};
 use crate::process::succeed;
-use crate::{dist, flake, vm};
+use crate::{dist, ebpf, flake, vm};
 
 /// Runs everything that has to pass, in order; ends with a table of times.
 ///
@@ -47,6 +47,8 @@ enum Step {
     Unit,
     /// Tests that need root.
     Root,
+    /// The eBPF objects build, twice to the same bytes, and their events' tests pass.
+    Ebpf,
     /// The code and its tests compile for macOS on both processors.
     Macos,
     /// The Nix flake, as far as it can be verified without nixpkgs.
@@ -141,6 +143,7 @@ impl Step {
             Self::Fuzz => fuzz(),
             Self::Unit => nextest(cache, "default"),
             Self::Root => root(cache),
+            Self::Ebpf => ebpf(),
             Self::Macos => macos(),
             Self::Flake => flake(),
             Self::Dist => debian_packages(),
@@ -187,6 +190,28 @@ fn root(cache: &Cache) -> Result<()> {
         bail!("needs root (network namespaces): run `cargo xtask test --only root` as root");
     }
     nextest(cache, "root")
+}
+
+/// The eBPF workspace is none of `--workspace`'s: its formatting and the tests of what both sides share run here.
+fn ebpf() -> Result<()> {
+    let folder = workspace().join("ebpf");
+    succeed(
+        cargo()
+            .current_dir(&folder)
+            .args(["fmt", "--all", "--check"]),
+    )?;
+    succeed(
+        cargo()
+            .current_dir(&folder)
+            .args(["test", "--locked", "--package", "rpingmesh-ebpf-event"])
+            .arg("--target-dir")
+            .arg(target_folder().join("ebpf-host")),
+    )?;
+    let same = ebpf::run(ebpf::Options {
+        check_reproducible: true,
+    })?;
+    ensure!(same, "two builds of the eBPF objects differ");
+    Ok(())
 }
 
 /// Checks, does not link: no SDK is needed. The standard library comes from its sources.

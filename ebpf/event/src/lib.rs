@@ -334,6 +334,35 @@ pub struct Offsets {
     pub valid: u32,
 }
 
+impl Offsets {
+    /// As the programs' global lies in memory.
+    pub fn encode(&self) -> [u8; size_of::<Self>()] {
+        let fields = [
+            self.device_name,
+            self.qp_device,
+            self.qp_number,
+            self.qp_type,
+            self.qp_port,
+            self.qp_av_sgid_attr,
+            self.gid_attr_gid,
+            self.attr_qp_state,
+            self.attr_dest_qp_num,
+            self.attr_port_num,
+            self.attr_dgid,
+            self.attr_flow_label,
+            self.attr_sgid_index,
+            self.attr_traffic_class,
+            self.attr_ah_port,
+            self.valid,
+        ];
+        let mut bytes = [0; size_of::<Self>()];
+        for (chunk, field) in bytes.chunks_exact_mut(4).zip(fields) {
+            chunk.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+}
+
 /// Counters that the programs keep per CPU, by index into their map.
 pub mod counter {
     /// Events that did not fit the ring buffer.
@@ -344,8 +373,10 @@ pub mod counter {
     pub const READ_FAILED: u32 = 2;
     /// Events emitted.
     pub const EMITTED: u32 = 3;
+    /// Returns that were not seen, because too many calls were under way at once for the kernel's return probes.
+    pub const RETURN_MISSED: u32 = 4;
     /// How many counters there are.
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 5;
 }
 
 #[cfg(test)]
@@ -426,6 +457,24 @@ mod tests {
                 have: SIZE
             })
         );
+    }
+
+    #[test]
+    fn offsets_are_encoded_in_the_order_of_the_structure() {
+        let offsets = Offsets {
+            device_name: 0x0102,
+            qp_device: 3,
+            attr_ah_port: 4,
+            valid: 1,
+            ..Offsets::default()
+        };
+        let bytes = offsets.encode();
+        let at = |offset: usize| u32::from_le_bytes(field(&bytes, offset).unwrap());
+        assert_eq!(at(core::mem::offset_of!(Offsets, device_name)), 0x0102);
+        assert_eq!(at(core::mem::offset_of!(Offsets, qp_device)), 3);
+        assert_eq!(at(core::mem::offset_of!(Offsets, attr_ah_port)), 4);
+        assert_eq!(at(core::mem::offset_of!(Offsets, valid)), 1);
+        assert_eq!(bytes.len(), 64);
     }
 
     #[test]

@@ -52,9 +52,9 @@ struct Call {
     reserved: u32,
 }
 
-/// Events for user space; 1 MiB holds about 5 900.
+/// Events for user space; 4 MiB holds about 22 000, 0.4 s at 50 000 events a second.
 #[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
 /// Modifications under way, by thread.
 #[map]
@@ -81,6 +81,18 @@ fn count(index: u32) {
         // SAFETY: the map's own slot of this CPU, which no other CPU touches; programs are not preempted by
         // themselves on one CPU.
         unsafe { *value += 1 };
+    }
+}
+
+/// Remembers a thread's call until it returns.
+fn keep<T>(calls: &HashMap<u64, T>, call: &T) {
+    let thread = bpf_get_current_pid_tgid();
+    if calls.get_ptr(thread).is_some() {
+        // A thread is in one call at a time: the return of its former call was not seen.
+        count(counter::RETURN_MISSED);
+    }
+    if calls.insert(thread, call, 0).is_err() {
+        count(counter::CALLS_FULL);
     }
 }
 
@@ -150,12 +162,7 @@ pub fn qp_modify(context: ProbeContext) -> u32 {
         attr_mask,
         reserved: 0,
     };
-    if MODIFYING
-        .insert(bpf_get_current_pid_tgid(), call, 0)
-        .is_err()
-    {
-        count(counter::CALLS_FULL);
-    }
+    keep(&MODIFYING, &call);
     0
 }
 
@@ -191,12 +198,7 @@ pub fn qp_destroy(context: ProbeContext) -> u32 {
     let Some(offsets) = offsets() else { return 0 };
     let mut event = QpEvent::empty(Kind::Destroy);
     kernel::read_qp(qp, &offsets, &mut event);
-    if DESTROYING
-        .insert(bpf_get_current_pid_tgid(), event, 0)
-        .is_err()
-    {
-        count(counter::CALLS_FULL);
-    }
+    keep(&DESTROYING, &event);
     0
 }
 
@@ -233,12 +235,7 @@ pub fn qp_query(context: ProbeContext) -> u32 {
         attr_mask: 0,
         reserved: 0,
     };
-    if QUERYING
-        .insert(bpf_get_current_pid_tgid(), call, 0)
-        .is_err()
-    {
-        count(counter::CALLS_FULL);
-    }
+    keep(&QUERYING, &call);
     0
 }
 

@@ -9,6 +9,7 @@ use rpingmesh::config::{self, ConfigError};
 use rpingmesh::telemetry::logging;
 
 use crate::doctor::DoctorArgs;
+use crate::flows::FlowsArgs;
 use crate::ping::PingArgs;
 use crate::trace::TraceArgs;
 
@@ -40,6 +41,11 @@ pub(crate) enum Command {
     Trace(Box<TraceArgs>),
     /// Answer probes on each usable RNIC until SIGTERM; prints the GID%QPN of each
     Respond(Box<Configured>),
+    /// Show the services' RDMA connections with process, service, GIDs, queue pairs, UDP source port and state
+    ///
+    /// Follows queue pairs with eBPF (CAP_BPF and CAP_PERFMON), and lists those that exist over RDMA netlink, which needs
+    /// no privilege but knows no GIDs.
+    Flows(Box<FlowsArgs>),
     /// Say what this host lacks for probing and what to do about it; exit status 1 if the agent cannot probe here
     Doctor(Box<DoctorArgs>),
     /// Check the configuration and exit

@@ -3,6 +3,7 @@
 mod check_config;
 mod cli;
 mod doctor;
+mod flows;
 mod ping;
 mod print_config;
 mod rdma_report;
@@ -10,6 +11,8 @@ mod rdma_settings;
 mod respond;
 mod run;
 mod trace;
+#[cfg_attr(not(target_os = "linux"), path = "tracer/unsupported.rs")]
+mod tracer;
 mod transports;
 #[cfg_attr(not(target_os = "linux"), path = "verbs/unsupported.rs")]
 mod verbs;
@@ -31,6 +34,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Ping(args) => ping::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Respond(configured) => respond::run(*configured),
+        Command::Flows(args) => flows::run(*args),
         Command::Doctor(args) => doctor::run(*args),
         Command::CheckConfig(configured) => check_config::run(*configured),
         Command::PrintConfig(configured) => print_config::run(*configured),

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use rpingmesh::agent::{Agent, AgentError};
-use rpingmesh::config::agent::AgentConfig;
+use rpingmesh::config::agent::{AgentConfig, TracingChoice};
 use rpingmesh::config::program::{Failure, stop_on_signal};
+use rpingmesh::service::trace::TraceMessage;
 use rpingmesh::time::SystemClock;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Configured, runtime};
-use crate::{trace, transports};
+use crate::{trace, tracer, transports};
 
 pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
     let config = configured.start()?;
@@ -18,7 +21,11 @@ pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
 async fn serve(config: AgentConfig) -> Result<(), Failure> {
     let stop = stop_on_signal().map_err(Failure::run)?;
     let chosen = transports::choose(&config).map_err(Failure::run)?;
-    let mut off = vec!["tracing: this build has no tracer".to_owned()];
+    let tracing = follow_services(config.tracing, &stop)?;
+    let mut off = Vec::new();
+    if tracing.is_none() {
+        off.push("tracing: as configured".to_owned());
+    }
     if chosen.provider.is_some() {
         config.require_tor()?;
     } else {
@@ -35,7 +42,7 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
     };
     tracing::info!(
         agent = %config.agent_id, host = %config.host, controller = %config.controller, analyzer = %config.analyzer,
-        "starting; {}; tracing off: this build has no tracer", chosen.why
+        "starting; {}; tracing {}", chosen.why, if tracing.is_some() { "services" } else { "off" }
     );
     let agent = Agent {
         spool: Agent::spool_location(&config),
@@ -44,10 +51,28 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
         tracer,
         clock: Arc::new(SystemClock),
         off,
-        tracing: None,
+        tracing,
     };
     agent.run(stop).await.map_err(|error| match error {
         AgentError::Config(error) => Failure::Config(error),
         AgentError::Store(error) => Failure::run(error),
     })
+}
+
+/// What the tracer tells; `None` where it is off.
+fn follow_services(
+    choice: TracingChoice,
+    stop: &CancellationToken,
+) -> Result<Option<mpsc::Receiver<TraceMessage>>, Failure> {
+    match choice {
+        TracingChoice::Off => return Ok(None),
+        TracingChoice::Auto => {}
+        TracingChoice::On if tracer::EXISTS && !tracer::has_ib_core() => {
+            tracing::warn!("ib_core is not loaded: services are traced as soon as it is");
+        }
+        TracingChoice::On => tracer::trial()
+            .map_err(|why| Failure::run(format!("`tracing` is on, but {why}: {}", why.advice())))?,
+    }
+    let messages = tracer::start(true, stop.clone()).map_err(Failure::run)?;
+    Ok(Some(messages))
 }

@@ -29,7 +29,6 @@ fn impossible_values_name_their_key() {
     let errors: Vec<_> = [
         "controller = 'controller:7470'",
         "analyzer = 'https://analyzer'",
-        "tracing = 'on'",
         "queue_pairs = 0",
         "queue_pairs = 65",
         "probe_timeout = '0s'",

@@ -107,6 +107,8 @@ impl Tors {
 pub struct AgentConfig {
     /// What carries the probes.
     pub transport: TransportChoice,
+    /// Whether the services' own connections are followed.
+    pub tracing: TracingChoice,
     /// The controller.
     pub controller: ServerUrl,
     /// The analyzer.
@@ -220,12 +222,6 @@ impl AgentSettings {
     /// [`ConfigError::Value`] with the key that cannot be used.
     pub fn validate(&self) -> Result<AgentConfig, ConfigError> {
         let settings = self.clone().with_defaults();
-        if settings.tracing == Some(TracingChoice::On) {
-            return Err(ConfigError::value(
-                "tracing",
-                "is `on`, but this build has no tracer: use `auto` or `off`",
-            ));
-        }
         if settings.gid_index.is_some() && settings.gids.is_some() {
             return Err(ConfigError::value(
                 "gid_index",
@@ -244,6 +240,7 @@ impl AgentSettings {
         };
         Ok(AgentConfig {
             transport: settings.transport.unwrap_or(TransportChoice::Auto),
+            tracing: settings.tracing.unwrap_or(TracingChoice::Auto),
             tors: settings.tors()?,
             host: HostName::new(name("host", settings.host.as_deref())?),
             agent_id: AgentId::new(name("agent_id", settings.agent_id.as_deref())?),

@@ -289,6 +289,20 @@ fn an_incomplete_listing_ends_nothing() {
     assert!(table.get(&key(8)).is_some_and(Flow::is_live));
 }
 
+#[test]
+fn a_listing_says_nothing_of_devices_that_it_does_not_show() {
+    let mut table = FlowTable::new(16);
+    let mut hidden = rtr(8, 10);
+    hidden.device = padded("mlx5_0");
+    apply(&mut table, &[hidden, rtr(9, 10)]);
+    table.merge_listing(&[listed(7)], HostTime::from_nanos(1_000), true);
+    let keys: Vec<_> = names(&mut table);
+    assert_eq!(table.flows().count(), 2, "{keys:?}");
+    assert_eq!(table.get(&key(9)), None);
+    table.merge_listing(&[], HostTime::from_nanos(2_000), true);
+    assert_eq!(table.flows().count(), 0, "no device is left");
+}
+
 /// What `ib_query_qp` says of a connected QP while the tracer lists.
 fn queried(qpn: u32, time: u64) -> QpEvent {
     QpEvent {

@@ -46,3 +46,22 @@ proptest! {
         prop_assert!(!Service::identify(Some(&path), &comm).to_string().is_empty());
     }
 }
+
+#[test]
+fn the_path_is_found_in_the_process_file() {
+    for (text, path) in [
+        (
+            "0::/system.slice/a.service\n",
+            Some("/system.slice/a.service"),
+        ),
+        ("12:cpu:/x\n1:name=systemd:/y\n0::/z\n", Some("/z")),
+        ("0::/gone (deleted)\n", Some("/gone")),
+        ("0::/\n", Some("/")),
+        ("0::/../../other\n", None),
+        ("12:cpu:/x\n", None),
+        ("0::\n", None),
+        ("", None),
+    ] {
+        assert_eq!(cgroup_path(text), path, "{text:?}");
+    }
+}

@@ -23,6 +23,7 @@ pub(crate) fn programs() -> Result<Programs> {
     let names = ["agent", "controller", "analyzer"].map(|role| format!("rpingmesh-{role}"));
     Ok(Programs(cargo::build_programs(
         &names,
+        &[],
         Arch::host(),
         false,
     )?))

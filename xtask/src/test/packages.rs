@@ -39,6 +39,17 @@ const FOR_TESTS: &[(&str, Sign)] = &[
         "libc6-dev-arm64-cross",
         Sign::File("/usr/aarch64-linux-gnu/include/stdlib.h"),
     ),
+    // bpf-linker.
+    (
+        "llvm-22-dev",
+        Sign::File("/usr/lib/llvm-22/include/llvm-c/Core.h"),
+    ),
+    (
+        "libpolly-22-dev",
+        Sign::File("/usr/lib/llvm-22/lib/libPolly.a"),
+    ),
+    ("libzstd-dev", Sign::File("/usr/include/zstd.h")),
+    ("zlib1g-dev", Sign::File("/usr/include/zlib.h")),
     // Network namespaces of the root tests.
     ("iproute2", Sign::Program("ip")),
     ("nftables", Sign::Program("nft")),

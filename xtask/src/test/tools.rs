@@ -17,6 +17,12 @@ pub(crate) struct Tool {
     version: &'static str,
     /// Whether one that is already installed will do.
     any_version: bool,
+    /// Arguments of `cargo install` beyond the usual ones.
+    arguments: &'static [&'static str],
+    /// Variables that its compilation needs, where they are not set.
+    environment: &'static [(&'static str, &'static str)],
+    /// Said when it does not compile.
+    needs: &'static str,
 }
 
 /// Test runner.
@@ -25,6 +31,9 @@ pub(crate) const CARGO_NEXTEST: Tool = Tool {
     program: "cargo-nextest",
     version: "0.9.143",
     any_version: true,
+    arguments: &[],
+    environment: &[],
+    needs: "",
 };
 
 /// Checks licenses and sources. Its configuration changes between versions, so always this one.
@@ -33,6 +42,24 @@ pub(crate) const CARGO_DENY: Tool = Tool {
     program: "cargo-deny",
     version: "0.20.2",
     any_version: false,
+    arguments: &[],
+    environment: &[],
+    needs: "",
+};
+
+/// Links BPF objects. Its LLVM has to be at least as new as the compiler's.
+pub(crate) const BPF_LINKER: Tool = Tool {
+    name: "bpf-linker",
+    program: "bpf-linker",
+    version: "0.13.0",
+    any_version: false,
+    arguments: &["--no-default-features", "--features", "llvm-22"],
+    environment: &[
+        ("LLVM_PREFIX", "/usr/lib/llvm-22"),
+        ("LLVM_SYS_221_PREFIX", "/usr/lib/llvm-22"),
+    ],
+    needs: ": it needs LLVM 22 with its headers (Debian: llvm-22-dev libpolly-22-dev libzstd-dev zlib1g-dev; elsewhere \
+            name its folder in LLVM_PREFIX and LLVM_SYS_221_PREFIX)",
 };
 
 /// Builds Debian packages.
@@ -41,6 +68,9 @@ pub(crate) const CARGO_DEB: Tool = Tool {
     program: "cargo-deb",
     version: "3.8.0",
     any_version: false,
+    arguments: &[],
+    environment: &[],
+    needs: "",
 };
 
 /// Formats Nix files.
@@ -49,6 +79,9 @@ pub(crate) const NIXFMT: Tool = Tool {
     program: "nixfmt",
     version: "0.5.3",
     any_version: false,
+    arguments: &[],
+    environment: &[],
+    needs: "",
 };
 
 /// Finds unused names in Nix files.
@@ -57,6 +90,9 @@ pub(crate) const DEADNIX: Tool = Tool {
     program: "deadnix",
     version: "1.3.1",
     any_version: false,
+    arguments: &[],
+    environment: &[],
+    needs: "",
 };
 
 impl Tool {
@@ -67,7 +103,12 @@ impl Tool {
         }
         let folder = cache.folder(&format!("tools/{}-{}", self.name, self.version), |root| {
             eprintln!("compiling {} {}", self.name, self.version);
+            let unset = self
+                .environment
+                .iter()
+                .filter(|(name, _)| std::env::var_os(name).is_none());
             let status = Command::new("cargo")
+                .envs(unset.copied())
                 // Not in the checkout: its lock file and settings are not for tools.
                 .current_dir(root)
                 .args([
@@ -79,15 +120,17 @@ impl Tool {
                     "--root",
                 ])
                 .arg(root)
+                .args(self.arguments)
                 .arg("--target-dir")
                 .arg(root.join("target"))
                 .status()
                 .context("run cargo install")?;
             ensure!(
                 status.success(),
-                "{} {} did not compile",
+                "{} {} did not compile{}",
                 self.name,
-                self.version
+                self.version,
+                self.needs
             );
             std::fs::remove_dir_all(root.join("target")).context("remove what the compilation left")
         })?;

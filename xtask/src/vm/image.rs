@@ -132,7 +132,10 @@ impl Image<'_> {
         let Some(folder) = self.programs else {
             return Ok(());
         };
-        for name in &self.scenario.binaries {
+        let examples = folder.join("examples");
+        let binaries = self.scenario.binaries.iter().map(|name| (folder, name));
+        let examples = self.scenario.examples.iter().map(|name| (&*examples, name));
+        for (folder, name) in binaries.chain(examples) {
             let built = folder.join(name);
             let small = scratch.join(name);
             // Debug information would fill the guest's memory. Without binutils it does.

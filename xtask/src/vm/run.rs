@@ -91,13 +91,20 @@ fn one(cache: &Cache, options: &Options, scenario: &Scenario, tally: &mut Tally)
     let kernel = Kernel::fetch(cache, options.kernel, arch)?;
     let userland = Userland::fetch(cache, arch)?;
     let programs = match &options.programs {
-        _ if scenario.binaries.is_empty() => None,
+        _ if scenario.binaries.is_empty() && scenario.examples.is_empty() => None,
         Some(folder) => Some(folder.clone()),
-        None => Some(cargo::build_programs(
-            &scenario.binaries,
-            arch,
-            options.release,
-        )?),
+        None => {
+            if scenario.ebpf {
+                // Left where the agent's build looks for them.
+                crate::ebpf::build()?;
+            }
+            Some(cargo::build_programs(
+                &scenario.binaries,
+                &scenario.examples,
+                arch,
+                options.release,
+            )?)
+        }
     };
     let work = WorkFolder::create(options.keep)?;
     let initramfs = work.path.join("initramfs");

@@ -32,6 +32,12 @@ pub(crate) struct Scenario {
     /// Programs of this workspace that the steps call.
     #[serde(default)]
     pub(crate) binaries: Vec<String>,
+    /// Examples of rdma-core-sys that the steps call.
+    #[serde(default)]
+    pub(crate) examples: Vec<String>,
+    /// Whether the agent must have the eBPF object for the guests' processor.
+    #[serde(default)]
+    pub(crate) ebpf: bool,
     /// Kernel modules beyond those of the network and of soft-RoCE.
     #[serde(default)]
     pub(crate) modules: Vec<String>,

@@ -25,6 +25,7 @@ const PACKAGES: &[&str] = &[
     "kmod",
     "libgcc-s1",
     "nftables",
+    "perftest",
     "tcpdump",
     "tshark",
 ];

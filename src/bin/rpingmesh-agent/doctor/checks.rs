@@ -7,11 +7,13 @@ use rpingmesh::config::agent::{AgentConfig, AgentSettings, TracingChoice};
 use rpingmesh::config::program::describe;
 use rpingmesh::path_trace::raw::RawTracer;
 use rpingmesh::rpc::client::ServerUrl;
+use rpingmesh::service::trace::Unavailable;
 use rpingmesh::transport::Provider as _;
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
+use crate::tracer;
 
 /// Pinned for the queues of one endpoint, rounded up.
 const MEMLOCK_NEEDED: u64 = 1 << 20;
@@ -187,6 +189,13 @@ pub(super) fn path_tracing(config: &AgentConfig) -> Finding {
 
 /// What following the services' connections needs. Never a problem: the agent does without.
 pub(super) fn tracing() -> Vec<Finding> {
+    if !tracer::EXISTS {
+        return vec![Finding::note(
+            "tracing",
+            Unavailable::Unsupported.to_string(),
+            Unavailable::Unsupported.advice(),
+        )];
+    }
     let exists = |path: &str| fs::metadata(path).is_ok();
     let mut findings = Vec::new();
     for (path, advice) in [
@@ -231,7 +240,23 @@ pub(super) fn tracing() -> Vec<Finding> {
             "load ib_core (`modprobe ib_core`)",
         )
     });
+    findings.push(traceable());
     findings
+}
+
+/// Loads and attaches the programs for a moment: what the kernel says then is the only sure answer.
+fn traceable() -> Finding {
+    if !tracer::has_ib_core() {
+        return Finding::note(
+            "tracing",
+            "ib_core is not loaded; services are traced as soon as it is",
+            "load it (`modprobe ib_core`), or a driver that needs it",
+        );
+    }
+    match tracer::trial() {
+        Ok(()) => Finding::ok("tracing", "the eBPF programs load and attach"),
+        Err(why) => Finding::note("tracing", why.to_string(), why.advice()),
+    }
 }
 
 /// The servers that are configured; defaults are not.

@@ -1,0 +1,143 @@
+//! `flows`: the services' connections, seen by a tracer of its own.
+
+mod output;
+
+use std::time::Duration;
+
+use clap::Args;
+use rpingmesh::config::agent::TracingChoice;
+use rpingmesh::config::program::{Failure, stop_on_signal};
+use rpingmesh::service::flow::FlowTable;
+use rpingmesh::service::trace::{TraceMessage, TracerCounters, TracerStatus};
+use rpingmesh::telemetry::logging;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use self::output::Output;
+use crate::cli::{Configured, runtime};
+use crate::tracer;
+
+/// How many queue pairs the table holds.
+const CAPACITY: usize = 1 << 18;
+
+/// How long the tracer may take for its first listing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Arguments of `flows`.
+#[derive(Debug, Args)]
+pub(crate) struct FlowsArgs {
+    /// Go on and print each change until SIGTERM or Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// Print one JSON object per connection or change
+    #[arg(long)]
+    json: bool,
+    /// Also queue pairs that are no connection: datagrams, the kernel's own, not connected yet
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+/// What came of the tracer until its first listing.
+struct Seen {
+    table: FlowTable,
+    status: TracerStatus,
+    counters: TracerCounters,
+    /// Until the table was complete; `None` when no listing came.
+    took: Option<Duration>,
+}
+
+pub(crate) fn run(args: FlowsArgs) -> Result<(), Failure> {
+    let settings = args.configured.load()?;
+    logging::init(&settings.log)?;
+    let choice = settings.validate()?.tracing;
+    let output = Output {
+        json: args.json,
+        all: args.all,
+    };
+    runtime()?.block_on(show(choice, &output, args.watch))
+}
+
+async fn show(choice: TracingChoice, output: &Output, watch: bool) -> Result<(), Failure> {
+    let stop = stop_on_signal().map_err(Failure::run)?;
+    let started = Instant::now();
+    let mut messages =
+        tracer::start(choice != TracingChoice::Off, stop.clone()).map_err(Failure::run)?;
+    let mut seen = Seen {
+        table: FlowTable::new(CAPACITY),
+        status: TracerStatus::Off,
+        counters: TracerCounters::default(),
+        took: None,
+    };
+    seen.begin(&mut messages, started).await;
+    let missing = match &seen.status {
+        TracerStatus::Unavailable(why) => Some(why.to_string()),
+        _ => None,
+    };
+    if choice == TracingChoice::On
+        && let Some(why) = missing
+    {
+        return Err(Failure::run(format!("`tracing` is on, but {why}")));
+    }
+    output.table(&seen.table).map_err(Failure::run)?;
+    output
+        .tracer(&seen.status, seen.counters, seen.took)
+        .map_err(Failure::run)?;
+    if watch {
+        seen.watch(&mut messages, output, &stop).await?;
+    }
+    Ok(())
+}
+
+impl Seen {
+    /// Takes everything in until the first listing.
+    async fn begin(&mut self, messages: &mut mpsc::Receiver<TraceMessage>, started: Instant) {
+        while let Ok(Some(message)) = timeout_at(started + PATIENCE, messages.recv()).await {
+            self.take(&message);
+            if let TraceMessage::Listing(_) = message {
+                self.took = Some(started.elapsed());
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, message: &TraceMessage) {
+        self.table.take(message);
+        match message {
+            TraceMessage::Status(status) => self.status = status.clone(),
+            TraceMessage::Counters(counters) => self.counters = *counters,
+            TraceMessage::Event(_) | TraceMessage::Listing(_) => {}
+        }
+    }
+
+    /// Prints changes until it is told to stop.
+    async fn watch(
+        &mut self,
+        messages: &mut mpsc::Receiver<TraceMessage>,
+        output: &Output,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        self.table.drain_changes();
+        loop {
+            let message = tokio::select! {
+                () = stop.cancelled() => break,
+                message = messages.recv() => message,
+            };
+            let Some(message) = message else { break };
+            self.take(&message);
+            for change in self.table.drain_changes() {
+                output.change(&change).map_err(Failure::run)?;
+            }
+            if let TraceMessage::Status(_) = message {
+                output
+                    .tracer(&self.status, self.counters, None)
+                    .map_err(Failure::run)?;
+            }
+        }
+        output
+            .tracer(&self.status, self.counters, None)
+            .map_err(Failure::run)
+    }
+}

@@ -1,0 +1,250 @@
+//! The programs in the kernel: offsets from its BTF, loading, attaching, and what can be read from them.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use aya::programs::{KProbe, ProgramError};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use rpingmesh::config::program::describe;
+use rpingmesh::service::btf::Btf;
+use rpingmesh::service::offsets;
+use rpingmesh::service::trace::Unavailable;
+use rpingmesh_ebpf_event::{Offsets, counter};
+use rustix::io::Errno;
+
+use super::object::OBJECT;
+use super::privilege;
+
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+const IB_CORE: &str = "/sys/kernel/btf/ib_core";
+
+/// Lines of the verifier's log that a message carries.
+const VERIFIER_LINES: usize = 4;
+
+/// (program, function), returns before entries: a return without its entry is passed over, while an entry without its
+/// return would be counted as lost.
+const FOLLOWED: [(&str, &str); 5] = [
+    ("qp_created", "ib_create_qp_user"),
+    ("qp_modified", "ib_modify_qp_with_udata"),
+    ("qp_modify", "ib_modify_qp_with_udata"),
+    ("qp_destroyed", "ib_destroy_qp_user"),
+    ("qp_destroy", "ib_destroy_qp_user"),
+];
+
+/// What completes the listing with GIDs; the tracer does without.
+const QUERIED: [(&str, &str); 2] = [("qp_queried", "ib_query_qp"), ("qp_query", "ib_query_qp")];
+
+/// The attached programs. They are detached and removed when this value goes away.
+pub(super) struct Programs {
+    ebpf: Ebpf,
+    counters: PerCpuArray<MapData, u64>,
+    listing: Array<MapData, u32>,
+    /// Whether listings come with GIDs.
+    pub(super) completes_listing: bool,
+}
+
+/// What the programs count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counts {
+    pub(super) emitted: u64,
+    pub(super) ring_full: u64,
+    pub(super) calls_full: u64,
+    pub(super) read_failed: u64,
+}
+
+impl Programs {
+    /// Loads and attaches.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; nothing stays behind.
+    pub(super) fn attach() -> Result<(Self, RingBuf<MapData>), Unavailable> {
+        match Self::attach_with(VerifierLogLevel::DISABLE) {
+            // Once more, for the kernel's own words; they cost time and memory.
+            Err(Unavailable::Load(_)) => Self::attach_with(VerifierLogLevel::DEBUG),
+            other => other,
+        }
+    }
+
+    fn attach_with(log: VerifierLogLevel) -> Result<(Self, RingBuf<MapData>), Unavailable> {
+        let object = OBJECT.ok_or(Unavailable::NoObject)?;
+        if let Some(mode) = privilege::lockdown() {
+            return Err(Unavailable::Lockdown { mode });
+        }
+        let offsets = kernel_offsets()?.encode();
+        let mut ebpf = EbpfLoader::new()
+            .verifier_log_level(log)
+            .override_global("OFFSETS", &offsets[..], true)
+            .load(object)
+            .map_err(|error| refused("bpf(BPF_MAP_CREATE)", &error))?;
+        let ring = take(&mut ebpf, "EVENTS", RingBuf::try_from)?;
+        let counters = take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?;
+        let listing = take(&mut ebpf, "LISTING", Array::try_from)?;
+        for (program, function) in FOLLOWED {
+            follow(&mut ebpf, program, function)?;
+        }
+        let completes_listing =
+            QUERIED.iter().all(
+                |(program, function)| match follow(&mut ebpf, program, function) {
+                    Ok(()) => true,
+                    Err(why) => {
+                        tracing::info!(%why, "connections from before have no GIDs");
+                        false
+                    }
+                },
+            );
+        let programs = Self {
+            ebpf,
+            counters,
+            listing,
+            completes_listing,
+        };
+        Ok((programs, ring))
+    }
+
+    /// Tells the programs whether queries are of interest.
+    pub(super) fn set_listing(&mut self, on: bool) {
+        if let Err(error) = self.listing.set(0, u32::from(on), 0) {
+            tracing::debug!(error = describe(&error), "LISTING cannot be set");
+        }
+    }
+
+    /// What the programs count since they were attached.
+    pub(super) fn counts(&self) -> Counts {
+        let sum = |index| -> u64 {
+            self.counters
+                .get(&index, 0)
+                .map(|values| values.iter().sum())
+                .unwrap_or_default()
+        };
+        Counts {
+            emitted: sum(counter::EMITTED),
+            ring_full: sum(counter::RING_FULL),
+            calls_full: sum(counter::CALLS_FULL) + sum(counter::RETURN_MISSED),
+            read_failed: sum(counter::READ_FAILED),
+        }
+    }
+
+    /// How many programs there are.
+    pub(super) fn len(&self) -> usize {
+        self.ebpf.programs().count()
+    }
+}
+
+fn take<T, E: Error + 'static>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    convert: impl FnOnce(aya::maps::Map) -> Result<T, E>,
+) -> Result<T, Unavailable> {
+    let map = ebpf
+        .take_map(name)
+        .ok_or_else(|| Unavailable::Load(format!("the eBPF object has no map {name}")))?;
+    convert(map).map_err(|error| refused("mmap", &error))
+}
+
+fn follow(ebpf: &mut Ebpf, name: &str, function: &'static str) -> Result<(), Unavailable> {
+    let program: &mut KProbe = ebpf
+        .program_mut(name)
+        .ok_or_else(|| Unavailable::Load(format!("the eBPF object has no program {name}")))?
+        .try_into()
+        .map_err(|error: ProgramError| Unavailable::Load(describe(&error)))?;
+    program
+        .load()
+        .map_err(|error| refused("bpf(BPF_PROG_LOAD)", &error))?;
+    program.attach(function, 0).map_err(|error| {
+        match refused("perf_event_open", &error) {
+            // Everything but a refusal for want of privilege has to do with the function.
+            Unavailable::Load(why) => Unavailable::Symbol {
+                symbol: function,
+                why,
+            },
+            other => other,
+        }
+    })?;
+    Ok(())
+}
+
+/// Sorts an error of aya by the operating system's reason in it.
+fn refused(call: &str, error: &(dyn Error + 'static)) -> Unavailable {
+    let reasons = [Errno::PERM, Errno::ACCESS];
+    let mut cause = Some(error);
+    while let Some(this) = cause {
+        let number = this
+            .downcast_ref::<io::Error>()
+            .and_then(Errno::from_io_error);
+        if number.is_some_and(|number| reasons.contains(&number)) {
+            return Unavailable::Privilege {
+                call: call.to_owned(),
+                missing: privilege::missing(),
+            };
+        }
+        if let Some(ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        }) = this.downcast_ref()
+        {
+            return Unavailable::Load(format!("{io_error}: {}", ending(&verifier_log.to_string())));
+        }
+        cause = this.source();
+    }
+    Unavailable::Load(describe(&error))
+}
+
+/// The last words of the kernel's verifier, before its statistics.
+fn ending(log: &str) -> String {
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| !line.starts_with("processed ") && !line.trim().is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(VERIFIER_LINES)..].join(" | ")
+}
+
+/// Where the running kernel has the fields that the programs read.
+fn kernel_offsets() -> Result<Offsets, Unavailable> {
+    let vmlinux = Btf::parse(&read(VMLINUX)?).map_err(offsets::OffsetError::from)?;
+    // Where ib_core is built in there is no file of its own.
+    let found = match fs::read(IB_CORE) {
+        Ok(module) => {
+            let split = Btf::parse_split(&module, &vmlinux).map_err(offsets::OffsetError::from)?;
+            offsets::find(&split)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => offsets::find(&vmlinux),
+        Err(error) => return Err(no_btf(IB_CORE, &error)),
+    };
+    Ok(found?)
+}
+
+fn read(path: &str) -> Result<Vec<u8>, Unavailable> {
+    fs::read(path).map_err(|error| no_btf(path, &error))
+}
+
+fn no_btf(path: &str, error: &io::Error) -> Unavailable {
+    Unavailable::NoBtf {
+        path: path.to_owned(),
+        why: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_last_words_are_kept() {
+        let log = "0: (b7) r0 = 0\n1\n2\n3\n4\nR1 !read_ok\nprocessed 2 insns\n\n";
+        assert_eq!(ending(log), "2 | 3 | 4 | R1 !read_ok");
+        assert_eq!(ending(""), "");
+    }
+
+    #[test]
+    fn refusals_for_want_of_privilege_are_told_apart() {
+        let denied = io::Error::from(Errno::PERM);
+        assert!(matches!(
+            refused("bpf", &denied),
+            Unavailable::Privilege { call, .. } if call == "bpf"
+        ));
+        let other = io::Error::from(Errno::INVAL);
+        assert!(matches!(refused("bpf", &other), Unavailable::Load(_)));
+    }
+}

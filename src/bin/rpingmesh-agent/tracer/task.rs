@@ -1,0 +1,325 @@
+//! The tracer's thread: attaches, lists, forwards, and starts over when `ib_core` was loaded again.
+
+use std::time::{Duration, Instant};
+
+use aya::maps::{MapData, RingBuf};
+use rpingmesh::config::program::describe;
+use rpingmesh::service::trace::{Listing, TraceMessage, TracedEvent, TracerCounters, TracerStatus};
+use rpingmesh::time::{Clock as _, SystemClock};
+use rpingmesh_ebpf_event::{Kind, QpEvent};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::attach::{Counts, Programs};
+use super::cgroups::Cgroups;
+use super::ib_core::IbCore;
+use super::list::{self, ListError};
+
+/// How often `ib_core` and the counters are looked at. A reload that falls between two looks shows in the module's
+/// inode.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How often is listed where nothing is followed, and tried again what may pass.
+const LIST_AGAIN: Duration = Duration::from_secs(2);
+
+/// How soon after one listing the next may follow when events were lost.
+const RECOVER: Duration = Duration::from_secs(1);
+
+/// How many events are taken before the other duties have their turn.
+const BATCH: usize = 512;
+
+/// Why a part of the work ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// Told to stop, or nobody listens any more.
+    Stopped,
+    /// `ib_core` came, went, or was loaded again; or it is time to try again.
+    Changed,
+}
+
+/// Nobody listens any more.
+struct Closed;
+
+/// See the module.
+pub(super) struct Task {
+    follow: bool,
+    out: mpsc::Sender<TraceMessage>,
+    stop: CancellationToken,
+    cgroups: Cgroups,
+    status: Option<TracerStatus>,
+    /// Of programs that are gone.
+    before: TracerCounters,
+    told: TracerCounters,
+    undecodable: u64,
+    attached: u64,
+}
+
+impl Task {
+    pub(super) fn new(
+        follow: bool,
+        out: mpsc::Sender<TraceMessage>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            follow,
+            out,
+            stop,
+            cgroups: Cgroups::new(),
+            status: None,
+            before: TracerCounters::default(),
+            told: TracerCounters::default(),
+            undecodable: 0,
+            attached: 0,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            match self.turn() {
+                Ok(End::Changed) => {}
+                Ok(End::Stopped) | Err(Closed) => return,
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<End, Closed> {
+        let core = IbCore::now();
+        if core == IbCore::Absent {
+            return self.without_ib_core(core);
+        }
+        if !self.follow {
+            self.tell(TracerStatus::Off)?;
+            return self.list_only(core, false);
+        }
+        match Programs::attach() {
+            Ok((programs, ring)) => self.attached(core, programs, ring),
+            Err(why) => {
+                let again = why.may_pass();
+                self.tell(TracerStatus::Unavailable(why))?;
+                self.list_only(core, again)
+            }
+        }
+    }
+
+    fn without_ib_core(&mut self, core: IbCore) -> Result<End, Closed> {
+        self.tell(if self.follow {
+            TracerStatus::WaitingForIbCore
+        } else {
+            TracerStatus::Off
+        })?;
+        // Without it there is no queue pair.
+        self.send(TraceMessage::Listing(Listing {
+            qps: Vec::new(),
+            taken_from: SystemClock.host(),
+            complete: true,
+        }))?;
+        while IbCore::now() == core {
+            if self.is_over() {
+                return Ok(End::Stopped);
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(End::Changed)
+    }
+
+    /// Lists now and then; where it is worth while to try `again`, only once.
+    fn list_only(&mut self, core: IbCore, again: bool) -> Result<End, Closed> {
+        loop {
+            self.list()?;
+            let listed = Instant::now();
+            while listed.elapsed() < LIST_AGAIN {
+                if self.is_over() {
+                    return Ok(End::Stopped);
+                }
+                if IbCore::now() != core {
+                    return Ok(End::Changed);
+                }
+                std::thread::sleep(LOOK);
+            }
+            if again {
+                return Ok(End::Changed);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_cancelled() || self.out.is_closed()
+    }
+
+    /// Forwards events until `ib_core` changes.
+    fn attached(
+        &mut self,
+        core: IbCore,
+        mut programs: Programs,
+        mut ring: RingBuf<MapData>,
+    ) -> Result<End, Closed> {
+        self.attached += 1;
+        tracing::info!(
+            programs = programs.len(),
+            times = self.attached,
+            "follows queue pairs"
+        );
+        self.tell(TracerStatus::Attached {
+            since: SystemClock.host(),
+            completes_listing: programs.completes_listing,
+        })?;
+        let end = self.forward(core, &mut programs, &mut ring);
+        self.before = self.total(programs.counts());
+        end
+    }
+
+    fn forward(
+        &mut self,
+        core: IbCore,
+        programs: &mut Programs,
+        ring: &mut RingBuf<MapData>,
+    ) -> Result<End, Closed> {
+        self.list_followed(programs, ring)?;
+        let mut healed = self.told.lost();
+        let mut listed = Instant::now();
+        let mut looked = Instant::now();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            wait(ring, LOOK.saturating_sub(looked.elapsed()));
+            drain(ring, &mut batch, BATCH, &mut self.undecodable);
+            self.send_events(&mut batch)?;
+            if looked.elapsed() < LOOK {
+                continue;
+            }
+            looked = Instant::now();
+            if self.is_over() {
+                return Ok(End::Stopped);
+            }
+            if IbCore::now() != core {
+                return Ok(End::Changed);
+            }
+            self.tell_counters(programs.counts())?;
+            if self.told.lost() > healed && listed.elapsed() >= RECOVER {
+                healed = self.told.lost();
+                self.list_followed(programs, ring)?;
+                listed = Instant::now();
+            }
+        }
+    }
+
+    /// Lists while the programs tell of each queue pair that the kernel looks at for it.
+    fn list_followed(
+        &mut self,
+        programs: &mut Programs,
+        ring: &mut RingBuf<MapData>,
+    ) -> Result<(), Closed> {
+        let mut events = Vec::new();
+        programs.set_listing(true);
+        let listing = list::list(&self.cgroups, SystemClock.host(), || {
+            drain(ring, &mut events, usize::MAX, &mut self.undecodable);
+        });
+        programs.set_listing(false);
+        drain(ring, &mut events, usize::MAX, &mut self.undecodable);
+        self.send_events(&mut events)?;
+        self.send_listing(listing)?;
+        self.tell_counters(programs.counts())
+    }
+
+    fn list(&mut self) -> Result<(), Closed> {
+        let listing = list::list(&self.cgroups, SystemClock.host(), || {});
+        self.send_listing(listing)
+    }
+
+    fn send_listing(&mut self, listing: Result<Listing, ListError>) -> Result<(), Closed> {
+        match listing {
+            Ok(listing) => self.send(TraceMessage::Listing(listing)),
+            Err(error) => {
+                // Between two looks ib_core may have gone.
+                tracing::warn!(error = describe(&error), "no listing of queue pairs");
+                Ok(())
+            }
+        }
+    }
+
+    fn send_events(&mut self, events: &mut Vec<QpEvent>) -> Result<(), Closed> {
+        for event in events.drain(..) {
+            let cgroup = match event.kind() {
+                Kind::Create | Kind::Modify => self.cgroups.path(event.cgroup_id, event.tgid),
+                // Says nothing of the owner.
+                Kind::Query | Kind::Destroy | Kind::Unknown(_) => None,
+            };
+            let traced = TracedEvent { event, cgroup };
+            self.send(TraceMessage::Event(traced))?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, status: TracerStatus) -> Result<(), Closed> {
+        if self.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        match &status {
+            TracerStatus::Unavailable(_) => tracing::warn!(%status, "service tracing"),
+            _ => tracing::info!(%status, "service tracing"),
+        }
+        self.status = Some(status.clone());
+        self.send(TraceMessage::Status(status))
+    }
+
+    fn tell_counters(&mut self, counts: Counts) -> Result<(), Closed> {
+        let total = self.total(counts);
+        if total == self.told {
+            return Ok(());
+        }
+        self.told = total;
+        self.send(TraceMessage::Counters(total))
+    }
+
+    fn total(&self, counts: Counts) -> TracerCounters {
+        TracerCounters {
+            events: self.before.events + counts.emitted,
+            ring_full: self.before.ring_full + counts.ring_full,
+            calls_full: self.before.calls_full + counts.calls_full,
+            read_failed: self.before.read_failed + counts.read_failed,
+            undecodable: self.undecodable,
+            reattached: self.attached.saturating_sub(1),
+        }
+    }
+
+    fn send(&self, message: TraceMessage) -> Result<(), Closed> {
+        self.out.blocking_send(message).map_err(|_| Closed)
+    }
+}
+
+/// Takes up to `most` events out of the ring; counts what is none.
+fn drain(
+    ring: &mut RingBuf<MapData>,
+    events: &mut Vec<QpEvent>,
+    most: usize,
+    undecodable: &mut u64,
+) {
+    let mut taken = 0;
+    while taken < most
+        && let Some(record) = ring.next()
+    {
+        taken += 1;
+        match QpEvent::decode(&record) {
+            Ok(event) => events.push(event),
+            Err(error) => {
+                if *undecodable == 0 {
+                    tracing::warn!(
+                        error = describe(&error),
+                        "an event is not understood; more are only counted"
+                    );
+                }
+                *undecodable += 1;
+            }
+        }
+    }
+}
+
+/// Until there is an event, but no longer than `most`.
+fn wait(ring: &RingBuf<MapData>, most: Duration) {
+    let timeout = Timespec::try_from(most).unwrap_or_default();
+    let mut fds = [PollFd::new(ring, PollFlags::IN)];
+    // A signal ends it early, which does no harm; nothing else can go wrong with an fd of our own.
+    if let Err(error) = poll(&mut fds, Some(&timeout)) {
+        tracing::trace!(%error, "poll");
+    }
+}

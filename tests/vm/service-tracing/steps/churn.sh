@@ -1,0 +1,16 @@
+. "$SCENARIO/lib.sh"
+COUNT=4000
+watch
+check "the tracer attaches" wait_for 60 seen 'any(.type == "tracer" and .state == "attached")'
+qp-churn "$RXE" 1 "$ADDRESS_host_a" loop "$COUNT" >/tmp/churn.json
+report "queue pairs created, connected and destroyed with the tracer attached: $(cat /tmp/churn.json)"
+ended() {
+    seen "map(select(.type == \"ended\")) | length == $COUNT"
+}
+check "each of $COUNT connections is seen to end" wait_for 60 ended
+check "each is seen to go up" seen "map(select(.type == \"live\") | .qpn) | length >= $COUNT"
+stop watch
+tail -n 1 "$LOGS/watch.log" >/tmp/tracer.json
+check "every change is an event: create, INIT, RTR, RTS, destroy" jq -e ".events >= 5 * $COUNT" /tmp/tracer.json
+check "no event is lost" jq -e '.lost == 0' /tmp/tracer.json
+report "the tracer's counters: $(jq -c '{events, lost_ring_full, lost_calls_full, read_failed}' /tmp/tracer.json)"
