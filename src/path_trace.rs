@@ -4,7 +4,7 @@
 //! - [`fabric::realtime`](crate::fabric::realtime): the emulated fabric.
 //!
 //! [`trace`] makes one trace of several rounds; what they say together is decided by
-//! [`Assembly`](crate::probe::trace::Assembly).
+//! [`Assembly`].
 
 pub mod raw;
 
