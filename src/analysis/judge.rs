@@ -183,7 +183,16 @@ pub struct Judge {
     long_at: Option<WallTime>,
     /// Findings of the longest horizon, until it is looked at again.
     long: Vec<Finding>,
+    /// RNICs that were anomalous lately, and when last: longer horizons still hold what they lost.
+    bad_rnics: HashMap<String, WallTime>,
+    /// Hard faults of lately with the share that they lose, and when last: not every run sees them.
+    hard: Vec<(Component, f64, WallTime)>,
 }
+
+/// How long the paths of an anomalous RNIC are left out after it was last seen to be one.
+const LEFT_OUT: Duration = Duration::from_mins(1);
+/// How long a hard fault counts as there after it was last seen.
+const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// A round trip is slow above this many times the usual one,
 const SLOW_FACTOR: i64 = 3;
@@ -199,6 +208,8 @@ impl Judge {
             usual: HashMap::new(),
             long_at: None,
             long: Vec::new(),
+            bad_rnics: HashMap::new(),
+            hard: Vec::new(),
         }
     }
 
@@ -229,11 +240,15 @@ impl Judge {
             ..Judgement::default()
         };
         let mut findings = hosts::judge(snapshot);
-        let mut left_out: BTreeSet<String> = BTreeSet::new();
         for verdict in Self::rnics(snapshot)? {
-            left_out.extend(verdict.rnics().map(str::to_owned));
+            for rnic in verdict.rnics() {
+                self.bad_rnics.insert(rnic.to_owned(), snapshot.now);
+            }
             findings.push(hosts::of_rnic(verdict, snapshot));
         }
+        self.bad_rnics
+            .retain(|_, last| snapshot.now.since(*last) < LEFT_OUT);
+        let left_out: BTreeSet<String> = self.bad_rnics.keys().cloned().collect();
         let seen: Vec<&Seen> = snapshot
             .seen
             .iter()
@@ -250,7 +265,7 @@ impl Judge {
             self.long = self.locate_losses(&seen, Horizon::Long)?;
         }
         losses.extend(self.long.iter().cloned());
-        findings.extend(self.without_spilt(&seen, losses));
+        findings.extend(self.without_spilt(&seen, losses, snapshot.now));
         findings.extend(self.locate_slow(&seen)?);
         judgement.findings = merge(findings);
         Ok(judgement)
@@ -316,7 +331,8 @@ impl Finding {
     /// longer horizon only when it says that the fault is a dead thing rather than a lossy one.
     fn outranks(&self, other: &Self) -> bool {
         let rank = |finding: &Self| match finding.category {
-            Category::Undecided | Category::CpuOverload => 0,
+            // An RNIC that cannot send and does not answer either is down.
+            Category::Undecided | Category::CpuOverload | Category::MissingRoute => 0,
             Category::Congestion | Category::PauseStorm | Category::RnicSlow => 1,
             _ => 2,
         };

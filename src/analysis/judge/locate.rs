@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::snapshot::{Counts, Horizon, Seen};
-use super::{Category, Finding, HARD, Judge, LEAST_CONFIDENCE, LEAST_SLOW};
+use super::{Category, Finding, HARD, Judge, LEAST_CONFIDENCE, LEAST_SLOW, REMEMBERED};
 use crate::analysis::localize::explain::{Told, explain};
 use crate::analysis::localize::{
     Component, ComponentId, Problem, ProblemError, Signal, Suspect, Symptom, localize,
@@ -13,6 +13,7 @@ use crate::analysis::localize::{
 use crate::analysis::routes::{Leg, Origin};
 use crate::id::ServiceName;
 use crate::probe::trace::Tuple;
+use crate::time::WallTime;
 
 /// Links between an RNIC and its ToR that a probe and its ACK cross, at both ends together.
 const HOST_LINKS: f64 = 4.0;
@@ -30,8 +31,37 @@ const ALONE: f64 = 0.3;
 const DOWN: f64 = 0.9;
 /// Probes that surely cross it from which on that can be said.
 const SURE: u64 = 10;
+/// A fault is harder than another from this ratio of their losses on: what it spills may look like the other.
+const HARDER: f64 = 2.0;
 /// Paths that are listed as evidence.
 const EXAMPLES: usize = 3;
+
+/// Whether a ToR is suspected for what some of its RNICs lose: there is another under it that loses nothing with RNICs
+/// elsewhere, though at the suspect's rate it would.
+fn is_of_few_rnics(seen: &[&Seen], finding: &Finding) -> bool {
+    let Component::Switch { name } = &finding.subject else {
+        return false;
+    };
+    let mut rnics: HashMap<&str, Counts> = HashMap::new();
+    for seen in seen.iter().filter(|seen| !seen.is_under_one_tor()) {
+        let ends = [
+            (&seen.source, &seen.source_name),
+            (&seen.target, &seen.target_name),
+        ];
+        for (end, rnic) in ends {
+            if end.tor.as_str() == name {
+                rnics
+                    .entry(rnic)
+                    .or_default()
+                    .add(seen.counts(finding.horizon));
+            }
+        }
+    }
+    rnics.values().any(|counts| {
+        let expected = finding.share * counts.sent as f64;
+        expected >= TELLING && (counts.lost as f64) < STILL * expected
+    })
+}
 
 /// What a path's probes and their ACKs cross.
 struct Crossed {
@@ -156,27 +186,47 @@ impl Judge {
     /// Takes out what the hard faults among the findings explain: their links where a switch is one, and mild suspects that
     /// lose nothing apart from them. Where the way back is not traced, the losses of a hard fault spill over to everything
     /// that shares paths with it.
-    pub(super) fn without_spilt(&mut self, seen: &[&Seen], findings: Vec<Finding>) -> Vec<Finding> {
-        let hard: Vec<Component> = findings
-            .iter()
-            .filter(|finding| finding.hard && finding.or.is_empty())
-            .map(|finding| finding.subject.clone())
+    pub(super) fn without_spilt(
+        &mut self,
+        seen: &[&Seen],
+        findings: Vec<Finding>,
+        now: WallTime,
+    ) -> Vec<Finding> {
+        let findings: Vec<Finding> = findings
+            .into_iter()
+            .filter(|finding| !is_of_few_rnics(seen, finding))
             .collect();
-        if hard.is_empty() {
-            return findings;
+        for finding in &findings {
+            if finding.hard && finding.or.is_empty() {
+                self.hard.retain(|(known, ..)| *known != finding.subject);
+                self.hard
+                    .push((finding.subject.clone(), finding.share, now));
+            }
         }
-        let of_hard_switch = |subject: &Component| match subject {
+        self.hard
+            .retain(|(_, _, last)| now.since(*last) < REMEMBERED);
+        let hard = self.hard.clone();
+        let of_hard_switch = |subject: &Component| {
+            match subject {
             Component::Link { from, to } => hard.iter().any(
-                |hard| matches!(hard, Component::Switch { name } if name == from || name == to),
+                |(hard, ..)| matches!(hard, Component::Switch { name } if name == from || name == to),
             ),
             Component::Switch { .. } | Component::Host { .. } => false,
+        }
         };
         let mut kept = Vec::new();
         for finding in findings {
             if of_hard_switch(&finding.subject) {
                 continue;
             }
-            if finding.hard || self.stands_alone(seen, &finding, &hard) {
+            let harder: Vec<Component> = hard
+                .iter()
+                .filter(|(hard, share, _)| {
+                    *hard != finding.subject && *share > HARDER * finding.share
+                })
+                .map(|(hard, ..)| hard.clone())
+                .collect();
+            if harder.is_empty() || self.stands_alone(seen, &finding, &harder) {
                 kept.push(finding);
             }
         }
