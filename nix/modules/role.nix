@@ -34,6 +34,8 @@ let
     removeAttrs settings [
       "cluster_key_file"
       "tls"
+      # The analyzer's.
+      "topology"
     ]
     // lib.optionalAttrs (settings ? pinglist) {
       pinglist = removeAttrs settings.pinglist [ "topology" ];

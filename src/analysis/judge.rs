@@ -1,8 +1,8 @@
 //! From windows to findings: what is wrong right now, where, and why that is believed.
 //!
-//! In this order (R-Pingmesh, section 5): results that hosts caused are set aside ([`snapshot`], by [`filter`]); hosts
+//! In this order (R-Pingmesh, section 5): results that hosts caused are set aside ([`snapshot`], by [`filter`](super::filter)); hosts
 //! that are down are named; anomalous RNICs are found ([`rnic`]) and their paths left out; what is
-//! left is explained by links, switches and single RNICs ([`localize`]) over several horizons; slow round
+//! left is explained by links, switches and single RNICs ([`localize`](super::localize)) over several horizons; slow round
 //! trips are explained in the same way.
 //!
 //! Each run looks at four [`Horizon`]s. The shortest holds the slot that is still being filled, so that a hard fault is
