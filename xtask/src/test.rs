@@ -6,7 +6,7 @@ pub(crate) mod tools;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
@@ -51,6 +51,8 @@ enum Step {
     Ebpf,
     /// The code and its tests compile for macOS on both processors.
     Macos,
+    /// Programs and tests link for macOS (cargo-zigbuild, no SDK); only when it is named, it takes long.
+    MacosLink,
     /// The Nix flake, as far as it can be verified without nixpkgs.
     Flake,
     /// Debian packages: built with the release profile, contents and size checked.
@@ -62,6 +64,9 @@ enum Step {
     #[value(name = "vm-6.1")]
     Vm61,
 }
+
+/// The version of zig that is known to link this.
+const ZIG: &str = "0.17.1";
 
 /// What CI boots.
 const SCENARIOS: &[&str] = &["boot", "soft-roce", "interop"];
@@ -77,7 +82,13 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let chosen: Vec<Step> = Step::value_variants()
         .iter()
         .copied()
-        .filter(|step| options.only.is_empty() || options.only.contains(step))
+        .filter(|step| {
+            if options.only.is_empty() {
+                *step != Step::MacosLink
+            } else {
+                options.only.contains(step)
+            }
+        })
         .collect();
     let cache = Cache::open()?;
     println!("cache folder: {}", cache.path("").display());
@@ -145,6 +156,7 @@ impl Step {
             Self::Root => root(cache),
             Self::Ebpf => ebpf(),
             Self::Macos => macos(),
+            Self::MacosLink => macos_link(cache),
             Self::Flake => flake(),
             Self::Dist => debian_packages(),
             Self::Vm612 => guests(vm::Series::V6_12),
@@ -237,6 +249,40 @@ fn macos() -> Result<()> {
         succeed(&mut command)?;
         println!("{target}: compiles");
     }
+    Ok(())
+}
+
+/// Links every program and every test binary to Mach-O. Zig comes from PyPI and brings the system's interfaces.
+fn macos_link(cache: &Cache) -> Result<()> {
+    let zigbuild = tools::CARGO_ZIGBUILD.provide(cache)?;
+    let zig = cache.folder(&format!("tools/ziglang-{ZIG}"), |root| {
+        succeed(Command::new("python3").args(["-m", "venv"]).arg(root))
+            .context("make a virtual environment (Debian: python3-venv)")?;
+        succeed(
+            Command::new(root.join("bin/python"))
+                .args(["-m", "pip", "install", "--quiet"])
+                .arg(format!("ziglang=={ZIG}")),
+        )
+    })?;
+    let target = "aarch64-apple-darwin";
+    let sources = cargo_with_sources()?;
+    let mut command = Command::new(zigbuild);
+    for (name, value) in sources.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+        .current_dir(workspace())
+        .env("CARGO", sources.get_program())
+        .env("CARGO_ZIGBUILD_PYTHON_PATH", zig.join("bin/python"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .args(["zigbuild", "--locked", "--package", "rpingmesh"])
+        .args(["--bins", "--tests", "-Zbuild-std", "--target", target])
+        .args(["--target-dir", "target/macos-link"]);
+    succeed(&mut command)?;
+    println!("{target}: links");
     Ok(())
 }
 
