@@ -47,6 +47,8 @@ enum Step {
     Unit,
     /// Tests that need root.
     Root,
+    /// Tests with programs of others: Alertmanager, Prometheus.
+    External,
     /// The eBPF objects build, twice to the same bytes, and their events' tests pass.
     Ebpf,
     /// The code and its tests compile for macOS on both processors.
@@ -154,6 +156,7 @@ impl Step {
             Self::Fuzz => fuzz(),
             Self::Unit => nextest(cache, "default"),
             Self::Root => root(cache),
+            Self::External => nextest(cache, "external"),
             Self::Ebpf => ebpf(),
             Self::Macos => macos(),
             Self::MacosLink => macos_link(cache),

@@ -53,6 +53,12 @@ const FOR_TESTS: &[(&str, Sign)] = &[
     // Network namespaces of the root tests.
     ("iproute2", Sign::Program("ip")),
     ("nftables", Sign::Program("nft")),
+    // What alerts and metrics are tested with. The tests start the programs themselves: see [`UNWANTED`].
+    (
+        "prometheus-alertmanager",
+        Sign::Program("prometheus-alertmanager"),
+    ),
+    ("prometheus", Sign::Program("prometheus")),
     // The flake's VM scripts and units.
     ("python3", Sign::Program("python3")),
     ("systemd", Sign::Program("systemd-analyze")),
@@ -81,6 +87,9 @@ const FOR_AARCH64: &[(&str, Sign)] = &[
     ("qemu-user-static", Sign::Program("qemu-aarch64-static")),
     ("qemu-system-arm", Sign::Program("qemu-system-aarch64")),
 ];
+
+/// Services that packages start when they are installed; nobody asked for these on the developer's machine.
+const UNWANTED: &[&str] = &["prometheus-alertmanager", "prometheus"];
 
 /// A compiler with the standard library's sources, where rustup's `rust-src` is missing.
 pub(crate) const RUST_SOURCES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
@@ -186,6 +195,22 @@ fn install(cache: &Cache, packages: &[&str]) -> Result<()> {
             crate::apt::MIRROR_VARIABLE
         )
     })?;
+    disable_unwanted(packages)
+}
+
+/// Stops services that came with packages, where systemd runs. One that was installed before is not touched.
+fn disable_unwanted(packages: &[&str]) -> Result<()> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Ok(());
+    }
+    for unit in UNWANTED
+        .iter()
+        .copied()
+        .filter(|unit| packages.contains(unit))
+    {
+        output(Command::new("systemctl").args(["disable", "--now", unit]))
+            .with_context(|| format!("stop the service {unit} that came with its package"))?;
+    }
     Ok(())
 }
 

@@ -1,0 +1,4 @@
+//! Programs of others that we work with, started on loopback with storage of their own: profile `external`.
+
+mod alertmanager;
+mod server;
