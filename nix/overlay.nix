@@ -26,6 +26,7 @@ final: _prev: {
       analyzer = self.program { name = "rpingmesh-analyzer"; };
       cli = self.program { name = "rpingmesh"; };
       all = self.callPackage ./packages/all.nix { };
+      examples = self.callPackage ./packages/examples.nix { };
       lab = self.callPackage ./packages/lab.nix { };
       macos-stub = self.callPackage ./packages/macos-stub.nix { };
 

@@ -57,6 +57,13 @@ in
     spool_dir = "/var/lib/rpingmesh-agent";
     spool_limit = "64MiB";
     cluster_key_file = "/run/keys/cluster.keys";
+    path_trace = {
+      mode = "on";
+      interval = "1m";
+      rate = 2.5;
+      switch_rate = 20;
+      max_hops = 6;
+    };
     log = {
       format = "json";
       level = "info,rpingmesh=debug";
@@ -133,6 +140,9 @@ in
     clock_tolerance = "10s";
     max_paths = 1000000;
     memory_limit = "2GiB";
+    topology = "/etc/rpingmesh/topology.json";
+    judge_interval = "2s";
+    incident_retention = "7days";
     log = {
       format = "json";
       level = "info";

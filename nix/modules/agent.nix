@@ -55,6 +55,17 @@ in
       spool_dir = key types.str "Folder for results that wait for the analyzer.";
       spool_limit = key role.size "How much results may take there.";
       cluster_key_file = key types.str "File with the cluster's keys, on the running system.";
+      path_trace = {
+        mode = key (types.enum [
+          "auto"
+          "on"
+          "off"
+        ]) "Whether the paths of probes are traced.";
+        interval = key duration "How often each path is traced as far as the rates allow.";
+        rate = key types.number "Upper bound of traces per second of this agent.";
+        switch_rate = key types.number "Upper bound of traces per second and switch.";
+        max_hops = key (types.ints.between 1 32) "The most switches on a path.";
+      };
     }
     // {
       tracing.enable = lib.mkEnableOption ''

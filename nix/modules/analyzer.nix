@@ -23,6 +23,9 @@ in
     clock_tolerance = key duration "How far an agent's clock may be ahead.";
     max_paths = key types.ints.positive "Bound of the paths in the windows.";
     memory_limit = key role.size "Bound of the windows' memory.";
+    topology = key types.str "JSON file with the fabric's cables, on the running system.";
+    judge_interval = key duration "How often the analyzer judges.";
+    incident_retention = key duration "How long closed incidents are kept.";
   };
 
   config = lib.mkIf cfg.enable {

@@ -20,6 +20,7 @@ let
     modprobe = pkgs.kmod;
     rdma = pkgs.iproute2;
     rmmod = pkgs.kmod;
+    setpriv = pkgs.util-linux;
     tcpdump = pkgs.tcpdump;
     tshark = pkgs.wireshark-cli;
   };
@@ -102,6 +103,7 @@ testers.runNixOSTest {
       environment.systemPackages =
         map (packageOf pkgs) (scenario.programs or [ ])
         ++ map (program: (own pkgs).${program}) (scenario.binaries or [ ])
+        ++ lib.optional (scenario ? examples) pkgs.rpingmesh.examples
         ++ [
           pkgs.curl
           pkgs.iproute2

@@ -17,6 +17,7 @@
   "qemu" # pkgs/by-name/qe/qemu
   "rdma-core" # pkgs/by-name/rd/rdma-core
   "tcpdump" # pkgs/by-name/tc/tcpdump
+  "util-linux" # pkgs/by-name/ut/util-linux
   "wireshark-cli" # pkgs/top-level/all-packages.nix
   "zig" # pkgs/top-level/all-packages.nix
 ]

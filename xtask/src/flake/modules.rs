@@ -47,10 +47,10 @@ pub(crate) fn check(report: &Report, checkout: &Checkout, programs: &Programs) -
                 "services.rpingmesh.{role}.settings.{option}: no sample of nix/check/samples.nix sets it"
             );
         }
-        // Not an error: such a key can be set all the same, it only has no type.
-        for key in keys.iter().filter(|key| !options.contains(key)) {
-            println!(
-                "note: {key} of docs/config/{role}.toml has no option in nix/modules/{role}.nix"
+        if let Some(key) = keys.iter().find(|key| !options.contains(key)) {
+            bail!(
+                "{key} of docs/config/{role}.toml has no option: give it one in nix/modules/{role}.nix, and set it in the \
+                 sample `every option` of nix/check/samples.nix"
             );
         }
     }
@@ -106,17 +106,23 @@ fn judge(sample: &Sample, programs: &Programs) -> Result<()> {
 
 /// Keys of a sample configuration, set or commented out: `log.level`.
 fn documented_keys(text: &str) -> BTreeSet<String> {
+    let is_name = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.".contains(c))
+    };
     let mut section = String::new();
     let mut keys = BTreeSet::new();
     for line in text.lines() {
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
+        let line = line.trim_start_matches(['#', ' ']);
+        // A table, or one of several.
+        let name = line.trim_start_matches('[').trim_end_matches(']');
+        if line.starts_with('[') && line.ends_with(']') && is_name(name) {
             section = format!("{name}.");
-        } else if let Some((key, _)) = line.trim_start_matches(['#', ' ']).split_once('=') {
+        } else if let Some((key, _)) = line.split_once('=') {
             let key = key.trim();
-            if !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+            if is_name(key) {
                 keys.insert(format!("{section}{key}"));
             }
         }
@@ -246,12 +252,11 @@ mod tests {
 
     #[test]
     fn keys_of_a_documented_configuration() {
-        let text =
-            "# Prose = not a key.\n#transport = \"auto\"\ntor = \"t\"\n[log]\n# level = \"info\"\n";
+        let text = "# Prose = not a key.\n#transport = \"auto\"\ntor = \"t\"\n[log]\n# level = \"info\"\n#[[alert]]\n#url = \"x\"\n";
         let keys = documented_keys(text);
         assert_eq!(
             keys.into_iter().collect::<Vec<_>>(),
-            ["log.level", "tor", "transport"]
+            ["alert.url", "log.level", "tor", "transport"]
         );
     }
 }

@@ -100,6 +100,20 @@ const MUTATIONS: &[Mutation] = &[
         named: "services.rpingmesh.agent.settings.hostname",
     },
     Mutation {
+        what: "a key of a program without an option",
+        file: "docs/config/agent.toml",
+        from: "#host = \"host-a\"\n",
+        to: "#host = \"host-a\"\n#rack = \"r1\"\n",
+        named: "rack of docs/config/agent.toml has no option",
+    },
+    Mutation {
+        what: "an option that no sample sets",
+        file: "nix/check/samples.nix",
+        from: "    queue_pairs = 8;\n",
+        to: "    # No queue pairs.\n",
+        named: "services.rpingmesh.agent.settings.queue_pairs: no sample",
+    },
+    Mutation {
         what: "a misspelt directive of a unit",
         file: "nix/modules/role.nix",
         from: "ProtectHome = true;",
