@@ -37,7 +37,7 @@ pub(crate) fn build_programs(
     release: bool,
 ) -> Result<PathBuf> {
     if arch != Arch::host() {
-        return cross::build(arch, release);
+        return cross::build(arch, release, examples);
     }
     if !examples.is_empty() {
         build("rdma-core-sys", "--example", examples, release)?;

@@ -15,6 +15,9 @@ use crate::vm::Arch;
 /// Where the results are: the compiler may be another one than that of `target`.
 const TARGET_FOLDER: &str = "target/cross";
 
+/// What runs on another processor; the developer commands run on the developer's own.
+const PACKAGES: [&str; 4] = ["--package", "rpingmesh", "--package", "rdma-core-sys"];
+
 /// Builds all programs for another processor, with `--test` runs the default test profile under QEMU's user emulation.
 ///
 /// The standard library comes from its sources. Needs Debian's packages gcc-aarch64-linux-gnu, g++-aarch64-linux-gnu and
@@ -32,9 +35,20 @@ pub(crate) struct Options {
     release: bool,
 }
 
+impl Options {
+    /// What CI runs.
+    pub(crate) fn for_test() -> Self {
+        Self {
+            arch: Arch::Aarch64,
+            test: true,
+            release: false,
+        }
+    }
+}
+
 /// Builds and tests; an error says what failed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    let folder = build(options.arch, options.release)?;
+    let folder = build(options.arch, options.release, &[])?;
     println!(
         "programs for {}: {}",
         options.arch.rust_target(),
@@ -46,23 +60,32 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(true)
 }
 
+/// Where cargo builds for other processors.
+pub(crate) fn target_folder() -> PathBuf {
+    workspace().join(TARGET_FOLDER)
+}
+
 /// Builds all programs and returns their folder.
 ///
 /// With the tests unless for release: so the crates below have the same features as those that the tests are linked with,
 /// and are compiled once.
-pub(crate) fn build(arch: Arch, release: bool) -> Result<PathBuf> {
+///
+/// `examples` are those of rdma-core-sys that are wanted; without release all are built.
+pub(crate) fn build(arch: Arch, release: bool, examples: &[String]) -> Result<PathBuf> {
     let mut command = command(arch)?;
     command.args(["build", "--locked"]);
     if release {
         command.args(["--release", "--package", "rpingmesh", "--bins"]);
-        command.args(["--package", "rdma-core-sys", "--examples"]);
+        for name in examples {
+            command.args(["--package", "rdma-core-sys", "--example", name]);
+        }
     } else {
-        command.args(["--workspace", "--bins", "--tests", "--examples"]);
+        command.args(["--bins", "--tests", "--examples"]);
+        command.args(PACKAGES);
     }
     command.args(target_options(arch));
     process::succeed(&mut command)?;
-    Ok(workspace()
-        .join(TARGET_FOLDER)
+    Ok(target_folder()
         .join(arch.rust_target())
         .join(if release { "release" } else { "debug" }))
 }
@@ -87,7 +110,8 @@ pub(crate) fn test(cache: &Cache, arch: Arch) -> Result<()> {
     }
     nextest
         .current_dir(workspace())
-        .args(["nextest", "run", "--locked", "--workspace"])
+        .args(["nextest", "run", "--locked"])
+        .args(PACKAGES)
         .args(["--no-tests", "fail", "--profile", "cross"])
         .args(target_options(arch));
     process::succeed(&mut nextest)
@@ -104,7 +128,7 @@ fn target_options(arch: Arch) -> [&'static str; 5] {
 }
 
 /// A cargo that compiles, links and runs for `arch`.
-fn command(arch: Arch) -> Result<Command> {
+pub(crate) fn command(arch: Arch) -> Result<Command> {
     let gnu = arch.gnu();
     let compiler = format!("{gnu}-linux-gnu-gcc");
     ensure!(
@@ -118,6 +142,8 @@ fn command(arch: Arch) -> Result<Command> {
     command
         .current_dir(workspace())
         .env("RUSTC_BOOTSTRAP", "1")
+        // Nobody debugs these.
+        .env("CARGO_PROFILE_DEV_DEBUG", "none")
         .env(format!("CC_{variable}"), &compiler)
         .env(format!("CARGO_TARGET_{upper}_LINKER"), &compiler)
         .env(

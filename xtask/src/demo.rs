@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::cache::Cache;
 use crate::test::packages;
-use crate::vm::{self, Series};
+use crate::vm::{self, Arch, Series};
 
 /// Boots a controller, an analyzer and two soft-RoCE hosts and shows live what the hosts measure.
 ///
@@ -22,6 +22,6 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     packages::provide(&Cache::open()?, packages::Purpose::Guests)?;
     vm::run(&vm::Options {
         show: vm::Show::Live,
-        ..vm::Options::for_test(vec!["soft-roce".to_owned()], options.kernel)
+        ..vm::Options::for_test(vec!["soft-roce".to_owned()], options.kernel, Arch::host())
     })
 }

@@ -3,7 +3,6 @@
 mod contents;
 mod guest;
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,8 +11,9 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use crate::cache::Cache;
-use crate::cargo::{cargo, workspace};
-use crate::process::{describe, output};
+use crate::cargo::{cargo, target_folder, workspace};
+use crate::cross;
+use crate::process::{output, succeed};
 use crate::test::tools;
 use crate::vm::Arch;
 
@@ -25,111 +25,151 @@ const LARGEST_AGENT: u64 = 15 << 20;
 
 /// Builds Debian packages of agent, controller and analyzer into target/dist, and checks them.
 ///
-/// The agent embeds the eBPF object that RPINGMESH_EBPF_OBJECT names.
+/// The agent embeds the eBPF object that RPINGMESH_EBPF_OBJECT names, else the one that `cargo xtask ebpf` left.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Processor [default: the host's]. Another one needs its linker and standard library: see `cargo xtask cross`.
-    #[arg(long, value_enum)]
-    arch: Option<Arch>,
+    /// Processors, separated by commas [default: the host's]. Another one needs what `cargo xtask cross` needs.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    arch: Vec<Arch>,
     /// Package the programs that are in the release folder already.
     #[arg(long)]
     no_build: bool,
     /// Also install the packages in a Debian guest with systemd, start the units, and remove them.
     #[arg(long)]
     boot: bool,
+    /// Of several processors boot only the host's.
+    #[arg(skip)]
+    boot_host_only: bool,
 }
 
 impl Options {
     /// What CI runs.
     pub(crate) fn for_test() -> Self {
         Self {
-            arch: None,
+            arch: vec![Arch::host()],
             no_build: false,
             boot: true,
+            boot_host_only: true,
         }
     }
 }
 
 /// Builds, checks and lists the packages.
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    let arch = options.arch.unwrap_or_else(Arch::host);
     let cache = Cache::open()?;
-    let cargo_deb = tools::CARGO_DEB.provide(&cache)?;
-    let target = (arch != Arch::host()).then(|| arch.rust_target());
-    if !options.no_build {
-        let mut command = cargo();
-        command.args(["build", "--locked", "--release", "--package", "rpingmesh"]);
-        command.args(["--bins"]);
-        if let Some(target) = target {
-            command.args(["--target", target]);
+    let host = [Arch::host()];
+    let processors = if options.arch.is_empty() {
+        &host[..]
+    } else {
+        &options.arch
+    };
+    for &arch in processors {
+        let build = Build::of(arch, options.no_build)?;
+        let packages = build.packages(&cache)?;
+        if options.boot && (arch == Arch::host() || !options.boot_host_only) {
+            guest::check(&cache, &packages, arch)?;
         }
-        let status = command.status().with_context(|| describe(&command))?;
-        ensure!(
-            status.success(),
-            "{} ended with {status}",
-            describe(&command)
-        );
+        build.check_size()?;
     }
-    let folder = workspace().join("target/dist");
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let mut packages = Vec::new();
-    for role in ROLES {
-        let package = package(&cargo_deb, role, arch, target, &folder)?;
-        contents::check(&package, role, arch)
-            .with_context(|| format!("package {}", package.display()))?;
-        let size = fs::metadata(&package)?.len();
-        println!("{}  {:.1} MB", package.display(), megabytes(size));
-        packages.push(package);
-    }
-    if options.boot {
-        guest::check(&cache, &packages, arch)?;
-    }
-    let agent = release_folder(target).join("rpingmesh-agent");
-    let size = fs::metadata(&agent)
-        .with_context(|| format!("look at {}", agent.display()))?
-        .len();
-    println!("rpingmesh-agent alone: {:.1} MB", megabytes(size));
-    ensure!(
-        size <= LARGEST_AGENT,
-        "{} has {size} bytes, more than {LARGEST_AGENT}",
-        agent.display()
-    );
     Ok(true)
+}
+
+/// The release programs for one processor.
+struct Build {
+    arch: Arch,
+    /// Where cargo builds: for another processor not where it builds for the host.
+    target: PathBuf,
+}
+
+impl Build {
+    /// Builds them, or takes what is there.
+    fn of(arch: Arch, no_build: bool) -> Result<Self> {
+        let build = Self {
+            arch,
+            target: if arch == Arch::host() {
+                target_folder()
+            } else {
+                cross::target_folder()
+            },
+        };
+        if no_build {
+            return Ok(build);
+        }
+        if arch == Arch::host() {
+            let mut command = cargo();
+            command.args(["build", "--locked", "--release"]);
+            command.args(["--package", "rpingmesh", "--bins"]);
+            succeed(&mut command)?;
+        } else {
+            cross::build(arch, true, &[])?;
+        }
+        Ok(build)
+    }
+
+    fn programs(&self) -> PathBuf {
+        let mut folder = self.target.clone();
+        folder.extend((self.arch != Arch::host()).then(|| self.arch.rust_target()));
+        folder.join("release")
+    }
+
+    /// Packs and checks one package for each role.
+    fn packages(&self, cache: &Cache) -> Result<Vec<PathBuf>> {
+        let cargo_deb = tools::CARGO_DEB.provide(cache)?;
+        let folder = workspace().join("target/dist");
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        let mut packages = Vec::new();
+        for role in ROLES {
+            let package = self.package(&cargo_deb, role, &folder)?;
+            contents::check(&package, role, self.arch)
+                .with_context(|| format!("package {}", package.display()))?;
+            let size = fs::metadata(&package)?.len();
+            println!("{}  {:.1} MB", package.display(), megabytes(size));
+            packages.push(package);
+        }
+        Ok(packages)
+    }
+
+    /// Under the name that Debian's tools expect.
+    fn package(&self, cargo_deb: &Path, role: &str, folder: &Path) -> Result<PathBuf> {
+        let version = env!("CARGO_PKG_VERSION");
+        let name = format!("rpingmesh-{role}_{version}_{}.deb", self.arch.debian());
+        let file = folder.join(name);
+        let mut command = Command::new(cargo_deb);
+        command
+            .current_dir(workspace())
+            .env("CARGO_TARGET_DIR", &self.target)
+            // Called without cargo, hence with the subcommand's name.
+            .arg("deb")
+            .args(["--package", "rpingmesh", "--variant", role])
+            .args(["--no-build", "--no-strip", "--locked"])
+            .arg("--output")
+            .arg(&file);
+        if self.arch != Arch::host() {
+            command.args(["--target", self.arch.rust_target()]);
+        }
+        output(&mut command)?;
+        Ok(file)
+    }
+
+    fn check_size(&self) -> Result<()> {
+        let agent = self.programs().join("rpingmesh-agent");
+        let size = fs::metadata(&agent)
+            .with_context(|| format!("look at {}", agent.display()))?
+            .len();
+        println!(
+            "rpingmesh-agent for {} alone: {:.1} MB",
+            self.arch.debian(),
+            megabytes(size)
+        );
+        ensure!(
+            size <= LARGEST_AGENT,
+            "{} has {size} bytes, more than {LARGEST_AGENT}",
+            agent.display()
+        );
+        Ok(())
+    }
 }
 
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
-}
-
-fn release_folder(target: Option<&str>) -> PathBuf {
-    let mut folder =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    folder.extend(target);
-    folder.join("release")
-}
-
-/// The name that Debian's tools expect.
-fn package(
-    cargo_deb: &Path,
-    role: &str,
-    arch: Arch,
-    target: Option<&str>,
-    folder: &Path,
-) -> Result<PathBuf> {
-    let version = env!("CARGO_PKG_VERSION");
-    let file = folder.join(format!("rpingmesh-{role}_{version}_{}.deb", arch.debian()));
-    let mut command = Command::new(cargo_deb);
-    command
-        .current_dir(workspace())
-        // Called without cargo, hence with the subcommand's name.
-        .arg("deb")
-        .args(["--package", "rpingmesh", "--variant", role])
-        .args(["--no-build", "--no-strip", "--locked"])
-        .arg("--output")
-        .arg(&file);
-    if let Some(target) = target {
-        command.args(["--target", target]);
-    }
-    output(&mut command)?;
-    Ok(file)
 }

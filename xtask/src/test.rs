@@ -11,8 +11,8 @@ use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
 use crate::cargo::{cargo, cargo_with_sources, target_folder, workspace};
-use crate::process::succeed;
-use crate::{dist, ebpf, flake, vm};
+use crate::process::{processor_time, succeed};
+use crate::{cross, dist, ebpf, flake, vm};
 
 /// Runs everything that has to pass, in order; ends with a table of times.
 ///
@@ -51,9 +51,11 @@ enum Step {
     External,
     /// The eBPF objects build, twice to the same bytes, and their events' tests pass.
     Ebpf,
+    /// Programs and tests for aarch64; the tests run under QEMU's user emulation; only when it is named.
+    Cross,
     /// The code and its tests compile for macOS on both processors.
     Macos,
-    /// Programs and tests link for macOS (cargo-zigbuild, no SDK); only when it is named, it takes long.
+    /// Programs and tests link for macOS (cargo-zigbuild, no SDK); only when it is named.
     MacosLink,
     /// The Nix flake, as far as it can be verified without nixpkgs.
     Flake,
@@ -65,13 +67,21 @@ enum Step {
     /// soft-RoCE guests on kernel 6.1.
     #[value(name = "vm-6.1")]
     Vm61,
+    /// soft-RoCE guests on an arm64 kernel, emulated; only when it is named.
+    VmAarch64,
 }
+
+/// Steps that run only when they are named: they take long.
+const ON_DEMAND: &[Step] = &[Step::Cross, Step::MacosLink, Step::VmAarch64];
 
 /// The version of zig that is known to link this.
 const ZIG: &str = "0.17.1";
 
 /// What CI boots.
 const SCENARIOS: &[&str] = &["boot", "soft-roce", "interop"];
+
+/// What of it once more on the other processor, where emulation takes longest.
+const SCENARIOS_AARCH64: &[&str] = &["soft-roce"];
 
 /// Runs the steps and returns whether all passed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
@@ -86,7 +96,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         .copied()
         .filter(|step| {
             if options.only.is_empty() {
-                *step != Step::MacosLink
+                !ON_DEMAND.contains(step)
             } else {
                 options.only.contains(step)
             }
@@ -98,24 +108,53 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     for step in chosen {
         println!("\n##### {}: {}", step.name(), step.purpose());
         let started = Instant::now();
+        let before = processor_time();
         let outcome = step.run(&cache);
         if let Err(error) = &outcome {
             println!("##### {} failed: {error:#}", step.name());
         }
-        table.push((step, started.elapsed(), outcome.is_ok()));
+        table.push(Row {
+            step,
+            elapsed: started.elapsed(),
+            processor: processor_time()
+                .zip(before)
+                .map(|(after, before)| after.saturating_sub(before)),
+            passed: outcome.is_ok(),
+        });
     }
     Ok(print_table(&table))
 }
 
-fn print_table(table: &[(Step, Duration, bool)]) -> bool {
-    println!("\n{:10} {:>8}", "step", "seconds");
-    for (step, time, passed) in table {
-        let verdict = if *passed { "passed" } else { "FAILED" };
-        println!("{:10} {:>8.1}  {verdict}", step.name(), time.as_secs_f64());
+/// What became of a step.
+struct Row {
+    step: Step,
+    elapsed: Duration,
+    /// Of all processors together.
+    processor: Option<Duration>,
+    passed: bool,
+}
+
+fn print_table(table: &[Row]) -> bool {
+    let line = |name: &str, elapsed: Duration, processor: Option<Duration>, verdict: &str| {
+        let processor =
+            processor.map_or_else(String::new, |time| format!("{:.0}", time.as_secs_f64()));
+        println!(
+            "{name:10} {:>8.1} {processor:>9}  {verdict}",
+            elapsed.as_secs_f64()
+        );
+    };
+    println!("\n{:10} {:>8} {:>9}", "step", "seconds", "processor");
+    for row in table {
+        let verdict = if row.passed { "passed" } else { "FAILED" };
+        line(&row.step.name(), row.elapsed, row.processor, verdict);
     }
-    let total: Duration = table.iter().map(|(_, time, _)| *time).sum();
-    let failed = table.iter().filter(|(_, _, passed)| !passed).count();
-    println!("{:10} {:>8.1}", "total", total.as_secs_f64());
+    line(
+        "total",
+        table.iter().map(|row| row.elapsed).sum(),
+        table.iter().map(|row| row.processor).sum(),
+        "",
+    );
+    let failed = table.iter().filter(|row| !row.passed).count();
     println!("{} of {} steps passed", table.len() - failed, table.len());
     failed == 0
 }
@@ -158,12 +197,14 @@ impl Step {
             Self::Root => root(cache),
             Self::External => nextest(cache, "external"),
             Self::Ebpf => ebpf(),
+            Self::Cross => cross::run(&cross::Options::for_test()).map(drop),
             Self::Macos => macos(),
             Self::MacosLink => macos_link(cache),
             Self::Flake => flake(),
             Self::Dist => debian_packages(),
-            Self::Vm612 => guests(vm::Series::V6_12),
-            Self::Vm61 => guests(vm::Series::V6_1),
+            Self::Vm612 => guests(SCENARIOS, vm::Series::V6_12, vm::Arch::host()),
+            Self::Vm61 => guests(SCENARIOS, vm::Series::V6_1, vm::Arch::host()),
+            Self::VmAarch64 => guests(SCENARIOS_AARCH64, vm::Series::V6_12, vm::Arch::Aarch64),
         }
     }
 }
@@ -304,9 +345,9 @@ fn debian_packages() -> Result<()> {
     Ok(())
 }
 
-fn guests(kernel: vm::Series) -> Result<()> {
-    let scenarios = SCENARIOS.iter().map(|&name| name.to_owned()).collect();
-    let passed = vm::run(&vm::Options::for_test(scenarios, kernel))?;
+fn guests(scenarios: &[&str], kernel: vm::Series, arch: vm::Arch) -> Result<()> {
+    let scenarios = scenarios.iter().map(|&name| name.to_owned()).collect();
+    let passed = vm::run(&vm::Options::for_test(scenarios, kernel, arch))?;
     ensure!(passed, "a scenario failed");
     Ok(())
 }

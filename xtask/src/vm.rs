@@ -21,7 +21,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 pub(crate) use accel::Accelerator;
-pub(crate) use guest::machine;
+pub(crate) use guest::{kernel_arguments, machine};
 pub(crate) use initramfs::Initramfs;
 pub(crate) use kernel::{Kernel, Series};
 
@@ -72,11 +72,11 @@ pub(crate) enum Show {
 }
 
 impl Options {
-    /// What tests run: the defaults, with the host's processor.
-    pub(crate) fn for_test(scenarios: Vec<String>, kernel: Series) -> Self {
+    /// What tests run: the defaults.
+    pub(crate) fn for_test(scenarios: Vec<String>, kernel: Series, arch: Arch) -> Self {
         Self {
             scenarios,
-            arch: None,
+            arch: Some(arch),
             kernel,
             keep: false,
             accel: Accelerator::Auto,

@@ -82,11 +82,6 @@ pub(super) fn check(cache: &Cache, packages: &[PathBuf], arch: Arch) -> Result<(
     write(&initramfs, &system, packages)?;
     let console = scratch.path().join("console");
     let accel = Accelerator::Auto.decide(arch, &kernel.image, &initramfs, scratch.path())?;
-    let tty = if arch == Arch::X86_64 {
-        "ttyS0"
-    } else {
-        "ttyAMA0"
-    };
     let mut command = Command::new(arch.qemu());
     vm::machine(&mut command, arch, accel, 2048);
     command
@@ -96,7 +91,8 @@ pub(super) fn check(cache: &Cache, packages: &[PathBuf], arch: Arch) -> Result<(
         .arg(&initramfs)
         .arg("-append")
         .arg(format!(
-            "console={tty} quiet loglevel=3 panic=-1 systemd.unit=check.target systemd.show_status=0"
+            "{} quiet loglevel=3 systemd.unit=check.target systemd.show_status=0",
+            vm::kernel_arguments(arch)
         ))
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
