@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::endpoint::{Delivery, EndpointCounters};
 use super::traces::Seen;
-use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path};
+use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path, PathReport};
 use crate::config::program::describe;
 use crate::id::HostName;
 use crate::probe::ProbeResult;
@@ -36,6 +36,10 @@ use crate::transport::RnicName;
 /// Results in one batch. A hundred times what eight RNICs have in a second, and about 4 MB encoded, far below the
 /// largest message.
 const MAX_RESULTS: usize = 120_000;
+
+/// Paths in one batch: with the longest names that are accepted and all of [`MAX_RESULTS`] it still fits a message
+/// ([`crate::rpc::MAX_MESSAGE_BYTES`]). What one interval has beyond goes into further batches.
+const MAX_PATHS: usize = 5_000;
 
 /// What heartbeats tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -145,7 +149,6 @@ impl Collect {
 
     async fn flush(&mut self) {
         let interval = self.next_interval();
-        let results = self.collector.len() as u64;
         let (paths, counters) = (self.collector.take(), self.counters());
         if let Some(tracer) = &self.seen {
             // A tracer that is behind learns of the next interval.
@@ -155,23 +158,16 @@ impl Collect {
         while let Ok(trace) = self.traces.try_recv() {
             traces.push(trace);
         }
-        let appended = self
-            .outputs
-            .spool
-            .append(move |sequence| {
-                let batch = Batch {
-                    sequence,
-                    interval,
-                    paths,
-                    traces,
-                    counters,
-                };
-                v1::ResultBatch::from(batch).encode_to_vec()
-            })
-            .await;
-        match appended {
-            Ok(appended) => self.appended(appended),
-            Err(error) => self.failed(&error, results),
+        for paths in parts(paths) {
+            let results = paths.iter().map(PathReport::sent).sum();
+            let batch = Batch {
+                sequence: 0,
+                interval: interval.clone(),
+                paths,
+                traces: std::mem::take(&mut traces),
+                counters,
+            };
+            self.append(batch, results).await;
         }
         let counters = self.counters();
         self.outputs.health.send_replace(Health {
@@ -180,6 +176,21 @@ impl Collect {
             batches_dropped: counters.batches_dropped,
             batches_waiting: self.waiting,
         });
+    }
+
+    /// Stores a batch under the spool's next number.
+    async fn append(&mut self, batch: Batch, results: u64) {
+        let appended = self
+            .outputs
+            .spool
+            .append(move |sequence| {
+                v1::ResultBatch::from(Batch { sequence, ..batch }).encode_to_vec()
+            })
+            .await;
+        match appended {
+            Ok(appended) => self.appended(appended),
+            Err(error) => self.failed(&error, results),
+        }
     }
 
     /// From the end of the last batch, unless the wall clock was set meanwhile.
@@ -250,6 +261,17 @@ impl Collect {
     }
 }
 
+/// What fits one batch each; one without paths where there are none, which tells that the agent lives.
+fn parts(mut paths: Vec<PathReport>) -> Vec<Vec<PathReport>> {
+    let mut parts = Vec::new();
+    while paths.len() > MAX_PATHS {
+        let rest = paths.split_off(MAX_PATHS);
+        parts.push(std::mem::replace(&mut paths, rest));
+    }
+    parts.push(paths);
+    parts
+}
+
 fn path(delivery: &Delivery, host: &HostName, result: &ProbeResult) -> Path {
     let target = &result.path.target;
     Path {
@@ -272,3 +294,6 @@ fn path(delivery: &Delivery, host: &HostName, result: &ProbeResult) -> Path {
         service: result.path.service.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;
