@@ -179,10 +179,15 @@ pub struct AgentSettings {
     #[arg(long, env = "RPINGMESH_ANALYZER", value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub analyzer: Option<String>,
-    /// The ToR switch that this host is cabled to; `run` needs it unless device_tors has all [default: none]
+    /// The ToR switch that this host is cabled to; `run` needs it unless topology or device_tors has it [default: none]
     #[arg(long, env = "RPINGMESH_TOR", value_name = "ID")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tor: Option<String>,
+    /// A description of the fabric, as the controller and the analyzer have it: names this host's ToR where `tor` does not
+    /// [default: none]
+    #[arg(long, env = "RPINGMESH_TOPOLOGY", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topology: Option<PathBuf>,
     /// ToR switches of single devices, over `tor`: mlx5_0=tor3, mlx5_0/1=tor3 [default: none]
     #[arg(
         long = "device-tors",
@@ -298,6 +303,7 @@ crate::layer!(AgentSettings {
     controller,
     analyzer,
     tor,
+    topology,
     device_tors,
     host,
     agent_id,

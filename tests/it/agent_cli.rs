@@ -330,6 +330,8 @@ fn an_agent_without_transport_says_what_is_off_and_stops_on_sigterm() {
         "run",
         "--transport",
         "none",
+        "--tracing",
+        "off",
         "--state-dir",
         state,
         "--controller",
@@ -352,10 +354,101 @@ fn an_agent_without_transport_says_what_is_off_and_stops_on_sigterm() {
         first.contains("transport none: as configured, this agent neither probes nor answers"),
         "{first}"
     );
-    assert!(first.contains("tracing services"), "{first}");
+    assert!(
+        first.contains("; off: service tracing: as configured"),
+        "{first}"
+    );
     let (status, took, _) = process.stop();
     assert_eq!(status, Some(0));
     assert!(took < Duration::from_secs(5));
+}
+
+#[test]
+fn a_port_or_an_address_that_cannot_be_had_is_named() {
+    let holder = UdpSocket::bind("127.0.0.1:0").expect("socket");
+    let port = holder.local_addr().expect("address").port().to_string();
+    let on = |address: &str, port: &str, command: &[&str]| {
+        refused(
+            &[
+                command,
+                &["--transport", "userspace", "--userspace-port", port],
+                &["--userspace-addresses", address],
+            ]
+            .concat(),
+        )
+    };
+    for command in [&["respond"][..], &["ping", "127.0.0.1%5"]] {
+        let (status, text) = on("127.0.0.1", &port, command);
+        assert_eq!(status, Some(1), "{text}");
+        assert!(
+            text.contains(&port) && text.contains("is in use") && text.contains("rdma_rxe"),
+            "{text}"
+        );
+        // TEST-NET-1, RFC 5737: nobody has it.
+        let (status, text) = on("192.0.2.1", "4791", command);
+        assert_eq!(status, Some(1), "{text}");
+        assert!(
+            text.contains("192.0.2.1 is not an address of this host"),
+            "{text}"
+        );
+    }
+    let output = output(&[
+        "doctor",
+        "--transport",
+        "userspace",
+        "--userspace-port",
+        &port,
+        "--userspace-addresses",
+        "127.0.0.1",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("is in use"), "{text}");
+}
+
+/// The dynamic loader finds a file of that name that is no library; where there are no verbs at all, it is not looked for.
+#[test]
+fn a_missing_libibverbs_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("libibverbs.so.1"), "no library").expect("write");
+    let said = |arguments: &[&str]| {
+        let output = agent(arguments)
+            .env("LD_LIBRARY_PATH", folder.path())
+            .output()
+            .expect("runs");
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8(text).expect("text").trim_end().to_owned(),
+        )
+    };
+    let (cause, advice) = if std::env::consts::OS == "linux" {
+        ("cannot load libibverbs.so.1: ", "libibverbs1")
+    } else {
+        ("libibverbs exists on Linux only", "--transport userspace")
+    };
+    let state = folder.path().to_str().expect("path");
+    for arguments in [
+        &["ping", "10.0.0.1%5", "--transport", "verbs"][..],
+        &["respond", "--transport", "verbs"],
+        &["doctor", "--transport", "verbs"],
+        &[
+            "run",
+            "--transport",
+            "verbs",
+            "--tor",
+            "a",
+            "--state-dir",
+            state,
+        ],
+    ] {
+        let (status, text) = said(arguments);
+        assert_eq!(status, Some(1), "{arguments:?}: {text}");
+        assert!(
+            text.contains(cause) && text.contains(advice),
+            "{arguments:?}: {text}"
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rpingmesh::agent::{Agent, AgentError};
 use rpingmesh::config::agent::{AgentConfig, TracingChoice};
 use rpingmesh::config::program::{Failure, stop_on_signal};
-use rpingmesh::service::trace::TraceMessage;
+use rpingmesh::service::trace::{TraceMessage, Unavailable};
 use rpingmesh::time::SystemClock;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -24,12 +24,12 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
     let tracing = follow_services(config.tracing, &stop)?;
     let mut off = Vec::new();
     if tracing.is_none() {
-        off.push("tracing: as configured".to_owned());
+        off.push("service tracing: as configured".to_owned());
+    } else if !tracer::EXISTS {
+        off.push(Unavailable::Unsupported.to_string());
     }
     if chosen.provider.is_some() {
         config.require_tor()?;
-    } else {
-        off.push(format!("probing: {}", chosen.why));
     }
     let tracer = match (&chosen.provider, trace::tracer(&config)?) {
         (None, _) => None,
@@ -42,8 +42,11 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
     };
     tracing::info!(
         agent = %config.agent_id, host = %config.host, controller = %config.controller, analyzer = %config.analyzer,
-        "starting; {}; tracing {}", chosen.why, if tracing.is_some() { "services" } else { "off" }
+        "starting; {}", start_line(&chosen.why, &off)
     );
+    if chosen.provider.is_none() {
+        off.push(format!("probing: {}", chosen.why));
+    }
     let agent = Agent {
         spool: Agent::spool_location(&config),
         config: Arc::new(config),
@@ -57,6 +60,15 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
         AgentError::Config(error) => Failure::Config(error),
         AgentError::Store(error) => Failure::run(error),
     })
+}
+
+/// What carries the probes and why; what is off and why.
+fn start_line(transport: &str, off: &[String]) -> String {
+    if off.is_empty() {
+        transport.to_owned()
+    } else {
+        format!("{transport}; off: {}", off.join("; "))
+    }
 }
 
 /// What the tracer tells; `None` where it is off.
@@ -75,4 +87,22 @@ fn follow_services(
     }
     let messages = tracer::start(true, stop.clone()).map_err(Failure::run)?;
     Ok(Some(messages))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_says_what_is_off_and_why() {
+        assert_eq!(start_line("transport verbs: x", &[]), "transport verbs: x");
+        let off = [
+            "service tracing: as configured".to_owned(),
+            "path tracing: y".to_owned(),
+        ];
+        assert_eq!(
+            start_line("transport none: x", &off),
+            "transport none: x; off: service tracing: as configured; path tracing: y"
+        );
+    }
 }

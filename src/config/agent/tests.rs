@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::config::{Layer as _, load};
+use crate::config::{ConfigError, Layer as _, load};
 
 fn settings(toml: &str) -> AgentSettings {
     toml::from_str(toml).expect("settings")
@@ -144,4 +144,36 @@ fn what_is_printed_can_be_read_again() {
         text
     );
     again.validate().expect("valid");
+}
+
+#[test]
+fn a_topology_file_names_the_tor_of_this_host() {
+    let mut file = tempfile::NamedTempFile::new().expect("file");
+    file.write_all(br#"{"links":[{"a":"t7","b":"s"}],"hosts":[{"name":"h1","tor":"t7"}]}"#)
+        .expect("write");
+    let path = file.path().display();
+    let tors = |text: &str| {
+        let settings = settings(&format!("topology = '{path}'\n{text}"));
+        let rnic = RnicName {
+            device: "rxe0".into(),
+            port: 1,
+        };
+        let config = settings.with_defaults().validate()?;
+        Ok::<_, ConfigError>(config.tors.of(&rnic).cloned())
+    };
+    assert_eq!(tors("host = 'h1'").expect("listed"), Some("t7".into()));
+    assert_eq!(
+        tors("host = 'h1'\ntor = 'own'").expect("own"),
+        Some("own".into())
+    );
+    let error = tors("host = 'h2'").expect_err("not listed").to_string();
+    assert!(
+        error.contains("topology: ") && error.contains("lists no host `h2`"),
+        "{error}"
+    );
+    let missing = settings("topology = '/nonexistent'")
+        .with_defaults()
+        .validate();
+    let error = missing.expect_err("no file").to_string();
+    assert!(error.contains("/nonexistent: cannot be read"), "{error}");
 }

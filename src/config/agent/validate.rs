@@ -15,6 +15,7 @@ use crate::id::{AgentId, Gid, HostName, ROCE_V2_UDP_PORT, TorId};
 use crate::rpc::client::ServerUrl;
 use crate::rpc::tls::Security;
 use crate::telemetry::logging;
+use crate::topology::wiring::Wiring;
 use crate::transport::RnicName;
 use crate::wire::{ClusterKey, Keyring};
 
@@ -27,6 +28,21 @@ pub const SERVICE_INTERVALS: std::ops::RangeInclusive<Duration> =
 const MIN_SPOOL: ByteSize = ByteSize(1 << 20);
 /// Probing faster than this is a load test, not monitoring.
 const MAX_RATE: f64 = 1_000_000.0;
+
+/// The ToR of a host by a description of the fabric.
+fn tor_in(file: &Path, host: &str) -> Result<TorId, ConfigError> {
+    let fail = |why: String| ConfigError::value("topology", format!("{}: {why}", file.display()));
+    let text =
+        std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    let wiring: Wiring =
+        serde_json::from_str(&text).map_err(|error| fail(format!("is not a topology: {error}")))?;
+    let found = wiring.hosts.iter().find(|listed| listed.name == host);
+    found.map(|listed| TorId::from(listed.tor.as_str())).ok_or_else(|| {
+        fail(format!(
+            "lists no host `{host}`: add it there, name this host as it is listed (`host`), or name the ToR switch (`tor`)"
+        ))
+    })
+}
 
 /// The cluster's keys from their file: one per line in hexadecimal, empty lines and those that begin with `#` aside.
 fn cluster_keys(path: &Path) -> Result<Keyring, ConfigError> {
@@ -169,7 +185,7 @@ impl AgentConfig {
         if self.tors.is_empty() {
             return Err(ConfigError::value(
                 "tor",
-                "is missing: name the ToR switch that this host is cabled to (`tor`, or `device_tors` for each device)",
+                "is missing: name the ToR switch that this host is cabled to (`tor`, a `topology` file, or `device_tors` for each device)",
             ));
         }
         Ok(())
@@ -270,8 +286,13 @@ impl AgentSettings {
         if self.tor.as_deref().is_some_and(str::is_empty) {
             return Err(ConfigError::value("tor", "is empty: name the ToR switch"));
         }
+        let host = match (&self.tor, &self.topology) {
+            (Some(tor), _) => Some(TorId::from(tor.as_str())),
+            (None, Some(file)) => Some(tor_in(file, self.host.as_deref().unwrap_or_default())?),
+            (None, None) => None,
+        };
         Ok(Tors {
-            host: self.tor.as_deref().map(TorId::from),
+            host,
             devices: self.device_tors.clone().unwrap_or_default(),
         })
     }

@@ -18,6 +18,8 @@ use crate::tracer;
 /// Pinned for the queues of one endpoint, rounded up.
 const MEMLOCK_NEEDED: u64 = 1 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Lifts the limit of locked memory (Linux `capability.h`).
+const CAP_IPC_LOCK: u32 = 14;
 /// Bits of `CapEff`: `CAP_NET_RAW`, `CAP_SYS_ADMIN`, `CAP_PERFMON`, `CAP_BPF` (Linux `capability.h`).
 const CAPABILITIES: [(&str, u32); 4] = [
     ("CAP_NET_RAW", 13),
@@ -45,14 +47,26 @@ pub(super) fn kernel() -> Finding {
 }
 
 pub(super) fn memlock() -> Finding {
-    match getrlimit(Resource::Memlock).current {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let capable = effective_capabilities(&status)
+        .is_some_and(|effective| effective & (1 << CAP_IPC_LOCK) != 0);
+    locked_memory(getrlimit(Resource::Memlock).current, capable)
+}
+
+/// `limit` in bytes, `None` for no limit; `capable` where CAP_IPC_LOCK lifts it.
+fn locked_memory(limit: Option<u64>, capable: bool) -> Finding {
+    match limit {
+        None => Finding::ok("memlock", "unlimited"),
+        Some(limit) if capable => Finding::ok(
+            "memlock",
+            format!("CAP_IPC_LOCK lifts the limit of {limit} bytes"),
+        ),
         Some(limit) if limit < MEMLOCK_NEEDED => Finding::problem(
             "memlock",
             format!("only {limit} bytes may be locked, an endpoint needs about {MEMLOCK_NEEDED}"),
-            "raise it: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit",
+            "raise it: `ulimit -l unlimited`, LimitMEMLOCK=infinity in the systemd unit, or give CAP_IPC_LOCK",
         ),
         Some(limit) => Finding::ok("memlock", format!("{limit} bytes may be locked")),
-        None => Finding::ok("memlock", "unlimited"),
     }
 }
 
@@ -288,6 +302,7 @@ async fn reachable(name: &'static str, url: &ServerUrl) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Status;
     use super::*;
 
     #[test]
@@ -297,6 +312,18 @@ mod tests {
         assert!(has_port(table, 4791));
         assert!(!has_port(table, 4790));
         assert!(!has_port("", 4791));
+    }
+
+    #[test]
+    fn a_limit_of_locked_memory_counts_without_the_capability() {
+        let small = MEMLOCK_NEEDED - 1;
+        let status = |limit, capable| locked_memory(limit, capable).status;
+        assert_eq!(status(Some(small), false), Status::Problem);
+        assert_eq!(status(Some(small), true), Status::Ok);
+        assert_eq!(status(Some(MEMLOCK_NEEDED), false), Status::Ok);
+        assert_eq!(status(None, false), Status::Ok);
+        let text = locked_memory(Some(65536), false).message;
+        assert!(text.contains("only 65536 bytes"), "{text}");
     }
 
     #[test]
