@@ -1,12 +1,17 @@
-//! Any text as an identifier or a duration; what parses is printed so that it parses to the same.
+//! Any text as an identifier, a duration, a size, a URL or a fault of a simulation; what parses is printed so that it parses
+//! to the same where it can be printed.
 #![no_main]
 
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use libfuzzer_sys::fuzz_target;
+use rpingmesh::analysis::simulate::fault::FaultPlan;
 use rpingmesh::config::Span;
+use rpingmesh::config::size::ByteSize;
 use rpingmesh::id::{FlowLabel, Gid, Qpn, TargetName};
+use rpingmesh::rpc::client::ServerUrl;
+use rpingmesh::rpc::http::Url;
 
 fn round_trip<T: FromStr + Display + PartialEq + Debug>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
@@ -22,4 +27,11 @@ fuzz_target!(|text: &str| {
     round_trip::<FlowLabel>(text);
     round_trip::<TargetName>(text);
     round_trip::<Span>(text);
+    round_trip::<ByteSize>(text);
+    round_trip::<ServerUrl>(text);
+    if let Ok(url) = Url::parse(text) {
+        let printed = url.to_string();
+        assert_eq!(Url::parse(&printed).ok(), Some(url), "{text} became {printed}");
+    }
+    let _ = text.parse::<FaultPlan>();
 });
