@@ -1,5 +1,6 @@
 //! The analyzer's incidents beside the injected faults: what was located, when, and whether it was right.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use serde::Serialize;
 
 use super::show::Summary;
 use crate::analysis::incident::{Change, Incident};
+use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
 use crate::fabric::Engine;
 use crate::fabric::fault::{Effect, Resolved, Target};
@@ -154,6 +156,13 @@ impl Located {
                 subject: incident.subject,
             });
         }
+        summary.starved_hosts = summary
+            .located
+            .iter()
+            .filter(|located| located.is_starved())
+            .map(|located| &located.title)
+            .collect::<BTreeSet<_>>()
+            .len();
         let wrong = summary
             .located
             .iter()
@@ -217,6 +226,11 @@ fn must_show(fault: &Resolved, ended: Duration) -> bool {
 }
 
 impl LocatedJson {
+    /// Whether it is about a host that the machine under the lab starved, not a fault.
+    pub fn is_starved(&self) -> bool {
+        self.right.is_none() && self.category == Category::CpuOverload.name()
+    }
+
     /// For people, appended.
     pub fn add_to(&self, text: &mut String) {
         let verdict = match self.right {

@@ -493,6 +493,7 @@ fn summarise(engine: &Engine, watch: &Watch, now: HostTime) -> Summary {
             })
             .collect(),
         located: Vec::new(),
+        starved_hosts: 0,
         locations_right: None,
     }
 }

@@ -203,6 +203,9 @@ pub struct Summary {
     pub agrees: bool,
     /// The incidents that the analyzer opened, and whether they are right.
     pub located: Vec<LocatedJson>,
+    /// Hosts of the lab that this machine starved of processor time. Results of those times were set aside, so that faults
+    /// are located later, or not at all.
+    pub starved_hosts: usize,
     /// Whether every incident names a fault and every fault that must show has one; `null` where the run was too short.
     pub locations_right: Option<bool>,
 }
@@ -261,11 +264,21 @@ impl Summary {
         for fault in &self.faults {
             add_fault(&mut text, fault);
         }
-        for located in &self.located {
+        let mut nothing = true;
+        for located in self.located.iter().filter(|located| !located.is_starved()) {
+            nothing = false;
             located.add_to(&mut text);
         }
-        if self.located.is_empty() {
+        if nothing {
             text.push_str("\n\nlocated  nothing");
+        }
+        if self.starved_hosts > 0 {
+            let _ = write!(
+                text,
+                "\n\nnote     this machine was too busy for {} of the lab's {} hosts: what they measured then was set aside, and \
+                 faults are located later or not at all. Try again when it is idle, or with fewer hosts (--tors, --hosts).",
+                self.starved_hosts, self.hosts
+            );
         }
         text
     }

@@ -117,6 +117,7 @@ fn summary() -> Summary {
             right: Some(true),
             evidence: vec!["over the last 20 s".to_owned()],
         }],
+        starved_hosts: 3,
         locations_right: Some(true),
     }
 }
