@@ -13,13 +13,16 @@ let
     "ib_send_lat"
     "ib_write_bw"
   ];
+  # Nor is a program's test binary among the packages.
+  isPossible =
+    scenario:
+    !lib.any (program: lib.elem program notInNixpkgs) (scenario.programs or [ ])
+    && scenario.tests or [ ] == [ ];
   isScenario =
     name: kind:
     kind == "directory"
     && builtins.pathExists (folder + "/${name}/scenario.toml")
-    && !lib.any (program: lib.elem program notInNixpkgs) (
-      (lib.importTOML (folder + "/${name}/scenario.toml")).programs or [ ]
-    );
+    && isPossible (lib.importTOML (folder + "/${name}/scenario.toml"));
   scenarios = lib.filterAttrs isScenario (builtins.readDir folder);
 in
 lib.mapAttrs (name: _: callPackage ./scenario.nix { inherit name; }) scenarios

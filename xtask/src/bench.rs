@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmarks.
+//! `cargo xtask bench`: the benchmarks. `docs/figures.md` says what they measured.
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -18,14 +18,48 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Bench {
-    /// Cost of sending, answering and matching probes.
+    /// Complete probes per second and core, the payload's coding, and how far send times are from their schedule with half
+    /// of 1 000 targets dead.
     Probe,
-    /// How fast the emulated fabric runs.
-    Fabric,
-    /// Packets per second of the user-space transport.
+    /// An agent with 8 endpoints at 150 probes/s each: processor time and memory.
+    AgentLoad,
+    /// Complete probes per second and core of the user-space transport on loopback, its network RTT beside a plain UDP
+    /// ping-pong.
     Userspace,
+    /// A second of the paper's load on the emulated fabric, in virtual time.
+    Fabric,
+    /// A minute of the paper's load on 1 024 emulated RNICs, in virtual time on one core.
+    FabricMinute,
+    /// The lab with its defaults for 30 s: when first results are there, processor time.
+    Lab,
+    /// The flow table and the schedule of services' connections.
+    Service,
     /// Precision, recall, F1 and time of localisation beside voting methods and an oracle (minutes).
     Localize,
+}
+
+impl Bench {
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+
+    /// What cargo is asked for.
+    fn arguments(self) -> Vec<&'static str> {
+        let bench = |name| vec!["bench", "--bench", name];
+        let example = |name| vec!["run", "--release", "--example", name];
+        match self {
+            Self::Probe => bench("probe"),
+            Self::AgentLoad => example("agent_load"),
+            Self::Userspace => bench("userspace"),
+            Self::Fabric => bench("fabric"),
+            Self::FabricMinute => example("fabric_minute"),
+            Self::Lab => example("lab_load"),
+            Self::Service => bench("service"),
+            Self::Localize => bench("localize"),
+        }
+    }
 }
 
 /// Runs them one after another; returns whether all ended well.
@@ -37,24 +71,51 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     };
     let mut all_well = true;
     for bench in chosen {
-        let name = bench
-            .to_possible_value()
-            .map(|value| value.get_name().to_owned())
-            .unwrap_or_default();
-        println!("##### {name}");
+        println!("##### {}", bench.name());
         let mut command = cargo();
-        command.args([
-            "bench",
-            "--locked",
-            "--package",
-            "rpingmesh",
-            "--bench",
-            &name,
-        ]);
+        command
+            .args(bench.arguments())
+            .args(["--locked", "--package", "rpingmesh"]);
         let status = command
             .status()
             .map_err(|error| anyhow::Error::new(error).context(process::describe(&command)))?;
         all_well &= status.success();
     }
     Ok(all_well)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::*;
+    use crate::cargo::workspace;
+
+    /// Names of the Rust files in a folder of the workspace.
+    fn sources(folder: &str) -> BTreeSet<String> {
+        fs::read_dir(workspace().join(folder))
+            .unwrap_or_else(|error| panic!("{folder}: {error}"))
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+            .map(|path| {
+                let stem = path.file_stem().expect("a name");
+                stem.to_string_lossy().into_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_benchmark_can_be_run() {
+        let named = |kind: &str| -> BTreeSet<String> {
+            Bench::value_variants()
+                .iter()
+                .map(|bench| bench.arguments())
+                .filter(|arguments| arguments.contains(&kind))
+                .filter_map(|arguments| arguments.last().map(|name| (*name).to_owned()))
+                .collect()
+        };
+        assert_eq!(named("--bench"), sources("benches"));
+        assert_eq!(named("--example"), sources("examples"));
+    }
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::test::packages;
 use crate::vm::Arch;
@@ -43,6 +43,45 @@ pub(crate) fn build_programs(
         build("rdma-core-sys", "--example", examples, release)?;
     }
     build("rpingmesh", "--bin", names, release)
+}
+
+/// Builds the unit tests of the root package's programs `names`. Returns what each is called in a guest and where it is.
+///
+/// # Errors
+/// Also where the guests have another processor: those tests are built for the host only.
+pub(crate) fn build_tests(names: &[String], arch: Arch) -> Result<Vec<(String, PathBuf)>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    ensure!(
+        arch == Arch::host(),
+        "the scenario runs unit tests of {}, which are built for the host's processor only",
+        names.join(", ")
+    );
+    let mut command = cargo();
+    command.args(["test", "--no-run", "--locked", "--package", "rpingmesh"]);
+    command.arg("--message-format=json-render-diagnostics");
+    for name in names {
+        command.args(["--bin", name]);
+    }
+    let messages = process::output(&mut command)?;
+    names
+        .iter()
+        .map(|name| {
+            let built = messages.lines().find_map(|line| test_binary(line, name));
+            let path = built.with_context(|| format!("cargo names no test binary of {name}"))?;
+            Ok((format!("{name}-tests"), path))
+        })
+        .collect()
+}
+
+/// The path in one of cargo's messages, if it is about the unit tests of `name`.
+fn test_binary(message: &str, name: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let is_wanted = message["reason"] == "compiler-artifact"
+        && message["target"]["name"] == name
+        && message["profile"]["test"] == true;
+    is_wanted.then(|| message["executable"].as_str().map(PathBuf::from))?
 }
 
 fn build(package: &str, kind: &str, names: &[String], release: bool) -> Result<PathBuf> {
@@ -92,4 +131,24 @@ pub(crate) fn cargo_with_sources() -> Result<Command> {
         command.env_remove(variable);
     }
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_binary_is_found_among_cargos_messages() {
+        let message = |name: &str, test: bool| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"name":"{name}"}},"profile":{{"test":{test}}},"executable":"/t/a"}}"#
+            )
+        };
+        let found = |line: &str| test_binary(line, "agent");
+        assert_eq!(found(&message("agent", true)), Some(PathBuf::from("/t/a")));
+        assert_eq!(found(&message("agent", false)), None);
+        assert_eq!(found(&message("other", true)), None);
+        assert_eq!(found(r#"{"reason":"build-finished","success":true}"#), None);
+        assert_eq!(found("no JSON"), None);
+    }
 }

@@ -3,6 +3,9 @@
 pub(crate) mod packages;
 pub(crate) mod tools;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -55,7 +58,7 @@ enum Step {
     Cross,
     /// The code and its tests compile for macOS on both processors.
     Macos,
-    /// Programs and tests link for macOS (cargo-zigbuild, no SDK); only when it is named.
+    /// Programs and an archive of the tests link for macOS (cargo-zigbuild, no SDK); only when it is named.
     MacosLink,
     /// The Nix flake, as far as it can be verified without nixpkgs.
     Flake,
@@ -67,6 +70,9 @@ enum Step {
     /// soft-RoCE guests on kernel 6.1.
     #[value(name = "vm-6.1")]
     Vm61,
+    /// soft-RoCE guests on kernel 7.3: the scenarios that depend on it most.
+    #[value(name = "vm-7.3")]
+    Vm73,
     /// soft-RoCE guests on an arm64 kernel, emulated; only when it is named.
     VmAarch64,
 }
@@ -77,8 +83,11 @@ const ON_DEMAND: &[Step] = &[Step::Cross, Step::MacosLink, Step::VmAarch64];
 /// The version of zig that is known to link this.
 const ZIG: &str = "0.17.1";
 
-/// What CI boots.
-const SCENARIOS: &[&str] = &["boot", "soft-roce", "interop"];
+/// What CI boots on the kernels of Debian's releases.
+const SCENARIOS: &[&str] = &["boot", "verbs", "soft-roce", "interop"];
+
+/// What CI boots on the kernel of Debian's next release.
+const SCENARIOS_NEXT: &[&str] = &["verbs", "interop"];
 
 /// What of it once more on the other processor, where emulation takes longest.
 const SCENARIOS_AARCH64: &[&str] = &["soft-roce"];
@@ -204,6 +213,7 @@ impl Step {
             Self::Dist => debian_packages(),
             Self::Vm612 => guests(SCENARIOS, vm::Series::V6_12, vm::Arch::host()),
             Self::Vm61 => guests(SCENARIOS, vm::Series::V6_1, vm::Arch::host()),
+            Self::Vm73 => guests(SCENARIOS_NEXT, vm::Series::V7_3, vm::Arch::host()),
             Self::VmAarch64 => guests(SCENARIOS_AARCH64, vm::Series::V6_12, vm::Arch::Aarch64),
         }
     }
@@ -296,9 +306,11 @@ fn macos() -> Result<()> {
     Ok(())
 }
 
-/// Links every program and every test binary to Mach-O. Zig comes from PyPI and brings the system's interfaces.
+/// Links every program and every test binary to Mach-O and packs the tests into an archive that nextest runs on a Mac. Zig
+/// comes from PyPI and brings the system's interfaces.
 fn macos_link(cache: &Cache) -> Result<()> {
     let zigbuild = tools::CARGO_ZIGBUILD.provide(cache)?;
+    let nextest = tools::CARGO_NEXTEST.provide(cache)?;
     let zig = cache.folder(&format!("tools/ziglang-{ZIG}"), |root| {
         succeed(Command::new("python3").args(["-m", "venv"]).arg(root))
             .context("make a virtual environment (Debian: python3-venv)")?;
@@ -310,24 +322,70 @@ fn macos_link(cache: &Cache) -> Result<()> {
     })?;
     let target = "aarch64-apple-darwin";
     let sources = cargo_with_sources()?;
-    let mut command = Command::new(zigbuild);
-    for (name, value) in sources.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command
-        .current_dir(workspace())
+    let folder = workspace().join("target/macos-link");
+    let prepared = |program: &Path| {
+        let mut command = Command::new(program);
+        for (name, value) in sources.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+            .current_dir(workspace())
+            .env("CARGO_ZIGBUILD_PYTHON_PATH", zig.join("bin/python"))
+            .env("RUSTC_BOOTSTRAP", "1");
+        command
+    };
+    let common = |command: &mut Command| {
+        command
+            .args(["--locked", "--package", "rpingmesh", "-Zbuild-std"])
+            .args(["--target", target, "--target-dir"])
+            .arg(&folder);
+    };
+    let mut programs = prepared(&zigbuild);
+    programs
         .env("CARGO", sources.get_program())
-        .env("CARGO_ZIGBUILD_PYTHON_PATH", zig.join("bin/python"))
-        .env("RUSTC_BOOTSTRAP", "1")
-        .args(["zigbuild", "--locked", "--package", "rpingmesh"])
-        .args(["--bins", "--tests", "-Zbuild-std", "--target", target])
-        .args(["--target-dir", "target/macos-link"]);
-    succeed(&mut command)?;
-    println!("{target}: links");
+        .args(["zigbuild", "--bins"]);
+    common(&mut programs);
+    succeed(&mut programs)?;
+    println!("{target}: the programs link");
+
+    let cargo = folder.join("cargo");
+    let script = linking_cargo(Path::new(sources.get_program()), &zigbuild);
+    fs::write(&cargo, script).with_context(|| format!("write {}", cargo.display()))?;
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755))?;
+    let archive = folder.join("tests.tar.zst");
+    let mut tests = prepared(&nextest);
+    tests
+        .env("CARGO", &cargo)
+        .args(["nextest", "archive", "--archive-file"])
+        .arg(&archive);
+    common(&mut tests);
+    succeed(&mut tests)?;
+    let size = fs::metadata(&archive)?.len();
+    println!(
+        "{target}: the tests link; on a Mac, in this checkout: cargo nextest run --archive-file {} --workspace-remap . ({} MiB)",
+        archive.display(),
+        size >> 20
+    );
     Ok(())
+}
+
+/// A script in cargo's place for nextest, which has no option for it: tests are compiled through zig.
+fn linking_cargo(cargo: &Path, zigbuild: &Path) -> String {
+    let (cargo, zigbuild) = (cargo.display(), zigbuild.display());
+    format!(
+        "#!/bin/sh\n\
+         # Nextest puts --color before the command, where cargo-zigbuild does not take it.\n\
+         case \"$1 $2\" in\n\
+         --color=*\\ test) shift ;;\n\
+         esac\n\
+         case \"$1\" in\n\
+         test) CARGO='{cargo}' exec '{zigbuild}' \"$@\" ;;\n\
+         *) exec '{cargo}' \"$@\" ;;\n\
+         esac\n"
+    )
 }
 
 /// The flake passes, and what is broken in it is found.

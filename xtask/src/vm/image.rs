@@ -50,6 +50,8 @@ pub(crate) struct Image<'a> {
     pub(crate) scenario: &'a Scenario,
     /// Folder of our own programs, when the scenario names any.
     pub(crate) programs: Option<&'a Path>,
+    /// Name in the guest and place of the unit tests that the scenario names.
+    pub(crate) tests: &'a [(String, PathBuf)],
 }
 
 impl Image<'_> {
@@ -129,15 +131,25 @@ impl Image<'_> {
     }
 
     fn own_programs(&self, out: &mut Initramfs, scratch: &Path) -> Result<()> {
-        let Some(folder) = self.programs else {
-            return Ok(());
-        };
-        let examples = folder.join("examples");
-        let binaries = self.scenario.binaries.iter().map(|name| (folder, name));
-        let examples = self.scenario.examples.iter().map(|name| (&*examples, name));
-        for (folder, name) in binaries.chain(examples) {
-            let built = folder.join(name);
-            let small = scratch.join(name);
+        let mut programs = self.tests.to_vec();
+        if let Some(folder) = self.programs {
+            let place = |name: &String, folder: &Path| (name.clone(), folder.join(name));
+            let examples = folder.join("examples");
+            programs.extend(
+                self.scenario
+                    .binaries
+                    .iter()
+                    .map(|name| place(name, folder)),
+            );
+            programs.extend(
+                self.scenario
+                    .examples
+                    .iter()
+                    .map(|name| place(name, &examples)),
+            );
+        }
+        for (name, built) in programs {
+            let small = scratch.join(&name);
             // Debug information would fill the guest's memory. Without binutils it does.
             let strip = if self.userland.arch() == Arch::host() {
                 "strip".to_owned()

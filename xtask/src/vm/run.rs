@@ -90,6 +90,7 @@ fn one(cache: &Cache, options: &Options, scenario: &Scenario, tally: &mut Tally)
     let arch = options.arch.unwrap_or_else(Arch::host);
     let kernel = Kernel::fetch(cache, options.kernel, arch)?;
     let userland = Userland::fetch(cache, arch)?;
+    let tests = cargo::build_tests(&scenario.tests, arch)?;
     let programs = match &options.programs {
         _ if scenario.binaries.is_empty() && scenario.examples.is_empty() => None,
         Some(folder) => Some(folder.clone()),
@@ -113,6 +114,7 @@ fn one(cache: &Cache, options: &Options, scenario: &Scenario, tally: &mut Tally)
         userland: &userland,
         scenario,
         programs: programs.as_deref(),
+        tests: &tests,
     };
     let size = image.write(&initramfs, &work.path)?;
     let accel = options

@@ -35,6 +35,9 @@ pub(crate) struct Scenario {
     /// Examples of rdma-core-sys that the steps call.
     #[serde(default)]
     pub(crate) examples: Vec<String>,
+    /// Programs of this workspace whose unit tests the steps call, as `PROGRAM-tests`.
+    #[serde(default)]
+    pub(crate) tests: Vec<String>,
     /// Whether the agent must have the eBPF object for the guests' processor.
     #[serde(default)]
     pub(crate) ebpf: bool,
