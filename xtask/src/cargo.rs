@@ -1,6 +1,7 @@
 //! Calls of cargo on this workspace.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,9 +19,27 @@ pub(crate) fn workspace() -> PathBuf {
 
 /// The cargo that started us.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// A program that calls cargo, in the checkout.
+///
+/// Without what cargo tells us about the package `xtask`: build scripts that look at those variables (ring's) would run
+/// again, and with them half of the dependencies, whenever cargo is called by us after it was called by hand.
+pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(name);
     command.current_dir(workspace());
+    for (variable, _) in env::vars_os() {
+        if is_about_a_package(&variable.to_string_lossy()) {
+            command.env_remove(variable);
+        }
+    }
     command
+}
+
+fn is_about_a_package(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_")
+        || ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"].contains(&variable)
 }
 
 /// Where cargo builds.
@@ -116,7 +135,7 @@ pub(crate) fn cargo_with_sources() -> Result<Command> {
         packages::RUST_SOURCES.join(" ")
     );
     let path = env::var("PATH").unwrap_or_default();
-    let mut command = Command::new("/usr/bin/cargo");
+    let mut command = program("/usr/bin/cargo");
     command
         .env("PATH", format!("/usr/bin:{path}"))
         .env("RUSTC", "/usr/bin/rustc")

@@ -7,13 +7,13 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::cache::Cache;
-use crate::cargo::{cargo_with_sources, workspace};
+use crate::cargo::{self, cargo_with_sources, workspace};
 use crate::process;
 use crate::test::tools;
 use crate::vm::Arch;
 
 /// Where the results are: the compiler may be another one than that of `target`.
-const TARGET_FOLDER: &str = "target/cross";
+pub(crate) const TARGET_FOLDER: &str = "target/cross";
 
 /// What runs on another processor; the developer commands run on the developer's own.
 const PACKAGES: [&str; 4] = ["--package", "rpingmesh", "--package", "rdma-core-sys"];
@@ -101,7 +101,7 @@ pub(crate) fn test(cache: &Cache, arch: Arch) -> Result<()> {
     // Same environment as the build, so that nothing is compiled twice.
     let mut command = command(arch)?;
     command.env_remove("CARGO");
-    let mut nextest = Command::new(tool);
+    let mut nextest = cargo::program(tool);
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => nextest.env(name, value),
@@ -109,7 +109,6 @@ pub(crate) fn test(cache: &Cache, arch: Arch) -> Result<()> {
         };
     }
     nextest
-        .current_dir(workspace())
         .args(["nextest", "run", "--locked"])
         .args(PACKAGES)
         .args(["--no-tests", "fail", "--profile", "cross"])
@@ -127,6 +126,17 @@ fn target_options(arch: Arch) -> [&'static str; 5] {
     ]
 }
 
+/// A cargo that builds the standard library for other targets. All such builds share a folder and these settings: macros
+/// and build scripts, which run on this machine, are then compiled once.
+pub(crate) fn cargo_for_others() -> Result<Command> {
+    let mut command = cargo_with_sources()?;
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        // Nobody debugs these.
+        .env("CARGO_PROFILE_DEV_DEBUG", "none");
+    Ok(command)
+}
+
 /// A cargo that compiles, links and runs for `arch`.
 pub(crate) fn command(arch: Arch) -> Result<Command> {
     let gnu = arch.gnu();
@@ -136,14 +146,10 @@ pub(crate) fn command(arch: Arch) -> Result<Command> {
         "{compiler} is missing: install gcc-{gnu}-linux-gnu, g++-{gnu}-linux-gnu and libc6-dev-{}-cross",
         arch.debian()
     );
-    let mut command = cargo_with_sources()?;
+    let mut command = cargo_for_others()?;
     let variable = arch.rust_target().replace('-', "_");
     let upper = variable.to_uppercase();
     command
-        .current_dir(workspace())
-        .env("RUSTC_BOOTSTRAP", "1")
-        // Nobody debugs these.
-        .env("CARGO_PROFILE_DEV_DEBUG", "none")
         .env(format!("CC_{variable}"), &compiler)
         .env(format!("CARGO_TARGET_{upper}_LINKER"), &compiler)
         .env(

@@ -17,7 +17,7 @@ mod style;
 use std::time::Instant;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
 use checkout::Checkout;
@@ -29,19 +29,29 @@ use nix::Nix;
 /// cannot see is in docs/nix.md.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Also run the cargo command lines of the packages and checks, with the host's toolchain (minutes).
-    #[arg(long)]
-    phases: bool,
+    /// Also run the cargo command lines of the packages and checks, with the host's toolchain (minutes): all, or without
+    /// clippy, doc and nextest.
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "all")]
+    phases: Option<Phases>,
     /// Instead break the flake in every way that must be found, and see that it is.
     #[arg(long, conflicts_with = "phases")]
     self_test: bool,
+}
+
+/// Whose command lines are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Phases {
+    /// Everything that crane builds.
+    All,
+    /// Packages, formatting and licenses: what CI does not run on all sources anyway.
+    Builds,
 }
 
 impl Options {
     /// What CI runs.
     pub(crate) fn for_test(self_test: bool) -> Self {
         Self {
-            phases: false,
+            phases: None,
             self_test,
         }
     }
@@ -57,8 +67,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     let checkout = Checkout::of_workspace()?;
     let mut passed = verify(&cache, &nix, &checkout, &programs, true);
-    if passed && options.phases {
-        passed = phases::run(&cache, &nix, &report::evaluate(&nix, &checkout)?);
+    if let (true, Some(which)) = (passed, options.phases) {
+        passed = phases::run(&cache, &nix, &report::evaluate(&nix, &checkout)?, which);
     }
     Ok(passed)
 }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
-use crate::cargo::{cargo, cargo_with_sources, target_folder, workspace};
+use crate::cargo::{cargo, program, target_folder, workspace};
 use crate::process::{processor_time, succeed};
 use crate::{cross, dist, ebpf, flake, vm};
 
@@ -221,11 +221,7 @@ impl Step {
 
 fn deny(cache: &Cache) -> Result<()> {
     let tool = tools::CARGO_DENY.provide(cache)?;
-    succeed(
-        Command::new(tool)
-            .current_dir(workspace())
-            .args(["--locked", "check", "bans", "licenses", "sources"]),
-    )
+    succeed(program(tool).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
 /// The fuzz targets are a workspace of their own, linked against a sanitizer only when they are run.
@@ -244,8 +240,7 @@ fn nextest(cache: &Cache, profile: &str) -> Result<()> {
     let tool = tools::CARGO_NEXTEST.provide(cache)?;
     // A profile in which nothing ran is a mistake in its filter.
     succeed(
-        Command::new(tool)
-            .current_dir(workspace())
+        program(tool)
             .args(["nextest", "run", "--locked", "--workspace"])
             .args(["--no-tests", "fail", "--profile", profile]),
     )
@@ -283,11 +278,9 @@ fn ebpf() -> Result<()> {
 /// Checks, does not link: no SDK is needed. The standard library comes from its sources.
 fn macos() -> Result<()> {
     for target in ["aarch64-apple-darwin", "x86_64-apple-darwin"] {
-        let mut command = cargo_with_sources()?;
+        let mut command = cross::cargo_for_others()?;
         let variable = target.replace('-', "_");
         command
-            .current_dir(workspace())
-            .env("RUSTC_BOOTSTRAP", "1")
             // Build scripts of C code ask for a compiler; nothing is linked, so nothing has to come out of it.
             .env(format!("CC_{variable}"), "/bin/true")
             .env(format!("AR_{variable}"), "/bin/true")
@@ -299,7 +292,7 @@ fn macos() -> Result<()> {
                 "--package",
                 "rpingmesh",
             ])
-            .args(["--target", target, "--target-dir", "target/macos"]);
+            .args(["--target", target, "--target-dir", cross::TARGET_FOLDER]);
         succeed(&mut command)?;
         println!("{target}: compiles");
     }
@@ -321,20 +314,17 @@ fn macos_link(cache: &Cache) -> Result<()> {
         )
     })?;
     let target = "aarch64-apple-darwin";
-    let sources = cargo_with_sources()?;
-    let folder = workspace().join("target/macos-link");
-    let prepared = |program: &Path| {
-        let mut command = Command::new(program);
+    let sources = cross::cargo_for_others()?;
+    let folder = cross::target_folder();
+    let prepared = |name: &Path| {
+        let mut command = program(name);
         for (name, value) in sources.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
         }
-        command
-            .current_dir(workspace())
-            .env("CARGO_ZIGBUILD_PYTHON_PATH", zig.join("bin/python"))
-            .env("RUSTC_BOOTSTRAP", "1");
+        command.env("CARGO_ZIGBUILD_PYTHON_PATH", zig.join("bin/python"));
         command
     };
     let common = |command: &mut Command| {
