@@ -238,3 +238,25 @@ fn unsafe_code_is_allowed_only_in_the_verbs_leaf() {
         .collect();
     assert!(faults.is_empty(), "{faults:#?}");
 }
+
+/// docs/architecture.md shows the floors: the same modules in the same order.
+#[test]
+fn the_documents_table_of_floors_is_true() {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).expect("readable document");
+    let shown: Vec<(&str, Vec<&str>)> = text
+        .lines()
+        .skip_while(|line| *line != "| floor | modules | holds |")
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let modules = cells[2].split(' ').map(|name| name.trim_matches('`'));
+            (cells[1], modules.collect())
+        })
+        .collect();
+    let real: Vec<(&str, Vec<&str>)> = FLOORS
+        .iter()
+        .map(|(floor, modules)| (*floor, modules.to_vec()))
+        .collect();
+    assert_eq!(shown, real);
+}
