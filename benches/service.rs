@@ -343,6 +343,8 @@ async fn report_first_probes() {
             spool: Location::Memory,
             off: Vec::new(),
             tracing,
+            hardware: None,
+            metrics: Arc::default(),
         };
         let stop = stop.clone();
         tasks.push(tokio::spawn(async move {

@@ -114,11 +114,13 @@ async fn main() {
         spool,
         spooled: watch::channel(0).0,
         health,
+        metrics: Arc::default(),
     };
     let interval = watch::channel(Duration::from_secs(1));
     let inputs = Inputs {
         deliveries: deliveries_in,
         traces: mpsc::channel(1).1,
+        hardware: mpsc::channel(1).1,
         interval: interval.1,
     };
     let collect = Collect::new(inputs, outputs, None, "host0".into(), Arc::new(SystemClock));

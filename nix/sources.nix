@@ -42,8 +42,10 @@ in
       ../CONTRIBUTING.md
       ../README.md
       ../deny.toml
+      ../deploy
       ../docs
       ../fuzz
+      ../monitoring
       ../tests
     ]
   );

@@ -2,6 +2,7 @@
 //!
 //! [`Agent::run`] starts these tasks and waits for them:
 //! - [`rnics`]: finds RNICs and starts one [`endpoint`] task for each, which owns its endpoint and session;
+//! - [`hardware`]: the RNICs' own counters, for the same batches;
 //! - [`registration`]: the stream to the controller; turns pinglists into orders for the endpoints;
 //! - [`services`]: follows the services' connections and leaves their paths in the endpoints' mailboxes, where a tracer
 //!   tells of them;
@@ -20,34 +21,43 @@ pub mod client;
 pub mod collect;
 pub mod drive;
 pub mod endpoint;
+pub mod hardware;
 pub mod mailbox;
+pub mod metrics;
 pub mod registration;
 pub mod rnics;
 pub mod services;
 pub mod traces;
 pub mod upload;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
 use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::{PATH_TRACE_TIMEOUT, UPLOAD_INTERVAL};
+use crate::hardware::Source;
 use crate::path_trace::{PathTracer, Round};
 use crate::probe::{Config, Rate};
 use crate::service::trace::TraceMessage;
 use crate::store::spool::Spool;
 use crate::store::sqlite::{Location, StoreError};
+use crate::telemetry;
 use crate::time::Clock;
 use crate::transport::Provider;
 
 use client::Controller;
 use collect::{Collect, Health, Inputs, Outputs};
 use endpoint::{DELIVERY_DEPTH, Inventory, Orders, Shared};
+use hardware::{Hardware, RISES_DEPTH};
 use mailbox::Mailboxes;
+use metrics::Metrics;
 use registration::{Registration, Wiring};
 use rnics::Rnics;
 use services::{ServiceStatus, Services};
@@ -69,6 +79,15 @@ pub enum AgentError {
     /// The spool cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The metrics cannot be offered.
+    #[error("cannot serve metrics on {address}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// Everything that an agent is made of.
@@ -87,6 +106,10 @@ pub struct Agent {
     pub off: Vec<String>,
     /// What the tracer tells of the services' connections; `None` where there is no tracer at all.
     pub tracing: Option<mpsc::Receiver<TraceMessage>>,
+    /// Reads the RNICs' own counters; `None` where they have none.
+    pub hardware: Option<Arc<dyn Source>>,
+    /// What it counts; served and pushed as configured.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Agent {
@@ -118,16 +141,20 @@ impl Agent {
         let newest = spooled_in.clone();
 
         let upload = Upload::new(&config, spool.clone(), spooled_in, acknowledged)?;
+        let mut others = telemetry(&config, &self.metrics, &self.clock, &stop).await?;
         let outputs = Outputs {
             spool,
             spooled,
             health,
+            metrics: Arc::clone(&self.metrics),
         };
         let (seen, seen_in) = mpsc::channel(SEEN_DEPTH);
         let (traces, traces_in) = mpsc::channel(TRACES_DEPTH);
+        let (rises, rises_in) = mpsc::channel(RISES_DEPTH);
         let inputs = Inputs {
             deliveries: deliveries_in,
             traces: traces_in,
+            hardware: rises_in,
             interval: interval_in,
         };
         let tracer = self.tracer.map(|tracer| {
@@ -163,6 +190,8 @@ impl Agent {
         });
         let registration = Registration::new(config.clone(), controller, wiring, self.off);
 
+        let counters = Hardware::new(self.hardware, inventory.subscribe(), rises, self.metrics);
+        others.push(("counters", tokio::spawn(counters.run(stop.clone()))));
         let uploading = CancellationToken::new();
         let uploader = tokio::spawn(upload.run(uploading.clone()));
         let collector = tokio::spawn(collect.run());
@@ -191,13 +220,47 @@ impl Agent {
         let newest = *newest.borrow();
         let _ = tokio::time::timeout(LAST_UPLOAD, drained(newest, acknowledged_in)).await;
         uploading.cancel();
-        finished("uploader", uploader.await);
-        finished("registration", registrar.await);
-        if let Some(follower) = follower {
-            finished("service connections", follower.await);
+        others.extend([("uploader", uploader), ("registration", registrar)]);
+        others.extend(follower.map(|follower| ("service connections", follower)));
+        for (name, task) in others {
+            finished(name, task.await);
         }
         Ok(())
     }
+}
+
+/// Serves and pushes the metrics as configured; gives the tasks.
+async fn telemetry(
+    config: &AgentConfig,
+    metrics: &Metrics,
+    clock: &Arc<dyn Clock>,
+    stop: &CancellationToken,
+) -> Result<Vec<(&'static str, JoinHandle<()>)>, AgentError> {
+    let mut tasks = Vec::new();
+    if let Some(address) = config.metrics {
+        let fail = |source| AgentError::Metrics { address, source };
+        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let address = listener.local_addr().map_err(fail)?;
+        tracing::info!(%address, "metrics are served");
+        let serving = telemetry::metrics::serve(listener, metrics.registry(), stop.clone());
+        let serving = async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, %address, "the metrics server failed");
+            }
+        };
+        tasks.push(("metrics server", tokio::spawn(serving)));
+    }
+    if let Some(otlp) = config.otlp.clone() {
+        let origin = telemetry::otlp::Origin {
+            service: "rpingmesh-agent",
+            instance: config.agent_id.as_str().to_owned(),
+        };
+        let registry = metrics.registry();
+        let source = move || telemetry::metrics::text(&registry).ok();
+        let pushing = telemetry::otlp::push(otlp, origin, source, Arc::clone(clock), stop.clone());
+        tasks.push(("metrics push", tokio::spawn(pushing)));
+    }
+    Ok(tasks)
 }
 
 /// Until the analyzer has everything.

@@ -4,6 +4,7 @@
 //! - [`report`]: results of one path in one interval, as agents collect them and the analyzer takes them.
 //! - [`admission`]: which batch of an agent is new, which came before, which are missing.
 //! - [`filter`]: which results say nothing about the network, because a host caused them.
+//! - [`hardware`]: what the RNICs' own counters say, as evidence.
 //! - [`incident`]: findings that last, with a beginning, an end and an impact.
 //! - [`judge`]: from windows to findings: what is wrong, where, and why that is believed.
 //! - [`localize`]: which links, switches and hosts explain the observed losses.
@@ -15,6 +16,7 @@
 
 pub mod admission;
 pub mod filter;
+pub mod hardware;
 pub mod incident;
 pub mod judge;
 pub mod localize;

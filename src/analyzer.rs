@@ -23,6 +23,9 @@ mod state;
 mod upload;
 mod web;
 
+#[cfg(test)]
+pub(crate) use metrics::tests::every as every_metric;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +43,7 @@ use crate::store::incidents::Incidents;
 use crate::store::journal::Journal;
 use crate::store::journal::sqlite::SqliteJournal;
 use crate::store::sqlite::{Location, StoreError};
+use crate::telemetry::otlp;
 use crate::time::Clock;
 
 /// How long open uploads and requests may take to end after a stop.
@@ -154,6 +158,7 @@ impl Analyzer {
             metrics.clone(),
         )
         .await?;
+        let for_pushing = clock.clone();
         let parts = judging::Parts {
             store: incidents.clone(),
             state: state.clone(),
@@ -171,6 +176,19 @@ impl Analyzer {
             server::builder().add_service(upload::service(intake, metrics.clone(), stop.clone()));
         let serving = stop.clone();
         servers.spawn(async move { Ok(listener.serve(router, serving, GRACE).await?) });
+        if let Some(otlp) = config.otlp {
+            let origin = otlp::Origin {
+                service: "rpingmesh-analyzer",
+                instance: grpc.to_string(),
+            };
+            let exposed = metrics.clone();
+            let source = move || exposed.encode().ok();
+            let pushing = otlp::push(otlp, origin, source, for_pushing, stop.clone());
+            servers.spawn(async move {
+                pushing.await;
+                Ok(())
+            });
+        }
         let web_parts = web::Web {
             state,
             metrics,

@@ -10,6 +10,8 @@ pub mod analyzer;
 pub mod controller;
 pub mod defaults;
 pub mod lab;
+pub mod manual;
+pub mod otlp;
 pub mod program;
 pub mod size;
 

@@ -15,6 +15,9 @@ mod directory;
 mod metrics;
 mod service;
 
+#[cfg(test)]
+pub(crate) use metrics::tests::every as every_metric;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +30,7 @@ use crate::config::controller::ControllerConfig;
 use crate::rpc::server::{self, Listener, ServerError};
 use crate::rpc::v1::controller_service_server::ControllerServiceServer;
 use crate::store::registry::{Registry, RegistryError};
+use crate::telemetry::otlp;
 use crate::time::Clock;
 
 /// The largest request: an announcement with the most RNICs and the longest names fits in it twice.
@@ -62,6 +66,8 @@ pub struct Controller {
     registry: Arc<dyn Registry>,
     clock: Arc<dyn Clock>,
     stored: Vec<crate::topology::Announcement>,
+    exposed: Arc<prometheus_client::registry::Registry>,
+    metrics: metrics::Metrics,
 }
 
 impl Controller {
@@ -84,7 +90,10 @@ impl Controller {
                     .map_err(|source| ControllerError::Metrics { address, source })?,
             ),
         };
+        let (exposed, metrics) = metrics::Metrics::registered(listener.counters());
         Ok(Self {
+            exposed: Arc::new(exposed),
+            metrics,
             listener,
             metrics_listener,
             config,
@@ -106,18 +115,23 @@ impl Controller {
             .and_then(|listener| listener.local_addr().ok())
     }
 
+    /// What shows its metrics.
+    pub fn registry(&self) -> Arc<prometheus_client::registry::Registry> {
+        Arc::clone(&self.exposed)
+    }
+
     /// Serves until `stop` is cancelled.
     ///
     /// # Errors
     /// [`ControllerError`] when a server fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ControllerError> {
-        let (exposed, metrics) = metrics::Metrics::registered(self.listener.counters());
+        let metrics = self.metrics;
         let known = self.stored.len();
-        tracing::info!(address = %self.address(), agents = known, "controller listens");
+        tracing::info!(address = %self.listener.address(), agents = known, "controller listens");
         let (core, handle) = core::Core::new(
             &self.config,
             (self.registry, self.stored),
-            self.clock,
+            Arc::clone(&self.clock),
             metrics.clone(),
         );
         let service = service::Service::new(&self.config, handle, metrics, stop.clone());
@@ -129,8 +143,8 @@ impl Controller {
         if let Some(listener) = self.metrics_listener {
             let address = listener.local_addr().unwrap_or(self.config.listen);
             tracing::info!(%address, "metrics are served");
-            let serving =
-                crate::telemetry::metrics::serve(listener, Arc::new(exposed), stop.clone());
+            let exposed = Arc::clone(&self.exposed);
+            let serving = crate::telemetry::metrics::serve(listener, exposed, stop.clone());
             let stop = stop.clone();
             tasks.spawn(async move {
                 if let Err(error) = serving.await {
@@ -138,6 +152,15 @@ impl Controller {
                     stop.cancel();
                 }
             });
+        }
+        if let Some(otlp) = self.config.otlp.clone() {
+            let origin = otlp::Origin {
+                service: "rpingmesh-controller",
+                instance: self.listener.address().to_string(),
+            };
+            let exposed = self.exposed;
+            let source = move || crate::telemetry::metrics::text(&exposed).ok();
+            tasks.spawn(otlp::push(otlp, origin, source, self.clock, stop.clone()));
         }
         let result = self.listener.serve(router, stop.clone(), STOP_GRACE).await;
         stop.cancel();

@@ -1,5 +1,7 @@
 //! The lab: the whole system on an emulated fabric in one process.
 //!
+//! - `counters`: what the emulated RNICs have counted, for their agents
+//! - `exposed`: the metrics of controller and agents, for a Prometheus
 //! - [`plan`]: what to run, from settings and a scenario file
 //! - [`rehearse`]: the analysis in virtual time
 //! - [`run`]: the running parts
@@ -10,6 +12,8 @@
 //! - [`show`]: lines for people, objects for programs
 //! - [`wiring`]: the fabric's cables as a topology
 
+mod counters;
+mod exposed;
 pub mod located;
 pub mod observed;
 pub mod plan;

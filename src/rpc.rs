@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod convert;
+pub mod hardware;
 pub mod http;
 pub mod limit;
 pub mod pinglist;

@@ -1,4 +1,6 @@
-//! What a program tells about itself: log lines and, in the roles that serve them, metrics.
+//! What a program tells about itself: log lines and metrics.
 
+pub mod exposition;
 pub mod logging;
 pub mod metrics;
+pub mod otlp;

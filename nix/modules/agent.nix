@@ -54,6 +54,7 @@ in
       state_dir = key types.str "Folder for what outlives the agent.";
       spool_dir = key types.str "Folder for results that wait for the analyzer.";
       spool_limit = key role.size "How much results may take there.";
+      metrics = key types.str "Address of GET /metrics.";
       cluster_key_file = key types.str "File with the cluster's keys, on the running system.";
       path_trace = {
         mode = key (types.enum [

@@ -95,6 +95,10 @@ rec {
       type = types.submodule {
         freeformType = toml.type;
         options = keys // {
+          otlp = {
+            endpoint = key types.str "OpenTelemetry collector that metrics are pushed to.";
+            interval = key duration "How often metrics are pushed.";
+          };
           log = {
             format = key (types.enum [
               "text"

@@ -3,6 +3,7 @@
 //! Channels:
 //! - in: `deliveries` (bounded, see [`DELIVERY_DEPTH`](super::endpoint::DELIVERY_DEPTH));
 //! - in: `traces` (bounded, see [`TRACES_DEPTH`](super::traces::TRACES_DEPTH)), what the tracer has found;
+//! - in: `hardware` (bounded, see [`RISES_DEPTH`](super::hardware::RISES_DEPTH)), hardware counters that rose;
 //! - in: `interval` (watch), how often;
 //! - out: `spooled` (watch), the newest batch in the spool;
 //! - out: `health` (watch), for the heartbeats;
@@ -20,7 +21,9 @@ use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 
 use super::endpoint::{Delivery, EndpointCounters};
+use super::metrics::Metrics;
 use super::traces::Seen;
+use crate::analysis::hardware::PortRise;
 use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path, PathReport};
 use crate::config::program::describe;
 use crate::id::HostName;
@@ -62,6 +65,8 @@ pub struct Outputs {
     pub spooled: watch::Sender<u64>,
     /// For heartbeats.
     pub health: watch::Sender<Health>,
+    /// For `/metrics`.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What batches are made of, and when.
@@ -70,6 +75,8 @@ pub struct Inputs {
     pub deliveries: mpsc::Receiver<Delivery>,
     /// Traces.
     pub traces: mpsc::Receiver<Trace>,
+    /// Hardware counters that rose.
+    pub hardware: mpsc::Receiver<Vec<PortRise>>,
     /// How often.
     pub interval: watch::Receiver<Duration>,
 }
@@ -78,6 +85,7 @@ pub struct Inputs {
 pub struct Collect {
     deliveries: mpsc::Receiver<Delivery>,
     traces: mpsc::Receiver<Trace>,
+    hardware: mpsc::Receiver<Vec<PortRise>>,
     interval: watch::Receiver<Duration>,
     outputs: Outputs,
     seen: Option<mpsc::Sender<Vec<Seen>>>,
@@ -106,6 +114,7 @@ impl Collect {
         Self {
             deliveries: inputs.deliveries,
             traces: inputs.traces,
+            hardware: inputs.hardware,
             interval: inputs.interval,
             outputs,
             seen,
@@ -142,6 +151,7 @@ impl Collect {
     fn take(&mut self, delivery: Delivery) {
         for result in &delivery.results {
             let path = path(&delivery, &self.host, result);
+            self.outputs.metrics.measured(result);
             self.collector.add(&path, result.clock, &result.outcome);
         }
         self.endpoints.insert(delivery.rnic, delivery.counters);
@@ -158,6 +168,10 @@ impl Collect {
         while let Ok(trace) = self.traces.try_recv() {
             traces.push(trace);
         }
+        let mut hardware = Vec::new();
+        while let Ok(rises) = self.hardware.try_recv() {
+            hardware.extend(rises);
+        }
         for paths in parts(paths) {
             let results = paths.iter().map(PathReport::sent).sum();
             let batch = Batch {
@@ -166,16 +180,19 @@ impl Collect {
                 paths,
                 traces: std::mem::take(&mut traces),
                 counters,
+                hardware: std::mem::take(&mut hardware),
             };
             self.append(batch, results).await;
         }
         let counters = self.counters();
-        self.outputs.health.send_replace(Health {
+        let health = Health {
             probes_sent: self.sum(|counters| counters.session.probes_sent),
             results_dropped: counters.results_dropped,
             batches_dropped: counters.batches_dropped,
             batches_waiting: self.waiting,
-        });
+        };
+        self.outputs.health.send_replace(health);
+        self.outputs.metrics.flushed(health, self.endpoints.iter());
     }
 
     /// Stores a batch under the spool's next number.

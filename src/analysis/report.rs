@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
+use super::hardware::PortRise;
 use crate::id::{AgentId, DeviceName, Gid, HostName, Qpn, ServiceName, TorId, UdpSourcePort};
 use crate::measure::{Invalid, Measurement, Outcome};
 use crate::probe::Kind;
@@ -175,12 +176,14 @@ pub struct Batch {
     pub traces: Vec<Trace>,
     /// The agent's counters at the end of the interval.
     pub counters: AgentCounters,
+    /// Hardware counters of faults that have risen.
+    pub hardware: Vec<PortRise>,
 }
 
 impl Batch {
     /// Whether it holds nothing that is worth keeping.
     pub const fn is_empty(&self) -> bool {
-        self.paths.is_empty() && self.traces.is_empty()
+        self.paths.is_empty() && self.traces.is_empty() && self.hardware.is_empty()
     }
 }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 use super::state::StateHandle;
+use crate::analysis::hardware::Risen;
 use crate::analysis::incident::{Change, Incident, Tracker};
 use crate::analysis::judge::{Judge, Judgement, Snapshot};
 use crate::analysis::localize::ProblemError;
@@ -90,6 +91,8 @@ pub(super) struct Material {
     pub(super) snapshot: Snapshot,
     pub(super) traced: Vec<Traced>,
     pub(super) differences: Vec<String>,
+    /// What the RNICs' own counters say.
+    pub(super) hardware: Risen,
 }
 
 /// Restores what was open and starts the task.
@@ -288,7 +291,11 @@ fn run(mut worker: Worker, material: Material, clock: &dyn Clock) -> Run {
         worker.judge.routes.learn(tuple, switches);
     }
     let now = material.snapshot.now;
-    let result = worker.judge.judge(&material.snapshot).map(|judgement| {
+    let result = worker.judge.judge(&material.snapshot).map(|mut judgement| {
+        for finding in &mut judgement.findings {
+            let lines = material.hardware.evidence(&finding.subject);
+            finding.evidence.extend(lines);
+        }
         let changes = worker.tracker.step(&judgement, now);
         (judgement, changes)
     });

@@ -23,6 +23,7 @@ use crate::measure::Invalid;
 use crate::probe::Kind;
 use crate::probe::trace::Trace;
 use crate::rpc::server::{RefusalKind, ServerCounters};
+use crate::telemetry::metrics::register_build_info;
 
 /// Pairs of ToRs (and kinds) that have their own labels; all others share the pair `other`, `other`.
 const TOR_PAIRS: usize = 2048;
@@ -183,6 +184,7 @@ impl Metrics {
             );
             self.register_incidents(r);
             let r = r.sub_registry_with_prefix("analyzer");
+            register_build_info(r);
             r.register(
                 "batches",
                 "Batches taken: counted, late or future",
@@ -470,3 +472,6 @@ pub(super) const fn reason_name(reason: Invalid) -> &'static str {
         Invalid::SendCompletionMissing => "send_completion_missing",
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

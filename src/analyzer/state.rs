@@ -18,6 +18,7 @@ use super::judging::{Material, Traced};
 use super::metrics::Metrics;
 use crate::analysis::admission::Watermark;
 use crate::analysis::filter::Ledger;
+use crate::analysis::hardware::Hardware;
 use crate::analysis::judge::Snapshot;
 use crate::analysis::paths::{KnownPaths, Learned};
 use crate::analysis::routes::Routes;
@@ -116,6 +117,7 @@ pub(super) fn start(
         windows: Windows::new(limits),
         agents: Agents::default(),
         ledger: Ledger::default(),
+        hardware: Hardware::default(),
         wiring,
         fresh: RefCell::default(),
         metrics,
@@ -134,6 +136,8 @@ pub(super) struct State {
     pub(super) paths: KnownPaths,
     /// What speaks against judging the network by a result.
     pub(super) ledger: Ledger,
+    /// What the RNICs' own counters say.
+    hardware: Hardware,
     /// The fabric's wiring, to compare with reports.
     wiring: Routes,
     /// Paths that were learned or have changed since the last run of the judge.
@@ -154,6 +158,7 @@ impl State {
                 self.agents.expire(wall);
                 self.paths.expire(wall, KEEP_TRACES);
                 self.ledger.expire(wall, KEEP_LEDGER);
+                self.hardware.expire(wall);
             }
             match command {
                 Command::Taken(all) => {
@@ -196,6 +201,8 @@ impl State {
             }
         }
         if placement == Placement::Counted {
+            self.hardware
+                .hear(&taken.mark.host, &received.batch.hardware, taken.at);
             self.ledger
                 .hear(&taken.mark.host, &received.batch, taken.at);
         }
@@ -245,6 +252,7 @@ impl State {
             snapshot: Snapshot::take(&self.windows, &self.ledger, limits, now),
             traced,
             differences: self.wiring.differences(self.ledger.rnics()),
+            hardware: self.hardware.risen(now),
         }
     }
 

@@ -3,12 +3,13 @@
 mod path_trace;
 mod validate;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::otlp::OtlpSettings;
 use super::size::ByteSize;
 use super::{LogSettings, Span, TlsSettings};
 use crate::id::{DeviceName, Gid, TorId};
@@ -286,9 +287,16 @@ pub struct AgentSettings {
     #[arg(long, env = "RPINGMESH_CLUSTER_KEY_FILE", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_key_file: Option<PathBuf>,
+    /// Address of GET /metrics, without TLS [default: none, no metrics]
+    #[arg(long, env = "RPINGMESH_METRICS", value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// Section `[path_trace]`.
     #[command(flatten)]
     pub path_trace: PathTraceSettings,
+    /// Section `[otlp]`.
+    #[command(flatten)]
+    pub otlp: OtlpSettings,
     /// Section `[log]`.
     #[command(flatten)]
     pub log: LogSettings,
@@ -322,7 +330,9 @@ crate::layer!(AgentSettings {
     spool_dir,
     spool_limit,
     cluster_key_file,
+    metrics,
     path_trace,
+    otlp,
     log,
     tls,
 });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::defaults::analyzer as default;
+use super::otlp::{OtlpConfig, OtlpSettings};
 use super::size::ByteSize;
 use super::{ConfigError, LogSettings, Span, TlsSettings};
 use crate::analysis::routes::Routes;
@@ -67,6 +68,9 @@ pub struct AnalyzerSettings {
     #[arg(long, env = "RPINGMESH_INCIDENT_RETENTION", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incident_retention: Option<Span>,
+    /// Section `[otlp]`.
+    #[command(flatten)]
+    pub otlp: OtlpSettings,
     /// Section `[log]`.
     #[command(flatten)]
     pub log: LogSettings,
@@ -87,6 +91,7 @@ crate::layer!(AnalyzerSettings {
     topology,
     judge_interval,
     incident_retention,
+    otlp,
     log,
     tls,
 });
@@ -110,6 +115,8 @@ pub struct AnalyzerConfig {
     pub judge_interval: Duration,
     /// How long closed incidents are kept.
     pub incident_retention: Duration,
+    /// Where metrics are pushed to, if wanted.
+    pub otlp: Option<OtlpConfig>,
 }
 
 impl AnalyzerSettings {
@@ -134,6 +141,10 @@ impl AnalyzerSettings {
                 self.incident_retention
                     .unwrap_or(Span(default::INCIDENT_RETENTION)),
             ),
+            otlp: OtlpSettings {
+                interval: self.otlp.interval.or(OtlpSettings::defaults().interval),
+                ..self.otlp
+            },
             log: self.log,
             tls: self.tls,
         }
@@ -184,6 +195,7 @@ impl AnalyzerSettings {
             web,
             store: store(self.store.as_deref().unwrap_or(default::STORE))?,
             limits: self.limits()?,
+            otlp: self.otlp.validate()?,
             security,
         })
     }

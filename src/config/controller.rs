@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::otlp::{OtlpConfig, OtlpSettings};
 use super::{LogSettings, Span, TlsSettings};
 use crate::pinglist::Policy;
 use crate::rpc::tls::Security;
@@ -39,6 +40,9 @@ pub struct ControllerSettings {
     /// What the controller sets for all agents.
     #[command(flatten)]
     pub agents: AgentsSettings,
+    /// Metrics pushed to a collector.
+    #[command(flatten)]
+    pub otlp: OtlpSettings,
     /// Protection of the gRPC service.
     #[command(flatten)]
     pub tls: TlsSettings,
@@ -54,6 +58,7 @@ crate::layer!(ControllerSettings {
     registry,
     pinglist,
     agents,
+    otlp,
     tls,
     log,
 });
@@ -247,6 +252,8 @@ pub struct ControllerConfig {
     pub listen: SocketAddr,
     /// Address of the metrics, if wanted.
     pub metrics: Option<SocketAddr>,
+    /// Where metrics are pushed to, if wanted.
+    pub otlp: Option<OtlpConfig>,
     /// Where the registry is kept.
     pub store: Location,
     /// Protection of the gRPC service.

@@ -1,5 +1,8 @@
 //! Every default in one place: help texts, sample files and programs agree because they come from here.
 
+/// How often metrics are pushed to an OpenTelemetry collector.
+pub const OTLP_INTERVAL: std::time::Duration = std::time::Duration::from_secs(15);
+
 /// The agent's.
 pub mod agent {
     use std::time::Duration;
@@ -36,6 +39,8 @@ pub mod agent {
     pub const PATH_TRACE_TIMEOUT: Duration = Duration::from_millis(500);
     /// How often results are put into a batch.
     pub const UPLOAD_INTERVAL: Duration = Duration::from_secs(1);
+    /// How often hardware counters are read: reading those of an mlx5 port is a command to its firmware.
+    pub const HARDWARE_INTERVAL: Duration = Duration::from_secs(5);
 }
 
 /// The controller's.

@@ -63,6 +63,10 @@ pub struct LabSettings {
     #[arg(long, env = "RPINGMESH_WEB", value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web: Option<SocketAddr>,
+    /// Where the metrics of controller and agents are: /controller/metrics, /agents/HOST/metrics [default: none]
+    #[arg(long, env = "RPINGMESH_METRICS", value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// Print one JSON object per line, the last being the summary [default: false]
     #[arg(long, env = "RPINGMESH_JSON", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +87,7 @@ crate::layer!(LabSettings {
     duration,
     seed,
     web,
+    metrics,
     json,
     log,
 });

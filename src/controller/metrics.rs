@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::rpc::server::{RefusalKind, ServerCounters};
+use crate::telemetry::metrics::register_build_info;
 
 /// How an announcement was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -66,6 +67,7 @@ impl Metrics {
     pub(super) fn registered(server: Arc<ServerCounters>) -> (Registry, Self) {
         let metrics = Self::default();
         let mut registry = Registry::with_prefix("rpingmesh_controller");
+        register_build_info(&mut registry);
         registry.register(
             "announcements",
             "Announcements by how they were answered",
@@ -163,3 +165,6 @@ impl Collector for Connections {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -15,6 +15,8 @@ pub struct Plan {
     pub scenario: Scenario,
     /// Where the dashboard listens.
     pub web: SocketAddr,
+    /// Where the metrics of controller and agents are served, if wanted.
+    pub metrics: Option<SocketAddr>,
     /// Whether programs read what is printed.
     pub json: bool,
 }
@@ -55,6 +57,7 @@ impl Plan {
             web: settings
                 .web
                 .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
+            metrics: settings.metrics,
             json: settings.json.unwrap_or(false),
         })
     }

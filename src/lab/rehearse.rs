@@ -223,6 +223,7 @@ impl Stage {
                 interval: agent.since..wall(now),
                 paths: agent.collector.take(),
                 traces: Vec::new(),
+                hardware: Vec::new(),
                 counters: AgentCounters::default(),
             };
             agent.since = wall(now);

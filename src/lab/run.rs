@@ -15,12 +15,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::counters::EmulatedCounters;
+use super::exposed::Exposed;
 use super::located::Located;
 use super::observed::{Counts, Observed, PathSample};
 use super::plan::Plan;
 use super::services::tracers;
 use super::show::{FaultProgress, Line, Progress, ServiceSummary, Started, Summary};
 use super::verdict::{overall, verdicts};
+use crate::agent::metrics::Metrics;
 use crate::agent::{Agent, AgentError};
 use crate::analysis::incident::Change;
 use crate::analysis::report::{Batch, PathReport};
@@ -82,6 +85,15 @@ pub enum LabError {
         #[source]
         source: AgentError,
     },
+    /// The metrics cannot be offered.
+    #[error("cannot serve metrics on {address}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// The fabric's task ended.
     #[error(transparent)]
     Fabric(#[from] Stopped),
@@ -100,6 +112,8 @@ struct Roles {
     controller: JoinHandle<Result<(), ControllerError>>,
     analyzer: JoinHandle<Result<(), AnalyzerError>>,
     web: SocketAddr,
+    /// Where the metrics of controller and agents are, if they are served.
+    metrics: Option<SocketAddr>,
     agents: JoinSet<Result<(), LabError>>,
     stop_agents: CancellationToken,
     stop_servers: CancellationToken,
@@ -120,6 +134,7 @@ async fn start_roles(
     clock: &Arc<dyn Clock>,
     stop_servers: CancellationToken,
     taps: Taps,
+    counters: &EmulatedCounters,
 ) -> Result<Roles, LabError> {
     let folder = tempfile::tempdir().map_err(LabError::Folder)?;
     let config = ControllerSettings {
@@ -140,6 +155,7 @@ async fn start_roles(
     let registry = Arc::new(SqliteRegistry::open(&config.store)?);
     let controller = Controller::start(config, registry, Arc::clone(clock)).await?;
     let controller_address = controller.address();
+    let mut exposed = Exposed::new(controller.registry(), counters.clone());
     let controller = tokio::spawn(controller.run(stop_servers.clone()));
     let mut config = AnalyzerSettings {
         listen: Some(LOOPBACK.to_string()),
@@ -161,12 +177,18 @@ async fn start_roles(
         folder.path(),
         &stop_agents,
         services.agents,
+        &mut exposed,
     )?;
     let web = analyzer.web_address();
+    let metrics = match plan.metrics {
+        Some(address) => Some(exposed.serve(address, stop_servers.clone()).await?),
+        None => None,
+    };
     Ok(Roles {
         controller,
         analyzer: tokio::spawn(analyzer.wait()),
         web,
+        metrics,
         agents,
         stop_agents,
         stop_servers,
@@ -182,6 +204,7 @@ fn start_agents(
     folder: &std::path::Path,
     stop: &CancellationToken,
     mut messages: HashMap<u32, mpsc::Receiver<TraceMessage>>,
+    exposed: &mut Exposed,
 ) -> Result<JoinSet<Result<(), LabError>>, LabError> {
     let topology = fabric.topology();
     let mut agents = JoinSet::new();
@@ -199,6 +222,7 @@ fn start_agents(
             ..AgentSettings::default()
         }
         .validate()?;
+        let metrics = Arc::new(Metrics::new());
         let agent = Agent {
             config: Arc::new(config),
             provider: Some(Arc::new(fabric.provider(number))),
@@ -207,7 +231,10 @@ fn start_agents(
             spool: Location::Memory,
             off: Vec::new(),
             tracing: messages.remove(&number),
+            hardware: Some(Arc::new(exposed.counters.of_host(host.clone()))),
+            metrics: Arc::clone(&metrics),
         };
+        exposed.agents.insert(host.to_string(), metrics.registry());
         let (stop, host) = (stop.clone(), host.to_string());
         agents.spawn(async move {
             agent
@@ -327,6 +354,8 @@ struct Running {
     changes: mpsc::UnboundedReceiver<(WallTime, Change)>,
     located: Located,
     watch: Watch,
+    /// For the agents, which take them for those of their RNICs.
+    counters: EmulatedCounters,
 }
 
 impl Running {
@@ -367,6 +396,8 @@ impl Running {
                     return Err(LabError::Ended("analyzer"));
                 }
                 _ = ticks.tick() => {
+                    let counted = self.fabric.with(super::counters::read).await?;
+                    self.counters.set(counted);
                     let truth = self.truth().await?;
                     let progress = self.watch.progress(truth, self.clock.host());
                     show(Line::Progress(&progress));
@@ -427,7 +458,8 @@ pub async fn run(
     };
     let stop_servers = CancellationToken::new();
     let _servers_guard = stop_servers.clone().drop_guard();
-    let roles = start_roles(plan, &fabric, &clock, stop_servers, taps).await?;
+    let counters = EmulatedCounters::default();
+    let roles = start_roles(plan, &fabric, &clock, stop_servers, taps, &counters).await?;
     let mut running = Running {
         clock,
         fabric,
@@ -436,9 +468,11 @@ pub async fn run(
         changes,
         located: Located::default(),
         watch,
+        counters,
     };
     show(Line::Started(&Started {
         web: running.roles.web,
+        metrics: running.roles.metrics,
         hosts: running.watch.topology.hosts().len(),
         rnics: running.watch.topology.rnics().len(),
         links: running.watch.topology.link_count(),

@@ -331,6 +331,9 @@ fn add_fault(text: &mut String, verdict: &Verdict) {
 pub struct Started {
     /// Where the analyzer's API is.
     pub web: SocketAddr,
+    /// Where the metrics of controller and agents are, if they are served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// Hosts, each with an agent.
     pub hosts: usize,
     /// RNICs.
@@ -348,6 +351,12 @@ impl Started {
             "{} agents with {} RNICs on an emulated fabric of {} directed links; API at http://{}/api/v1",
             self.hosts, self.rnics, self.links, self.web
         );
+        if let Some(metrics) = self.metrics {
+            let _ = write!(
+                text,
+                "\nmetrics at http://{metrics}/controller/metrics and /agents/HOST/metrics"
+            );
+        }
         for fault in &self.faults {
             let _ = write!(text, "\nfault: {fault}");
         }

@@ -1,4 +1,4 @@
-//! A small HTTP client: one request per connection, JSON bodies of bounded size, plaintext.
+//! A small HTTP client: one request per connection, bodies of bounded size, plaintext.
 //!
 //! For the analyzer's API, webhooks and Alertmanager, which all listen beside the caller or behind a proxy on its host.
 //! TLS is the proxy's.
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 const MOST_BYTES: usize = 64 << 20;
 /// Characters of an answer that an error repeats.
 const REPEATED: usize = 300;
+const JSON: &str = "application/json";
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +133,7 @@ impl std::fmt::Display for Url {
 /// # Errors
 /// All of [`HttpError`] but `Url`.
 pub async fn get(url: &Url, timeout: Duration) -> Result<Bytes, HttpError> {
-    send(url, "GET", Bytes::new(), timeout).await
+    send(url, "GET", JSON, Bytes::new(), timeout).await
 }
 
 /// Posts JSON.
@@ -140,16 +141,30 @@ pub async fn get(url: &Url, timeout: Duration) -> Result<Bytes, HttpError> {
 /// # Errors
 /// All of [`HttpError`] but `Url`.
 pub async fn post_json(url: &Url, body: Bytes, timeout: Duration) -> Result<Bytes, HttpError> {
-    send(url, "POST", body, timeout).await
+    send(url, "POST", JSON, body, timeout).await
+}
+
+/// Posts a body of any media type.
+///
+/// # Errors
+/// All of [`HttpError`] but `Url`.
+pub async fn post(
+    url: &Url,
+    content_type: &'static str,
+    body: Bytes,
+    timeout: Duration,
+) -> Result<Bytes, HttpError> {
+    send(url, "POST", content_type, body, timeout).await
 }
 
 async fn send(
     url: &Url,
     method: &'static str,
+    content_type: &'static str,
     body: Bytes,
     timeout: Duration,
 ) -> Result<Bytes, HttpError> {
-    tokio::time::timeout(timeout, exchange(url, method, body))
+    tokio::time::timeout(timeout, exchange(url, method, content_type, body))
         .await
         .map_err(|_| HttpError::Timeout {
             authority: url.authority.clone(),
@@ -157,7 +172,12 @@ async fn send(
         })?
 }
 
-async fn exchange(url: &Url, method: &'static str, body: Bytes) -> Result<Bytes, HttpError> {
+async fn exchange(
+    url: &Url,
+    method: &'static str,
+    content_type: &'static str,
+    body: Bytes,
+) -> Result<Bytes, HttpError> {
     let authority = &url.authority;
     let broken = |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Protocol {
         authority: authority.clone(),
@@ -179,7 +199,7 @@ async fn exchange(url: &Url, method: &'static str, body: Bytes) -> Result<Bytes,
         .method(method)
         .uri(path)
         .header(HOST, authority)
-        .header(CONTENT_TYPE, "application/json")
+        .header(CONTENT_TYPE, content_type)
         .body(Full::new(body))
         .map_err(|error| broken(error.into()))?;
     let answer = sender

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::hardware::{self, HardwareError};
 use super::traces::TraceError;
 use super::v1;
 use crate::analysis::report::{AgentCounters, Batch, End, MAX_PROBES, Path, PathReport};
@@ -98,6 +99,9 @@ pub enum ReportError {
     /// A batch has far fewer traces.
     #[error("more than {MAX_TRACES} traces in one batch")]
     Traces,
+    /// What is wrong with hardware counters.
+    #[error("hardware counters: {0}")]
+    Hardware(#[from] HardwareError),
 }
 
 /// A report that was refused.
@@ -169,6 +173,7 @@ impl TryFrom<v1::ResultBatch> for Received {
             paths,
             traces,
             counters: message.counters.unwrap_or_default().into(),
+            hardware: hardware::rises(message.hardware, &mut refused),
         };
         Ok(Self { batch, refused })
     }
@@ -183,6 +188,7 @@ impl From<Batch> for v1::ResultBatch {
             paths: batch.paths.into_iter().map(Into::into).collect(),
             counters: Some(batch.counters.into()),
             traces: batch.traces.into_iter().map(Into::into).collect(),
+            hardware: batch.hardware.into_iter().map(Into::into).collect(),
         }
     }
 }

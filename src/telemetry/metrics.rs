@@ -9,12 +9,22 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// The media type of the text format.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Registers what tells which version runs: `build_info{version="…"} 1`.
+pub fn register_build_info(registry: &mut Registry) {
+    registry.register(
+        "build",
+        "Version of the program",
+        Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+    );
+}
 
 /// A router with `GET /metrics`, to be served alone or merged into another.
 pub fn router(registry: Arc<Registry>) -> Router {
@@ -24,11 +34,20 @@ pub fn router(registry: Arc<Registry>) -> Router {
 }
 
 async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
-    let mut text = String::new();
-    match encode(&mut text, &registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+    match text(&registry) {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+/// The OpenMetrics text of a registry.
+///
+/// # Errors
+/// A metric that cannot be encoded, which none of ours is.
+pub fn text(registry: &Registry) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    encode(&mut text, registry)?;
+    Ok(text)
 }
 
 /// Serves `/metrics` on a bound listener until `stop` is cancelled.

@@ -198,6 +198,8 @@ fn start(
         clock: Arc::new(SystemClock),
         off: Vec::new(),
         tracing,
+        hardware: None,
+        metrics: Arc::default(),
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn({

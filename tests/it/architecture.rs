@@ -13,6 +13,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "edges",
         &[
             "transport",
+            "hardware",
             "path_trace",
             "rpc",
             "store",

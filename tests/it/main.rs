@@ -13,6 +13,8 @@ mod external;
 mod lab;
 mod localize;
 mod located;
+mod manual;
+mod metrics;
 mod netns;
 mod readme;
 mod restarts;

@@ -1,5 +1,6 @@
 //! What several integration tests share.
 
 pub(crate) mod certs;
+pub(crate) mod lab;
 pub(crate) mod logs;
 pub(crate) mod program;

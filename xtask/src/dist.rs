@@ -2,6 +2,7 @@
 
 mod contents;
 mod guest;
+mod manual;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,7 @@ impl Build {
     /// Packs and checks one package for each role.
     fn packages(&self, cache: &Cache) -> Result<Vec<PathBuf>> {
         let cargo_deb = tools::CARGO_DEB.provide(cache)?;
+        manual::make()?;
         let folder = workspace().join("target/dist");
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let mut packages = Vec::new();

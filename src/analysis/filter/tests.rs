@@ -46,6 +46,7 @@ fn hear(ledger: &mut Ledger, host: u8, until: i64, paths: Vec<PathReport>) {
         interval: at(until - 1_000)..at(until),
         paths,
         traces: Vec::new(),
+        hardware: Vec::new(),
         counters: AgentCounters::default(),
     };
     ledger.hear(&HostName::new(format!("host{host}")), &batch, at(until));

@@ -63,6 +63,7 @@ fn batch(start: f64, end: f64, paths: Vec<PathReport>) -> Batch {
         interval: at(start)..at(end),
         paths,
         traces: Vec::new(),
+        hardware: Vec::new(),
         counters: AgentCounters::default(),
     }
 }

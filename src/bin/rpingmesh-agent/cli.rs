@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use rpingmesh::config::agent::{AgentConfig, AgentSettings};
 use rpingmesh::config::program::Failure;
-use rpingmesh::config::{self, ConfigError};
+use rpingmesh::config::{self, ConfigError, manual};
 use rpingmesh::telemetry::logging;
 
 use crate::doctor::DoctorArgs;
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     CheckConfig(Box<Configured>),
     /// Print the configuration that the agent would run with, defaults filled in, as TOML
     PrintConfig(Box<Configured>),
+    /// Make shell completions, man pages, the reference of the options
+    Manual(manual::ManualArgs),
 }
 
 /// A configuration file and everything that goes over it.

@@ -19,7 +19,8 @@ mod verbs;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use rpingmesh::config::manual;
 use rpingmesh::config::program::{Failure, finish};
 
 use cli::{Cli, Command};
@@ -38,5 +39,6 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(*args),
         Command::CheckConfig(configured) => check_config::run(*configured),
         Command::PrintConfig(configured) => print_config::run(*configured),
+        Command::Manual(args) => manual::run(&args, Cli::command()),
     }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use rpingmesh::agent::metrics::Metrics;
 use rpingmesh::agent::{Agent, AgentError};
 use rpingmesh::config::agent::{AgentConfig, TracingChoice};
 use rpingmesh::config::program::{Failure, stop_on_signal};
+use rpingmesh::hardware::{Reader, SYSFS};
 use rpingmesh::service::trace::{TraceMessage, Unavailable};
 use rpingmesh::time::SystemClock;
 use tokio::sync::mpsc;
@@ -55,10 +57,12 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
         clock: Arc::new(SystemClock),
         off,
         tracing,
+        hardware: Some(Arc::new(Reader::new(SYSFS))),
+        metrics: Arc::new(Metrics::new()),
     };
     agent.run(stop).await.map_err(|error| match error {
         AgentError::Config(error) => Failure::Config(error),
-        AgentError::Store(error) => Failure::run(error),
+        error @ (AgentError::Store(_) | AgentError::Metrics { .. }) => Failure::run(error),
     })
 }
 

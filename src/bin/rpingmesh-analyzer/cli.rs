@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
-use rpingmesh::config::{self, ConfigError};
+use rpingmesh::config::{self, ConfigError, manual};
 use rpingmesh::telemetry::logging;
 
 /// Takes the results of all agents and serves what was measured
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     CheckConfig(Configured),
     /// Print the configuration that the analyzer would run with, defaults filled in, as TOML
     PrintConfig(Configured),
+    /// Make shell completions, man pages, the reference of the options
+    Manual(manual::ManualArgs),
 }
 
 /// A configuration file and everything that goes over it.

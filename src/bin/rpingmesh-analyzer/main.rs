@@ -5,8 +5,9 @@ mod cli;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use rpingmesh::analyzer::Analyzer;
+use rpingmesh::config::manual;
 use rpingmesh::config::program::{Failure, finish, stop_on_signal};
 use rpingmesh::time::SystemClock;
 
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         Command::Run(configured) => run(configured),
         Command::CheckConfig(configured) => check_config(configured),
         Command::PrintConfig(configured) => print_config(configured),
+        Command::Manual(args) => manual::run(&args, Cli::command()),
     })
 }
 

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
 use rpingmesh::config::program::{Failure, finish, stop_on_signal};
-use rpingmesh::config::{self, ConfigError};
+use rpingmesh::config::{self, ConfigError, manual};
 use rpingmesh::controller::Controller;
 use rpingmesh::store::registry::SqliteRegistry;
 use rpingmesh::telemetry::logging;
@@ -32,6 +32,8 @@ enum Command {
     CheckConfig(Configured),
     /// Print the configuration that the controller would run with, defaults filled in, as TOML
     PrintConfig(Configured),
+    /// Make shell completions, man pages, the reference of the options
+    Manual(manual::ManualArgs),
 }
 
 /// A configuration file and everything that goes over it.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Run(configured) => run(configured),
         Command::CheckConfig(configured) => check(configured),
         Command::PrintConfig(configured) => print(configured),
+        Command::Manual(args) => manual::run(&args, Cli::command()),
     };
     finish(result)
 }

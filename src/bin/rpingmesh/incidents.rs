@@ -89,7 +89,7 @@ pub(crate) fn line(incident: &Value, now: i64) -> String {
 }
 
 /// All about an incident.
-fn explain(incident: &Value, now: i64) -> String {
+pub(crate) fn explain(incident: &Value, now: i64) -> String {
     let mut text = line(incident, now);
     let confidence = incident["confidence"].as_f64().unwrap_or_default();
     let _ = write!(text, "\n\nconfidence {confidence:.3}");

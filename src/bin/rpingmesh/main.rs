@@ -7,10 +7,12 @@ mod localize;
 mod matrix;
 mod simulate;
 mod status;
+mod top;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use rpingmesh::config::manual;
 use rpingmesh::config::program::finish;
 
 /// RoCE v2 fabric monitoring by active probing
@@ -42,8 +44,10 @@ enum Command {
     Incidents(incidents::IncidentsArgs),
     /// Loss or latency from each ToR to each other
     Matrix(matrix::MatrixArgs),
-    /// Status and open incidents, again and again
-    Top(status::TopArgs),
+    /// Matrix, incidents and agents, live: full screen on a terminal, plain lines elsewhere
+    Top(top::TopArgs),
+    /// Make shell completions, man pages, the reference of the options
+    Manual(manual::ManualArgs),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::main(&args),
         Command::Incidents(args) => incidents::main(&args),
         Command::Matrix(args) => matrix::main(&args),
-        Command::Top(args) => status::top(&args),
+        Command::Top(args) => top::main(&args),
+        Command::Manual(args) => manual::run(&args, Cli::command()),
     })
 }

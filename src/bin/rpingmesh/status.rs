@@ -1,17 +1,12 @@
-//! `rpingmesh status` and `top`.
+//! `rpingmesh status`.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
-use std::time::Duration;
 
 use clap::Args;
-use rpingmesh::config::Span;
-use rpingmesh::config::program::{Failure, stop_on_signal};
-use rpingmesh::rpc::http::Url;
+use rpingmesh::config::program::Failure;
 use serde_json::Value;
 
 use crate::api::{self, ApiArgs};
-use crate::incidents;
 
 /// What `status` takes.
 #[derive(Debug, Args)]
@@ -29,7 +24,8 @@ pub(crate) fn main(args: &StatusArgs) -> Result<(), Failure> {
     api::print(&describe(&status))
 }
 
-fn describe(status: &Value) -> String {
+/// In a few lines.
+pub(crate) fn describe(status: &Value) -> String {
     let count = |pointer: &str| api::number(status, pointer);
     let mut text = format!(
         "incidents  {} open: {} P0, {} P1, {} P2\nagents     {} on {} hosts with {} RNICs under {} ToRs",
@@ -88,59 +84,4 @@ fn describe(status: &Value) -> String {
         );
     }
     text
-}
-
-/// What `top` takes.
-#[derive(Debug, Args)]
-pub(crate) struct TopArgs {
-    #[command(flatten)]
-    api: ApiArgs,
-    /// How often to look [default: 2s]
-    #[arg(long, value_name = "DURATION")]
-    interval: Option<Span>,
-    /// Stop after so many looks [default: go on]
-    #[arg(long, value_name = "N")]
-    count: Option<u64>,
-}
-
-const INTERVAL: Duration = Duration::from_secs(2);
-/// Clears a terminal and goes to its first line.
-const CLEAR: &str = "\x1b[2J\x1b[H";
-
-pub(crate) fn top(args: &TopArgs) -> Result<(), Failure> {
-    let url = args.api.url()?;
-    let interval = args.interval.map_or(INTERVAL, |span| span.0);
-    let clear = io::stdout().is_terminal() && !args.api.json;
-    api::block_on(async {
-        let stop = stop_on_signal().map_err(Failure::run)?;
-        let mut looks = 0;
-        loop {
-            let text = look(&url, args.api.json).await?;
-            api::print(&format!("{}{text}", if clear { CLEAR } else { "" }))?;
-            looks += 1;
-            if args.count.is_some_and(|count| looks >= count) {
-                return Ok(());
-            }
-            tokio::select! {
-                () = tokio::time::sleep(interval) => {}
-                () = stop.cancelled() => return Ok(()),
-            }
-        }
-    })
-}
-
-async fn look(url: &Url, json: bool) -> Result<String, Failure> {
-    let status = api::read(url, "status").await?;
-    let open = api::read(url, "incidents?state=open").await?;
-    if json {
-        let both = serde_json::json!({ "status": status, "incidents": open["incidents"] });
-        return Ok(both.to_string());
-    }
-    let now = status["now_unix_ns"].as_i64().unwrap_or_default();
-    let mut text = describe(&status);
-    text.push('\n');
-    for incident in api::list(&open, "/incidents") {
-        let _ = write!(text, "\n{}", incidents::line(incident, now));
-    }
-    Ok(text)
 }

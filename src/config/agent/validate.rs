@@ -1,6 +1,6 @@
 //! From what was written to what the agent can run with.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::{
     TracingChoice, TransportChoice,
 };
 use crate::config::defaults::agent as defaults;
+use crate::config::otlp::{OtlpConfig, OtlpSettings};
 use crate::config::size::ByteSize;
 use crate::config::{ConfigError, Layer, LogFormat, LogSettings, Span, TlsSettings};
 use crate::id::{AgentId, Gid, HostName, ROCE_V2_UDP_PORT, TorId};
@@ -163,8 +164,12 @@ pub struct AgentConfig {
     pub spool_dir: PathBuf,
     /// Bytes that results may take there.
     pub spool_limit: u64,
+    /// Address of the metrics, if wanted.
+    pub metrics: Option<SocketAddr>,
     /// How paths are traced.
     pub path_trace: PathTraceConfig,
+    /// Where metrics are pushed to, if wanted.
+    pub otlp: Option<OtlpConfig>,
     /// For authentication of probes.
     pub cluster_keys: Keyring,
     /// Protection of gRPC.
@@ -220,6 +225,7 @@ impl AgentSettings {
             state_dir: Some(state_dir),
             spool_limit: Some(ByteSize(defaults::SPOOL_LIMIT)),
             path_trace: PathTraceSettings::defaults(),
+            otlp: OtlpSettings::defaults(),
             log: LogSettings {
                 format: Some(LogFormat::Text),
                 level: Some(logging::DEFAULT_LEVEL.to_owned()),
@@ -270,7 +276,9 @@ impl AgentSettings {
             traffic_class: settings.traffic_class.unwrap_or(defaults::TRAFFIC_CLASS),
             max_probes_per_second: settings.rate()?,
             spool_limit: settings.spool_limit()?,
+            metrics: settings.metrics,
             path_trace: settings.path_trace.validate()?,
+            otlp: settings.otlp.validate()?,
             devices: settings.devices.unwrap_or_default(),
             gids: settings.gids.unwrap_or_default(),
             state_dir: settings.state_dir.unwrap_or_default(),

@@ -9,6 +9,7 @@ use super::{
     PinglistSettings, RegistrySettings,
 };
 use crate::config::defaults::controller as defaults;
+use crate::config::otlp::OtlpSettings;
 use crate::config::{ConfigError, Layer, LogFormat, LogSettings, Span, TlsSettings};
 use crate::pinglist::coverage::{MAX_PATHS, tuples_for};
 use crate::pinglist::{MAX_SLOTS, Paths, Policy};
@@ -52,6 +53,7 @@ impl ControllerSettings {
                 rotation: Some(Span(defaults::ROTATION)),
             },
             agents: AgentsSettings::default(),
+            otlp: OtlpSettings::defaults(),
             tls: TlsSettings {
                 allow_plaintext: Some(false),
                 ..TlsSettings::default()
@@ -77,6 +79,7 @@ impl ControllerSettings {
         Ok(ControllerConfig {
             listen,
             metrics: full.metrics,
+            otlp: full.otlp.validate()?,
             store: location(full.store.as_deref().unwrap_or(defaults::STORE))?,
             security,
             policy: policy(&full.pinglist)?,

@@ -35,6 +35,7 @@ fn progress() -> Progress {
 fn started() -> Started {
     Started {
         web: ([127, 0, 0, 1], 7_472).into(),
+        metrics: None,
         hosts: 64,
         rnics: 128,
         links: 320,

@@ -328,8 +328,8 @@ pub(super) fn counts(session: &Session) -> String {
     let lines: Vec<_> = session
         .counters()
         .iter()
-        .filter(|(_, value)| *value != 0)
-        .map(|(name, value)| format!("{name} {value}"))
+        .filter(|(_, _, value)| *value != 0)
+        .map(|(name, _, value)| format!("{name} {value}"))
         .collect();
     lines.join("\n")
 }

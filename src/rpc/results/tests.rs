@@ -75,6 +75,7 @@ fn any_batch() -> impl Strategy<Value = Batch> {
             interval: WallTime::from_nanos(start)..WallTime::from_nanos(start + length),
             paths,
             traces: Vec::new(),
+            hardware: Vec::new(),
             counters: AgentCounters {
                 results_dropped: counts[0],
                 batches_dropped: counts[1],
@@ -166,6 +167,7 @@ fn contradictions_are_refused_by_name_and_the_rest_counts() {
         paths,
         counters: None,
         traces: Vec::new(),
+        hardware: Vec::new(),
     };
     let received = Received::try_from(message).unwrap();
     assert_eq!(received.batch.paths.len(), 1);
@@ -190,6 +192,7 @@ fn a_batch_without_a_usable_interval_counts_nothing() {
             paths: vec![good()],
             counters: None,
             traces: Vec::new(),
+            hardware: Vec::new(),
         };
         let received = Received::try_from(message).unwrap();
         assert!(received.batch.paths.is_empty());
@@ -237,7 +240,7 @@ proptest! {
         report.prober_delay_ns = columns;
         (report.kind, report.clock, report.source_port) = (numbers.1, numbers.2, numbers.3);
         report.target = Some(v1::Peer { gid: gid.into(), qpn: numbers.4, ..Default::default() });
-        let message = v1::ResultBatch { sequence: 1, start_unix_ns: 0, end_unix_ns: 1, paths: vec![report, good()], counters: None, traces: Vec::new() };
+        let message = v1::ResultBatch { sequence: 1, start_unix_ns: 0, end_unix_ns: 1, paths: vec![report, good()], counters: None, traces: Vec::new(), hardware: Vec::new() };
         let received = Received::try_from(message).unwrap();
         prop_assert_eq!(received.batch.paths.len() + received.refused.len(), 2);
         prop_assert!(!received.batch.paths.is_empty());

@@ -62,6 +62,7 @@ impl Incarnation {
             .expect("runtime");
         let any = "127.0.0.1:0".parse().expect("address");
         let config = AnalyzerConfig {
+            otlp: None,
             listen: any,
             web: any,
             store: Location::File(folder.join("analyzer.db")),
@@ -296,5 +297,6 @@ pub(crate) fn batch(sequence: u64, second: u64, paths: Vec<v1::PathReport>) -> v
         paths,
         counters: None,
         traces: Vec::new(),
+        hardware: Vec::new(),
     }
 }

@@ -89,6 +89,7 @@ async fn a_killed_analyzer_goes_on_where_it_was() {
         paths: vec![report(1, 2, 10, 1)],
         counters: None,
         traces: Vec::new(),
+        hardware: Vec::new(),
     };
     let mut program = start(folder.path());
     for round in 0..3u64 {

@@ -7,11 +7,22 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::manual;
 use crate::process::output;
 use crate::vm::Arch;
 
+/// What monitors the monitoring, in the analyzer's package.
+const MONITORING: [&str; 6] = [
+    "README.md",
+    "grafana/rpingmesh-fabric.json",
+    "grafana/rpingmesh-system.json",
+    "prometheus/prometheus.yml",
+    "prometheus/rpingmesh.rules.test.yml",
+    "prometheus/rpingmesh.rules.yml",
+];
+
 /// Files of a package beside its programs: mode and path.
-fn expected(role: &str) -> BTreeSet<String> {
+fn expected(role: &str) -> Result<BTreeSet<String>> {
     let name = format!("rpingmesh-{role}");
     let mut files = vec![
         format!("-rwxr-xr-x ./usr/bin/{name}"),
@@ -24,10 +35,18 @@ fn expected(role: &str) -> BTreeSet<String> {
             "-rw-r--r-- ./usr/lib/modules-load.d/rpingmesh-agent.conf".to_owned(),
             "-rw-r--r-- ./usr/share/rpingmesh-agent/tracing.conf".to_owned(),
         ]),
-        "analyzer" => files.push("-rwxr-xr-x ./usr/bin/rpingmesh".to_owned()),
+        "analyzer" => {
+            files.push("-rwxr-xr-x ./usr/bin/rpingmesh".to_owned());
+            files.extend(manual::expected("rpingmesh")?);
+            files.extend(
+                MONITORING
+                    .map(|file| format!("-rw-r--r-- ./usr/share/rpingmesh/monitoring/{file}")),
+            );
+        }
         _ => {}
     }
-    files.into_iter().collect()
+    files.extend(manual::expected(&name)?);
+    Ok(files.into_iter().collect())
 }
 
 pub(super) fn check(package: &Path, role: &str, arch: Arch) -> Result<()> {
@@ -49,7 +68,7 @@ pub(super) fn check(package: &Path, role: &str, arch: Arch) -> Result<()> {
     let mut listing = Command::new("dpkg-deb");
     listing.arg("--contents").arg(package);
     let found = files(&output(&mut listing)?)?;
-    let expected = expected(role);
+    let expected = expected(role)?;
     if let Some(file) = found.symmetric_difference(&expected).next() {
         let problem = if expected.contains(file) {
             "is missing"

@@ -1,0 +1,280 @@
+//! What `/metrics` of an agent shows. Labels are bounded by what the host has: its RNIC ports, and at most
+//! [`MOST_PER_PORT`](crate::hardware::MOST_PER_PORT) hardware counters of each; never a peer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use super::collect::Health;
+use super::endpoint::EndpointCounters;
+use super::hardware::Ports;
+use crate::measure::Outcome;
+use crate::probe::{Kind, ProbeResult};
+use crate::telemetry::metrics::register_build_info;
+use crate::transport::RnicName;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+/// What the agent's tasks have told, and what shows it. Clones share their values.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    told: Arc<Told>,
+    rtt: Rtts,
+}
+
+/// One histogram for each kind of probes.
+#[derive(Debug, Clone)]
+struct Rtts {
+    tor_mesh: Histogram,
+    inter_tor: Histogram,
+    service_tracing: Histogram,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        let told = Arc::new(Told::default());
+        let rtt: Family<KindLabels, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(rtt_histogram);
+        let of = |kind| rtt.get_or_create(&KindLabels { kind }).clone();
+        let rtts = Rtts {
+            tor_mesh: of("tor_mesh"),
+            inter_tor: of("inter_tor"),
+            service_tracing: of("service_tracing"),
+        };
+        let mut registry = Registry::with_prefix("rpingmesh_agent");
+        register_build_info(&mut registry);
+        registry.register(
+            "network_rtt_seconds",
+            "Network round-trip time of the probes measured here",
+            rtt,
+        );
+        registry.register_collector(Box::new(Shown(Arc::clone(&told))));
+        Self {
+            registry: Arc::new(registry),
+            told,
+            rtt: rtts,
+        }
+    }
+
+    /// What shows them.
+    pub fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry)
+    }
+
+    pub(super) fn measured(&self, result: &ProbeResult) {
+        if let Outcome::Complete(measurement) = &result.outcome {
+            let histogram = match result.kind {
+                Kind::TorMesh => &self.rtt.tor_mesh,
+                Kind::InterTor => &self.rtt.inter_tor,
+                Kind::ServiceTracing => &self.rtt.service_tracing,
+            };
+            histogram.observe(measurement.network_rtt.0 as f64 / 1e9);
+        }
+    }
+
+    pub(super) fn rnics(&self, open: usize, failed: usize) {
+        self.told.change(|state| state.rnics = (open, failed));
+    }
+
+    pub(super) fn hardware(&self, ports: Ports) {
+        self.told.change(|state| state.hardware = ports);
+    }
+
+    pub(super) fn flushed<'a>(
+        &self,
+        health: Health,
+        endpoints: impl Iterator<Item = (&'a RnicName, &'a EndpointCounters)>,
+    ) {
+        self.told.change(|state| {
+            state.health = health;
+            for (name, counters) in endpoints {
+                state.endpoints.insert(name.clone(), *counters);
+            }
+        });
+    }
+}
+
+/// 1 µs to 4 s in steps of 2, as the analyzer's.
+fn rtt_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(1e-6, 2.0, 23))
+}
+
+#[derive(Debug, Default)]
+struct State {
+    health: Health,
+    rnics: (usize, usize),
+    endpoints: BTreeMap<RnicName, EndpointCounters>,
+    hardware: Ports,
+}
+
+#[derive(Debug, Default)]
+struct Told(Mutex<State>);
+
+impl Told {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[derive(Debug)]
+struct Shown(Arc<Told>);
+
+impl Collector for Shown {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let encoder = &mut encoder;
+        encode_health(encoder, &state)?;
+        encode_endpoints(encoder, &state.endpoints)?;
+        encode_hardware(encoder, &state.hardware)
+    }
+}
+
+fn encode_health(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Result<(), fmt::Error> {
+    let health = &state.health;
+    for (name, help, value) in [
+        (
+            "results_dropped",
+            "Results that found no place",
+            health.results_dropped,
+        ),
+        (
+            "batches_dropped",
+            "Batches that the full spool dropped",
+            health.batches_dropped,
+        ),
+    ] {
+        let counter = ConstCounter::new(value);
+        counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+    }
+    let waiting = gauge(health.batches_waiting);
+    waiting.encode(encoder.encode_descriptor(
+        "batches_waiting",
+        "Batches in the spool that the analyzer has not taken",
+        None,
+        MetricType::Gauge,
+    )?)?;
+    let mut rnics = encoder.encode_descriptor(
+        "rnics",
+        "RNIC ports of this host, by whether the agent can use them",
+        None,
+        MetricType::Gauge,
+    )?;
+    for (label, count) in [("open", state.rnics.0), ("failed", state.rnics.1)] {
+        gauge(count as u64).encode(rnics.encode_family(&[("state", label)])?)?;
+    }
+    Ok(())
+}
+
+fn gauge(value: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// One metric for each of a session's counters, one value for each RNIC port.
+fn encode_endpoints(
+    encoder: &mut DescriptorEncoder<'_>,
+    endpoints: &BTreeMap<RnicName, EndpointCounters>,
+) -> Result<(), fmt::Error> {
+    let mut columns: Vec<(&str, &str, Vec<u64>)> = Vec::new();
+    for counters in endpoints.values() {
+        let own = [
+            (
+                "source_ports_as_meant",
+                "Probes of others that came from the UDP source port that was meant.",
+                counters.driver.source_ports_as_meant,
+            ),
+            (
+                "source_ports_otherwise",
+                "Probes of others that came from another UDP source port.",
+                counters.driver.source_ports_otherwise,
+            ),
+            (
+                "requests_dropped",
+                "Requests that found no place in the queue before the endpoint.",
+                counters.driver.requests_dropped,
+            ),
+            (
+                "port_downs",
+                "Times that the port went down.",
+                counters.driver.port_downs,
+            ),
+            (
+                "endpoints_reopened",
+                "Times that a new endpoint was opened in place of a lost one.",
+                counters.reopened,
+            ),
+        ];
+        for (at, (name, help, value)) in counters.session.iter().chain(own).enumerate() {
+            if columns.len() == at {
+                columns.push((name, help, Vec::new()));
+            }
+            columns[at].2.push(value);
+        }
+    }
+    for (name, help, values) in columns {
+        // The encoder ends the text with a full stop.
+        let help = help.trim().trim_end_matches('.');
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (rnic, value) in endpoints.keys().zip(values) {
+            let port = rnic.port.to_string();
+            let labels = [("device", rnic.device.as_str()), ("port", port.as_str())];
+            ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_hardware(
+    encoder: &mut DescriptorEncoder<'_>,
+    hardware: &Ports,
+) -> Result<(), fmt::Error> {
+    if hardware.is_empty() {
+        return Ok(());
+    }
+    let mut metric = encoder.encode_descriptor(
+        "hardware_counter",
+        "Counters of the RNIC port as its driver names them",
+        None,
+        MetricType::Counter,
+    )?;
+    for (rnic, counters) in hardware {
+        let port = rnic.port.to_string();
+        for (name, value) in counters {
+            let labels = [
+                ("device", rnic.device.as_str()),
+                ("port", port.as_str()),
+                ("counter", name.as_str()),
+            ];
+            ConstCounter::new(*value).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

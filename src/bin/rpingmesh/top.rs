@@ -1,0 +1,190 @@
+//! `rpingmesh top`: matrix, incidents and agents, live.
+//!
+//! On a terminal one loop owns it: it takes keys from a thread that reads them, answers of the analyzer from a task that
+//! asks for them, and draws what the [`Model`] says. The terminal is given back on every way out: the end, a signal, an
+//! error, a panic. Elsewhere each look is printed as lines.
+
+mod draw;
+mod model;
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use clap::Args;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event};
+use rpingmesh::config::Span;
+use rpingmesh::config::program::{Failure, describe, stop_on_signal};
+use rpingmesh::rpc::http::Url;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, ApiArgs};
+use crate::{incidents, status};
+use model::{Model, Seen};
+
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Keys and answers that wait for the loop, which takes them as they come.
+const DEPTH: usize = 64;
+
+/// What `top` takes.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    api: ApiArgs,
+    /// How often to look [default: 2s]
+    #[arg(long, value_name = "DURATION")]
+    interval: Option<Span>,
+    /// Stop after so many looks [default: go on]
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Print lines even on a terminal
+    #[arg(long)]
+    plain: bool,
+}
+
+pub(crate) fn main(args: &TopArgs) -> Result<(), Failure> {
+    let url = args.api.url()?;
+    let interval = args.interval.map_or(INTERVAL, |span| span.0);
+    let full_screen =
+        !args.plain && !args.api.json && io::stdout().is_terminal() && io::stdin().is_terminal();
+    api::block_on(async {
+        let stop = stop_on_signal().map_err(Failure::run)?;
+        if full_screen {
+            let terminal = Terminal::take()?;
+            show(terminal, &url, interval, args.count, stop).await
+        } else {
+            print(args, &url, interval, stop).await
+        }
+    })
+}
+
+async fn print(
+    args: &TopArgs,
+    url: &Url,
+    interval: Duration,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let mut looks = 0;
+    loop {
+        api::print(&lines(url, args.api.json).await?)?;
+        looks += 1;
+        if args.count.is_some_and(|count| looks >= count) {
+            return Ok(());
+        }
+        if stop
+            .run_until_cancelled(tokio::time::sleep(interval))
+            .await
+            .is_none()
+        {
+            return Ok(());
+        }
+    }
+}
+
+async fn lines(url: &Url, json: bool) -> Result<String, Failure> {
+    let now_is = api::read(url, "status").await?;
+    let open = api::read(url, "incidents?state=open").await?;
+    if json {
+        let both = serde_json::json!({ "status": now_is, "incidents": open["incidents"] });
+        return Ok(both.to_string());
+    }
+    let now = now_is["now_unix_ns"].as_i64().unwrap_or_default();
+    let mut text = status::describe(&now_is);
+    text.push('\n');
+    for incident in api::list(&open, "/incidents") {
+        let _ = write!(text, "\n{}", incidents::line(incident, now));
+    }
+    Ok(text)
+}
+
+/// The terminal in its full-screen state, until this value goes away.
+struct Terminal(DefaultTerminal);
+
+impl Terminal {
+    /// Also gives it back before a panic is printed.
+    fn take() -> Result<Self, Failure> {
+        ratatui::try_init()
+            .map(Self)
+            .map_err(|error| Failure::run(format!("the terminal cannot be used: {error}")))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+async fn show(
+    mut terminal: Terminal,
+    url: &Url,
+    interval: Duration,
+    count: Option<u64>,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let mut events = read_events();
+    let (answers, mut answered) = mpsc::channel(DEPTH);
+    tokio::spawn(look(url.clone(), interval, answers));
+    let mut model = Model::new(url.to_string());
+    let mut looks = 0;
+    while !model.is_over() {
+        terminal
+            .0
+            .draw(|frame| draw::draw(frame, &mut model))
+            .map_err(Failure::run)?;
+        tokio::select! {
+            () = stop.cancelled() => break,
+            event = events.recv() => match event {
+                Some(Event::Key(key)) => model.press(key),
+                // Anything else, a resize above all: draw again.
+                Some(_) => {}
+                None => break,
+            },
+            Some(answer) = answered.recv() => {
+                model.take(answer);
+                looks += 1;
+                if count.is_some_and(|count| looks >= count) {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads keys on a thread of its own, which ends with the process.
+fn read_events() -> mpsc::Receiver<Event> {
+    let (sender, receiver) = mpsc::channel(DEPTH);
+    std::thread::spawn(move || {
+        while let Ok(event) = event::read() {
+            if sender.blocking_send(event).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Asks again and again until nobody wants to know.
+async fn look(url: Url, interval: Duration, answers: mpsc::Sender<Result<Seen, String>>) {
+    loop {
+        let seen = async {
+            Ok::<_, Failure>(Seen {
+                status: api::read(&url, "status").await?,
+                matrix: api::read(&url, "matrix").await?,
+                incidents: api::read(&url, "incidents?state=all&limit=100").await?,
+                agents: api::read(&url, "agents").await?,
+            })
+        };
+        let answer = seen.await.map_err(|failure| describe(&failure));
+        if answers.send(answer).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! The pages of `top` on a terminal.
+
+use std::collections::HashMap;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, TableState, Tabs, Wrap};
+use serde_json::Value;
+
+use super::model::{Model, Page, Seen, Show};
+use crate::{api, incidents};
+
+/// Blue and orange, which nearly everybody can tell apart; what is worst is reversed too.
+const GOOD: Color = Color::Blue;
+const BAD: Color = Color::Yellow;
+/// Share of lost probes from which a cell is shown as bad, and as worst.
+const SOME_LOSS: f64 = 0.000_5;
+const MUCH_LOSS: f64 = 0.02;
+/// An agent that has been silent for so long is shown as bad, in nanoseconds: ten uploads.
+const SILENT: i64 = 10_000_000_000;
+
+const KEYS: &str = "q end  Tab, 1 2 3 page  m loss/RTT  arrows move  Enter explain  Esc back";
+
+pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
+    let [head, tabs, body, foot] = Layout::vertical([
+        Constraint::Length(2),
+        Constraint::Length(1),
+        Constraint::Min(1),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
+    frame.render_widget(Paragraph::new(summary(model)), head);
+    let titles = Page::ALL.map(Page::title);
+    frame.render_widget(Tabs::new(titles).select(model.page.index()), tabs);
+    let foot_text = model.error.as_ref().map_or_else(
+        || Line::from(KEYS).style(Style::new().add_modifier(Modifier::DIM)),
+        |why| Line::from(format!("NO ANSWER: {why}")).style(Style::new().fg(BAD)),
+    );
+    frame.render_widget(Paragraph::new(foot_text), foot);
+    let Some(seen) = model.seen.take() else {
+        let text = format!("asking {} …", model.url);
+        frame.render_widget(Paragraph::new(text), body);
+        return;
+    };
+    match (model.page, model.explained) {
+        (Page::Matrix, _) => matrix(frame, body, model, &seen),
+        (Page::Incidents, Some(id)) => explanation(frame, body, &seen, id),
+        (Page::Incidents, None) => list_of_incidents(frame, body, model, &seen),
+        (Page::Agents, _) => agents(frame, body, model, &seen),
+    }
+    model.seen = Some(seen);
+}
+
+fn summary(model: &Model) -> Vec<Line<'static>> {
+    let Some(seen) = &model.seen else {
+        return vec![Line::from("rpingmesh")];
+    };
+    let count = |pointer: &str| api::number(&seen.status, pointer);
+    let open = count("/incidents/open");
+    let mark = if open > 0 {
+        Style::new().fg(BAD).add_modifier(Modifier::BOLD)
+    } else {
+        Style::new().fg(GOOD)
+    };
+    let lost = api::share(count("/probes/lost"), count("/probes/judged"));
+    vec![
+        Line::from(vec![
+            Span::raw("rpingmesh  "),
+            Span::styled(format!("{open} open incidents"), mark),
+            Span::raw(format!(
+                ": {} P0, {} P1, {} P2",
+                count("/incidents/p0"),
+                count("/incidents/p1"),
+                count("/incidents/p2"),
+            )),
+        ]),
+        Line::from(format!(
+            "{} agents, {} hosts, {} RNICs, {} ToRs; probes lost in 20 s: {lost}",
+            count("/agents"),
+            count("/hosts"),
+            count("/rnics"),
+            count("/tors"),
+        )),
+    ]
+}
+
+fn matrix(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
+    let what = match model.show {
+        Show::Loss => "probes lost in percent, from the rows to the columns, over 20 s",
+        Show::Rtt => "network RTT in µs, 99th percentile, from the rows to the columns, over 20 s",
+    };
+    let tors = seen.tors();
+    let pairs: HashMap<(&str, &str), &Value> = api::list(&seen.matrix, "/pairs")
+        .iter()
+        .map(|pair| {
+            let source = api::text(pair, "/source_tor");
+            ((source, api::text(pair, "/target_tor")), pair)
+        })
+        .collect();
+    let width = tors
+        .iter()
+        .map(|tor| tor.chars().count())
+        .max()
+        .unwrap_or(0);
+    let width = u16::try_from(width.clamp(6, 16)).unwrap_or(16);
+    let shown = usize::from(area.width.saturating_sub(width) / (width + 1)).max(1);
+    let columns: Vec<&str> = tors
+        .iter()
+        .skip(model.column)
+        .take(shown)
+        .copied()
+        .collect();
+    let header = std::iter::once("").chain(columns.iter().copied());
+    let rows = tors.iter().map(|from| {
+        let cells = columns.iter().map(|to| {
+            pairs
+                .get(&(*from, *to))
+                .map_or(Cell::from("·"), |pair| cell(pair, model.show))
+        });
+        Row::new(std::iter::once(Cell::from(*from)).chain(cells))
+    });
+    let widths = vec![Constraint::Length(width); columns.len() + 1];
+    let table = Table::new(rows, widths)
+        .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
+        .row_highlight_style(Style::new().add_modifier(Modifier::UNDERLINED))
+        .block(Block::new().title(what));
+    let mut state = TableState::new().with_selected(model.row);
+    frame.render_stateful_widget(table, area, &mut state);
+}
+
+fn cell(pair: &Value, show: Show) -> Cell<'static> {
+    let (sent, lost) = (api::number(pair, "/sent"), api::number(pair, "/lost"));
+    let loss = lost as f64 / sent.max(1) as f64;
+    let style = if loss >= MUCH_LOSS {
+        Style::new().fg(BAD).add_modifier(Modifier::REVERSED)
+    } else if loss >= SOME_LOSS {
+        Style::new().fg(BAD)
+    } else {
+        Style::new().fg(GOOD)
+    };
+    let text = match (show, pair["rtt_p99_ns"].as_i64()) {
+        (Show::Loss, _) if lost == 0 => "0".to_owned(),
+        (Show::Loss, _) => format!("{:.2}", loss * 100.0),
+        (Show::Rtt, Some(rtt)) => format!("{:.1}", rtt as f64 / 1e3),
+        (Show::Rtt, None) => "-".to_owned(),
+    };
+    Cell::from(text).style(style)
+}
+
+fn list_of_incidents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
+    let all = seen.incidents();
+    if all.is_empty() {
+        frame.render_widget(Paragraph::new("no incident is known"), area);
+        return;
+    }
+    let now = seen.now();
+    let rows = all.iter().map(|incident| {
+        let opened = incident["opened_unix_ns"].as_i64().unwrap_or_default();
+        let closed = incident["closed_unix_ns"].as_i64();
+        let state = closed.map_or("open".to_owned(), |at| {
+            format!("closed {} ago", api::ago(now, at))
+        });
+        let style = if closed.is_some() {
+            Style::new().add_modifier(Modifier::DIM)
+        } else {
+            Style::new().fg(BAD)
+        };
+        Row::new([
+            api::number(incident, "/id").to_string(),
+            api::text(incident, "/severity").to_owned(),
+            format!("{} ago", api::ago(now, opened)),
+            state,
+            api::text(incident, "/title").to_owned(),
+        ])
+        .style(style)
+    });
+    let widths = [
+        Constraint::Length(6),
+        Constraint::Length(3),
+        Constraint::Length(11),
+        Constraint::Length(18),
+        Constraint::Fill(1),
+    ];
+    let table = Table::new(rows, widths)
+        .header(
+            Row::new(["number", "", "opened", "state", "what"])
+                .style(Style::new().add_modifier(Modifier::BOLD)),
+        )
+        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
+    let mut state = TableState::new().with_selected(model.row);
+    frame.render_stateful_widget(table, area, &mut state);
+}
+
+fn explanation(frame: &mut Frame<'_>, area: Rect, seen: &Seen, id: u64) {
+    let found = seen
+        .incidents()
+        .into_iter()
+        .find(|incident| api::number(incident, "/id") == id);
+    let text = found.map_or_else(
+        || format!("incident {id} is no longer listed"),
+        |incident| incidents::explain(incident, seen.now()),
+    );
+    let paragraph = Paragraph::new(text).wrap(Wrap { trim: false });
+    frame.render_widget(paragraph, area);
+}
+
+fn agents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
+    let now = seen.now();
+    let rows = seen.agents().into_iter().map(|agent| {
+        let last = agent["last_upload_unix_ns"].as_i64().unwrap_or_default();
+        let silent = now.saturating_sub(last) > SILENT;
+        let lateness = agent["lateness_ns"].as_i64().unwrap_or_default();
+        let dropped = api::number(agent, "/counters/results_dropped");
+        let row = Row::new([
+            api::text(agent, "/agent").to_owned(),
+            api::text(agent, "/host").to_owned(),
+            format!("{} ago", api::ago(now, last)),
+            format!("{:.1} s", lateness as f64 / 1e9),
+            api::number(agent, "/batches").to_string(),
+            api::number(agent, "/lost_batches").to_string(),
+            dropped.to_string(),
+        ]);
+        if silent {
+            row.style(Style::new().fg(BAD))
+        } else {
+            row
+        }
+    });
+    let widths = [
+        Constraint::Fill(2),
+        Constraint::Fill(2),
+        Constraint::Length(12),
+        Constraint::Length(9),
+        Constraint::Length(9),
+        Constraint::Length(9),
+        Constraint::Length(9),
+    ];
+    let header = [
+        "agent",
+        "host",
+        "last upload",
+        "lateness",
+        "batches",
+        "lost",
+        "dropped",
+    ];
+    let table = Table::new(rows, widths)
+        .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
+        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
+    let mut state = TableState::new().with_selected(model.row);
+    frame.render_stateful_widget(table, area, &mut state);
+}

@@ -1,0 +1,16 @@
+use super::*;
+use crate::telemetry::metrics::text;
+
+/// What `/metrics` shows when everything that is counted has been counted once.
+pub(crate) fn every() -> String {
+    let (registry, metrics) = Metrics::registered(Arc::default());
+    let verdict = ByVerdict {
+        result: Verdict::Accepted,
+    };
+    let _ = metrics.announcements.get_or_create(&verdict);
+    let answer = ByAnswer {
+        answer: Answer::List,
+    };
+    let _ = metrics.pinglist_requests.get_or_create(&answer);
+    text(&registry).expect("encoded")
+}

@@ -1,0 +1,169 @@
+//! `docs/metrics.md` has exactly the metrics that the programs emit: its table is made here from what the registries of
+//! the three roles write.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::telemetry::exposition::{self, Family, Kind};
+
+/// Set it to write the table instead of comparing it.
+const UPDATE: &str = "RPINGMESH_UPDATE_DOCS";
+const BEGIN: &str = "<!-- made by the tests: begin -->\n";
+const END: &str = "<!-- made by the tests: end -->\n";
+
+/// Labels are bounded: these, and no other, may name a member of an unbounded set's small part.
+const LABELS: &[&str] = &[
+    "answer",
+    "category",
+    "counter",
+    "device",
+    "kind",
+    "learned",
+    "port",
+    "reason",
+    "result",
+    "severity",
+    "source_tor",
+    "state",
+    "target_tor",
+    "version",
+];
+
+fn roles() -> [(&'static str, Vec<Family>); 3] {
+    let read = |text: String| exposition::read(&text).expect("readable");
+    [
+        ("agent", read(crate::agent::metrics::tests::every())),
+        ("controller", read(crate::controller::every_metric())),
+        ("analyzer", read(crate::analyzer::every_metric())),
+    ]
+}
+
+/// As Prometheus shows it.
+fn series(family: &Family) -> String {
+    match family.kind {
+        Kind::Counter => format!("{}_total", family.name),
+        Kind::Info => format!("{}_info", family.name),
+        Kind::Gauge | Kind::Histogram | Kind::Unknown => family.name.clone(),
+    }
+}
+
+fn labels(family: &Family) -> BTreeSet<&str> {
+    family
+        .samples
+        .iter()
+        .flat_map(|sample| sample.labels.keys())
+        .map(String::as_str)
+        .filter(|label| *label != "le")
+        .collect()
+}
+
+fn unit(name: &str) -> &'static str {
+    match crate::telemetry::otlp::unit(name) {
+        "s" => "seconds",
+        "By" => "bytes",
+        _ if name.ends_with("_ratio") => "ratio",
+        _ => "1",
+    }
+}
+
+fn table() -> String {
+    let mut table =
+        "| metric | role | type | unit | labels | what it says |\n|---|---|---|---|---|---|\n"
+            .to_owned();
+    for (role, families) in roles() {
+        for family in &families {
+            let labels: Vec<_> = labels(family)
+                .into_iter()
+                .map(|label| format!("`{label}`"))
+                .collect();
+            let _ = writeln!(
+                table,
+                "| `{}` | {role} | {} | {} | {} | {} |",
+                series(family),
+                family.kind.name(),
+                unit(&family.name),
+                labels.join(", "),
+                family.help,
+            );
+        }
+    }
+    table
+}
+
+#[test]
+fn the_table_of_metrics_is_what_the_programs_emit() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let text = std::fs::read_to_string(&file).expect("docs/metrics.md");
+    let (before, rest) = text.split_once(BEGIN).expect("the begin of the table");
+    let (written, after) = rest.split_once(END).expect("the end of the table");
+    let made = table();
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(&file, format!("{before}{BEGIN}{made}{END}{after}")).expect("written");
+        return;
+    }
+    assert_eq!(
+        written, made,
+        "docs/metrics.md is stale: {UPDATE}=1 writes it"
+    );
+}
+
+#[test]
+fn names_follow_the_conventions_and_labels_are_bounded() {
+    for (role, families) in roles() {
+        assert!(families.len() > 5, "{role}");
+        for family in &families {
+            let name = &family.name;
+            assert!(name.starts_with("rpingmesh_"), "{name}");
+            assert!(!name.ends_with("_total"), "{name}: the encoder adds it");
+            assert!(
+                !family.samples.is_empty(),
+                "{name} was not counted: add it to `every` of the {role}"
+            );
+            assert!(
+                !family.help.is_empty() && !family.help.contains('|'),
+                "{name}"
+            );
+            for label in labels(family) {
+                assert!(LABELS.contains(&label), "{name}: is `{label}` bounded?");
+            }
+        }
+    }
+}
+
+/// A metric that is registered but not counted by `every` would be missed by the other tests.
+#[test]
+fn every_registered_metric_is_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = table();
+    let mut found = 0;
+    for file in [
+        "src/agent/metrics.rs",
+        "src/controller/metrics.rs",
+        "src/analyzer/metrics.rs",
+    ] {
+        let source = std::fs::read_to_string(root.join(file)).expect(file);
+        for call in ["register(", "encode_descriptor("] {
+            for (at, _) in source.match_indices(call) {
+                let rest = source[at + call.len()..].trim_start();
+                let Some(name) = rest
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.split('"').next())
+                else {
+                    continue;
+                };
+                found += 1;
+                let is_in = [
+                    format!("_{name}` |"),
+                    format!("_{name}_total` |"),
+                    format!("_{name}_info` |"),
+                ];
+                assert!(
+                    is_in.iter().any(|cell| table.contains(cell)),
+                    "{file}: {name}"
+                );
+            }
+        }
+    }
+    assert!(found > 40, "{found}");
+}
