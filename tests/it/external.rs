@@ -1,4 +1,5 @@
 //! Programs of others that we work with, started on loopback with storage of their own: profile `external`.
 
 mod alertmanager;
+mod prometheus;
 mod server;

@@ -35,6 +35,21 @@ impl Server {
         )
     }
 
+    /// Prometheus with a configuration, on a port that the system chooses.
+    pub(crate) fn prometheus(folder: &Path, configuration: &str) -> Self {
+        let file = folder.join("prometheus.yml");
+        std::fs::write(&file, configuration).expect("a file");
+        Self::start(
+            Command::new("prometheus")
+                .arg(format!("--config.file={}", file.display()))
+                .arg(format!(
+                    "--storage.tsdb.path={}",
+                    folder.join("tsdb").display()
+                ))
+                .arg("--web.listen-address=127.0.0.1:0"),
+        )
+    }
+
     /// Starts a program that says `msg="Listening on" address=ADDRESS` in its log, as those of the Prometheus project do.
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command
