@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that has to pass, in order, with a table of times at the end.
 
+mod deploy;
 pub(crate) mod packages;
 pub(crate) mod tools;
 
@@ -52,6 +53,8 @@ enum Step {
     Root,
     /// Tests with programs of others: Alertmanager, Prometheus.
     External,
+    /// Deployment examples: manifests, Compose files and the configuration in them (Python packages in the cache folder).
+    Deploy,
     /// The eBPF objects build, twice to the same bytes, and their events' tests pass.
     Ebpf,
     /// Programs and tests for aarch64; the tests run under QEMU's user emulation; only when it is named.
@@ -205,6 +208,7 @@ impl Step {
             Self::Unit => nextest(cache, "default"),
             Self::Root => root(cache),
             Self::External => nextest(cache, "external"),
+            Self::Deploy => deploy::check(cache),
             Self::Ebpf => ebpf(),
             Self::Cross => cross::run(&cross::Options::for_test()).map(drop),
             Self::Macos => macos(),

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Checks the deployment examples: `cargo xtask test --only deploy` runs it with what it needs.
+
+Every YAML document parses; Kubernetes manifests are valid and strict for two versions of the API; Compose files follow the
+Compose specification; what they name is there; the configuration files inside are what the programs accept.
+
+Needs the packages kubernetes-validate, compose-spec and PyYAML; the folder of the programs is the argument.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import compose_spec
+import kubernetes_validate
+import yaml
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+VERSIONS = ["1.30", "1.34"]
+# What kustomize reads and the API server does not.
+NOT_OF_THE_API = {"Kustomization"}
+
+SERVICE_KEYS = {field.alias or name for name, field in compose_spec.Service.model_fields.items()}
+
+checked = 0
+
+
+def check(condition, message):
+    global checked
+    checked += 1
+    if not condition:
+        raise SystemExit(f"{message}")
+
+
+def documents(path):
+    found = [document for document in yaml.safe_load_all(path.read_text()) if document]
+    check(found, f"{path} is empty")
+    return found
+
+
+def kubernetes():
+    manifests = {}
+    for path in sorted((FOLDER / "kubernetes").glob("*.yaml")):
+        for document in documents(path):
+            if document["kind"] in NOT_OF_THE_API:
+                for resource in document["resources"]:
+                    check((path.parent / resource).is_file(), f"{path}: {resource} is missing")
+                continue
+            for version in VERSIONS:
+                try:
+                    kubernetes_validate.validate(document, version, strict=True)
+                except Exception as error:
+                    raise SystemExit(f"{path}, {document['kind']}, Kubernetes {version}: {error}")
+            manifests[(document["kind"], document["metadata"]["name"])] = document
+            check(True, "")
+    for (kind, name), manifest in manifests.items():
+        if kind == "Service":
+            selector = manifest["spec"]["selector"]
+            matching = [
+                pod["spec"]["template"]
+                for pod in manifests.values()
+                if "template" in pod.get("spec", {})
+                and selector.items() <= pod["spec"]["template"]["metadata"]["labels"].items()
+            ]
+            check(len(matching) == 1, f"service {name} selects {len(matching)} workloads")
+            ports = {port["name"] for port in matching[0]["spec"]["containers"][0]["ports"]}
+            for port in manifest["spec"]["ports"]:
+                check(port["targetPort"] in ports, f"service {name}: nothing listens on {port['targetPort']}")
+        template = manifest.get("spec", {}).get("template")
+        if not template:
+            continue
+        labels = template["metadata"]["labels"]
+        check(manifest["spec"]["selector"]["matchLabels"].items() <= labels.items(), f"{name} does not select its pods")
+        volumes = {volume["name"] for volume in template["spec"]["volumes"]}
+        for container in template["spec"]["containers"]:
+            mounts = {mount["name"] for mount in container["volumeMounts"]}
+            check(mounts == volumes, f"{name}: volumes {volumes}, mounts {mounts}")
+        for volume in template["spec"]["volumes"]:
+            for key, kind, field in [
+                ("configMap", "ConfigMap", "name"),
+                ("persistentVolumeClaim", "PersistentVolumeClaim", "claimName"),
+            ]:
+                if key in volume:
+                    check((kind, volume[key][field]) in manifests, f"{name}: {volume} is missing")
+    return manifests
+
+
+def compose():
+    for path in sorted((FOLDER / "compose").glob("*.yaml")):
+        (document,) = documents(path)
+        try:
+            compose_spec.ComposeSpecification.model_validate(document)
+        except Exception as error:
+            raise SystemExit(f"{path}: {error}")
+        volumes = document.get("volumes", {})
+        for name, service in document["services"].items():
+            # The types accept unknown keys.
+            for key in service:
+                check(key in SERVICE_KEYS, f"{path}, {name}: `{key}` is no key of a service")
+            build = service.get("build")
+            if build:
+                context = (path.parent / build["context"]).resolve()
+                dockerfile = context / build["dockerfile"]
+                check(dockerfile.is_file(), f"{path}: {dockerfile} is missing")
+                stages = re.findall(r"^FROM \S+ AS (\S+)", dockerfile.read_text(), re.MULTILINE)
+                check(build["target"] in stages, f"{path}: {dockerfile} has no stage {build['target']}")
+            for volume in service.get("volumes", []):
+                source = volume.split(":")[0]
+                if source.startswith("."):
+                    check((path.parent / source).exists(), f"{path}, {name}: {source} is missing")
+                elif not source.startswith("/"):
+                    check(source in volumes, f"{path}, {name}: volume {source} is not declared")
+
+
+def configurations(manifests, programs):
+    """Those of the ConfigMaps, without the certificates that only the cluster has."""
+    for (kind, name), manifest in manifests.items():
+        if kind != "ConfigMap":
+            continue
+        for file, text in manifest["data"].items():
+            role = file.removesuffix(".toml")
+            before, tls, _ = text.partition("[tls]")
+            check(tls, f"ConfigMap {name}: {file} has no [tls]")
+            with tempfile.NamedTemporaryFile("w", suffix=".toml") as out:
+                out.write(before + "[tls]\nallow_plaintext = true\n")
+                out.flush()
+                program = programs / f"rpingmesh-{role}"
+                result = subprocess.run(
+                    [program, "check-config", "--config", out.name], capture_output=True, text=True, env={}
+                )
+                check(result.returncode == 0, f"ConfigMap {name}: {file}: {result.stderr.strip()}")
+
+
+def main():
+    manifests = kubernetes()
+    compose()
+    configurations(manifests, pathlib.Path(sys.argv[1]))
+    print(f"{len(manifests)} manifests for Kubernetes {', '.join(VERSIONS)}, {checked} checks passed")
+
+
+main()
