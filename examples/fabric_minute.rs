@@ -35,7 +35,7 @@ fn main() {
         concluded += 1;
         measured += u64::from(result.outcome.measurement().is_some());
     });
-    let (took, used) = (begin.elapsed(), processor_time() - processor);
+    let (took, used) = (begin.elapsed(), processor_time().saturating_sub(processor));
     let packets = swarm.engine().totals().sent;
     println!("{concluded} probes, {measured} measured, {packets} packets");
     println!("a minute took {took:.1?}, {used:.1?} of processor time (goal: 60 s)");

@@ -10,6 +10,7 @@ fn documents() -> Vec<PathBuf> {
     let mut folders = vec![
         root.join("docs"),
         root.join("packaging"),
+        root.join("monitoring"),
         root.join("tests/vm"),
         root.join("nix/check"),
     ];

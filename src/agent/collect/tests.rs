@@ -57,6 +57,7 @@ fn the_largest_batch_fits_a_message() {
         interval: WallTime::from_nanos(0)..WallTime::from_nanos(i64::MAX),
         paths,
         traces: Vec::new(),
+        hardware: Vec::new(),
         counters: AgentCounters::default(),
     };
     let size = v1::ResultBatch::from(batch).encoded_len();
