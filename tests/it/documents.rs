@@ -15,7 +15,9 @@ fn documents() -> Vec<PathBuf> {
         root.join("nix/check"),
     ];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}")) {
+        for entry in
+            fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        {
             let path = entry.expect("readable entry").path();
             if path.is_dir() {
                 folders.push(path);
