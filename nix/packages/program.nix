@@ -3,6 +3,7 @@
   cargoArtifacts,
   common,
   craneLib,
+  installShellFiles,
   lib,
   rdma-core,
   sources,
@@ -20,6 +21,16 @@ craneLib.buildPackage {
   inherit cargoArtifacts env postFixup;
   src = sources.programs;
   strictDeps = true;
+  nativeBuildInputs = [ installShellFiles ];
+  # Man pages and completions are made by the program itself, where it runs on the machine that builds it.
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    $out/bin/${name} manual man man-pages
+    installManPage man-pages/*.1
+    installShellCompletion --cmd ${name} \
+      --bash <($out/bin/${name} manual completions bash) \
+      --fish <($out/bin/${name} manual completions fish) \
+      --zsh <($out/bin/${name} manual completions zsh)
+  '';
   cargoExtraArgs = "--locked --package rpingmesh --bin ${name}";
   # The tests are a check of their own: see checks.nix.
   doCheck = false;

@@ -69,11 +69,12 @@ pub fn reference(mut command: Command) -> String {
         "Made from the program's command line and compared with it by a test. Each option that has a variable can be \
          given by it; those of `run` are keys of the configuration file as well (`docs/config`).\n",
     );
-    describe(&mut text, &name, &command);
+    describe(&mut text, &name, &command, &[]);
     text
 }
 
-fn describe(text: &mut String, path: &str, command: &Command) {
+/// `known` are the options of `run`, where the command beside it has them all too.
+fn describe(text: &mut String, path: &str, command: &Command, known: &[&str]) {
     let _ = write!(text, "\n## `{path}`\n\n");
     let about = command.get_long_about().or(command.get_about());
     if let Some(about) = about {
@@ -91,7 +92,15 @@ fn describe(text: &mut String, path: &str, command: &Command) {
         .get_arguments()
         .filter(|argument| !argument.is_positional() && !argument.is_hide_set())
         .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
+        .filter(|argument| {
+            !argument
+                .get_long()
+                .is_some_and(|long| known.contains(&long))
+        })
         .collect();
+    if !known.is_empty() {
+        text.push_str("Takes the options of `run` too.\n\n");
+    }
     if !options.is_empty() {
         text.push_str("| option | variable | what it does |\n|---|---|---|\n");
         for argument in options {
@@ -107,11 +116,27 @@ fn describe(text: &mut String, path: &str, command: &Command) {
             );
         }
     }
+    let run = command
+        .find_subcommand("run")
+        .map(flags)
+        .unwrap_or_default();
     for child in command.get_subcommands() {
         if child.get_name() != "help" && !child.is_hide_set() {
-            describe(text, &format!("{path} {}", child.get_name()), child);
+            let own = flags(child);
+            let has_all = child.get_name() != "run" && run.iter().all(|flag| own.contains(flag));
+            let known: &[&str] = if has_all { &run } else { &[] };
+            describe(text, &format!("{path} {}", child.get_name()), child, known);
         }
     }
+}
+
+/// Long flags of a command.
+fn flags(command: &Command) -> Vec<&str> {
+    command
+        .get_arguments()
+        .filter(|argument| argument.get_id() != "help")
+        .filter_map(Arg::get_long)
+        .collect()
 }
 
 /// `--flag VALUE`

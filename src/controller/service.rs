@@ -298,7 +298,10 @@ impl Session {
                     }
                 },
                 version = next(&mut changes) => {
-                    let pinglist_version = version.ok_or_else(superseded)?;
+                    let pinglist_version = version.ok_or_else(|| {
+                        // At the end the core may be gone before this notices the stop.
+                        if self.stop.is_cancelled() { stopping() } else { superseded() }
+                    })?;
                     let message = v1::Changed { pinglist_version, config_version: self.config_version };
                     self.answer(Outgoing::Changed(message)).await?;
                 }

@@ -8,6 +8,7 @@
   "cargo-zigbuild" # pkgs/by-name/ca/cargo-zigbuild
   "curl" # pkgs/by-name/cu/curlMinimal, all-packages.nix
   "diffutils" # pkgs/by-name/di/diffutils
+  "installShellFiles" # pkgs/by-name/in/installShellFiles
   "iproute2" # pkgs/by-name/ip/iproute2
   "jq" # pkgs/by-name/jq/jq
   "kmod" # nixos/modules/system/boot/modprobe.nix takes it
