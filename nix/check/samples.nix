@@ -16,9 +16,14 @@ let
     key = "/run/keys/rpingmesh.key";
     ca = "/etc/rpingmesh/ca.pem";
   };
+  otlp = {
+    endpoint = "http://collector.example:4318";
+    interval = "30s";
+  };
 in
 [
   (sample "agent" "the least" { tor = "tor0"; })
+  (sample "agent" "ToR of the topology" { topology = "/etc/rpingmesh/topology.json"; })
   # Instead of gid_index.
   (sample "agent" "GIDs" {
     tor = "tor0";
@@ -57,6 +62,8 @@ in
     spool_dir = "/var/lib/rpingmesh-agent";
     spool_limit = "64MiB";
     cluster_key_file = "/run/keys/cluster.keys";
+    metrics = "127.0.0.1:9471";
+    inherit otlp;
     path_trace = {
       mode = "on";
       interval = "1m";
@@ -120,6 +127,7 @@ in
       max_probes_per_second = 100.0;
       upload_interval = "2s";
     };
+    inherit otlp;
     log = {
       format = "text";
       level = "warn";
@@ -143,6 +151,7 @@ in
     topology = "/etc/rpingmesh/topology.json";
     judge_interval = "2s";
     incident_retention = "7days";
+    inherit otlp;
     log = {
       format = "json";
       level = "info";

@@ -32,6 +32,7 @@ in
       controller = key types.str "URL of the controller.";
       analyzer = key types.str "URL of the analyzer.";
       tor = key types.str "The ToR switch that this host is cabled to.";
+      topology = key types.str "JSON file that describes the fabric, on the running system; names the ToR where `tor` does not.";
       device_tors = key (types.listOf types.str) "ToR switches of single devices or ports: `mlx5_0=tor0`.";
       host = key types.str "This host's name in results.";
       agent_id = key types.str "Name under which the agent registers.";

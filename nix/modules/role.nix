@@ -22,24 +22,36 @@ let
       value;
   settings = dropUnset cfg.settings;
 
-  # Files that only the running system has. check-config reads them, so at build time they are left out; the unit checks
-  # the complete file before it starts.
+  # Files that only the running system has. check-config reads them, so at build time they are left out, with what makes
+  # sense only beside them; the unit checks the complete file before it starts.
   tlsFiles = [
     "cert"
     "key"
     "ca"
   ];
   tls = settings.tls or { };
+  without =
+    section: names:
+    lib.optionalAttrs (settings ? ${section}) {
+      ${section} = removeAttrs settings.${section} names;
+    };
   withoutFiles =
     removeAttrs settings [
       "cluster_key_file"
       "tls"
-      # The analyzer's.
       "topology"
+      "web_tls"
     ]
-    // lib.optionalAttrs (settings ? pinglist) {
-      pinglist = removeAttrs settings.pinglist [ "topology" ];
+    // lib.optionalAttrs (settings.web_tls or false) { web_allow_remote = true; }
+    # The agent's ToR may come from the topology.
+    // lib.optionalAttrs (role == "agent" && settings ? topology && !(settings ? tor)) {
+      tor = "of-the-topology";
     }
+    // without "pinglist" [ "topology" ]
+    // without "alerts" [
+      "ca"
+      "webhook_secret_file"
+    ]
     // {
       tls =
         removeAttrs tls tlsFiles
