@@ -6,7 +6,7 @@
 }:
 let
   folder = ../../tests/vm;
-  # perftest's programs: nixpkgs has no perftest. A scenario that wants one runs with `cargo xtask vm` only.
+  # perftest's programs: nixpkgs has no perftest (NixOS/nixpkgs#229181 asks for it). A scenario that wants one runs with `cargo xtask vm` only.
   notInNixpkgs = [
     "ib_read_bw"
     "ib_send_bw"
