@@ -3,11 +3,13 @@
 //! - [`paths`]: the newest trace of each path, its age, and how it changed.
 //! - [`report`]: results of one path in one interval, as agents collect them and the analyzer takes them.
 //! - [`admission`]: which batch of an agent is new, which came before, which are missing.
+//! - [`alerts`]: what a receiver of alerts has to be told, and when.
 //! - [`filter`]: which results say nothing about the network, because a host caused them.
 //! - [`hardware`]: what the RNICs' own counters say, as evidence.
 //! - [`incident`]: findings that last, with a beginning, an end and an impact.
 //! - [`judge`]: from windows to findings: what is wrong, where, and why that is believed.
 //! - [`localize`]: which links, switches and hosts explain the observed losses.
+//! - [`map`]: hosts, RNICs, switches and links as the topology file, reports and traces know them together.
 //! - [`rnic`]: RNICs that lose probes, from all pairs under and across ToRs.
 //! - [`routes`]: which links and switches lie between two ToRs, by traces and by the fabric's wiring.
 //! - [`simulate`]: made-up observations with a known truth, to measure localisation.
@@ -15,11 +17,13 @@
 //! - [`windows`]: the last minutes per path, read over 5, 20 or 120 s.
 
 pub mod admission;
+pub mod alerts;
 pub mod filter;
 pub mod hardware;
 pub mod incident;
 pub mod judge;
 pub mod localize;
+pub mod map;
 pub mod paths;
 pub mod report;
 pub mod rnic;

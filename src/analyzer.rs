@@ -8,6 +8,7 @@
 //! - the state thread ([`state`]) behind a queue of [`state::DEPTH`], which holds back the intake: it owns the windows,
 //!   the table of agents and the metrics of what was measured, and answers the readers.
 //! - the task that judges ([`judging`]): asks the state thread for what it judges, once a second; owns the incidents.
+//! - one task per receiver of alerts ([`alerts`]), which the judging task feeds.
 //! - the web server ([`web`]).
 //!
 //! Stopping: the streams and the web server watch the stop token. When the last stream is gone the intake stores what
@@ -15,6 +16,7 @@
 //! what was stored is not counted twice.
 
 mod agents;
+mod alerts;
 mod api;
 mod intake;
 mod judging;
@@ -45,6 +47,7 @@ use crate::store::journal::sqlite::SqliteJournal;
 use crate::store::sqlite::{Location, StoreError};
 use crate::telemetry::otlp;
 use crate::time::Clock;
+use crate::topology::wiring::Wiring;
 
 /// How long open uploads and requests may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(2);
@@ -87,6 +90,7 @@ pub struct Analyzer {
     intake: JoinHandle<()>,
     state: JoinHandle<()>,
     judging: JoinHandle<()>,
+    alerts: JoinSet<()>,
 }
 
 /// Somebody who watches in the same process: gets every batch that was stored, once, in order. The analyzer waits while
@@ -142,10 +146,11 @@ impl Analyzer {
             source,
         })?;
         let metrics = Arc::new(metrics::Metrics::new(listener.counters()));
-        let wiring = config.topology.as_ref();
+        let routes = Routes::new(config.topology.as_ref())?;
+        let plan = plan(config.topology)?;
         let (state, state_task) = state::start(
             config.limits.clone(),
-            Routes::new(wiring)?,
+            plan,
             clock.clone(),
             metrics.clone(),
             taps.batches,
@@ -159,12 +164,20 @@ impl Analyzer {
         )
         .await?;
         let for_pushing = clock.clone();
+        let receivers = alerts::Parts {
+            config: config.alerts,
+            store: incidents.clone(),
+            clock: clock.clone(),
+            web: web_address,
+        };
+        let (alerts, alert_tasks) = alerts::start(receivers, &metrics.alerts, &stop).await?;
         let parts = judging::Parts {
             store: incidents.clone(),
+            alerts: alerts.clone(),
             state: state.clone(),
             metrics: metrics.clone(),
             clock,
-            routes: Routes::new(wiring)?,
+            routes,
             interval: config.judge_interval,
             retention: config.incident_retention,
             tap: taps.changes,
@@ -194,6 +207,7 @@ impl Analyzer {
             metrics,
             views,
             incidents,
+            alerts,
         };
         servers.spawn(web::serve(web, web_address, web_parts, stop.clone()));
         tracing::info!(grpc = %grpc, web = %web_address, store = %config.store, "the analyzer is ready");
@@ -205,6 +219,7 @@ impl Analyzer {
             intake: intake_task,
             state: state_task,
             judging,
+            alerts: alert_tasks,
         })
     }
 
@@ -237,6 +252,7 @@ impl Analyzer {
             result = result.and(flatten(Some(ended)));
         }
         let drained = async {
+            while self.alerts.join_next().await.is_some() {}
             // It holds a handle of the state thread, which ends after it.
             if !self.judging.is_finished() {
                 let _ = (&mut self.judging).await;
@@ -253,6 +269,17 @@ impl Analyzer {
         }
         result
     }
+}
+
+/// What is kept of the topology file beside the judge's routes.
+fn plan(wiring: Option<Wiring>) -> Result<state::Plan, AnalyzerError> {
+    let routes = Routes::new(wiring.as_ref())?;
+    let names = wiring.as_ref().map(Wiring::names).transpose();
+    Ok(state::Plan {
+        names: names.map_err(RoutesError::Address)?.unwrap_or_default(),
+        routes,
+        wiring,
+    })
 }
 
 async fn open(location: Location) -> Result<SqliteJournal, AnalyzerError> {

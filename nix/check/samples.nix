@@ -152,6 +152,15 @@ in
     judge_interval = "2s";
     incident_retention = "7days";
     inherit otlp;
+    alerts = {
+      alertmanagers = [ "https://alertmanager.example:9093" ];
+      webhooks = [ "https://hooks.example/rpingmesh" ];
+      webhook_secret_file = "/run/keys/webhook.secret";
+      labels = [ "cluster=a" ];
+      resend_interval = "30s";
+      external_url = "https://rpingmesh.example";
+      ca = "/etc/rpingmesh/receivers-ca.pem";
+    };
     log = {
       format = "json";
       level = "info";
@@ -160,5 +169,13 @@ in
       allow_plaintext = false;
     };
   })
+  (sample "analyzer" "alerts on this host" {
+    alerts = {
+      alertmanagers = [ "http://127.0.0.1:9093" ];
+      webhooks = [ "http://127.0.0.1:8080/rpingmesh" ];
+      webhook_secret_file = "/run/keys/webhook.secret";
+    };
+  })
+  (refused "analyzer" "alerts.labels" { alerts.labels = [ "severity=none" ]; })
   (refused "analyzer" "web" { web = "0.0.0.0:7472"; })
 ]

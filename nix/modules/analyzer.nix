@@ -26,6 +26,15 @@ in
     topology = key types.str "JSON file with the fabric's cables, on the running system.";
     judge_interval = key duration "How often the analyzer judges.";
     incident_retention = key duration "How long closed incidents are kept.";
+    alerts = {
+      alertmanagers = key (types.listOf types.str) "Base URLs of Alertmanagers.";
+      webhooks = key (types.listOf types.str) "URLs that changes of incidents are posted to.";
+      webhook_secret_file = key types.str "File with the secret that webhooks' bodies are signed with.";
+      labels = key (types.listOf types.str) "Labels of every alert: `NAME=VALUE`.";
+      resend_interval = key duration "How often open alerts are told to Alertmanagers again.";
+      external_url = key types.str "Where people reach the web server.";
+      ca = key types.str "CA certificates that receivers with https:// are verified by.";
+    };
   };
 
   config = lib.mkIf cfg.enable {

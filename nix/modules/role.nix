@@ -48,10 +48,17 @@ let
       tor = "of-the-topology";
     }
     // without "pinglist" [ "topology" ]
-    // without "alerts" [
-      "ca"
-      "webhook_secret_file"
-    ]
+    // without "alerts" (
+      [
+        "ca"
+        "webhook_secret_file"
+      ]
+      # Receivers that are verified by it.
+      ++ lib.optionals (settings.alerts ? ca) [
+        "alertmanagers"
+        "webhooks"
+      ]
+    )
     // {
       tls =
         removeAttrs tls tlsFiles

@@ -60,6 +60,12 @@ pub enum RoutesError {
         /// Its ToR.
         tor: String,
     },
+    /// A switch under `switches` that no link and no host names.
+    #[error("topology: `switches` gives addresses of `{0}`, which no link and no host names")]
+    UnknownSwitch(String),
+    /// An address of two switches.
+    #[error("topology: two switches have the address `{0}`")]
+    Address(String),
     /// A host under two ToRs, or a host that is another's ToR.
     #[error("topology: host `{host}`: {why}")]
     Host {
@@ -311,6 +317,14 @@ impl Fabric {
             let (host, tor) = (host.clone(), tor.clone());
             return Err(RoutesError::UnknownTor { host, tor });
         }
+        let unknown = wiring.switches.iter().find(|switch| {
+            let is_tor = || fabric.hosts.values().any(|tor| *tor == switch.name);
+            !fabric.neighbours.contains_key(&switch.name) && !is_tor()
+        });
+        if let Some(switch) = unknown {
+            return Err(RoutesError::UnknownSwitch(switch.name.clone()));
+        }
+        wiring.names().map_err(RoutesError::Address)?;
         Ok(fabric)
     }
 

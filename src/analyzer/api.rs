@@ -2,6 +2,7 @@
 
 pub(super) mod incidents;
 pub(super) mod matrix;
+pub(super) mod topology;
 mod traces;
 
 use std::collections::BTreeMap;

@@ -175,12 +175,15 @@ impl Intake {
             .map_err(|error| error.to_string())
             .and_then(|batch| Received::try_from(batch).map_err(|error| error.to_string()));
         match decoded {
-            Ok(received) => Some(Taken {
-                mark: self.marks.get(&record.sender)?.clone(),
-                received: Some(received),
-                replayed: true,
-                at: now,
-            }),
+            Ok(received) => {
+                let mark = self.marks.get(&record.sender)?.clone();
+                Some(Taken {
+                    received: Some(received.of_host(&mark.host)),
+                    mark,
+                    replayed: true,
+                    at: now,
+                })
+            }
             Err(error) => {
                 tracing::warn!(
                     agent = %record.sender.agent, sequence = record.sequence, error,

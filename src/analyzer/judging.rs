@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::Alerts;
 use super::metrics::Metrics;
 use super::state::StateHandle;
 use crate::analysis::hardware::Risen;
@@ -74,6 +75,7 @@ impl Views {
 /// What the task needs.
 pub(super) struct Parts {
     pub(super) store: Arc<dyn Incidents>,
+    pub(super) alerts: Alerts,
     pub(super) state: StateHandle,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Arc<dyn Clock>,
@@ -218,6 +220,7 @@ impl Judging {
                 Change::Closed(_) => tracing::info!(id, severity, %title, "incident closed"),
             }
             self.parts.metrics.incident(change);
+            self.parts.alerts.learn(incident);
             if let Some(tap) = &self.parts.tap {
                 // Whoever watched may have gone.
                 let _ = tap.send((now, change.clone()));
@@ -236,9 +239,10 @@ impl Judging {
             .worker
             .as_ref()
             .map_or_else(Default::default, |worker| {
-                let open = worker.tracker.open().into_iter().cloned().collect();
+                let open: Vec<_> = worker.tracker.open().into_iter().cloned().collect();
                 (open, worker.judge.routes.traced())
             });
+        self.parts.alerts.follow(&open);
         let view = View {
             open,
             judgement,

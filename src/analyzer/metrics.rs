@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::alerts::metrics::AlertMetrics;
 use super::judging::View;
 use crate::analysis::filter::Reason;
 use crate::analysis::incident::Change;
@@ -99,6 +100,7 @@ pub(super) struct Metrics {
     judge_runs: Counter,
     judge_seconds: Gauge<f64, AtomicU64>,
     incidents_waiting: Gauge,
+    pub(super) alerts: AlertMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -148,6 +150,7 @@ impl Metrics {
             judge_runs: Counter::default(),
             judge_seconds: Gauge::default(),
             incidents_waiting: Gauge::default(),
+            alerts: AlertMetrics::default(),
         };
         metrics.register();
         metrics
@@ -185,6 +188,7 @@ impl Metrics {
             self.register_incidents(r);
             let r = r.sub_registry_with_prefix("analyzer");
             register_build_info(r);
+            self.alerts.register(r);
             r.register(
                 "batches",
                 "Batches taken: counted, late or future",

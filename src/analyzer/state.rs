@@ -20,13 +20,15 @@ use crate::analysis::admission::Watermark;
 use crate::analysis::filter::Ledger;
 use crate::analysis::hardware::Hardware;
 use crate::analysis::judge::Snapshot;
+use crate::analysis::map::{self, Map};
 use crate::analysis::paths::{KnownPaths, Learned};
-use crate::analysis::routes::Routes;
+use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
 use crate::analysis::windows::{Limits, Placement, Windows};
-use crate::probe::trace::Tuple;
+use crate::probe::trace::{Route, Tuple};
 use crate::rpc::limit::LogLimit;
 use crate::rpc::results::Received;
 use crate::time::{Clock, HostTime, Nanos, WallTime};
+use crate::topology::wiring::{Names, Wiring};
 
 /// Depth of the queue: groups of batches and readers' closures. Small, because the intake and the readers wait anyway.
 pub(super) const DEPTH: usize = 16;
@@ -103,10 +105,21 @@ impl StateHandle {
     }
 }
 
+/// What the topology file says, checked.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// The file.
+    pub(super) wiring: Option<Wiring>,
+    /// To compare with reports.
+    pub(super) routes: Routes,
+    /// Switches by what answers traces.
+    pub(super) names: Names,
+}
+
 /// Starts the thread.
 pub(super) fn start(
     limits: Limits,
-    wiring: Routes,
+    plan: Plan,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     tap: Option<Tap>,
@@ -118,8 +131,9 @@ pub(super) fn start(
         agents: Agents::default(),
         ledger: Ledger::default(),
         hardware: Hardware::default(),
-        wiring,
+        plan,
         fresh: RefCell::default(),
+        differences: Vec::new(),
         metrics,
         tap,
         lines: LogLimit::new(10, Duration::from_secs(10)),
@@ -138,10 +152,12 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     /// What the RNICs' own counters say.
     hardware: Hardware,
-    /// The fabric's wiring, to compare with reports.
-    wiring: Routes,
-    /// Paths that were learned or have changed since the last run of the judge.
+    /// What the topology file says.
+    plan: Plan,
+    /// Paths that were learned or have changed since the last run of the judge, and those whose RNICs nobody knows yet.
     fresh: RefCell<HashSet<Tuple>>,
+    /// Where traces contradict the file, as it was when old paths were last forgotten.
+    differences: Vec<String>,
     metrics: Arc<Metrics>,
     tap: Option<Tap>,
     lines: LogLimit,
@@ -159,6 +175,7 @@ impl State {
                 self.paths.expire(wall, KEEP_TRACES);
                 self.ledger.expire(wall, KEEP_LEDGER);
                 self.hardware.expire(wall);
+                self.compare();
             }
             match command {
                 Command::Taken(all) => {
@@ -191,8 +208,11 @@ impl State {
         // Old traces are still worth something; those of a clock that is ahead would outlast all that come after.
         if !matches!(placement, Placement::Future(_)) {
             for trace in &received.batch.traces {
+                let was_whole = self.has_whole_route(&trace.tuple);
                 let learned = self.paths.learn(trace);
-                if matches!(learned, Learned::New | Learned::Changed) {
+                // A trace that agrees may name a switch that never answered before.
+                let completed = !was_whole && self.has_whole_route(&trace.tuple);
+                if completed || matches!(learned, Learned::New | Learned::Changed) {
                     self.fresh.borrow_mut().insert(trace.tuple);
                 }
                 if !taken.replayed {
@@ -241,39 +261,78 @@ impl State {
         }
     }
 
+    fn has_whole_route(&self, tuple: &Tuple) -> bool {
+        let known = self.paths.get(tuple);
+        known
+            .and_then(|known| known.route())
+            .is_some_and(Route::is_whole)
+    }
+
     /// What the judge needs for one run: counts, and the paths that were traced since the last.
     pub(super) fn material(&self, limits: &HashMap<u32, Nanos>, now: WallTime) -> Material {
         let fresh = std::mem::take(&mut *self.fresh.borrow_mut());
-        let traced = fresh
-            .iter()
-            .filter_map(|tuple| self.traced(tuple))
-            .collect();
+        let mut traced = Vec::new();
+        for tuple in fresh {
+            let ends = (self.ledger.end(tuple.source), self.ledger.end(tuple.target));
+            if let (Some(_), Some(_)) = ends {
+                traced.extend(self.traced(&tuple));
+            } else if self.paths.get(&tuple).is_some() {
+                // Its agent has not reported yet.
+                self.fresh.borrow_mut().insert(tuple);
+            }
+        }
+        let mut differences = self.plan.routes.differences(self.ledger.rnics());
+        differences.extend(self.differences.iter().cloned());
+        differences.truncate(MOST_DIFFERENCES);
         Material {
             snapshot: Snapshot::take(&self.windows, &self.ledger, limits, now),
             traced,
-            differences: self.wiring.differences(self.ledger.rnics()),
+            differences,
             hardware: self.hardware.risen(now),
         }
     }
 
-    /// The switches of a traced path, if all are known. Its first and last are the ToRs, whatever they call themselves.
+    /// The switches of a traced path, if all are known.
     fn traced(&self, tuple: &Tuple) -> Option<Traced> {
         let route = self.paths.get(tuple)?.route()?;
-        let mut switches: Vec<String> = route
-            .hops()
-            .iter()
-            .map(|hop| hop.as_ref().map(ToString::to_string))
-            .collect::<Option<_>>()?;
         let (source, target) = (
             self.ledger.end(tuple.source)?,
             self.ledger.end(tuple.target)?,
         );
-        if source.tor == target.tor || switches.len() < 2 {
+        if source.tor == target.tor || route.hops().len() < 2 {
             return None;
         }
-        *switches.first_mut()? = source.tor.to_string();
-        *switches.last_mut()? = target.tor.to_string();
+        let switches = map::named((Some(source), Some(target)), route, &self.plan.names)
+            .map(|(_, name)| name.map(str::to_owned))
+            .collect::<Option<_>>()?;
         Some((*tuple, switches))
+    }
+
+    /// The fabric as file, reports and traces know it together.
+    pub(super) fn map(&self) -> Map<'_> {
+        let mut map = Map::new(self.plan.wiring.as_ref());
+        for end in self.ledger.rnics() {
+            map.report(end);
+        }
+        for (tuple, known) in self.paths.iter() {
+            if let (Some(route), Some(confirmed)) = (known.route(), known.confirmed()) {
+                let ends = (self.ledger.end(tuple.source), self.ledger.end(tuple.target));
+                map.trace(ends, route, &self.plan.names, confirmed);
+            }
+        }
+        map
+    }
+
+    /// Looks where traces contradict the file.
+    fn compare(&mut self) {
+        if self.plan.wiring.is_some() {
+            self.differences = self.map().differences().map(str::to_owned).collect();
+        }
+    }
+
+    /// Whether there is a topology file.
+    pub(super) const fn has_file(&self) -> bool {
+        self.plan.wiring.is_some()
     }
 
     fn update_gauges(&self) {

@@ -178,6 +178,7 @@ impl Session {
             ));
         };
         let (received, payload) = decode(batch)?;
+        let received = received.of_host(host);
         let (reply, answer) = oneshot::channel();
         let submission = Submission {
             sender: sender.clone(),

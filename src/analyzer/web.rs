@@ -12,8 +12,10 @@ use axum::{Json, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::Alerts;
 use super::api::incidents::IncidentQuery;
 use super::api::matrix::MatrixQuery;
+use super::api::topology::TopologyQuery;
 use super::api::{self, PathQuery, TraceQuery};
 use super::judging::Views;
 use super::metrics::Metrics;
@@ -28,6 +30,7 @@ pub(super) struct Web {
     pub(super) metrics: Arc<Metrics>,
     pub(super) views: Views,
     pub(super) incidents: Arc<dyn Incidents>,
+    pub(super) alerts: Alerts,
 }
 
 /// Serves until `stop` is cancelled, then gives open requests a moment.
@@ -44,6 +47,7 @@ pub(super) async fn serve(
         .route("/api/v1/incidents", get(incidents))
         .route("/api/v1/status", get(status))
         .route("/api/v1/matrix", get(matrix))
+        .route("/api/v1/topology", get(topology))
         .route("/healthz", get(health))
         .route("/metrics", get(show_metrics))
         .fallback(unknown)
@@ -146,9 +150,10 @@ async fn incidents(Shared(web): Shared<Web>, pairs: Pairs) -> Response {
 
 async fn status(Shared(web): Shared<Web>) -> Response {
     let view = web.views.get();
+    let alerts = web.alerts.clone();
     match web
         .state
-        .read(move |state, now| api::incidents::status(state, &view, now))
+        .read(move |state, now| api::incidents::status(state, &view, &alerts, now))
         .await
     {
         Some(answer) => Json(answer).into_response(),
@@ -164,6 +169,22 @@ async fn matrix(Shared(web): Shared<Web>, pairs: Pairs) -> Response {
     match web
         .state
         .read(move |state, now| api::matrix::matrix(state, query, now))
+        .await
+    {
+        Some(answer) => Json(answer).into_response(),
+        None => gone(),
+    }
+}
+
+async fn topology(Shared(web): Shared<Web>, pairs: Pairs) -> Response {
+    let query = match parsed(pairs, TopologyQuery::parse) {
+        Ok(query) => query,
+        Err(message) => return fail(StatusCode::BAD_REQUEST, message),
+    };
+    let view = web.views.get();
+    match web
+        .state
+        .read(move |state, now| api::topology::topology(state, &view, query, now))
         .await
     {
         Some(answer) => Json(answer).into_response(),

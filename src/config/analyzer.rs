@@ -1,5 +1,7 @@
 //! The analyzer's configuration: [`AnalyzerSettings`] as people write them, [`AnalyzerConfig`] as it runs with them.
 
+mod alerts;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +17,8 @@ use crate::analysis::windows::Limits;
 use crate::rpc::tls::Security;
 use crate::store::sqlite::Location;
 use crate::topology::wiring::Wiring;
+
+pub use alerts::{AlertConfig, AlertSettings, Secret};
 
 /// The analyzer's settings; each is a TOML key, a flag and a variable.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, clap::Args)]
@@ -71,6 +75,9 @@ pub struct AnalyzerSettings {
     /// Section `[otlp]`.
     #[command(flatten)]
     pub otlp: OtlpSettings,
+    /// Section `[alerts]`.
+    #[command(flatten)]
+    pub alerts: AlertSettings,
     /// Section `[log]`.
     #[command(flatten)]
     pub log: LogSettings,
@@ -92,6 +99,7 @@ crate::layer!(AnalyzerSettings {
     judge_interval,
     incident_retention,
     otlp,
+    alerts,
     log,
     tls,
 });
@@ -117,6 +125,8 @@ pub struct AnalyzerConfig {
     pub incident_retention: Duration,
     /// Where metrics are pushed to, if wanted.
     pub otlp: Option<OtlpConfig>,
+    /// Who is told of incidents.
+    pub alerts: AlertConfig,
 }
 
 impl AnalyzerSettings {
@@ -145,6 +155,7 @@ impl AnalyzerSettings {
                 interval: self.otlp.interval.or(OtlpSettings::defaults().interval),
                 ..self.otlp
             },
+            alerts: self.alerts.with_defaults(),
             log: self.log,
             tls: self.tls,
         }
@@ -196,6 +207,7 @@ impl AnalyzerSettings {
             store: store(self.store.as_deref().unwrap_or(default::STORE))?,
             limits: self.limits()?,
             otlp: self.otlp.validate()?,
+            alerts: self.alerts.validate()?,
             security,
         })
     }

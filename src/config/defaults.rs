@@ -93,4 +93,6 @@ pub mod analyzer {
     pub const JUDGE_INTERVAL: Duration = Duration::from_secs(1);
     /// How long closed incidents are kept.
     pub const INCIDENT_RETENTION: Duration = Duration::from_hours(28 * 24);
+    /// How often open alerts are told to Alertmanagers again.
+    pub const ALERTS_RESEND_INTERVAL: Duration = Duration::from_mins(1);
 }

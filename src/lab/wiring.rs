@@ -27,5 +27,9 @@ pub fn of(topology: &Topology) -> Wiring {
             })
         })
         .collect();
-    Wiring { links, hosts }
+    Wiring {
+        links,
+        hosts,
+        switches: Vec::new(),
+    }
 }

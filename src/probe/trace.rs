@@ -129,6 +129,11 @@ impl Route {
         &self.0
     }
 
+    /// Whether every switch of it is known.
+    pub fn is_whole(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+
     /// The switches that are known.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeName> {
         self.0.iter().flatten()

@@ -1,22 +1,29 @@
-//! A small HTTP client: one request per connection, bodies of bounded size, plaintext.
+//! A small HTTP client: one request per connection, bodies of bounded size.
 //!
-//! For the analyzer's API, webhooks and Alertmanager, which all listen beside the caller or behind a proxy on its host.
-//! TLS is the proxy's.
+//! Operators' commands read the analyzer's API in plaintext. Webhooks and Alertmanager are reached by TLS too, with the CA
+//! certificates that the configuration names ([`Client::with_ca`]).
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::tls::{TlsError, explain_io, https};
 
 /// The largest answer that is read.
 const MOST_BYTES: usize = 64 << 20;
 /// Characters of an answer that an error repeats.
 const REPEATED: usize = 300;
 const JSON: &str = "application/json";
+const CONTENT: &str = "content-type";
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +44,14 @@ pub enum HttpError {
         /// The cause.
         #[source]
         source: std::io::Error,
+    },
+    /// TLS failed.
+    #[error("{authority}: {why}")]
+    Tls {
+        /// Host and port.
+        authority: String,
+        /// In words.
+        why: String,
     },
     /// The connection broke, or what came is no HTTP.
     #[error("{authority} does not answer as an HTTP server")]
@@ -67,34 +82,69 @@ pub enum HttpError {
     },
 }
 
-/// Where requests go: `http://HOST:PORT/PATH`.
+impl HttpError {
+    /// Whether the other side has understood the request and will never take it (status 400 to 499, but for those that
+    /// say "later").
+    pub const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Status {
+                status: 400..=499,
+                ..
+            }
+        ) && !matches!(
+            self,
+            Self::Status {
+                status: 401 | 403 | 404 | 408 | 425 | 429,
+                ..
+            }
+        )
+    }
+}
+
+/// Where requests go: `http://HOST:PORT/PATH` or `https://…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
+    tls: bool,
     authority: String,
     path: String,
 }
 
 impl Url {
-    /// Reads a URL.
+    /// Reads a URL of plaintext HTTP.
     ///
     /// # Errors
     /// [`HttpError::Url`].
     pub fn parse(text: &str) -> Result<Self, HttpError> {
+        let url = Self::parse_any(text)?;
+        if url.tls {
+            return Err(HttpError::Url {
+                url: text.to_owned(),
+                why: "TLS is not spoken here: put a proxy on this host in between",
+            });
+        }
+        Ok(url)
+    }
+
+    /// Reads a URL of HTTP with or without TLS.
+    ///
+    /// # Errors
+    /// [`HttpError::Url`].
+    pub fn parse_any(text: &str) -> Result<Self, HttpError> {
         let refuse = |why| HttpError::Url {
             url: text.to_owned(),
             why,
         };
-        if text.starts_with("https://") {
-            return Err(refuse(
-                "TLS is not spoken here: put a proxy on this host in between",
-            ));
-        }
-        let rest = text
-            .strip_prefix("http://")
-            .ok_or_else(|| refuse("it must begin with http://"))?;
+        let (tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => return Err(refuse("it must begin with http:// or https://")),
+        };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if authority.is_empty() || authority.contains(['@', ' ', '?', '#']) {
-            return Err(refuse("no host with an optional port follows http://"));
+            return Err(refuse(
+                "no host with an optional port follows the scheme, or a user's name does",
+            ));
         }
         if path.contains([' ', '#']) {
             return Err(refuse("its path has a space or a #"));
@@ -102,20 +152,50 @@ impl Url {
         let has_port = authority
             .rsplit_once(':')
             .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let port = if tls { 443 } else { 80 };
         Ok(Self {
+            tls,
             authority: if has_port {
                 authority.to_owned()
             } else {
-                format!("{authority}:80")
+                format!("{authority}:{port}")
             },
             path: path.trim_end_matches('/').to_owned(),
         })
+    }
+
+    /// Host and port: nothing of a path, which may hold a secret.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Whether TLS is spoken.
+    pub const fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    }
+
+    fn host(&self) -> &str {
+        let host = self
+            .authority
+            .rsplit_once(':')
+            .map_or(&*self.authority, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// With more of a path, which begins with `/`.
     #[must_use]
     pub fn join(&self, path: &str) -> Self {
         Self {
+            tls: self.tls,
             authority: self.authority.clone(),
             path: format!("{}{path}", self.path),
         }
@@ -124,58 +204,145 @@ impl Url {
 
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
     }
 }
 
-/// Gets a resource.
+/// Sends requests, with TLS where it was given CA certificates.
+#[derive(Clone)]
+pub struct Client {
+    tls: Option<TlsConnector>,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("tls", &self.tls.is_some())
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
+impl Client {
+    /// Without TLS; every request may take `timeout`.
+    pub const fn plaintext(timeout: Duration) -> Self {
+        Self { tls: None, timeout }
+    }
+
+    /// With TLS: servers are verified by the CA certificates of a file, which the configuration key `key` names.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no CA certificate.
+    pub fn with_ca(key: &'static str, ca: &Path, timeout: Duration) -> Result<Self, TlsError> {
+        Ok(Self {
+            tls: Some(TlsConnector::from(https(key, ca)?)),
+            timeout,
+        })
+    }
+
+    /// Posts JSON with further headers.
+    ///
+    /// # Errors
+    /// All of [`HttpError`].
+    pub async fn post_json(
+        &self,
+        url: &Url,
+        headers: &[(&'static str, String)],
+        body: Bytes,
+    ) -> Result<Bytes, HttpError> {
+        self.send(url, "POST", headers, body).await
+    }
+
+    async fn send(
+        &self,
+        url: &Url,
+        method: &'static str,
+        headers: &[(&'static str, String)],
+        body: Bytes,
+    ) -> Result<Bytes, HttpError> {
+        tokio::time::timeout(self.timeout, self.exchange(url, method, headers, body))
+            .await
+            .map_err(|_| HttpError::Timeout {
+                authority: url.authority.clone(),
+                timeout: self.timeout,
+            })?
+    }
+
+    async fn exchange(
+        &self,
+        url: &Url,
+        method: &'static str,
+        headers: &[(&'static str, String)],
+        body: Bytes,
+    ) -> Result<Bytes, HttpError> {
+        let authority = &url.authority;
+        let stream = TcpStream::connect(authority)
+            .await
+            .map_err(|source| HttpError::Connect {
+                authority: authority.clone(),
+                source,
+            })?;
+        if !url.tls {
+            return converse(stream, url, method, headers, body).await;
+        }
+        let fail = |why| HttpError::Tls {
+            authority: authority.clone(),
+            why,
+        };
+        let connector = self
+            .tls
+            .as_ref()
+            .ok_or_else(|| fail("no CA certificates are known to verify it with".to_owned()))?;
+        let name = ServerName::try_from(url.host().to_owned())
+            .map_err(|_| fail("its name cannot be in a certificate".to_owned()))?;
+        let stream = connector
+            .connect(name, stream)
+            .await
+            .map_err(|error| fail(explain_io(&error)))?;
+        converse(stream, url, method, headers, body).await
+    }
+}
+
+/// Gets a resource in plaintext.
 ///
 /// # Errors
-/// All of [`HttpError`] but `Url`.
+/// All of [`HttpError`] but `Url` and `Tls`.
 pub async fn get(url: &Url, timeout: Duration) -> Result<Bytes, HttpError> {
-    send(url, "GET", JSON, Bytes::new(), timeout).await
+    let client = Client::plaintext(timeout);
+    client.send(url, "GET", &[], Bytes::new()).await
 }
 
-/// Posts JSON.
+/// Posts JSON in plaintext.
 ///
 /// # Errors
-/// All of [`HttpError`] but `Url`.
+/// All of [`HttpError`] but `Url` and `Tls`.
 pub async fn post_json(url: &Url, body: Bytes, timeout: Duration) -> Result<Bytes, HttpError> {
-    send(url, "POST", JSON, body, timeout).await
+    let client = Client::plaintext(timeout);
+    client.post_json(url, &[], body).await
 }
 
-/// Posts a body of any media type.
+/// Posts a body of any media type in plaintext.
 ///
 /// # Errors
-/// All of [`HttpError`] but `Url`.
+/// All of [`HttpError`] but `Url` and `Tls`.
 pub async fn post(
     url: &Url,
     content_type: &'static str,
     body: Bytes,
     timeout: Duration,
 ) -> Result<Bytes, HttpError> {
-    send(url, "POST", content_type, body, timeout).await
+    let client = Client::plaintext(timeout);
+    let headers = [(CONTENT, content_type.to_owned())];
+    client.send(url, "POST", &headers, body).await
 }
 
-async fn send(
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
     url: &Url,
     method: &'static str,
-    content_type: &'static str,
-    body: Bytes,
-    timeout: Duration,
-) -> Result<Bytes, HttpError> {
-    tokio::time::timeout(timeout, exchange(url, method, content_type, body))
-        .await
-        .map_err(|_| HttpError::Timeout {
-            authority: url.authority.clone(),
-            timeout,
-        })?
-}
-
-async fn exchange(
-    url: &Url,
-    method: &'static str,
-    content_type: &'static str,
+    headers: &[(&'static str, String)],
     body: Bytes,
 ) -> Result<Bytes, HttpError> {
     let authority = &url.authority;
@@ -183,23 +350,23 @@ async fn exchange(
         authority: authority.clone(),
         source,
     };
-    let stream = TcpStream::connect(authority)
-        .await
-        .map_err(|source| HttpError::Connect {
-            authority: authority.clone(),
-            source,
-        })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| broken(error.into()))?;
     // Its end shows as the end of the exchange below.
-    let connection = tokio::spawn(connection);
+    let connection = AbortOnDrop(tokio::spawn(connection));
     let path = if url.path.is_empty() { "/" } else { &url.path };
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header(HOST, authority)
-        .header(CONTENT_TYPE, content_type)
+        .header(HOST, authority);
+    if !headers.iter().any(|(name, _)| *name == CONTENT) {
+        request = request.header(CONTENT, JSON);
+    }
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let request = request
         .body(Full::new(body))
         .map_err(|error| broken(error.into()))?;
     let answer = sender
@@ -212,7 +379,7 @@ async fn exchange(
         .await
         .map_err(broken)?
         .to_bytes();
-    connection.abort();
+    drop(connection);
     if status.is_success() {
         return Ok(bytes);
     }
@@ -222,6 +389,15 @@ async fn exchange(
         status: status.as_u16(),
         text: text.chars().take(REPEATED).collect(),
     })
+}
+
+/// Ends a task with the value, also when the request is given up.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 #[cfg(test)]
@@ -237,8 +413,25 @@ mod tests {
         );
         let named = Url::parse("http://alertmanager/prefix").expect("fine");
         assert_eq!(named.to_string(), "http://alertmanager:80/prefix");
+        let secure = Url::parse_any("https://[::1]:9093/am/").expect("fine");
+        assert_eq!(
+            (
+                secure.to_string(),
+                secure.host(),
+                secure.is_tls(),
+                secure.is_loopback()
+            ),
+            ("https://[::1]:9093/am".to_owned(), "::1", true, true)
+        );
+        assert_eq!(
+            Url::parse_any("https://am.example")
+                .expect("fine")
+                .authority(),
+            "am.example:443"
+        );
         for text in [
             "https://a",
+            "http://user@a",
             "127.0.0.1:7472",
             "http://",
             "http:///x",

@@ -96,6 +96,14 @@ pub enum ReportError {
     /// What is wrong with a trace.
     #[error("trace: {0}")]
     Trace(#[from] TraceError),
+    /// An agent reports what it has sent from its own host.
+    #[error("its source is on host `{source_host}`, the agent is on `{agent_host}`")]
+    ForeignSource {
+        /// As reported.
+        source_host: HostName,
+        /// As the agent says at the beginning of the upload.
+        agent_host: HostName,
+    },
     /// A batch has far fewer traces.
     #[error("more than {MAX_TRACES} traces in one batch")]
     Traces,
@@ -121,6 +129,29 @@ pub struct Received {
     pub batch: Batch,
     /// The others.
     pub refused: Vec<Refusal>,
+}
+
+impl Received {
+    /// Refuses reports about RNICs of other hosts than the agent's: they contradict its registration. An agent that does
+    /// not name its host is believed.
+    #[must_use]
+    pub fn of_host(mut self, host: &HostName) -> Self {
+        if host.as_str().is_empty() {
+            return self;
+        }
+        let foreign = |report: &mut PathReport| report.path.source.host != *host;
+        for report in self.batch.paths.extract_if(.., foreign) {
+            let path = &report.path;
+            self.refused.push(Refusal {
+                path: format!("{} -> {}", path.source.gid, path.target.gid),
+                error: ReportError::ForeignSource {
+                    source_host: path.source.host.clone(),
+                    agent_host: host.clone(),
+                },
+            });
+        }
+        self
+    }
 }
 
 impl TryFrom<v1::ResultBatch> for Received {

@@ -225,6 +225,14 @@ impl Identity {
     }
 }
 
+/// For HTTPS: verifies servers by the CA certificates of a file, which the configuration key `key` names.
+///
+/// # Errors
+/// The file cannot be read, or holds no CA certificate.
+pub fn https(key: &'static str, ca: &std::path::Path) -> Result<Arc<ClientConfig>, TlsError> {
+    material::https(key, ca)
+}
+
 /// What a failed TLS handshake means, in words that say which side has to be mended; the peer is named by the caller.
 pub fn explain(error: &rustls::Error) -> String {
     match error {

@@ -4,6 +4,7 @@
 pub mod sqlite;
 
 use super::sqlite::StoreError;
+use crate::analysis::alerts::Told;
 use crate::analysis::incident::Incident;
 use crate::time::WallTime;
 
@@ -44,4 +45,23 @@ pub trait Incidents: Send + Sync {
     /// # Errors
     /// The store cannot be written; nothing is forgotten.
     async fn prune(&self, closed: WallTime) -> Result<usize, StoreError>;
+
+    /// What a receiver of alerts still has to be told or reminded of: open incidents, and closed ones whose end it does not
+    /// know, each with what it was told last; the oldest first, of the newest `limit`. A receiver that is asked for the
+    /// first time is told nothing of incidents that were closed before `now`.
+    ///
+    /// # Errors
+    /// The store cannot be read, or not written at a receiver's first time.
+    async fn untold(
+        &self,
+        receiver: &str,
+        now: WallTime,
+        limit: u32,
+    ) -> Result<Vec<(Incident, Option<Told>)>, StoreError>;
+
+    /// Keeps what a receiver was told of incidents; durable when it returns.
+    ///
+    /// # Errors
+    /// Nothing was stored.
+    async fn tell(&self, receiver: &str, told: Vec<(u64, Told)>) -> Result<(), StoreError>;
 }

@@ -1,6 +1,7 @@
 //! How switches are cabled, and how many equal-cost paths that gives between ToRs.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 
 use serde::Deserialize;
 
@@ -8,16 +9,51 @@ use crate::id::TorId;
 
 /// A description of the fabric: `{"links":[{"a":"spine0","b":"tor3"}], "hosts":[{"name":"h0","tor":"tor0"}]}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Wiring {
     /// Cables between switches, and between hosts and their ToRs; parallel cables are listed once each.
     pub links: Vec<Link>,
     /// The hosts; what they are cabled to are the ToRs.
     #[serde(default)]
     pub hosts: Vec<Host>,
+    /// By which addresses switches answer traces: `{"name":"spine0","addresses":["10.2.0.2"]}`.
+    #[serde(default)]
+    pub switches: Vec<Switch>,
+}
+
+/// What a switch calls itself where it answers a trace. Many answer from the interface that a packet came in by, so that
+/// one switch has many addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// Its name in `links`.
+    pub name: String,
+    /// Addresses of its interfaces, or other names of it.
+    pub addresses: Vec<String>,
+}
+
+/// Names of switches by what answers traces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names(HashMap<String, String>);
+
+impl Names {
+    /// The switch that answers so; what answers itself where no other name is known.
+    pub fn of<'a>(&'a self, answers: &'a str) -> &'a str {
+        self.0.get(answers).map_or(answers, String::as_str)
+    }
+}
+
+/// An address in the one way in which traces write it; another name as it is.
+fn canonical(address: &str) -> String {
+    match address.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().to_string(),
+        Err(_) => address.to_owned(),
+    }
 }
 
 /// A cable; both directions.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Link {
     /// One end.
     pub a: String,
@@ -27,6 +63,7 @@ pub struct Link {
 
 /// A host under a ToR.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Host {
     /// Its name.
     pub name: String,
@@ -35,6 +72,23 @@ pub struct Host {
 }
 
 impl Wiring {
+    /// The switches' names by their addresses.
+    ///
+    /// # Errors
+    /// The address that two switches have.
+    pub fn names(&self) -> Result<Names, String> {
+        let mut names = HashMap::new();
+        for switch in &self.switches {
+            for address in &switch.addresses {
+                let other = names.insert(canonical(address), switch.name.clone());
+                if other.is_some_and(|other| other != switch.name) {
+                    return Err(address.clone());
+                }
+            }
+        }
+        Ok(Names(names))
+    }
+
     /// The number of shortest paths from each ToR to each other one; pairs without a path are absent.
     pub fn paths(&self) -> HashMap<(TorId, TorId), u32> {
         let hosts: BTreeSet<_> = self.hosts.iter().map(|host| host.name.as_str()).collect();
@@ -103,7 +157,27 @@ mod tests {
                     tor: (*tor).to_owned(),
                 })
                 .collect(),
+            switches: Vec::new(),
         }
+    }
+
+    #[test]
+    fn switches_are_found_by_their_addresses() {
+        let text = r#"{"links":[{"a":"s0","b":"t0"}],
+            "switches":[{"name":"s0","addresses":["10.2.0.2","FD00:0::1","lo.s0"]}]}"#;
+        let mut wiring: Wiring = serde_json::from_str(text).expect("a topology");
+        let names = wiring.names().expect("no address twice");
+        for known in ["10.2.0.2", "fd00::1", "lo.s0", "s0"] {
+            assert_eq!(names.of(known), "s0");
+        }
+        assert_eq!(names.of("10.2.0.3"), "10.2.0.3");
+        wiring.switches.push(Switch {
+            name: "s1".to_owned(),
+            addresses: vec!["10.2.0.2".to_owned()],
+        });
+        assert_eq!(wiring.names(), Err("10.2.0.2".to_owned()));
+        let unknown = serde_json::from_str::<Wiring>(r#"{"links":[],"switch":[]}"#);
+        assert!(unknown.is_err_and(|error| error.to_string().contains("`switch`")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The analyzer from the outside: real gRPC, real HTTP, a real store, restarts.
 
-mod harness;
+pub(crate) mod harness;
 mod process;
 
 use std::collections::BTreeSet;
@@ -68,6 +68,40 @@ fn contradictory_reports_are_refused_and_the_rest_counts() {
             agent["last_refusal"],
             "report of path 10.0.0.1 -> 10.0.0.3 port 50000: 6 lost of 5 sent"
         );
+    });
+}
+
+#[test]
+fn reports_that_contradict_a_registration_are_refused_or_told_of() {
+    let folder = tempfile::tempdir().expect("folder");
+    let analyzer = Incarnation::start(folder.path(), clock(30));
+    analyzer.run(async {
+        // From an RNIC of another host than the agent's; and about one that says itself where it is.
+        let mut moved = report(1, 1, 5, 0);
+        moved.target.as_mut().expect("a target").tor = "tor9".to_owned();
+        let first = batch(1, 24, vec![report(2, 1, 5, 0), report(1, 2, 10, 1)]);
+        let second = batch(2, 25, vec![moved]);
+        let (acknowledged, end) = upload(&analyzer, 7, vec![first, second]).await;
+        assert_eq!((acknowledged, end), (2, None));
+        assert_eq!(analyzer.total_sent().await, 15);
+        let agent = analyzer.agent().await;
+        assert_eq!(agent["refused_reports"], 1);
+        assert_eq!(
+            agent["last_refusal"],
+            "report of path 10.0.0.2 -> 10.0.0.1: its source is on host `host2`, the agent is on `host1`"
+        );
+        let (_, status) = analyzer.get("/api/v1/status").await;
+        assert_eq!(status["topology"]["contradictions"], 1);
+        let contradicted = serde_json::json!(["host1/rxe0"]);
+        assert_eq!(status["topology"]["contradicted_rnics"], contradicted);
+        // host2 has never reported itself: its RNIC is an end of a path, and no part of the map.
+        let (_, topology) = analyzer.get("/api/v1/topology").await;
+        let nodes = topology["nodes"].as_array().expect("nodes");
+        assert!(nodes.iter().all(|node| node["host"] != "host2"), "{topology}");
+        for query in ["detail=ports", "colour=red"] {
+            let (status, answer) = analyzer.get(&format!("/api/v1/topology?{query}")).await;
+            assert_eq!(status, 400, "{query}: {answer}");
+        }
     });
 }
 
@@ -219,6 +253,7 @@ fn the_api_documentation_names_exactly_the_fields() {
             "/api/v1/traces",
             "/api/v1/status",
             "/api/v1/matrix",
+            "/api/v1/topology",
         ] {
             let (_, answer) = analyzer.get(resource).await;
             let mut emitted = BTreeSet::new();
@@ -253,6 +288,7 @@ fn the_api_documentation_names_exactly_the_fields() {
                 "probes",
                 "judge",
                 "topology",
+                "alerts",
             ] {
                 emitted.remove(parent);
             }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::{Args, Command};
 use rpingmesh::config::agent::AgentSettings;
+use rpingmesh::config::analyzer::AnalyzerSettings;
 use rpingmesh::config::controller::ControllerSettings;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -93,6 +94,14 @@ fn controller() {
     check(
         "controller.toml",
         &ControllerSettings::default().with_defaults(),
+    );
+}
+
+#[test]
+fn analyzer() {
+    check(
+        "analyzer.toml",
+        &AnalyzerSettings::default().with_defaults(),
     );
 }
 

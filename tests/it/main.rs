@@ -8,6 +8,7 @@ mod bad_input;
 mod config_samples;
 mod controller;
 mod controller_program;
+mod disk;
 mod documents;
 mod external;
 mod lab;

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::program::{AGENT, ANALYZER, CONTROLLER};
-
-const OPERATOR: &str = env!("CARGO_BIN_EXE_rpingmesh");
+use crate::support::program::{AGENT, ANALYZER, CONTROLLER, OPERATOR};
 
 /// The program of that name.
 fn program(name: &str) -> Option<&'static str> {

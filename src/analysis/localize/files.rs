@@ -26,6 +26,16 @@ pub struct HostEntry {
     pub tor: String,
 }
 
+/// What a switch calls itself where it answers traces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchEntry {
+    /// Its name in `links`.
+    pub name: String,
+    /// Addresses of its interfaces.
+    pub addresses: Vec<String>,
+}
+
 /// The topology file: `{"links":[{"a":"spine0","b":"tor3"}], "hosts":[{"name":"h0","tor":"tor0"}]}`.
 ///
 /// A host link is a link between the host and its ToR; it need not be listed under `links`. Unknown
@@ -37,6 +47,9 @@ pub struct TopologyFile {
     pub links: Vec<LinkEntry>,
     /// All hosts.
     pub hosts: Vec<HostEntry>,
+    /// For the analyzer, whose file this may be; paths of observations have names already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub switches: Vec<SwitchEntry>,
 }
 
 /// One line of the observations file.

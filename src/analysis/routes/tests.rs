@@ -20,6 +20,7 @@ fn wiring(links: &[(&str, &str)], hosts: &[(&str, &str)]) -> Wiring {
                 tor: (*tor).to_owned(),
             })
             .collect(),
+        switches: Vec::new(),
     }
 }
 

@@ -217,6 +217,7 @@ impl Fabric {
                     tor: format!("tor{}", self.tor_of(host)),
                 })
                 .collect(),
+            switches: Vec::new(),
         }
     }
 }

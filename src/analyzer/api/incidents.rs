@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::super::alerts::Alerts;
 use super::super::judging::View;
 use super::super::state::State;
 use crate::analysis::filter::Reason;
@@ -90,8 +91,9 @@ pub(in crate::analyzer) struct IncidentsAnswer {
     incidents: Vec<IncidentJson>,
 }
 
+/// An incident, as answers and webhooks show it.
 #[derive(Debug, Serialize)]
-struct IncidentJson {
+pub(in crate::analyzer) struct IncidentJson {
     id: u64,
     state: &'static str,
     severity: Severity,
@@ -184,6 +186,13 @@ pub(in crate::analyzer) struct StatusAnswer {
     paths: PathsJson,
     judge: JudgeJson,
     topology: TopologyJson,
+    alerts: AlertsJson,
+}
+
+#[derive(Debug, Serialize)]
+struct AlertsJson {
+    receivers: usize,
+    waiting: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -231,7 +240,13 @@ struct TopologyJson {
 }
 
 /// Answers `GET /api/v1/status`.
-pub(in crate::analyzer) fn status(state: &State, view: &View, now: WallTime) -> StatusAnswer {
+pub(in crate::analyzer) fn status(
+    state: &State,
+    view: &View,
+    alerts: &Alerts,
+    now: WallTime,
+) -> StatusAnswer {
+    let (receivers, waiting) = alerts.sizes();
     let of = |severity| {
         let open = view.open.iter();
         open.filter(|incident| incident.severity == severity)
@@ -285,6 +300,7 @@ pub(in crate::analyzer) fn status(state: &State, view: &View, now: WallTime) -> 
                 .map(|end| format!("{}/{}", end.host, end.device))
                 .collect(),
         },
+        alerts: AlertsJson { receivers, waiting },
     }
 }
 

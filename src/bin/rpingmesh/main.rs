@@ -8,6 +8,7 @@ mod matrix;
 mod simulate;
 mod status;
 mod top;
+mod topology;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,8 @@ enum Command {
     Incidents(incidents::IncidentsArgs),
     /// Loss or latency from each ToR to each other
     Matrix(matrix::MatrixArgs),
+    /// Switches, hosts and links as topology file, reports and traces know them, and where these differ
+    Topology(topology::TopologyArgs),
     /// Matrix, incidents and agents, live: full screen on a terminal, plain lines elsewhere
     Top(top::TopArgs),
     /// Make shell completions, man pages, the reference of the options
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::main(&args),
         Command::Incidents(args) => incidents::main(&args),
         Command::Matrix(args) => matrix::main(&args),
+        Command::Topology(args) => topology::main(&args),
         Command::Top(args) => top::main(&args),
         Command::Manual(args) => manual::run(&args, Cli::command()),
     })

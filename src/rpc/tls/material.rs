@@ -50,7 +50,7 @@ impl Material {
     pub(super) fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let chain = certificates("tls.cert", &files.cert)?;
         let key = private_key(&files.key)?;
-        let roots = Arc::new(roots(&files.ca)?);
+        let roots = Arc::new(roots("tls.ca", &files.ca)?);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let pair = |source| TlsError::Pair {
             cert: files.cert.clone(),
@@ -135,16 +135,28 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+fn roots(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("tls.ca", path)? {
+    for certificate in certificates(key, path)? {
         roots.add(certificate).map_err(|error| {
             content(
-                "tls.ca",
+                key,
                 path,
                 format!("has a certificate that is no CA: {error}"),
             )
         })?;
     }
     Ok(roots)
+}
+
+/// For HTTPS: servers are verified by the CA certificates of a file, and this side shows none.
+pub(super) fn https(key: &'static str, ca: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = roots(key, ca)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| content(key, ca, format!("cannot be used for TLS: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }

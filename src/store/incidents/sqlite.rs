@@ -1,8 +1,10 @@
 //! Incidents in the analyzer's SQLite file, beside the journal.
 
-use rusqlite::params;
+use rusqlite::{params, types};
+use serde::de::DeserializeOwned;
 
 use super::{Incidents, Query};
+use crate::analysis::alerts::Told;
 use crate::analysis::incident::Incident;
 use crate::store::sqlite::{Db, StoreError};
 use crate::time::WallTime;
@@ -15,6 +17,21 @@ pub(in crate::store) const MIGRATION: &str = "
         body   TEXT NOT NULL
     ) STRICT;
     CREATE INDEX incident_by_closed ON incident (closed);
+";
+
+/// What receivers of alerts were told. An incident may be told before it could be stored, so it is not referred to.
+pub(in crate::store) const ALERTS_MIGRATION: &str = "
+    CREATE TABLE alert_receiver (
+        receiver TEXT    PRIMARY KEY,
+        since    INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE alert (
+        receiver TEXT    NOT NULL,
+        incident INTEGER NOT NULL,
+        told     TEXT    NOT NULL,
+        closed   INTEGER NOT NULL,
+        PRIMARY KEY (receiver, incident)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// Incidents in an SQLite file.
@@ -41,9 +58,7 @@ impl Incidents for SqliteIncidents {
                          ON CONFLICT (id) DO UPDATE SET closed = excluded.closed, body = excluded.body",
                     )?;
                     for incident in &incidents {
-                        let body = serde_json::to_string(incident).map_err(|error| {
-                            rusqlite::Error::ToSqlConversionFailure(Box::new(error))
-                        })?;
+                        let body = to_json(incident)?;
                         upsert.execute(params![
                             incident.id.cast_signed(),
                             incident.closed_unix_ns,
@@ -82,14 +97,7 @@ impl Incidents for SqliteIncidents {
                          ORDER BY id DESC LIMIT ?3",
                     )?
                     .query_map(params![before, query.open, query.limit], |row| {
-                        let body: String = row.get(0)?;
-                        serde_json::from_str(&body).map_err(|error| {
-                            rusqlite::Error::FromSqlConversionFailure(
-                                0,
-                                rusqlite::types::Type::Text,
-                                Box::new(error),
-                            )
-                        })
+                        from_json(0, &row.get::<_, String>(0)?)
                     })?
                     .collect()
             })
@@ -99,10 +107,91 @@ impl Incidents for SqliteIncidents {
     async fn prune(&self, closed: WallTime) -> Result<usize, StoreError> {
         self.db
             .call(move |connection| {
-                connection.execute("DELETE FROM incident WHERE closed < ?1", [closed.nanos()])
+                let transaction = connection.transaction()?;
+                // With the incident goes what was told of it; one that could not be stored yet has none here.
+                transaction.execute(
+                    "DELETE FROM alert WHERE incident IN (SELECT id FROM incident WHERE closed < ?1)",
+                    [closed.nanos()],
+                )?;
+                let gone = transaction
+                    .execute("DELETE FROM incident WHERE closed < ?1", [closed.nanos()])?;
+                transaction.commit()?;
+                Ok(gone)
             })
             .await
     }
+
+    async fn untold(
+        &self,
+        receiver: &str,
+        now: WallTime,
+        limit: u32,
+    ) -> Result<Vec<(Incident, Option<Told>)>, StoreError> {
+        let receiver = receiver.to_owned();
+        self.db
+            .call(move |connection| {
+                connection.execute(
+                    "INSERT INTO alert_receiver (receiver, since) VALUES (?1, ?2)
+                     ON CONFLICT (receiver) DO NOTHING",
+                    params![receiver, now.nanos()],
+                )?;
+                let mut untold = connection
+                    .prepare(
+                        "SELECT incident.body, alert.told FROM incident
+                         JOIN alert_receiver ON alert_receiver.receiver = ?1
+                         LEFT JOIN alert ON alert.receiver = ?1 AND alert.incident = incident.id
+                         WHERE incident.closed IS NULL
+                            OR alert.closed = 0
+                            OR (alert.incident IS NULL AND incident.closed >= alert_receiver.since)
+                         ORDER BY incident.id DESC LIMIT ?2",
+                    )?
+                    .query_map(params![receiver, limit], |row| {
+                        let incident = from_json(0, &row.get::<_, String>(0)?)?;
+                        let told = row.get::<_, Option<String>>(1)?;
+                        let told = told.map(|told| from_json(1, &told)).transpose()?;
+                        Ok((incident, told))
+                    })?
+                    .collect::<Result<Vec<_>, _>>()?;
+                untold.reverse();
+                Ok(untold)
+            })
+            .await
+    }
+
+    async fn tell(&self, receiver: &str, told: Vec<(u64, Told)>) -> Result<(), StoreError> {
+        let receiver = receiver.to_owned();
+        self.db
+            .call(move |connection| {
+                let transaction = connection.transaction()?;
+                {
+                    let mut upsert = transaction.prepare_cached(
+                        "INSERT INTO alert (receiver, incident, told, closed) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT (receiver, incident) DO UPDATE SET told = excluded.told, closed = excluded.closed",
+                    )?;
+                    for (id, told) in &told {
+                        upsert.execute(params![
+                            receiver,
+                            id.cast_signed(),
+                            to_json(told)?,
+                            told.closed
+                        ])?;
+                    }
+                }
+                transaction.commit()
+            })
+            .await
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn from_json<T: DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, types::Type::Text, Box::new(error))
+    })
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub const SCHEMA: Schema = Schema {
         CREATE INDEX batch_by_end ON batch (ended);
     ",
         crate::store::incidents::sqlite::MIGRATION,
+        crate::store::incidents::sqlite::ALERTS_MIGRATION,
     ],
 };
 

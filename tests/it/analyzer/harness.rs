@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rpingmesh::analysis::windows::Limits;
 use rpingmesh::analyzer::Analyzer;
-use rpingmesh::config::analyzer::AnalyzerConfig;
+use rpingmesh::config::analyzer::{AlertConfig, AnalyzerConfig};
 use rpingmesh::rpc::client::channel;
 use rpingmesh::rpc::tls::Security;
 use rpingmesh::rpc::v1;
@@ -76,6 +76,7 @@ impl Incarnation {
             topology: None,
             judge_interval: Duration::from_millis(200),
             incident_retention: Duration::from_hours(24),
+            alerts: AlertConfig::default(),
         };
         let analyzer = runtime
             .block_on(Analyzer::start(config, clock, CancellationToken::new()))

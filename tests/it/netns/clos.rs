@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::lab::Namespaces;
-use crate::support::program::{AGENT, ANALYZER, CONTROLLER, Program};
+use crate::support::program::{AGENT, ANALYZER, CONTROLLER, OPERATOR, Program};
 
 pub(crate) const SPINES: usize = 2;
 pub(crate) const TORS: usize = 4;
@@ -33,6 +33,26 @@ fn host_of(address: &str) -> usize {
         .nth(2)
         .and_then(|part| part.parse().ok())
         .unwrap_or_else(|| panic!("{address} is no host"))
+}
+
+/// The fabric as an operator describes it: cables, hosts, and by which of their interfaces spines answer traces.
+fn topology_file() -> Value {
+    let pairs = || (0..TORS).flat_map(|t| (0..SPINES).map(move |s| (t, s)));
+    let links: Vec<_> = pairs()
+        .map(|(t, s)| serde_json::json!({"a": format!("t{t}"), "b": format!("s{s}")}))
+        .collect();
+    let hosts: Vec<_> = (0..HOSTS)
+        .map(|h| serde_json::json!({"name": format!("h{h}"), "tor": format!("t{}", tor_of(h))}))
+        .collect();
+    let switches: Vec<_> = (0..SPINES)
+        .map(|s| {
+            let interfaces = (0..TORS).map(|t| format!("10.2.{}.2", SPINES * t + s));
+            serde_json::json!({
+                "name": format!("s{s}"), "addresses": interfaces.collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    serde_json::json!({"links": links, "hosts": hosts, "switches": switches})
 }
 
 /// What is probed: from which host to which, by which UDP source port.
@@ -138,6 +158,8 @@ impl Clos {
                 &format!("--store={registry}"),
             ],
         );
+        let topology = self.folder.path().join("topology.json");
+        std::fs::write(&topology, topology_file().to_string()).expect("a file");
         let mut analyzer = self.spaces.start(
             "m",
             ANALYZER,
@@ -145,6 +167,7 @@ impl Clos {
                 "run",
                 "--listen=0.0.0.0:7471",
                 "--tls-allow-plaintext",
+                &format!("--topology={}", topology.display()),
                 &format!("--store={journal}"),
             ],
         );
@@ -176,6 +199,11 @@ impl Clos {
             .collect();
         self.programs = agents;
         self.programs.extend([controller, analyzer]);
+    }
+
+    /// What `rpingmesh` prints, asked beside the analyzer.
+    pub(crate) fn operator(&self, arguments: &str) -> String {
+        self.spaces.shell("m", &format!("{OPERATOR} {arguments}"))
     }
 
     /// What the analyzer answers.

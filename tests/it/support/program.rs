@@ -13,6 +13,7 @@ const STOP: Duration = Duration::from_secs(5);
 
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_rpingmesh-agent");
 pub(crate) const ANALYZER: &str = env!("CARGO_BIN_EXE_rpingmesh-analyzer");
+pub(crate) const OPERATOR: &str = env!("CARGO_BIN_EXE_rpingmesh");
 pub(crate) const CONTROLLER: &str = env!("CARGO_BIN_EXE_rpingmesh-controller");
 
 /// A command without the variables of the machine that runs the test.

@@ -75,3 +75,66 @@ async fn incidents_outlive_the_process_and_ids_are_never_used_again() {
     assert_eq!(ids(read(None, None).await.expect("readable")), [1]);
     assert_eq!(store.last_id().await.expect("readable"), 3);
 }
+
+#[tokio::test]
+async fn what_receivers_were_told_outlives_the_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let location = Location::File(folder.path().join("analyzer.db"));
+    let open = || SqliteJournal::open(&location).expect("a store").incidents();
+    let now = WallTime::from_nanos(6_000);
+    let told = |id, closed| (id, Told::from(&incident(id, closed)));
+    {
+        let store = open();
+        let all = vec![
+            incident(1, None),
+            incident(2, Some(5_000)),
+            incident(3, None),
+            incident(4, None),
+        ];
+        store.put(all).await.expect("stored");
+        // What was over before the receiver was known is not told to it.
+        let first = store.untold("a", now, 10).await.expect("readable");
+        let ids: Vec<_> = first
+            .iter()
+            .map(|(one, told)| (one.id, told.is_some()))
+            .collect();
+        assert_eq!(ids, [(1, false), (3, false), (4, false)]);
+        let told = vec![told(1, None), told(3, None)];
+        store.tell("a", told).await.expect("stored");
+        let ends = vec![
+            incident(3, Some(7_000)),
+            incident(4, Some(7_000)),
+            incident(5, Some(7_000)),
+        ];
+        store.put(ends).await.expect("stored");
+    }
+    let store = open();
+    let untold = |receiver: &'static str| {
+        let store = store.clone();
+        async move {
+            let untold = store.untold(receiver, now, 10).await.expect("readable");
+            let line = |(one, told): (Incident, Option<Told>)| {
+                (one.id, one.is_open(), told.map(|told| told.closed))
+            };
+            untold.into_iter().map(line).collect::<Vec<_>>()
+        }
+    };
+    let expected = [
+        (1, true, Some(false)),
+        (3, false, Some(false)),
+        (4, false, None),
+        (5, false, None),
+    ];
+    assert_eq!(untold("a").await, expected);
+    let ends = [3, 4, 5].map(|id| told(id, Some(7_000))).to_vec();
+    store.tell("a", ends).await.expect("stored");
+    assert_eq!(untold("a").await, expected[..1]);
+    // Another receiver has its own account.
+    let later = store.untold("b", WallTime::from_nanos(8_000), 10).await;
+    assert_eq!(later.expect("readable").len(), 1);
+    store
+        .prune(WallTime::from_nanos(9_000))
+        .await
+        .expect("pruned");
+    assert_eq!(untold("a").await, expected[..1]);
+}

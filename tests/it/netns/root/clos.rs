@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::netns::clos::{Clos, HOSTS, TORS, Tuple, tor_of};
+use crate::netns::clos::{Clos, HOSTS, SPINES, TORS, Tuple, tor_of};
 
 /// Conditions that must come come long before this, even on a loaded machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// All paths of the last 5 s that are over.
 const PATHS: &str = "/api/v1/paths?window=5s&limit=10000";
 const TRACES: &str = "/api/v1/traces?limit=10000";
+const FABRIC: &str = "/api/v1/topology?detail=switches";
+const OPEN: &str = "/api/v1/incidents?state=open";
 /// The link that gets the fault.
 const SPINE: usize = 0;
 const TOR: usize = 2;
@@ -87,8 +89,46 @@ impl Affected<'_> {
     }
 }
 
+/// Incidents, but for what is true of a loaded machine: that agents get their processor time late.
+fn of_the_network(answer: &Value) -> Vec<&Value> {
+    let open = answer["incidents"].as_array().expect("incidents").iter();
+    open.filter(|incident| incident["category"] != "cpu_overload")
+        .collect()
+}
+
+/// The number of the only open incident, which is about the bad link in its direction.
+fn names_the_link(answer: &Value) -> Result<u64, String> {
+    let subject = serde_json::json!({
+        "kind": "link", "from": format!("s{SPINE}"), "to": format!("t{TOR}"),
+    });
+    match &of_the_network(answer)[..] {
+        [one] if one["subject"] == subject => Ok(one["id"].as_u64().expect("a number")),
+        _ => Err(format!("not only {subject}")),
+    }
+}
+
+fn none_is_open(answer: &Value) -> Result<(), String> {
+    match of_the_network(answer).len() {
+        0 => Ok(()),
+        count => Err(format!("{count} are open")),
+    }
+}
+
+/// The incident is closed, and what it says is what was done.
+fn is_explained(clos: &Clos, id: u64, category: &str) {
+    let answer = clos.get(&format!("/api/v1/incidents?id={id}"));
+    let incident = &answer["incidents"][0];
+    assert_eq!(incident["state"], "closed", "{incident:#}");
+    assert_eq!(incident["category"], category, "{incident:#}");
+    let text = clos.operator(&format!("incidents {id}"));
+    let link = format!("s{SPINE}->t{TOR}");
+    for part in [&*link, category, "evidence", "traced"] {
+        assert!(text.contains(part), "no {part}: {text}");
+    }
+}
+
 #[test]
-fn a_link_that_drops_packets_in_one_direction_is_seen_on_exactly_its_paths() {
+fn a_link_that_drops_packets_in_one_direction_is_named_and_only_that() {
     let clos = Clos::start("clos");
     let tuples = clos.wait(PATIENCE, PATHS, everything_is_probed);
     let there_and_back: Vec<_> = tuples
@@ -113,6 +153,19 @@ fn a_link_that_drops_packets_in_one_direction_is_seen_on_exactly_its_paths() {
         Ok(())
     };
     clos.wait(PATIENCE, TRACES, seen);
+    // File, reports and traces agree about the fabric.
+    let one_map = |answer: &Value| {
+        let links = answer["links"].as_array().expect("links");
+        let known = serde_json::json!(["file", "trace"]);
+        match links.iter().find(|link| link["known_from"] != known) {
+            Some(link) => Err(format!("{link}")),
+            None if links.len() != TORS * SPINES => Err(format!("{} links", links.len())),
+            None if answer["differences"] != serde_json::json!([]) => Err("differences".to_owned()),
+            None => Ok(()),
+        }
+    };
+    clos.wait(PATIENCE, FABRIC, one_map);
+    clos.wait(PATIENCE, OPEN, none_is_open);
 
     // Everything is dropped: the paths over the link are dead, the others as before.
     clos.drop_packets(SPINE, TOR, 100);
@@ -154,9 +207,25 @@ fn a_link_that_drops_packets_in_one_direction_is_seen_on_exactly_its_paths() {
         Ok(())
     };
     clos.wait(PATIENCE, TRACES, stopped);
+    let hard = clos.wait(PATIENCE, OPEN, names_the_link);
+    let marked = |answer: &Value| {
+        let links = answer["links"].as_array().expect("links");
+        let link = links
+            .iter()
+            .find(|link| link["a"] == format!("t{TOR}") && link["b"] == format!("s{SPINE}"))
+            .ok_or("no such link")?;
+        let downwards = serde_json::json!([hard]);
+        if link["incidents_b_to_a"] != downwards || link["state"] != "incident" {
+            return Err(format!("{link}"));
+        }
+        Ok(())
+    };
+    clos.wait(PATIENCE, FABRIC, marked);
 
     // After repair all is well again, and traces are whole.
     clos.repair(SPINE);
+    clos.wait(PATIENCE, OPEN, none_is_open);
+    is_explained(&clos, hard, "link_down");
     clos.wait(PATIENCE, PATHS, everything_is_probed);
     let whole = |answer: &Value| {
         let traces = traces(answer);
@@ -185,11 +254,15 @@ fn a_link_that_drops_packets_in_one_direction_is_seen_on_exactly_its_paths() {
         Ok(())
     };
     clos.wait(PATIENCE, PATHS, gray);
+    let mild = clos.wait(PATIENCE, OPEN, names_the_link);
     // The loss is not taken for another path.
     let unchanged = |answer: &Value| match answer["total"].as_u64() {
         Some(0) => Ok(()),
         total => Err(format!("{total:?} paths have changed")),
     };
     clos.wait(Duration::ZERO, "/api/v1/traces?changed=true", unchanged);
+    clos.repair(SPINE);
+    clos.wait(PATIENCE, OPEN, none_is_open);
+    is_explained(&clos, mild, "link_loss");
     clos.stop();
 }

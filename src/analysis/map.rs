@@ -1,0 +1,307 @@
+//! The map of the fabric: what the topology file, the agents' reports and the traces know of it together, and where they
+//! contradict each other.
+//!
+//! Made anew whenever it is asked for: it borrows from what is known and keeps nothing.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::report::End;
+use super::routes::MOST_DIFFERENCES;
+use crate::id::Gid;
+use crate::probe::trace::Route;
+use crate::time::WallTime;
+use crate::topology::wiring::{Names, Wiring};
+
+/// Addresses that are kept of one switch.
+const MOST_ADDRESSES: usize = 256;
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A switch above the ToRs.
+    Switch,
+    /// A switch with hosts.
+    Tor,
+    /// A host.
+    Host,
+    /// An RNIC of a host, named `HOST/DEVICE`.
+    Rnic,
+}
+
+impl Kind {
+    /// As answers name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Switch => "switch",
+            Self::Tor => "tor",
+            Self::Host => "host",
+            Self::Rnic => "rnic",
+        }
+    }
+}
+
+/// Who knows of a node or link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// The topology file.
+    File,
+    /// A report of an agent, which has it from its registration.
+    Report,
+    /// A trace.
+    Trace,
+}
+
+impl Source {
+    /// As answers name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Report => "report",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// A switch, host or RNIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// Links from the hosts: 0 for hosts and RNICs, 1 for ToRs; `None` for a switch that no known link joins to a ToR.
+    pub tier: Option<u32>,
+    /// ToRs that a host or RNIC is cabled to.
+    pub tors: BTreeSet<&'a str>,
+    /// The host of an RNIC.
+    pub host: Option<&'a str>,
+    /// The GID of an RNIC.
+    pub gid: Option<Gid>,
+    /// What else a switch calls itself in traces.
+    pub addresses: BTreeSet<&'a str>,
+    /// Who knows of it.
+    pub sources: BTreeSet<Source>,
+}
+
+/// A cable, or several between the same two nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Link {
+    /// Who knows of it.
+    pub sources: BTreeSet<Source>,
+    /// Cables that the file lists.
+    pub cables: u32,
+    /// Traced 5-tuples that cross it: from the first end to the second, and back.
+    pub paths: [u64; 2],
+    /// When a trace last showed it.
+    pub traced: Option<WallTime>,
+}
+
+/// The map. See the module.
+#[derive(Debug, Clone, Default)]
+pub struct Map<'a> {
+    nodes: BTreeMap<Cow<'a, str>, Node<'a>>,
+    links: HashMap<(&'a str, &'a str), Link>,
+    /// Whether the file says how switches are cabled.
+    has_file: bool,
+    differences: BTreeSet<String>,
+}
+
+/// The map with everything in it.
+#[derive(Debug, Clone)]
+pub struct Finished<'a> {
+    /// The nodes by name.
+    pub nodes: BTreeMap<Cow<'a, str>, Node<'a>>,
+    /// The links by their ends, the smaller name first.
+    pub links: BTreeMap<(&'a str, &'a str), Link>,
+}
+
+impl<'a> Map<'a> {
+    /// What the file says, if there is one.
+    pub fn new(wiring: Option<&'a Wiring>) -> Self {
+        let mut map = Self::default();
+        let Some(wiring) = wiring else {
+            return map;
+        };
+        for host in &wiring.hosts {
+            map.node(&host.tor, Kind::Tor, Source::File);
+            let node = map.node(&host.name, Kind::Host, Source::File);
+            node.tors.insert(&host.tor);
+            map.link(&host.name, &host.tor, Source::File).0.cables = 1;
+        }
+        let hosts: BTreeSet<&str> = wiring.hosts.iter().map(|host| host.name.as_str()).collect();
+        for link in &wiring.links {
+            // Cables of hosts may be listed among the links as well.
+            if hosts.contains(link.a.as_str()) || hosts.contains(link.b.as_str()) {
+                continue;
+            }
+            map.has_file = true;
+            map.node(&link.a, Kind::Switch, Source::File);
+            map.node(&link.b, Kind::Switch, Source::File);
+            map.link(&link.a, &link.b, Source::File).0.cables += 1;
+        }
+        for switch in &wiring.switches {
+            let node = map.node(&switch.name, Kind::Switch, Source::File);
+            node.addresses
+                .extend(switch.addresses.iter().map(String::as_str));
+        }
+        map
+    }
+
+    fn node(&mut self, name: impl Into<Cow<'a, str>>, kind: Kind, source: Source) -> &mut Node<'a> {
+        let node = self.nodes.entry(name.into()).or_insert_with(|| Node {
+            kind,
+            tier: None,
+            tors: BTreeSet::new(),
+            host: None,
+            gid: None,
+            addresses: BTreeSet::new(),
+            sources: BTreeSet::new(),
+        });
+        // A link names a switch without saying whether hosts are below it.
+        node.kind = node.kind.max(kind);
+        node.sources.insert(source);
+        node
+    }
+
+    /// The link between two nodes, and whether it is kept the other way round.
+    fn link(&mut self, a: &'a str, b: &'a str, source: Source) -> (&mut Link, bool) {
+        let turned = a > b;
+        let ends = if turned { (b, a) } else { (a, b) };
+        let link = self.links.entry(ends).or_default();
+        link.sources.insert(source);
+        (link, turned)
+    }
+
+    /// Takes an RNIC as its own agent describes it.
+    pub fn report(&mut self, end: &'a End) {
+        let (host, tor) = (end.host.as_str(), end.tor.as_str());
+        self.node(tor, Kind::Tor, Source::Report);
+        self.node(host, Kind::Host, Source::Report).tors.insert(tor);
+        self.link(host, tor, Source::Report);
+        let name = format!("{host}/{}", end.device);
+        let rnic = self.node(name, Kind::Rnic, Source::Report);
+        rnic.tors.insert(tor);
+        rnic.host = Some(host);
+        rnic.gid = Some(end.gid);
+    }
+
+    /// Takes the switches of a path that a complete trace has shown, from ToR to ToR.
+    pub fn trace(
+        &mut self,
+        ends: (Option<&'a End>, Option<&'a End>),
+        route: &'a Route,
+        names: &'a Names,
+        confirmed: WallTime,
+    ) {
+        let mut before: Option<&'a str> = None;
+        for (answer, name) in named(ends, route, names) {
+            let (Some(answer), Some(name)) = (answer, name) else {
+                before = None;
+                continue;
+            };
+            if self.has_file && !self.nodes.contains_key(name) {
+                self.differ(|| {
+                    format!(
+                        "traces show the switch `{name}`, the topology file does not; if it is an address of a switch \
+                         there, list it under `switches`"
+                    )
+                });
+            }
+            let node = self.node(name, Kind::Switch, Source::Trace);
+            if answer != name && node.addresses.len() < MOST_ADDRESSES {
+                node.addresses.insert(answer);
+            }
+            if let Some(before) = before.filter(|before| *before != name) {
+                self.traced_link(before, name, confirmed);
+            }
+            before = Some(name);
+        }
+    }
+
+    fn traced_link(&mut self, from: &'a str, to: &'a str, confirmed: WallTime) {
+        let has_file = self.has_file;
+        let is_of_file = |name: &str| {
+            let node = self.nodes.get(name);
+            node.is_some_and(|node| node.sources.contains(&Source::File))
+        };
+        let both_known = is_of_file(from) && is_of_file(to);
+        let (link, turned) = self.link(from, to, Source::Trace);
+        link.paths[usize::from(turned)] += 1;
+        link.traced = link.traced.max(Some(confirmed));
+        if has_file && both_known && !link.sources.contains(&Source::File) {
+            let (a, b) = if turned { (to, from) } else { (from, to) };
+            self.differ(|| {
+                format!("traces show a link between `{a}` and `{b}`, the topology file does not")
+            });
+        }
+    }
+
+    fn differ(&mut self, text: impl FnOnce() -> String) {
+        if self.differences.len() < MOST_DIFFERENCES {
+            self.differences.insert(text());
+        }
+    }
+
+    /// Where traces contradict the file; at most [`MOST_DIFFERENCES`].
+    pub fn differences(&self) -> impl Iterator<Item = &str> {
+        self.differences.iter().map(String::as_str)
+    }
+
+    /// Finds the tiers and gives what is known.
+    pub fn finish(mut self) -> Finished<'a> {
+        let mut neighbours: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (a, b) in self.links.keys() {
+            neighbours.entry(a).or_default().push(b);
+            neighbours.entry(b).or_default().push(a);
+        }
+        let mut queue = VecDeque::new();
+        for (name, node) in &mut self.nodes {
+            node.tier = match node.kind {
+                Kind::Switch => None,
+                Kind::Tor => Some(1),
+                Kind::Host | Kind::Rnic => Some(0),
+            };
+            if node.kind == Kind::Tor {
+                queue.push_back((name.clone(), 1));
+            }
+        }
+        while let Some((name, tier)) = queue.pop_front() {
+            for next in neighbours.get(&*name).into_iter().flatten() {
+                if let Some(node) = self.nodes.get_mut(*next)
+                    && node.tier.is_none()
+                {
+                    node.tier = Some(tier + 1);
+                    queue.push_back((Cow::Borrowed(*next), tier + 1));
+                }
+            }
+        }
+        Finished {
+            nodes: self.nodes,
+            links: self.links.into_iter().collect(),
+        }
+    }
+}
+
+/// What answered at each hop, and the switch that it is: by the file's addresses, and at both ends the ToRs of the RNICs,
+/// whatever they call themselves.
+pub fn named<'a>(
+    (source, target): (Option<&'a End>, Option<&'a End>),
+    route: &'a Route,
+    names: &'a Names,
+) -> impl Iterator<Item = (Option<&'a str>, Option<&'a str>)> {
+    let last = route.hops().len().wrapping_sub(1);
+    route.hops().iter().enumerate().map(move |(index, hop)| {
+        let answer = hop.as_ref().map(crate::id::NodeName::as_str);
+        let tor = match (index, source, target) {
+            (0, Some(source), _) => Some(source.tor.as_str()),
+            (_, _, Some(target)) if index == last => Some(target.tor.as_str()),
+            _ => None,
+        };
+        (
+            answer,
+            answer.map(|answer| tor.unwrap_or_else(|| names.of(answer))),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

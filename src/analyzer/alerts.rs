@@ -1,0 +1,303 @@
+//! Tells Alertmanagers and webhooks of incidents.
+//!
+//! One task per receiver. What it has to be told is in its [`Outbox`], which the judging task feeds ([`Alerts::learn`]) and
+//! the receiver's task empties; a [`Notify`] wakes that one. There is no queue that could overflow: an outbox keeps each
+//! incident's newest state, and of closed ones a bounded number.
+//!
+//! What a receiver has acknowledged is kept in the store, so that a restarted analyzer tells neither too little nor the same
+//! again. Cancelling is safe: what was not acknowledged is told again, which Alertmanager takes for one alert, and which
+//! webhooks can tell by the incident's number and the event.
+
+mod message;
+pub(super) mod metrics;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::message::Links;
+use self::metrics::{AlertMetrics, ReceiverMetrics};
+use super::GRACE;
+use crate::analysis::alerts::{self, Item, Next, Outbox, Outcome, Told};
+use crate::analysis::incident::Incident;
+use crate::config::analyzer::{AlertConfig, Secret};
+use crate::config::program::describe;
+use crate::rpc::http::{Client, HttpError, Url};
+use crate::rpc::limit::LogLimit;
+use crate::store::incidents::Incidents;
+use crate::store::sqlite::StoreError;
+use crate::time::{Clock, Nanos, WallTime};
+
+/// Alertmanager forgets an alert after so many intervals without hearing of it (Prometheus does the same).
+const LIFETIME: u32 = 4;
+/// The most incidents that are taken over at the start.
+const MOST_RESTORED: u32 = 10_000;
+
+/// What the tasks need.
+pub(super) struct Parts {
+    pub(super) config: AlertConfig,
+    pub(super) store: Arc<dyn Incidents>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Where the web server listens.
+    pub(super) web: SocketAddr,
+}
+
+/// For the judging task. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Alerts(Arc<[Arc<Receiver>]>);
+
+impl Alerts {
+    /// Takes what has become of an incident.
+    pub(super) fn learn(&self, incident: &Incident) {
+        for receiver in self.0.iter() {
+            receiver.outbox().learn(incident);
+            receiver.count();
+            receiver.news.notify_one();
+        }
+    }
+
+    /// Receivers, and what waits for them: each incident as often as receivers have not acknowledged its newest state.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        let waiting = self.0.iter().map(|receiver| receiver.outbox().waiting());
+        (self.0.len(), waiting.sum())
+    }
+
+    /// Takes newer evidence of incidents that are open anyway; nobody is woken for that.
+    pub(super) fn follow(&self, open: &[Incident]) {
+        for receiver in self.0.iter() {
+            let mut outbox = receiver.outbox();
+            for incident in open {
+                outbox.learn(incident);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Alertmanager,
+    Webhook,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Alertmanager => "alertmanager",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// Somebody who is told.
+struct Receiver {
+    kind: Kind,
+    url: Url,
+    /// In the store.
+    name: String,
+    outbox: Mutex<Outbox>,
+    news: Notify,
+    metrics: ReceiverMetrics,
+    client: Client,
+    labels: BTreeMap<String, String>,
+    links: Links,
+    secret: Option<Secret>,
+    lifetime: Duration,
+    store: Arc<dyn Incidents>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Restores what has to be told and starts a task for each receiver.
+///
+/// # Errors
+/// The store cannot be read.
+pub(super) async fn start(
+    parts: Parts,
+    metrics: &AlertMetrics,
+    stop: &CancellationToken,
+) -> Result<(Alerts, JoinSet<()>), StoreError> {
+    let config = &parts.config;
+    let mut receivers = Vec::new();
+    let alertmanagers = config.alertmanagers.iter();
+    let urls = alertmanagers
+        .map(|url| (Kind::Alertmanager, url))
+        .chain(config.webhooks.iter().map(|url| (Kind::Webhook, url)));
+    for (kind, url) in urls {
+        let name = format!("{} {url}", kind.name());
+        let now = parts.clock.wall();
+        let known = parts.store.untold(&name, now, MOST_RESTORED).await?;
+        let behaviour = alerts::Config {
+            refresh: (kind == Kind::Alertmanager).then_some(config.resend_interval),
+            ..alerts::Config::default()
+        };
+        let receiver = Receiver {
+            kind,
+            name,
+            outbox: Mutex::new(Outbox::new(behaviour, known)),
+            news: Notify::new(),
+            metrics: metrics.of(kind.name(), url.authority()),
+            client: config.client.clone(),
+            labels: config.labels.clone(),
+            links: Links::new(config.external_url.as_deref(), parts.web),
+            secret: config.secret.clone(),
+            lifetime: config.resend_interval * LIFETIME,
+            store: Arc::clone(&parts.store),
+            clock: Arc::clone(&parts.clock),
+            url: match kind {
+                Kind::Alertmanager => url.join("/api/v2/alerts"),
+                Kind::Webhook => url.clone(),
+            },
+        };
+        receiver.count();
+        receivers.push(Arc::new(receiver));
+    }
+    let mut tasks = JoinSet::new();
+    for receiver in &receivers {
+        tasks.spawn(Arc::clone(receiver).run(stop.clone()));
+    }
+    Ok((Alerts(receivers.into()), tasks))
+}
+
+impl Receiver {
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self) {
+        let outbox = self.outbox();
+        self.metrics.waiting(outbox.waiting(), outbox.dropped());
+    }
+
+    async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut lines = LogLimit::new(5, Duration::from_mins(1));
+        // What the store has not taken yet.
+        let mut unsaved = BTreeMap::new();
+        loop {
+            let next = self.outbox().next(self.clock.host());
+            let pause = match next {
+                Next::Send(batch) => {
+                    let late = async {
+                        stop.cancelled().await;
+                        tokio::time::sleep(GRACE).await;
+                    };
+                    tokio::select! {
+                        result = self.send(&batch) => self.settle(&batch, result, &mut unsaved, &mut lines),
+                        () = late => return,
+                    }
+                    self.save(&mut unsaved, &mut lines).await;
+                    if stop.is_cancelled() {
+                        return;
+                    }
+                    continue;
+                }
+                Next::Wait(until) => Some(until.since(self.clock.host())),
+                Next::Idle => None,
+            };
+            let due = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.news.notified() => {}
+                () = due => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn send(&self, batch: &[Item]) -> Result<(), HttpError> {
+        let now = self.clock.wall();
+        let (body, headers) = match self.kind {
+            Kind::Alertmanager => {
+                let until = now.after(self.lifetime);
+                let alerts = message::alerts(batch, &self.labels, &self.links, now, until);
+                if alerts.is_empty() {
+                    // Other incidents say the same already.
+                    return Ok(());
+                }
+                (to_bytes(&alerts), Vec::new())
+            }
+            Kind::Webhook => {
+                let body = to_bytes(&message::changes(batch, &self.links));
+                let signature = self
+                    .secret
+                    .as_ref()
+                    .map(|secret| message::sign(secret, &body));
+                (body, signature.into_iter().collect())
+            }
+        };
+        self.client.post_json(&self.url, &headers, body).await?;
+        Ok(())
+    }
+
+    fn settle(
+        &self,
+        batch: &[Item],
+        result: Result<(), HttpError>,
+        unsaved: &mut BTreeMap<u64, Told>,
+        lines: &mut LogLimit,
+    ) {
+        let outcome = match &result {
+            Ok(()) => Outcome::Taken,
+            Err(error) if error.is_refusal() => Outcome::Refused,
+            Err(_) => Outcome::Unreachable,
+        };
+        let now = self.clock.host();
+        let known = self.outbox().settle(batch, outcome, now, rand::random());
+        unsaved.extend(known);
+        self.metrics.settled(batch, outcome);
+        self.count();
+        if let Err(error) = result
+            && let Some(suppressed) = lines.admit(now)
+        {
+            let error = describe(&error);
+            tracing::warn!(
+                kind = self.kind.name(), receiver = self.url.authority(), %error, incidents = batch.len(), suppressed,
+                "alerts were not taken; they are kept and sent again"
+            );
+        }
+    }
+
+    async fn save(&self, unsaved: &mut BTreeMap<u64, Told>, lines: &mut LogLimit) {
+        if unsaved.is_empty() {
+            return;
+        }
+        let told = unsaved
+            .iter()
+            .map(|(id, told)| (*id, told.clone()))
+            .collect();
+        match self.store.tell(&self.name, told).await {
+            Ok(()) => unsaved.clear(),
+            Err(error) => {
+                if let Some(suppressed) = lines.admit(self.clock.host()) {
+                    tracing::warn!(
+                        kind = self.kind.name(), receiver = self.url.authority(), error = %describe(&error), suppressed,
+                        "what this receiver was told cannot be stored; after a restart it would be told again"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// When a point in time was, as Alertmanager reads it (RFC 3339).
+fn rfc3339(time: WallTime) -> String {
+    let since = (time - WallTime::from_nanos(0)).max(Nanos::ZERO);
+    let time = std::time::UNIX_EPOCH + since.to_duration().unwrap_or_default();
+    humantime::format_rfc3339_nanos(time).to_string()
+}
+
+fn to_bytes(value: &impl serde::Serialize) -> Bytes {
+    // Maps with string keys, numbers and strings always are JSON.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! What receivers are sent: Alertmanager's v2 API, and our own webhook.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Serialize;
+use sha2::Sha256;
+
+use super::super::api::incidents::IncidentJson;
+use super::rfc3339;
+use crate::analysis::alerts::{Event, Item, Told};
+use crate::analysis::incident::{Incident, Severity};
+use crate::analysis::judge::Category;
+use crate::analysis::localize::Component;
+use crate::config::analyzer::Secret;
+use crate::time::WallTime;
+
+/// The version of the webhook's body: fields may be added to it, never renamed or removed.
+const VERSION: u32 = 1;
+/// The header that holds the signature of a webhook's body.
+pub(super) const SIGNATURE: &str = "x-rpingmesh-signature";
+/// Evidence in one annotation, in characters.
+const MOST_EVIDENCE: usize = 4_000;
+
+/// Links from messages to the analyzer's web server.
+#[derive(Debug, Clone)]
+pub(super) struct Links(String);
+
+impl Links {
+    pub(super) fn new(external: Option<&str>, web: SocketAddr) -> Self {
+        Self(external.map_or_else(|| format!("http://{web}"), str::to_owned))
+    }
+
+    fn incident(&self, id: u64) -> String {
+        format!("{}/api/v1/incidents?id={id}", self.0)
+    }
+}
+
+/// An alert of `POST /api/v2/alerts`. Alertmanager tells alerts apart by their labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Alert {
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<&'static str, String>,
+    starts_at: String,
+    ends_at: String,
+    #[serde(rename = "generatorURL")]
+    generator_url: String,
+}
+
+/// The alerts that a batch makes: what is over ends, what is open lasts until `until`.
+pub(super) fn alerts(
+    batch: &[Item],
+    labels: &BTreeMap<String, String>,
+    links: &Links,
+    now: WallTime,
+    until: WallTime,
+) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for item in batch {
+        let incident = &item.incident;
+        let starts = WallTime::from_nanos(incident.opened_unix_ns);
+        let alert = |told: &Told, ends: WallTime| Alert {
+            labels: labels_of(told, labels),
+            annotations: annotations(incident),
+            starts_at: rfc3339(starts),
+            // Alertmanager refuses an alert that ends before it starts.
+            ends_at: rfc3339(ends.max(starts)),
+            generator_url: links.incident(incident.id),
+        };
+        if let Some(over) = &item.over {
+            let ended = incident.closed_unix_ns.map_or(now, WallTime::from_nanos);
+            // What lies in the future would still be open.
+            alerts.push(alert(over, ended.min(now)));
+        }
+        if item.event != Event::Closed {
+            alerts.push(alert(&Told::from(incident), until));
+        }
+    }
+    alerts
+}
+
+/// What an alert is about: the same for the same subject, category and severity, and bounded by what there is in the
+/// fabric. Numbers of incidents are no labels, or each would be an alert of its own for ever.
+fn labels_of(told: &Told, further: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let (kind, subject) = match &told.subject {
+        Component::Link { from, to } => ("link", format!("{from}->{to}")),
+        Component::Switch { name } => ("switch", name.clone()),
+        Component::Host { name } => ("host", name.clone()),
+    };
+    let own = [
+        ("alertname", alert_name(told.category)),
+        ("severity", severity(told.severity).to_owned()),
+        ("impact", told.severity.name().to_owned()),
+        ("kind", kind.to_owned()),
+        ("subject", subject),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    further
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .chain(own)
+        .collect()
+}
+
+/// `RpingmeshLinkLoss` for `link_loss`.
+fn alert_name(category: Category) -> String {
+    let mut name = "Rpingmesh".to_owned();
+    for word in category.name().split('_') {
+        let mut characters = word.chars();
+        name.extend(characters.next().map(|first| first.to_ascii_uppercase()));
+        name.push_str(characters.as_str());
+    }
+    name
+}
+
+/// In the words that most routes of Alertmanager know.
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::P0 => "critical",
+        Severity::P1 => "warning",
+        Severity::P2 => "info",
+    }
+}
+
+fn annotations(incident: &Incident) -> BTreeMap<&'static str, String> {
+    let evidence = incident.evidence.join("\n");
+    let mut annotations = BTreeMap::from([
+        ("summary", incident.title()),
+        ("incident", incident.id.to_string()),
+        ("confidence", format!("{:.3}", incident.confidence)),
+        (
+            "description",
+            evidence.chars().take(MOST_EVIDENCE).collect(),
+        ),
+    ]);
+    if !incident.services.is_empty() {
+        let services = incident.services.iter().map(|(name, suffers)| {
+            let suffers = if *suffers { " (suffers)" } else { "" };
+            format!("{name}{suffers}")
+        });
+        annotations.insert("services", services.collect::<Vec<_>>().join(", "));
+    }
+    annotations
+}
+
+/// The body of a webhook.
+#[derive(Debug, Serialize)]
+pub(super) struct Changes {
+    version: u32,
+    changes: Vec<ChangeJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChangeJson {
+    event: &'static str,
+    url: String,
+    incident: IncidentJson,
+}
+
+/// What a batch tells a webhook.
+pub(super) fn changes(batch: &[Item], links: &Links) -> Changes {
+    Changes {
+        version: VERSION,
+        changes: batch
+            .iter()
+            .map(|item| ChangeJson {
+                event: item.event.name(),
+                url: links.incident(item.incident.id),
+                incident: IncidentJson::from(&item.incident),
+            })
+            .collect(),
+    }
+}
+
+/// The header with the signature of a body: HMAC-SHA256 in hexadecimal digits.
+pub(super) fn sign(secret: &Secret, body: &[u8]) -> (&'static str, String) {
+    // HMAC takes keys of every length.
+    let mut text = "sha256=".to_owned();
+    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.bytes()) {
+        mac.update(body);
+        for byte in mac.finalize().into_bytes() {
+            let _ = write!(text, "{byte:02x}");
+        }
+    }
+    (SIGNATURE, text)
+}

@@ -1,0 +1,128 @@
+//! What is counted of alerts. Labels are bounded by the configuration: kind, host and port of a receiver, never the path
+//! of a webhook, which may hold a secret.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::analysis::alerts::{Event, Item, Outcome};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    kind: &'static str,
+    receiver: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    kind: &'static str,
+    receiver: String,
+    event: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    kind: &'static str,
+    receiver: String,
+    reason: &'static str,
+}
+
+/// Of all receivers.
+#[derive(Debug, Clone, Default)]
+pub(in crate::analyzer) struct AlertMetrics {
+    sent: Family<EventLabels, Counter>,
+    failed: Family<FailureLabels, Counter>,
+    waiting: Family<Labels, Gauge>,
+    dropped: Family<Labels, Gauge>,
+}
+
+impl AlertMetrics {
+    pub(in crate::analyzer) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "alerts_sent",
+            "Incidents that receivers of alerts were told of and have acknowledged",
+            self.sent.clone(),
+        );
+        registry.register(
+            "alert_requests_failed",
+            "Requests to receivers of alerts that failed: unreachable (tried again) or refused (their members alone)",
+            self.failed.clone(),
+        );
+        registry.register(
+            "alerts_waiting",
+            "Incidents whose newest state a receiver of alerts has not acknowledged",
+            self.waiting.clone(),
+        );
+        registry.register(
+            "alerts_dropped",
+            "Incidents that were dropped since the start because too many waited",
+            self.dropped.clone(),
+        );
+    }
+
+    /// Those of one receiver.
+    pub(super) fn of(&self, kind: &'static str, receiver: &str) -> ReceiverMetrics {
+        ReceiverMetrics {
+            all: self.clone(),
+            kind,
+            receiver: receiver.to_owned(),
+        }
+    }
+}
+
+/// Of one receiver.
+#[derive(Debug)]
+pub(super) struct ReceiverMetrics {
+    all: AlertMetrics,
+    kind: &'static str,
+    receiver: String,
+}
+
+impl ReceiverMetrics {
+    fn labels(&self) -> Labels {
+        Labels {
+            kind: self.kind,
+            receiver: self.receiver.clone(),
+        }
+    }
+
+    /// How many wait, and how many were dropped since the start.
+    pub(super) fn waiting(&self, waiting: usize, dropped: u64) {
+        let labels = self.labels();
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
+        self.all.waiting.get_or_create(&labels).set(number(waiting));
+        self.all.dropped.get_or_create(&labels).set(number(dropped));
+    }
+
+    /// What came of a batch.
+    pub(super) fn settled(&self, batch: &[Item], outcome: Outcome) {
+        let reason = match outcome {
+            Outcome::Taken => {
+                for item in batch {
+                    self.sent(item.event);
+                }
+                return;
+            }
+            Outcome::Unreachable => "unreachable",
+            Outcome::Refused => "refused",
+        };
+        let labels = FailureLabels {
+            kind: self.kind,
+            receiver: self.receiver.clone(),
+            reason,
+        };
+        self.all.failed.get_or_create(&labels).inc();
+    }
+
+    fn sent(&self, event: Event) {
+        let labels = EventLabels {
+            kind: self.kind,
+            receiver: self.receiver.clone(),
+            event: event.name(),
+        };
+        self.all.sent.get_or_create(&labels).inc();
+    }
+}
