@@ -114,6 +114,32 @@ fn none_is_open(answer: &Value) -> Result<(), String> {
     }
 }
 
+/// File, reports and traces agree about the fabric.
+fn is_one_map(answer: &Value) -> Result<(), String> {
+    let links = answer["links"].as_array().expect("links");
+    let known = serde_json::json!(["file", "trace"]);
+    match links.iter().find(|link| link["known_from"] != known) {
+        Some(link) => Err(format!("{link}")),
+        None if links.len() != TORS * SPINES => Err(format!("{} links", links.len())),
+        None if answer["differences"] != serde_json::json!([]) => Err("differences".to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// The map shows the incident on the bad link, downwards.
+fn is_marked(answer: &Value, incident: u64) -> Result<(), String> {
+    let links = answer["links"].as_array().expect("links");
+    let link = links
+        .iter()
+        .find(|link| link["a"] == format!("t{TOR}") && link["b"] == format!("s{SPINE}"))
+        .ok_or("no such link")?;
+    let downwards = serde_json::json!([incident]);
+    if link["incidents_b_to_a"] != downwards || link["state"] != "incident" {
+        return Err(format!("{link}"));
+    }
+    Ok(())
+}
+
 /// The incident is closed, and what it says is what was done.
 fn is_explained(clos: &Clos, id: u64, category: &str) {
     let answer = clos.get(&format!("/api/v1/incidents?id={id}"));
@@ -153,18 +179,7 @@ fn a_link_that_drops_packets_in_one_direction_is_named_and_only_that() {
         Ok(())
     };
     clos.wait(PATIENCE, TRACES, seen);
-    // File, reports and traces agree about the fabric.
-    let one_map = |answer: &Value| {
-        let links = answer["links"].as_array().expect("links");
-        let known = serde_json::json!(["file", "trace"]);
-        match links.iter().find(|link| link["known_from"] != known) {
-            Some(link) => Err(format!("{link}")),
-            None if links.len() != TORS * SPINES => Err(format!("{} links", links.len())),
-            None if answer["differences"] != serde_json::json!([]) => Err("differences".to_owned()),
-            None => Ok(()),
-        }
-    };
-    clos.wait(PATIENCE, FABRIC, one_map);
+    clos.wait(PATIENCE, FABRIC, is_one_map);
     clos.wait(PATIENCE, OPEN, none_is_open);
 
     // Everything is dropped: the paths over the link are dead, the others as before.
@@ -208,19 +223,7 @@ fn a_link_that_drops_packets_in_one_direction_is_named_and_only_that() {
     };
     clos.wait(PATIENCE, TRACES, stopped);
     let hard = clos.wait(PATIENCE, OPEN, names_the_link);
-    let marked = |answer: &Value| {
-        let links = answer["links"].as_array().expect("links");
-        let link = links
-            .iter()
-            .find(|link| link["a"] == format!("t{TOR}") && link["b"] == format!("s{SPINE}"))
-            .ok_or("no such link")?;
-        let downwards = serde_json::json!([hard]);
-        if link["incidents_b_to_a"] != downwards || link["state"] != "incident" {
-            return Err(format!("{link}"));
-        }
-        Ok(())
-    };
-    clos.wait(PATIENCE, FABRIC, marked);
+    clos.wait(PATIENCE, FABRIC, |answer| is_marked(answer, hard));
 
     // After repair all is well again, and traces are whole.
     clos.repair(SPINE);
