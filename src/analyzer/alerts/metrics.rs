@@ -62,6 +62,15 @@ impl AlertMetrics {
         );
     }
 
+    /// Shows every metric, once.
+    #[cfg(test)]
+    pub(in crate::analyzer) fn touch(&self) {
+        let one = self.of("webhook", "localhost:80");
+        one.waiting(0, 0);
+        one.sent(Event::Opened);
+        one.settled(&[], Outcome::Unreachable);
+    }
+
     /// Those of one receiver.
     pub(super) fn of(&self, kind: &'static str, receiver: &str) -> ReceiverMetrics {
         ReceiverMetrics {

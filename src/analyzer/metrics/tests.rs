@@ -21,5 +21,6 @@ pub(crate) fn every() -> String {
         reason: "new",
         learned: "new",
     });
+    metrics.alerts.touch();
     metrics.encode().expect("encoded")
 }

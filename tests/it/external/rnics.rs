@@ -62,8 +62,7 @@ async fn run(channel: Channel, dead: Arc<AtomicU8>) {
                 start_unix_ns: before,
                 end_unix_ns: now,
                 paths: paths(host, dead),
-                counters: None,
-                traces: Vec::new(),
+                ..Default::default()
             };
             // An analyzer that is being restarted misses it, as it would miss that of an agent whose spool is full.
             let _ = tokio::time::timeout(PATIENCE, upload(channel.clone(), host, batch)).await;
