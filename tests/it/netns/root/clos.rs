@@ -114,6 +114,18 @@ fn none_is_open(answer: &Value) -> Result<(), String> {
     }
 }
 
+/// No trace stops on the way.
+fn are_whole(answer: &Value) -> Result<(), String> {
+    let traces = traces(answer);
+    match traces
+        .iter()
+        .find(|(_, trace)| trace["newest"]["end"] == "silent")
+    {
+        Some((tuple, trace)) => Err(format!("{tuple:?} is not whole again: {trace}")),
+        None => Ok(()),
+    }
+}
+
 /// File, reports and traces agree about the fabric.
 fn is_one_map(answer: &Value) -> Result<(), String> {
     let links = answer["links"].as_array().expect("links");
@@ -230,17 +242,7 @@ fn a_link_that_drops_packets_in_one_direction_is_named_and_only_that() {
     clos.wait(PATIENCE, OPEN, none_is_open);
     is_explained(&clos, hard, "link_down");
     clos.wait(PATIENCE, PATHS, everything_is_probed);
-    let whole = |answer: &Value| {
-        let traces = traces(answer);
-        match traces
-            .iter()
-            .find(|(_, trace)| trace["newest"]["end"] == "silent")
-        {
-            Some((tuple, trace)) => Err(format!("{tuple:?} is not whole again: {trace}")),
-            None => Ok(()),
-        }
-    };
-    clos.wait(PATIENCE, TRACES, whole);
+    clos.wait(PATIENCE, TRACES, are_whole);
 
     // A fifth is dropped: loss on the paths over the link, and on no other.
     clos.drop_packets(SPINE, TOR, 20);
