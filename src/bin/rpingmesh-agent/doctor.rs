@@ -141,7 +141,8 @@ fn report(findings: &[Finding], json: bool) -> Result<(), Failure> {
     }
     if problems > 0 {
         return Err(Failure::run(format!(
-            "the agent cannot probe here: {problems} problems"
+            "the agent cannot probe here: {problems} {}",
+            if problems == 1 { "problem" } else { "problems" }
         )));
     }
     Ok(())

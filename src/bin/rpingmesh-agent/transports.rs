@@ -11,12 +11,18 @@ use rpingmesh::transport::{Provider, RnicPort, TransportError};
 use crate::rdma_settings::{GidChoice, Settings};
 use crate::verbs::{self, Verbs};
 
+/// What can be done without a device.
+const WITHOUT: &str =
+    "`--transport userspace` does without RDMA, but keeps soft-RoCE from starting";
+
 /// The outcome of a choice.
 pub(crate) struct Chosen {
     /// `None` for no probing at all.
     pub(crate) provider: Option<Arc<dyn Provider>>,
     /// What was chosen and why, in one line.
     pub(crate) why: String,
+    /// Why there is no provider.
+    missing: String,
 }
 
 impl Chosen {
@@ -24,13 +30,15 @@ impl Chosen {
         Self {
             why: format!("transport {}: {why}", provider.name()),
             provider: Some(provider),
+            missing: String::new(),
         }
     }
 
-    fn none(why: &str) -> Self {
+    fn none(missing: &str, why: &str) -> Self {
         Self {
             provider: None,
             why: format!("transport none: {why}"),
+            missing: missing.to_owned(),
         }
     }
 
@@ -39,7 +47,8 @@ impl Chosen {
     /// # Errors
     /// [`TransportError::NoDevice`] with the reason of the choice.
     pub(crate) fn required(self) -> Result<Arc<dyn Provider>, TransportError> {
-        self.provider.ok_or(TransportError::NoDevice(self.why))
+        self.provider
+            .ok_or_else(|| TransportError::NoDevice(format!("{}; {WITHOUT}", self.missing)))
     }
 }
 
@@ -70,6 +79,7 @@ pub(crate) fn choose(config: &AgentConfig) -> Result<Chosen, TransportError> {
         )),
         TransportChoice::Userspace => Ok(Chosen::new(userspace(config), "as configured")),
         TransportChoice::None => Ok(Chosen::none(
+            "`transport` is none",
             "as configured, this agent neither probes nor answers",
         )),
         TransportChoice::Auto => Ok(automatic(config)),
@@ -100,11 +110,16 @@ fn automatic(config: &AgentConfig) -> Chosen {
                 &format!("usable RNICs are {}", names.join(", ")),
             )
         }
-        Err(error) => Chosen::none(&format!(
-            "no RDMA device is usable ({}), so this agent neither probes nor answers; `--transport userspace` does \
-             without RDMA, but keeps soft-RoCE from starting",
-            describe(&error)
-        )),
+        Err(error) => {
+            let cause = match error {
+                TransportError::NoDevice(why) => why,
+                other => describe(&other),
+            };
+            let why = format!(
+                "no RDMA device is usable ({cause}), so this agent neither probes nor answers; {WITHOUT}"
+            );
+            Chosen::none(&cause, &why)
+        }
     }
 }
 

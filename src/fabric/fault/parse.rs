@@ -75,7 +75,8 @@ impl Word<'_> {
         if number < 0.0 {
             return Err(self.error("a share cannot be negative"));
         }
-        Ratio::new(number / scale).ok_or_else(|| self.error("a share is at most 100%"))
+        Ratio::new(number / scale)
+            .ok_or_else(|| self.error("a share is at most 100%; write 5% or 0.05"))
     }
 
     fn duration(self) -> Result<Duration, FaultError> {

@@ -327,11 +327,12 @@ async fn changes_of_port_and_gid_table_are_reported_and_survived() {
     .await;
     assert_eq!(a.address(), own);
 
-    ip(&format!("addr add 10.77.0.1/24 dev {interface}"));
+    // Of another network: a second address of the same one would go with the first.
+    ip(&format!("addr add 10.78.0.1/24 dev {interface}"));
     ip(&format!("addr del {}/24 dev {interface}", own.gid));
     a.event(EndpointEvent::AddressChanged).await;
     ip(&format!("addr add {}/24 dev {interface}", own.gid));
-    ip(&format!("addr del 10.77.0.1/24 dev {interface}"));
+    ip(&format!("addr del 10.78.0.1/24 dev {interface}"));
 }
 
 #[tokio::test]

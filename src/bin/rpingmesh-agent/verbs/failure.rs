@@ -5,6 +5,10 @@ use std::io;
 use rpingmesh::transport::{RnicName, TransportError};
 use rustix::process::{Resource, getrlimit};
 
+/// What to do where a device's file cannot be opened.
+const CLOSED: &str =
+    "open the devices below /dev/infiniband to this user (udev group `rdma`) or run as root";
+
 /// The error for a failed call on an RNIC.
 pub(super) fn call(rnic: &RnicName, call: &'static str, source: io::Error) -> TransportError {
     match advice(call, &source) {
@@ -26,9 +30,9 @@ pub(super) fn advice(call: &str, error: &io::Error) -> Option<String> {
         libc::ENOMEM if call.starts_with("ibv_") => {
             Some(memlock_advice(getrlimit(Resource::Memlock).current))
         }
-        libc::EPERM | libc::EACCES if call.starts_with("ibv_") => Some(
-            "open the devices below /dev/infiniband to this user (udev group `rdma`) or run as root".to_owned(),
-        ),
+        libc::EPERM | libc::EACCES if call.starts_with("ibv_") => Some(CLOSED.to_owned()),
+        // libibverbs looks elsewhere for a file that it may not open, and reports that it found none.
+        libc::ENOENT if call == "ibv_open_device" => Some(CLOSED.to_owned()),
         libc::ENOSYS | libc::ENOENT if call == "ibv_get_device_list" => {
             Some("the kernel's side is missing: `modprobe ib_uverbs`".to_owned())
         }
@@ -76,6 +80,15 @@ mod tests {
                 .starts_with("RNIC rxe0/1: ibv_reg_mr failed: "),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_opened_is_not_called_missing() {
+        for code in [libc::EACCES, libc::EPERM, libc::ENOENT] {
+            let error = io::Error::from_raw_os_error(code);
+            let advice = advice("ibv_open_device", &error).expect("advice");
+            assert!(advice.contains("/dev/infiniband"), "{advice}");
+        }
     }
 
     #[test]
