@@ -42,7 +42,6 @@ in
     controller = "https://controller.example:7470";
     analyzer = "https://analyzer.example:7471";
     tor = "tor0";
-    topology = "/etc/rpingmesh/topology.json";
     device_tors = [ "mlx5_0=tor0" ];
     host = "host-a";
     agent_id = "host-a";
