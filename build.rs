@@ -24,7 +24,7 @@ const VARIABLE: &str = "RPINGMESH_EBPF_OBJECT";
 
 /// The object for the agent's own target: the one that [`VARIABLE`] names, else with the feature `ebpf-build` one that
 /// is built now, else the one that `cargo xtask ebpf` left in `target/ebpf`. Without any of them the agent is built
-/// without tracing, and says so when it runs.
+/// without tracing; the build says so, unless it was asked for, and the agent when it runs.
 fn ebpf_object() -> Result<Option<PathBuf>, Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed={VARIABLE}");
     println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
@@ -59,7 +59,15 @@ fn ebpf_object() -> Result<Option<PathBuf>, Box<dyn Error>> {
         println!("cargo::rerun-if-changed={}", folder.display());
     }
     let object = folder.join(format!("bpfel-{}.o", env::var("CARGO_CFG_TARGET_ARCH")?));
-    Ok(object.is_file().then_some(object))
+    if object.is_file() {
+        return Ok(Some(object));
+    }
+    println!(
+        "cargo::warning=the agent is built without service tracing: there is no {}. `cargo xtask ebpf` builds it and says \
+         what it needs; {VARIABLE}=none asks for an agent without it",
+        object.display()
+    );
+    Ok(None)
 }
 
 /// With aya-build: needs bpf-linker in PATH and the standard library's sources.

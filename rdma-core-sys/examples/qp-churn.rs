@@ -4,7 +4,8 @@
 //! - `hold`: makes COUNT connections, says `ready`, keeps them until its standard input ends;
 //! - `loop`: makes, connects and destroys COUNT queue pairs one after the other, as fast as it can;
 //! - `modify`: takes one queue pair COUNT times through INIT, RTR, RTS and RESET, and prints what a call took;
-//! - `connect`: makes COUNT connections one after the other, each for 200 ms, and prints when each reached RTR.
+//! - `connect`: makes COUNT connections one after the other, each for 500 ms and 500 ms apart, and prints when each
+//!   reached RTR and when it ended, by the wall clock that stamps packet captures.
 #![allow(
     unsafe_code,
     reason = "calls libibverbs; each pointer comes from it and is freed after its last use"
@@ -16,7 +17,7 @@ use std::ffi::CStr;
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdma_core_sys::Library;
 use rdma_core_sys::abi::{
@@ -41,6 +42,9 @@ const IBV_QP_DEST_QPN: i32 = 1 << 20;
 
 /// The peer's queue pair; nobody has it, and nothing is ever sent.
 const REMOTE_QPN: u32 = 0x00ab_cdef;
+
+/// How long a connection of `connect` lives, and the pause before the next.
+const APART: Duration = Duration::from_millis(500);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -266,24 +270,22 @@ fn one_by_one(device: &Device, count: usize) -> Outcome<()> {
         let qp = device.create()?;
         device.init(qp)?;
         device.ready_to_receive(qp)?;
-        let now = monotonic();
+        let connected = wall_clock()?;
         device.ready_to_send(qp)?;
+        std::thread::sleep(APART);
         // SAFETY: the queue pair lives.
         let number = unsafe { (*qp).qp_num };
-        println!("{{\"qpn\":{number},\"rtr_ns\":{now}}}");
-        std::thread::sleep(Duration::from_millis(200));
         device.destroy(qp)?;
+        let ended = wall_clock()?;
+        println!("{{\"qpn\":{number},\"rtr_unix_ns\":{connected},\"ended_unix_ns\":{ended}}}");
+        std::thread::sleep(APART);
     }
     Ok(())
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`, on which the kernel stamps the tracer's events.
-fn monotonic() -> i64 {
-    // SAFETY: plain data, for which zeros are valid.
-    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-    // SAFETY: `time` is writable.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
+/// Nanoseconds since the Unix epoch.
+fn wall_clock() -> Outcome<u128> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())
 }
 
 fn main() -> Outcome<()> {

@@ -7,12 +7,14 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use crate::probe::steering::LearnedSteering;
 use crate::probe::{ProbeResult, Session};
 use crate::time::{Clock, NicTime};
 use crate::transport::{
-    Capabilities, Completion, Endpoint, EndpointEvent, SendRequest, SendStatus, TransportError,
+    Address, Capabilities, Completion, Endpoint, EndpointEvent, SendRequest, SendStatus,
+    TransportError,
 };
 
 /// Requests that wait because the endpoint is full. As many as a session has under way at most; those beyond fail at
@@ -98,6 +100,16 @@ impl Driver {
     /// What the endpoint can do; its steering is what was learned where that contradicts the transport's claim.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// Lets the endpoint go, before there is another: while anybody holds a device open its driver cannot be unloaded, and
+    /// so never be loaded again. Whatever is asked of the driver until [`Self::replace`] fails.
+    pub fn release(&mut self) {
+        self.endpoint = Box::new(Released {
+            address: self.endpoint.address(),
+            capabilities: self.endpoint.capabilities().clone(),
+        });
+        self.pending.clear();
     }
 
     /// Replaces the endpoint by a new one; the session concludes what was under way.
@@ -230,6 +242,43 @@ impl Driver {
             self.counters.requests_dropped += failed.len() as u64;
             self.session.on_completions(&failed, self.clock.host());
         }
+    }
+}
+
+/// Stands in for an endpoint that was let go.
+struct Released {
+    address: Address,
+    capabilities: Capabilities,
+}
+
+impl Released {
+    fn lost(&self) -> TransportError {
+        TransportError::EndpointLost {
+            endpoint: self.address.name(),
+            why: "it was let go, and there is no other yet".to_owned(),
+        }
+    }
+}
+
+impl Endpoint for Released {
+    fn address(&self) -> Address {
+        self.address
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn post(&mut self, _: &[SendRequest]) -> Result<usize, TransportError> {
+        Err(self.lost())
+    }
+
+    fn poll_completions(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &mut Vec<Completion>,
+    ) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Err(self.lost()))
     }
 }
 

@@ -169,6 +169,7 @@ impl EndpointTask {
             self.shared.inventory.send_modify(|inventory| {
                 inventory.insert(self.rnic.clone(), Err("being opened again".to_owned()));
             });
+            driver.release();
             let Some(endpoint) = stop.run_until_cancelled(self.open()).await else {
                 return;
             };

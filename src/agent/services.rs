@@ -221,7 +221,7 @@ impl Services {
     fn take(&mut self, message: TraceMessage) {
         match message {
             TraceMessage::Event(_) | TraceMessage::Listing(_) => self.table.take(&message),
-            TraceMessage::Counters(counters) => self.status.traced = counters,
+            TraceMessage::Counters(counters) => self.take_counters(counters),
             TraceMessage::Status(status) => self.take_status(status),
         }
         let now = self.clock.host();
@@ -238,6 +238,17 @@ impl Services {
             self.table.clear();
         }
         self.status.tracer = Some(status);
+    }
+
+    fn take_counters(&mut self, counters: TracerCounters) {
+        let (before, now) = (self.status.traced.lost(), counters.lost());
+        if now > before {
+            tracing::warn!(
+                lost = now - before,
+                "events of queue pairs were lost: connections may be missing until the next listing"
+            );
+        }
+        self.status.traced = counters;
     }
 
     fn tracer_is_gone(&mut self) {
@@ -305,7 +316,15 @@ impl Services {
         self.is_news = false;
         self.told_at = now;
         self.status.flows = self.table.counters();
-        self.status.census = self.planner.census();
+        let census = self.planner.census();
+        if census.unknown != self.status.census.unknown {
+            if census.unknown.is_empty() {
+                tracing::info!("every service destination is registered");
+            } else {
+                tracing::warn!("{}", unknown_in_words(&census));
+            }
+        }
+        self.status.census = census;
         let status = self.status.clone();
         self.wiring.status.send_if_modified(|known| {
             let is_news = *known != status;

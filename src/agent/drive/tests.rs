@@ -220,6 +220,57 @@ async fn a_replaced_endpoint_goes_on_and_what_was_under_way_is_invalid() {
     );
 }
 
+/// Tells when it is gone.
+struct Watched(Box<dyn Endpoint>, Arc<()>);
+
+impl Endpoint for Watched {
+    fn address(&self) -> Address {
+        self.0.address()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.0.capabilities()
+    }
+
+    fn post(&mut self, batch: &[SendRequest]) -> Result<usize, TransportError> {
+        self.0.post(batch)
+    }
+
+    fn poll_completions(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+        out: &mut Vec<Completion>,
+    ) -> std::task::Poll<Result<(), TransportError>> {
+        self.0.poll_completions(cx, out)
+    }
+}
+
+#[tokio::test]
+async fn a_released_endpoint_is_gone_before_there_is_another() {
+    let network = Network::new();
+    let (mut a, mut b) = (driver(&network, 1), driver(&network, 2));
+    let old = a.session().address();
+    let alive = Arc::new(());
+    a.endpoint = Box::new(Watched(
+        Box::new(network.endpoint(old.gid)),
+        Arc::clone(&alive),
+    ));
+    a.release();
+    assert_eq!(Arc::strong_count(&alive), 1, "nothing holds the device");
+    let mut results = Vec::new();
+    let error = a.turn(&mut results).await.expect_err("there is none");
+    assert!(matches!(error, TransportError::EndpointLost { .. }));
+    a.replace(Box::new(network.endpoint(old.gid)));
+    let to_b = probing(b.session().address());
+    a.session_mut().set_groups(to_b, SystemClock.host());
+    let results = results_of(&mut a, &mut b, 5).await;
+    assert!(
+        results
+            .iter()
+            .any(|result| result.outcome.measurement().is_some())
+    );
+}
+
 /// Takes nothing at all.
 struct Full(Address, Capabilities);
 

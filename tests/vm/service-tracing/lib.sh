@@ -1,4 +1,4 @@
-# Sourced by the steps: services in their own cgroups, and what the tracer says of them.
+# Sourced by the steps: services in their own cgroups, what the tracer says of them, what the analyzer knows of their paths.
 
 # service NAME CMD...: starts a program that outlives the step in a cgroup of its own.
 service() {
@@ -7,6 +7,16 @@ service() {
     mkdir -p "/sys/fs/cgroup/$service_name.service"
     start "$service_name" sh -c 'echo $$ >"/sys/fs/cgroup/$0.service/cgroup.procs" && exec "$@"' \
         "$service_name" "$@"
+}
+
+# agent TRACING: probes for the services' connections, and for nothing else but once in a long while: two ToRs with one RNIC each,
+# and the controller asks for next to nothing between them. A probe of a guest that is starved by its host comes back
+# late, but it comes back: 500 ms would call that loss.
+agent() {
+    mkdir -p /tmp/spool
+    start agent rpingmesh-agent run --transport verbs --tracing "$1" --tor "tor-$NODE" --spool-dir /tmp/spool \
+        --controller "http://$ADDRESS_host_a:7470" --analyzer "http://$ADDRESS_host_a:7471" \
+        --probe-timeout 2s --tls-allow-plaintext true
 }
 
 # watch: a tracer that prints every change.
@@ -42,3 +52,27 @@ seen_service() {
     return 1
 }
 
+# paths_show WINDOW CONDITION: whether a jq condition holds for the list of paths that are probed for services.
+paths_show() {
+    http_get "http://$ADDRESS_host_a:7472/api/v1/paths?window=$1&kind=service_tracing" >/tmp/paths.json || return 1
+    jq -e ".paths | $2" /tmp/paths.json && return 0
+    jq -c '.paths[] | {source: .source.host, target: .target.host, service, source_port, sent, lost, invalid}' /tmp/paths.json
+    return 1
+}
+
+# probed NAME: whether the analyzer has complete probes from this host to host-a for a service.
+probed() {
+    paths_show 20s "any(.service == \"$1\" and .source.host == \"host-b\" and .target.host == \"host-a\" and .network_rtt.count > 10)"
+}
+
+# unprobed NAME: whether the last window has paths of no service of that name.
+unprobed() {
+    paths_show 5s "all(.service != \"$1\")"
+}
+
+# capture FILTER: packets that match on their way out, into /tmp/capture until `stop capture`.
+capture() {
+    rm -f /tmp/capture
+    start capture tcpdump --immediate-mode -U -i "$INTERFACE" -w /tmp/capture "$1"
+    check "the capture runs" wait_for 10 test -s /tmp/capture
+}

@@ -28,6 +28,7 @@ const PACKAGES: &[&str] = &[
     "perftest",
     "tcpdump",
     "tshark",
+    "util-linux",
 ];
 
 const PROGRAM_FOLDERS: &[&str] = &["usr/bin", "usr/sbin"];

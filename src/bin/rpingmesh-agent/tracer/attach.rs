@@ -152,17 +152,21 @@ fn follow(ebpf: &mut Ebpf, name: &str, function: &'static str) -> Result<(), Una
     program
         .load()
         .map_err(|error| refused("bpf(BPF_PROG_LOAD)", &error))?;
-    program.attach(function, 0).map_err(|error| {
-        match refused("perf_event_open", &error) {
-            // Everything but a refusal for want of privilege has to do with the function.
-            Unavailable::Load(why) => Unavailable::Symbol {
-                symbol: function,
-                why,
-            },
-            other => other,
-        }
-    })?;
+    program
+        .attach(function, 0)
+        .map_err(|error| not_attached(function, &error))?;
     Ok(())
+}
+
+/// Everything but a refusal for want of privilege has to do with the function.
+fn not_attached(function: &'static str, error: &(dyn Error + 'static)) -> Unavailable {
+    match refused("perf_event_open", error) {
+        Unavailable::Load(why) => Unavailable::Symbol {
+            symbol: function,
+            why,
+        },
+        other => other,
+    }
 }
 
 /// Sorts an error of aya by the operating system's reason in it.
@@ -246,5 +250,17 @@ mod tests {
         ));
         let other = io::Error::from(Errno::INVAL);
         assert!(matches!(refused("bpf", &other), Unavailable::Load(_)));
+    }
+
+    #[test]
+    fn a_function_that_is_not_there_is_named() {
+        let why = not_attached("ib_create_qp_user", &io::Error::from(Errno::NOENT));
+        assert!(
+            matches!(&why, Unavailable::Symbol { symbol: "ib_create_qp_user", why } if why.contains("No such file")),
+            "{why}"
+        );
+        assert!(why.may_pass(), "the module may come");
+        let denied = not_attached("ib_create_qp_user", &io::Error::from(Errno::ACCESS));
+        assert!(matches!(denied, Unavailable::Privilege { .. }));
     }
 }

@@ -10,4 +10,4 @@ watch
 check "the tracer attaches" wait_for 60 seen 'any(.type == "tracer" and .state == "attached" and .completes_listing)'
 check "the service from before is there with GIDs, queue pairs, process and cgroup" \
     wait_for 20 seen_service early ibv_rc_pingpong
-check "it is told as one from before" seen 'any(.type == "flow" and .comm == "ibv_rc_pingpong" and .origin == "listed")'
+check "it is told as one from before" seen 'any((.type == "flow" or .type == "live") and .comm == "ibv_rc_pingpong" and .origin == "listed")'

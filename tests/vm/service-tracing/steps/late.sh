@@ -2,8 +2,17 @@
 service late ib_write_bw -d "$RXE" -x 1 -F --run_infinitely -p 18516 "$ADDRESS_host_a"
 check "a new service is seen with GIDs, queue pairs, process and cgroup" wait_for 60 seen_service late ib_write_bw
 check "it is told as a new one" seen 'any(.type == "live" and .comm == "ib_write_bw" and .origin == "created")'
-for name in early late; do
-    qpn=$(jq -s --argjson pid "$(cat "$LOGS/$name.pid")" 'map(select(.pid == $pid)) | last | .qpn' /tmp/seen.json)
-    stop "$name"
-    check "the end of $name is seen" wait_for 20 seen "any(.type == \"ended\" and .qpn == $qpn)"
-done
+check "probes for it reach the analyzer, tagged with its name" wait_for 60 probed late.service
+check "those for the other go on" probed early.service
+
+# over NAME: that the service's connection and its probes have ended.
+over() {
+    qpn=$(jq -s --argjson pid "$(cat "$LOGS/$1.pid")" 'map(select(.pid == $pid)) | last | .qpn' /tmp/seen.json)
+    check "the end of $1 is seen" wait_for 20 seen "any(.type == \"ended\" and .qpn == $qpn)"
+    check "it is probed no longer" wait_for 30 unprobed "$1.service"
+}
+stop early
+over early
+# Killed, it destroys nothing itself: the kernel does.
+kill -KILL "$(cat "$LOGS/late.pid")"
+over late

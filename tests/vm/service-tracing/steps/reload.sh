@@ -14,10 +14,21 @@ load() {
     modprobe rdma_rxe && modprobe ib_uverbs && rdma link add "$RXE" type rxe netdev "$INTERFACE"
 }
 
-check "ib_core is unloaded" wait_for 20 unload
+# soft-RoCE waits for whoever has its device open, and tells nobody: so the agent makes room. The tracer stays.
+check "the agent ends" stop agent
+check "ib_core is unloaded" wait_for 30 unload
 check "the tracer says that it waits" wait_for 20 seen 'last | .type == "tracer" and .state == "waiting"'
+rpingmesh-agent flows --json >/tmp/flows.json
+check "so does one that starts now" jq -es 'length == 1 and first.state == "waiting"' /tmp/flows.json
+agent on
+check "an agent that starts now waits, too" wait_for 60 grep -q 'waiting for ib_core' "$LOGS/agent.log"
 check "ib_core is loaded again" load
 check "the tracer attaches again" wait_for 60 seen 'map(select(.type == "tracer")) | last | .state == "attached"'
-qp-churn "$RXE" 1 "$ADDRESS_host_a" connect 1 >/tmp/connect.json
-check "a connection after the reload is seen" wait_for 20 seen 'map(select(.type == "live" and .comm == "qp-churn")) | length > 0'
-check "the reload is counted" sh -c "kill \$(cat $LOGS/watch.pid); sleep 1; tail -n 1 $LOGS/watch.log | jq -e '.reattached == 1'"
+mkfifo /tmp/again
+service again sh -c "exec qp-churn $RXE 1 $ADDRESS_host_a hold 1 </tmp/again"
+exec 4>/tmp/again
+check "a connection after the reload is seen" wait_for 30 seen 'any(.type == "live" and .service == "again.service")'
+check "probes for it reach the analyzer" wait_for 90 probed again.service
+exec 4>&-
+check "the tracer ends" stop watch
+check "the reload is counted" sh -c "tail -n 1 $LOGS/watch.log | jq -e '.reattached == 1'"
