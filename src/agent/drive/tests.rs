@@ -109,9 +109,9 @@ impl Endpoint for Stubborn {
 
     fn poll_completions(
         &mut self,
-        cx: &mut std::task::Context<'_>,
+        cx: &mut Context<'_>,
         out: &mut Vec<Completion>,
-    ) -> std::task::Poll<Result<(), TransportError>> {
+    ) -> Poll<Result<(), TransportError>> {
         self.0.poll_completions(cx, out)
     }
 }
@@ -221,27 +221,30 @@ async fn a_replaced_endpoint_goes_on_and_what_was_under_way_is_invalid() {
 }
 
 /// Tells when it is gone.
-struct Watched(Box<dyn Endpoint>, Arc<()>);
+struct Watched {
+    inner: Box<dyn Endpoint>,
+    _alive: Arc<()>,
+}
 
 impl Endpoint for Watched {
     fn address(&self) -> Address {
-        self.0.address()
+        self.inner.address()
     }
 
     fn capabilities(&self) -> &Capabilities {
-        self.0.capabilities()
+        self.inner.capabilities()
     }
 
     fn post(&mut self, batch: &[SendRequest]) -> Result<usize, TransportError> {
-        self.0.post(batch)
+        self.inner.post(batch)
     }
 
     fn poll_completions(
         &mut self,
-        cx: &mut std::task::Context<'_>,
+        cx: &mut Context<'_>,
         out: &mut Vec<Completion>,
-    ) -> std::task::Poll<Result<(), TransportError>> {
-        self.0.poll_completions(cx, out)
+    ) -> Poll<Result<(), TransportError>> {
+        self.inner.poll_completions(cx, out)
     }
 }
 
@@ -251,10 +254,10 @@ async fn a_released_endpoint_is_gone_before_there_is_another() {
     let (mut a, mut b) = (driver(&network, 1), driver(&network, 2));
     let old = a.session().address();
     let alive = Arc::new(());
-    a.endpoint = Box::new(Watched(
-        Box::new(network.endpoint(old.gid)),
-        Arc::clone(&alive),
-    ));
+    a.endpoint = Box::new(Watched {
+        inner: Box::new(network.endpoint(old.gid)),
+        _alive: Arc::clone(&alive),
+    });
     a.release();
     assert_eq!(Arc::strong_count(&alive), 1, "nothing holds the device");
     let mut results = Vec::new();
@@ -289,10 +292,10 @@ impl Endpoint for Full {
 
     fn poll_completions(
         &mut self,
-        _: &mut std::task::Context<'_>,
+        _: &mut Context<'_>,
         _: &mut Vec<Completion>,
-    ) -> std::task::Poll<Result<(), TransportError>> {
-        std::task::Poll::Pending
+    ) -> Poll<Result<(), TransportError>> {
+        Poll::Pending
     }
 }
 
