@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::OnceLock;
+use std::path::Path;
 
-const MODULE: &str = "/sys/module/ib_core";
+/// Below sysfs: the module, and the device class that the RDMA core makes in whatever form it comes.
+const MODULE: &str = "module/ib_core";
+const CLASS: &str = "class/infiniband";
 
 /// The RDMA core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,18 +20,23 @@ pub(super) enum IbCore {
 }
 
 impl IbCore {
-    /// Looks now.
+    /// Looks now. Cheap: this is asked several times a second.
     pub(super) fn now() -> Self {
+        Self::below(Path::new("/sys"))
+    }
+
+    fn below(sys: &Path) -> Self {
+        let module = sys.join(MODULE);
         // The kernel never gives an inode of sysfs to two folders in turn.
-        if let Ok(folder) = fs::metadata(MODULE) {
-            return match fs::read_to_string(format!("{MODULE}/initstate")) {
+        if let Ok(folder) = fs::metadata(&module) {
+            return match fs::read_to_string(module.join("initstate")) {
                 Ok(state) if state.trim() == "live" => Self::Module(folder.ino()),
                 Ok(_) => Self::Absent,
                 // A folder without it holds the parameters of what is built in.
                 Err(_) => Self::BuiltIn,
             };
         }
-        if built_in() {
+        if sys.join(CLASS).is_dir() {
             Self::BuiltIn
         } else {
             Self::Absent
@@ -37,33 +44,28 @@ impl IbCore {
     }
 }
 
-/// Does not change while the kernel runs.
-fn built_in() -> bool {
-    static BUILT_IN: OnceLock<bool> = OnceLock::new();
-    *BUILT_IN.get_or_init(|| {
-        let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-        is_built_in(&symbols)
-    })
-}
-
-/// Symbols of modules are followed by the module's name in brackets.
-fn is_built_in(symbols: &str) -> bool {
-    symbols.lines().any(|line| {
-        let mut words = line.split_whitespace().skip(2);
-        words.next() == Some("ib_create_qp_user") && words.next().is_none()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn symbols_of_modules_are_not_built_in() {
-        let module = "0000000000000000 t ib_create_qp\t[ib_core]\n0000000000000000 T ib_create_qp_user\t[ib_core]\n";
-        assert!(!is_built_in(module));
-        assert!(is_built_in("ffffffff81000000 T ib_create_qp_user\n"));
-        assert!(!is_built_in("ffffffff81000000 T ib_create_qp_user_x\n"));
-        assert!(!is_built_in(""));
+    fn every_form_of_the_core_is_told_apart() {
+        let sys = tempfile::tempdir().expect("folder");
+        let module = sys.path().join(MODULE);
+        assert_eq!(IbCore::below(sys.path()), IbCore::Absent);
+        fs::create_dir_all(&module).expect("folder");
+        let state = |state: &str| fs::write(module.join("initstate"), state).expect("written");
+        state("coming\n");
+        assert_eq!(IbCore::below(sys.path()), IbCore::Absent);
+        state("live\n");
+        let number = fs::metadata(&module).expect("there").ino();
+        assert_eq!(IbCore::below(sys.path()), IbCore::Module(number));
+        state("going\n");
+        assert_eq!(IbCore::below(sys.path()), IbCore::Absent);
+        fs::remove_file(module.join("initstate")).expect("removed");
+        assert_eq!(IbCore::below(sys.path()), IbCore::BuiltIn);
+        fs::remove_dir(&module).expect("removed");
+        fs::create_dir_all(sys.path().join(CLASS)).expect("folder");
+        assert_eq!(IbCore::below(sys.path()), IbCore::BuiltIn);
     }
 }
