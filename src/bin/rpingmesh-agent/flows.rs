@@ -14,15 +14,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::output::Output;
+use self::output::{Output, Took};
 use crate::cli::{Configured, runtime};
 use crate::tracer;
 
 /// How many queue pairs the table holds.
 const CAPACITY: usize = 1 << 18;
 
-/// How long the tracer may take for its first listing.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the tracer may take for its first listing: much less, but for a host that is starved.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Arguments of `flows`.
 #[derive(Debug, Args)]
@@ -45,8 +45,7 @@ struct Seen {
     table: FlowTable,
     status: TracerStatus,
     counters: TracerCounters,
-    /// Until the table was complete; `None` when no listing came.
-    took: Option<Duration>,
+    took: Took,
 }
 
 pub(crate) fn run(args: FlowsArgs) -> Result<(), Failure> {
@@ -69,7 +68,7 @@ async fn show(choice: TracingChoice, output: &Output, watch: bool) -> Result<(),
         table: FlowTable::new(CAPACITY),
         status: TracerStatus::Off,
         counters: TracerCounters::default(),
-        took: None,
+        took: Took::default(),
     };
     seen.begin(&mut messages, started).await;
     let missing = match &seen.status {
@@ -96,9 +95,15 @@ impl Seen {
     async fn begin(&mut self, messages: &mut mpsc::Receiver<TraceMessage>, started: Instant) {
         while let Ok(Some(message)) = timeout_at(started + PATIENCE, messages.recv()).await {
             self.take(&message);
-            if let TraceMessage::Listing(_) = message {
-                self.took = Some(started.elapsed());
-                return;
+            match message {
+                TraceMessage::Listing(_) => {
+                    self.took.complete = Some(started.elapsed());
+                    return;
+                }
+                TraceMessage::Status(TracerStatus::Attached { .. }) => {
+                    self.took.attached = Some(started.elapsed());
+                }
+                _ => {}
             }
         }
     }
@@ -132,12 +137,12 @@ impl Seen {
             }
             if let TraceMessage::Status(_) = message {
                 output
-                    .tracer(&self.status, self.counters, None)
+                    .tracer(&self.status, self.counters, Took::default())
                     .map_err(Failure::run)?;
             }
         }
         output
-            .tracer(&self.status, self.counters, None)
+            .tracer(&self.status, self.counters, Took::default())
             .map_err(Failure::run)
     }
 }

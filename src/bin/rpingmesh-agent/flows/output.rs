@@ -4,9 +4,18 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use rpingmesh::id::Qpn;
-use rpingmesh::service::flow::{Flow, FlowChange, FlowTable, Origin, QpState, QpType};
+use rpingmesh::service::flow::{Flow, FlowChange, FlowTable, Missing, Origin, QpState, QpType};
 use rpingmesh::service::trace::{TracerCounters, TracerStatus};
 use serde::Serialize;
+
+/// How long the tracer took from its start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Took {
+    /// Until it was attached; `None` where it is not.
+    pub(super) attached: Option<Duration>,
+    /// Until the table was complete; `None` when no listing came.
+    pub(super) complete: Option<Duration>,
+}
 
 /// How to print.
 pub(super) struct Output {
@@ -51,6 +60,9 @@ struct FlowLine<'a> {
     cgroup: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<String>,
+    /// What should be known of a connection and is not; absent where all is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Missing>,
     /// `created`, `modified` (first seen when it was modified) or `listed` (from before the tracer).
     origin: &'static str,
     /// When it was first seen, on this host's monotonic clock.
@@ -72,6 +84,8 @@ struct TracerLine<'a> {
     message: &'a str,
     /// Whether connections from before come with their GIDs.
     completes_listing: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attached_after_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     complete_after_ns: Option<u64>,
     events: u64,
@@ -127,7 +141,7 @@ impl Output {
         &self,
         status: &TracerStatus,
         counters: TracerCounters,
-        took: Option<Duration>,
+        took: Took,
     ) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let text = status.to_string();
@@ -153,7 +167,8 @@ impl Output {
             state,
             message: &text,
             completes_listing,
-            complete_after_ns: took.map(|took| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
+            attached_after_ns: took.attached.map(nanos),
+            complete_after_ns: took.complete.map(nanos),
             events: counters.events,
             lost: counters.lost(),
             counters: Counted {
@@ -213,6 +228,7 @@ impl<'a> FlowLine<'a> {
             cgroup_id: owner.and_then(|owner| owner.cgroup_id),
             cgroup: owner.and_then(|owner| owner.cgroup.as_deref()),
             service: owner.map(|owner| owner.service().to_string()),
+            missing: flow.missing(),
             origin: match flow.origin {
                 Origin::Created => "created",
                 Origin::Modified => "modified",
@@ -246,6 +262,10 @@ impl<'a> FlowLine<'a> {
             self.service.as_deref().unwrap_or("-"),
         )
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn type_name(qp_type: Option<QpType>) -> String {

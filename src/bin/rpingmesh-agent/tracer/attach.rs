@@ -178,21 +178,33 @@ fn refused(call: &str, error: &(dyn Error + 'static)) -> Unavailable {
             .downcast_ref::<io::Error>()
             .and_then(Errno::from_io_error);
         if number.is_some_and(|number| reasons.contains(&number)) {
-            return Unavailable::Privilege {
-                call: call.to_owned(),
-                missing: privilege::missing(),
-            };
+            return for_want_of_privilege(call);
         }
         if let Some(ProgramError::LoadError {
             io_error,
             verifier_log,
         }) = this.downcast_ref()
         {
-            return Unavailable::Load(format!("{io_error}: {}", ending(&verifier_log.to_string())));
+            return not_loaded(call, io_error, &verifier_log.to_string());
         }
         cause = this.source();
     }
     Unavailable::Load(describe(&error))
+}
+
+/// The verifier refuses with EACCES and says why; EPERM is for want of privilege here, too.
+fn not_loaded(call: &str, error: &io::Error, log: &str) -> Unavailable {
+    if Errno::from_io_error(error) == Some(Errno::PERM) {
+        return for_want_of_privilege(call);
+    }
+    Unavailable::Load(format!("{error}: {}", ending(log)))
+}
+
+fn for_want_of_privilege(call: &str) -> Unavailable {
+    Unavailable::Privilege {
+        call: call.to_owned(),
+        missing: privilege::missing(),
+    }
 }
 
 /// The last words of the kernel's verifier, before its statistics.
@@ -250,6 +262,15 @@ mod tests {
         ));
         let other = io::Error::from(Errno::INVAL);
         assert!(matches!(refused("bpf", &other), Unavailable::Load(_)));
+        assert!(matches!(
+            not_loaded("bpf", &denied, ""),
+            Unavailable::Privilege { .. }
+        ));
+        let verifier = io::Error::from(Errno::ACCESS);
+        assert!(matches!(
+            not_loaded("bpf", &verifier, "R1 !read_ok"),
+            Unavailable::Load(why) if why.contains("R1 !read_ok")
+        ));
     }
 
     #[test]
