@@ -5,7 +5,7 @@
 //! - `loop`: makes, connects and destroys COUNT queue pairs one after the other, as fast as it can;
 //! - `modify`: takes one queue pair COUNT times through INIT, RTR, RTS and RESET, and prints what a call took;
 //! - `connect`: makes COUNT connections one after the other, each for 500 ms and 500 ms apart, and prints when each
-//!   reached RTR and when it ended, by the wall clock that stamps packet captures.
+//!   was taken to RTR and when it had ended, by the wall clock that stamps packet captures.
 #![allow(
     unsafe_code,
     reason = "calls libibverbs; each pointer comes from it and is freed after its last use"
@@ -269,8 +269,9 @@ fn one_by_one(device: &Device, count: usize) -> Outcome<()> {
     for _ in 0..count {
         let qp = device.create()?;
         device.init(qp)?;
-        device.ready_to_receive(qp)?;
+        // Before the call: whoever follows it may be faster than this process.
         let connected = wall_clock()?;
+        device.ready_to_receive(qp)?;
         device.ready_to_send(qp)?;
         std::thread::sleep(APART);
         // SAFETY: the queue pair lives.

@@ -1,6 +1,6 @@
 . "$SCENARIO/lib.sh"
 # The agent follows, too: both tracers get every event.
-COUNT=4000
+COUNT=2000
 watch
 check "the tracer attaches" wait_for 60 seen 'any(.type == "tracer" and .state == "attached")'
 qp-churn "$RXE" 1 "$ADDRESS_host_a" loop "$COUNT" >/tmp/churn.json

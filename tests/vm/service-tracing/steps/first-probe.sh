@@ -1,5 +1,5 @@
 . "$SCENARIO/lib.sh"
-# From the return of modify_qp to RTR to the first probe on the wire, both by this guest's clock. Each connection lasts for
+# From the call of modify_qp to RTR to the first probe on the wire, both by this guest's clock. Each connection lasts for
 # 500 ms and is followed by 500 ms without any, so that a probe belongs to one connection.
 COUNT=50
 epoch=$(date +%s)
