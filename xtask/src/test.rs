@@ -89,6 +89,9 @@ const ZIG: &str = "0.17.1";
 /// What CI boots on the kernels of Debian's releases.
 const SCENARIOS: &[&str] = &["boot", "soft-roce", "interop"];
 
+/// What takes longest of them, besides.
+const SERVICES: &str = "service-tracing";
+
 /// What CI boots on the kernel of Debian's next release.
 const SCENARIOS_NEXT: &[&str] = &["verbs", "interop"];
 
@@ -215,7 +218,11 @@ impl Step {
             Self::MacosLink => macos_link(cache),
             Self::Flake => flake(),
             Self::Dist => debian_packages(),
-            Self::Vm612 => guests(SCENARIOS, vm::Series::V6_12, vm::Arch::host()),
+            Self::Vm612 => guests(
+                &[SCENARIOS, &[SERVICES]].concat(),
+                vm::Series::V6_12,
+                vm::Arch::host(),
+            ),
             Self::Vm61 => guests(SCENARIOS, vm::Series::V6_1, vm::Arch::host()),
             Self::Vm73 => guests(SCENARIOS_NEXT, vm::Series::V7_3, vm::Arch::host()),
             Self::VmAarch64 => guests(SCENARIOS_AARCH64, vm::Series::V6_12, vm::Arch::Aarch64),
