@@ -7,6 +7,7 @@ use rpingmesh::config::program::Failure;
 use serde_json::Value;
 
 use crate::api::{self, ApiArgs};
+use crate::incidents;
 
 /// What `status` takes.
 #[derive(Debug, Args)]
@@ -17,12 +18,28 @@ pub(crate) struct StatusArgs {
 
 pub(crate) fn main(args: &StatusArgs) -> Result<(), Failure> {
     let url = args.api.url()?;
-    let status = api::block_on(async { api::read(&url, "status").await })?;
+    let (status, open) = api::block_on(async {
+        let status = api::read(&url, "status").await?;
+        let open = format!("incidents?state=open&limit={MOST_LISTED}");
+        Ok((status, api::read(&url, &open).await?))
+    })?;
     if args.api.json {
         return api::print(&status.to_string());
     }
-    api::print(&describe(&status))
+    let mut text = describe(&status);
+    let now = status["now_unix_ns"].as_i64().unwrap_or_default();
+    let open = api::list(&open, "/incidents");
+    if !open.is_empty() {
+        let _ = write!(text, "\n\n{}", incidents::HEADING);
+    }
+    for incident in open {
+        let _ = write!(text, "\n{}", incidents::line(incident, now));
+    }
+    api::print(&text)
 }
+
+/// Open incidents that are listed below the numbers, the newest first.
+const MOST_LISTED: usize = 10;
 
 /// In a few lines.
 pub(crate) fn describe(status: &Value) -> String {
@@ -67,6 +84,14 @@ pub(crate) fn describe(status: &Value) -> String {
             text,
             "\nSTORE      {} changes of incidents cannot be stored; see the analyzer's log",
             count("/incidents/waiting_for_store")
+        );
+    }
+    if count("/alerts/waiting") > 0 {
+        let _ = write!(
+            text,
+            "\nALERTS     {} not taken yet by {} receivers; see the analyzer's log",
+            count("/alerts/waiting"),
+            count("/alerts/receivers")
         );
     }
     for difference in api::list(status, "/topology/differences") {

@@ -18,10 +18,13 @@ const LABELS: &[&str] = &[
     "category",
     "counter",
     "device",
+    "event",
     "kind",
     "learned",
     "port",
     "reason",
+    // As many as the configuration lists.
+    "receiver",
     "result",
     "severity",
     "source_tor",
