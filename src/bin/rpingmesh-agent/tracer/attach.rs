@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::programs::{KProbe, ProgramError};
@@ -121,9 +122,21 @@ impl Programs {
         Counts {
             emitted: sum(counter::EMITTED),
             ring_full: sum(counter::RING_FULL),
-            calls_full: sum(counter::CALLS_FULL) + sum(counter::RETURN_MISSED),
+            calls_full: sum(counter::CALLS_FULL) + sum(counter::RETURN_MISSED) + self.passed_over(),
             read_failed: sum(counter::READ_FAILED),
         }
+    }
+
+    /// How often the kernel did not run a program that follows queue pairs: so it does on a processor that is inside a
+    /// `bpf` system call, which a preemptible kernel may have interrupted. Only the kernel counts these.
+    fn passed_over(&self) -> u64 {
+        FOLLOWED
+            .iter()
+            .filter_map(|(name, _)| {
+                let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
+                recursion_misses(&fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?)
+            })
+            .sum()
     }
 
     /// How many programs there are.
@@ -216,6 +229,14 @@ fn ending(log: &str) -> String {
     lines[lines.len().saturating_sub(VERIFIER_LINES)..].join(" | ")
 }
 
+/// `recursion_misses` in what `/proc/PID/fdinfo` tells of a program (Linux `kernel/bpf/syscall.c`).
+fn recursion_misses(fdinfo: &str) -> Option<u64> {
+    fdinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"))
+        .and_then(|text| text.trim().parse().ok())
+}
+
 /// Where the running kernel has the fields that the programs read.
 fn kernel_offsets() -> Result<Offsets, Unavailable> {
     let vmlinux = Btf::parse(&read(VMLINUX)?).map_err(offsets::OffsetError::from)?;
@@ -251,6 +272,14 @@ mod tests {
         let log = "0: (b7) r0 = 0\n1\n2\n3\n4\nR1 !read_ok\nprocessed 2 insns\n\n";
         assert_eq!(ending(log), "2 | 3 | 4 | R1 !read_ok");
         assert_eq!(ending(""), "");
+    }
+
+    #[test]
+    fn programs_that_were_passed_over_are_counted() {
+        let fdinfo = "pos:\t0\nprog_type:\t2\nrun_cnt:\t9\nrecursion_misses:\t3\n";
+        assert_eq!(recursion_misses(fdinfo), Some(3));
+        assert_eq!(recursion_misses("pos:\t0\n"), None);
+        assert_eq!(recursion_misses("recursion_misses:\tx\n"), None);
     }
 
     #[test]
