@@ -86,6 +86,22 @@ pub enum Voice {
     Silent(Duration),
 }
 
+/// How often an RNIC came and went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flaps {
+    /// Slots in which it registered another queue pair.
+    pub registered: u32,
+    /// Slots in which it could send to a peer at one time and could not at another.
+    pub interrupted: u32,
+}
+
+impl Flaps {
+    /// The larger of both.
+    pub fn most(self) -> u32 {
+        self.registered.max(self.interrupted)
+    }
+}
+
 #[derive(Debug)]
 struct Host {
     /// End of its last interval, by its own clock.
@@ -112,6 +128,8 @@ struct Rnic {
     bad_clock: SlotSet,
     /// Slots in which it could not send.
     unsendable: SlotSet,
+    /// Slots in which it could send to a peer at one time and could not at another.
+    interrupted: SlotSet,
     /// Slots in which others said something else about where it is.
     contradicted: SlotSet,
 }
@@ -183,6 +201,7 @@ impl Ledger {
                 outdated: SlotSet::default(),
                 bad_clock: SlotSet::default(),
                 unsendable: SlotSet::default(),
+                interrupted: SlotSet::default(),
                 contradicted: SlotSet::default(),
             };
             self.rnics.insert(end.gid, rnic);
@@ -216,6 +235,9 @@ impl Ledger {
             .any(|(why, _)| *why == Invalid::SendFailed)
         {
             rnic.unsendable.insert(slot);
+            if !report.samples.is_empty() {
+                rnic.interrupted.insert(slot);
+            }
         }
     }
 
@@ -341,12 +363,16 @@ impl Ledger {
         })
     }
 
-    /// RNICs that registered another queue pair in at least `least` of the last 24 slots, and in how many.
-    pub fn flapping(&self, now: WallTime, least: u32) -> impl Iterator<Item = (&End, u32)> {
+    /// RNICs that registered another queue pair, or could send to a peer now and then only, in at least `least` of the last
+    /// 24 slots.
+    pub fn flapping(&self, now: WallTime, least: u32) -> impl Iterator<Item = (&End, Flaps)> {
         let since = Slot::of(now).before(24);
         self.rnics.values().filter_map(move |rnic| {
-            let slots = rnic.changed.count_since(since);
-            (slots >= least).then_some((&rnic.end, slots))
+            let flaps = Flaps {
+                registered: rnic.changed.count_since(since),
+                interrupted: rnic.interrupted.count_since(since),
+            };
+            (flaps.most() >= least).then_some((&rnic.end, flaps))
         })
     }
 

@@ -32,6 +32,8 @@ pub const FLAPPING: usize = 3;
 pub const FLAPPING_WITHIN: Duration = Duration::from_mins(10);
 /// Subjects without an open incident that are remembered.
 const MOST_WATCHED: usize = 10_000;
+/// How long an incident goes on to be called what it was when it was plainest.
+const PLAIN_FOR: Duration = Duration::from_mins(1);
 /// Lines of evidence that are kept.
 const MOST_EVIDENCE: usize = 40;
 
@@ -112,11 +114,13 @@ impl Incident {
 
     /// What is wrong, in one line.
     pub fn title(&self) -> String {
-        let subject = &self.subject;
-        let name = match subject {
-            Component::Host { name } => name.clone(),
-            Component::Switch { .. } | Component::Link { .. } => subject.to_string(),
+        let mut name = match &self.subject {
+            Component::Host { name } if self.or.is_empty() => name.clone(),
+            subject => subject.to_string(),
         };
+        for other in &self.or {
+            let _ = write!(name, " or {other}");
+        }
         let percent = Percent(self.share);
         match self.category {
             Category::HostDown => format!("host {name} is down"),
@@ -130,21 +134,16 @@ impl Incident {
             Category::Congestion => format!("{percent} of the round trips over {name} are slow"),
             Category::PauseStorm => {
                 format!(
-                    "{percent} of the round trips over {name} are slow, and some time out: pauses"
+                    "{percent} of the round trips over {name} are slow, longer than queues last: pauses"
                 )
             }
             Category::RnicSlow => format!("RNIC {name} delays {percent} of its round trips"),
             Category::CpuOverload => format!("host {name} is starved of CPU"),
             Category::MissingRoute => format!("RNIC {name} cannot send"),
-            Category::UnevenEcmp => format!("ECMP at {name} is uneven"),
-            Category::Undecided => {
-                let mut title = format!("{subject}");
-                for other in &self.or {
-                    let _ = write!(title, " or {other}");
-                }
-                let _ = write!(title, " loses {percent}");
-                title
+            Category::UnevenEcmp => {
+                format!("ECMP at {name} is uneven: {percent} of the 5-tuples would have to move")
             }
+            Category::Undecided => format!("{name} loses {percent}"),
         }
     }
 }
@@ -190,6 +189,8 @@ struct Watch {
     /// Sightings that share no probe.
     apart: VecDeque<WallTime>,
     last: WallTime,
+    /// When it was last as plain as its incident says.
+    plain: WallTime,
     horizon: Horizon,
     incident: Option<Incident>,
     /// When incidents of it were opened.
@@ -219,6 +220,7 @@ impl Tracker {
                 apart: VecDeque::new(),
                 // As if it had been seen just now: an analyzer that comes back first has to hear from the agents.
                 last: now,
+                plain: now,
                 horizon: Horizon::Long,
                 openings: VecDeque::from([WallTime::from_nanos(incident.opened_unix_ns)]),
                 incident: Some(incident),
@@ -259,10 +261,8 @@ impl Tracker {
             let watch = &mut self.watched[at];
             watch.see(finding, now);
             let confirmed = watch.is_confirmed(finding);
-            if let Some(incident) = &mut watch.incident {
-                if incident.update(finding, now) {
-                    changes.push(Change::Updated(incident.clone()));
-                }
+            if watch.incident.is_some() {
+                changes.extend(watch.update(finding, now).map(Change::Updated));
             } else if confirmed && open < MOST_OPEN {
                 let incident = watch.open(finding, self.next, now);
                 self.next += 1;
@@ -300,6 +300,7 @@ impl Tracker {
             in_a_row: 0,
             apart: VecDeque::new(),
             last: now,
+            plain: now,
             horizon: finding.horizon,
             incident: None,
             openings: VecDeque::new(),
@@ -331,6 +332,26 @@ impl Tracker {
                 .sort_by_key(|watch| (watch.incident.is_none(), now.since(watch.last)));
             self.watched.truncate(MOST_WATCHED);
         }
+    }
+}
+
+/// How much a category says: all of some packets rather than a share of all, lost rather than late or not sent.
+const fn plainness(category: Category) -> u8 {
+    match category {
+        Category::Undecided | Category::CpuOverload => 0,
+        Category::Congestion
+        | Category::PauseStorm
+        | Category::RnicSlow
+        | Category::UnevenEcmp
+        | Category::MissingRoute
+        | Category::AgentSilent => 1,
+        Category::LinkLoss | Category::SwitchLoss | Category::RnicLoss => 2,
+        Category::LinkDown
+        | Category::SwitchDown
+        | Category::RnicDown
+        | Category::HostDown
+        | Category::Blackhole
+        | Category::Flapping => 3,
     }
 }
 
@@ -395,7 +416,24 @@ impl Watch {
             || self.apart.len() >= 2
     }
 
+    /// Takes a newer finding over; the incident, if somebody should be told.
+    ///
+    /// What was plain stays so for a while: a switch that swallows some 5-tuples or a link that is down also loses a share of
+    /// the probes, and that is all that the first seconds of a window, or the last ones of a fault, show.
+    fn update(&mut self, finding: &Finding, now: WallTime) -> Option<Incident> {
+        let incident = self.incident.as_mut()?;
+        let fades = plainness(finding.category) < plainness(incident.category)
+            && now.since(self.plain) < PLAIN_FOR
+            && finding.subject == incident.subject;
+        if fades {
+            return incident.sight(finding, now).then(|| incident.clone());
+        }
+        self.plain = now;
+        incident.update(finding, now).then(|| incident.clone())
+    }
+
     fn open(&mut self, finding: &Finding, id: u64, now: WallTime) -> Incident {
+        self.plain = now;
         while self
             .openings
             .front()
@@ -463,14 +501,25 @@ impl Incident {
         }
     }
 
+    /// It was seen again; whether its impact is worse than before.
+    fn sight(&mut self, finding: &Finding, now: WallTime) -> bool {
+        let before = self.severity;
+        self.seen_unix_ns = now.nanos();
+        for (service, suffers) in services(finding) {
+            *self.services.entry(service).or_default() |= suffers;
+        }
+        self.severity = self.severity.min(Severity::of(&self.services));
+        before != self.severity
+    }
+
     /// Takes a newer finding over; whether somebody should be told.
     fn update(&mut self, finding: &Finding, now: WallTime) -> bool {
-        self.seen_unix_ns = now.nanos();
         // What was certain stays so.
-        if finding.category == Category::Undecided && self.category != Category::Undecided {
-            return false;
+        if !finding.or.is_empty() && self.or.is_empty() {
+            return self.sight(finding, now);
         }
-        let before = (self.category, self.severity, self.subject.clone());
+        let before = (self.category, self.subject.clone());
+        let worse = self.sight(finding, now);
         self.subject = finding.subject.clone();
         self.or.clone_from(&finding.or);
         if self.category != Category::Flapping {
@@ -480,12 +529,8 @@ impl Incident {
         self.share = finding.share;
         self.sent = finding.probes.sent;
         self.lost = finding.probes.lost;
-        for (service, suffers) in services(finding) {
-            *self.services.entry(service).or_default() |= suffers;
-        }
-        self.severity = self.severity.min(Severity::of(&self.services));
         self.evidence.clone_from(&finding.evidence);
-        before != (self.category, self.severity, self.subject.clone())
+        worse || before != (self.category, self.subject.clone())
     }
 }
 

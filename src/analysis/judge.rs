@@ -3,7 +3,7 @@
 //! In this order (R-Pingmesh, section 5): results that hosts caused are set aside ([`snapshot`], by [`filter`](super::filter)); hosts
 //! that are down are named; anomalous RNICs are found ([`rnic`]) and their paths left out; what is
 //! left is explained by links, switches and single RNICs ([`localize`](super::localize)) over several horizons; slow round
-//! trips are explained in the same way.
+//! trips are explained in the same way. Traces also show whether switches divide 5-tuples evenly (`spread`).
 //!
 //! Each run looks at four [`Horizon`]s. The shortest holds the slot that is still being filled, so that a hard fault is
 //! seen two or three seconds after it began; the longest finds gray loss. A suspect that only an old part of a horizon
@@ -12,6 +12,7 @@
 mod hosts;
 mod locate;
 pub mod snapshot;
+mod spread;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub enum Category {
     Blackhole,
     /// Queues: round trips take longer.
     Congestion,
-    /// Round trips take milliseconds: PFC pauses.
+    /// Round trips take longer than queues last (milliseconds): PFC pauses.
     PauseStorm,
     /// Round trips over one RNIC take longer: PCIe, or the RNIC itself.
     RnicSlow,
@@ -134,7 +135,7 @@ pub struct Finding {
     pub confidence: f64,
     /// By how many nats the observations favour it over nothing being wrong; infinite where it was not inferred.
     pub nats: f64,
-    /// What it may be instead; empty unless the category is [`Category::Undecided`].
+    /// What it may be instead; empty where the observations tell. With losses the category is then [`Category::Undecided`].
     pub or: Vec<Component>,
     /// Share of probes (of 5-tuples for a blackhole, of round trips for latency) that it affects, 0 to 1.
     pub share: f64,
@@ -187,6 +188,8 @@ pub struct Judge {
     bad_rnics: HashMap<String, WallTime>,
     /// Hard faults of lately with the share that they lose, and when last: not every run sees them.
     hard: Vec<(Component, f64, WallTime)>,
+    /// Switches that divide 5-tuples unevenly, until that is looked at again.
+    spread: spread::Spread,
 }
 
 /// How long the paths of an anomalous RNIC are left out after it was last seen to be one.
@@ -210,6 +213,7 @@ impl Judge {
             long: Vec::new(),
             bad_rnics: HashMap::new(),
             hard: Vec::new(),
+            spread: spread::Spread::default(),
         }
     }
 
@@ -267,6 +271,7 @@ impl Judge {
         losses.extend(self.long.iter().cloned());
         findings.extend(self.without_spilt(&seen, losses, snapshot.now));
         findings.extend(self.locate_slow(&seen)?);
+        findings.extend(self.uneven(&seen, snapshot.now));
         judgement.findings = merge(findings);
         Ok(judgement)
     }
@@ -333,9 +338,15 @@ impl Finding {
         let rank = |finding: &Self| match finding.category {
             // An RNIC that cannot send and does not answer either is down.
             Category::Undecided | Category::CpuOverload | Category::MissingRoute => 0,
-            Category::Congestion | Category::PauseStorm | Category::RnicSlow => 1,
+            Category::Congestion
+            | Category::PauseStorm
+            | Category::RnicSlow
+            | Category::UnevenEcmp => 1,
             _ => 2,
         };
         (rank(self), self.confidence > 0.5) > (rank(other), other.confidence > 0.5)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,7 +95,9 @@ const HOST_LINKS: f64 = 2.0;
 /// More lost than sent, or more RNICs than can be counted.
 pub fn judge(pairs: &[Pair<'_>]) -> Result<Vec<Verdict>, ProblemError> {
     let merged = merge(pairs);
-    let lost: u64 = merged.values().map(|(_, lost)| lost).sum();
+    let lost = merged
+        .values()
+        .fold(0_u64, |sum, (_, lost)| sum.saturating_add(*lost));
     if lost < LEAST_LOST {
         return Ok(Vec::new());
     }
@@ -236,8 +238,8 @@ fn finding(
         if a.0 != rnic && b.0 != rnic {
             continue;
         }
-        finding.probes.0 += sent;
-        finding.probes.1 += lost;
+        finding.probes.0 = finding.probes.0.saturating_add(*sent);
+        finding.probes.1 = finding.probes.1.saturating_add(*lost);
         let peers = if a.1 == b.1 {
             &mut finding.mesh_peers
         } else {

@@ -7,6 +7,8 @@
 //! 3. neither: the fabric is one cloud, [`CLOUD`], with a link up from every ToR and one down to it. That still tells
 //!    whose uplinks or downlinks are bad, not which.
 
+pub mod spread;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -138,6 +140,11 @@ impl Routes {
     /// How many 5-tuples are known by a trace.
     pub fn traced(&self) -> usize {
         self.traces.len()
+    }
+
+    /// The leg that a trace of this very 5-tuple has shown.
+    pub fn traced_leg(&self, flow: Tuple) -> Option<&Leg> {
+        self.traces.get(&flow).map(|leg| &**leg)
     }
 
     /// Whether the fabric's wiring was given.

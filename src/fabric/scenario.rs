@@ -11,6 +11,7 @@
 //! tors = 8
 //! hosts = 8      # under each ToR
 //! rnics = 2      # of each host
+//! # pods, aggs: a third tier; one_hash = true: all switches hash alike
 //!
 //! [[service]]    # a connection of a service; only in the lab, whose agents follow it
 //! name = "train"

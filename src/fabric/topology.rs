@@ -32,6 +32,9 @@ pub struct Shape {
     pub pods: u32,
     /// Aggregation switches of each pod; unused without pods.
     pub aggs: u32,
+    /// Whether all switches hash alike. Those above a ToR then see only the 5-tuples that its hash sends there, and divide
+    /// them unevenly: polarisation.
+    pub one_hash: bool,
 }
 
 impl Default for Shape {
@@ -44,6 +47,7 @@ impl Default for Shape {
             rnics: 2,
             pods: 0,
             aggs: 2,
+            one_hash: false,
         }
     }
 }
@@ -426,9 +430,10 @@ impl Topology {
         LinkId(first + ((pod * self.shape.aggs + agg) * per_agg + turn) * 2)
     }
 
-    /// The hash of `flow` at a switch: each has a seed of its own, else all switches would choose alike.
+    /// The choice of a switch for `flow`: each has a seed of its own, unless all are to choose alike.
     fn ecmp(&self, flow: Flow, switch: NodeId, ports: u32) -> u32 {
-        choose(flow.hash(mix(self.seed) ^ u64::from(switch.0) << 32), ports)
+        let own = if self.shape.one_hash { 0 } else { switch.0 };
+        choose(flow.hash(mix(self.seed) ^ u64::from(own) << 32), ports)
     }
 
     /// The path that ECMP gives `flow`; empty for a flow from an RNIC to itself.

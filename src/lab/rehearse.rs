@@ -27,6 +27,8 @@ use crate::time::{HostTime, Nanos, WallTime};
 pub const INTERVAL: Duration = Duration::from_secs(1);
 /// The wall clock at the start: the beginning of a slot.
 const EPOCH: i64 = 1_800_000_000 * 1_000_000_000;
+/// An agent that is stalled when it should upload, but not for longer than this, uploads a little late: here in time.
+const A_LITTLE: Duration = Duration::from_millis(500);
 /// Results that one agent holds.
 const HELD: usize = 100_000;
 
@@ -212,7 +214,10 @@ impl Stage {
     fn upload(&mut self, swarm: &Swarm, now: HostTime) {
         for host in 0..self.agents.len() {
             let number = u32::try_from(host).unwrap_or(u32::MAX);
-            let stalled = swarm.engine().host_stalled_until(number, now).is_some();
+            let stalled = swarm
+                .engine()
+                .host_stalled_until(number, now)
+                .is_some_and(|until| until.since(now) > A_LITTLE);
             if stalled || is_down(&self.faults, number, now) {
                 continue;
             }

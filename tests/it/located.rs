@@ -73,23 +73,71 @@ fn located(seed: u64, fault: &str, subject: &str, within: u64) {
     );
 }
 
-#[test]
-fn hard_faults_are_located_within_five_seconds() {
+/// On two fabrics each.
+fn located_within(seconds: u64, fault: &str, subject: &str) {
     for seed in 1..=2 {
-        located(seed, "link tor1->spine2 down", "link tor1->spine2", 5);
-        located(seed, "link spine0->tor3 loss=50%", "link spine0->tor3", 5);
-        located(seed, "rnic host4/1 down", "host host4/rnic1", 5);
-        located(seed, "switch spine1 down", "switch spine1", 5);
-        located(seed, "host host7 down", "host host7", 5);
+        located(seed, fault, subject, seconds);
     }
 }
 
 #[test]
-fn loss_is_located_within_twenty_seconds() {
-    for seed in 1..=1 {
-        located(seed, "link tor1->spine2 loss=2%", "link tor1->spine2", 20);
-        located(seed, "link spine3->tor0 loss=5%", "link spine3->tor0", 20);
-    }
+fn a_link_that_is_down_is_located_within_five_seconds() {
+    located_within(5, "link tor1->spine2 down", "link tor1->spine2");
+}
+
+#[test]
+fn a_link_that_loses_half_is_located_within_five_seconds() {
+    located_within(5, "link spine0->tor3 loss=50%", "link spine0->tor3");
+}
+
+#[test]
+fn an_rnic_that_is_down_is_located_within_five_seconds() {
+    located_within(5, "rnic host4/1 down", "RNIC host4/rnic1");
+}
+
+#[test]
+fn a_switch_that_is_down_is_located_within_five_seconds() {
+    located_within(5, "switch spine1 down", "switch spine1");
+}
+
+#[test]
+fn a_host_that_is_down_is_located_within_five_seconds() {
+    located_within(5, "host host7 down", "host host7");
+}
+
+#[test]
+fn loss_of_two_per_cent_is_located_within_twenty_seconds() {
+    located(1, "link tor1->spine2 loss=2%", "link tor1->spine2", 20);
+}
+
+#[test]
+fn loss_of_five_per_cent_is_located_within_twenty_seconds() {
+    located(1, "link spine3->tor0 loss=5%", "link spine3->tor0", 20);
+}
+
+#[test]
+fn what_comes_and_goes_is_called_flapping() {
+    let mut scenario = scenario(
+        130,
+        3,
+        &["link tor1->spine2 flap=8s every=40s at=20s".to_owned()],
+    );
+    scenario.fabric.tors = 2;
+    scenario.fabric.hosts = 2;
+    scenario.fabric.rnics = 1;
+    let outcome = rehearse(&scenario, true).expect("a rehearsal");
+    let found = opened(&outcome);
+    let subjects: BTreeSet<_> = found
+        .iter()
+        .map(|(_, incident)| incident.subject.to_string())
+        .collect();
+    assert_eq!(subjects, ["link tor1->spine2".to_owned()].into());
+    let categories: Vec<_> = found
+        .iter()
+        .map(|(_, incident)| incident.category)
+        .collect();
+    let expected = [Category::LinkDown, Category::LinkDown, Category::Flapping];
+    assert_eq!(categories, expected, "{}", lines(&outcome));
 }
 
 /// Stalls, restarts and changed queue pairs all over a small fabric: what is said about hosts is right, about the network

@@ -10,6 +10,7 @@ mod controller;
 mod controller_program;
 mod disk;
 mod documents;
+mod explained;
 mod external;
 mod lab;
 mod localize;

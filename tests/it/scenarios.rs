@@ -198,6 +198,7 @@ macro_rules! scenarios {
 scenarios! {
     clock_steps
     concurrent
+    ecmp_polarised
     healthy
     host_down
     host_stall

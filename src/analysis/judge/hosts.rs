@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::snapshot::{Counts, Horizon, SilentHost, Snapshot};
 use super::{Category, Finding, HARD};
+use crate::analysis::filter::Flaps;
 use crate::analysis::localize::Component;
 use crate::analysis::report::End;
 use crate::analysis::rnic::{self, Verdict};
@@ -22,16 +23,14 @@ pub(super) fn judge(snapshot: &Snapshot) -> Vec<Finding> {
         )],
         ..blank(host.as_str(), Category::CpuOverload, f64::from(*slots) / 24.0)
     });
-    let flapping = snapshot.flapping.iter().map(|(end, slots)| Finding {
+    let flapping = snapshot.flapping.iter().map(|(end, flaps)| Finding {
         hard: true,
         services: services_of(&rnic_name(end), snapshot),
-        evidence: vec![format!(
-            "it registered another queue pair in {slots} of the last 24 slots of 5 s"
-        )],
+        evidence: of_flaps(*flaps),
         ..blank(
             &rnic_name(end),
             Category::Flapping,
-            f64::from(*slots) / 24.0,
+            f64::from(flaps.most()) / 24.0,
         )
     });
     let unsendable = snapshot.unsendable.iter().map(|end| Finding {
@@ -48,6 +47,24 @@ pub(super) fn judge(snapshot: &Snapshot) -> Vec<Finding> {
         .chain(flapping)
         .chain(unsendable)
         .collect()
+}
+
+fn of_flaps(flaps: Flaps) -> Vec<String> {
+    let mut evidence = Vec::new();
+    if flaps.registered > 0 {
+        evidence.push(format!(
+            "it registered another queue pair in {} of the last 24 slots of 5 s: look for an agent or a driver that restarts",
+            flaps.registered
+        ));
+    }
+    if flaps.interrupted > 0 {
+        evidence.push(format!(
+            "in {} of the last 24 slots of 5 s its agent could post probes at one time and could not at another: look for a \
+             port that goes down and comes up (cable, optics, driver)",
+            flaps.interrupted
+        ));
+    }
+    evidence
 }
 
 fn rnic_name(end: &End) -> String {
@@ -136,7 +153,7 @@ pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
             loss * 100.0
         ),
         format!(
-            "with {} of its {} peers under the same ToR and with {} of {} elsewhere",
+            "probes were lost with {} of its {} peers under the same ToR and with {} of {} elsewhere",
             mesh_peers.1, mesh_peers.0, far_peers.1, far_peers.0
         ),
     ];

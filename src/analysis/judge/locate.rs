@@ -23,8 +23,8 @@ const LEAST_LOST: f64 = 3.0;
 const STILL: f64 = 0.2;
 /// Expected losses from which on their absence tells: e^-4.6 is 1 %.
 const TELLING: f64 = 4.6;
-/// Round trips above this are pauses, not queues: no switch buffers milliseconds.
-const PAUSE_FACTOR: f64 = 0.02;
+/// Share of the slow round trips that were held up longer than queues last, from which on pauses are the cause.
+const PAUSES: f64 = 0.2;
 /// Losses on paths apart from hard faults that a mild suspect must have, as a share of what its rate promises.
 const ALONE: f64 = 0.3;
 /// Share of the packets that surely cross a link or switch from which on it counts as down.
@@ -32,7 +32,9 @@ const DOWN: f64 = 0.9;
 /// Probes that surely cross it from which on that can be said.
 const SURE: u64 = 10;
 /// A fault is harder than another from this ratio of their losses on: what it spills may look like the other.
-const HARDER: f64 = 2.0;
+const HARDER: f64 = 1.5;
+/// Evidence from which on a fault that is not hard may spill as well.
+const PLAIN_NATS: f64 = 15.0;
 /// Paths that are listed as evidence.
 const EXAMPLES: usize = 3;
 
@@ -61,6 +63,14 @@ fn is_of_few_rnics(seen: &[&Seen], finding: &Finding) -> bool {
         let expected = finding.share * counts.sent as f64;
         expected >= TELLING && (counts.lost as f64) < STILL * expected
     })
+}
+
+/// Whether a switch is an end of a link.
+fn is_end(switch: &Component, link: &Component) -> bool {
+    match (switch, link) {
+        (Component::Switch { name }, Component::Link { from, to }) => name == from || name == to,
+        _ => false,
+    }
 }
 
 /// What a path's probes and their ACKs cross.
@@ -197,7 +207,7 @@ impl Judge {
             .filter(|finding| !is_of_few_rnics(seen, finding))
             .collect();
         for finding in &findings {
-            if finding.hard && finding.or.is_empty() {
+            if (finding.hard || finding.nats >= PLAIN_NATS) && finding.or.is_empty() {
                 self.hard.retain(|(known, ..)| *known != finding.subject);
                 self.hard
                     .push((finding.subject.clone(), finding.share, now));
@@ -206,23 +216,20 @@ impl Judge {
         self.hard
             .retain(|(_, _, last)| now.since(*last) < REMEMBERED);
         let hard = self.hard.clone();
-        let of_hard_switch = |subject: &Component| {
-            match subject {
-            Component::Link { from, to } => hard.iter().any(
-                |(hard, ..)| matches!(hard, Component::Switch { name } if name == from || name == to),
-            ),
-            Component::Switch { .. } | Component::Host { .. } => false,
-        }
+        let of_hard_switch = |finding: &Finding| {
+            hard.iter()
+                .any(|(hard, share, _)| *share >= finding.share && is_end(hard, &finding.subject))
         };
         let mut kept = Vec::new();
         for finding in findings {
-            if of_hard_switch(&finding.subject) {
+            if of_hard_switch(&finding) {
                 continue;
             }
             let harder: Vec<Component> = hard
                 .iter()
                 .filter(|(hard, share, _)| {
-                    *hard != finding.subject && *share > HARDER * finding.share
+                    *hard != finding.subject
+                        && (*share > HARDER * finding.share || is_end(&finding.subject, hard))
                 })
                 .map(|(hard, ..)| hard.clone())
                 .collect();
@@ -265,11 +272,23 @@ impl Judge {
         let (category, or) = if suspect.confidence >= LEAST_CONFIDENCE {
             (category(suspect, &sums), Vec::new())
         } else if !suspect.or.is_empty() && together >= LEAST_CONFIDENCE {
-            (Category::Undecided, suspect.or.clone())
+            let category = if slow {
+                category(suspect, &sums)
+            } else {
+                Category::Undecided
+            };
+            (category, suspect.or.clone())
         } else {
             return None;
         };
         let mut evidence: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        if !slow && let Some(dead) = sums.dead() {
+            let line = format!(
+                "of the last {} probes that surely crossed {} {} were lost: it passes nothing",
+                dead.sent, suspect.component, dead.lost
+            );
+            evidence.insert(0, line);
+        }
         evidence.push(format!("over the last {}", horizon.name()));
         evidence.extend(sums.examples);
         Some(Finding {
@@ -305,6 +324,8 @@ impl Judge {
             }
             let all = counts(seen);
             sums.all.add(all);
+            sums.slow = sums.slow.saturating_add(seen.slow.lost);
+            sums.paused = sums.paused.saturating_add(seen.paused);
             for (sum, horizon) in sums.by_horizon.iter_mut().zip(Horizon::ALL) {
                 let counts = seen.counts(horizon);
                 sum.0 += share * counts.sent as f64;
@@ -370,17 +391,23 @@ struct Sums {
     by_horizon: [(f64, f64); 4],
     /// Probes that surely cross it, over each horizon.
     sure: [Counts; 4],
+    /// Slow round trips, and those that were held up by pauses.
+    slow: u64,
+    paused: u64,
     services: BTreeMap<ServiceName, bool>,
     examples: Vec<String>,
 }
 
 impl Sums {
-    /// Whether it passes nothing any more.
-    fn is_dead(&self) -> bool {
-        self.sure
-            .iter()
-            .find(|counts| counts.sent >= SURE)
-            .is_some_and(|counts| counts.share() >= DOWN)
+    /// Probes that surely crossed it, if it passes nothing any more.
+    fn dead(&self) -> Option<Counts> {
+        let newest = self.sure.iter().find(|counts| counts.sent >= SURE)?;
+        (newest.share() >= DOWN).then_some(*newest)
+    }
+
+    /// Whether slow round trips were held up longer than queues last.
+    fn are_pauses(&self) -> bool {
+        self.paused as f64 > PAUSES * self.slow as f64
     }
 
     /// Whether the newest part of a horizon says that it has passed: its rate promises losses there that did not come.
@@ -397,18 +424,11 @@ impl Sums {
 }
 
 fn category(suspect: &Suspect, sums: &Sums) -> Category {
-    let dead = suspect.loss_rate >= DOWN || sums.is_dead();
+    let dead = suspect.loss_rate >= DOWN || sums.dead().is_some();
     match (&suspect.component, suspect.symptom) {
+        (_, Symptom::Slow) if sums.are_pauses() => Category::PauseStorm,
         (Component::Host { .. }, Symptom::Slow) => Category::RnicSlow,
-        (_, Symptom::Slow) => {
-            let (sent, lost) = sums.by_horizon[2];
-            // Pauses long enough to be told from queues also make probes time out now and then.
-            if lost > PAUSE_FACTOR * sent {
-                Category::PauseStorm
-            } else {
-                Category::Congestion
-            }
-        }
+        (_, Symptom::Slow) => Category::Congestion,
         (_, Symptom::Blackhole) if !dead => Category::Blackhole,
         (Component::Host { .. }, _) if dead => Category::RnicDown,
         (Component::Host { .. }, _) => Category::RnicLoss,

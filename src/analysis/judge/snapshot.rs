@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::analysis::filter::{Ledger, Reason, Voice};
+use crate::analysis::filter::{Flaps, Ledger, Reason, Voice};
 use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, Slot, Windows};
 use crate::id::{HostName, ServiceName, UdpSourcePort};
@@ -95,6 +95,8 @@ pub struct Seen {
     counts: [Counts; 4],
     /// Round trips of 20 s that can be trusted, and the slow ones.
     pub slow: Counts,
+    /// Those of the slow ones that took longer than any queue: something stood still.
+    pub paused: u64,
 }
 
 impl Seen {
@@ -112,6 +114,15 @@ impl Seen {
     pub fn touches(&self, rnics: &BTreeSet<String>) -> bool {
         !rnics.is_empty()
             && (rnics.contains(&*self.source_name) || rnics.contains(&*self.target_name))
+    }
+}
+
+#[cfg(test)]
+impl Seen {
+    /// The same path with other counts over all horizons.
+    pub(super) fn with_counts(mut self, counts: Counts) -> Self {
+        self.counts = [counts; 4];
+        self
     }
 }
 
@@ -143,8 +154,8 @@ pub struct Snapshot {
     pub overdue: HashSet<HostName>,
     /// Hosts that were starved of CPU, and in how many slots of the last two minutes.
     pub starved: Vec<(HostName, u32)>,
-    /// RNICs that register again and again, and in how many slots of the last two minutes.
-    pub flapping: Vec<(End, u32)>,
+    /// RNICs that come and go, and in how many slots of the last two minutes.
+    pub flapping: Vec<(End, Flaps)>,
     /// RNICs that cannot send.
     pub unsendable: Vec<End>,
     /// Median of the paths' median round trips, by the number of links that a probe and its ACK cross.
@@ -157,6 +168,10 @@ const REPEATED: u32 = 3;
 const USUAL_PATHS: usize = 512;
 /// Share of the probes to a silent host that are lost when it is down.
 const DOWN: f64 = 0.9;
+/// A round trip that took longer than this was held up by pauses: the buffers of a fabric's switches drain faster,
+const PAUSED: Nanos = Nanos(2_000_000);
+/// or, where links are slow, longer than so many times what is slow.
+const PAUSED_FACTOR: i64 = 10;
 
 /// Probes to a silent host in the current slot from which on they tell alone.
 const LEAST_TO_SILENT: u64 = 3;
@@ -190,7 +205,7 @@ impl Snapshot {
                 .collect(),
             flapping: ledger
                 .flapping(now, REPEATED)
-                .map(|(end, slots)| (end.clone(), slots))
+                .map(|(end, flaps)| (end.clone(), flaps))
                 .collect(),
             unsendable: ledger.unsendable(now, REPEATED).cloned().collect(),
             usual: HashMap::new(),
@@ -281,12 +296,9 @@ impl Snapshot {
         {
             self.overdue.insert(target.host.clone());
         }
-        let slow = match limits.get(&class(path)) {
-            Some(limit) if clocks_run => {
-                let (sent, lost) = path.slower_than(&over(Horizon::Middle, self.now), *limit);
-                Counts { sent, lost }
-            }
-            _ => Counts::default(),
+        let (slow, paused) = match limits.get(&class(path)) {
+            Some(limit) if clocks_run => slow(path, &over(Horizon::Middle, self.now), *limit),
+            _ => (Counts::default(), 0),
         };
         self.seen.push(Seen {
             source_name: names.of(source),
@@ -298,6 +310,7 @@ impl Snapshot {
             service: path.service().cloned(),
             counts,
             slow,
+            paused,
         });
     }
 
@@ -317,6 +330,18 @@ impl SilentHost {
     pub fn is_down(&self) -> bool {
         self.probes.lost >= LEAST_TO_SILENT && self.probes.share() >= DOWN
     }
+}
+
+/// Round trips with those that took longer than `limit`, and how many of these were held up by pauses.
+fn slow(path: PathView<'_>, slots: &Range<Slot>, limit: Nanos) -> (Counts, u64) {
+    let (sent, lost) = path.slower_than(slots, limit);
+    let paused = if lost > 0 {
+        let pauses = PAUSED.max(Nanos(limit.0.saturating_mul(PAUSED_FACTOR)));
+        path.slower_than(slots, pauses).1
+    } else {
+        0
+    };
+    (Counts { sent, lost }, paused)
 }
 
 /// The slots of a horizon.

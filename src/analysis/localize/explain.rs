@@ -253,16 +253,23 @@ impl fmt::Display for Told<'_> {
         }
         writeln!(f, " (confidence {:.3})", suspect.confidence)?;
         let failed = self.failed();
+        // Where the way is not known a loss counts only with the share of the ways that cross the suspect.
+        let explains = match suspect.trials {
+            Trials::Probes => suspect.explains_lost.min(why.lost as f64),
+            Trials::Paths => suspect.explains_lost,
+        };
         match suspect.trials {
             Trials::Probes => writeln!(
                 f,
-                "   {} paths cross it, {} of them with {failed} probes: {} of {} probes; it explains {:.0} {failed} probes",
-                why.paths, why.lossy_paths, why.lost, why.sent, suspect.explains_lost
+                "   {} paths cross it, {} of them with {failed} probes: {} of {} probes; it explains {explains:.0} {failed} probes",
+                why.paths, why.lossy_paths, why.lost, why.sent
             )?,
             Trials::Paths => writeln!(
                 f,
-                "   {} paths cross it, {} of them pass nothing; it explains {:.0} {failed} probes",
-                why.paths, why.lossy_paths, suspect.explains_lost
+                "   {} paths cross it, {} of them {}; it explains {explains:.0} {failed} probes",
+                why.paths,
+                why.lossy_paths,
+                self.dead()
             )?,
         }
         self.examples(f)?;
@@ -304,24 +311,44 @@ impl Told<'_> {
         Ok(())
     }
 
+    /// What a path is that has failed.
+    const fn dead(&self) -> &'static str {
+        match self.suspect.symptom {
+            Symptom::Slow => "have late probes only",
+            _ => "pass nothing",
+        }
+    }
+
     fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.suspect.trials {
-            Trials::Probes => "probes",
-            Trials::Paths => "paths",
-        };
         for other in &self.why.ruled_out {
-            writeln!(
-                f,
-                "   ruled out: {}, which would have failed {} of its {} {unit} at this rate, and failed {}",
-                other.component, other.expected, other.sent, other.lost
-            )?;
+            let RuledOut {
+                component,
+                sent,
+                lost,
+                expected,
+            } = other;
+            match (self.suspect.trials, self.suspect.symptom) {
+                (Trials::Probes, Symptom::Slow) => writeln!(
+                    f,
+                    "   ruled out: {component}: at this rate {expected} of its {sent} probes would be late, {lost} were"
+                )?,
+                (Trials::Probes, _) => writeln!(
+                    f,
+                    "   ruled out: {component}: at this rate it would have lost {expected} of its {sent} probes, it lost {lost}"
+                )?,
+                (Trials::Paths, _) => writeln!(
+                    f,
+                    "   ruled out: {component}: {expected} of its {sent} paths would {}, {lost} do",
+                    self.dead()
+                )?,
+            }
         }
         match (self.why.vote_rank, &self.why.vote_first) {
             (Some(1), _) => write!(f, "   voting agrees: most votes of all links"),
             (Some(rank), Some(first)) => {
                 write!(f, "   voting puts it at place {rank}; its first is {first}")
             }
-            _ => write!(f, "   voting has nothing to say"),
+            _ => write!(f, "   no vote: only links are voted for"),
         }
     }
 }

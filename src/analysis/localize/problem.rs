@@ -34,6 +34,8 @@ impl fmt::Display for Component {
         match self {
             Self::Link { from, to } => write!(f, "link {from}->{to}"),
             Self::Switch { name } => write!(f, "switch {name}"),
+            // The analyzer's name of an RNIC is HOST/DEVICE.
+            Self::Host { name } if name.contains('/') => write!(f, "RNIC {name}"),
             Self::Host { name } => write!(f, "host {name}"),
         }
     }

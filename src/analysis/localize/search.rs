@@ -240,19 +240,25 @@ impl<'a> Search<'a> {
         if count == 0 {
             return 0.0;
         }
-        let naming: f64 = (0..count)
-            .map(|chosen| ((self.links - chosen as f64).max(1.0) / (chosen + 1) as f64).ln())
-            .sum();
+        let naming: f64 = (0..count).map(|others| self.price_beside(others)).sum();
         let nodes: f64 = fit
             .members
             .iter()
             .map(|(member, _)| self.price_of(*member))
             .sum();
-        self.settings.any_fault
-            + count as f64 * self.settings.each_fault
-            + nodes
-            + naming
-            + self.settings.milder * mildness(fit)
+        naming + nodes + self.settings.milder * mildness(fit)
+    }
+
+    /// What naming a link costs beside `others` that are suspects already: the first one says that something is wrong at
+    /// all, each further one of `ln C(m, k)` is cheaper than the one before.
+    fn price_beside(&self, others: usize) -> f64 {
+        let first = if others == 0 {
+            self.settings.any_fault
+        } else {
+            0.0
+        };
+        let left = (self.links - others as f64).max(1.0);
+        first + self.settings.each_fault + (left / (others + 1) as f64).ln()
     }
 
     /// What naming this component costs beyond naming a link.
@@ -320,7 +326,7 @@ impl<'a> Search<'a> {
             })
             .sum();
         let own = gain(self.evidence, member, &rest).nats - self.price_of(member);
-        let evidence_nats = own - self.links.ln() - self.settings.each_fault;
+        let evidence_nats = own - self.price_beside(fit.members.len() - 1);
         let nothing = (-evidence_nats).exp();
         let others = self.instead(fit, member, own, &rest);
         let all: f64 = others.iter().map(|(_, likelihood)| likelihood).sum();

@@ -118,7 +118,7 @@ proptest! {
         spines in 1_u32..6, tors in 1_u32..6, hosts in 1_u32..4, rnics in 1_u32..3, pods in 0_u32..3,
         seed: u64, source: u32, target: u32, port: u16,
     ) {
-        let shape = Shape { spines: spines * 2, tors: tors * pods.max(1), hosts, rnics, pods, aggs: 2 };
+        let shape = Shape { spines: spines * 2, tors: tors * pods.max(1), hosts, rnics, pods, aggs: 2, one_hash: false };
         let topology = Topology::new(shape, seed).expect("possible shape");
         let count = u32::try_from(topology.rnics().len()).expect("few");
         let flow = flow(source % count, target % count, port);

@@ -40,6 +40,7 @@ const FLAT: Shape = Shape {
     rnics: 2,
     pods: 0,
     aggs: 0,
+    one_hash: false,
 };
 
 const PODS: Shape = Shape {
@@ -49,6 +50,7 @@ const PODS: Shape = Shape {
     rnics: 1,
     pods: 2,
     aggs: 2,
+    one_hash: false,
 };
 
 fn tuple(topology: &Topology, source: u32, target: u32, port: u16) -> Tuple {

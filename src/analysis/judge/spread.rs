@@ -1,0 +1,167 @@
+//! ECMP that divides 5-tuples unevenly.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::snapshot::{Counts, Horizon, Seen};
+use super::{Category, Finding, Judge};
+use crate::analysis::localize::Component;
+use crate::analysis::routes::Leg;
+use crate::analysis::routes::spread::{NextHop, Uneven};
+use crate::id::ServiceName;
+use crate::probe::trace::Tuple;
+use crate::time::WallTime;
+use std::time::Duration;
+
+/// How often the spread is looked at: 5-tuples and their traces change slowly.
+const EVERY: Duration = Duration::from_secs(30);
+/// A next hop that takes so many times what is even is overfull.
+const OVERFULL: f64 = 1.25;
+
+/// What the last look said.
+#[derive(Debug, Default)]
+pub(super) struct Spread {
+    at: Option<WallTime>,
+    findings: Vec<Finding>,
+}
+
+impl Spread {
+    fn is_due(&self, now: WallTime) -> bool {
+        self.at.is_none_or(|last| now.since(last) >= EVERY)
+    }
+}
+
+impl Judge {
+    /// Switches that divide the 5-tuples which are probed now unevenly, as far as traces show.
+    pub(super) fn uneven(&mut self, seen: &[&Seen], now: WallTime) -> Vec<Finding> {
+        if self.spread.is_due(now) {
+            let tuples = seen.iter().flat_map(|seen| ways(seen)).flatten();
+            let found = self.routes.uneven(tuples);
+            let findings = found
+                .iter()
+                .filter_map(|uneven| self.uneven_finding(seen, uneven))
+                .collect();
+            self.spread = Spread {
+                at: Some(now),
+                findings,
+            };
+        }
+        self.spread.findings.clone()
+    }
+
+    fn uneven_finding(&self, seen: &[&Seen], uneven: &Uneven) -> Option<Finding> {
+        let worst = uneven.worst()?;
+        let overfull: BTreeSet<&str> = uneven
+            .next
+            .iter()
+            .filter(|next| next.taken as f64 > OVERFULL * next.expected)
+            .map(|next| next.name.as_str())
+            .collect();
+        let mut probes = Counts::default();
+        let mut services: BTreeMap<ServiceName, bool> = BTreeMap::new();
+        for seen in seen {
+            let legs = ways(seen).into_iter().flatten();
+            let next: Vec<&str> = legs
+                .filter_map(|tuple| next_of(self.routes.traced_leg(tuple)?, &uneven.switch))
+                .collect();
+            if next.is_empty() {
+                continue;
+            }
+            probes.add(seen.counts(Horizon::Middle));
+            if let Some(service) = &seen.service
+                && next.iter().any(|next| overfull.contains(next))
+            {
+                services.entry(service.clone()).or_default();
+            }
+        }
+        Some(Finding {
+            subject: Component::Switch {
+                name: uneven.switch.clone(),
+            },
+            category: Category::UnevenEcmp,
+            horizon: Horizon::Long,
+            confidence: 1.0,
+            nats: worst.nats,
+            or: Vec::new(),
+            share: misplaced(&uneven.next),
+            probes,
+            hard: false,
+            services,
+            evidence: evidence(uneven, worst),
+        })
+    }
+}
+
+/// The 5-tuples of a path, there and back: responders answer with the probe's own source port.
+fn ways(seen: &Seen) -> [Option<Tuple>; 2] {
+    if seen.is_under_one_tor() {
+        return [None, None];
+    }
+    let tuple = |source, target| {
+        seen.port.map(|port| Tuple {
+            source,
+            target,
+            port,
+        })
+    };
+    let (source, target) = (seen.source.gid, seen.target.gid);
+    [tuple(source, target), tuple(target, source)]
+}
+
+fn next_of<'a>(leg: &'a Leg, switch: &str) -> Option<&'a str> {
+    let path = leg.path.as_ref()?;
+    let at = path.iter().position(|node| node == switch)?;
+    path.get(at + 1).map(String::as_str)
+}
+
+/// Share of the 5-tuples that an even hash would have sent elsewhere.
+fn misplaced(next: &[NextHop]) -> f64 {
+    let all: f64 = next.iter().map(|next| next.expected).sum();
+    let beyond: f64 = next
+        .iter()
+        .map(|next| (next.taken as f64 - next.expected).max(0.0))
+        .sum();
+    beyond / all.max(1.0)
+}
+
+fn evidence(uneven: &Uneven, worst: &NextHop) -> Vec<String> {
+    let switch = &uneven.switch;
+    let mut by_name: Vec<&NextHop> = uneven.next.iter().collect();
+    by_name.sort_by(|a, b| a.name.cmp(&b.name));
+    let counts: Vec<String> = by_name
+        .iter()
+        .map(|next| {
+            format!(
+                "{} to {} instead of {:.0}",
+                next.taken, next.name, next.expected
+            )
+        })
+        .collect();
+    let unused: Vec<&str> = by_name
+        .iter()
+        .filter(|next| next.taken == 0)
+        .map(|next| next.name.as_str())
+        .collect();
+    let advice = if unused.is_empty() {
+        format!(
+            "look at {switch} for a hash seed that it shares with the switches below (polarisation), and for weights of its routes"
+        )
+    } else {
+        format!(
+            "nothing goes to {}: look at {switch} whether that cable is up and its route in the table; if so, for a hash seed \
+             that it shares with the switches below (polarisation)",
+            unused.join(", ")
+        )
+    };
+    vec![
+        format!(
+            "of the traced 5-tuples {switch} sent {}, as an even hash would have",
+            counts.join(", ")
+        ),
+        format!(
+            "ruled out: chance, which makes {} differ so much once in 10^{:.0} fabrics",
+            worst.name,
+            worst.nats / std::f64::consts::LN_10
+        ),
+        advice,
+    ]
+}

@@ -1,0 +1,279 @@
+//! Categories that no fault of the emulated fabric brings about, and contradictions; the others are told in
+//! `tests/it/explained.rs`.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::analysis::filter::Ledger;
+use crate::analysis::incident::{Change, Tracker};
+use crate::analysis::report::{AgentCounters, Batch, End, Path, PathReport};
+use crate::analysis::windows::{Limits, Windows};
+use crate::id::{DeviceName, HostName, Qpn, TorId, UdpSourcePort};
+use crate::measure::{Invalid, Measurement};
+use crate::probe::Kind;
+use crate::transport::CompletionClock;
+
+const START: i64 = 1_800_000_000 * 1_000_000_000;
+/// Probes of one path in one second.
+const PROBES: u64 = 20;
+
+/// Hosts with one RNIC each, so many under each ToR, that all probe each other once a second; everything else is real.
+struct Stage {
+    tors: u8,
+    under: u8,
+    seconds: i64,
+    windows: Windows,
+    ledger: Ledger,
+    judge: Judge,
+    tracker: Tracker,
+    lines: Vec<String>,
+}
+
+/// What becomes of the probes of one path in one second.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// So many are lost.
+    Lost(u64),
+    /// None can be sent.
+    Unsendable,
+    /// They come back, with this round trip.
+    Rtt(i64),
+    /// The agent uploads nothing.
+    Silent,
+}
+
+fn now(seconds: i64) -> WallTime {
+    WallTime::from_nanos(START + seconds * 1_000_000_000)
+}
+
+impl Stage {
+    fn new(tors: u8, under: u8) -> Self {
+        Self {
+            tors,
+            under,
+            seconds: 0,
+            windows: Windows::new(Limits {
+                lateness: Duration::from_mins(1),
+                clock_tolerance: Duration::from_secs(5),
+                paths: 1_000,
+                bytes: usize::MAX,
+            }),
+            ledger: Ledger::default(),
+            judge: Judge::new(Routes::default()),
+            tracker: Tracker::new(Vec::new(), 1, now(0)),
+            lines: Vec::new(),
+        }
+    }
+
+    fn end(&self, number: u8) -> End {
+        End {
+            gid: Ipv4Addr::new(10, 0, 0, number).into(),
+            qpn: Qpn::from_lower_bits(u32::from(number)),
+            host: HostName::new(format!("h{number}")),
+            tor: TorId::new(format!("tor{}", number / self.under)),
+            device: DeviceName::new("mlx5_0"),
+        }
+    }
+
+    fn report(&self, source: u8, target: u8, fate: Fate) -> PathReport {
+        let (source, target) = (self.end(source), self.end(target));
+        let path = Path {
+            kind: if source.tor == target.tor {
+                Kind::TorMesh
+            } else {
+                Kind::InterTor
+            },
+            source,
+            target,
+            source_port: Some(UdpSourcePort(50_000)),
+            service: None,
+        };
+        let mut report = PathReport::empty(path, CompletionClock::Software);
+        let mut rtt = 5_000;
+        match fate {
+            Fate::Lost(lost) => report.lost = lost,
+            Fate::Unsendable => report.invalid.push((Invalid::SendFailed, PROBES)),
+            Fate::Rtt(nanos) => rtt = nanos,
+            Fate::Silent => {}
+        }
+        let complete = PROBES - report.lost - report.invalid_total();
+        for _ in 0..complete {
+            report.samples.push(Measurement {
+                network_rtt: Nanos(rtt),
+                prober_delay: Nanos(1_000),
+                responder_delay: Nanos(1_000),
+            });
+        }
+        report
+    }
+
+    /// Runs for some seconds; `fate` says what becomes of the probes from one host to another.
+    fn run(&mut self, seconds: i64, fate: impl Fn(u8, u8) -> Fate) {
+        let hosts = self.tors * self.under;
+        for _ in 0..seconds {
+            self.seconds += 1;
+            let at = now(self.seconds);
+            for source in 0..hosts {
+                let others = (0..hosts).filter(|target| *target != source);
+                let paths: Vec<_> = others
+                    .filter(|target| !matches!(fate(source, *target), Fate::Silent))
+                    .map(|target| self.report(source, target, fate(source, target)))
+                    .collect();
+                if paths.is_empty() {
+                    continue;
+                }
+                let batch = Batch {
+                    sequence: self.seconds.unsigned_abs(),
+                    interval: now(self.seconds - 1)..at,
+                    paths,
+                    traces: Vec::new(),
+                    counters: AgentCounters::default(),
+                };
+                self.ledger
+                    .hear(&HostName::new(format!("h{source}")), &batch, at);
+                self.windows.ingest(&batch, at);
+            }
+            self.judge_now(at);
+        }
+    }
+
+    fn judge_now(&mut self, at: WallTime) {
+        let limits = self.judge.limits();
+        let snapshot = Snapshot::take(&self.windows, &self.ledger, &limits, at);
+        let judgement = self.judge.judge(&snapshot).expect("possible counts");
+        for change in self.tracker.step(&judgement, at) {
+            let (what, incident) = match &change {
+                Change::Opened(incident) => ("opened", incident),
+                Change::Updated(incident) => ("updated", incident),
+                Change::Closed(incident) => ("closed", incident),
+            };
+            self.lines.push(format!(
+                "{what} [{}] {}",
+                incident.category.name(),
+                incident.title()
+            ));
+        }
+    }
+}
+
+#[test]
+fn an_rnic_that_cannot_send_has_no_route() {
+    let mut stage = Stage::new(2, 3);
+    stage.run(20, |_, _| Fate::Lost(0));
+    stage.run(20, |source, _| match source {
+        4 => Fate::Unsendable,
+        _ => Fate::Lost(0),
+    });
+    assert_eq!(
+        stage.lines,
+        ["opened [missing_route] RNIC h4/mlx5_0 cannot send"]
+    );
+    stage.run(60, |_, _| Fate::Lost(0));
+    assert_eq!(
+        stage.lines[1..],
+        ["closed [missing_route] RNIC h4/mlx5_0 cannot send"]
+    );
+}
+
+#[test]
+fn an_agent_that_is_silent_while_its_rnics_answer_is_no_host_that_is_down() {
+    let mut stage = Stage::new(2, 3);
+    stage.run(20, |_, _| Fate::Lost(0));
+    stage.run(20, |source, _| match source {
+        1 => Fate::Silent,
+        _ => Fate::Lost(0),
+    });
+    assert_eq!(
+        stage.lines,
+        ["opened [agent_silent] the agent of host h1 is silent"]
+    );
+}
+
+#[test]
+fn a_host_that_is_silent_and_does_not_answer_is_down() {
+    let mut stage = Stage::new(2, 3);
+    stage.run(20, |_, _| Fate::Lost(0));
+    stage.run(10, |source, target| match (source, target) {
+        (1, _) => Fate::Silent,
+        (_, 1) => Fate::Lost(PROBES),
+        _ => Fate::Lost(0),
+    });
+    assert_eq!(stage.lines, ["opened [host_down] host h1 is down"]);
+}
+
+#[test]
+fn two_rnics_and_nothing_else_cannot_be_told_apart() {
+    let mut stage = Stage::new(1, 2);
+    stage.run(10, |_, _| Fate::Lost(0));
+    stage.run(10, |_, _| Fate::Lost(PROBES / 2));
+    let [line] = stage.lines.as_slice() else {
+        panic!("{:?}", stage.lines);
+    };
+    assert!(line.starts_with("opened [undecided] "), "{line}");
+    for candidate in ["h0/mlx5_0", "h1/mlx5_0", "tor0"] {
+        assert!(line.contains(candidate), "{line}");
+    }
+}
+
+/// Queues hold packets up for microseconds, pauses for milliseconds.
+#[test]
+fn slow_round_trips_are_queues_or_pauses() {
+    for (rtt, category) in [(80_000, "congestion"), (8_000_000, "pause_storm")] {
+        let mut stage = Stage::new(3, 3);
+        stage.run(20, |_, _| Fate::Lost(0));
+        // What crosses the uplinks of ToR 2 is slow.
+        stage.run(20, |source, target| {
+            match (source / 3 == 2) != (target / 3 == 2) {
+                true => Fate::Rtt(rtt),
+                false => Fate::Lost(0),
+            }
+        });
+        let [line] = stage.lines.as_slice() else {
+            panic!("{rtt}: {:?}", stage.lines);
+        };
+        assert!(line.starts_with(&format!("opened [{category}]")), "{line}");
+        assert!(line.contains("tor2"), "{line}");
+    }
+}
+
+#[test]
+fn more_lost_than_sent_is_refused_without_a_panic() {
+    let stage = {
+        let mut stage = Stage::new(2, 2);
+        stage.run(3, |_, _| Fate::Lost(0));
+        stage
+    };
+    let limits = stage.judge.limits();
+    let mut snapshot = Snapshot::take(&stage.windows, &stage.ledger, &limits, now(3));
+    let impossible = Counts { sent: 3, lost: 4 };
+    snapshot.seen[0] = snapshot.seen[0].clone().with_counts(impossible);
+    let mut judge = stage.judge;
+    assert_eq!(
+        judge.judge(&snapshot).map(|judgement| judgement.findings),
+        Err(ProblemError::LostMoreThanSent { lost: 4, sent: 3 })
+    );
+}
+
+/// Counts at the end of what can be counted are judged, not added up to nonsense.
+#[test]
+fn counts_that_would_overflow_saturate() {
+    let mut stage = Stage::new(2, 3);
+    stage.run(5, |_, _| Fate::Lost(0));
+    let limits = stage.judge.limits();
+    let mut snapshot = Snapshot::take(&stage.windows, &stage.ledger, &limits, now(5));
+    let huge = Counts {
+        sent: u64::MAX,
+        lost: u64::MAX / 2,
+    };
+    for seen in &mut snapshot.seen {
+        if &*seen.source_name == "h1/mlx5_0" {
+            *seen = seen.clone().with_counts(huge);
+        }
+    }
+    let judgement = stage.judge.judge(&snapshot).expect("possible counts");
+    for finding in &judgement.findings {
+        assert!(finding.probes.lost <= finding.probes.sent, "{finding:?}");
+        assert!((0.0..=1.0).contains(&finding.share), "{finding:?}");
+        assert!((0.0..=1.0).contains(&finding.confidence), "{finding:?}");
+    }
+}
