@@ -91,7 +91,7 @@ pub enum Voice {
 pub struct Flaps {
     /// Slots in which it registered another queue pair.
     pub registered: u32,
-    /// Slots in which it could send to a peer at one time and could not at another.
+    /// Slots in which it could send to all peers at one time and to none at another.
     pub interrupted: u32,
 }
 
@@ -128,8 +128,10 @@ struct Rnic {
     bad_clock: SlotSet,
     /// Slots in which it could not send.
     unsendable: SlotSet,
-    /// Slots in which it could send to a peer at one time and could not at another.
-    interrupted: SlotSet,
+    /// Slots with an upload in which it could send to all peers,
+    all_sendable: SlotSet,
+    /// and slots with one in which it could send to none.
+    none_sendable: SlotSet,
     /// Slots in which others said something else about where it is.
     contradicted: SlotSet,
 }
@@ -148,10 +150,17 @@ impl Ledger {
     pub fn hear(&mut self, host: &HostName, batch: &Batch, at: WallTime) {
         let slot = Slot::of_interval(&batch.interval);
         self.hear_host(host, batch, at);
+        let mut sending = Sending::default();
         for report in &batch.paths {
             self.hear_source(report, slot);
             self.hear_target(report, slot);
             self.hear_delays(report, slot);
+            sending.add(report);
+        }
+        for (gid, could, could_not) in sending.0 {
+            if let Some(rnic) = self.rnics.get_mut(&gid) {
+                rnic.hear_sending(slot, could, could_not);
+            }
         }
     }
 
@@ -201,7 +210,8 @@ impl Ledger {
                 outdated: SlotSet::default(),
                 bad_clock: SlotSet::default(),
                 unsendable: SlotSet::default(),
-                interrupted: SlotSet::default(),
+                all_sendable: SlotSet::default(),
+                none_sendable: SlotSet::default(),
                 contradicted: SlotSet::default(),
             };
             self.rnics.insert(end.gid, rnic);
@@ -235,9 +245,6 @@ impl Ledger {
             .any(|(why, _)| *why == Invalid::SendFailed)
         {
             rnic.unsendable.insert(slot);
-            if !report.samples.is_empty() {
-                rnic.interrupted.insert(slot);
-            }
         }
     }
 
@@ -363,14 +370,14 @@ impl Ledger {
         })
     }
 
-    /// RNICs that registered another queue pair, or could send to a peer now and then only, in at least `least` of the last
-    /// 24 slots.
+    /// RNICs that registered another queue pair, or could send to all peers at one time and to none at another, in at least
+    /// `least` of the last 24 slots.
     pub fn flapping(&self, now: WallTime, least: u32) -> impl Iterator<Item = (&End, Flaps)> {
         let since = Slot::of(now).before(24);
         self.rnics.values().filter_map(move |rnic| {
             let flaps = Flaps {
                 registered: rnic.changed.count_since(since),
-                interrupted: rnic.interrupted.count_since(since),
+                interrupted: rnic.all_sendable.count_both(&rnic.none_sendable, since),
             };
             (flaps.most() >= least).then_some((&rnic.end, flaps))
         })
@@ -447,7 +454,38 @@ impl Host {
     }
 }
 
+/// Which RNICs of a batch could send, and which could not, to some peer.
+#[derive(Default)]
+struct Sending(Vec<(Gid, bool, bool)>);
+
+impl Sending {
+    fn add(&mut self, report: &PathReport) {
+        let failed = report
+            .invalid
+            .iter()
+            .any(|(why, count)| *why == Invalid::SendFailed && *count > 0);
+        let could = report.lost > 0 || !report.samples.is_empty();
+        let gid = report.path.source.gid;
+        match self.0.iter_mut().find(|(known, ..)| *known == gid) {
+            Some(sending) => {
+                sending.1 |= could;
+                sending.2 |= failed;
+            }
+            None => self.0.push((gid, could, failed)),
+        }
+    }
+}
+
 impl Rnic {
+    /// What a batch says; one in which it could send to some peers only is no sign of a port that comes and goes.
+    fn hear_sending(&mut self, slot: Slot, could: bool, could_not: bool) {
+        match (could, could_not) {
+            (true, false) => self.all_sendable.insert(slot),
+            (false, true) => self.none_sendable.insert(slot),
+            _ => {}
+        }
+    }
+
     fn is_outdated(&self, qpn: Qpn) -> bool {
         let newest = self.queue_pairs.iter().map(|(_, last)| *last).max();
         let last = self.queue_pairs.iter().find(|(known, _)| *known == qpn);

@@ -36,6 +36,10 @@ enum Bench {
     Service,
     /// Precision, recall, F1 and time of localisation beside voting methods and an oracle (minutes).
     Localize,
+    /// Path summaries per second that one core of the analyzer takes.
+    Ingest,
+    /// Faults of the emulated fabric that the analyzer locates, how soon, and false alarms in simulated days (minutes).
+    Rehearse,
 }
 
 impl Bench {
@@ -58,6 +62,8 @@ impl Bench {
             Self::Lab => example("lab_load"),
             Self::Service => bench("service"),
             Self::Localize => bench("localize"),
+            Self::Ingest => bench("ingest"),
+            Self::Rehearse => bench("rehearse"),
         }
     }
 }

@@ -35,6 +35,19 @@ impl SlotSet {
             && (self.contains(slot) || self.contains(slot.next()) || self.contains(slot.before(1)))
     }
 
+    /// How many slots from `first` on are in both sets.
+    pub(super) fn count_both(&self, other: &Self, first: Slot) -> u32 {
+        let Some(newest) = self.newest else {
+            return 0;
+        };
+        first
+            .up_to(newest)
+            .filter(|slot| self.contains(*slot) && other.contains(*slot))
+            .count()
+            .try_into()
+            .unwrap_or(u32::MAX)
+    }
+
     /// How many slots from `first` on are in the set.
     pub(super) fn count_since(&self, first: Slot) -> u32 {
         match self.newest {

@@ -59,7 +59,7 @@ fn of_flaps(flaps: Flaps) -> Vec<String> {
     }
     if flaps.interrupted > 0 {
         evidence.push(format!(
-            "in {} of the last 24 slots of 5 s its agent could post probes at one time and could not at another: look for a \
+            "in {} of the last 24 slots of 5 s its agent could post probes to all peers at one time and to none at another: look for a \
              port that goes down and comes up (cable, optics, driver)",
             flaps.interrupted
         ));

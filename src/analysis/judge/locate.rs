@@ -208,17 +208,16 @@ impl Judge {
             .collect();
         for finding in &findings {
             if (finding.hard || finding.nats >= PLAIN_NATS) && finding.or.is_empty() {
-                self.hard.retain(|(known, ..)| *known != finding.subject);
-                self.hard
-                    .push((finding.subject.clone(), finding.share, now));
+                self.remember(&finding.subject, finding.share, now);
             }
         }
         self.hard
             .retain(|(_, _, last)| now.since(*last) < REMEMBERED);
         let hard = self.hard.clone();
         let of_hard_switch = |finding: &Finding| {
-            hard.iter()
-                .any(|(hard, share, _)| *share >= finding.share && is_end(hard, &finding.subject))
+            hard.iter().any(|(hard, share, _)| {
+                (*share >= HARD || *share >= finding.share) && is_end(hard, &finding.subject)
+            })
         };
         let mut kept = Vec::new();
         for finding in findings {
@@ -238,6 +237,21 @@ impl Judge {
             }
         }
         kept
+    }
+
+    /// Keeps a fault with the most that it lost lately: horizons that begin before it show less.
+    fn remember(&mut self, subject: &Component, share: f64, now: WallTime) {
+        match self.hard.iter_mut().find(|(known, ..)| known == subject) {
+            Some((_, most, last)) => {
+                *most = if now.since(*last) < REMEMBERED {
+                    most.max(share)
+                } else {
+                    share
+                };
+                *last = now;
+            }
+            None => self.hard.push((subject.clone(), share, now)),
+        }
     }
 
     /// Whether a mild suspect also loses probes on paths that no hard one may touch.
