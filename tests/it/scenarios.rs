@@ -198,7 +198,6 @@ macro_rules! scenarios {
 scenarios! {
     clock_steps
     concurrent
-    ecmp_polarised
     healthy
     host_down
     host_stall
