@@ -114,5 +114,6 @@ explained! {
     rnic_drops: "rnic_loss";
     rnic_flap: "flapping";
     rnic_slow: "rnic_slow";
+    switch_blackhole: "blackhole";
     switch_down: "switch_down";
 }

@@ -228,8 +228,7 @@ impl Judge {
                 .iter()
                 .filter(|(hard, share, _)| {
                     *hard != finding.subject
-                        && (*share > HARDER * finding.share
-                            || !finding.hard && is_end(&finding.subject, hard))
+                        && (*share > HARDER * finding.share || is_end(&finding.subject, hard))
                 })
                 .map(|(hard, ..)| hard.clone())
                 .collect();
