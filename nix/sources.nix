@@ -7,6 +7,7 @@ let
   programs = fileset.unions [
     ../Cargo.toml
     ../Cargo.lock
+    ../askama.toml
     ../.cargo
     ../build.rs
     ../proto

@@ -9,7 +9,8 @@
 //!   the table of agents and the metrics of what was measured, and answers the readers.
 //! - the task that judges ([`judging`]): asks the state thread for what it judges, once a second; owns the incidents.
 //! - one task per receiver of alerts ([`alerts`]), which the judging task feeds.
-//! - the web server ([`web`]).
+//! - the web server ([`web`]) with the pages for people ([`dashboard`]) and what runs for them: one task that tells open
+//!   pages of news, one that keeps a picture per minute.
 //!
 //! Stopping: the streams and the web server watch the stop token. When the last stream is gone the intake stores what
 //! is queued and ends, then the state thread. Cancelling at any point is safe: what was not acknowledged is sent again,
@@ -18,6 +19,7 @@
 mod agents;
 mod alerts;
 mod api;
+mod dashboard;
 mod intake;
 mod judging;
 mod metrics;
@@ -32,7 +34,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,7 @@ use crate::analysis::report::Batch;
 use crate::analysis::routes::{Routes, RoutesError};
 use crate::config::analyzer::AnalyzerConfig;
 use crate::rpc::server::{self, Listener, ServerError};
+use crate::store::history::History;
 use crate::store::incidents::Incidents;
 use crate::store::journal::Journal;
 use crate::store::journal::sqlite::SqliteJournal;
@@ -60,7 +62,7 @@ pub enum AnalyzerError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// gRPC cannot be served.
+    /// An address cannot be listened on, or gRPC cannot be served.
     #[error(transparent)]
     Grpc(#[from] ServerError),
     /// HTTP cannot be served.
@@ -133,21 +135,14 @@ impl Analyzer {
     ) -> Result<Self, AnalyzerError> {
         let journal = open(config.store.clone()).await?;
         let incidents: Arc<dyn Incidents> = Arc::new(journal.incidents());
+        let history: Arc<dyn History> = Arc::new(journal.history());
         let journal: Arc<dyn Journal> = Arc::new(journal);
         let listener = Listener::bind(config.listen, config.security).await?;
-        let web = TcpListener::bind(config.web)
-            .await
-            .map_err(|source| AnalyzerError::Web {
-                address: config.web,
-                source,
-            })?;
-        let web_address = web.local_addr().map_err(|source| AnalyzerError::Web {
-            address: config.web,
-            source,
-        })?;
+        let web = Listener::bind(config.web, config.web_security).await?;
+        let web_address = web.address();
         let metrics = Arc::new(metrics::Metrics::new(listener.counters()));
         let routes = Routes::new(config.topology.as_ref())?;
-        let plan = plan(config.topology)?;
+        let plan = plan(config.topology.clone())?;
         let (state, state_task) = state::start(
             config.limits.clone(),
             plan,
@@ -176,7 +171,7 @@ impl Analyzer {
             alerts: alerts.clone(),
             state: state.clone(),
             metrics: metrics.clone(),
-            clock,
+            clock: clock.clone(),
             routes,
             interval: config.judge_interval,
             retention: config.incident_retention,
@@ -202,14 +197,25 @@ impl Analyzer {
                 Ok(())
             });
         }
+        let pages = dashboard::Parts {
+            state: state.clone(),
+            views: views.clone(),
+            incidents: incidents.clone(),
+            history,
+            clock,
+            wiring: config.topology,
+            retention: config.history_retention,
+        };
         let web_parts = web::Web {
             state,
             metrics,
             views,
             incidents,
             alerts,
+            auth_header: config.web_auth_header,
         };
-        servers.spawn(web::serve(web, web_address, web_parts, stop.clone()));
+        let pages = dashboard::start(pages, &stop);
+        servers.spawn(web::serve(web, web_parts, pages, stop.clone()));
         tracing::info!(grpc = %grpc, web = %web_address, store = %config.store, "the analyzer is ready");
         Ok(Self {
             grpc,

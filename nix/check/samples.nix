@@ -143,6 +143,8 @@ in
     listen = "0.0.0.0:7471";
     web = "0.0.0.0:7472";
     web_allow_remote = true;
+    web_tls = true;
+    web_auth_header = "X-Forwarded-User";
     store = "sqlite:/var/lib/rpingmesh-analyzer/analyzer.db";
     lateness = "2m";
     clock_tolerance = "10s";
@@ -161,6 +163,7 @@ in
       external_url = "https://rpingmesh.example";
       ca = "/etc/rpingmesh/receivers-ca.pem";
     };
+    history_retention = "2days";
     log = {
       format = "json";
       level = "info";

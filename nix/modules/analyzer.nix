@@ -16,8 +16,10 @@ in
 {
   options.services.rpingmesh.analyzer = role.options {
     listen = key types.str "Where agents upload to (gRPC).";
-    web = key types.str "Where the JSON API and /metrics are served (HTTP).";
+    web = key types.str "Where the dashboard, the JSON API and /metrics are served (HTTP).";
     web_allow_remote = key types.bool "Serve them on other addresses than loopback: no TLS, no passwords.";
+    web_tls = key types.bool "Serve them over TLS, to those alone who have a certificate of the CA.";
+    web_auth_header = key types.str "Header that a proxy which authenticates users sets.";
     store = key types.str "Where acknowledged batches are kept: `sqlite:PATH`.";
     lateness = key duration "How late a batch may come and still be counted.";
     clock_tolerance = key duration "How far an agent's clock may be ahead.";
@@ -35,6 +37,7 @@ in
       external_url = key types.str "Where people reach the web server.";
       ca = key types.str "CA certificates that receivers with https:// are verified by.";
     };
+    history_retention = key duration "How long the dashboard's past is kept.";
   };
 
   config = lib.mkIf cfg.enable {

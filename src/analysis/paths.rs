@@ -56,7 +56,7 @@ impl Known {
     }
 
     /// Changes, the oldest first; at most [`MAX_CHANGES`].
-    pub fn changes(&self) -> impl ExactSizeIterator<Item = &Change> {
+    pub fn changes(&self) -> impl DoubleEndedIterator<Item = &Change> + ExactSizeIterator {
         self.changes.iter()
     }
 

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use table::{Entry, Table};
 
+pub use bucket::Sums;
+
 use super::report::{Batch, End, PathReport};
 use super::sketch::Sketch;
 use crate::id::{ServiceName, UdpSourcePort};
@@ -277,6 +279,16 @@ impl Windows {
         self.table.iter().map(PathView)
     }
 
+    /// How many places for paths there are, empty ones included: the end of [`Self::paths_in`]'s range.
+    pub fn places(&self) -> usize {
+        self.table.places()
+    }
+
+    /// The paths in these places, so that a reader of all of them can take breaks. A path keeps its place.
+    pub fn paths_in(&self, places: Range<usize>) -> impl Iterator<Item = PathView<'_>> {
+        self.table.iter_places(places).map(PathView)
+    }
+
     /// What is held and what had to go.
     pub fn memory(&self) -> Memory {
         self.table.memory()
@@ -349,6 +361,13 @@ impl<'a> PathView<'a> {
     /// The RNIC that answers, shared.
     pub fn target_end(&self) -> Arc<End> {
         Arc::clone(&self.0.target)
+    }
+
+    /// Adds what was measured in these slots.
+    pub fn add_to(&self, slots: &Range<Slot>, sums: &mut Sums) {
+        for bucket in self.0.buckets_of(slots) {
+            bucket.add_to(sums);
+        }
     }
 
     /// What was measured in these slots; `None` without results.

@@ -293,7 +293,7 @@ impl State {
     }
 
     /// The switches of a traced path, if all are known.
-    fn traced(&self, tuple: &Tuple) -> Option<Traced> {
+    pub(super) fn traced(&self, tuple: &Tuple) -> Option<Traced> {
         let route = self.paths.get(tuple)?.route()?;
         let (source, target) = (
             self.ledger.end(tuple.source)?,

@@ -1,15 +1,15 @@
-//! The web server: JSON API, metrics, health. Reads only.
+//! The web server: JSON API, metrics, health, and the dashboard's pages. Reads only.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State as Shared};
-use axum::http::{StatusCode, header};
+use axum::extract::{Query, Request, State as Shared};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::alerts::Alerts;
@@ -17,10 +17,12 @@ use super::api::incidents::IncidentQuery;
 use super::api::matrix::MatrixQuery;
 use super::api::topology::TopologyQuery;
 use super::api::{self, PathQuery, TraceQuery};
+use super::dashboard;
 use super::judging::Views;
 use super::metrics::Metrics;
 use super::state::StateHandle;
 use super::{AnalyzerError, GRACE};
+use crate::rpc::server::{Connection, Connections, Listener};
 use crate::store::incidents::Incidents;
 
 /// Where answers come from.
@@ -31,15 +33,42 @@ pub(super) struct Web {
     pub(super) views: Views,
     pub(super) incidents: Arc<dyn Incidents>,
     pub(super) alerts: Alerts,
+    /// A header that requests must have, set by a proxy that knows the user.
+    pub(super) auth_header: Option<HeaderName>,
+}
+
+/// For axum.
+struct Accepting(Connections);
+
+impl axum::serve::Listener for Accepting {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        match self.0.next().await {
+            Some(connection) => {
+                let peer = connection.peer();
+                (connection, peer)
+            }
+            // No more are accepted: the stop token ends the server.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.0.address())
+    }
 }
 
 /// Serves until `stop` is cancelled, then gives open requests a moment.
 pub(super) async fn serve(
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
     web: Web,
+    pages: Router,
     stop: CancellationToken,
 ) -> Result<(), AnalyzerError> {
+    let address = listener.address();
+    let required = web.auth_header.clone();
     let router = Router::new()
         .route("/api/v1/paths", get(paths))
         .route("/api/v1/agents", get(agents))
@@ -51,9 +80,15 @@ pub(super) async fn serve(
         .route("/healthz", get(health))
         .route("/metrics", get(show_metrics))
         .fallback(unknown)
-        .with_state(web);
+        .with_state(web)
+        .merge(pages)
+        .layer(axum::middleware::from_fn_with_state(
+            required,
+            authenticated,
+        ));
+    let accepting = Accepting(listener.http1(stop.clone()));
     let serving =
-        axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        axum::serve(accepting, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let cut_off = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
@@ -213,6 +248,35 @@ async fn show_metrics(Shared(web): Shared<Web>) -> Response {
     }
 }
 
-async fn unknown() -> Response {
+/// Lets only those through whom the proxy has named; health is no secret.
+async fn authenticated(
+    Shared(required): Shared<Option<HeaderName>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Some(header) = required
+        && request.uri().path() != "/healthz"
+        && request
+            .headers()
+            .get(&header)
+            .is_none_or(|user| user.as_bytes().trim_ascii().is_empty())
+    {
+        let message = format!(
+            "the header `{header}` is missing: come through the proxy that authenticates users"
+        );
+        return fail(StatusCode::FORBIDDEN, message);
+    }
+    next.run(request).await
+}
+
+/// In the form that was asked for: browsers name HTML.
+async fn unknown(headers: HeaderMap) -> Response {
+    let wants_page = headers
+        .get(header::ACCEPT)
+        .and_then(|accepted| accepted.to_str().ok())
+        .is_some_and(|accepted| accepted.contains("text/html"));
+    if wants_page {
+        return dashboard::not_found();
+    }
     fail(StatusCode::NOT_FOUND, "no such resource; see docs/api.md")
 }

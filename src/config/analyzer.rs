@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use super::defaults::analyzer as default;
@@ -29,17 +30,28 @@ pub struct AnalyzerSettings {
     #[arg(long, env = "RPINGMESH_LISTEN", value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
-    /// Where the JSON API and /metrics are served (HTTP); port 0 lets the system choose [default: 127.0.0.1:7472]
+    /// Where the dashboard, the JSON API and /metrics are served (HTTP); port 0 lets the system choose [default: 127.0.0.1:7472]
     #[arg(long, env = "RPINGMESH_WEB", value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web: Option<String>,
-    /// Allow the web address to be other than loopback: it has neither TLS nor passwords [default: false]
+    /// Allow the web address to be other than loopback without TLS [default: false]
     #[arg(
         long = "web-allow-remote", env = "RPINGMESH_WEB_ALLOW_REMOTE",
         num_args = 0..=1, default_missing_value = "true", value_name = "BOOL"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web_allow_remote: Option<bool>,
+    /// Serve the web address over TLS with the files of [tls], to those alone who have a certificate of its CA [default: false]
+    #[arg(
+        long = "web-tls", env = "RPINGMESH_WEB_TLS",
+        num_args = 0..=1, default_missing_value = "true", value_name = "BOOL"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_tls: Option<bool>,
+    /// A header that web requests must have, set by a reverse proxy that has authenticated the user [default: none]
+    #[arg(long, env = "RPINGMESH_WEB_AUTH_HEADER", value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_auth_header: Option<String>,
     /// Where acknowledged batches are kept [default: sqlite:/var/lib/rpingmesh-analyzer/analyzer.db]
     #[arg(long, env = "RPINGMESH_STORE", value_name = "sqlite:PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +90,10 @@ pub struct AnalyzerSettings {
     /// Section `[alerts]`.
     #[command(flatten)]
     pub alerts: AlertSettings,
+    /// How long the dashboard's past is kept, one matrix per minute [default: 1day]
+    #[arg(long, env = "RPINGMESH_HISTORY_RETENTION", value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_retention: Option<Span>,
     /// Section `[log]`.
     #[command(flatten)]
     pub log: LogSettings,
@@ -90,6 +106,8 @@ crate::layer!(AnalyzerSettings {
     listen,
     web,
     web_allow_remote,
+    web_tls,
+    web_auth_header,
     store,
     lateness,
     clock_tolerance,
@@ -100,6 +118,7 @@ crate::layer!(AnalyzerSettings {
     incident_retention,
     otlp,
     alerts,
+    history_retention,
     log,
     tls,
 });
@@ -109,8 +128,12 @@ crate::layer!(AnalyzerSettings {
 pub struct AnalyzerConfig {
     /// Where agents upload to.
     pub listen: SocketAddr,
-    /// Where the JSON API and metrics are served.
+    /// Where the dashboard, the JSON API and metrics are served.
     pub web: SocketAddr,
+    /// How it is protected.
+    pub web_security: Security,
+    /// A header that web requests must have.
+    pub web_auth_header: Option<HeaderName>,
     /// Where acknowledged batches are kept.
     pub store: Location,
     /// How much the windows keep.
@@ -127,6 +150,8 @@ pub struct AnalyzerConfig {
     pub otlp: Option<OtlpConfig>,
     /// Who is told of incidents.
     pub alerts: AlertConfig,
+    /// How long pictures of the matrix are kept.
+    pub history_retention: Duration,
 }
 
 impl AnalyzerSettings {
@@ -137,6 +162,8 @@ impl AnalyzerSettings {
             listen: Some(self.listen.unwrap_or_else(|| default::LISTEN.to_owned())),
             web: Some(self.web.unwrap_or_else(|| default::WEB.to_owned())),
             web_allow_remote: Some(self.web_allow_remote.unwrap_or(false)),
+            web_tls: Some(self.web_tls.unwrap_or(false)),
+            web_auth_header: self.web_auth_header,
             store: Some(self.store.unwrap_or_else(|| default::STORE.to_owned())),
             lateness: Some(self.lateness.unwrap_or(Span(default::LATENESS))),
             clock_tolerance: Some(
@@ -156,6 +183,10 @@ impl AnalyzerSettings {
                 ..self.otlp
             },
             alerts: self.alerts.with_defaults(),
+            history_retention: Some(
+                self.history_retention
+                    .unwrap_or(Span(default::HISTORY_RETENTION)),
+            ),
             log: self.log,
             tls: self.tls,
         }
@@ -178,15 +209,7 @@ impl AnalyzerSettings {
                 ),
             ));
         }
-        if !web.ip().to_canonical().is_loopback() && !self.web_allow_remote.unwrap_or(false) {
-            return Err(ConfigError::value(
-                "web",
-                format!(
-                    "`{web}` is not loopback, and the web server has neither TLS nor passwords: put a proxy in front of \
-                     a loopback address, or allow it with web_allow_remote"
-                ),
-            ));
-        }
+        let web_security = self.web_security(web, &security)?;
         let judge_interval = self
             .judge_interval
             .map_or(default::JUDGE_INTERVAL, |span| span.0);
@@ -202,14 +225,45 @@ impl AnalyzerSettings {
             incident_retention: self
                 .incident_retention
                 .map_or(default::INCIDENT_RETENTION, |span| span.0),
+            history_retention: self
+                .history_retention
+                .map_or(default::HISTORY_RETENTION, |span| span.0),
             listen,
             web,
+            web_security,
+            web_auth_header: self.web_auth_header.as_deref().map(header).transpose()?,
             store: store(self.store.as_deref().unwrap_or(default::STORE))?,
             limits: self.limits()?,
             otlp: self.otlp.validate()?,
             alerts: self.alerts.validate()?,
             security,
         })
+    }
+
+    /// How the web address is protected.
+    fn web_security(&self, web: SocketAddr, grpc: &Security) -> Result<Security, ConfigError> {
+        if self.web_tls.unwrap_or(false) {
+            return match grpc {
+                Security::Mutual(_) => Ok(grpc.clone()),
+                Security::Plaintext { .. } => Err(ConfigError::value(
+                    "web_tls",
+                    "needs tls.cert, tls.key and tls.ca",
+                )),
+            };
+        }
+        let security = Security::Plaintext {
+            beyond_loopback: self.web_allow_remote.unwrap_or(false),
+        };
+        if !security.permits(web.ip()) {
+            return Err(ConfigError::value(
+                "web",
+                format!(
+                    "`{web}` is not loopback, and the web server has neither TLS nor passwords: set web_tls, put a proxy \
+                     in front of a loopback address, or allow it with web_allow_remote"
+                ),
+            ));
+        }
+        Ok(security)
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
@@ -262,6 +316,15 @@ fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
         ConfigError::value(
             key,
             format!("`{text}` is not an address with a port, such as 127.0.0.1:7471 or [::1]:7471"),
+        )
+    })
+}
+
+fn header(name: &str) -> Result<HeaderName, ConfigError> {
+    name.parse().map_err(|_| {
+        ConfigError::value(
+            "web_auth_header",
+            format!("`{name}` is not a header's name, such as X-Forwarded-User"),
         )
     })
 }

@@ -95,4 +95,6 @@ pub mod analyzer {
     pub const INCIDENT_RETENTION: Duration = Duration::from_hours(28 * 24);
     /// How often open alerts are told to Alertmanagers again.
     pub const ALERTS_RESEND_INTERVAL: Duration = Duration::from_mins(1);
+    /// How long pictures of the matrix are kept.
+    pub const HISTORY_RETENTION: Duration = Duration::from_hours(24);
 }

@@ -348,7 +348,7 @@ impl Started {
     /// For people.
     fn text(&self) -> String {
         let mut text = format!(
-            "{} agents with {} RNICs on an emulated fabric of {} directed links; API at http://{}/api/v1",
+            "{} agents with {} RNICs on an emulated fabric of {} directed links; dashboard at http://{}/",
             self.hosts, self.rnics, self.links, self.web
         );
         if let Some(metrics) = self.metrics {

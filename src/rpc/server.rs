@@ -1,4 +1,4 @@
-//! Accepting gRPC connections: a listener that this program binds itself, TLS handshakes off the accept path, and
+//! Accepting connections, for gRPC and for the web: a listener that this program binds itself, TLS handshakes off the accept path, and
 //! refusals that operators can see.
 //!
 //! Tasks: one accept loop per listener, and one short-lived task per handshake, owned by the loop (a stop ends them).
@@ -125,7 +125,31 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     security: Security,
+    protocol: &'static [u8],
     counters: Arc<ServerCounters>,
+}
+
+/// Connections that are ready to be served; the loop that accepts them ends with this.
+#[derive(Debug)]
+pub struct Connections {
+    ready: mpsc::Receiver<io::Result<Connection>>,
+    address: SocketAddr,
+}
+
+impl Connections {
+    /// The next one; `None` when no more are accepted.
+    pub async fn next(&mut self) -> Option<Connection> {
+        loop {
+            if let Ok(connection) = self.ready.recv().await? {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Where they are accepted.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 impl Listener {
@@ -144,6 +168,7 @@ impl Listener {
             socket,
             address,
             security,
+            protocol: tls::ALPN_HTTP2,
             counters: Arc::default(),
         })
     }
@@ -151,6 +176,18 @@ impl Listener {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Accepts connections for HTTP/1.1 instead of gRPC's HTTP/2, until `stop` is cancelled.
+    pub fn http1(mut self, stop: CancellationToken) -> Connections {
+        self.protocol = tls::ALPN_HTTP1;
+        let address = self.address;
+        let (ready, connections) = mpsc::channel(READY_DEPTH);
+        tokio::spawn(self.accept(ready, stop));
+        Connections {
+            ready: connections,
+            address,
+        }
     }
 
     /// What it counts, from now on.
@@ -203,7 +240,7 @@ impl Listener {
                 accepted = self.socket.accept(), if handshakes.len() < MAX_HANDSHAKES => match accepted {
                     Ok((stream, peer)) => {
                         let counters = self.counters.clone();
-                        handshakes.spawn(admit(stream, peer, self.security.clone(), ready.clone(), counters));
+                        handshakes.spawn(admit(stream, peer, self.security.clone(), self.protocol, ready.clone(), counters));
                     }
                     Err(error) => {
                         tracing::warn!(%error, address = %self.address, "cannot accept a connection");
@@ -236,6 +273,7 @@ async fn admit(
     stream: TcpStream,
     peer: SocketAddr,
     security: Security,
+    protocol: &'static [u8],
     ready: mpsc::Sender<io::Result<Connection>>,
     counters: Arc<ServerCounters>,
 ) -> Result<(), Refusal> {
@@ -245,7 +283,8 @@ async fn admit(
     let io = match &security {
         Security::Plaintext { .. } => Io::Plain(stream),
         Security::Mutual(identity) => {
-            let acceptor = TlsAcceptor::from(identity.server_config().await);
+            let acceptor =
+                TlsAcceptor::from(tls::speaking(identity.server_config().await, protocol));
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
                 Ok(Err(error)) => return Err(refusal(peer, &error)),
@@ -319,6 +358,13 @@ pub fn peer_of<T>(request: &tonic::Request<T>) -> Option<SocketAddr> {
         .extensions()
         .get::<PeerInfo>()
         .map(|peer| peer.address)
+}
+
+impl Connection {
+    /// The peer's address.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
 }
 
 impl Connected for Connection {

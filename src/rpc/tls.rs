@@ -16,6 +16,21 @@ use crate::config::{ConfigError, TlsSettings};
 
 use material::{Fingerprint, Material};
 
+/// What gRPC is spoken over.
+pub(super) const ALPN_HTTP2: &[u8] = b"h2";
+/// What the web is spoken over.
+pub(super) const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// The configuration for connections that speak this protocol.
+pub(super) fn speaking(config: Arc<ServerConfig>, protocol: &[u8]) -> Arc<ServerConfig> {
+    if config.alpn_protocols == [protocol] {
+        return config;
+    }
+    let mut config = ServerConfig::clone(&config);
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Arc::new(config)
+}
+
 /// The three PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {

@@ -40,6 +40,12 @@ pub trait Incidents: Send + Sync {
     /// The store cannot be read.
     async fn read(&self, query: Query) -> Result<Vec<Incident>, StoreError>;
 
+    /// Incidents that were open at a time, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    async fn open_at(&self, time: WallTime, limit: u32) -> Result<Vec<Incident>, StoreError>;
+
     /// Forgets incidents that were closed before `closed`. Returns how many went.
     ///
     /// # Errors

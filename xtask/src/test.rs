@@ -55,6 +55,8 @@ enum Step {
     External,
     /// Deployment examples: manifests, Compose files and the configuration in them (Python packages in the cache folder).
     Deploy,
+    /// Tests of the dashboard in Chromium; pictures under target/screenshots.
+    Browser,
     /// The eBPF objects build, twice to the same bytes, and their events' tests pass.
     Ebpf,
     /// Programs and tests for aarch64; the tests run under QEMU's user emulation; only when it is named.
@@ -212,6 +214,7 @@ impl Step {
             Self::Root => root(cache),
             Self::External => nextest(cache, "external"),
             Self::Deploy => deploy::check(cache),
+            Self::Browser => nextest(cache, "browser"),
             Self::Ebpf => ebpf(),
             Self::Cross => cross::run(&cross::Options::for_test()).map(drop),
             Self::Macos => macos(),

@@ -39,15 +39,21 @@ pub(super) struct Bucket {
     cells: Vec<u32>,
 }
 
-/// What a range of buckets adds up to.
+/// What paths and slots add up to.
 #[derive(Debug, Default)]
-pub(super) struct Sums {
-    pub(super) sent: u64,
-    pub(super) lost: u64,
-    pub(super) invalid: [u64; Invalid::ALL.len()],
-    pub(super) network_rtt: Sketch,
-    pub(super) prober_delay: Sketch,
-    pub(super) responder_delay: Sketch,
+pub struct Sums {
+    /// All probes.
+    pub sent: u64,
+    /// Probes without an ACK in time.
+    pub lost: u64,
+    /// Measurements that are not valid, in the order of [`Invalid::ALL`].
+    pub invalid: [u64; Invalid::ALL.len()],
+    /// Round trips that can be trusted.
+    pub network_rtt: Sketch,
+    /// Time that the prober's host added.
+    pub prober_delay: Sketch,
+    /// Time that the responder's host added.
+    pub responder_delay: Sketch,
 }
 
 impl Bucket {

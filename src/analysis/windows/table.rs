@@ -199,6 +199,16 @@ impl Table {
         self.entries.iter().flatten()
     }
 
+    pub(super) fn places(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn iter_places(&self, places: Range<usize>) -> impl Iterator<Item = &Entry> {
+        let end = places.end.min(self.entries.len());
+        let start = places.start.min(end);
+        self.entries[start..end].iter().flatten()
+    }
+
     fn entry(&mut self, at: u32) -> Option<&mut Entry> {
         self.entries.get_mut(at as usize)?.as_mut()
     }

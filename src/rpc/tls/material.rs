@@ -10,10 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use super::ALPN_HTTP2;
 use super::{TlsError, TlsFiles};
-
-/// HTTP/2 over TLS (RFC 9113, section 3.2).
-const ALPN_HTTP2: &[u8] = b"h2";
 
 /// What tells a changed set of files from an unchanged one.
 #[derive(Debug, Clone, PartialEq, Eq)]

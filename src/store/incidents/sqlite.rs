@@ -1,6 +1,6 @@
 //! Incidents in the analyzer's SQLite file, beside the journal.
 
-use rusqlite::{params, types};
+use rusqlite::{Row, params, types};
 use serde::de::DeserializeOwned;
 
 use super::{Incidents, Query};
@@ -96,9 +96,22 @@ impl Incidents for SqliteIncidents {
                          WHERE id < ?1 AND (?2 IS NULL OR (closed IS NULL) = ?2)
                          ORDER BY id DESC LIMIT ?3",
                     )?
-                    .query_map(params![before, query.open, query.limit], |row| {
-                        from_json(0, &row.get::<_, String>(0)?)
-                    })?
+                    .query_map(params![before, query.open, query.limit], incident)?
+                    .collect()
+            })
+            .await
+    }
+
+    async fn open_at(&self, time: WallTime, limit: u32) -> Result<Vec<Incident>, StoreError> {
+        self.db
+            .call(move |connection| {
+                connection
+                    .prepare(
+                        "SELECT body FROM incident
+                         WHERE (closed IS NULL OR closed > ?1) AND json_extract(body, '$.opened_unix_ns') <= ?1
+                         ORDER BY id DESC LIMIT ?2",
+                    )?
+                    .query_map(params![time.nanos(), limit], incident)?
                     .collect()
             })
             .await
@@ -181,6 +194,10 @@ impl Incidents for SqliteIncidents {
             })
             .await
     }
+}
+
+fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
+    from_json(0, &row.get::<_, String>(0)?)
 }
 
 fn to_json(value: &impl serde::Serialize) -> rusqlite::Result<String> {

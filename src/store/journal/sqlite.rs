@@ -6,6 +6,7 @@ use super::{Journal, Record, Stored};
 use crate::analysis::admission::Watermark;
 use crate::analysis::report::{Sender, SpoolId};
 use crate::id::{AgentId, HostName};
+use crate::store::history::sqlite::SqliteHistory;
 use crate::store::incidents::sqlite::SqliteIncidents;
 use crate::store::sqlite::{Db, Location, Schema, StoreError};
 use crate::time::WallTime;
@@ -39,6 +40,7 @@ pub const SCHEMA: Schema = Schema {
     ",
         crate::store::incidents::sqlite::MIGRATION,
         crate::store::incidents::sqlite::ALERTS_MIGRATION,
+        crate::store::history::sqlite::MIGRATION,
     ],
 };
 
@@ -60,6 +62,11 @@ impl SqliteJournal {
     /// The incidents, which are kept in the same file.
     pub fn incidents(&self) -> SqliteIncidents {
         SqliteIncidents::new(self.db.clone())
+    }
+
+    /// The pictures of the past, which are kept in the same file.
+    pub fn history(&self) -> SqliteHistory {
+        SqliteHistory::new(self.db.clone())
     }
 }
 

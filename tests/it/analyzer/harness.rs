@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rpingmesh::analysis::windows::Limits;
 use rpingmesh::analyzer::Analyzer;
-use rpingmesh::config::analyzer::{AlertConfig, AnalyzerConfig};
+use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
 use rpingmesh::rpc::client::channel;
 use rpingmesh::rpc::tls::Security;
 use rpingmesh::rpc::v1;
@@ -51,39 +51,64 @@ pub(crate) struct Incarnation {
     runtime: Runtime,
     grpc: SocketAddr,
     web: SocketAddr,
+    stop: CancellationToken,
 }
 
 impl Incarnation {
     pub(crate) fn start(folder: &Path, clock: Arc<dyn Clock>) -> Self {
+        Self::start_on(folder, clock, "127.0.0.1:0".parse().expect("address"))
+    }
+
+    /// With its web server at this address.
+    pub(crate) fn start_on(folder: &Path, clock: Arc<dyn Clock>, web: SocketAddr) -> Self {
+        let settings = AnalyzerSettings {
+            web: Some(web.to_string()),
+            ..AnalyzerSettings::default()
+        };
+        Self::start_with(folder, clock, settings)
+    }
+
+    /// With these settings; the store is in `folder`, and addresses that are not given are chosen by the system.
+    pub(crate) fn start_with(
+        folder: &Path,
+        clock: Arc<dyn Clock>,
+        settings: AnalyzerSettings,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .expect("runtime");
-        let any = "127.0.0.1:0".parse().expect("address");
+        let any = || Some("127.0.0.1:0".to_owned());
+        let settings = AnalyzerSettings {
+            listen: any(),
+            web: settings.web.clone().or_else(any),
+            ..settings
+        };
         let config = AnalyzerConfig {
-            otlp: None,
-            listen: any,
-            web: any,
             store: Location::File(folder.join("analyzer.db")),
             limits: Limits {
                 lateness: Duration::from_mins(1),
                 clock_tolerance: Duration::from_secs(5),
-                paths: 1000,
-                bytes: 1 << 24,
+                paths: 100_000,
+                bytes: 1 << 28,
             },
-            security: Security::loopback_plaintext(),
-            topology: None,
             judge_interval: Duration::from_millis(200),
-            incident_retention: Duration::from_hours(24),
-            alerts: AlertConfig::default(),
+            security: Security::loopback_plaintext(),
+            ..settings.validate().expect("a configuration")
         };
+        let stop = CancellationToken::new();
         let analyzer = runtime
-            .block_on(Analyzer::start(config, clock, CancellationToken::new()))
+            .block_on(Analyzer::start(config, clock, stop.clone()))
             .expect("the analyzer starts");
         let (grpc, web) = (analyzer.grpc_address(), analyzer.web_address());
         runtime.spawn(analyzer.wait());
-        Self { runtime, grpc, web }
+        Self {
+            runtime,
+            grpc,
+            web,
+            stop,
+        }
     }
 
     pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
@@ -93,6 +118,16 @@ impl Incarnation {
     /// Ends everything where it stands, without asking.
     pub(crate) fn kill(self) {
         self.runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+
+    /// Where its web server is.
+    pub(crate) const fn web(&self) -> SocketAddr {
+        self.web
+    }
+
+    /// Tells it to end.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
     }
 
     fn channel(&self) -> Channel {

@@ -59,6 +59,13 @@ const FOR_TESTS: &[(&str, Sign)] = &[
         Sign::Program("prometheus-alertmanager"),
     ),
     ("prometheus", Sign::Program("prometheus")),
+    // The dashboard's tests, with a font that has the letters.
+    ("chromium", Sign::Program("chromium")),
+    ("chromium-driver", Sign::Program("chromedriver")),
+    (
+        "fonts-dejavu-core",
+        Sign::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
+    ),
     // The flake's VM scripts and units.
     ("python3", Sign::Program("python3")),
     ("systemd", Sign::Program("systemd-analyze")),

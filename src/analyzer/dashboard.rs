@@ -1,0 +1,266 @@
+//! The dashboard: pages for people, rendered here, read only. `docs/dashboard.md` is its description for users.
+//!
+//! A page is one address with everything in it: what is looked at stands in path and query, so every view can be linked.
+//! [`pages`] makes them from the state thread, the judge's view and the stores; [`matrix`] collects the matrix of ToRs for
+//! all viewers at once, [`grid`] draws it; [`cache`] shares renderings; [`live`] tells open pages of news; [`history`] keeps
+//! one matrix per minute. Nothing is loaded from elsewhere and no script stands in a page: see [`POLICY`].
+
+mod assets;
+mod cache;
+mod format;
+mod grid;
+mod history;
+mod live;
+mod matrix;
+mod pages;
+mod query;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query, State as Shared};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio_util::sync::CancellationToken;
+
+use super::judging::Views;
+use super::state::StateHandle;
+use crate::store::history::History;
+use crate::store::incidents::Incidents;
+use crate::time::Clock;
+use crate::topology::wiring::Wiring;
+use cache::{Cache, Rendered};
+use live::Live;
+use matrix::Matrices;
+use pages::{Page, PageError};
+
+/// What pages may load and do: only what this server sends, no script or style in the page itself, in no frame.
+pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What the dashboard shows, and for how long.
+pub(super) struct Parts {
+    pub(super) state: StateHandle,
+    pub(super) views: Views,
+    pub(super) incidents: Arc<dyn Incidents>,
+    pub(super) history: Arc<dyn History>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The fabric's wiring, if it was given.
+    pub(super) wiring: Option<Wiring>,
+    /// How long pictures of the matrix are kept.
+    pub(super) retention: Duration,
+}
+
+/// Everything that pages are made from.
+struct Dashboard {
+    parts: Parts,
+    matrices: Matrices,
+    cache: Cache,
+    live: Live,
+    version: String,
+}
+
+type Board = Arc<Dashboard>;
+
+/// Starts what runs in the background and returns the pages' addresses. Ends with `stop`.
+pub(super) fn start(parts: Parts, stop: &CancellationToken) -> Router {
+    let version = assets::version();
+    history::start(&parts, stop.clone());
+    let live = Live::start(
+        parts.views.clone(),
+        Arc::clone(&parts.clock),
+        &version,
+        stop.clone(),
+    );
+    let board = Dashboard {
+        matrices: Matrices::new(parts.clock.host()),
+        cache: Cache::default(),
+        live,
+        version,
+        parts,
+    };
+    Router::new()
+        .route("/", get(overview))
+        .route("/tor/{source}/{target}", get(pair))
+        .route("/path/{source}/{target}", get(path))
+        .route("/fabric", get(fabric))
+        .route("/incidents", get(incidents))
+        .route("/incidents/{id}", get(incident))
+        .route("/services", get(services))
+        .route("/services/{name}", get(service))
+        .route("/agents", get(agents))
+        .route("/events", get(events))
+        .route("/assets/{name}", get(assets::serve))
+        .with_state(Arc::new(board))
+}
+
+impl Dashboard {
+    /// Answers with a page, or with one that says what is wrong.
+    async fn answer<P: Page>(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        page: impl Future<Output = Result<P, PageError>>,
+    ) -> Response {
+        let address = uri.path_and_query().map_or("/", |address| address.as_str());
+        if address.len() > query::LONGEST {
+            let long = format!("The address is longer than {} characters.", query::LONGEST);
+            return respond(&self.failure(&PageError::BadRequest(long)), headers);
+        }
+        let render = async {
+            let page = page.await;
+            match page.and_then(|page| page.render().map_err(PageError::from)) {
+                Ok(html) => Rendered::new(StatusCode::OK, html),
+                Err(error) => self.failure(&error),
+            }
+        };
+        let now = self.parts.clock.host();
+        let rendered = self.cache.page(address, now, render).await;
+        respond(&rendered, headers)
+    }
+
+    fn failure(&self, error: &PageError) -> Rendered {
+        let page = pages::failure(self, error);
+        // A page without anything from outside cannot fail; if it does, the plain message is what is left.
+        let html = page.render().unwrap_or_else(|_| error.to_string());
+        Rendered::new(error.status(), html)
+    }
+}
+
+fn respond(page: &Rendered, headers: &HeaderMap) -> Response {
+    let fixed = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    let is_known = headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == page.tag.as_bytes());
+    let mut response = if is_known && page.status == StatusCode::OK {
+        (StatusCode::NOT_MODIFIED, fixed).into_response()
+    } else {
+        (page.status, fixed, page.body.clone()).into_response()
+    };
+    if let Ok(tag) = HeaderValue::from_str(&page.tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// A page for addresses that do not exist, in the dashboard's looks.
+pub(super) fn not_found() -> Response {
+    let page = pages::lost(&assets::version());
+    let html = page.render().unwrap_or_default();
+    respond(
+        &Rendered::new(StatusCode::NOT_FOUND, html),
+        &HeaderMap::new(),
+    )
+}
+
+fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, PageError> {
+    let Query(pairs) = Query::try_from_uri(uri)
+        .map_err(|rejection| PageError::BadRequest(rejection.body_text()))?;
+    Ok(pairs)
+}
+
+fn named<T>(names: Result<Path<T>, PathRejection>) -> Result<T, PageError> {
+    let Path(names) = names.map_err(|rejection| PageError::BadRequest(rejection.body_text()))?;
+    Ok(names)
+}
+
+async fn overview(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
+    let page = async { pages::overview::page(&board, &pairs(&uri)?).await };
+    board.answer(&uri, &headers, page).await
+}
+
+async fn pair(
+    Shared(board): Shared<Board>,
+    names: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = async {
+        let (source, target) = named(names)?;
+        pages::pair::page(&board, &pairs(&uri)?, &source, &target).await
+    };
+    board.answer(&uri, &headers, page).await
+}
+
+async fn path(
+    Shared(board): Shared<Board>,
+    names: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = async {
+        let (source, target) = named(names)?;
+        pages::path::page(&board, &pairs(&uri)?, &source, &target).await
+    };
+    board.answer(&uri, &headers, page).await
+}
+
+async fn fabric(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
+    let page = async { pages::fabric::page(&board, &pairs(&uri)?).await };
+    board.answer(&uri, &headers, page).await
+}
+
+async fn incidents(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
+    let page = async { pages::incidents::list(&board, &pairs(&uri)?).await };
+    board.answer(&uri, &headers, page).await
+}
+
+async fn incident(
+    Shared(board): Shared<Board>,
+    names: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = async {
+        let id = named(names)?;
+        pages::incidents::one(&board, &pairs(&uri)?, &id).await
+    };
+    board.answer(&uri, &headers, page).await
+}
+
+async fn services(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
+    let page = async { pages::services::list(&board, &pairs(&uri)?).await };
+    board.answer(&uri, &headers, page).await
+}
+
+async fn service(
+    Shared(board): Shared<Board>,
+    names: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = async {
+        let name = named(names)?;
+        pages::services::one(&board, &pairs(&uri)?, &name).await
+    };
+    board.answer(&uri, &headers, page).await
+}
+
+async fn agents(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
+    let page = async { pages::agents::page(&board, &pairs(&uri)?).await };
+    board.answer(&uri, &headers, page).await
+}
+
+async fn events(Shared(board): Shared<Board>) -> Response {
+    board.live.events().unwrap_or_else(|| {
+        let message = format!(
+            "{} viewers are connected; no more are served\n",
+            live::MOST_VIEWERS
+        );
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(header::RETRY_AFTER, "10")],
+            message,
+        )
+            .into_response()
+    })
+}

@@ -1,0 +1,160 @@
+//! `/agents`: who uploads, how late, and what was dropped.
+
+use std::time::Duration;
+
+use super::{Fact, Frame, Page, PageError};
+use crate::analyzer::agents::Agent;
+use crate::analyzer::dashboard::query::{self, Pairs, written};
+use crate::analyzer::dashboard::{Dashboard, format};
+use crate::id::AgentId;
+use crate::time::{Nanos, WallTime};
+
+/// Agents on one page.
+const PAGE: usize = 200;
+/// An agent that uploaded nothing for so long is silent: several times the usual interval.
+const SILENT: Duration = Duration::from_secs(10);
+/// Results that come later than this after their interval are late.
+const LATE: Nanos = Nanos(5_000_000_000);
+
+#[derive(Debug)]
+struct Row {
+    agent: String,
+    host: String,
+    /// quiet, waiting or trouble.
+    class: &'static str,
+    state: &'static str,
+    last: String,
+    late: String,
+    batches: String,
+    lost: u64,
+    dropped: u64,
+    late_results: u64,
+    refused: u64,
+    last_refusal: String,
+    malformed: u64,
+    answered: String,
+    /// The worst first.
+    rank: u8,
+}
+
+impl Row {
+    fn new(id: &AgentId, agent: &Agent, now: WallTime) -> Self {
+        let silent_for = now.since(agent.last_upload);
+        let counters = &agent.counters;
+        let (rank, class, state) = if silent_for > SILENT {
+            (0, "trouble", "silent")
+        } else if agent.future_batches > 0 && agent.lateness.is_negative() {
+            (1, "trouble", "clock ahead")
+        } else if agent.lateness > LATE {
+            (2, "waiting", "late")
+        } else if agent.lost_batches + counters.results_dropped + counters.batches_dropped > 0 {
+            (3, "waiting", "has dropped")
+        } else if agent.refused_reports > 0 {
+            (4, "waiting", "was refused")
+        } else {
+            (5, "quiet", "healthy")
+        };
+        Self {
+            agent: id.to_string(),
+            host: agent.host.to_string(),
+            class,
+            state,
+            last: format::age(silent_for),
+            late: format::span(agent.lateness),
+            batches: format::count(agent.batches),
+            lost: agent.lost_batches,
+            dropped: counters.results_dropped + counters.batches_dropped,
+            late_results: agent.late_results + agent.future_results,
+            refused: agent.refused_reports,
+            last_refusal: agent.last_refusal.clone().unwrap_or_default(),
+            malformed: counters.malformed_packets,
+            answered: format::count(counters.probes_answered),
+            rank,
+        }
+    }
+}
+
+#[derive(Debug, Page)]
+#[template(path = "agents.html")]
+pub(in crate::analyzer::dashboard) struct Agents {
+    page: Frame,
+    facts: Vec<Fact>,
+    rows: Vec<Row>,
+    first: usize,
+    total: usize,
+    previous: Option<String>,
+    next: Option<String>,
+}
+
+/// Makes the page.
+pub(in crate::analyzer::dashboard) async fn page(
+    board: &Dashboard,
+    pairs: &Pairs,
+) -> Result<Agents, PageError> {
+    let mut offset = 0usize;
+    query::each(pairs, "offset", |key, value| {
+        if key == "offset" {
+            offset = usize::try_from(query::id(key, value)?).unwrap_or(usize::MAX);
+        }
+        Ok(key == "offset")
+    })
+    .map_err(PageError::BadRequest)?;
+    let read = board.parts.state.read(|state, now| {
+        state
+            .agents
+            .iter()
+            .map(|(id, agent)| Row::new(id, agent, now))
+            .collect::<Vec<_>>()
+    });
+    let mut rows = read.await.ok_or(PageError::Stopping)?;
+    rows.sort_by(|a, b| {
+        a.rank
+            .cmp(&b.rank)
+            .then_with(|| crate::analyzer::dashboard::matrix::natural(&a.agent, &b.agent))
+    });
+    let total = rows.len();
+    let ranked = |state: &str| rows.iter().filter(|row| row.state == state).count() as u64;
+    let sum = |of: fn(&Row) -> u64| format::count(rows.iter().map(of).fold(0, u64::saturating_add));
+    let facts = vec![
+        Fact::new(
+            "Agents",
+            format::count(total as u64),
+            "of the last 24 hours",
+        ),
+        Fact::new(
+            "Healthy",
+            format::count(ranked("healthy")),
+            "upload in time, drop nothing",
+        ),
+        Fact::new(
+            "Silent",
+            format::count(ranked("silent")),
+            "for more than 10 s",
+        ),
+        Fact::new(
+            "Batches lost",
+            sum(|row| row.lost),
+            "spools that overflowed",
+        ),
+        Fact::new(
+            "Reports refused",
+            sum(|row| row.refused),
+            "contradicted themselves",
+        ),
+    ];
+    let href = |offset: usize| match offset {
+        0 => "/agents".to_owned(),
+        _ => format!("/agents{}", written(&[("offset", offset.to_string())])),
+    };
+    let next = offset.saturating_add(PAGE);
+    let rows: Vec<_> = rows.into_iter().skip(offset).take(PAGE).collect();
+    Ok(Agents {
+        page: Frame::new(board, "Agents", "agents"),
+        facts,
+        first: offset.saturating_add(1),
+        total,
+        previous: (offset > 0).then(|| href(offset.saturating_sub(PAGE))),
+        next: (next < total).then(|| href(next)),
+        rows,
+    })
+}

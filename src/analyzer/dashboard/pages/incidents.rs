@@ -1,0 +1,384 @@
+//! `/incidents` and `/incidents/N`.
+
+use super::{Choice, Fact, Frame, Page, PageError};
+use crate::analysis::incident::{Incident, Severity};
+use crate::analysis::judge::Category;
+use crate::analysis::localize::Component;
+use crate::analyzer::dashboard::query::{self, Pairs, written};
+use crate::analyzer::dashboard::{Dashboard, format};
+use crate::store::incidents::Query;
+use crate::time::WallTime;
+
+/// Incidents on one page.
+const PAGE: u32 = 50;
+
+/// An incident in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::analyzer::dashboard) struct Line {
+    pub(super) id: u64,
+    pub(super) severity: &'static str,
+    pub(super) title: String,
+    pub(super) category: &'static str,
+    pub(super) is_open: bool,
+    /// When it was opened, for machines and for people.
+    pub(super) stamp: String,
+    pub(super) when: String,
+    pub(super) lasted: String,
+    pub(super) services: Vec<String>,
+    pub(super) confidence: String,
+}
+
+impl Line {
+    pub(super) fn new(incident: &Incident, now: WallTime) -> Self {
+        let opened = WallTime::from_nanos(incident.opened_unix_ns);
+        let closed = incident
+            .closed_unix_ns
+            .map(WallTime::from_nanos)
+            .filter(|closed| *closed <= now);
+        Self {
+            id: incident.id,
+            severity: incident.severity.name(),
+            title: incident.title(),
+            category: category(incident.category),
+            is_open: closed.is_none(),
+            stamp: format::stamp(opened),
+            when: format::time(opened),
+            lasted: format::age(closed.unwrap_or(now).since(opened)),
+            services: incident.services.keys().cloned().collect(),
+            confidence: format::percent(incident.confidence),
+        }
+    }
+}
+
+#[derive(Debug, Page)]
+#[template(path = "incidents.html")]
+pub(in crate::analyzer::dashboard) struct List {
+    page: Frame,
+    states: Vec<Choice>,
+    incidents: Vec<Line>,
+    older: Option<String>,
+    is_first: bool,
+}
+
+/// Makes `/incidents`.
+pub(in crate::analyzer::dashboard) async fn list(
+    board: &Dashboard,
+    pairs: &Pairs,
+) -> Result<List, PageError> {
+    let (mut state, mut before) = (None, None);
+    query::each(pairs, "state or before", |key, value| {
+        match key {
+            "state" => state = parse_state(value)?,
+            "before" => before = Some(query::id(key, value)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })
+    .map_err(PageError::BadRequest)?;
+    let asked = Query {
+        open: state,
+        before,
+        limit: PAGE + 1,
+    };
+    let mut stored = board.parts.incidents.read(asked).await?;
+    let more = stored.len() > PAGE as usize;
+    stored.truncate(PAGE as usize);
+    let view = board.parts.views.get();
+    let now = board.parts.clock.wall();
+    let incidents: Vec<Line> = stored
+        .iter()
+        .map(|stored| {
+            Line::new(
+                view.open
+                    .iter()
+                    .find(|open| open.id == stored.id)
+                    .unwrap_or(stored),
+                now,
+            )
+        })
+        .collect();
+    let href = |state: Option<bool>, before: Option<u64>| {
+        let mut pairs = Vec::new();
+        if let Some(open) = state {
+            pairs.push(("state", if open { "open" } else { "closed" }.to_owned()));
+        }
+        if let Some(before) = before {
+            pairs.push(("before", before.to_string()));
+        }
+        format!("/incidents{}", written(&pairs))
+    };
+    Ok(List {
+        page: Frame::new(board, "Incidents", "incidents"),
+        states: [(None, "All"), (Some(true), "Open"), (Some(false), "Closed")]
+            .into_iter()
+            .map(|(one, title)| Choice {
+                title: title.to_owned(),
+                href: href(one, None),
+                current: one == state,
+            })
+            .collect(),
+        older: more
+            .then(|| incidents.last().map(|last| href(state, Some(last.id))))
+            .flatten(),
+        is_first: before.is_none(),
+        incidents,
+    })
+}
+
+fn parse_state(text: &str) -> Result<Option<bool>, String> {
+    match text {
+        "all" => Ok(None),
+        "open" => Ok(Some(true)),
+        "closed" => Ok(Some(false)),
+        _ => Err("`state` must be open, closed or all".to_owned()),
+    }
+}
+
+/// A part of the fabric with the page that shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::analyzer::dashboard) struct Part {
+    text: String,
+    href: String,
+}
+
+impl Part {
+    fn new(component: &Component) -> Self {
+        let (text, node) = match component {
+            Component::Link { from, to } => (format!("link {from} → {to}"), from),
+            Component::Switch { name } => (format!("switch {name}"), name),
+            Component::Host { name } => (format!("host {name}"), name),
+        };
+        Self {
+            text,
+            href: format!("/fabric{}", written(&[("node", node.clone())])),
+        }
+    }
+}
+
+/// A service that an incident hits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Hit {
+    name: String,
+    href: String,
+    suffers: bool,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Moment {
+    stamp: String,
+    when: String,
+    what: String,
+}
+
+#[derive(Debug, Page)]
+#[template(path = "incident.html")]
+pub(in crate::analyzer::dashboard) struct One {
+    page: Frame,
+    line: Line,
+    meaning: &'static str,
+    severity: &'static str,
+    subject: Part,
+    or: Vec<Part>,
+    facts: Vec<Fact>,
+    evidence: Vec<String>,
+    timeline: Vec<Moment>,
+    services: Vec<Hit>,
+    /// The overview at the time when it was open.
+    then: String,
+}
+
+/// Makes `/incidents/N`.
+pub(in crate::analyzer::dashboard) async fn one(
+    board: &Dashboard,
+    pairs: &Pairs,
+    id: &str,
+) -> Result<One, PageError> {
+    query::each(pairs, "nothing", |_, _| Ok(false)).map_err(PageError::BadRequest)?;
+    let unknown = || {
+        PageError::NotFound(
+            "There is no incident with this number, or it is older than what is kept.".to_owned(),
+        )
+    };
+    let id: u64 = id.parse().map_err(|_| unknown())?;
+    let view = board.parts.views.get();
+    let incident = match view.open.iter().find(|open| open.id == id) {
+        Some(open) => open.clone(),
+        None => {
+            let asked = Query {
+                open: None,
+                before: Some(id.saturating_add(1)),
+                limit: 1,
+            };
+            let stored = board.parts.incidents.read(asked).await?;
+            stored
+                .into_iter()
+                .find(|stored| stored.id == id)
+                .ok_or_else(unknown)?
+        }
+    };
+    let now = board.parts.clock.wall();
+    let line = Line::new(&incident, now);
+    Ok(One {
+        page: Frame::new(board, format!("Incident {id}"), "incidents"),
+        meaning: meaning(incident.category),
+        severity: severity(incident.severity),
+        subject: Part::new(&incident.subject),
+        or: incident.or.iter().map(Part::new).collect(),
+        facts: facts(&incident, &line),
+        evidence: incident.evidence.clone(),
+        timeline: timeline(&incident, now),
+        services: incident
+            .services
+            .iter()
+            .map(|(name, suffers)| Hit {
+                name: name.clone(),
+                href: format!("/services/{}", format::escaped(name)),
+                suffers: *suffers,
+            })
+            .collect(),
+        then: written(&[("at", (incident.seen_unix_ns / 1_000_000_000).to_string())]),
+        line,
+    })
+}
+
+fn facts(incident: &Incident, line: &Line) -> Vec<Fact> {
+    vec![
+        Fact::new("Confidence", line.confidence.clone(), "that this is it"),
+        Fact::new(
+            "Affected",
+            format::percent(incident.share),
+            "of what crosses it",
+        ),
+        Fact::new(
+            "Probes",
+            format::count(incident.sent),
+            format!("{} lost or slow, last seen", format::count(incident.lost)),
+        ),
+        Fact::new(
+            "Lasts",
+            line.lasted.clone(),
+            if line.is_open {
+                "and goes on"
+            } else {
+                "it is over"
+            },
+        ),
+    ]
+}
+
+fn timeline(incident: &Incident, now: WallTime) -> Vec<Moment> {
+    let moment = |nanos: i64, what: String| {
+        let at = WallTime::from_nanos(nanos);
+        Moment {
+            stamp: format::stamp(at),
+            when: format::time(at),
+            what,
+        }
+    };
+    let opened = match incident.openings {
+        0 | 1 => "opened: chance was ruled out".to_owned(),
+        count => format!("opened, for the {count}. time within ten minutes"),
+    };
+    let mut moments = vec![moment(incident.opened_unix_ns, opened)];
+    let seen = WallTime::from_nanos(incident.seen_unix_ns);
+    moments.push(moment(
+        incident.seen_unix_ns,
+        match incident.closed_unix_ns {
+            None => format!("last seen, {} ago", format::age(now.since(seen))),
+            Some(_) => "last seen".to_owned(),
+        },
+    ));
+    if let Some(closed) = incident.closed_unix_ns {
+        moments.push(moment(closed, "closed: it stayed away".to_owned()));
+    }
+    moments
+}
+
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::P0 => "A service's own paths are hit and its probes suffer.",
+        Severity::P1 => "A service's own paths are hit; its probes do not suffer yet.",
+        Severity::P2 => "Only the monitoring of the cluster sees it; no service's path crosses it.",
+    }
+}
+
+/// For people.
+pub(super) const fn category(category: Category) -> &'static str {
+    match category {
+        Category::HostDown => "host down",
+        Category::AgentSilent => "agent silent",
+        Category::RnicDown => "RNIC down",
+        Category::RnicLoss => "RNIC loss",
+        Category::Flapping => "flapping",
+        Category::LinkDown => "link down",
+        Category::LinkLoss => "link loss",
+        Category::SwitchDown => "switch down",
+        Category::SwitchLoss => "switch loss",
+        Category::Blackhole => "blackhole",
+        Category::Congestion => "congestion",
+        Category::PauseStorm => "pause storm",
+        Category::RnicSlow => "RNIC slow",
+        Category::CpuOverload => "CPU overload",
+        Category::MissingRoute => "missing route",
+        Category::UnevenEcmp => "uneven ECMP",
+        Category::Undecided => "undecided",
+    }
+}
+
+/// What it means and what to look at first.
+const fn meaning(category: Category) -> &'static str {
+    match category {
+        Category::HostDown => {
+            "The host answers no probe and its agent is silent. Look at the host's power, console and management network."
+        }
+        Category::AgentSilent => {
+            "The agent uploads nothing, but the host's RNICs answer. Look at the agent's service and its way to the analyzer; the network is not at fault."
+        }
+        Category::RnicDown => {
+            "Nearly all probes to and from this RNIC are lost while its host lives. Look at the port, the cable, the transceiver and the RNIC's GIDs."
+        }
+        Category::RnicLoss => {
+            "A share of the probes of this RNIC is lost, whatever their other end. Look at the cable to its ToR, at optical levels, and at the port's error counters on both ends."
+        }
+        Category::Flapping => {
+            "It fails and recovers again and again. Look at the link state's history; a worn cable or transceiver is the usual cause."
+        }
+        Category::LinkDown => {
+            "Nearly everything that takes this link in this direction is lost. Take it out of ECMP, then look at the cable and at both ports."
+        }
+        Category::LinkLoss => {
+            "A share of what takes this link in this direction is lost: corruption or a gray failure. Look at FCS errors of the receiving port and at optical levels; take the link out of ECMP if services suffer."
+        }
+        Category::SwitchDown => {
+            "Nearly everything that crosses this switch is lost. Drain it, then look at its console."
+        }
+        Category::SwitchLoss => {
+            "A share of what crosses this switch is lost, over several of its links. Look at its drop counters, buffers and parity errors; drain it if services suffer."
+        }
+        Category::Blackhole => {
+            "Some 5-tuples get through here always and others never: a corrupt forwarding entry, a broken ECMP member or an ACL. Compare forwarding tables in hardware and software."
+        }
+        Category::Congestion => {
+            "Round trips that cross it take much longer than usual: queues. Look at utilisation, ECN marks and incast; if ECMP is uneven, at the hash."
+        }
+        Category::PauseStorm => {
+            "Round trips take milliseconds and some probes time out: PFC pauses. Find the port that sends pause frames and the RNIC or host behind it that does not drain."
+        }
+        Category::RnicSlow => {
+            "Round trips of this RNIC take longer whatever their other end. Look at PCIe link width and speed, at the RNIC's firmware, and at pause frames that it sends."
+        }
+        Category::CpuOverload => {
+            "Completions wait for the host's CPU: not the network. Its results are set aside. Look at load, CPU limits of the agent's service and interrupts."
+        }
+        Category::MissingRoute => {
+            "The RNIC cannot send: no route, no neighbour, or a GID index that moved. Look at its addresses and routes, and at the agent's log."
+        }
+        Category::UnevenEcmp => {
+            "Some of the parallel paths carry far more than others. Look at the hash's fields and seed on the switch, and at members that are missing."
+        }
+        Category::Undecided => {
+            "Something here loses probes, and what was observed fits several parts equally well. More 5-tuples or a trace will tell; all of them are listed."
+        }
+    }
+}

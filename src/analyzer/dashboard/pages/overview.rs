@@ -1,0 +1,391 @@
+//! `/`: how the fabric is, what is wrong, and the matrix of ToRs.
+
+use super::incidents::Line;
+use super::{Choice, Fact, Frame, Page, PageError, windows};
+use crate::analysis::incident::Severity;
+use crate::analysis::judge::Counts;
+use crate::analysis::routes::Origin;
+use crate::analyzer::dashboard::grid::{self, Axis, Grid, Metric};
+use crate::analyzer::dashboard::history::{self, MINUTE};
+use crate::analyzer::dashboard::matrix::Matrix;
+use crate::analyzer::dashboard::query::{Pairs, View};
+use crate::analyzer::dashboard::{Dashboard, format};
+use crate::analyzer::judging::View as Judged;
+use crate::time::{Nanos, WallTime};
+
+const MINUTES: i64 = 60_000_000_000;
+/// Incidents of the past that are shown.
+const MOST_PAST: u32 = 200;
+
+#[derive(Debug, Page)]
+#[template(path = "overview.html")]
+pub(in crate::analyzer::dashboard) struct Overview {
+    page: Frame,
+    verdict: Verdict,
+    facts: Vec<Fact>,
+    incidents: Vec<Line>,
+    grid: Grid,
+    metric: Metric,
+    metrics: Vec<Choice>,
+    windows: Vec<Choice>,
+    /// What is zoomed into, and how to get out.
+    zoom: Option<Choice>,
+    measured: String,
+    past: Past,
+    /// Query parameters that the time's form has to keep.
+    kept: Vec<(&'static str, String)>,
+}
+
+/// The headline.
+#[derive(Debug)]
+struct Verdict {
+    class: &'static str,
+    title: String,
+    detail: String,
+}
+
+/// Where in time the page is, and where it can go.
+#[derive(Debug)]
+struct Past {
+    /// Empty for now.
+    at: String,
+    field: String,
+    oldest: String,
+    steps: Vec<Choice>,
+    now: String,
+}
+
+/// Makes the page.
+pub(in crate::analyzer::dashboard) async fn page(
+    board: &Dashboard,
+    pairs: &Pairs,
+) -> Result<Overview, PageError> {
+    let view = View::parse(pairs).map_err(PageError::BadRequest)?;
+    match view.at {
+        None => now(board, view).await,
+        Some(at) => past(board, view, at).await,
+    }
+}
+
+async fn now(board: &Dashboard, view: View) -> Result<Overview, PageError> {
+    let parts = &board.parts;
+    let judged = parts.views.get();
+    let now = parts.clock.wall();
+    let matrix = board
+        .matrices
+        .get(view.window, &parts.state, &parts.clock)
+        .await;
+    let matrix = matrix.ok_or(PageError::Stopping)?;
+    let sizes = parts
+        .state
+        .read(|state, _| {
+            let (hosts, rnics) = state.ledger.sizes();
+            (state.agents.len(), hosts, rnics, state.ledger.tors().len())
+        })
+        .await
+        .ok_or(PageError::Stopping)?;
+    let incidents = judged
+        .open
+        .iter()
+        .map(|incident| Line::new(incident, now))
+        .collect();
+    let bounds = parts.history.bounds().await?;
+    Ok(Overview {
+        verdict: verdict(&judged, now),
+        facts: facts(&judged, sizes),
+        incidents,
+        past: time_controls(&view, bounds, now),
+        ..draw(board, &view, &matrix)
+    })
+}
+
+async fn past(board: &Dashboard, view: View, at: WallTime) -> Result<Overview, PageError> {
+    let parts = &board.parts;
+    let open = parts.incidents.open_at(at, MOST_PAST).await?;
+    let picture = parts.history.nearest(at).await?;
+    let matrix = picture
+        .filter(|(end, _)| distance(*end, at) <= Nanos::from(MINUTE * 2))
+        .and_then(|(_, body)| history::decode(&body))
+        .unwrap_or_default();
+    let bounds = parts.history.bounds().await?;
+    let mut incidents: Vec<_> = open
+        .iter()
+        .map(|incident| Line::new(incident, at))
+        .collect();
+    incidents.sort_by_key(|line| line.severity);
+    let (class, title) = match open.len() {
+        0 => ("quiet", "Nothing was wrong".to_owned()),
+        1 => ("trouble", "1 incident was open".to_owned()),
+        count => ("trouble", format!("{count} incidents were open")),
+    };
+    let mut overview = Overview {
+        verdict: Verdict {
+            class,
+            title,
+            detail: format!("as of {}", format::time(at)),
+        },
+        incidents,
+        past: time_controls(&view, bounds, parts.clock.wall()),
+        ..draw(board, &view, &matrix)
+    };
+    overview.page.live = false;
+    Ok(overview)
+}
+
+fn distance(a: WallTime, b: WallTime) -> Nanos {
+    (a - b).max(b - a)
+}
+
+/// What both now and the past have in common.
+fn draw(board: &Dashboard, view: &View, matrix: &Matrix) -> Overview {
+    let grid = grid::draw(
+        matrix,
+        view.metric,
+        &view.rows,
+        &view.columns,
+        |row, column| link(view, row, column),
+    );
+    let measured = if matrix.tors.is_empty() {
+        "no measurements of this time".to_owned()
+    } else {
+        let (start, end) = (
+            WallTime::from_nanos(matrix.start),
+            WallTime::from_nanos(matrix.end),
+        );
+        format!(
+            "{} to {}",
+            format::time(start).trim_end_matches(" UTC"),
+            format::time(end)
+        )
+    };
+    Overview {
+        page: Frame::new(board, "Overview", "overview"),
+        verdict: Verdict {
+            class: "",
+            title: String::new(),
+            detail: String::new(),
+        },
+        facts: Vec::new(),
+        incidents: Vec::new(),
+        metric: view.metric,
+        metrics: Metric::ALL
+            .into_iter()
+            .map(|metric| Choice {
+                title: metric.title().to_owned(),
+                href: href(&View {
+                    metric,
+                    ..view.clone()
+                }),
+                current: metric == view.metric,
+            })
+            .collect(),
+        // Pictures of the past have one window: their minute.
+        windows: if view.at.is_some() {
+            Vec::new()
+        } else {
+            windows(view.window, |window| {
+                href(&View {
+                    window,
+                    ..view.clone()
+                })
+            })
+        },
+        zoom: zoom(view, &grid),
+        grid,
+        measured,
+        past: time_controls(view, None, board.parts.clock.wall()),
+        kept: kept(view),
+    }
+}
+
+fn href(view: &View) -> String {
+    format!("/{}", view.query())
+}
+
+/// What a cell opens: the part that it stands for, or the page of the pair.
+fn link(view: &View, row: &Axis, column: &Axis) -> String {
+    if row.is_group || column.is_group {
+        let part = |axis: &Axis| Some((axis.first.clone(), axis.last.clone()));
+        return href(&View {
+            rows: part(row),
+            columns: part(column),
+            ..view.clone()
+        });
+    }
+    let pair = format!(
+        "/tor/{}/{}",
+        format::escaped(&row.first),
+        format::escaped(&column.first)
+    );
+    pair + &super::window_query(view.window)
+}
+
+fn zoom(view: &View, grid: &Grid) -> Option<Choice> {
+    if view.rows.is_none() && view.columns.is_none() {
+        return None;
+    }
+    let part = |part: &grid::Part| match part {
+        None => "all".to_owned(),
+        Some((first, last)) if first == last => first.clone(),
+        Some((first, last)) => format!("{first} … {last}"),
+    };
+    Some(Choice {
+        title: format!(
+            "{} to {} of {} ToRs",
+            part(&view.rows),
+            part(&view.columns),
+            grid.total
+        ),
+        href: href(&View {
+            rows: None,
+            columns: None,
+            ..view.clone()
+        }),
+        current: false,
+    })
+}
+
+fn kept(view: &View) -> Vec<(&'static str, String)> {
+    let mut kept = Vec::new();
+    if view.metric != Metric::default() {
+        kept.push(("metric", view.metric.name().to_owned()));
+    }
+    for (part, from, to) in [
+        (&view.rows, "rows_from", "rows_to"),
+        (&view.columns, "cols_from", "cols_to"),
+    ] {
+        if let Some((first, last)) = part {
+            kept.push((from, first.clone()));
+            kept.push((to, last.clone()));
+        }
+    }
+    kept
+}
+
+fn time_controls(view: &View, bounds: Option<(WallTime, WallTime)>, now: WallTime) -> Past {
+    let here = view.at.unwrap_or(now);
+    let step = |title: &str, nanos: i64| {
+        let to = here + Nanos(nanos);
+        let is_future = to >= now;
+        Choice {
+            title: title.to_owned(),
+            href: href(&View {
+                at: (!is_future).then_some(to),
+                ..view.clone()
+            }),
+            current: false,
+        }
+    };
+    let mut steps = vec![
+        step("−1 h", -60 * MINUTES),
+        step("−10 min", -10 * MINUTES),
+        step("−1 min", -MINUTES),
+    ];
+    if view.at.is_some() {
+        steps.extend([
+            step("+1 min", MINUTES),
+            step("+10 min", 10 * MINUTES),
+            step("+1 h", 60 * MINUTES),
+        ]);
+    }
+    Past {
+        at: view.at.map(format::time).unwrap_or_default(),
+        field: view.at.map(format::minute).unwrap_or_default(),
+        oldest: bounds
+            .map(|(oldest, _)| format::time(oldest))
+            .unwrap_or_default(),
+        steps,
+        now: href(&View {
+            at: None,
+            ..view.clone()
+        }),
+    }
+}
+
+fn verdict(judged: &Judged, now: WallTime) -> Verdict {
+    let Some(at) = judged.judgement.at else {
+        return Verdict {
+            class: "waiting",
+            title: "Waiting for the first judgement".to_owned(),
+            detail: "no run of the judge yet".to_owned(),
+        };
+    };
+    let detail = format!(
+        "judged {} ago in {}",
+        format::age(now.since(at)),
+        format::span(Nanos::from(judged.took))
+    );
+    if judged.open.is_empty() {
+        let sent = judged.judgement.judged.sent;
+        let (class, title) = if sent == 0 {
+            ("waiting", "No probes to judge")
+        } else {
+            ("quiet", "All quiet")
+        };
+        return Verdict {
+            class,
+            title: title.to_owned(),
+            detail,
+        };
+    }
+    let counts: Vec<String> = Severity::ALL
+        .into_iter()
+        .filter_map(|severity| {
+            let count = judged
+                .open
+                .iter()
+                .filter(|incident| incident.severity == severity)
+                .count();
+            (count > 0).then(|| format!("{count} {}", severity.name()))
+        })
+        .collect();
+    let plural = if judged.open.len() == 1 { "" } else { "s" };
+    Verdict {
+        class: "trouble",
+        title: format!("{} open incident{plural}", judged.open.len()),
+        detail: format!("{}; {detail}", counts.join(", ")),
+    }
+}
+
+fn facts(judged: &Judged, (agents, hosts, rnics, tors): (usize, usize, usize, usize)) -> Vec<Fact> {
+    let count = |number: usize| format::count(number as u64);
+    let judgement = &judged.judgement;
+    let Counts { sent, lost } = judgement.judged;
+    let aside: u64 = judgement.set_aside.values().map(|counts| counts.sent).sum();
+    let reasons: Vec<_> = judgement
+        .set_aside
+        .keys()
+        .map(|reason| reason.name().replace('_', " "))
+        .collect();
+    let paths = |origin| judgement.paths.get(&origin).copied().unwrap_or_default();
+    let all = paths(Origin::Traced) + paths(Origin::Candidates) + paths(Origin::Cloud);
+    let traced = if all == 0 {
+        format::NOTHING.to_owned()
+    } else {
+        format::percent(paths(Origin::Traced) as f64 / all as f64)
+    };
+    vec![
+        Fact::new("Agents", count(agents), format!("{} hosts", count(hosts))),
+        Fact::new("RNICs", count(rnics), format!("under {} ToRs", count(tors))),
+        Fact::new("Probes in 20 s", format::count(sent), "judged"),
+        Fact::new(
+            "Lost",
+            format::loss(lost, sent),
+            format!("{} probes", format::count(lost)),
+        ),
+        Fact::new(
+            "Set aside",
+            format::count(aside),
+            if reasons.is_empty() {
+                "no host disturbs".to_owned()
+            } else {
+                reasons.join(", ")
+            },
+        ),
+        Fact::new(
+            "Paths traced",
+            traced,
+            format!("{} 5-tuples known", count(judged.traced)),
+        ),
+    ]
+}
