@@ -117,7 +117,8 @@ fn peer(tor: usize) -> v1::Peer {
     v1::Peer {
         gid: gid.into(),
         qpn: 17,
-        host: format!("host{tor}"),
+        // The agent that sends for this ToR: an agent is believed about its own host only.
+        host: format!("host{}", tor % STREAMS),
         tor: format!("tor{tor}"),
         device: "rxe0".to_owned(),
     }
