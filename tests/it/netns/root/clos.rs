@@ -9,6 +9,8 @@ use crate::netns::clos::{Clos, HOSTS, SPINES, TORS, Tuple, tor_of};
 
 /// Conditions that must come come long before this, even on a loaded machine.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Losses are remembered for two minutes, and an incident closes when nothing of it was seen for up to a minute.
+const CLOSED: Duration = Duration::from_mins(4);
 /// All paths of the last 5 s that are over.
 const PATHS: &str = "/api/v1/paths?window=5s&limit=10000";
 const TRACES: &str = "/api/v1/traces?limit=10000";
@@ -239,7 +241,7 @@ fn a_link_that_drops_packets_in_one_direction_is_named_and_only_that() {
 
     // After repair all is well again, and traces are whole.
     clos.repair(SPINE);
-    clos.wait(PATIENCE, OPEN, none_is_open);
+    clos.wait(CLOSED, OPEN, none_is_open);
     is_explained(&clos, hard, "link_down");
     clos.wait(PATIENCE, PATHS, everything_is_probed);
     clos.wait(PATIENCE, TRACES, are_whole);
@@ -267,7 +269,7 @@ fn a_link_that_drops_packets_in_one_direction_is_named_and_only_that() {
     };
     clos.wait(Duration::ZERO, "/api/v1/traces?changed=true", unchanged);
     clos.repair(SPINE);
-    clos.wait(PATIENCE, OPEN, none_is_open);
+    clos.wait(CLOSED, OPEN, none_is_open);
     is_explained(&clos, mild, "link_loss");
     clos.stop();
 }
