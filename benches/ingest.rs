@@ -97,6 +97,7 @@ fn batch(ends: &[End], host: u32, second: u32, tuples: u32) -> Batch {
         paths,
         traces: Vec::new(),
         counters: AgentCounters::default(),
+        hardware: Vec::new(),
     }
 }
 

@@ -129,7 +129,9 @@ impl Incident {
             Category::RnicLoss => format!("RNIC {name} loses {percent} of its probes"),
             Category::Flapping => format!("{name} comes and goes"),
             Category::LinkDown | Category::SwitchDown => format!("{name} is down"),
-            Category::LinkLoss | Category::SwitchLoss => format!("{name} loses {percent}"),
+            Category::LinkLoss | Category::SwitchLoss | Category::Undecided => {
+                format!("{name} loses {percent}")
+            }
             Category::Blackhole => format!("{name} swallows {percent} of the 5-tuples"),
             Category::Congestion => format!("{percent} of the round trips over {name} are slow"),
             Category::PauseStorm => {
@@ -143,7 +145,6 @@ impl Incident {
             Category::UnevenEcmp => {
                 format!("ECMP at {name} is uneven: {percent} of the 5-tuples would have to move")
             }
-            Category::Undecided => format!("{name} loses {percent}"),
         }
     }
 }

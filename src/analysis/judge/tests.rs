@@ -128,6 +128,7 @@ impl Stage {
                     paths,
                     traces: Vec::new(),
                     counters: AgentCounters::default(),
+                    hardware: Vec::new(),
                 };
                 self.ledger
                     .hear(&HostName::new(format!("h{source}")), &batch, at);
