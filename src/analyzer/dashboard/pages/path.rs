@@ -121,22 +121,29 @@ pub(in crate::analyzer::dashboard) async fn page(
 fn read(state: &State, now: WallTime, window: Span, from: Gid, to: Gid) -> Option<Found> {
     let slots = state.windows.slots(window, now);
     let mut total = Sums::default();
-    let mut ends = None;
+    let (mut source, mut target) = (None, None);
     let mut rows = Vec::new();
     for path in state.windows.paths() {
+        // The way back of a path that is probed one way only has ends, and no probes.
+        for end in [path.source(), path.target()] {
+            if end.gid == from && source.is_none() {
+                source = Some(Rnic::from(end));
+            }
+            if end.gid == to && target.is_none() {
+                target = Some(Rnic::from(end));
+            }
+        }
         if path.source().gid != from || path.target().gid != to {
             continue;
         }
-        ends = Some((path.source().into(), path.target().into()));
         if path.has_results(&slots) {
             path.add_to(&slots, &mut total);
             rows.push(row(state, path, &slots, now));
         }
     }
-    let (source, target) = ends?;
     Some(Found {
-        source,
-        target,
+        source: source?,
+        target: target?,
         total: Measured::new(&total),
         rows,
     })
