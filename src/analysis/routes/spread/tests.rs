@@ -32,6 +32,7 @@ fn pods() -> Wiring {
     Wiring {
         hosts: hosts.collect(),
         links,
+        ..Wiring::default()
     }
 }
 
