@@ -183,11 +183,7 @@ async fn an_incident_is_an_alert_until_it_closes() {
     .await;
     wait("the end is notified", || async {
         let notified = notified(&hook);
-        let all = [
-            pair("firing", "host3/mlx5_0"),
-            pair("resolved", "host3/mlx5_0"),
-        ];
-        (notified == all)
+        ended(&notified, "host3/mlx5_0")
             .then_some(())
             .ok_or(format!("{notified:?}"))
     })
@@ -272,11 +268,7 @@ async fn receivers_that_were_down_are_told_how_things_stand_once() {
     .await;
     wait("the end is notified", || async {
         let notified = notified(&notifications);
-        let all = [
-            pair("firing", "host2/mlx5_0"),
-            pair("resolved", "host2/mlx5_0"),
-        ];
-        (notified == all)
+        ended(&notified, "host2/mlx5_0")
             .then_some(())
             .ok_or(format!("{notified:?}"))
     })
