@@ -108,6 +108,15 @@ fn notified(hook: &Hook) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Whether this is the only subject, and each time that it fired was followed by its end.
+fn ended(notified: &[(String, String)], subject: &str) -> bool {
+    let pairs = notified.chunks(2);
+    !notified.is_empty()
+        && pairs
+            .into_iter()
+            .all(|both| both == [pair("firing", subject), pair("resolved", subject)])
+}
+
 fn pair(status: &str, subject: &str) -> (String, String) {
     (status.to_owned(), subject.to_owned())
 }
@@ -168,7 +177,7 @@ async fn an_incident_is_an_alert_until_it_closes() {
     );
     wait("the notification", || async {
         let notified = notified(&hook);
-        (notified == [pair("firing", "host3/mlx5_0")])
+        (notified.first() == Some(&pair("firing", "host3/mlx5_0")))
             .then_some(())
             .ok_or(format!("{notified:?}"))
     })

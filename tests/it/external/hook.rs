@@ -40,7 +40,8 @@ impl Hook {
         self.kept.lock().expect("no panic").clone()
     }
 
-    /// Event and incident of all changes that the analyzer has told.
+    /// Event and incident of all changes that the analyzer has told, but for those of what is open already: an RNIC that
+    /// is just dying or coming back looks milder for a moment.
     pub(crate) fn changes(&self) -> Vec<(String, u64)> {
         let bodies = self.bodies();
         let changes = bodies.iter().flat_map(|(_, body)| {
@@ -52,6 +53,7 @@ impl Hook {
                 let event = change["event"].as_str().expect("an event").to_owned();
                 (event, change["incident"]["id"].as_u64().expect("a number"))
             })
+            .filter(|(event, _)| event != "updated")
             .collect()
     }
 }
