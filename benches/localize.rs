@@ -411,6 +411,9 @@ fn large(name: &str, shape: Shape, tuples_per_host: usize) {
     );
 }
 
+/// Prints one part.
+type Part = fn(Seeds);
+
 /// Names of the parts, in their order.
 const PARTS: [&str; 6] = [
     "table",
@@ -442,7 +445,7 @@ fn main() {
         "k = 8 fat tree, 150 probes/s and host, background U(0, 1e-4), {} seeds from {}",
         seeds.count, seeds.first
     );
-    let parts: [(&str, fn(Seeds)); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("table", main_table),
         ("kinds", kinds),
         ("candidates", candidates),

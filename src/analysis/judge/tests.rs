@@ -224,9 +224,10 @@ fn slow_round_trips_are_queues_or_pauses() {
         stage.run(20, |_, _| Fate::Lost(0));
         // What crosses the uplinks of ToR 2 is slow.
         stage.run(20, |source, target| {
-            match (source / 3 == 2) != (target / 3 == 2) {
-                true => Fate::Rtt(rtt),
-                false => Fate::Lost(0),
+            if (source / 3 == 2) == (target / 3 == 2) {
+                Fate::Lost(0)
+            } else {
+                Fate::Rtt(rtt)
             }
         });
         let [line] = stage.lines.as_slice() else {
