@@ -84,7 +84,7 @@ fn batch(ends: &[End], host: u32, second: u32, tuples: u32) -> Batch {
                     responder_delay: Nanos(900 + noise),
                 });
             }
-            if (tuple + second) % 997 == 0 {
+            if (tuple + second).is_multiple_of(997) {
                 report.lost = 1;
             }
             paths.push(report);
