@@ -244,8 +244,16 @@ fn noise(random: &mut ChaCha8Rng) -> Vec<String> {
     for host in 0..SMALL.tors * SMALL.hosts {
         let mut at = |last: u64| random.random_range(20..RUN - last);
         let (stalls, stall, restart, down) = (at(120), at(60), at(60), at(700));
-        let every = [400, 1_000, 5_000][at(1) as usize % 3];
-        let length = [60, 150, 300][at(1) as usize % 3];
+        let every = match at(1) % 3 {
+            0 => 400,
+            1 => 1_000,
+            _ => 5_000,
+        };
+        let length = match at(1) % 3 {
+            0 => 60,
+            1 => 150,
+            _ => 300,
+        };
         faults.push(format!(
             "host host{host} stall={length}ms every={every}ms at={stalls}s for=60s"
         ));
