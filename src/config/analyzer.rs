@@ -41,7 +41,7 @@ pub struct AnalyzerSettings {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web_allow_remote: Option<bool>,
-    /// Serve the web address over TLS with the files of [tls], to those alone who have a certificate of its CA [default: false]
+    /// Serve the web address over TLS with the three files under tls, to those alone who have a certificate of its CA [default: false]
     #[arg(
         long = "web-tls", env = "RPINGMESH_WEB_TLS",
         num_args = 0..=1, default_missing_value = "true", value_name = "BOOL"
