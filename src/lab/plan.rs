@@ -168,7 +168,7 @@ mod tests {
         );
         assert_eq!(
             refusal(with_fault("link spine1-tor3 loss=2")),
-            "faults: `link spine1-tor3 loss=2`: `loss=2`: a share is at most 100%"
+            "faults: `link spine1-tor3 loss=2`: `loss=2`: a share is at most 100%; write 5% or 0.05"
         );
         assert_eq!(
             refusal(LabSettings {

@@ -38,6 +38,8 @@ enum Bench {
     Localize,
     /// Path summaries per second that one core of the analyzer takes.
     Ingest,
+    /// What 64 viewers of the dashboard cost an analyzer of 256 ToRs, and how long pages take.
+    Dashboard,
     /// Faults of the emulated fabric that the analyzer locates, how soon, and false alarms in simulated days (minutes).
     Rehearse,
 }
@@ -63,6 +65,7 @@ impl Bench {
             Self::Service => bench("service"),
             Self::Localize => bench("localize"),
             Self::Ingest => bench("ingest"),
+            Self::Dashboard => example("dashboard_load"),
             Self::Rehearse => bench("rehearse"),
         }
     }
