@@ -1,6 +1,7 @@
 //! The real Alertmanager: it holds the alert of an incident, lets it go with the incident, and is not flooded after it was
 //! away.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -97,28 +98,31 @@ async fn alerts(server: SocketAddr) -> Vec<Value> {
 /// What the incidents are in the end; one that has just begun may look milder.
 const NAME: &str = "RpingmeshRnicDown";
 
-/// Status and subject of each such alert that Alertmanager has notified of.
-fn notified(hook: &Hook) -> Vec<(String, String)> {
+/// Name, status and subject of each alert about an RNIC that Alertmanager has notified of.
+fn notified(hook: &Hook) -> Vec<[String; 3]> {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     hook.bodies()
         .iter()
         .flat_map(|(_, body)| body["alerts"].as_array().expect("alerts").clone())
-        .filter(|alert| alert["labels"]["alertname"] == NAME)
-        .map(|alert| (text(&alert["status"]), text(&alert["labels"]["subject"])))
+        .map(|alert| {
+            let labels = &alert["labels"];
+            [&labels["alertname"], &alert["status"], &labels["subject"]].map(text)
+        })
+        .filter(|[name, ..]| name.starts_with("RpingmeshRnic"))
         .collect()
 }
 
-/// Whether this is the only subject, and each time that it fired was followed by its end.
-fn ended(notified: &[(String, String)], subject: &str) -> bool {
-    let pairs = notified.chunks(2);
-    !notified.is_empty()
-        && pairs
-            .into_iter()
-            .all(|both| both == [pair("firing", subject), pair("resolved", subject)])
-}
-
-fn pair(status: &str, subject: &str) -> (String, String) {
-    (status.to_owned(), subject.to_owned())
+/// Whether this is the only subject, and each time that one of its alerts fired was followed by that alert's end.
+fn ended(notified: &[[String; 3]], subject: &str) -> bool {
+    let mut firing = BTreeMap::new();
+    for [name, status, about] in notified {
+        let fires = status == "firing";
+        let fired = firing.insert(name, fires).unwrap_or(false);
+        if about != subject || fires == fired {
+            return false;
+        }
+    }
+    !firing.is_empty() && firing.values().all(|fires| !fires)
 }
 
 async fn open_about(analyzer: &Analyzer, subject: &str) -> Value {
@@ -177,7 +181,10 @@ async fn an_incident_is_an_alert_until_it_closes() {
     );
     wait("the notification", || async {
         let notified = notified(&hook);
-        (notified.first() == Some(&pair("firing", "host3/mlx5_0")))
+        let first = notified
+            .first()
+            .map(|[_, status, about]| (&**status, &**about));
+        (first == Some(("firing", "host3/mlx5_0")))
             .then_some(())
             .ok_or(format!("{notified:?}"))
     })
