@@ -93,6 +93,8 @@ pub struct Routes {
     /// Legs that traces have shown between two ToRs, with how many 5-tuples took each.
     shown: HashMap<(TorId, TorId), BTreeMap<Vec<String>, u32>>,
     candidates: HashMap<(TorId, TorId), Arc<Leg>>,
+    /// Links between two ToRs by the wiring, where it knows both.
+    distances: HashMap<(TorId, TorId), Option<f64>>,
 }
 
 impl Routes {
@@ -108,7 +110,8 @@ impl Routes {
     }
 
     /// Learns the switches that a 5-tuple crosses, from the sender's ToR to the receiver's. A trace that names a switch
-    /// twice or fewer than one is not taken.
+    /// twice or fewer than one is not taken, nor one that is too short: when the switches before the target do not answer
+    /// while the target does, the last that answered is taken for the target's ToR.
     pub fn learn(&mut self, flow: Tuple, switches: Vec<String>) -> bool {
         let distinct: BTreeSet<_> = switches.iter().collect();
         if switches.is_empty() || distinct.len() != switches.len() {
@@ -125,6 +128,9 @@ impl Routes {
             && first != last
         {
             let pair = (TorId::new(first.as_str()), TorId::new(last.as_str()));
+            if (switches.len() as f64) - 1.0 < self.distance(&pair) {
+                return false;
+            }
             *self
                 .shown
                 .entry(pair.clone())
@@ -135,6 +141,18 @@ impl Routes {
         }
         self.traces.insert(flow, Arc::new(Leg::traced(switches)));
         true
+    }
+
+    /// Links between two different ToRs at the least; two in a Clos fabric whose wiring is not known.
+    fn distance(&mut self, pair: &(TorId, TorId)) -> f64 {
+        let Some(fabric) = &self.fabric else {
+            return 2.0;
+        };
+        let known = self.distances.entry(pair.clone()).or_insert_with(|| {
+            let leg = fabric.leg(pair.0.as_str(), pair.1.as_str())?;
+            Some(leg.links)
+        });
+        known.unwrap_or(2.0)
     }
 
     /// How many 5-tuples are known by a trace.

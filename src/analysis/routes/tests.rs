@@ -77,6 +77,26 @@ fn a_trace_is_better_than_candidates_and_these_better_than_nothing() {
 }
 
 #[test]
+fn a_trace_that_lacks_its_last_switches_is_not_taken() {
+    let path = |switches: &[&str]| switches.iter().map(|name| (*name).to_owned()).collect();
+    let mut unknown = Routes::default();
+    assert!(!unknown.learn(flow(1), path(&["t0", "t1"])));
+    assert_eq!(unknown.traced(), 0);
+
+    let mut wired = Routes::new(Some(&wiring(PODS, &[("h0", "t0"), ("h1", "t1")]))).expect("fine");
+    // The real path has a spine and another switch of the pod before t1.
+    assert!(!wired.learn(flow(1), path(&["t0", "a0", "t1"])));
+    assert!(wired.learn(flow(1), path(&["t0", "a0", "s0", "b0", "t1"])));
+    assert!(!wired.learn(flow(1), path(&["t0", "a0", "s0", "t1"])));
+    let leg = wired.leg(&TorId::from("t0"), &TorId::from("t1"), Some(flow(1)));
+    assert_eq!(
+        leg.path.as_deref().map(<[_]>::len),
+        Some(5),
+        "what was known stays"
+    );
+}
+
+#[test]
 fn impossible_topologies_are_named() {
     let refuse = |links: &[_], hosts: &[_]| {
         Routes::new(Some(&wiring(links, hosts)))
