@@ -31,7 +31,8 @@ struct Lab {
 }
 
 impl Lab {
-    /// Every probe from spine1 to tor3 has one chance in four to be lost, and a service's connection crosses it.
+    /// When its paths are traced, every packet from spine1 to tor3 gets one chance in four to be lost; a service's connections
+    /// cross that link.
     async fn start() -> Self {
         let settings = LabSettings {
             spines: Some(4),
@@ -39,7 +40,7 @@ impl Lab {
             hosts: Some(2),
             rnics: Some(1),
             duration: Some(Span(Duration::from_mins(5))),
-            faults: Some(vec!["link spine1->tor3 loss=25%".to_owned()]),
+            faults: Some(vec!["link spine1->tor3 loss=25% at=20s".to_owned()]),
             ..LabSettings::default()
         };
         let mut plan = Plan::new(settings).expect("a lab");
