@@ -1,9 +1,10 @@
 //! Chromium, driven through chromedriver (WebDriver, W3C, and its commands for Chromium's own protocol).
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -25,10 +26,23 @@ pub(crate) struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The browser is a child of the driver and ends with it.
+        // The browser outlives a driver that is killed: the session has to end first. Failures are of no use to a test that
+        // is over.
+        let _ = end_session(self.address, &self.session);
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Asks for the end of a session, and with it of its browser; waits for the answer, which comes when it has ended.
+fn end_session(driver: SocketAddr, session: &str) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(driver)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(
+        stream,
+        "DELETE /session/{session} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    )?;
+    stream.read_exact(&mut [0])
 }
 
 fn spawn_driver() -> (Child, SocketAddr) {
