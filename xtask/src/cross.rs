@@ -133,7 +133,9 @@ pub(crate) fn cargo_for_others() -> Result<Command> {
     command
         .env("RUSTC_BOOTSTRAP", "1")
         // Nobody debugs these.
-        .env("CARGO_PROFILE_DEV_DEBUG", "none");
+        .env("CARGO_PROFILE_DEV_DEBUG", "none")
+        // Without it cargo strips what has no debug information, for macOS by a program that Debian's compiler lacks.
+        .env("CARGO_PROFILE_DEV_STRIP", "none");
     Ok(command)
 }
 
