@@ -171,6 +171,7 @@ async fn agent(
         agent_id: format!("agent{number}"),
         spool_id: spool,
         host: format!("host{number}"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let wrap = |message| v1::UploadRequest {
         message: Some(message),

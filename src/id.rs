@@ -379,6 +379,8 @@ names! {
     DeviceName;
     /// Name of an agent, stable over its restarts.
     AgentId;
+    /// Version of an agent's program, for people: nothing is decided by it.
+    AgentVersion;
     /// Name of a service whose connections are traced.
     ServiceName;
     /// What a switch answers a trace as: the address of the interface that answers, or the switch's name where the

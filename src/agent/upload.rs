@@ -99,6 +99,7 @@ impl Upload {
                 agent_id: config.agent_id.as_str().to_owned(),
                 spool_id: spool.id(),
                 host: config.host.as_str().to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             spool,
             spooled,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::analysis::admission::Watermark;
 use crate::analysis::report::{AgentCounters, Batch, SpoolId};
 use crate::analysis::windows::Placement;
-use crate::id::{AgentId, HostName};
+use crate::id::{AgentId, AgentVersion, HostName};
 use crate::time::{Nanos, WallTime};
 
 /// Agents beyond this number are served like the others but not listed.
@@ -18,6 +18,8 @@ const FORGET: Duration = Duration::from_hours(24);
 #[derive(Debug, Clone)]
 pub(super) struct Agent {
     pub(super) host: HostName,
+    /// Of its program; `None` until it has uploaded since the analyzer's start, and where it does not tell.
+    pub(super) version: Option<AgentVersion>,
     pub(super) spool: SpoolId,
     /// The last batch taken.
     pub(super) sequence: u64,
@@ -55,6 +57,20 @@ impl Agents {
         self.all.get(id)
     }
 
+    /// How many agents run each version, the most common first; `None` where it is not known.
+    pub(super) fn versions(&self) -> Vec<(Option<AgentVersion>, usize)> {
+        let mut counts: BTreeMap<Option<&AgentVersion>, usize> = BTreeMap::new();
+        for agent in self.all.values() {
+            *counts.entry(agent.version.as_ref()).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts
+            .into_iter()
+            .map(|(version, count)| (version.cloned(), count))
+            .collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
@@ -80,6 +96,7 @@ impl Agent {
     fn new(mark: &Watermark) -> Self {
         Self {
             host: mark.host.clone(),
+            version: None,
             spool: mark.sender.spool,
             sequence: mark.sequence,
             last_upload: mark.updated,

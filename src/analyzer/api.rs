@@ -271,6 +271,7 @@ pub(super) struct AgentsAnswer {
 struct AgentJson {
     agent: String,
     host: String,
+    version: Option<String>,
     spool: String,
     sequence: u64,
     last_upload_unix_ns: i64,
@@ -316,6 +317,10 @@ impl AgentJson {
         Self {
             agent: id.as_str().to_owned(),
             host: agent.host.as_str().to_owned(),
+            version: agent
+                .version
+                .as_ref()
+                .map(|version| version.as_str().to_owned()),
             spool: format!("{:016x}", agent.spool.0),
             sequence: agent.sequence,
             last_upload_unix_ns: agent.last_upload.nanos(),

@@ -18,7 +18,7 @@ use crate::analysis::admission::{Admission, Watermark};
 use crate::analysis::report::Sender;
 use crate::analysis::windows::{Limits, Placement};
 use crate::config::program::describe;
-use crate::id::HostName;
+use crate::id::{AgentVersion, HostName};
 use crate::rpc::limit::LogLimit;
 use crate::rpc::results::Received;
 use crate::rpc::v1;
@@ -44,6 +44,8 @@ const PAGE: u32 = 64;
 pub(super) struct Submission {
     pub(super) sender: Sender,
     pub(super) host: HostName,
+    /// Of the agent's program, where it tells.
+    pub(super) version: Option<AgentVersion>,
     pub(super) received: Received,
     /// The batch as the journal keeps it.
     pub(super) payload: Vec<u8>,
@@ -180,6 +182,8 @@ impl Intake {
                 Some(Taken {
                     received: Some(received.of_host(&mark.host)),
                     mark,
+                    // The journal does not keep it; the agent tells it again.
+                    version: None,
                     replayed: true,
                     at: now,
                 })
@@ -243,6 +247,7 @@ impl Intake {
             let Submission {
                 sender,
                 host,
+                version,
                 received,
                 payload,
                 reply,
@@ -268,6 +273,7 @@ impl Intake {
             replies.push((reply, mark.sequence));
             taken.push(Taken {
                 mark: mark.clone(),
+                version,
                 received: is_new.then_some(received),
                 replayed: false,
                 at: now,

@@ -24,6 +24,7 @@ use crate::analysis::map::{self, Map};
 use crate::analysis::paths::{KnownPaths, Learned};
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
 use crate::analysis::windows::{Limits, Placement, Windows};
+use crate::id::AgentVersion;
 use crate::probe::trace::{Route, Tuple};
 use crate::rpc::limit::LogLimit;
 use crate::rpc::results::Received;
@@ -45,6 +46,8 @@ const KEEP_LEDGER: Duration = Duration::from_mins(10);
 pub(super) struct Taken {
     /// The spool's mark after it.
     pub(super) mark: Watermark,
+    /// Of the agent's program, where it is known.
+    pub(super) version: Option<AgentVersion>,
     /// `None` for a duplicate.
     pub(super) received: Option<Received>,
     /// Read back from the journal.
@@ -246,6 +249,7 @@ impl State {
         if let Some(agent) = self.agents.of(&taken.mark) {
             agent.follow(&taken.mark);
             agent.took(&received.batch, placement, taken.at);
+            agent.version.clone_from(&taken.version);
             agent.refused_reports += received.refused.len() as u64;
             if let Some(refusal) = received.refused.last() {
                 agent.last_refusal = Some(refusal.to_string());

@@ -17,7 +17,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::intake::{IntakeHandle, StoreFailure, Submission};
 use super::metrics::Metrics;
 use crate::analysis::report::{Sender, SpoolId};
-use crate::id::{AgentId, HostName};
+use crate::id::{AgentId, AgentVersion, HostName};
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::results::{MAX_NAME, Received};
 use crate::rpc::server::peer_of;
@@ -103,6 +103,13 @@ fn reason(code: Code) -> &'static str {
     }
 }
 
+/// What a hello says.
+struct Origin {
+    sender: Sender,
+    host: HostName,
+    version: Option<AgentVersion>,
+}
+
 struct Session {
     inbound: Streaming<UploadRequest>,
     intake: IntakeHandle,
@@ -113,10 +120,10 @@ struct Session {
 
 impl Session {
     async fn run(mut self) -> Result<(), Status> {
-        let (sender, host) = self.hello().await?;
+        let from = self.hello().await?;
         let sequence = self
             .intake
-            .watermark(sender.clone())
+            .watermark(from.sender.clone())
             .await
             .ok_or_else(stopping)?;
         self.acknowledge(sequence).await;
@@ -131,7 +138,7 @@ impl Session {
                     self.acknowledge(sequence).await;
                 }
                 message = self.inbound.message(), if open && self.waiting.len() < IN_FLIGHT => match message? {
-                    Some(message) => self.submit(message, &sender, &host).await?,
+                    Some(message) => self.submit(message, &from).await?,
                     None => open = false,
                 },
             }
@@ -139,7 +146,7 @@ impl Session {
         Ok(())
     }
 
-    async fn hello(&mut self) -> Result<(Sender, HostName), Status> {
+    async fn hello(&mut self) -> Result<Origin, Status> {
         let first = tokio::time::timeout(HELLO_TIMEOUT, self.inbound.message())
             .await
             .map_err(|_| Status::deadline_exceeded("no hello came in time"))??;
@@ -151,38 +158,46 @@ impl Session {
             agent_id,
             spool_id,
             host,
+            version,
         } = hello;
-        if agent_id.is_empty() || agent_id.len() > MAX_NAME || host.len() > MAX_NAME {
+        let longest = agent_id.len().max(host.len()).max(version.len());
+        if agent_id.is_empty() || longest > MAX_NAME {
             return Err(Status::invalid_argument(format!(
-                "agent_id must have 1 to {MAX_NAME} bytes and host at most {MAX_NAME}, they have {} and {}",
+                "agent_id must have 1 to {MAX_NAME} bytes, host and version at most {MAX_NAME}; they have {}, {} and {}",
                 agent_id.len(),
-                host.len()
+                host.len(),
+                version.len()
             )));
+        }
+        if version.chars().any(char::is_control) {
+            return Err(Status::invalid_argument(
+                "version must have no control characters",
+            ));
         }
         let sender = Sender {
             agent: AgentId::new(agent_id),
             spool: SpoolId(spool_id),
         };
-        Ok((sender, HostName::new(host)))
+        Ok(Origin {
+            sender,
+            host: HostName::new(host),
+            version: (!version.is_empty()).then(|| AgentVersion::new(version)),
+        })
     }
 
-    async fn submit(
-        &mut self,
-        message: UploadRequest,
-        sender: &Sender,
-        host: &HostName,
-    ) -> Result<(), Status> {
+    async fn submit(&mut self, message: UploadRequest, from: &Origin) -> Result<(), Status> {
         let Some(upload_request::Message::Batch(batch)) = message.message else {
             return Err(Status::invalid_argument(
                 "only batches may follow the hello",
             ));
         };
         let (received, payload) = decode(batch)?;
-        let received = received.of_host(host);
+        let received = received.of_host(&from.host);
         let (reply, answer) = oneshot::channel();
         let submission = Submission {
-            sender: sender.clone(),
-            host: host.clone(),
+            sender: from.sender.clone(),
+            host: from.host.clone(),
+            version: from.version.clone(),
             received,
             payload,
             reply,

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use rpingmesh::rpc::v1;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::Code;
 
-use harness::{AGENT, Incarnation, batch, clock, report, trace, upload};
+use harness::{AGENT, Incarnation, batch, clock, report, trace, upload, upload_of_version};
 
 #[test]
 fn results_are_shown_by_path_and_window() {
@@ -192,6 +192,53 @@ fn gaps_late_batches_and_wrong_clocks_are_counted() {
             metrics.contains("rpingmesh_analyzer_batches_lost_total 2"),
             "{metrics}"
         );
+    });
+}
+
+#[test]
+fn versions_of_agents_are_shown_and_a_mix_stands_out() {
+    let folder = tempfile::tempdir().expect("folder");
+    let analyzer = Incarnation::start(folder.path(), clock(30));
+    let sent = || vec![batch(1, 24, vec![report(1, 2, 3, 0)])];
+    let own = env!("CARGO_PKG_VERSION");
+    analyzer.run(async {
+        for (agent, version) in [("a", own), ("b", own), ("c", "0.0.1 <old>"), ("d", "")] {
+            let taken = upload_of_version(&analyzer, agent, version, sent()).await;
+            assert_eq!(taken, (1, None), "{version}");
+        }
+        let (_, agents) = analyzer.get("/api/v1/agents").await;
+        let of = |at: usize| agents["agents"][at]["version"].clone();
+        let expected = [json!(own), json!(own), json!("0.0.1 <old>"), Value::Null];
+        assert_eq!([of(0), of(1), of(2), of(3)], expected);
+        let (_, status) = analyzer.get("/api/v1/status").await;
+        let expected = json!([
+            {"version": own, "agents": 2}, {"version": null, "agents": 1}, {"version": "0.0.1 <old>", "agents": 1},
+        ]);
+        assert_eq!(status["agent_versions"], expected);
+        let page = analyzer.get_text("/agents").await;
+        assert!(page.contains("3 mixed"), "{page}");
+        let marked = page.matches("not the analyzer&#39;s version").count()
+            + page.matches("not the analyzer's version").count();
+        assert_eq!(marked, 1, "{page}");
+        assert!(page.contains("0.0.1 &#60;old&#62;"), "{page}");
+        for wrong in ["x".repeat(257), "1\u{1b}[2J".to_owned()] {
+            let (_, end) = upload_of_version(&analyzer, "e", &wrong, sent()).await;
+            assert_eq!(end, Some(Code::InvalidArgument), "{wrong:?}");
+        }
+    });
+    // A restarted analyzer knows what it is told anew only.
+    analyzer.kill();
+    let analyzer = Incarnation::start(folder.path(), clock(30));
+    analyzer.run(async {
+        let (_, status) = analyzer.get("/api/v1/status").await;
+        assert_eq!(
+            status["agent_versions"],
+            json!([{"version": null, "agents": 4}])
+        );
+        let sent = vec![batch(2, 25, vec![report(1, 2, 3, 0)])];
+        upload_of_version(&analyzer, "c", "0.2.0", sent).await;
+        let (_, agents) = analyzer.get("/api/v1/agents").await;
+        assert_eq!(agents["agents"][2]["version"], json!("0.2.0"));
     });
 }
 

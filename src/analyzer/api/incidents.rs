@@ -20,6 +20,9 @@ const DEFAULT_LIMIT: usize = 100;
 /// The most incidents in one answer.
 const MAX_LIMIT: usize = 1_000;
 
+/// Versions of agents in one answer, the most common: they are what agents say, so anything.
+const MOST_VERSIONS: usize = 20;
+
 /// What `GET /api/v1/incidents` was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::analyzer) struct IncidentQuery {
@@ -178,6 +181,7 @@ pub(in crate::analyzer) fn answer(
 pub(in crate::analyzer) struct StatusAnswer {
     now_unix_ns: i64,
     agents: usize,
+    agent_versions: Vec<VersionJson>,
     hosts: usize,
     rnics: usize,
     tors: usize,
@@ -187,6 +191,12 @@ pub(in crate::analyzer) struct StatusAnswer {
     judge: JudgeJson,
     topology: TopologyJson,
     alerts: AlertsJson,
+}
+
+#[derive(Debug, Serialize)]
+struct VersionJson {
+    version: Option<String>,
+    agents: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -258,6 +268,16 @@ pub(in crate::analyzer) fn status(
     StatusAnswer {
         now_unix_ns: now.nanos(),
         agents: state.agents.len(),
+        agent_versions: state
+            .agents
+            .versions()
+            .into_iter()
+            .take(MOST_VERSIONS)
+            .map(|(version, agents)| VersionJson {
+                version: version.map(|version| version.as_str().to_owned()),
+                agents,
+            })
+            .collect(),
         hosts,
         rnics,
         tors: state.ledger.tors().len(),

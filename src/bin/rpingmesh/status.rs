@@ -55,6 +55,22 @@ pub(crate) fn describe(status: &Value) -> String {
         count("/rnics"),
         count("/tors"),
     );
+    let versions: Vec<_> = api::list(status, "/agent_versions")
+        .iter()
+        .map(|one| match api::text(one, "/version") {
+            "" => format!("{} unknown", api::number(one, "/agents")),
+            version => format!("{} of {version}", api::number(one, "/agents")),
+        })
+        .collect();
+    match versions.len() {
+        0 => {}
+        1 => {
+            let _ = write!(text, "\nversions   {}", versions.join(""));
+        }
+        _ => {
+            let _ = write!(text, "\nVERSIONS   mixed: {}", versions.join(", "));
+        }
+    }
     let lost = api::share(count("/probes/lost"), count("/probes/judged"));
     let _ = write!(text, "\nprobes     {lost} lost in the last 20 s");
     if let Some(reasons) = status

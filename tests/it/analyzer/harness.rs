@@ -25,6 +25,8 @@ use tonic::transport::Channel;
 /// Wall clock of second 0 of every test: the beginning of a slot.
 pub(crate) const START: i64 = 1_800_000_000_000_000_000;
 pub(crate) const AGENT: &str = "agent-1";
+/// What it says it is.
+pub(crate) const VERSION: &str = "0.9.7";
 
 /// A wall clock that stands still.
 pub(crate) struct Standing(WallTime);
@@ -197,12 +199,16 @@ pub(crate) async fn http(address: SocketAddr, path: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
-fn messages(agent: &str, spool: u64, batches: Vec<v1::ResultBatch>) -> Vec<v1::UploadRequest> {
-    let hello = v1::UploadHello {
+fn hello(agent: &str, spool: u64) -> v1::UploadHello {
+    v1::UploadHello {
         agent_id: agent.to_owned(),
         spool_id: spool,
         host: "host1".to_owned(),
-    };
+        version: VERSION.to_owned(),
+    }
+}
+
+fn messages(hello: v1::UploadHello, batches: Vec<v1::ResultBatch>) -> Vec<v1::UploadRequest> {
     let wrap = |message| v1::UploadRequest {
         message: Some(message),
     };
@@ -223,14 +229,36 @@ pub(crate) async fn upload(
     upload_to(analyzer.channel(), AGENT, spool, batches).await
 }
 
+/// The same by another agent, which says that it is of this version.
+pub(crate) async fn upload_of_version(
+    analyzer: &Incarnation,
+    agent: &str,
+    version: &str,
+    batches: Vec<v1::ResultBatch>,
+) -> (u64, Option<Code>) {
+    let hello = v1::UploadHello {
+        version: version.to_owned(),
+        ..hello(agent, 7)
+    };
+    upload_after(analyzer.channel(), hello, batches).await
+}
+
 pub(crate) async fn upload_to(
     channel: Channel,
     agent: &str,
     spool: u64,
     batches: Vec<v1::ResultBatch>,
 ) -> (u64, Option<Code>) {
+    upload_after(channel, hello(agent, spool), batches).await
+}
+
+async fn upload_after(
+    channel: Channel,
+    hello: v1::UploadHello,
+    batches: Vec<v1::ResultBatch>,
+) -> (u64, Option<Code>) {
     let mut client = AnalyzerServiceClient::new(channel).max_encoding_message_size(usize::MAX);
-    let outgoing = tokio_stream::iter(messages(agent, spool, batches));
+    let outgoing = tokio_stream::iter(messages(hello, batches));
     let mut answers = match client.upload(outgoing).await {
         Ok(answers) => answers.into_inner(),
         Err(status) => return (0, Some(status.code())),
@@ -258,7 +286,7 @@ pub(crate) async fn submit_without_waiting(
     spool: u64,
     batches: Vec<v1::ResultBatch>,
 ) {
-    let outgoing = tokio_stream::iter(messages(agent, spool, batches));
+    let outgoing = tokio_stream::iter(messages(hello(agent, spool), batches));
     let mut answers = AnalyzerServiceClient::new(analyzer.channel())
         .upload(outgoing)
         .await

@@ -76,6 +76,7 @@ async fn upload(channel: Channel, host: u8, batch: v1::ResultBatch) -> Result<()
         agent_id: format!("agent-{host}"),
         spool_id: 7,
         host: format!("host{host}"),
+        ..v1::UploadHello::default()
     };
     let messages = [
         v1::upload_request::Message::Hello(hello),

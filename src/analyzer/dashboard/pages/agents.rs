@@ -6,9 +6,13 @@ use super::{Fact, Frame, Page, PageError};
 use crate::analyzer::agents::Agent;
 use crate::analyzer::dashboard::query::{self, Pairs, written};
 use crate::analyzer::dashboard::{Dashboard, format};
-use crate::id::AgentId;
+use crate::id::{AgentId, AgentVersion};
 use crate::time::{Nanos, WallTime};
 
+/// The analyzer's own: agents of another one are marked.
+const OWN: &str = env!("CARGO_PKG_VERSION");
+/// Versions that are named above the list.
+const NAMED: usize = 4;
 /// Agents on one page.
 const PAGE: usize = 200;
 /// An agent that uploaded nothing for so long is silent: several times the usual interval.
@@ -20,6 +24,9 @@ const LATE: Nanos = Nanos(5_000_000_000);
 struct Row {
     agent: String,
     host: String,
+    version: String,
+    /// Whether the analyzer is of another version.
+    is_other: bool,
     /// quiet, waiting or trouble.
     class: &'static str,
     state: &'static str,
@@ -57,6 +64,11 @@ impl Row {
         Self {
             agent: id.to_string(),
             host: agent.host.to_string(),
+            version: version(agent.version.as_ref()),
+            is_other: agent
+                .version
+                .as_ref()
+                .is_some_and(|version| version.as_str() != OWN),
             class,
             state,
             last: format::age(silent_for),
@@ -72,6 +84,34 @@ impl Row {
             rank,
         }
     }
+}
+
+fn version(version: Option<&AgentVersion>) -> String {
+    version.map_or_else(|| format::NOTHING.to_owned(), ToString::to_string)
+}
+
+/// Which versions run, the most common first.
+fn versions(counts: &[(Option<AgentVersion>, usize)]) -> Fact {
+    let name = |one: &Option<AgentVersion>| match one {
+        Some(version) => version.to_string(),
+        None => "unknown".to_owned(),
+    };
+    let (value, note) = match counts {
+        [] => (format::NOTHING.to_owned(), String::new()),
+        [(one, _)] => (name(one), "on all of them".to_owned()),
+        several => {
+            let mut named: Vec<_> = several
+                .iter()
+                .take(NAMED)
+                .map(|(one, count)| format!("{} × {}", format::count(*count as u64), name(one)))
+                .collect();
+            if several.len() > NAMED {
+                named.push("…".to_owned());
+            }
+            (format!("{} mixed", several.len()), named.join(", "))
+        }
+    };
+    Fact::new("Versions", value, note)
 }
 
 #[derive(Debug, Page)]
@@ -100,13 +140,14 @@ pub(in crate::analyzer::dashboard) async fn page(
     })
     .map_err(PageError::BadRequest)?;
     let read = board.parts.state.read(|state, now| {
-        state
+        let rows: Vec<_> = state
             .agents
             .iter()
             .map(|(id, agent)| Row::new(id, agent, now))
-            .collect::<Vec<_>>()
+            .collect();
+        (rows, state.agents.versions())
     });
-    let mut rows = read.await.ok_or(PageError::Stopping)?;
+    let (mut rows, counts) = read.await.ok_or(PageError::Stopping)?;
     rows.sort_by(|a, b| {
         a.rank
             .cmp(&b.rank)
@@ -131,6 +172,7 @@ pub(in crate::analyzer::dashboard) async fn page(
             format::count(ranked("silent")),
             "for more than 10 s",
         ),
+        versions(&counts),
         Fact::new(
             "Batches lost",
             sum(|row| row.lost),

@@ -64,6 +64,10 @@ fn summary(model: &Model) -> Vec<Line<'static>> {
     } else {
         Style::new().fg(GOOD)
     };
+    let mixed = match api::list(&seen.status, "/agent_versions").len() {
+        0 | 1 => String::new(),
+        several => format!(" of {several} VERSIONS"),
+    };
     let lost = api::share(count("/probes/lost"), count("/probes/judged"));
     vec![
         Line::from(vec![
@@ -77,7 +81,7 @@ fn summary(model: &Model) -> Vec<Line<'static>> {
             )),
         ]),
         Line::from(format!(
-            "{} agents, {} hosts, {} RNICs, {} ToRs; probes lost in 20 s: {lost}",
+            "{} agents{mixed}, {} hosts, {} RNICs, {} ToRs; probes lost in 20 s: {lost}",
             count("/agents"),
             count("/hosts"),
             count("/rnics"),
@@ -216,6 +220,7 @@ fn agents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
         let row = Row::new([
             api::text(agent, "/agent").to_owned(),
             api::text(agent, "/host").to_owned(),
+            api::text(agent, "/version").to_owned(),
             format!("{} ago", api::ago(now, last)),
             format!("{:.1} s", lateness as f64 / 1e9),
             api::number(agent, "/batches").to_string(),
@@ -231,6 +236,7 @@ fn agents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
     let widths = [
         Constraint::Fill(2),
         Constraint::Fill(2),
+        Constraint::Length(9),
         Constraint::Length(12),
         Constraint::Length(9),
         Constraint::Length(9),
@@ -240,6 +246,7 @@ fn agents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
     let header = [
         "agent",
         "host",
+        "version",
         "last upload",
         "lateness",
         "batches",

@@ -16,7 +16,7 @@ fn incident(id: u64, title: &str, closed: Option<i64>) -> Value {
 
 fn agent(name: &str, last: i64) -> Value {
     json!({
-        "agent": name, "host": name, "last_upload_unix_ns": last * SECOND, "lateness_ns": 250_000_000, "batches": 90,
+        "agent": name, "host": name, "version": format!("0.{}.0", last / 50), "last_upload_unix_ns": last * SECOND, "lateness_ns": 250_000_000, "batches": 90,
         "lost_batches": 1, "counters": {"results_dropped": 2},
     })
 }
@@ -34,7 +34,7 @@ fn seen(tors: usize) -> Seen {
     Seen {
         status: json!({
             "now_unix_ns": 100 * SECOND, "incidents": {"open": 1, "p0": 0, "p1": 1, "p2": 0}, "agents": 2, "hosts": 2,
-            "rnics": 4, "tors": tors, "probes": {"judged": 900, "lost": 12},
+            "agent_versions": [{"version": "0.1.0", "agents": 1}, {"version": "0.0.0", "agents": 1}], "rnics": 4, "tors": tors, "probes": {"judged": 900, "lost": 12},
         }),
         matrix: json!({"window": "20s", "tors": names, "pairs": pairs}),
         incidents: json!({"incidents": [
