@@ -151,3 +151,6 @@ fn mark(view: &View) -> u64 {
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;
