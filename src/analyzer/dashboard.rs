@@ -3,10 +3,11 @@
 //! A page is one address with everything in it: what is looked at stands in path and query, so every view can be linked.
 //! [`pages`] makes them from the state thread, the judge's view and the stores; [`matrix`] collects the matrix of ToRs for
 //! all viewers at once, [`grid`] draws it; [`cache`] shares renderings; [`live`] tells open pages of news; [`history`] keeps
-//! one matrix per minute. Nothing is loaded from elsewhere and no script stands in a page: see [`POLICY`].
+//! one picture per minute: the matrix and its [`details`]. Nothing is loaded from elsewhere and no script stands in a page: see [`POLICY`].
 
 mod assets;
 mod cache;
+mod details;
 mod format;
 mod grid;
 mod history;

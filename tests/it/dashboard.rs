@@ -1,5 +1,7 @@
 //! The dashboard's pages through the real router: what they show, what they refuse, what they never do.
 
+mod past;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;

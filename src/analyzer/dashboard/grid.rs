@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::format;
-use super::matrix::{Cell, Matrix, natural};
+use super::matrix::{BETWEEN, Cell, Matrix, natural};
 use crate::id::TorId;
 use crate::time::Nanos;
 
@@ -270,7 +270,7 @@ fn axis(matrix: &Matrix, group: &Range<usize>) -> Axis {
     let is_group = group.len() > 1;
     Axis {
         label: if is_group {
-            format!("{first} … {last}")
+            format!("{first}{BETWEEN}{last}")
         } else {
             first.clone()
         },

@@ -1,7 +1,8 @@
-//! Keeps one matrix per minute, so that pages can show the past.
+//! Keeps one picture per minute, so that pages can show the past: the matrix of ToRs, services, and paths that lost probes.
 //!
 //! Each picture covers its whole minute, so no loss falls between two. Large fabrics are kept as the overview draws them:
-//! neighbours together in at most [`super::grid::SIDE`] rows and columns, each with its worst pair.
+//! neighbours together in at most [`super::grid::SIDE`] rows and columns, each with its worst pair. Pictures of versions
+//! that kept the matrix only are read as well.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
+use super::details::Details;
 use super::grid;
-use super::matrix::{Cell, Matrix, collect};
+use super::matrix::{Cell, Matrix, collect_all};
 use crate::analysis::windows::Slot;
 use crate::analyzer::state::StateHandle;
 use crate::id::TorId;
@@ -19,26 +21,36 @@ use crate::store::history::History;
 use crate::time::{Clock, Nanos, WallTime};
 
 /// How much one picture covers, and how often one is taken.
-pub(super) const MINUTE: Duration = Duration::from_mins(1);
+const MINUTE: Duration = Duration::from_mins(1);
 const SLOTS: u32 = 12;
 /// Results of a minute's last second come this late.
 const SETTLED: Duration = Duration::from_secs(3);
 /// ToRs up to which every pair is kept.
 const EACH: usize = 64;
 
-/// A matrix as it is stored.
+/// A minute of the past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Picture {
+    pub(super) matrix: Matrix,
+    /// `None` in pictures of older versions.
+    pub(super) details: Option<Details>,
+}
+
+/// A picture as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
     start: i64,
     end: i64,
     tors: Vec<String>,
     cells: Vec<StoredCell>,
+    #[serde(default)]
+    details: Option<Details>,
 }
 
 /// Source, target, sent, lost; then RTT median and p99, prober's and responder's p99.
 type StoredCell = (u32, u32, u64, u64, [Option<i64>; 4]);
 
-fn encode(matrix: &Matrix) -> serde_json::Result<Vec<u8>> {
+fn encode(matrix: &Matrix, details: Option<Details>) -> serde_json::Result<Vec<u8>> {
     let nanos = |span: Option<Nanos>| span.map(|span| span.0);
     serde_json::to_vec(&Stored {
         start: matrix.start,
@@ -58,11 +70,12 @@ fn encode(matrix: &Matrix) -> serde_json::Result<Vec<u8>> {
                 (cell.source, cell.target, cell.sent, cell.lost, spans)
             })
             .collect(),
+        details,
     })
 }
 
 /// `None` for what is no picture.
-pub(super) fn decode(body: &[u8]) -> Option<Matrix> {
+pub(super) fn decode(body: &[u8]) -> Option<Picture> {
     let stored: Stored = serde_json::from_slice(body).ok()?;
     let tors = u32::try_from(stored.tors.len()).ok()?;
     let mut cells: Vec<Cell> = stored
@@ -84,11 +97,15 @@ pub(super) fn decode(body: &[u8]) -> Option<Matrix> {
         })
         .collect();
     cells.sort_by_key(|cell| (cell.source, cell.target));
-    Some(Matrix {
+    let matrix = Matrix {
         start: stored.start,
         end: stored.end,
         tors: stored.tors.into_iter().map(TorId::new).collect(),
         cells,
+    };
+    Some(Picture {
+        matrix,
+        details: stored.details,
     })
 }
 
@@ -138,14 +155,15 @@ impl Keeper {
     /// Keeps the minute that ended at `end`; whether the analyzer goes on.
     async fn keep(&self, end: WallTime) -> bool {
         let slot = Slot::of(end);
-        let Some((matrix, _)) = collect(&self.state, &self.clock, slot.before(SLOTS)..slot).await
-        else {
+        let slots = slot.before(SLOTS)..slot;
+        let Some((matrix, details)) = collect_all(&self.state, &self.clock, slots).await else {
             return false;
         };
         let stored = async {
-            let body =
-                tokio::task::spawn_blocking(move || encode(&grid::reduced(matrix, EACH))).await;
-            let Ok(Ok(body)) = body else {
+            let encoding = tokio::task::spawn_blocking(move || {
+                encode(&grid::reduced(matrix, EACH), Some(details))
+            });
+            let Ok(Ok(body)) = encoding.await else {
                 return;
             };
             let oldest = end + (Nanos::ZERO - Nanos::from(self.retention));

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use super::details::{Details, Gatherer};
 use crate::analysis::windows::{Slot, Span, Sums};
 use crate::analyzer::state::{State, StateHandle};
 use crate::id::TorId;
@@ -62,6 +63,48 @@ impl Matrix {
         let to = self.cells.partition_point(|cell| cell.source <= source);
         &self.cells[from..to]
     }
+
+    /// What was measured from one ToR to another, each by its name or that of the group it is in, and whether either is a
+    /// group; `None` where a name is unknown, an empty cell without probes.
+    pub(super) fn pair(&self, source: &str, target: &str) -> Option<(Cell, bool)> {
+        let ((source, a), (target, b)) = (self.place(source)?, self.place(target)?);
+        let row = self.row(source);
+        let cell = row
+            .binary_search_by_key(&target, |cell| cell.target)
+            .map_or(
+                Cell {
+                    source,
+                    target,
+                    sent: 0,
+                    lost: 0,
+                    rtt_p50: None,
+                    rtt_p99: None,
+                    prober_p99: None,
+                    responder_p99: None,
+                },
+                |at| row[at],
+            );
+        Some((cell, a || b))
+    }
+
+    /// The place of a ToR or of the group it is in, and whether it is a group.
+    fn place(&self, name: &str) -> Option<(u32, bool)> {
+        let by = |is: &dyn Fn(&str) -> bool| self.tors.iter().position(|tor| is(tor.as_str()));
+        let at = by(&|tor| tor == name).or_else(|| by(&|tor| is_within(tor, name)))?;
+        let is_group = self.tors[at].as_str().contains(BETWEEN);
+        Some((u32::try_from(at).ok()?, is_group))
+    }
+}
+
+/// Between the first and the last name of a group.
+pub(super) const BETWEEN: &str = " … ";
+
+/// Whether this is the name, or that of a group in which it is.
+pub(super) fn is_within(group: &str, name: &str) -> bool {
+    group == name
+        || group.split_once(BETWEEN).is_some_and(|(first, last)| {
+            natural(first, name).is_le() && natural(name, last).is_le()
+        })
 }
 
 /// `tor2` before `tor10`: runs of digits compare as numbers.
@@ -107,12 +150,14 @@ struct Collector {
     slots: Range<Slot>,
     tors: HashMap<TorId, u32>,
     pairs: HashMap<(u32, u32), Sums>,
+    details: Option<Gatherer>,
     next: usize,
 }
 
 impl Collector {
-    fn new(slots: Range<Slot>) -> Self {
+    fn new(slots: Range<Slot>, details: Option<Gatherer>) -> Self {
         Self {
+            details,
             slots,
             tors: HashMap::new(),
             pairs: HashMap::new(),
@@ -128,6 +173,9 @@ impl Collector {
                 let source = self.tor(&path.source().tor);
                 let target = self.tor(&path.target().tor);
                 path.add_to(&self.slots, self.pairs.entry((source, target)).or_default());
+                if let Some(details) = &mut self.details {
+                    details.take(state, path, &self.slots);
+                }
             }
         }
         self.next = end;
@@ -143,7 +191,8 @@ impl Collector {
         number
     }
 
-    fn finish(self) -> Matrix {
+    fn finish(self) -> (Matrix, Details) {
+        let details = self.details.map(Gatherer::finish).unwrap_or_default();
         let mut names: Vec<(TorId, u32)> = self.tors.into_iter().collect();
         names.sort_by(|(a, _), (b, _)| natural(a.as_str(), b.as_str()));
         let mut place = vec![0; names.len()];
@@ -165,22 +214,43 @@ impl Collector {
             })
             .collect();
         cells.sort_unstable_by_key(|cell| (cell.source, cell.target));
-        Matrix {
+        let matrix = Matrix {
             start: self.slots.start.start().nanos(),
             end: self.slots.end.start().nanos(),
             tors: names.into_iter().map(|(tor, _)| tor).collect(),
             cells,
-        }
+        };
+        (matrix, details)
     }
 }
 
-/// Collects what was measured in these slots, and how long the state thread was kept; `None` when the analyzer ends.
-pub(super) async fn collect(
+/// Collects the matrix of these slots; `None` when the analyzer ends.
+async fn collect(
     state: &StateHandle,
     clock: &Arc<dyn Clock>,
     slots: Range<Slot>,
 ) -> Option<(Matrix, Duration)> {
-    let mut collector = Collector::new(slots);
+    let ((matrix, _), kept) = gather(state, clock, Collector::new(slots, None)).await?;
+    Some((matrix, kept))
+}
+
+/// Collects the matrix of these slots and its details; `None` when the analyzer ends.
+pub(super) async fn collect_all(
+    state: &StateHandle,
+    clock: &Arc<dyn Clock>,
+    slots: Range<Slot>,
+) -> Option<(Matrix, Details)> {
+    let collector = Collector::new(slots, Some(Gatherer::default()));
+    let (collected, _) = gather(state, clock, collector).await?;
+    Some(collected)
+}
+
+/// Works a collector off, and how long the state thread was kept.
+async fn gather(
+    state: &StateHandle,
+    clock: &Arc<dyn Clock>,
+    mut collector: Collector,
+) -> Option<((Matrix, Details), Duration)> {
     let mut kept = Duration::ZERO;
     loop {
         let clock = Arc::clone(clock);
@@ -197,10 +267,10 @@ pub(super) async fn collect(
             break;
         }
     }
-    let matrix = tokio::task::spawn_blocking(move || collector.finish())
+    let collected = tokio::task::spawn_blocking(move || collector.finish())
         .await
         .ok()?;
-    Some((matrix, kept))
+    Some((collected, kept))
 }
 
 /// The end of the newest window whose results have come.

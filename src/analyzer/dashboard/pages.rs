@@ -5,6 +5,7 @@ pub(super) mod fabric;
 pub(super) mod incidents;
 pub(super) mod overview;
 pub(super) mod pair;
+mod past;
 pub(super) mod path;
 pub(super) mod services;
 
@@ -12,10 +13,13 @@ use axum::http::StatusCode;
 
 pub(super) use askama::Template as Page;
 
-use super::query::window_name;
+use super::details::Numbers;
+use super::query::{When, at_query};
 use super::{Dashboard, format};
-use crate::analysis::windows::Span;
+use crate::analysis::windows::{Span, Sums};
 use crate::store::sqlite::StoreError;
+use crate::time::WallTime;
+use past::Past;
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +74,12 @@ pub(super) struct Frame {
     /// The worst severity among the open incidents; empty without any.
     worst: &'static str,
     as_of: String,
+    /// The query of links that stay at the page's time; empty now.
+    then: String,
+    /// A page of the past.
+    past: Option<Past>,
+    /// The same page a minute ago; empty for pages that have no past.
+    earlier: String,
 }
 
 impl Frame {
@@ -83,6 +93,43 @@ impl Frame {
             open: view.open.len(),
             worst: view.open.first().map_or("", |worst| worst.severity.name()),
             as_of: format::time(board.parts.clock.wall()),
+            then: String::new(),
+            past: None,
+            earlier: String::new(),
+        }
+    }
+
+    /// Of a page that can be asked for at any time; `href` makes its address at one, `note` says what of it is shown.
+    fn timed(
+        board: &Dashboard,
+        title: impl Into<String>,
+        active: &'static str,
+        at: Option<WallTime>,
+        note: impl Into<String>,
+        href: &dyn Fn(Option<WallTime>) -> String,
+    ) -> Self {
+        let now = board.parts.clock.wall();
+        let steps = past::steps(at, now, href);
+        let frame = Self::new(board, title, active);
+        let Some(at) = at else {
+            let earlier = steps.into_iter().next_back();
+            return Self {
+                earlier: earlier.map(|step| step.href).unwrap_or_default(),
+                ..frame
+            };
+        };
+        Self {
+            live: false,
+            open: 0,
+            worst: "",
+            then: at_query(Some(at)),
+            past: Some(Past {
+                at: format::time(at),
+                note: note.into(),
+                steps,
+                now: href(None),
+            }),
+            ..frame
         }
     }
 }
@@ -134,24 +181,78 @@ fn windows(current: Span, link: impl Fn(Span) -> String) -> Vec<Choice> {
         .collect()
 }
 
-/// The window of a page whose only parameter that is.
-fn only_window(pairs: &super::query::Pairs) -> Result<Span, PageError> {
-    let mut window = Span::Middle;
-    super::query::each(pairs, "window", |key, value| {
-        if key == "window" {
-            window = super::query::window(value)?;
-        }
-        Ok(key == "window")
-    })
-    .map_err(PageError::BadRequest)?;
-    Ok(window)
+/// The address of a pair of ToRs.
+fn pair_href(source: &str, target: &str, when: When) -> String {
+    let (source, target) = (format::escaped(source), format::escaped(target));
+    format!("/tor/{source}/{target}{}", when.query())
 }
 
-/// Its query string; empty for the usual one.
-fn window_query(window: Span) -> String {
-    match window {
-        Span::Middle => String::new(),
-        _ => format!("?window={}", window_name(window)),
+/// The address of a pair of RNICs, by their GIDs.
+fn path_href(source: &str, target: &str, when: When) -> String {
+    let (source, target) = (format::escaped(source), format::escaped(target));
+    format!("/path/{source}/{target}{}", when.query())
+}
+
+/// The address of a service.
+fn service_href(name: &str, at: Option<WallTime>) -> String {
+    format!("/services/{}{}", format::escaped(name), at_query(at))
+}
+
+/// What was measured, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Measured {
+    sent: String,
+    lost: String,
+    loss: String,
+    is_lossy: bool,
+    p50: String,
+    p99: String,
+    prober: String,
+    responder: String,
+}
+
+impl From<&Sums> for Measured {
+    fn from(sums: &Sums) -> Self {
+        Numbers::from(sums).into()
+    }
+}
+
+impl From<Numbers> for Measured {
+    fn from(numbers: Numbers) -> Self {
+        Self {
+            sent: format::count(numbers.sent),
+            lost: format::count(numbers.lost),
+            loss: format::loss(numbers.lost, numbers.sent),
+            is_lossy: numbers.lost > 0,
+            p50: format::maybe_span(numbers.rtt_p50),
+            p99: format::maybe_span(numbers.rtt_p99),
+            prober: format::maybe_span(numbers.prober_p99),
+            responder: format::maybe_span(numbers.responder_p99),
+        }
+    }
+}
+
+impl Measured {
+    fn facts(&self, sent: &'static str) -> Vec<Fact> {
+        vec![
+            Fact::new(
+                "Lost",
+                self.loss.clone(),
+                format!("{} of {} probes {sent}", self.lost, self.sent),
+            ),
+            Fact::new("RTT median", self.p50.clone(), "on the network, both ways"),
+            Fact::new("RTT p99", self.p99.clone(), "on the network, both ways"),
+            Fact::new(
+                "Prober delay",
+                self.prober.clone(),
+                "p99, added by its host",
+            ),
+            Fact::new(
+                "Responder delay",
+                self.responder.clone(),
+                "p99, added by its host",
+            ),
+        ]
     }
 }
 
@@ -187,6 +288,9 @@ pub(super) fn lost(version: &str) -> Failure {
             open: 0,
             worst: "",
             as_of: String::new(),
+            then: String::new(),
+            past: None,
+            earlier: String::new(),
         },
         heading: error.title(),
         message: error.to_string(),

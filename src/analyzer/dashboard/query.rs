@@ -90,9 +90,7 @@ impl View {
         if self.window != usual.window {
             pairs.push(("window", window_name(self.window).to_owned()));
         }
-        if let Some(at) = self.at {
-            pairs.push(("at", (at.nanos() / 1_000_000_000).to_string()));
-        }
+        pairs.extend(at_pair(self.at));
         for (part, from, to) in [
             (&self.rows, "rows_from", "rows_to"),
             (&self.columns, "cols_from", "cols_to"),
@@ -104,6 +102,71 @@ impl View {
         }
         written(&pairs)
     }
+}
+
+/// When what a page shows was measured: over a window that ends now, or in a minute of the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct When {
+    /// Without a meaning in the past, but kept for the way back.
+    pub(super) window: Span,
+    pub(super) at: Option<WallTime>,
+}
+
+impl Default for When {
+    fn default() -> Self {
+        Self {
+            window: Span::Middle,
+            at: None,
+        }
+    }
+}
+
+impl When {
+    /// From a page that has no other parameters.
+    pub(super) fn parse(pairs: &Pairs) -> Result<Self, String> {
+        let mut when = Self::default();
+        each(pairs, "window or at", |key, value| {
+            match key {
+                "window" => when.window = window(value)?,
+                "at" => when.at = at(value)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(when)
+    }
+
+    /// The query string, `?` included, without what is as usual.
+    pub(super) fn query(self) -> String {
+        let mut pairs = Vec::new();
+        if self.window != Span::Middle {
+            pairs.push(("window", window_name(self.window).to_owned()));
+        }
+        pairs.extend(at_pair(self.at));
+        written(&pairs)
+    }
+}
+
+/// The `at` of a page that has no other parameters.
+pub(super) fn only_at(pairs: &Pairs) -> Result<Option<WallTime>, String> {
+    let mut found = None;
+    each(pairs, "at", |key, value| {
+        if key == "at" {
+            found = at(value)?;
+        }
+        Ok(key == "at")
+    })?;
+    Ok(found)
+}
+
+/// The parameter that says when.
+pub(super) fn at_pair(at: Option<WallTime>) -> Option<(&'static str, String)> {
+    at.map(|at| ("at", (at.nanos() / 1_000_000_000).to_string()))
+}
+
+/// A query string that says when and nothing else; empty for now.
+pub(super) fn at_query(at: Option<WallTime>) -> String {
+    written(at_pair(at).as_slice())
 }
 
 /// A query string, `?` included; empty without pairs.

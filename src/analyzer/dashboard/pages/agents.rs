@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Fact, Frame, Page, PageError};
 use crate::analyzer::agents::Agent;
-use crate::analyzer::dashboard::query::{self, Pairs, written};
+use crate::analyzer::dashboard::query::{self, Pairs, at_query, written};
 use crate::analyzer::dashboard::{Dashboard, format};
 use crate::id::{AgentId, AgentVersion};
 use crate::time::{Nanos, WallTime};
@@ -131,14 +131,29 @@ pub(in crate::analyzer::dashboard) async fn page(
     board: &Dashboard,
     pairs: &Pairs,
 ) -> Result<Agents, PageError> {
-    let mut offset = 0usize;
-    query::each(pairs, "offset", |key, value| {
-        if key == "offset" {
-            offset = usize::try_from(query::id(key, value)?).unwrap_or(usize::MAX);
+    let (mut offset, mut at) = (0usize, None);
+    query::each(pairs, "offset or at", |key, value| {
+        match key {
+            "offset" => offset = usize::try_from(query::id(key, value)?).unwrap_or(usize::MAX),
+            "at" => at = query::at(value)?,
+            _ => return Ok(false),
         }
-        Ok(key == "offset")
+        Ok(true)
     })
     .map_err(PageError::BadRequest)?;
+    if at.is_some() {
+        let note = "How agents were is not kept.";
+        let href = |at| format!("/agents{}", at_query(at));
+        return Ok(Agents {
+            page: Frame::timed(board, "Agents", "agents", at, note, &href),
+            facts: Vec::new(),
+            rows: Vec::new(),
+            first: 1,
+            total: 0,
+            previous: None,
+            next: None,
+        });
+    }
     let read = board.parts.state.read(|state, now| {
         let rows: Vec<_> = state
             .agents

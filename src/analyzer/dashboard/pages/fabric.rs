@@ -6,14 +6,16 @@
 mod layout;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use super::incidents::Line;
-use super::{Frame, Page, PageError};
+use super::{Frame, Page, PageError, past};
 use crate::analysis::incident::Incident;
 use crate::analysis::localize::Component;
-use crate::analyzer::dashboard::query::{self, Pairs, written};
-use crate::analyzer::dashboard::{Dashboard, format};
+use crate::analyzer::dashboard::Dashboard;
+use crate::analyzer::dashboard::query::{self, Pairs, When, at_pair, at_query, written};
 use crate::analyzer::state::State;
+use crate::time::WallTime;
 use crate::topology::wiring::Wiring;
 use layout::{Graph, Picture};
 
@@ -39,6 +41,8 @@ pub(in crate::analyzer::dashboard) struct Fabric {
     source: &'static str,
     suspects: Vec<Line>,
     about: Option<About>,
+    /// The page with nothing selected.
+    nothing: String,
 }
 
 /// Makes the page.
@@ -46,12 +50,14 @@ pub(in crate::analyzer::dashboard) async fn page(
     board: &Dashboard,
     pairs: &Pairs,
 ) -> Result<Fabric, PageError> {
-    let mut node: Option<String> = None;
-    query::each(pairs, "node", |key, value| {
-        if key == "node" {
-            node = Some(value.to_owned());
+    let (mut node, mut at): (Option<String>, _) = (None, None);
+    query::each(pairs, "node or at", |key, value| {
+        match key {
+            "node" => node = Some(value.to_owned()),
+            "at" => at = query::at(value)?,
+            _ => return Ok(false),
         }
-        Ok(key == "node")
+        Ok(true)
     })
     .map_err(PageError::BadRequest)?;
     let given = board.parts.wiring.is_some();
@@ -65,12 +71,28 @@ pub(in crate::analyzer::dashboard) async fn page(
         add_wiring(&mut graph, wiring);
     }
     graph.find_tiers();
-    let view = board.parts.views.get();
-    let now = board.parts.clock.wall();
-    let suspects = suspects(&view.open);
-    let about = match node {
+    let (open, now) = match at {
+        None => (
+            board.parts.views.get().open.clone(),
+            board.parts.clock.wall(),
+        ),
+        Some(at) => (past::open_at(board, at).await?, at),
+    };
+    let suspects = suspects(&open);
+    let href = |at| {
+        let mut pairs: Vec<_> = node
+            .clone()
+            .map(|node| ("node", node))
+            .into_iter()
+            .collect();
+        pairs.extend(at_pair(at));
+        format!("/fabric{}", written(&pairs))
+    };
+    let note = "Suspects are those of this time; switches and cables are drawn as they are known now, their past is not kept.";
+    let page = Frame::timed(board, "Fabric", "fabric", at, note, &href);
+    let about = match &node {
         None => None,
-        Some(node) => Some(about(&graph, &view.open, &node, now).ok_or_else(|| {
+        Some(node) => Some(about(&graph, &open, node, (now, at)).ok_or_else(|| {
             PageError::NotFound(format!(
                 "The fabric has no switch or host {node}, as far as it is known."
             ))
@@ -78,16 +100,40 @@ pub(in crate::analyzer::dashboard) async fn page(
     };
     let selected = about.as_ref().map(|about| about.name.as_str());
     Ok(Fabric {
-        page: Frame::new(board, "Fabric", "fabric"),
-        picture: layout::draw(&graph, &suspects, selected, MOST_IN_TIER),
+        page,
+        picture: drawn(&graph, &suspects, selected, at),
+        nothing: format!("/fabric{}", at_query(at)),
         source: if given { "the topology file" } else { "traces" },
-        suspects: view
-            .open
+        suspects: open
             .iter()
             .map(|incident| Line::new(incident, now))
             .collect(),
         about,
     })
+}
+
+/// The graph, with links that stay at this time.
+fn drawn(
+    graph: &Graph,
+    suspects: &BTreeMap<Component, u64>,
+    selected: Option<&str>,
+    at: Option<WallTime>,
+) -> Picture {
+    let mut picture = layout::draw(graph, suspects, selected, MOST_IN_TIER);
+    if let Some((key, value)) = at_pair(at) {
+        for node in &mut picture.nodes {
+            // Writing to a string cannot fail.
+            let _ = write!(node.href, "&{key}={value}");
+        }
+    }
+    for line in picture
+        .lines
+        .iter_mut()
+        .filter(|line| !line.href.is_empty())
+    {
+        line.href += &at_query(at);
+    }
+    picture
 }
 
 /// What reports and traces say: hosts under ToRs, and the links of traced paths if they are wanted.
@@ -132,15 +178,17 @@ fn suspects(open: &[Incident]) -> BTreeMap<Component, u64> {
     suspects
 }
 
-fn node_href(name: &str) -> String {
-    format!("/fabric{}", written(&[("node", name.to_owned())]))
+fn node_href(name: &str, at: Option<WallTime>) -> String {
+    let mut pairs = vec![("node", name.to_owned())];
+    pairs.extend(at_pair(at));
+    format!("/fabric{}", written(&pairs))
 }
 
 fn about(
     graph: &Graph,
     open: &[Incident],
     node: &str,
-    now: crate::time::WallTime,
+    (now, at): (WallTime, Option<WallTime>),
 ) -> Option<About> {
     // An RNIC is shown with its host.
     let name = match node.split_once('/') {
@@ -161,7 +209,7 @@ fn about(
         })
         .map(|incident| Line::new(incident, now))
         .collect();
-    let to_link = |name: &str| (name.to_owned(), node_href(name));
+    let to_link = |name: &str| (name.to_owned(), node_href(name, at));
     if let Some(tor) = graph.tor_of(name) {
         return Some(About {
             name: name.to_owned(),
@@ -173,13 +221,30 @@ fn about(
         });
     }
     let is_tor = graph.is_tor(name);
-    let neighbours: Vec<_> = graph.neighbours(name)?.map(to_link).collect();
+    let Some(neighbours) = graph.neighbours(name) else {
+        // It may have gone since.
+        return at.map(|_| About {
+            name: name.to_owned(),
+            kind: "not known any more",
+            neighbours: Vec::new(),
+            hosts: Vec::new(),
+            incidents,
+            matrix: None,
+        });
+    };
+    let neighbours: Vec<_> = neighbours.map(to_link).collect();
     Some(About {
         name: name.to_owned(),
         kind: if is_tor { "ToR switch" } else { "switch" },
         neighbours,
         hosts: graph.hosts(name).map(str::to_owned).collect(),
         incidents,
-        matrix: is_tor.then(|| format!("/tor/{0}/{0}", format::escaped(name))),
+        matrix: is_tor.then(|| {
+            let when = When {
+                at,
+                ..When::default()
+            };
+            super::pair_href(name, name, when)
+        }),
     })
 }

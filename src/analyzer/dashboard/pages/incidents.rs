@@ -1,10 +1,10 @@
 //! `/incidents` and `/incidents/N`.
 
-use super::{Choice, Fact, Frame, Page, PageError};
+use super::{Choice, Fact, Frame, Page, PageError, past, service_href};
 use crate::analysis::incident::{Incident, Severity};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
-use crate::analyzer::dashboard::query::{self, Pairs, written};
+use crate::analyzer::dashboard::query::{self, Pairs, at_pair, at_query, only_at, written};
 use crate::analyzer::dashboard::{Dashboard, format};
 use crate::store::incidents::Query;
 use crate::time::WallTime;
@@ -65,16 +65,38 @@ pub(in crate::analyzer::dashboard) async fn list(
     board: &Dashboard,
     pairs: &Pairs,
 ) -> Result<List, PageError> {
-    let (mut state, mut before) = (None, None);
-    query::each(pairs, "state or before", |key, value| {
+    let (mut state, mut before, mut at) = (None, None, None);
+    query::each(pairs, "state, before or at", |key, value| {
         match key {
             "state" => state = parse_state(value)?,
             "before" => before = Some(query::id(key, value)?),
+            "at" => at = query::at(value)?,
             _ => return Ok(false),
         }
         Ok(true)
     })
     .map_err(PageError::BadRequest)?;
+    let href = |at| format!("/incidents{}", at_query(at));
+    if let Some(at) = at {
+        if state.is_some() || before.is_some() {
+            let message =
+                "`at` asks for what was open then; `state` and `before` do not go with it";
+            return Err(PageError::BadRequest(message.to_owned()));
+        }
+        let open = past::open_at(board, at).await?;
+        let note = "These incidents were open; they are shown as they are known now.";
+        return Ok(List {
+            page: Frame::timed(board, "Incidents", "incidents", Some(at), note, &href),
+            states: Vec::new(),
+            incidents: open
+                .iter()
+                .map(|incident| Line::new(incident, at))
+                .collect(),
+            older: None,
+            is_first: true,
+        });
+    }
+    let page = Frame::timed(board, "Incidents", "incidents", None, "", &href);
     let asked = Query {
         open: state,
         before,
@@ -108,7 +130,7 @@ pub(in crate::analyzer::dashboard) async fn list(
         format!("/incidents{}", written(&pairs))
     };
     Ok(List {
-        page: Frame::new(board, "Incidents", "incidents"),
+        page,
         states: [(None, "All"), (Some(true), "Open"), (Some(false), "Closed")]
             .into_iter()
             .map(|(one, title)| Choice {
@@ -142,7 +164,7 @@ pub(in crate::analyzer::dashboard) struct Part {
 }
 
 impl Part {
-    fn new(component: &Component) -> Self {
+    fn new(component: &Component, at: Option<WallTime>) -> Self {
         let (text, node) = match component {
             Component::Link { from, to } => (format!("link {from} → {to}"), from),
             Component::Switch { name } => (format!("switch {name}"), name),
@@ -150,7 +172,11 @@ impl Part {
         };
         Self {
             text,
-            href: format!("/fabric{}", written(&[("node", node.clone())])),
+            href: {
+                let mut pairs = vec![("node", node.clone())];
+                pairs.extend(at_pair(at));
+                format!("/fabric{}", written(&pairs))
+            },
         }
     }
 }
@@ -194,7 +220,7 @@ pub(in crate::analyzer::dashboard) async fn one(
     pairs: &Pairs,
     id: &str,
 ) -> Result<One, PageError> {
-    query::each(pairs, "nothing", |_, _| Ok(false)).map_err(PageError::BadRequest)?;
+    let at = only_at(pairs).map_err(PageError::BadRequest)?;
     let unknown = || {
         PageError::NotFound(
             "There is no incident with this number, or it is older than what is kept.".to_owned(),
@@ -219,12 +245,24 @@ pub(in crate::analyzer::dashboard) async fn one(
     };
     let now = board.parts.clock.wall();
     let line = Line::new(&incident, now);
+    // What a closed incident was about is to be seen in its own time.
+    let seen = WallTime::from_nanos(incident.seen_unix_ns);
+    let when = at.or((!line.is_open).then_some(seen));
+    let note = "The incident is shown as it is known now.";
+    let href = |at| format!("/incidents/{id}{}", at_query(at));
     Ok(One {
-        page: Frame::new(board, format!("Incident {id}"), "incidents"),
+        page: Frame::timed(
+            board,
+            format!("Incident {id}"),
+            "incidents",
+            at,
+            note,
+            &href,
+        ),
         meaning: meaning(incident.category),
         severity: severity(incident.severity),
-        subject: Part::new(&incident.subject),
-        or: incident.or.iter().map(Part::new).collect(),
+        subject: Part::new(&incident.subject, when),
+        or: incident.or.iter().map(|one| Part::new(one, when)).collect(),
         facts: facts(&incident, &line),
         evidence: incident.evidence.clone(),
         timeline: timeline(&incident, now),
@@ -233,11 +271,11 @@ pub(in crate::analyzer::dashboard) async fn one(
             .iter()
             .map(|(name, suffers)| Hit {
                 name: name.clone(),
-                href: format!("/services/{}", format::escaped(name)),
+                href: service_href(name, when),
                 suffers: *suffers,
             })
             .collect(),
-        then: written(&[("at", (incident.seen_unix_ns / 1_000_000_000).to_string())]),
+        then: at_query(Some(seen)),
         line,
     })
 }

@@ -1,21 +1,17 @@
 //! `/`: how the fabric is, what is wrong, and the matrix of ToRs.
 
 use super::incidents::Line;
-use super::{Choice, Fact, Frame, Page, PageError, windows};
+use super::past;
+use super::{Choice, Fact, Frame, Page, PageError, pair_href, windows};
 use crate::analysis::incident::Severity;
 use crate::analysis::judge::Counts;
 use crate::analysis::routes::Origin;
 use crate::analyzer::dashboard::grid::{self, Axis, Grid, Metric};
-use crate::analyzer::dashboard::history::{self, MINUTE};
 use crate::analyzer::dashboard::matrix::Matrix;
-use crate::analyzer::dashboard::query::{Pairs, View};
+use crate::analyzer::dashboard::query::{Pairs, View, When};
 use crate::analyzer::dashboard::{Dashboard, format};
 use crate::analyzer::judging::View as Judged;
 use crate::time::{Nanos, WallTime};
-
-const MINUTES: i64 = 60_000_000_000;
-/// Incidents of the past that are shown.
-const MOST_PAST: u32 = 200;
 
 #[derive(Debug, Page)]
 #[template(path = "overview.html")]
@@ -31,7 +27,7 @@ pub(in crate::analyzer::dashboard) struct Overview {
     /// What is zoomed into, and how to get out.
     zoom: Option<Choice>,
     measured: String,
-    past: Past,
+    time: Time,
     /// Query parameters that the time's form has to keep.
     kept: Vec<(&'static str, String)>,
 }
@@ -44,15 +40,13 @@ struct Verdict {
     detail: String,
 }
 
-/// Where in time the page is, and where it can go.
+/// Where the page can go in time.
 #[derive(Debug)]
-struct Past {
-    /// Empty for now.
-    at: String,
+struct Time {
+    /// What the form's field holds; empty for now.
     field: String,
     oldest: String,
     steps: Vec<Choice>,
-    now: String,
 }
 
 /// Makes the page.
@@ -94,50 +88,40 @@ async fn now(board: &Dashboard, view: View) -> Result<Overview, PageError> {
         verdict: verdict(&judged, now),
         facts: facts(&judged, sizes),
         incidents,
-        past: time_controls(&view, bounds, now),
-        ..draw(board, &view, &matrix)
+        time: time(&view, bounds, now),
+        ..draw(board, &view, &matrix, "")
     })
 }
 
 async fn past(board: &Dashboard, view: View, at: WallTime) -> Result<Overview, PageError> {
     let parts = &board.parts;
-    let open = parts.incidents.open_at(at, MOST_PAST).await?;
-    let picture = parts.history.nearest(at).await?;
-    let matrix = picture
-        .filter(|(end, _)| distance(*end, at) <= Nanos::from(MINUTE * 2))
-        .and_then(|(_, body)| history::decode(&body))
-        .unwrap_or_default();
+    let open = past::open_at(board, at).await?;
+    let picture = past::picture(board, at).await?;
+    let note = past::note(picture.as_ref());
+    let matrix = picture.map(|picture| picture.matrix).unwrap_or_default();
     let bounds = parts.history.bounds().await?;
-    let mut incidents: Vec<_> = open
-        .iter()
-        .map(|incident| Line::new(incident, at))
-        .collect();
-    incidents.sort_by_key(|line| line.severity);
     let (class, title) = match open.len() {
         0 => ("quiet", "Nothing was wrong".to_owned()),
         1 => ("trouble", "1 incident was open".to_owned()),
         count => ("trouble", format!("{count} incidents were open")),
     };
-    let mut overview = Overview {
+    Ok(Overview {
         verdict: Verdict {
             class,
             title,
             detail: format!("as of {}", format::time(at)),
         },
-        incidents,
-        past: time_controls(&view, bounds, parts.clock.wall()),
-        ..draw(board, &view, &matrix)
-    };
-    overview.page.live = false;
-    Ok(overview)
-}
-
-fn distance(a: WallTime, b: WallTime) -> Nanos {
-    (a - b).max(b - a)
+        incidents: open
+            .iter()
+            .map(|incident| Line::new(incident, at))
+            .collect(),
+        time: time(&view, bounds, parts.clock.wall()),
+        ..draw(board, &view, &matrix, &note)
+    })
 }
 
 /// What both now and the past have in common.
-fn draw(board: &Dashboard, view: &View, matrix: &Matrix) -> Overview {
+fn draw(board: &Dashboard, view: &View, matrix: &Matrix, note: &str) -> Overview {
     let grid = grid::draw(
         matrix,
         view.metric,
@@ -159,7 +143,9 @@ fn draw(board: &Dashboard, view: &View, matrix: &Matrix) -> Overview {
         )
     };
     Overview {
-        page: Frame::new(board, "Overview", "overview"),
+        page: Frame::timed(board, "Overview", "overview", view.at, note, &|at| {
+            href(&View { at, ..view.clone() })
+        }),
         verdict: Verdict {
             class: "",
             title: String::new(),
@@ -193,7 +179,7 @@ fn draw(board: &Dashboard, view: &View, matrix: &Matrix) -> Overview {
         zoom: zoom(view, &grid),
         grid,
         measured,
-        past: time_controls(view, None, board.parts.clock.wall()),
+        time: time(view, None, board.parts.clock.wall()),
         kept: kept(view),
     }
 }
@@ -212,12 +198,11 @@ fn link(view: &View, row: &Axis, column: &Axis) -> String {
             ..view.clone()
         });
     }
-    let pair = format!(
-        "/tor/{}/{}",
-        format::escaped(&row.first),
-        format::escaped(&column.first)
-    );
-    pair + &super::window_query(view.window)
+    let when = When {
+        window: view.window,
+        at: view.at,
+    };
+    pair_href(&row.first, &column.first, when)
 }
 
 fn zoom(view: &View, grid: &Grid) -> Option<Choice> {
@@ -262,43 +247,13 @@ fn kept(view: &View) -> Vec<(&'static str, String)> {
     kept
 }
 
-fn time_controls(view: &View, bounds: Option<(WallTime, WallTime)>, now: WallTime) -> Past {
-    let here = view.at.unwrap_or(now);
-    let step = |title: &str, nanos: i64| {
-        let to = here + Nanos(nanos);
-        let is_future = to >= now;
-        Choice {
-            title: title.to_owned(),
-            href: href(&View {
-                at: (!is_future).then_some(to),
-                ..view.clone()
-            }),
-            current: false,
-        }
-    };
-    let mut steps = vec![
-        step("−1 h", -60 * MINUTES),
-        step("−10 min", -10 * MINUTES),
-        step("−1 min", -MINUTES),
-    ];
-    if view.at.is_some() {
-        steps.extend([
-            step("+1 min", MINUTES),
-            step("+10 min", 10 * MINUTES),
-            step("+1 h", 60 * MINUTES),
-        ]);
-    }
-    Past {
-        at: view.at.map(format::time).unwrap_or_default(),
+fn time(view: &View, bounds: Option<(WallTime, WallTime)>, now: WallTime) -> Time {
+    Time {
         field: view.at.map(format::minute).unwrap_or_default(),
         oldest: bounds
             .map(|(oldest, _)| format::time(oldest))
             .unwrap_or_default(),
-        steps,
-        now: href(&View {
-            at: None,
-            ..view.clone()
-        }),
+        steps: past::steps(view.at, now, &|at| href(&View { at, ..view.clone() })),
     }
 }
 

@@ -2,89 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{Choice, Fact, Frame, Page, PageError, only_window, window_query, windows};
-use crate::analysis::report::End;
-use crate::analysis::windows::{Span, Sums};
-use crate::analyzer::dashboard::query::Pairs;
-use crate::analyzer::dashboard::{Dashboard, format};
+use super::past::{self, LossyPaths};
+use super::{Choice, Fact, Frame, Measured, Page, PageError, pair_href, path_href, windows};
+use crate::analysis::windows::Sums;
+use crate::analyzer::dashboard::Dashboard;
+use crate::analyzer::dashboard::details::{Numbers, Rnic};
+use crate::analyzer::dashboard::matrix::is_within;
+use crate::analyzer::dashboard::query::{Pairs, When, at_query};
 use crate::analyzer::state::State;
 use crate::id::{Gid, TorId};
 use crate::time::WallTime;
 
 /// Pairs of RNICs on one page, the worst first.
 const MOST: usize = 200;
-
-/// One end of a path, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rnic {
-    pub(super) host: String,
-    pub(super) device: String,
-    pub(super) tor: String,
-    pub(super) gid: String,
-}
-
-impl From<&End> for Rnic {
-    fn from(end: &End) -> Self {
-        Self {
-            host: end.host.to_string(),
-            device: end.device.to_string(),
-            tor: end.tor.to_string(),
-            gid: end.gid.to_string(),
-        }
-    }
-}
-
-/// What was measured, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Measured {
-    pub(super) sent: String,
-    pub(super) lost: String,
-    pub(super) loss: String,
-    pub(super) is_lossy: bool,
-    pub(super) invalid: u64,
-    pub(super) p50: String,
-    pub(super) p99: String,
-    pub(super) prober: String,
-    pub(super) responder: String,
-}
-
-impl Measured {
-    pub(super) fn new(sums: &Sums) -> Self {
-        Self {
-            sent: format::count(sums.sent),
-            lost: format::count(sums.lost),
-            loss: format::loss(sums.lost, sums.sent),
-            is_lossy: sums.lost > 0,
-            invalid: sums.invalid.iter().sum(),
-            p50: format::maybe_span(sums.network_rtt.quantile(0.5)),
-            p99: format::maybe_span(sums.network_rtt.quantile(0.99)),
-            prober: format::maybe_span(sums.prober_delay.quantile(0.99)),
-            responder: format::maybe_span(sums.responder_delay.quantile(0.99)),
-        }
-    }
-
-    pub(super) fn facts(&self, sent: &'static str) -> Vec<Fact> {
-        vec![
-            Fact::new(
-                "Lost",
-                self.loss.clone(),
-                format!("{} of {} probes {sent}", self.lost, self.sent),
-            ),
-            Fact::new("RTT median", self.p50.clone(), "on the network, both ways"),
-            Fact::new("RTT p99", self.p99.clone(), "on the network, both ways"),
-            Fact::new(
-                "Prober delay",
-                self.prober.clone(),
-                "p99, added by its host",
-            ),
-            Fact::new(
-                "Responder delay",
-                self.responder.clone(),
-                "p99, added by its host",
-            ),
-        ]
-    }
-}
 
 /// Two RNICs.
 #[derive(Debug, Clone)]
@@ -110,6 +40,10 @@ pub(in crate::analyzer::dashboard) struct Pair {
     rows: Vec<Row>,
     /// Pairs of RNICs that are not shown.
     more: usize,
+    /// Of the past, in place of the rows.
+    lossy: Option<LossyPaths>,
+    /// The fabric at this time.
+    fabric: String,
 }
 
 /// Makes the page.
@@ -119,12 +53,19 @@ pub(in crate::analyzer::dashboard) async fn page(
     source: &str,
     target: &str,
 ) -> Result<Pair, PageError> {
-    let window = only_window(pairs)?;
+    let when = When::parse(pairs).map_err(PageError::BadRequest)?;
+    match when.at {
+        None => now(board, when, source, target).await,
+        Some(at) => then(board, when, at, source, target).await,
+    }
+}
+
+async fn now(board: &Dashboard, when: When, source: &str, target: &str) -> Result<Pair, PageError> {
     let (from, to) = (TorId::from(source), TorId::from(target));
     let read = board
         .parts
         .state
-        .read(move |state, now| read(state, now, window, &from, &to));
+        .read(move |state, now| read(state, now, when, &from, &to));
     let found = read.await.ok_or(PageError::Stopping)?;
     let Some((total, mut rows)) = found else {
         return Err(PageError::NotFound(format!(
@@ -147,35 +88,91 @@ pub(in crate::analyzer::dashboard) async fn page(
     });
     let more = rows.len().saturating_sub(MOST);
     rows.truncate(MOST);
-    let address = |source: &str, target: &str| {
-        format!(
-            "/tor/{}/{}",
-            format::escaped(source),
-            format::escaped(target)
-        )
-    };
-    let here = address(source, target);
     Ok(Pair {
-        page: Frame::new(board, format!("{source} → {target}"), "overview"),
-        source: source.to_owned(),
-        target: target.to_owned(),
-        windows: windows(window, |window| here.clone() + &window_query(window)),
-        back: address(target, source) + &window_query(window),
         facts: total.facts("from one to the other"),
+        windows: windows(when.window, |window| {
+            pair_href(source, target, When { window, ..when })
+        }),
         rows,
         more,
+        ..frame(board, when, source, target, "")
     })
+}
+
+/// The counts that the minute's picture has, and the paths that lost probes.
+async fn then(
+    board: &Dashboard,
+    when: When,
+    at: WallTime,
+    source: &str,
+    target: &str,
+) -> Result<Pair, PageError> {
+    let picture = past::picture(board, at).await?;
+    let mut note = past::note(picture.as_ref());
+    let pair = picture
+        .as_ref()
+        .and_then(|picture| picture.matrix.pair(source, target));
+    if picture.is_some() && pair.is_none() {
+        return Err(PageError::NotFound(format!(
+            "Nothing that was measured at this time names both ToRs: {source} and {target}."
+        )));
+    }
+    if pair.is_some_and(|(_, is_group)| is_group) {
+        note +=
+            " Of so many ToRs groups are kept: the numbers are those of the group's worst pair.";
+    }
+    let details = picture
+        .as_ref()
+        .and_then(|picture| picture.details.as_ref());
+    let lossy = LossyPaths::of(details, when, |path| {
+        is_within(source, &path.source.tor) && is_within(target, &path.target.tor)
+    });
+    let facts = pair.map(|(cell, _)| {
+        let numbers = Numbers {
+            sent: cell.sent,
+            lost: cell.lost,
+            invalid: 0,
+            rtt_p50: cell.rtt_p50,
+            rtt_p99: cell.rtt_p99,
+            prober_p99: cell.prober_p99,
+            responder_p99: cell.responder_p99,
+        };
+        Measured::from(numbers).facts("from one to the other")
+    });
+    Ok(Pair {
+        facts: facts.unwrap_or_default(),
+        lossy: Some(lossy),
+        ..frame(board, when, source, target, &note)
+    })
+}
+
+/// What both have in common.
+fn frame(board: &Dashboard, when: When, source: &str, target: &str, note: &str) -> Pair {
+    let title = format!("{source} → {target}");
+    let href = |at| pair_href(source, target, When { at, ..when });
+    Pair {
+        page: Frame::timed(board, title, "overview", when.at, note, &href),
+        source: source.to_owned(),
+        target: target.to_owned(),
+        windows: Vec::new(),
+        back: pair_href(target, source, when),
+        facts: Vec::new(),
+        rows: Vec::new(),
+        more: 0,
+        lossy: None,
+        fabric: format!("/fabric{}", at_query(when.at)),
+    }
 }
 
 /// `None` when a ToR is unknown.
 fn read(
     state: &State,
     now: WallTime,
-    window: Span,
+    when: When,
     from: &TorId,
     to: &TorId,
 ) -> Option<(Measured, Vec<Row>)> {
-    let slots = state.windows.slots(window, now);
+    let slots = state.windows.slots(when.window, now);
     let mut known = (false, false);
     let mut total = Sums::default();
     let mut found: BTreeMap<(Gid, Gid), (Rnic, Rnic, usize, Sums)> = BTreeMap::new();
@@ -199,20 +196,16 @@ fn read(
     let rows = found
         .into_values()
         .map(|(source, target, paths, sums)| Row {
-            href: format!(
-                "/path/{}/{}",
-                format::escaped(&source.gid),
-                format::escaped(&target.gid)
-            ) + &window_query(window),
+            href: path_href(&source.gid, &target.gid, when),
             badness: (
                 sums.lost as f64 / sums.sent.max(1) as f64,
                 sums.network_rtt.quantile(0.99).map_or(0, |span| span.0),
             ),
-            measured: Measured::new(&sums),
+            measured: Measured::from(&sums),
             source,
             target,
             paths,
         })
         .collect();
-    Some((Measured::new(&total), rows))
+    Some((Measured::from(&total), rows))
 }

@@ -1,15 +1,18 @@
 //! `/path/SOURCE/TARGET`: the ECMP paths of a pair of RNICs by source port, with the switches that traces have shown.
 
-use super::pair::{Measured, Rnic};
-use super::{Choice, Fact, Frame, Page, PageError, only_window, window_query, windows};
+use super::past::{self, LossyPaths};
+use super::{
+    Choice, Fact, Frame, Measured, Page, PageError, pair_href, path_href, service_href, windows,
+};
 use crate::analysis::paths::Known;
-use crate::analysis::windows::{PathView, Span, Sums};
-use crate::analyzer::dashboard::query::Pairs;
+use crate::analysis::windows::{PathView, Sums};
+use crate::analyzer::dashboard::details::{Rnic, names};
+use crate::analyzer::dashboard::query::{Pairs, When};
 use crate::analyzer::dashboard::{Dashboard, format};
 use crate::analyzer::metrics::kind_name;
 use crate::analyzer::state::State;
 use crate::id::{Gid, UdpSourcePort};
-use crate::probe::trace::{Route, Tuple};
+use crate::probe::trace::Tuple;
 use crate::time::WallTime;
 
 /// Paths on one page, the worst first.
@@ -48,6 +51,8 @@ pub(in crate::analyzer::dashboard) struct Ways {
     facts: Vec<Fact>,
     rows: Vec<Row>,
     more: usize,
+    /// Of the past, in place of the rows.
+    lossy: Option<LossyPaths>,
 }
 
 struct Found {
@@ -64,7 +69,7 @@ pub(in crate::analyzer::dashboard) async fn page(
     source: &str,
     target: &str,
 ) -> Result<Ways, PageError> {
-    let window = only_window(pairs)?;
+    let when = When::parse(pairs).map_err(PageError::BadRequest)?;
     let unknown = || {
         PageError::NotFound(format!(
             "No report of the last minutes is about the path from {source} to {target}."
@@ -75,8 +80,15 @@ pub(in crate::analyzer::dashboard) async fn page(
     let read = board
         .parts
         .state
-        .read(move |state, now| read(state, now, window, from, to));
-    let found = read.await.ok_or(PageError::Stopping)?.ok_or_else(unknown)?;
+        .read(move |state, now| read(state, now, when, from, to));
+    let found = read.await.ok_or(PageError::Stopping)?;
+    match when.at {
+        None => Ok(now(board, when, found.ok_or_else(unknown)?)),
+        Some(at) => then(board, when, at, (from, to), found).await,
+    }
+}
+
+fn now(board: &Dashboard, when: When, found: Found) -> Ways {
     let Found {
         source,
         target,
@@ -90,36 +102,74 @@ pub(in crate::analyzer::dashboard) async fn page(
     });
     let more = rows.len().saturating_sub(MOST);
     rows.truncate(MOST);
-    let address = |from: Gid, to: Gid| {
-        format!(
-            "/path/{}/{}",
-            format::escaped(&from.to_string()),
-            format::escaped(&to.to_string())
-        )
-    };
-    Ok(Ways {
-        page: Frame::new(
-            board,
-            format!("{} → {}", source.host, target.host),
-            "overview",
-        ),
-        windows: windows(window, |window| address(from, to) + &window_query(window)),
-        pair: format!(
-            "/tor/{}/{}",
-            format::escaped(&source.tor),
-            format::escaped(&target.tor)
-        ) + &window_query(window),
-        back: address(to, from) + &window_query(window),
+    Ways {
+        windows: windows(when.window, |window| {
+            path_href(&source.gid, &target.gid, When { window, ..when })
+        }),
         facts: total.facts("on all paths"),
-        source,
-        target,
         rows,
         more,
+        ..frame(board, when, source, target, "")
+    }
+}
+
+/// The paths that lost probes. Who the RNICs were is known from these paths, or from what is known of them now.
+async fn then(
+    board: &Dashboard,
+    when: When,
+    at: WallTime,
+    (from, to): (Gid, Gid),
+    known: Option<Found>,
+) -> Result<Ways, PageError> {
+    let picture = past::picture(board, at).await?;
+    let note =
+        past::note(picture.as_ref()) + " What all paths of a pair of RNICs add up to is not kept.";
+    let details = picture.and_then(|picture| picture.details);
+    let (source, target) = (from.to_string(), to.to_string());
+    let lossy = LossyPaths::of(details.as_ref(), when, |path| {
+        path.source.gid == source && path.target.gid == target
+    });
+    let nameless = |gid: String| Rnic {
+        host: gid.clone(),
+        device: String::new(),
+        tor: String::new(),
+        gid,
+    };
+    let (source, target) = match (lossy.rows.first(), known) {
+        (Some(row), _) => (row.source.clone(), row.target.clone()),
+        (None, Some(known)) => (known.source, known.target),
+        (None, None) => (nameless(source), nameless(target)),
+    };
+    Ok(Ways {
+        lossy: Some(lossy),
+        ..frame(board, when, source, target, &note)
     })
 }
 
-fn read(state: &State, now: WallTime, window: Span, from: Gid, to: Gid) -> Option<Found> {
-    let slots = state.windows.slots(window, now);
+/// What both have in common.
+fn frame(board: &Dashboard, when: When, source: Rnic, target: Rnic, note: &str) -> Ways {
+    let title = format!("{} → {}", source.host, target.host);
+    let href = |at| path_href(&source.gid, &target.gid, When { at, ..when });
+    Ways {
+        page: Frame::timed(board, title, "overview", when.at, note, &href),
+        windows: Vec::new(),
+        pair: if source.tor.is_empty() {
+            String::new()
+        } else {
+            pair_href(&source.tor, &target.tor, when)
+        },
+        back: path_href(&target.gid, &source.gid, when),
+        facts: Vec::new(),
+        rows: Vec::new(),
+        more: 0,
+        lossy: None,
+        source,
+        target,
+    }
+}
+
+fn read(state: &State, now: WallTime, when: When, from: Gid, to: Gid) -> Option<Found> {
+    let slots = state.windows.slots(when.window, now);
     let mut total = Sums::default();
     let (mut source, mut target) = (None, None);
     let mut rows = Vec::new();
@@ -144,7 +194,7 @@ fn read(state: &State, now: WallTime, window: Span, from: Gid, to: Gid) -> Optio
     Some(Found {
         source: source?,
         target: target?,
-        total: Measured::new(&total),
+        total: Measured::from(&total),
         rows,
     })
 }
@@ -170,24 +220,13 @@ fn row(
             .source_port()
             .map_or_else(|| "hidden".to_owned(), |port| port.0.to_string()),
         kind: kind_name(path.kind()).replace('_', " "),
-        service: path.service().map(|name| {
-            (
-                name.to_string(),
-                format!("/services/{}", format::escaped(name.as_str())),
-            )
-        }),
+        service: path
+            .service()
+            .map(|name| (name.to_string(), service_href(name.as_str(), None))),
         badness: sums.lost as f64 / sums.sent.max(1) as f64,
-        measured: Measured::new(&sums),
+        measured: Measured::from(&sums),
         way: known.map(|known| way(known, now)),
     }
-}
-
-fn names(route: &Route) -> Vec<String> {
-    route
-        .hops()
-        .iter()
-        .map(|hop| hop.as_ref().map(ToString::to_string).unwrap_or_default())
-        .collect()
 }
 
 fn way(known: &Known, now: WallTime) -> Way {

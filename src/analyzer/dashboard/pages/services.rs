@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::incidents::Line;
-use super::pair::Measured;
-use super::{Frame, Page, PageError, window_title};
+use super::{Frame, Measured, Page, PageError, pair_href, past, service_href, window_title};
 use crate::analysis::incident::{Incident, Severity};
 use crate::analysis::windows::{Span, Sums};
-use crate::analyzer::dashboard::query::{self, Pairs};
-use crate::analyzer::dashboard::{Dashboard, format};
+use crate::analyzer::dashboard::Dashboard;
+use crate::analyzer::dashboard::details::{Details, Numbers};
+use crate::analyzer::dashboard::query::{Pairs, When, at_query, only_at};
 use crate::analyzer::state::State;
 use crate::id::{Gid, ServiceName, TorId};
 use crate::store::incidents::Query;
@@ -39,6 +39,8 @@ pub(in crate::analyzer::dashboard) struct List {
     page: Frame,
     rows: Vec<Row>,
     more: usize,
+    /// Over which time.
+    span: &'static str,
 }
 
 #[derive(Default)]
@@ -53,7 +55,13 @@ pub(in crate::analyzer::dashboard) async fn list(
     board: &Dashboard,
     pairs: &Pairs,
 ) -> Result<List, PageError> {
-    query::each(pairs, "nothing", |_, _| Ok(false)).map_err(PageError::BadRequest)?;
+    match only_at(pairs).map_err(PageError::BadRequest)? {
+        None => list_now(board).await,
+        Some(at) => list_then(board, at).await,
+    }
+}
+
+async fn list_now(board: &Dashboard) -> Result<List, PageError> {
     let gathered = board
         .parts
         .state
@@ -61,30 +69,85 @@ pub(in crate::analyzer::dashboard) async fn list(
         .await
         .ok_or(PageError::Stopping)?;
     let view = board.parts.views.get();
-    let mut rows: Vec<Row> = gathered
+    let rows = gathered
         .into_iter()
-        .map(|(name, gathered)| Row {
-            incidents: view
-                .open
-                .iter()
-                .filter(|incident| incident.services.contains_key(name.as_str()))
-                .map(|incident| (incident.severity.name(), incident.id))
-                .collect(),
-            href: format!("/services/{}", format::escaped(name.as_str())),
-            name: name.to_string(),
-            paths: gathered.paths,
-            rnics: gathered.rnics.len(),
-            measured: Measured::new(&gathered.sums),
+        .map(|(name, gathered)| {
+            let sizes = (gathered.paths, gathered.rnics.len());
+            let numbers = Numbers::from(&gathered.sums);
+            row(name.as_str(), sizes, numbers, &view.open, None)
         })
         .collect();
+    Ok(listed(board, rows, 0, None, ""))
+}
+
+async fn list_then(board: &Dashboard, at: WallTime) -> Result<List, PageError> {
+    let picture = past::picture(board, at).await?;
+    let open = past::open_at(board, at).await?;
+    let mut note = past::note(picture.as_ref());
+    let Details {
+        services,
+        more_services,
+        ..
+    } = match picture.map(|picture| picture.details) {
+        Some(Some(details)) => details,
+        Some(None) => {
+            note += " Services of this time are not kept.";
+            Details::default()
+        }
+        None => Details::default(),
+    };
+    let rows = services
+        .into_iter()
+        .map(|service| {
+            let sizes = (service.paths, service.rnics);
+            row(&service.name, sizes, service.numbers, &open, Some(at))
+        })
+        .collect();
+    Ok(listed(board, rows, more_services, Some(at), &note))
+}
+
+fn row(
+    name: &str,
+    (paths, rnics): (usize, usize),
+    numbers: Numbers,
+    open: &[Incident],
+    at: Option<WallTime>,
+) -> Row {
+    Row {
+        incidents: open
+            .iter()
+            .filter(|incident| incident.services.contains_key(name))
+            .map(|incident| (incident.severity.name(), incident.id))
+            .collect(),
+        href: service_href(name, at),
+        name: name.to_owned(),
+        paths,
+        rnics,
+        measured: Measured::from(numbers),
+    }
+}
+
+fn listed(
+    board: &Dashboard,
+    mut rows: Vec<Row>,
+    more: usize,
+    at: Option<WallTime>,
+    note: &str,
+) -> List {
     rows.sort_by_key(|row| (row.incidents.is_empty(), !row.measured.is_lossy));
-    let more = rows.len().saturating_sub(MOST);
+    let more = more + rows.len().saturating_sub(MOST);
     rows.truncate(MOST);
-    Ok(List {
-        page: Frame::new(board, "Services", "services"),
+    let href = |at| format!("/services{}", at_query(at));
+    List {
+        page: Frame::timed(board, "Services", "services", at, note, &href),
         rows,
         more,
-    })
+        span: if at.is_some() {
+            "this minute"
+        } else {
+            "the last 20 s"
+        },
+    }
 }
 
 fn gather(state: &State, now: WallTime) -> BTreeMap<ServiceName, Gathered> {
@@ -129,6 +192,8 @@ pub(in crate::analyzer::dashboard) struct One {
     incidents: Vec<Line>,
     pairs: Vec<PairRow>,
     more: usize,
+    /// What the pairs were measured over.
+    span: &'static str,
 }
 
 type Measurements = (Vec<(&'static str, Measured)>, Vec<PairRow>);
@@ -139,7 +204,13 @@ pub(in crate::analyzer::dashboard) async fn one(
     pairs: &Pairs,
     name: &str,
 ) -> Result<One, PageError> {
-    query::each(pairs, "nothing", |_, _| Ok(false)).map_err(PageError::BadRequest)?;
+    match only_at(pairs).map_err(PageError::BadRequest)? {
+        None => one_now(board, name).await,
+        Some(at) => one_then(board, name, at).await,
+    }
+}
+
+async fn one_now(board: &Dashboard, name: &str) -> Result<One, PageError> {
     let wanted = ServiceName::from(name);
     let read = board
         .parts
@@ -170,12 +241,89 @@ pub(in crate::analyzer::dashboard) async fn one(
             "No path of the last minutes and no recent incident belongs to a service {name}."
         )));
     }
-    let worst = hit
+    let now = board.parts.clock.wall();
+    let open: Vec<_> = hit.iter().filter(|one| one.is_open()).copied().collect();
+    let lines = hit
         .iter()
-        .filter(|incident| incident.is_open())
-        .map(|incident| incident.severity)
-        .min();
-    let (impact, impact_class) = match worst {
+        .map(|incident| Line::new(incident, now))
+        .collect();
+    let (windows, mut pairs) = measurements.unwrap_or_default();
+    pairs.sort_by(|a, b| {
+        b.badness
+            .total_cmp(&a.badness)
+            .then_with(|| (&a.source, &a.target).cmp(&(&b.source, &b.target)))
+    });
+    let more = pairs.len().saturating_sub(MOST_PAIRS);
+    pairs.truncate(MOST_PAIRS);
+    let (impact, impact_class) = impact(&open);
+    let href = |at| service_href(name, at);
+    Ok(One {
+        page: Frame::timed(board, name, "services", None, "", &href),
+        name: name.to_owned(),
+        windows,
+        impact,
+        impact_class,
+        incidents: lines,
+        pairs,
+        more,
+        span: "20 s",
+    })
+}
+
+/// What the minute's picture has of it, and the incidents that were open then.
+async fn one_then(board: &Dashboard, name: &str, at: WallTime) -> Result<One, PageError> {
+    let picture = past::picture(board, at).await?;
+    let mut note = past::note(picture.as_ref());
+    let open = past::open_at(board, at).await?;
+    let hit: Vec<_> = open
+        .iter()
+        .filter(|incident| incident.services.contains_key(name))
+        .collect();
+    let lines = hit.iter().map(|incident| Line::new(incident, at)).collect();
+    let details = picture.and_then(|picture| picture.details);
+    let kept = details.and_then(|details| {
+        let mut services = details.services.into_iter();
+        services.find(|service| service.name == name)
+    });
+    if kept.is_none() {
+        note += " Nothing that this service's paths went through is kept of it.";
+    }
+    let when = When {
+        at: Some(at),
+        ..When::default()
+    };
+    let (windows, pairs) = kept.map_or_else(Default::default, |service| {
+        let pair = |(source, target, paths, numbers): (String, String, usize, Numbers)| PairRow {
+            href: pair_href(&source, &target, when),
+            source,
+            target,
+            paths,
+            measured: Measured::from(numbers),
+            badness: numbers.loss(),
+        };
+        (
+            vec![("1 min", Measured::from(service.numbers))],
+            service.pairs.into_iter().map(pair).collect(),
+        )
+    });
+    let (impact, impact_class) = impact(&hit);
+    let href = |at| service_href(name, at);
+    Ok(One {
+        page: Frame::timed(board, name, "services", Some(at), note, &href),
+        name: name.to_owned(),
+        windows,
+        impact,
+        impact_class,
+        incidents: lines,
+        pairs,
+        more: 0,
+        span: "this minute",
+    })
+}
+
+/// How a service is, by the incidents that are or were open, and the looks of that.
+fn impact(open: &[&Incident]) -> (&'static str, &'static str) {
+    match open.iter().map(|incident| incident.severity).min() {
         Some(Severity::P0) => (
             "Suffers: an open incident hits its paths, and its own probes are lost or slow.",
             "trouble",
@@ -185,29 +333,7 @@ pub(in crate::analyzer::dashboard) async fn one(
             "waiting",
         ),
         None => ("No open incident hits its paths.", "quiet"),
-    };
-    let now = board.parts.clock.wall();
-    let (windows, mut pairs) = measurements.unwrap_or_default();
-    pairs.sort_by(|a, b| {
-        b.badness
-            .total_cmp(&a.badness)
-            .then_with(|| (&a.source, &a.target).cmp(&(&b.source, &b.target)))
-    });
-    let more = pairs.len().saturating_sub(MOST_PAIRS);
-    pairs.truncate(MOST_PAIRS);
-    Ok(One {
-        page: Frame::new(board, name, "services"),
-        name: name.to_owned(),
-        windows,
-        impact,
-        impact_class,
-        incidents: hit
-            .into_iter()
-            .map(|incident| Line::new(incident, now))
-            .collect(),
-        pairs,
-        more,
-    })
+    }
 }
 
 fn measure(state: &State, now: WallTime, wanted: &ServiceName) -> Option<Measurements> {
@@ -236,20 +362,16 @@ fn measure(state: &State, now: WallTime, wanted: &ServiceName) -> Option<Measure
     let windows = Span::ALL
         .iter()
         .zip(&sums)
-        .map(|(span, sums)| (window_title(*span), Measured::new(sums)))
+        .map(|(span, sums)| (window_title(*span), Measured::from(sums)))
         .collect();
     let pairs = pairs
         .into_iter()
         .map(|((source, target), (paths, sums))| PairRow {
-            href: format!(
-                "/tor/{}/{}",
-                format::escaped(source.as_str()),
-                format::escaped(target.as_str())
-            ),
+            href: pair_href(source.as_str(), target.as_str(), When::default()),
             source: source.to_string(),
             target: target.to_string(),
             paths,
-            measured: Measured::new(&sums),
+            measured: Measured::from(&sums),
             badness: sums.lost as f64 / sums.sent.max(1) as f64,
         })
         .collect();

@@ -307,7 +307,7 @@ fn box_of(graph: &Graph, group: &[String], is_tor: bool, marks: &Marks) -> Node 
         label,
         is_narrow: false,
         title,
-        href: super::node_href(first),
+        href: super::node_href(first, None),
         class,
     }
 }
