@@ -220,6 +220,9 @@ async fn pages_fit_phones_and_dark_rooms() {
         "/services/train.service",
         "/agents",
         "/tor/tor0/tor3",
+        "/incidents/1",
+        "/?at=1800000000",
+        "/fabric?at=1800000000",
     ] {
         browser.open(&lab.url(path)).await;
         browser
@@ -229,7 +232,25 @@ async fn pages_fit_phones_and_dark_rooms() {
             .value("document.documentElement.scrollWidth - innerWidth")
             .await;
         assert_eq!(wide, 0, "{path} is wider than the screen");
-        let name = path.trim_start_matches('/').replace('/', "-");
+        // An entry of the navigation stays in one line, its badge too.
+        let lines = "[...document.querySelectorAll('header nav li a')].map(a => a.getBoundingClientRect().height)";
+        let heights = browser.value(lines).await;
+        let heights: Vec<_> = heights
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(serde_json::Value::as_f64)
+            .collect();
+        assert_eq!(heights.len(), 5);
+        assert!(
+            heights.iter().all(|height| *height < 60.0),
+            "{path}: {heights:?}"
+        );
+        // What is touched is large enough, but for links in running text.
+        let small = "[...document.querySelectorAll('header nav a, .choices a, button, .button')]\
+            .filter(a => a.getBoundingClientRect().height < 24).map(a => a.textContent)";
+        assert_eq!(browser.value(small).await, serde_json::json!([]), "{path}");
+        let name = path.trim_start_matches('/').replace(['/', '?', '='], "-");
         browser
             .picture(&format!(
                 "phone-{}",
