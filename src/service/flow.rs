@@ -179,15 +179,6 @@ impl FlowTable {
         });
     }
 
-    /// Ends all QPs that a process had at `at`, when it exited: the kernel destroys them, but a lost event must not leave
-    /// them alive. A later process with its number keeps its own.
-    pub fn process_exited(&mut self, pid: u32, at: HostTime) {
-        self.end_all(at.nanos(), |entry| {
-            let owner = entry.flow.owner.as_ref();
-            owner.is_some_and(|owner| owner.pid == pid)
-        });
-    }
-
     /// Forgets everything: whoever told it sees no longer what happens. Live connections end.
     pub fn clear(&mut self) {
         let keys: Vec<QpKey> = self.order.values().cloned().collect();

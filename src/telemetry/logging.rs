@@ -11,6 +11,9 @@ use crate::config::{ConfigError, LogFormat, LogSettings};
 /// Events that are logged unless the configuration says otherwise.
 pub const DEFAULT_LEVEL: &str = "info";
 
+/// Says with every program that it cannot read the version of a kernel such as Debian's 7.3~rc1, of which nothing depends here.
+const NOISE: &str = "aya::util=error";
+
 /// Installs the process-wide subscriber.
 ///
 /// # Errors
@@ -23,6 +26,10 @@ pub fn init(settings: &LogSettings) -> Result<(), ConfigError> {
             format!("`{level}` is not a filter such as info or rpingmesh=debug: {error}"),
         )
     })?;
+    let filter = match NOISE.parse() {
+        Ok(directive) if !level.contains("aya") => filter.add_directive(directive),
+        _ => filter,
+    };
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());

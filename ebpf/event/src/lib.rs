@@ -9,7 +9,7 @@
 //!   8 time_ns u64                            16 cgroup_id u64
 //!  24 tgid u32     28 tid u32               32 local_qpn u32   36 remote_qpn u32
 //!  40 present u32  44 attr_mask u32         48 flow_label u32  52 return_code i32
-//!  56 sgid_index u8   57 traffic_class u8   58 reserved [6]
+//!  56 sgid_index u8   57 traffic_class u8   58 reserved [2]   60 counted u32
 //!  64 source_gid [16]                       80 destination_gid [16]
 //!  96 comm [16]                            112 device [64]                      176 end
 //! ```
@@ -17,7 +17,7 @@
 #![warn(missing_docs)]
 
 /// Version of the layout. It grows when a field changes its meaning; fields appended at the end only grow the size.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Bytes of an event of this version.
 pub const SIZE: usize = size_of::<QpEvent>();
@@ -116,7 +116,9 @@ pub struct QpEvent {
     /// Traffic class of the address vector.
     pub traffic_class: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    /// Moves on when anything was counted (see [`counter`]), and may wrap around.
+    pub counted: u32,
     /// Source GID, network order; see [`present::SOURCE_GID`].
     pub source_gid: [u8; 16],
     /// Destination GID, network order; see [`present::ADDRESS_VECTOR`].
@@ -190,7 +192,8 @@ impl QpEvent {
             return_code: 0,
             sgid_index: 0,
             traffic_class: 0,
-            reserved: [0; 6],
+            reserved: [0; 2],
+            counted: 0,
             source_gid: [0; 16],
             destination_gid: [0; 16],
             comm: [0; 16],
@@ -249,6 +252,7 @@ impl QpEvent {
             sgid_index: record[56],
             traffic_class: record[57],
             reserved: at(record, 58),
+            counted: u32::from_le_bytes(at(record, 60)),
             source_gid: at(record, 64),
             destination_gid: at(record, 80),
             comm: at(record, 96),
@@ -277,6 +281,7 @@ impl QpEvent {
         put(52, &self.return_code.to_le_bytes());
         put(56, &[self.sgid_index, self.traffic_class]);
         put(58, &self.reserved);
+        put(60, &self.counted.to_le_bytes());
         put(64, &self.source_gid);
         put(80, &self.destination_gid);
         put(96, &self.comm);
@@ -363,7 +368,10 @@ impl Offsets {
     }
 }
 
-/// Counters that the programs keep per CPU, by index into their map.
+/// Counters that the programs keep per CPU, by index into their map. All should stay 0.
+///
+/// User space need not ask for them again and again: [`QpEvent::counted`] tells when it is worth while. Asking does harm: the
+/// kernel passes programs over on a processor that is inside a `bpf` system call, which a preemptible kernel interrupts.
 pub mod counter {
     /// Events that did not fit the ring buffer.
     pub const RING_FULL: u32 = 0;
@@ -371,12 +379,10 @@ pub mod counter {
     pub const CALLS_FULL: u32 = 1;
     /// Reads of kernel memory that failed.
     pub const READ_FAILED: u32 = 2;
-    /// Events emitted.
-    pub const EMITTED: u32 = 3;
     /// Returns that were not seen, because too many calls were under way at once for the kernel's return probes.
-    pub const RETURN_MISSED: u32 = 4;
+    pub const RETURN_MISSED: u32 = 3;
     /// How many counters there are.
-    pub const COUNT: u32 = 5;
+    pub const COUNT: u32 = 4;
 }
 
 #[cfg(test)]
@@ -400,6 +406,7 @@ mod tests {
             return_code: -22,
             sgid_index: 3,
             traffic_class: 0x68,
+            counted: 0x5152_5354,
             source_gid: [0xa0; 16],
             destination_gid: [0xb0; 16],
             comm: *b"ib_write_bw\0\0\0\0\0",
@@ -425,6 +432,7 @@ mod tests {
         assert_eq!(core::mem::offset_of!(QpEvent, flow_label), 48);
         assert_eq!(core::mem::offset_of!(QpEvent, return_code), 52);
         assert_eq!(core::mem::offset_of!(QpEvent, sgid_index), 56);
+        assert_eq!(core::mem::offset_of!(QpEvent, counted), 60);
         assert_eq!(core::mem::offset_of!(QpEvent, source_gid), 64);
         assert_eq!(core::mem::offset_of!(QpEvent, destination_gid), 80);
         assert_eq!(core::mem::offset_of!(QpEvent, comm), 96);

@@ -76,12 +76,29 @@ static LISTING: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
 
+/// One slot: see [`QpEvent::counted`].
+#[map]
+static COUNTED: Array<u32> = Array::with_max_entries(1, 0);
+
 fn count(index: u32) {
     if let Some(value) = COUNTERS.get_ptr_mut(index) {
         // SAFETY: the map's own slot of this CPU, which no other CPU touches; programs are not preempted by
         // themselves on one CPU.
         unsafe { *value += 1 };
     }
+    if let Some(moves) = COUNTED.get_ptr_mut(0) {
+        // SAFETY: the map's own slot, aligned, which lives as long as the program. Two CPUs at once may move it on only
+        // once, which tells as much.
+        unsafe { moves.write_volatile(moves.read_volatile().wrapping_add(1)) };
+    }
+}
+
+/// See [`QpEvent::counted`].
+fn counted() -> u32 {
+    // SAFETY: as in `count`.
+    COUNTED
+        .get_ptr(0)
+        .map_or(0, |moves| unsafe { moves.read_volatile() })
 }
 
 /// Remembers a thread's call until it returns.
@@ -126,8 +143,8 @@ fn emit(kind: Kind, fill: impl FnOnce(&mut QpEvent)) {
     };
     let event = record.write(QpEvent::empty(kind));
     fill(event);
+    event.counted = counted();
     record.submit(0);
-    count(counter::EMITTED);
 }
 
 /// `struct ib_qp *ib_create_qp_user(dev, pd, attr, udata, uobj, caller)`

@@ -15,6 +15,7 @@ mod list;
 mod object;
 mod owners;
 mod privilege;
+mod tally;
 mod task;
 
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage, Unavailable};

@@ -388,13 +388,25 @@ fn the_table_is_bounded_and_keeps_connections_first() {
     assert!(table.get(&key(1)).is_some() && table.get(&key(4)).is_some());
 }
 
+/// When a process dies, the kernel destroys its QPs; when it hands them on to a child they live on. So not the process
+/// decides but what the kernel tells: destructions, whoever carries them out, or a listing where these were lost.
 #[test]
-fn a_process_takes_its_qps_along() {
+fn the_qps_of_a_process_that_died_end_when_the_kernel_destroys_them() {
     let mut table = FlowTable::new(16);
-    apply(&mut table, &[rtr(1, 10), rtr(2, 20)]);
-    table.process_exited(4242, HostTime::from_nanos(30));
-    assert_eq!(table.flows().count(), 0);
-    assert_eq!(names(&mut table).len(), 4);
+    apply(&mut table, &[rtr(1, 10), rtr(2, 20), rtr(3, 30)]);
+    names(&mut table);
+    let by_kernel = QpEvent {
+        tgid: 2,
+        comm: padded("kworker/0:1"),
+        ..event(Kind::Destroy, 1, 40)
+    };
+    apply(&mut table, &[by_kernel]);
+    assert_eq!(table.get(&key(1)), None);
+    // The event for 2 was lost.
+    table.merge_listing(&[listed(3)], HostTime::from_nanos(50), true);
+    assert_eq!(table.get(&key(2)), None);
+    assert!(table.get(&key(3)).is_some_and(Flow::is_live));
+    assert_eq!(names(&mut table).len(), 2);
 }
 
 proptest! {
@@ -426,21 +438,6 @@ proptest! {
             prop_assert!(table.entries.len() <= 4 && table.order.len() == table.entries.len());
         }
     }
-}
-
-#[test]
-fn a_process_that_takes_an_old_number_keeps_its_qps() {
-    let mut table = FlowTable::new(16);
-    apply(
-        &mut table,
-        &[rtr(1, 10), event(Kind::Create, 2, 60), rtr(2, 70)],
-    );
-    table.process_exited(4242, HostTime::from_nanos(50));
-    assert_eq!(table.get(&key(1)), None);
-    assert!(table.get(&key(2)).is_some_and(Flow::is_live));
-    // What the first process did comes late.
-    table.apply(&state(1, 20, RTS), None);
-    assert_eq!(table.get(&key(1)), None);
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::error::Error;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::time::Instant;
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
-use aya::programs::{KProbe, ProgramError};
+use aya::programs::{KProbe, ProbeKind, ProgramError};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use perf_event::{Builder, Counter, events};
 use rpingmesh::config::program::describe;
 use rpingmesh::service::btf::Btf;
 use rpingmesh::service::offsets;
@@ -39,6 +41,8 @@ const QUERIED: [(&str, &str); 2] = [("qp_queried", "ib_query_qp"), ("qp_query", 
 
 /// The attached programs. They are detached and removed when this value goes away.
 pub(super) struct Programs {
+    /// Events of the kernel's that run the programs; before `ebpf`, so that none is left without its program.
+    probes: Vec<Counter>,
     ebpf: Ebpf,
     counters: PerCpuArray<MapData, u64>,
     listing: Array<MapData, u32>,
@@ -49,7 +53,6 @@ pub(super) struct Programs {
 /// What the programs count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
-    pub(super) emitted: u64,
     pub(super) ring_full: u64,
     pub(super) calls_full: u64,
     pub(super) read_failed: u64,
@@ -73,7 +76,9 @@ impl Programs {
         if let Some(mode) = privilege::lockdown() {
             return Err(Unavailable::Lockdown { mode });
         }
+        let began = Instant::now();
         let offsets = kernel_offsets()?.encode();
+        let told = began.elapsed();
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(log)
             .override_global("OFFSETS", &offsets[..], true)
@@ -82,20 +87,23 @@ impl Programs {
         let ring = take(&mut ebpf, "EVENTS", RingBuf::try_from)?;
         let counters = take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?;
         let listing = take(&mut ebpf, "LISTING", Array::try_from)?;
+        let mut probes = Vec::with_capacity(FOLLOWED.len() + QUERIED.len());
         for (program, function) in FOLLOWED {
-            follow(&mut ebpf, program, function)?;
+            probes.push(follow(&mut ebpf, program, function)?);
         }
-        let completes_listing =
-            QUERIED.iter().all(
-                |(program, function)| match follow(&mut ebpf, program, function) {
-                    Ok(()) => true,
-                    Err(why) => {
-                        tracing::info!(%why, "connections from before have no GIDs");
-                        false
-                    }
-                },
-            );
+        let completes_listing = match follow_queries(&mut ebpf) {
+            Ok(both) => {
+                probes.extend(both);
+                true
+            }
+            Err(why) => {
+                tracing::info!(%why, "connections from before have no GIDs");
+                false
+            }
+        };
+        tracing::debug!(offsets = ?told, whole = ?began.elapsed(), "attached");
         let programs = Self {
+            probes,
             ebpf,
             counters,
             listing,
@@ -111,7 +119,7 @@ impl Programs {
         }
     }
 
-    /// What the programs count since they were attached.
+    /// What the programs count since they were attached. Takes `bpf` system calls: see [`counter`].
     pub(super) fn counts(&self) -> Counts {
         let sum = |index| -> u64 {
             self.counters
@@ -120,16 +128,15 @@ impl Programs {
                 .unwrap_or_default()
         };
         Counts {
-            emitted: sum(counter::EMITTED),
             ring_full: sum(counter::RING_FULL),
-            calls_full: sum(counter::CALLS_FULL) + sum(counter::RETURN_MISSED) + self.passed_over(),
+            calls_full: sum(counter::CALLS_FULL) + sum(counter::RETURN_MISSED),
             read_failed: sum(counter::READ_FAILED),
         }
     }
 
     /// How often the kernel did not run a program that follows queue pairs: so it does on a processor that is inside a
     /// `bpf` system call, which a preemptible kernel may have interrupted. Only the kernel counts these.
-    fn passed_over(&self) -> u64 {
+    pub(super) fn passed_over(&self) -> u64 {
         FOLLOWED
             .iter()
             .filter_map(|(name, _)| {
@@ -139,9 +146,9 @@ impl Programs {
             .sum()
     }
 
-    /// How many programs there are.
+    /// How many programs are attached.
     pub(super) fn len(&self) -> usize {
-        self.ebpf.programs().count()
+        self.probes.len()
     }
 }
 
@@ -156,7 +163,14 @@ fn take<T, E: Error + 'static>(
     convert(map).map_err(|error| refused("mmap", &error))
 }
 
-fn follow(ebpf: &mut Ebpf, name: &str, function: &'static str) -> Result<(), Unavailable> {
+fn follow_queries(ebpf: &mut Ebpf) -> Result<Vec<Counter>, Unavailable> {
+    QUERIED
+        .iter()
+        .map(|(program, function)| follow(ebpf, program, function))
+        .collect()
+}
+
+fn follow(ebpf: &mut Ebpf, name: &str, function: &'static str) -> Result<Counter, Unavailable> {
     let program: &mut KProbe = ebpf
         .program_mut(name)
         .ok_or_else(|| Unavailable::Load(format!("the eBPF object has no program {name}")))?
@@ -165,10 +179,27 @@ fn follow(ebpf: &mut Ebpf, name: &str, function: &'static str) -> Result<(), Una
     program
         .load()
         .map_err(|error| refused("bpf(BPF_PROG_LOAD)", &error))?;
-    program
-        .attach(function, 0)
-        .map_err(|error| not_attached(function, &error))?;
-    Ok(())
+    let returns = matches!(program.kind(), ProbeKind::Return);
+    let program = program
+        .fd()
+        .map_err(|error| Unavailable::Load(describe(&error)))?
+        .as_fd()
+        .as_raw_fd();
+    probe(program, function, returns).map_err(|error| not_attached(function, &error))
+}
+
+/// Has the kernel run a program whenever it calls a function or returns from it (`perf_event_open(2)` of the dynamic PMU
+/// `kprobe`, Linux 4.17). The event is of one processor as each must be; its program runs on all.
+fn probe(program: RawFd, function: &str, returns: bool) -> io::Result<Counter> {
+    let event = if returns {
+        events::KProbe::retprobe(function, 0)
+    } else {
+        events::KProbe::probe(function, 0)
+    }?;
+    let mut counter = Builder::new(event).any_pid().one_cpu(0).build()?;
+    counter.set_bpf(program)?;
+    counter.enable()?;
+    Ok(counter)
 }
 
 /// Everything but a refusal for want of privilege has to do with the function.

@@ -11,10 +11,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::attach::{Counts, Programs};
+use super::attach::Programs;
 use super::cgroups::Cgroups;
 use super::ib_core::IbCore;
 use super::list::{self, ListError};
+use super::tally::Tally;
 
 /// How often `ib_core` and the counters are looked at. A reload that falls between two looks shows in the module's
 /// inode.
@@ -48,10 +49,8 @@ pub(super) struct Task {
     stop: CancellationToken,
     cgroups: Cgroups,
     status: Option<TracerStatus>,
-    /// Of programs that are gone.
-    before: TracerCounters,
+    tally: Tally,
     told: TracerCounters,
-    undecodable: u64,
     attached: u64,
 }
 
@@ -67,9 +66,8 @@ impl Task {
             stop,
             cgroups: Cgroups::new(),
             status: None,
-            before: TracerCounters::default(),
+            tally: Tally::default(),
             told: TracerCounters::default(),
-            undecodable: 0,
             attached: 0,
         }
     }
@@ -165,7 +163,8 @@ impl Task {
             completes_listing: programs.completes_listing,
         })?;
         let end = self.forward(core, &mut programs, &mut ring);
-        self.before = self.total(programs.counts());
+        self.ask(&programs);
+        self.tally.detached();
         end
     }
 
@@ -182,7 +181,7 @@ impl Task {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             wait(ring, LOOK.saturating_sub(looked.elapsed()));
-            drain(ring, &mut batch, BATCH, &mut self.undecodable);
+            drain(ring, &mut batch, BATCH, &mut self.tally);
             self.send_events(&mut batch)?;
             if looked.elapsed() < LOOK {
                 continue;
@@ -194,7 +193,11 @@ impl Task {
             if IbCore::now() != core {
                 return Ok(End::Changed);
             }
-            self.tell_counters(programs.counts())?;
+            self.tally.passed_over(programs.passed_over());
+            if self.tally.look() {
+                self.tally.read(programs.counts());
+            }
+            self.tell_counters()?;
             if self.told.lost() > healed && listed.elapsed() >= RECOVER {
                 healed = self.told.lost();
                 self.list_followed(programs, ring)?;
@@ -212,13 +215,19 @@ impl Task {
         let mut events = Vec::new();
         programs.set_listing(true);
         let listing = list::list(&self.cgroups, SystemClock.host(), || {
-            drain(ring, &mut events, usize::MAX, &mut self.undecodable);
+            drain(ring, &mut events, usize::MAX, &mut self.tally);
         });
         programs.set_listing(false);
-        drain(ring, &mut events, usize::MAX, &mut self.undecodable);
+        drain(ring, &mut events, usize::MAX, &mut self.tally);
         self.send_events(&mut events)?;
         self.send_listing(listing)?;
-        self.tell_counters(programs.counts())
+        self.ask(programs);
+        self.tell_counters()
+    }
+
+    fn ask(&mut self, programs: &Programs) {
+        self.tally.passed_over(programs.passed_over());
+        self.tally.read(programs.counts());
     }
 
     fn list(&mut self) -> Result<(), Closed> {
@@ -262,24 +271,16 @@ impl Task {
         self.send(TraceMessage::Status(status))
     }
 
-    fn tell_counters(&mut self, counts: Counts) -> Result<(), Closed> {
-        let total = self.total(counts);
+    fn tell_counters(&mut self) -> Result<(), Closed> {
+        let total = TracerCounters {
+            reattached: self.attached.saturating_sub(1),
+            ..self.tally.total()
+        };
         if total == self.told {
             return Ok(());
         }
         self.told = total;
         self.send(TraceMessage::Counters(total))
-    }
-
-    fn total(&self, counts: Counts) -> TracerCounters {
-        TracerCounters {
-            events: self.before.events + counts.emitted,
-            ring_full: self.before.ring_full + counts.ring_full,
-            calls_full: self.before.calls_full + counts.calls_full,
-            read_failed: self.before.read_failed + counts.read_failed,
-            undecodable: self.undecodable,
-            reattached: self.attached.saturating_sub(1),
-        }
     }
 
     fn send(&self, message: TraceMessage) -> Result<(), Closed> {
@@ -288,27 +289,24 @@ impl Task {
 }
 
 /// Takes up to `most` events out of the ring; counts what is none.
-fn drain(
-    ring: &mut RingBuf<MapData>,
-    events: &mut Vec<QpEvent>,
-    most: usize,
-    undecodable: &mut u64,
-) {
+fn drain(ring: &mut RingBuf<MapData>, events: &mut Vec<QpEvent>, most: usize, tally: &mut Tally) {
     let mut taken = 0;
     while taken < most
         && let Some(record) = ring.next()
     {
         taken += 1;
         match QpEvent::decode(&record) {
-            Ok(event) => events.push(event),
+            Ok(event) => {
+                tally.took(&event);
+                events.push(event);
+            }
             Err(error) => {
-                if *undecodable == 0 {
+                if tally.not_understood() {
                     tracing::warn!(
                         error = describe(&error),
                         "an event is not understood; more are only counted"
                     );
                 }
-                *undecodable += 1;
             }
         }
     }
