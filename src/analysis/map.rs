@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::report::End;
-use super::routes::MOST_DIFFERENCES;
+use super::routes::{MOST_DIFFERENCES, Routes};
 use crate::id::Gid;
 use crate::probe::trace::Route;
 use crate::time::WallTime;
@@ -184,14 +184,23 @@ impl<'a> Map<'a> {
         rnic.gid = Some(end.gid);
     }
 
-    /// Takes the switches of a path that a complete trace has shown, from ToR to ToR.
+    /// Takes the switches of a path that a complete trace has shown, from ToR to ToR; `plan` says how switches are called and
+    /// how far ToRs are apart. A path that is too short to end at the target's ToR is left out.
     pub fn trace(
         &mut self,
         ends: (Option<&'a End>, Option<&'a End>),
         route: &'a Route,
-        names: &'a Names,
+        (names, routes): (&'a Names, &Routes),
         confirmed: WallTime,
     ) {
+        if let (Some(source), Some(target)) = ends
+            && routes.is_too_short(
+                &(source.tor.clone(), target.tor.clone()),
+                route.hops().len(),
+            )
+        {
+            return;
+        }
         let mut before: Option<&'a str> = None;
         for (answer, name) in named(ends, route, names) {
             let (Some(answer), Some(name)) = (answer, name) else {

@@ -9,6 +9,7 @@
 
 pub mod spread;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -94,7 +95,7 @@ pub struct Routes {
     shown: HashMap<(TorId, TorId), BTreeMap<Vec<String>, u32>>,
     candidates: HashMap<(TorId, TorId), Arc<Leg>>,
     /// Links between two ToRs by the wiring, where it knows both.
-    distances: HashMap<(TorId, TorId), Option<f64>>,
+    distances: RefCell<HashMap<(TorId, TorId), Option<u32>>>,
 }
 
 impl Routes {
@@ -110,8 +111,7 @@ impl Routes {
     }
 
     /// Learns the switches that a 5-tuple crosses, from the sender's ToR to the receiver's. A trace that names a switch
-    /// twice or fewer than one is not taken, nor one that is too short: when the switches before the target do not answer
-    /// while the target does, the last that answered is taken for the target's ToR.
+    /// twice or fewer than one is not taken, nor one that is too short.
     pub fn learn(&mut self, flow: Tuple, switches: Vec<String>) -> bool {
         let distinct: BTreeSet<_> = switches.iter().collect();
         if switches.is_empty() || distinct.len() != switches.len() {
@@ -128,7 +128,7 @@ impl Routes {
             && first != last
         {
             let pair = (TorId::new(first.as_str()), TorId::new(last.as_str()));
-            if (switches.len() as f64) - 1.0 < self.distance(&pair) {
+            if self.is_too_short(&pair, switches.len()) {
                 return false;
             }
             *self
@@ -143,16 +143,24 @@ impl Routes {
         true
     }
 
+    /// Whether a trace that shows so many switches cannot have gone all the way from one ToR to the other: when the last
+    /// switches keep silent, the last that answered is taken for the target's ToR.
+    pub fn is_too_short(&self, pair: &(TorId, TorId), switches: usize) -> bool {
+        pair.0 != pair.1 && switches < self.distance(pair) as usize + 1
+    }
+
     /// Links between two different ToRs at the least; two in a Clos fabric whose wiring is not known.
-    fn distance(&mut self, pair: &(TorId, TorId)) -> f64 {
+    fn distance(&self, pair: &(TorId, TorId)) -> u32 {
         let Some(fabric) = &self.fabric else {
-            return 2.0;
+            return 2;
         };
-        let known = self.distances.entry(pair.clone()).or_insert_with(|| {
-            let leg = fabric.leg(pair.0.as_str(), pair.1.as_str())?;
-            Some(leg.links)
-        });
-        known.unwrap_or(2.0)
+        if let Some(known) = self.distances.borrow().get(pair) {
+            return known.unwrap_or(2);
+        }
+        let distances = fabric.distances(pair.1.as_str());
+        let found = distances.get(pair.0.as_str()).copied();
+        self.distances.borrow_mut().insert(pair.clone(), found);
+        found.unwrap_or(2)
     }
 
     /// How many 5-tuples are known by a trace.

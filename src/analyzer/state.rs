@@ -321,7 +321,8 @@ impl State {
         for (tuple, known) in self.paths.iter() {
             if let (Some(route), Some(confirmed)) = (known.route(), known.confirmed()) {
                 let ends = (self.ledger.end(tuple.source), self.ledger.end(tuple.target));
-                map.trace(ends, route, &self.plan.names, confirmed);
+                let plan = (&self.plan.names, &self.plan.routes);
+                map.trace(ends, route, plan, confirmed);
             }
         }
         map
@@ -346,3 +347,6 @@ impl State {
             .set_traced(self.paths.len(), self.paths.evicted());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,10 @@ fn file_reports_and_traces_make_one_map_and_differences_show() {
         route("10.1.1.1 10.2.9.2 10.2.1.1"),
         route("10.1.1.1 ? 10.2.1.1"),
         route("10.1.1.1 s1 10.2.1.1"),
+        // The last switch kept silent: nothing to learn from.
+        route("10.1.1.1 10.2.0.2"),
     ];
+    let plan = Routes::new(Some(&wiring)).expect("possible");
     let mut map = Map::new(Some(&wiring));
     map.report(&first);
     map.report(&second);
@@ -77,7 +80,7 @@ fn file_reports_and_traces_make_one_map_and_differences_show() {
         map.trace(
             (Some(&first), Some(&second)),
             route,
-            &names,
+            (&names, &plan),
             WallTime::from_nanos(7),
         );
     }
@@ -95,13 +98,13 @@ fn without_a_file_traces_and_reports_are_the_map() {
     map.trace(
         (Some(&first), Some(&second)),
         &there,
-        &names,
+        (&names, &Routes::default()),
         WallTime::from_nanos(7),
     );
     map.trace(
         (Some(&second), Some(&first)),
         &back,
-        &names,
+        (&names, &Routes::default()),
         WallTime::from_nanos(9),
     );
     insta::assert_snapshot!(text(map));
@@ -114,7 +117,12 @@ fn differences_are_bounded() {
     let routes: Vec<_> = (0..1_000).map(|n| route(&format!("x{n}"))).collect();
     let mut map = Map::new(Some(&wiring));
     for route in &routes {
-        map.trace((None, None), route, &names, WallTime::from_nanos(0));
+        map.trace(
+            (None, None),
+            route,
+            (&names, &Routes::default()),
+            WallTime::from_nanos(0),
+        );
     }
     assert_eq!(map.differences().count(), MOST_DIFFERENCES);
 }

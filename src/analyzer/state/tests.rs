@@ -1,0 +1,185 @@
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::analysis::report::{
+    AgentCounters, Batch, End as RnicEnd, Path, PathReport, Sender, SpoolId,
+};
+use crate::id::{AgentId, HostName, Qpn, UdpSourcePort};
+use crate::measure::{Measurement, Outcome};
+use crate::probe::Kind;
+use crate::probe::trace::{Answer, End, Reason, Trace};
+use crate::time::SystemClock;
+use crate::transport::CompletionClock;
+
+/// Host `h<n>` under ToR `t<n>`.
+fn end(number: u8) -> RnicEnd {
+    RnicEnd {
+        gid: Ipv4Addr::new(10, 0, 0, number).into(),
+        qpn: Qpn::from_lower_bits(u32::from(number)),
+        host: format!("h{number}").into(),
+        tor: format!("t{number}").into(),
+        device: "mlx5_0".into(),
+    }
+}
+
+fn tuple() -> Tuple {
+    Tuple {
+        source: end(1).gid,
+        target: end(2).gid,
+        port: UdpSourcePort(50_000),
+    }
+}
+
+fn trace(at: WallTime, hops: &str) -> Trace {
+    let hop = |name: &str| {
+        (name != "?").then(|| Answer {
+            node: name.into(),
+            rtt: Nanos(1),
+        })
+    };
+    Trace {
+        tuple: tuple(),
+        at,
+        reason: Reason::New,
+        end: End::Inferred,
+        hops: hops.split(' ').map(hop).collect(),
+    }
+}
+
+/// The state thread and what its agents have sent.
+struct Analyzer {
+    state: StateHandle,
+    start: WallTime,
+    sequence: u64,
+}
+
+impl Analyzer {
+    fn start(wiring: Option<&str>) -> Self {
+        let wiring: Option<Wiring> =
+            wiring.map(|text| serde_json::from_str(text).expect("a topology"));
+        let plan = Plan {
+            routes: Routes::new(wiring.as_ref()).expect("possible"),
+            names: Names::default(),
+            wiring,
+        };
+        let limits = Limits {
+            lateness: Duration::from_mins(1),
+            clock_tolerance: Duration::from_secs(5),
+            paths: 1_000,
+            bytes: 1 << 30,
+        };
+        let metrics = Arc::new(Metrics::new(Arc::default()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (state, _) = start(limits, plan, Arc::clone(&clock), metrics, None);
+        Self {
+            state,
+            start: clock.wall(),
+            sequence: 0,
+        }
+    }
+
+    /// The agent of `source` uploads a probe to `target`, and traces.
+    async fn upload(&mut self, source: u8, target: u8, traces: Vec<Trace>) {
+        self.sequence += 1;
+        let path = Path {
+            source: end(source),
+            target: end(target),
+            kind: Kind::InterTor,
+            source_port: Some(UdpSourcePort(50_000)),
+            service: None,
+        };
+        let mut report = PathReport::empty(path, CompletionClock::Software);
+        report.add(&Outcome::Complete(Measurement {
+            network_rtt: Nanos(5_000),
+            prober_delay: Nanos(1_000),
+            responder_delay: Nanos(1_000),
+        }));
+        let host = HostName::new(format!("h{source}"));
+        let sender = Sender {
+            agent: AgentId::new(format!("a{source}")),
+            spool: SpoolId(u64::from(source)),
+        };
+        let taken = Taken {
+            mark: Watermark::new(sender, host, self.start),
+            received: Some(Received {
+                batch: Batch {
+                    sequence: self.sequence,
+                    interval: self.start..self.start + Nanos(1_000_000_000),
+                    paths: vec![report],
+                    traces,
+                    hardware: Vec::new(),
+                    counters: AgentCounters::default(),
+                },
+                refused: Vec::new(),
+            }),
+            replayed: false,
+            at: self.start,
+        };
+        self.state.taken(vec![taken]).await;
+    }
+
+    /// What the judge learns with its next run.
+    async fn learned(&self) -> Vec<Traced> {
+        let read = |state: &State, now| state.material(&HashMap::new(), now).traced;
+        self.state.read(read).await.expect("the thread runs")
+    }
+
+    fn after(&self, millis: i64) -> WallTime {
+        self.start + Nanos(millis * 1_000_000)
+    }
+}
+
+fn known(hops: &[&str]) -> Vec<Traced> {
+    let hops = hops.iter().map(|hop| (*hop).to_owned()).collect();
+    vec![(tuple(), hops)]
+}
+
+#[tokio::test]
+async fn a_trace_waits_for_the_report_of_its_targets_agent() {
+    let mut analyzer = Analyzer::start(None);
+    let early = trace(analyzer.after(1), "t1 s0 x");
+    analyzer.upload(1, 3, vec![early]).await;
+    assert_eq!(analyzer.learned().await, []);
+    assert_eq!(analyzer.learned().await, [], "it is not forgotten");
+    analyzer.upload(2, 3, Vec::new()).await;
+    // The switch at the target's end is its ToR, whatever it calls itself.
+    assert_eq!(analyzer.learned().await, known(&["t1", "s0", "t2"]));
+    assert_eq!(analyzer.learned().await, [], "each is told once");
+}
+
+#[tokio::test]
+async fn a_path_that_a_later_trace_completes_is_learned() {
+    let mut analyzer = Analyzer::start(None);
+    analyzer.upload(2, 3, Vec::new()).await;
+    let gap = trace(analyzer.after(1), "t1 ? t2");
+    analyzer.upload(1, 2, vec![gap]).await;
+    assert_eq!(analyzer.learned().await, [], "a switch is not known");
+    let rest = trace(analyzer.after(2), "t1 s0 t2");
+    analyzer.upload(1, 2, vec![rest]).await;
+    assert_eq!(analyzer.learned().await, known(&["t1", "s0", "t2"]));
+    let same = trace(analyzer.after(3), "t1 s0 ?");
+    analyzer.upload(1, 2, vec![same]).await;
+    assert_eq!(analyzer.learned().await, [], "nothing new");
+}
+
+#[tokio::test]
+async fn a_trace_whose_last_switches_kept_silent_is_no_difference() {
+    let wiring = r#"{"links":[{"a":"t1","b":"s0"},{"a":"t2","b":"s0"}],
+                     "hosts":[{"name":"h1","tor":"t1"},{"name":"h2","tor":"t2"}]}"#;
+    let mut analyzer = Analyzer::start(Some(wiring));
+    analyzer.upload(2, 1, Vec::new()).await;
+    let differences = |state: &State, _| -> Vec<String> {
+        state.map().differences().map(str::to_owned).collect()
+    };
+    let short = trace(analyzer.after(1), "t1 s0");
+    analyzer.upload(1, 2, vec![short]).await;
+    let found = analyzer.state.read(differences).await;
+    assert_eq!(found, Some(Vec::new()));
+    let other = trace(analyzer.after(2), "t1 s1 t2");
+    analyzer.upload(1, 2, vec![other]).await;
+    let found = analyzer.state.read(differences).await.expect("it runs");
+    assert!(
+        found[0].contains("traces show the switch `s1`"),
+        "{found:?}"
+    );
+}
