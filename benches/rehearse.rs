@@ -167,7 +167,7 @@ const KINDS: [Kind; 13] = [
 
 fn faults(seeds: u64) {
     println!(
-        "4 spines, 4 ToRs, 12 hosts, 24 RNICs at 130 probes/s; the ways there are traced, the ways back are not"
+        "4 spines, 4 ToRs, 12 hosts, 24 RNICs at 130 probes/s; the ways there and back are traced"
     );
     println!(
         "{:<24} | {:>8} | {:>12} | {:>9} | {:>9} | named besides",

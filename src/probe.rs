@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DeviceName, FlowLabel, HostName, ServiceName, TorId, UdpSourcePort};
+use crate::id::{DeviceName, FlowLabel, Gid, HostName, ServiceName, TorId, UdpSourcePort};
 use crate::measure::{Outcome, Timestamps};
 use crate::time::HostTime;
 use crate::transport::{Address, CompletionClock};
@@ -207,6 +207,19 @@ pub struct ProbeResult {
     pub outcome: Outcome,
     /// Which clock stamped T2 and T5.
     pub clock: CompletionClock,
+}
+
+/// A flow whose probes an endpoint answers and whose prober asks for the way of the ACKs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered {
+    /// The prober.
+    pub to: Gid,
+    /// The label of its probes and of the ACKs.
+    pub label: FlowLabel,
+    /// Probes that came with the word that the one before came through.
+    pub healthy: u64,
+    /// Probes that came with the word that the one before was lost.
+    pub failing: u64,
 }
 
 impl ProbeResult {

@@ -10,6 +10,8 @@
 //!  kind 1, probe       argument u64: flow label that the ACKs shall use    endpoint: Q_Key that they need
 //!  kind 2, first ACK   argument u64: UDP source port seen, 0 if none       endpoint: responder's QPN
 //!  kind 3, second ACK  argument i64: T4 - T3 in nanoseconds                endpoint: responder's QPN
+//!
+//!  flags: 1 signed; of a probe: 2 the way of its ACKs is asked for, 4 the newest probe of its flow was lost
 //! ```
 //!
 //! Session and sequence come back unchanged. The session is random per prober and the sequence starts at random, so an
@@ -19,6 +21,9 @@
 //! The responder names the QPN it is registered by because an endpoint with several QPs may answer from any of them.
 //! A responder that sees the UDP source port of what it receives (user space does, RNICs do not) tells it in the first
 //! ACK: so the prober learns whether its own driver chose the port that was meant.
+//!
+//! Only the responder can trace the way of its ACKs, and only the prober knows when they stop coming: the flags tell.
+//! Versions that do not know them ignore them.
 //!
 //! The MAC covers everything before it and the GIDs of both ends as the packet's IP header has them, so a packet
 //! recorded elsewhere proves nothing here. It does not cover QPNs: which of its QPs an endpoint sends from is decided
@@ -41,6 +46,8 @@ pub const VERSION: u8 = 1;
 
 const MAGIC: u16 = 0x5270;
 const FLAG_KEYED: u8 = 1;
+const FLAG_WAY_BACK: u8 = 2;
+const FLAG_FAILING: u8 = 4;
 
 /// Where the fields are.
 mod field {
@@ -81,6 +88,35 @@ pub struct Ends {
     pub destination: Gid,
 }
 
+/// What a probe says of the way that its ACKs take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WayBack {
+    /// Nobody asks for it.
+    Unasked,
+    /// The responder may trace it. The newest probe of the flow came through, or there was none.
+    Healthy,
+    /// The responder may trace it. The newest probe of the flow was lost, there or back.
+    Failing,
+}
+
+impl WayBack {
+    const fn flags(self) -> u8 {
+        match self {
+            Self::Unasked => 0,
+            Self::Healthy => FLAG_WAY_BACK,
+            Self::Failing => FLAG_WAY_BACK | FLAG_FAILING,
+        }
+    }
+
+    const fn from_flags(flags: u8) -> Self {
+        match (flags & FLAG_WAY_BACK != 0, flags & FLAG_FAILING != 0) {
+            (false, _) => Self::Unasked,
+            (true, false) => Self::Healthy,
+            (true, true) => Self::Failing,
+        }
+    }
+}
+
 /// What a packet is for, with the fields that only this kind has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
@@ -91,6 +127,8 @@ pub enum Body {
         reply_label: FlowLabel,
         /// The key that the prober's QP demands.
         reply_key: QKey,
+        /// Whether the way of the ACKs is asked for.
+        way_back: WayBack,
     },
     /// Sent the moment a probe arrives; its arrival is T5.
     FirstAck {
@@ -113,28 +151,34 @@ impl Body {
     const FIRST_ACK: u8 = 2;
     const SECOND_ACK: u8 = 3;
 
-    /// Kind, argument, endpoint.
-    fn fields(self) -> (u8, [u8; 8], u32) {
+    /// Kind, flags, argument, endpoint.
+    fn fields(self) -> (u8, u8, [u8; 8], u32) {
         match self {
             Self::Probe {
                 reply_label,
                 reply_key,
+                way_back,
             } => (
                 Self::PROBE,
+                way_back.flags(),
                 u64::from(reply_label.get()).to_be_bytes(),
                 reply_key.0,
             ),
             Self::FirstAck { responder, seen } => {
                 let port = seen.map_or(0, |port| u64::from(port.0));
-                (Self::FIRST_ACK, port.to_be_bytes(), responder.get())
+                (Self::FIRST_ACK, 0, port.to_be_bytes(), responder.get())
             }
             Self::SecondAck { responder, delay } => {
-                (Self::SECOND_ACK, delay.0.to_be_bytes(), responder.get())
+                (Self::SECOND_ACK, 0, delay.0.to_be_bytes(), responder.get())
             }
         }
     }
 
-    fn from_fields(kind: u8, argument: [u8; 8], endpoint: u32) -> Result<Self, WireError> {
+    fn from_fields(
+        (kind, flags): (u8, u8),
+        argument: [u8; 8],
+        endpoint: u32,
+    ) -> Result<Self, WireError> {
         let responder = || Qpn::new(endpoint).ok_or(WireError::Qpn(endpoint));
         match kind {
             Self::PROBE => {
@@ -146,6 +190,7 @@ impl Body {
                 Ok(Self::Probe {
                     reply_label,
                     reply_key: QKey(endpoint),
+                    way_back: WayBack::from_flags(flags),
                 })
             }
             Self::FIRST_ACK => {
@@ -263,7 +308,7 @@ impl<'a> View<'a> {
     /// [`WireError::UnknownKind`], [`WireError::FlowLabel`], [`WireError::Qpn`], [`WireError::SourcePort`].
     pub fn body(&self) -> Result<Body, WireError> {
         Body::from_fields(
-            self.0[field::KIND],
+            (self.0[field::KIND], self.0[field::FLAGS]),
             self.take(field::ARGUMENT),
             u32::from_be_bytes(self.take(field::ENDPOINT)),
         )
@@ -315,11 +360,11 @@ impl Packet {
     /// Writes the packet, signed with the first of `keys` if there is one.
     pub fn encode(&self, ends: Ends, keys: &Keyring) -> Payload {
         let mut bytes = [0; LENGTH];
-        let (kind, argument, endpoint) = self.body.fields();
+        let (kind, flags, argument, endpoint) = self.body.fields();
         bytes[field::MAGIC].copy_from_slice(&MAGIC.to_be_bytes());
         bytes[field::VERSION] = VERSION;
         bytes[field::KIND] = kind;
-        bytes[field::FLAGS] = if keys.is_empty() { 0 } else { FLAG_KEYED };
+        bytes[field::FLAGS] = flags | if keys.is_empty() { 0 } else { FLAG_KEYED };
         bytes[field::SESSION].copy_from_slice(&self.session.0.to_be_bytes());
         bytes[field::SEQUENCE].copy_from_slice(&self.sequence.0.to_be_bytes());
         bytes[field::ARGUMENT].copy_from_slice(&argument);

@@ -7,8 +7,8 @@
 //! - in: `interval` (watch), how often;
 //! - out: `spooled` (watch), the newest batch in the spool;
 //! - out: `health` (watch), for the heartbeats;
-//! - out: `seen` (bounded), which paths were probed and with what success, for the tracer. When that is behind it gets
-//!   the next interval instead.
+//! - out: `seen` (bounded), which paths were probed or answered and with what success, for the tracer. When that is behind
+//!   it gets the next interval instead.
 //!
 //! It ends when all senders of deliveries are gone, after a last batch. It must not be dropped before: results of the
 //! interval would be lost.
@@ -89,6 +89,8 @@ pub struct Collect {
     interval: watch::Receiver<Duration>,
     outputs: Outputs,
     seen: Option<mpsc::Sender<Vec<Seen>>>,
+    /// Of the interval, for `seen`.
+    ways_back: Vec<Seen>,
     host: HostName,
     clock: Arc<dyn Clock>,
     collector: Collector,
@@ -118,6 +120,7 @@ impl Collect {
             interval: inputs.interval,
             outputs,
             seen,
+            ways_back: Vec::new(),
             host,
             collector: Collector::new(MAX_RESULTS),
             endpoints: HashMap::new(),
@@ -154,6 +157,9 @@ impl Collect {
             self.outputs.metrics.measured(result);
             self.collector.add(&path, result.clock, &result.outcome);
         }
+        if self.seen.is_some() {
+            self.ways_back.extend(delivery.ways_back);
+        }
         self.endpoints.insert(delivery.rnic, delivery.counters);
     }
 
@@ -162,7 +168,8 @@ impl Collect {
         let (paths, counters) = (self.collector.take(), self.counters());
         if let Some(tracer) = &self.seen {
             // A tracer that is behind learns of the next interval.
-            let _ = tracer.try_send(paths.iter().filter_map(Seen::of).collect());
+            let there = paths.iter().filter_map(Seen::of);
+            let _ = tracer.try_send(there.chain(self.ways_back.drain(..)).collect());
         }
         let mut traces = Vec::new();
         while let Ok(trace) = self.traces.try_recv() {

@@ -9,12 +9,16 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::traces::Seen;
+use crate::id::{FlowLabel, UdpSourcePort};
 use crate::probe::steering::LearnedSteering;
+use crate::probe::trace::Tuple;
+use crate::probe::trace::schedule::Way;
 use crate::probe::{ProbeResult, Session};
 use crate::time::{Clock, NicTime};
 use crate::transport::{
     Address, Capabilities, Completion, Endpoint, EndpointEvent, SendRequest, SendStatus,
-    TransportError,
+    SourcePortSteering, TransportError,
 };
 
 /// Requests that wait because the endpoint is full. As many as a session has under way at most; those beyond fail at
@@ -102,6 +106,27 @@ impl Driver {
         &self.capabilities
     }
 
+    /// The ways of the ACKs that were sent since the last time, where probers ask for them and their source port is known.
+    pub fn ways_back(&mut self) -> Vec<Seen> {
+        let mut answered = Vec::new();
+        self.session.drain_answered(&mut answered);
+        let (source, corrected) = (self.session.address().gid, self.corrected());
+        let seen = answered.into_iter().filter_map(|flow| {
+            let port = self.source_port(corrected.as_ref(), flow.label)?;
+            Some(Seen {
+                tuple: Tuple {
+                    source,
+                    target: flow.to,
+                    port,
+                },
+                way: Way::Back,
+                lost: flow.failing,
+                complete: flow.healthy,
+            })
+        });
+        seen.collect()
+    }
+
     /// Lets the endpoint go, before there is another: while anybody holds a device open its driver cannot be unloaded, and
     /// so never be loaded again. Whatever is asked of the driver until [`Self::replace`] fails.
     pub fn release(&mut self) {
@@ -181,14 +206,29 @@ impl Driver {
             self.counters.source_ports_otherwise +=
                 u64::from(meant.is_some_and(|meant| meant != seen));
         }
-        let corrected = self.learned.corrected(claimed);
-        result.source_port = match &corrected {
-            Some(steering) => steering.source_port(label),
-            None => meant,
-        };
+        let corrected = self.corrected();
+        result.source_port = self.source_port(corrected.as_ref(), label);
         let steering = corrected.as_ref().unwrap_or(claimed);
         if self.capabilities.steering != *steering {
             self.capabilities.steering = steering.clone();
+        }
+    }
+
+    /// What was learned of the endpoint's source ports, where it contradicts the transport's claim.
+    fn corrected(&self) -> Option<SourcePortSteering> {
+        self.learned
+            .corrected(&self.endpoint.capabilities().steering)
+    }
+
+    /// The source port of what is sent with this label. The endpoint knows when another stands in for a taken one.
+    fn source_port(
+        &self,
+        corrected: Option<&SourcePortSteering>,
+        label: FlowLabel,
+    ) -> Option<UdpSourcePort> {
+        match corrected {
+            Some(steering) => steering.source_port(label),
+            None => self.endpoint.source_port(label),
         }
     }
 

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::drive::{Driver, DriverCounters, Turn};
 use super::mailbox::{Mailboxes, News};
+use super::traces::Seen;
 use crate::config::program::describe;
 use crate::id::{Gid, TorId};
 use crate::probe::{Config, Counters, Group, ProbeResult, Session};
@@ -32,8 +33,8 @@ use crate::wire::Keyring;
 /// microseconds for each: a full channel means that it has been starved for a second.
 pub const DELIVERY_DEPTH: usize = 1024;
 
-/// An endpoint that only answers still tells its counters this often.
-const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
+/// An endpoint that only answers still tells its counters this often, and every endpoint what it has answered.
+pub const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -82,6 +83,8 @@ pub struct Delivery {
     pub tor: TorId,
     /// What became of its probes.
     pub results: Vec<ProbeResult>,
+    /// The ways of the ACKs that it has sent, at most once in [`COUNTERS_INTERVAL`].
+    pub ways_back: Vec<Seen>,
     /// What it has counted since its start.
     pub counters: EndpointCounters,
 }
@@ -125,6 +128,7 @@ pub struct EndpointTask {
     tor: TorId,
     counters: EndpointCounters,
     delivered_at: HostTime,
+    ways_back_at: HostTime,
     backoff: Backoff,
     /// What peers are told of the open endpoint's steering.
     announced: SourcePortSteering,
@@ -146,6 +150,7 @@ impl EndpointTask {
             tor,
             counters: EndpointCounters::default(),
             delivered_at: HostTime::from_nanos(0),
+            ways_back_at: HostTime::from_nanos(0),
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
             announced: SourcePortSteering::Driver,
         }
@@ -306,7 +311,7 @@ impl EndpointTask {
         }
     }
 
-    fn deliver(&mut self, driver: &Driver, results: &mut Vec<ProbeResult>) {
+    fn deliver(&mut self, driver: &mut Driver, results: &mut Vec<ProbeResult>) {
         self.counters.session = driver.session().counters();
         self.counters.driver = driver.counters();
         let now = self.shared.clock.host();
@@ -315,10 +320,17 @@ impl EndpointTask {
         }
         self.delivered_at = now;
         let count = results.len() as u64;
+        let ways_back = if now.since(self.ways_back_at) >= COUNTERS_INTERVAL {
+            self.ways_back_at = now;
+            driver.ways_back()
+        } else {
+            Vec::new()
+        };
         let delivery = Delivery {
             rnic: self.rnic.clone(),
             tor: self.tor.clone(),
             results: std::mem::take(results),
+            ways_back,
             counters: self.counters,
         };
         if self.shared.deliveries.try_send(delivery).is_err() {

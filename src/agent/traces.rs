@@ -1,7 +1,9 @@
-//! The task that traces paths: when the schedule says so, at most [`AT_ONCE`] at a time.
+//! The task that traces paths: when the schedule says so, at most [`AT_ONCE`] at a time. Those of the probes, and those of
+//! the ACKs to other hosts' probes, which can be traced from here only.
 //!
 //! Channels:
-//! - in: `seen` (bounded, [`SEEN_DEPTH`]), what became of the probes of each path in an interval;
+//! - in: `seen` (bounded, [`SEEN_DEPTH`]), what became of the probes of each path in an interval, and what probers tell of
+//!   theirs;
 //! - out: `traces` (bounded, [`TRACES_DEPTH`]), finished traces for the next batch; what finds no place is dropped and
 //!   made again in its turn.
 //!
@@ -17,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::analysis::report::PathReport;
 use crate::config::program::describe;
 use crate::path_trace::{self, PathTracer, Round, TraceError};
-use crate::probe::trace::schedule::{Config, Order, Schedule};
+use crate::probe::trace::schedule::{Config, Order, Schedule, Way};
 use crate::probe::trace::{Trace, Tuple};
 use crate::time::Clock;
 
@@ -38,6 +40,8 @@ const GENERAL_PAUSE: Duration = Duration::from_mins(1);
 pub struct Seen {
     /// The path.
     pub tuple: Tuple,
+    /// Of probes that are sent here, or of ACKs to those of others.
+    pub way: Way,
     /// Probes without an ACK in time.
     pub lost: u64,
     /// Probes that came through.
@@ -54,6 +58,7 @@ impl Seen {
                 target: report.path.target.gid,
                 port: report.path.source_port?,
             },
+            way: Way::There,
             lost: report.lost,
             complete: report.samples.len() as u64,
         };
@@ -134,7 +139,7 @@ impl Traces {
         let now = self.clock.host();
         for seen in seen {
             self.schedule
-                .seen(seen.tuple, seen.lost, seen.complete, now);
+                .seen((seen.tuple, seen.way), seen.lost, seen.complete, now);
         }
     }
 

@@ -71,8 +71,8 @@ struct Agent {
     sequence: u64,
 }
 
-/// Runs a scenario to its end. With `traced` the way of each 5-tuple is known from its first probe on, the way back is
-/// not; without, only the fabric's wiring is known.
+/// Runs a scenario to its end. With `traced` the ways of each 5-tuple, there and back, are known from its first probe on;
+/// without, only the fabric's wiring is known.
 ///
 /// # Errors
 /// [`RehearsalError`].
@@ -189,26 +189,30 @@ impl Stage {
         let (Some(traced), Some(port)) = (&mut self.traced, path.source_port) else {
             return;
         };
-        let tuple = Tuple {
-            source: path.source.gid,
-            target: path.target.gid,
-            port,
-        };
-        if path.source.tor == path.target.tor || !traced.insert(tuple) {
-            return;
-        }
         let Some(target) = self.topology.rnic_by_gid(path.target.gid) else {
             return;
         };
-        let flow = Flow {
-            source,
-            target,
-            port,
-        };
-        let mut nodes = self.topology.describe(&self.topology.path(flow));
-        nodes.pop();
-        nodes.remove(0);
-        self.judge.routes.learn(tuple, nodes);
+        if path.source.tor == path.target.tor {
+            return;
+        }
+        for (source, target) in [(source, target), (target, source)] {
+            let tuple = Tuple {
+                source: self.topology.rnic(source).gid,
+                target: self.topology.rnic(target).gid,
+                port,
+            };
+            if traced.insert(tuple) {
+                let flow = Flow {
+                    source,
+                    target,
+                    port,
+                };
+                let mut nodes = self.topology.describe(&self.topology.path(flow));
+                nodes.pop();
+                nodes.remove(0);
+                self.judge.routes.learn(tuple, nodes);
+            }
+        }
     }
 
     fn upload(&mut self, swarm: &Swarm, now: HostTime) {

@@ -1,15 +1,20 @@
 //! The asking side: probes under way and the ACKs that belong to them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::id::{Gid, Qpn, UdpSourcePort};
+use crate::id::{FlowLabel, Gid, Qpn, UdpSourcePort};
 use crate::measure::{Invalid, Outcome, Timestamps};
 use crate::time::{HostTime, Nanos, NicTime};
 use crate::transport::{Address, CompletionClock, SendStatus};
-use crate::wire::{Body, Packet, Sequence, SessionId};
+use crate::wire::{Body, Packet, Sequence, SessionId, WayBack};
 
 use super::window::Window;
 use super::{Counters, Kind, ProbePath, ProbeResult};
+
+/// Flows that are known to fail. Beyond, all are forgotten, and the next loss tells anew: those of paths that are no longer
+/// probed must not stay for ever.
+const MOST_FAILING: usize = 65_536;
 
 /// A probe under way.
 struct Outstanding {
@@ -69,6 +74,8 @@ pub(super) struct Prober {
     window: Window<Outstanding>,
     history: History,
     results: Vec<ProbeResult>,
+    /// Flows whose newest probe was lost.
+    failing: HashSet<(Gid, FlowLabel)>,
 }
 
 impl Prober {
@@ -79,6 +86,18 @@ impl Prober {
             window: Window::new(),
             history: History([false; History::LENGTH]),
             results: Vec::new(),
+            failing: HashSet::new(),
+        }
+    }
+
+    /// What a probe of this flow says of the way that its ACKs take. Under one ToR there is no way to speak of.
+    pub(super) fn way_back(&self, kind: Kind, flow: (Gid, FlowLabel)) -> WayBack {
+        match kind {
+            Kind::TorMesh => WayBack::Unasked,
+            Kind::InterTor | Kind::ServiceTracing if self.failing.contains(&flow) => {
+                WayBack::Failing
+            }
+            Kind::InterTor | Kind::ServiceTracing => WayBack::Healthy,
         }
     }
 
@@ -217,9 +236,21 @@ impl Prober {
         outcome: Outcome,
         counters: &mut Counters,
     ) {
+        let flow = (probe.path.target.address.gid, probe.path.flow_label);
         match outcome {
-            Outcome::Complete(_) => counters.probes_completed += 1,
-            Outcome::Lost => counters.probes_lost += 1,
+            Outcome::Complete(_) => {
+                counters.probes_completed += 1;
+                if !self.failing.is_empty() {
+                    self.failing.remove(&flow);
+                }
+            }
+            Outcome::Lost => {
+                counters.probes_lost += 1;
+                if self.failing.len() >= MOST_FAILING {
+                    self.failing.clear();
+                }
+                self.failing.insert(flow);
+            }
             Outcome::Invalid(_) => counters.probes_invalid += 1,
         }
         self.history.note(index, probe.timestamps.is_complete());

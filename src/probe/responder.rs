@@ -3,15 +3,22 @@
 //! Both go back with the flow label that the probe names, which is the probe's own. Where labels steer the UDP source
 //! port the ACKs thus have the probe's port; where only the choice among QPs does, the same label still chooses the
 //! same QP each time. Either way the path back is the same for every probe of a flow.
+//!
+//! Which flows were answered is kept for the tracer, where their probes ask for the way back.
 
-use crate::id::{FlowLabel, QKey, Qpn};
+use std::collections::HashMap;
+
+use crate::id::{FlowLabel, Gid, QKey, Qpn};
 use crate::time::{HostTime, NicTime};
 use crate::transport::{Address, Received, SendStatus};
-use crate::wire::{Body, Packet};
+use crate::wire::{Body, Packet, WayBack};
 
 use super::limit::{Limit, SourceMeters};
 use super::window::Window;
-use super::{Counters, ResponderConfig};
+use super::{Answered, Counters, ResponderConfig};
+
+/// Answered flows that are kept until somebody asks for them. Those of eight RNICs' probers, many times over.
+const MOST_FLOWS: usize = 4096;
 
 /// A packet to be sent back, not yet encoded.
 #[derive(Clone, Copy)]
@@ -35,6 +42,8 @@ pub(super) struct Responder {
     limit: Limit,
     meters: SourceMeters,
     window: Window<Pending>,
+    /// Probes of each flow since somebody asked: those that tell of a healthy way, and of a failing one.
+    answered: HashMap<(Gid, FlowLabel), (u64, u64)>,
 }
 
 impl Responder {
@@ -44,6 +53,7 @@ impl Responder {
             limit: Limit::new(config.rate_per_source, config.burst_per_source),
             meters: SourceMeters::new(seed),
             window: Window::new(),
+            answered: HashMap::new(),
         }
     }
 
@@ -55,7 +65,7 @@ impl Responder {
     pub(super) fn on_probe(
         &mut self,
         probe: &Packet,
-        (reply_label, reply_key): (FlowLabel, QKey),
+        (reply_label, reply_key, way_back): (FlowLabel, QKey, WayBack),
         received: &Received,
         responder: Qpn,
         now: HostTime,
@@ -93,7 +103,31 @@ impl Responder {
             },
         );
         counters.probes_answered += 1;
+        self.note(received.source_gid, reply_label, way_back);
         Some(answer)
+    }
+
+    fn note(&mut self, to: Gid, label: FlowLabel, way_back: WayBack) {
+        let is_full = self.answered.len() >= MOST_FLOWS;
+        if way_back == WayBack::Unasked || is_full && !self.answered.contains_key(&(to, label)) {
+            return;
+        }
+        let (healthy, failing) = self.answered.entry((to, label)).or_default();
+        match way_back {
+            WayBack::Failing => *failing += 1,
+            WayBack::Healthy | WayBack::Unasked => *healthy += 1,
+        }
+    }
+
+    /// Moves what was answered since the last time to `out`, in no order.
+    pub(super) fn drain_answered(&mut self, out: &mut Vec<Answered>) {
+        let flows = self.answered.drain();
+        out.extend(flows.map(|((to, label), (healthy, failing))| Answered {
+            to,
+            label,
+            healthy,
+            failing,
+        }));
     }
 
     /// The send of a first ACK has ended: the second, if it left.
@@ -137,5 +171,6 @@ impl Responder {
     /// Forgets everything: the endpoint is gone.
     pub(super) fn reset(&mut self) {
         while self.window.pop().is_some() {}
+        self.answered.clear();
     }
 }

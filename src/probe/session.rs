@@ -16,7 +16,7 @@ use crate::wire::{Body, Ends, Keyring, Packet, Sequence, SessionId, WireError};
 use super::prober::{Ack, NewProbe, Prober};
 use super::responder::{Answer, Responder};
 use super::schedule::{Due, Schedule};
-use super::{Config, Counters, Grant, Group, PathId, ProbePath, ProbeResult};
+use super::{Answered, Config, Counters, Grant, Group, PathId, ProbePath, ProbeResult};
 
 /// What a send was for; the upper 62 bits of its token number it.
 mod purpose {
@@ -163,6 +163,11 @@ impl Session {
         self.prober.drain_results(out);
     }
 
+    /// Appends the flows that were answered since the last time, where their probes ask for the way of the ACKs.
+    pub fn drain_answered(&mut self, out: &mut Vec<Answered>) {
+        self.responder.drain_answered(out);
+    }
+
     /// What was done and refused since the start.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -188,6 +193,7 @@ impl Session {
             return None;
         }
         let (to, flow_label) = (due.path.target.address, due.path.flow_label);
+        let way_back = self.prober.way_back(due.kind, (to.gid, flow_label));
         let probe = NewProbe {
             kind: due.kind,
             source: self.address,
@@ -208,6 +214,7 @@ impl Session {
             body: Body::Probe {
                 reply_label: flow_label,
                 reply_key: self.address.q_key,
+                way_back,
             },
         };
         Some(SendRequest {
@@ -280,11 +287,12 @@ impl Session {
         if let Body::Probe {
             reply_label,
             reply_key,
+            way_back,
         } = packet.body
         {
             let answer = self.responder.on_probe(
                 &packet,
-                (reply_label, reply_key),
+                (reply_label, reply_key, way_back),
                 received,
                 self.address.qpn,
                 now,

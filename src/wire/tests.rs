@@ -13,11 +13,22 @@ fn key(byte: u8) -> ClusterKey {
     ClusterKey::new(&[byte; 32]).expect("long enough")
 }
 
+fn any_way_back() -> impl Strategy<Value = WayBack> {
+    prop_oneof![
+        Just(WayBack::Unasked),
+        Just(WayBack::Healthy),
+        Just(WayBack::Failing),
+    ]
+}
+
 fn any_body() -> impl Strategy<Value = Body> {
     prop_oneof![
-        (1..=FlowLabel::MAX, any::<u32>()).prop_map(|(label, key)| Body::Probe {
-            reply_label: FlowLabel::new(label).expect("in range"),
-            reply_key: QKey(key),
+        (1..=FlowLabel::MAX, any::<u32>(), any_way_back()).prop_map(|(label, key, way_back)| {
+            Body::Probe {
+                reply_label: FlowLabel::new(label).expect("in range"),
+                reply_key: QKey(key),
+                way_back,
+            }
         }),
         (any::<u32>(), any::<u16>()).prop_map(|(qpn, port)| Body::FirstAck {
             responder: Qpn::from_lower_bits(qpn),
@@ -45,6 +56,7 @@ fn probe() -> Packet {
         body: Body::Probe {
             reply_label: FlowLabel::new(0x2_1234).expect("in range"),
             reply_key: QKey(0x1111_1111),
+            way_back: WayBack::Failing,
         },
     }
 }
@@ -96,7 +108,7 @@ fn layout_is_stable() {
         .collect();
     assert_eq!(
         hex.concat(),
-        "52700101000001020304050607081112131415161718000000000002123411111111\
+        "52700101060001020304050607081112131415161718000000000002123411111111\
          00000000000000000000000000000000"
     );
 }

@@ -1,5 +1,6 @@
 //! The lab as a library: real agents, controller and analyzer over gRPC on loopback, on a small emulated fabric.
 
+use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -101,18 +102,35 @@ async fn stopping_ends_a_lab_early_and_in_order() {
     assert!(summary.agrees);
 }
 
-/// Waits until the analyzer has traces, and gives its answer.
+/// Whether a trace shows the way of the ACKs to the probes of another.
+fn shows_both_ways(answer: &serde_json::Value) -> bool {
+    let tuple = |trace: &serde_json::Value, ends: [&str; 2]| {
+        let [from, to] = ends.map(|end| trace[end]["gid"].to_string());
+        (from, to, trace["source_port"].to_string())
+    };
+    let traces = answer["traces"].as_array().expect("traces");
+    let known: HashSet<_> = traces
+        .iter()
+        .map(|trace| tuple(trace, ["source", "target"]))
+        .collect();
+    traces
+        .iter()
+        .any(|trace| known.contains(&tuple(trace, ["target", "source"])))
+}
+
+/// Waits until the analyzer has traces there and back, and gives its answer.
 fn traces(web: SocketAddr) -> serde_json::Value {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
         let mut stream = TcpStream::connect(web).expect("the API listens");
-        let request = b"GET /api/v1/traces HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n";
+        let request =
+            b"GET /api/v1/traces?limit=10000 HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n";
         stream.write_all(request).expect("sent");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         let (_, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
         let answer: serde_json::Value = serde_json::from_str(body).expect("JSON");
-        if answer["total"].as_u64() > Some(4) {
+        if answer["total"].as_u64() > Some(4) && shows_both_ways(&answer) {
             return answer;
         }
         assert!(Instant::now() < end, "no traces came: {answer}");

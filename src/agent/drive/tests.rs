@@ -83,6 +83,26 @@ async fn two_drivers_measure_each_other() {
     assert_eq!(a.counters().source_ports_otherwise, 0);
 }
 
+#[tokio::test]
+async fn the_ways_of_acks_are_those_that_they_leave_by() {
+    let network = Network::new();
+    let (mut a, mut b) = (driver(&network, 1), driver(&network, 2));
+    let mut to_b = probing(b.session().address());
+    to_b[0].kind = Kind::InterTor;
+    a.session_mut().set_groups(to_b, SystemClock.host());
+    let results = results_of(&mut a, &mut b, 5).await;
+    let ways = b.ways_back();
+    let way = ways.first().expect("one");
+    let tuple = Tuple {
+        source: b.session().address().gid,
+        target: a.session().address().gid,
+        port: results[0].source_port.expect("known"),
+    };
+    assert_eq!((ways.len(), way.tuple, way.way), (1, tuple, Way::Back));
+    assert!(way.complete >= 5 && way.lost == 0, "{way:?}");
+    assert_eq!(a.ways_back(), [], "it has answered nobody");
+}
+
 /// An endpoint whose driver ignores labels, whatever the transport believes.
 struct Stubborn(Box<dyn Endpoint>);
 

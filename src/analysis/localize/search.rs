@@ -130,6 +130,8 @@ const PATH_BACKGROUND: (f64, f64) = (1e-4, 1e-2);
 const DOWN: f64 = 0.9;
 /// Alternatives are listed from this share of the suspect's own likelihood.
 const ALTERNATIVE: f64 = 0.05;
+/// Links that may stand in the place of a switch or host: both directions of a cable.
+const LINKS_FOR_NODE: usize = 2;
 /// Alternatives look exactly alike from this share on.
 const ALIKE: f64 = 0.95;
 
@@ -214,7 +216,7 @@ impl<'a> Search<'a> {
         let mut fit = best.fit.clone();
         let mut behind = 0;
         while behind < self.settings.look_ahead && fit.members.len() < self.settings.most {
-            let Some((next, hazard)) = self.most_telling(&fit) else {
+            let Some((next, hazard)) = self.most_telling(&fit, self.ids()) else {
                 break;
             };
             fit.members.push((next, hazard));
@@ -227,7 +229,53 @@ impl<'a> Search<'a> {
                 behind += 1;
             }
         }
+        self.take_apart(&mut best);
         best.fit
+    }
+
+    /// Puts links in the place of a switch or host where that makes the set more probable. A switch that stands for both
+    /// directions of a cable hides them from the steps of the search: each alone adds little to it.
+    fn take_apart(&self, best: &mut Best) {
+        while (0..best.fit.members.len()).any(|index| self.take_one_apart(index, best)) {}
+    }
+
+    /// True if that found a better set.
+    fn take_one_apart(&self, index: usize, best: &mut Best) -> bool {
+        let (node, _) = best.fit.members[index];
+        if is_link(self.problem.component(node)) {
+            return false;
+        }
+        let links: Vec<ComponentId> = self
+            .beside(node)
+            .filter(|id| is_link(self.problem.component(*id)))
+            .collect();
+        let mut fit = best.fit.without(index);
+        fit.refit(self.evidence);
+        for _ in 0..LINKS_FOR_NODE {
+            let Some((next, hazard)) = self.most_telling(&fit, links.iter().copied()) else {
+                return false;
+            };
+            fit.members.push((next, hazard));
+            fit.refit(self.evidence);
+            if self.offer(&fit, best) {
+                self.thin_out(best);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The other components on the lossy paths across one.
+    fn beside(&self, member: ComponentId) -> impl Iterator<Item = ComponentId> {
+        let mut others: Vec<ComponentId> = self.evidence.postings[member.index()]
+            .iter()
+            .flat_map(|(observation, _)| &self.evidence.lossy[*observation as usize].parts)
+            .map(|part| part.component)
+            .filter(|id| *id != member)
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        others.into_iter()
     }
 
     /// Log posterior of a set, relative to the healthy fabric.
@@ -275,9 +323,13 @@ impl<'a> Search<'a> {
     }
 
     /// The component that gains most, after its own price, with the hazard that does it.
-    fn most_telling(&self, fit: &Fit) -> Option<(ComponentId, f64)> {
+    fn most_telling(
+        &self,
+        fit: &Fit,
+        among: impl Iterator<Item = ComponentId>,
+    ) -> Option<(ComponentId, f64)> {
         let rest = fit.hazards(self.evidence, None);
-        self.ids()
+        among
             .filter(|id| !fit.contains(*id))
             .map(|id| (id, gain(self.evidence, id, &rest)))
             .filter(|(_, found)| found.nats > 0.0)
@@ -360,16 +412,9 @@ impl<'a> Search<'a> {
         own: f64,
         rest: &[f64],
     ) -> Vec<(ComponentId, f64)> {
-        let mut others: Vec<ComponentId> = self.evidence.postings[member.index()]
-            .iter()
-            .flat_map(|(observation, _)| &self.evidence.lossy[*observation as usize].parts)
-            .map(|part| part.component)
-            .filter(|id| *id != member && !fit.contains(*id))
-            .collect();
-        others.sort_unstable();
-        others.dedup();
-        let mut rated: Vec<(ComponentId, f64)> = others
-            .into_iter()
+        let mut rated: Vec<(ComponentId, f64)> = self
+            .beside(member)
+            .filter(|id| !fit.contains(*id))
             .map(|id| {
                 (
                     id,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::harness::*;
 use crate::id::UdpSourcePort;
-use crate::probe::{Config, Kind, Rate, ResponderConfig};
+use crate::probe::{Answered, Config, Kind, Rate, ResponderConfig};
 use crate::time::HostTime;
 use crate::transport::{Capabilities, Completion, EndpointEvent, SendStatus, SourcePortSteering};
 
@@ -62,6 +62,37 @@ fn what_is_lost_decides_the_outcome() {
     net.run_for(millis(2000));
     net.results.sort_by_key(|(_, result)| result.sent_at());
     insta::assert_snapshot!(story(&net));
+}
+
+#[test]
+fn a_responder_is_told_how_its_acks_fare() {
+    let asked = |kind| {
+        let mut net = Net::new(2, config(), |hop| match (hop.stage, hop.nth) {
+            (Stage::FirstAck, 3..6) => Fate::lost(),
+            _ => Fate::arrives(),
+        });
+        let now = net.now;
+        net.nodes[0]
+            .session
+            .set_groups(vec![group(kind, 1.0, vec![path_to(address(1), 77)])], now);
+        net.run_for(millis(9_500));
+        let mut answered = Vec::new();
+        net.nodes[1].session.drain_answered(&mut answered);
+        let first = answered.clone();
+        net.nodes[1].session.drain_answered(&mut answered);
+        assert_eq!(answered, first, "each is told once");
+        answered
+    };
+    // Of ten probes those after the three whose ACKs were lost.
+    let expected = Answered {
+        to: address(0).gid,
+        label: label(77),
+        healthy: 7,
+        failing: 3,
+    };
+    assert_eq!(asked(Kind::InterTor), [expected]);
+    assert_eq!(asked(Kind::ServiceTracing), [expected]);
+    assert_eq!(asked(Kind::TorMesh), [], "there is no way to speak of");
 }
 
 #[test]

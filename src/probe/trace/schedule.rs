@@ -1,4 +1,5 @@
-//! Which path is traced when: new ones, ones that begin to fail, ones that recover, and all of them in turn.
+//! Which path is traced when: new ones, ones that begin to fail, ones that recover, and all of them in turn. Ways of probes
+//! and of ACKs alike.
 //!
 //! Two bounds hold always, since switches answer from a slow processor that many share: so many traces per second and
 //! agent, and so many answers per second asked of one switch. What is urgent goes first within them.
@@ -15,6 +16,15 @@ use crate::time::{HostTime, Nanos};
 
 /// Switches whose allowance is remembered; beyond that those without any use of it are forgotten.
 const MAX_SWITCHES: usize = 16_384;
+
+/// Whose packets take a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// Probes that are sent here.
+    There,
+    /// ACKs to probes of others.
+    Back,
+}
 
 /// How a [`Schedule`] behaves.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,7 +45,7 @@ pub struct Config {
     pub recovery: u32,
     /// A path without probes for so long is forgotten.
     pub forget: Duration,
-    /// The most paths; more are counted and not traced.
+    /// The most paths; more are counted and not traced. Others decide how many ways back there are, so these get half.
     pub max_paths: usize,
 }
 
@@ -110,6 +120,7 @@ enum Place {
 
 #[derive(Debug)]
 struct PathState {
+    way: Way,
     seen: HostTime,
     failing: bool,
     /// Whether the newest probes came through, if not all.
@@ -132,6 +143,8 @@ pub struct Schedule {
     paths: HashMap<Tuple, PathState>,
     ready: BTreeSet<(Reason, Due)>,
     later: BTreeSet<Due>,
+    /// How many of the paths are ways back.
+    ways_back: usize,
     agent: Meter,
     switches: HashMap<NodeName, Meter>,
     swept: HostTime,
@@ -147,6 +160,7 @@ impl Schedule {
             paths: HashMap::new(),
             ready: BTreeSet::new(),
             later: BTreeSet::new(),
+            ways_back: 0,
             agent: Meter::FRESH,
             switches: HashMap::new(),
             swept: HostTime::from_nanos(0),
@@ -170,14 +184,21 @@ impl Schedule {
         self.paths.is_empty()
     }
 
+    fn has_room(&self, way: Way) -> bool {
+        let is_allowed = way == Way::There || self.ways_back < self.config.max_paths / 2;
+        is_allowed && self.paths.len() < self.config.max_paths
+    }
+
     /// Probes of a path have ended: so many were lost, so many came through.
-    pub fn seen(&mut self, tuple: Tuple, lost: u64, complete: u64, now: HostTime) {
+    pub fn seen(&mut self, (tuple, way): (Tuple, Way), lost: u64, complete: u64, now: HostTime) {
         if !self.paths.contains_key(&tuple) {
-            if self.paths.len() >= self.config.max_paths {
+            if !self.has_room(way) {
                 self.counters.paths_dropped += 1;
                 return;
             }
+            self.ways_back += usize::from(way == Way::Back);
             let path = PathState {
+                way,
                 seen: now,
                 failing: false,
                 alive: true,
@@ -411,7 +432,9 @@ impl Schedule {
             .collect();
         for tuple in gone {
             self.unplace(tuple);
-            self.paths.remove(&tuple);
+            if let Some(path) = self.paths.remove(&tuple) {
+                self.ways_back -= usize::from(path.way == Way::Back);
+            }
         }
     }
 }

@@ -5,6 +5,9 @@
 //! | host `h<i>` - its ToR | 10.1.`<i>`.0/30: ToR .1, host .2 |
 //! | ToR `t<t>` - spine `s<s>` | 10.2.`<2t + s>`.0/30: ToR .1, spine .2 |
 //! | all hosts - `m`, where controller and analyzer run | 10.9.`<i>`.0/30: `m` .1, host .2 |
+//!
+//! Linux sorts addresses and ports before it hashes them, so ACKs would always come back by the spine that the probe took,
+//! and nothing could tell the directions of a cable apart. Half of the ToRs list the spines in the other order.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -124,6 +127,9 @@ impl Clos {
                     .map(|h| format!("route add 10.1.{h}.0/30 via 10.2.{net}.1\n"))
                     .collect();
                 spaces.batch(spine, &routes.concat());
+            }
+            if t >= TORS / 2 {
+                hops.reverse();
             }
             spaces.batch(tor, &format!("route add 10.1.0.0/16 {}\n", hops.join(" ")));
         }
