@@ -114,6 +114,7 @@ impl Analyzer {
             }),
             replayed: false,
             at: self.start,
+            version: None,
         };
         self.state.taken(vec![taken]).await;
     }
