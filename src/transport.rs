@@ -10,6 +10,7 @@
 pub mod fault;
 pub mod memory;
 mod queue;
+pub mod rdma_report;
 pub mod userspace;
 
 use std::fmt;

@@ -54,9 +54,16 @@ fn lines(outcome: &Outcome) -> String {
     lines.join("\n")
 }
 
-/// A fault that begins at 30 s, and the first incident about it.
+/// When faults begin, in seconds: what was healthy before fills windows of 5 s thrice.
+const BEGINS: u64 = 15;
+
+/// The first incident about a fault, and that there is no other, neither before it nor soon after.
 fn located(seed: u64, fault: &str, subject: &str, within: u64) {
-    let outcome = run(30 + within + 5, seed, &[&format!("{fault} at=30s")]);
+    let outcome = run(
+        BEGINS + within + 5,
+        seed,
+        &[&format!("{fault} at={BEGINS}s")],
+    );
     let found = opened(&outcome);
     let text = lines(&outcome);
     let first = found
@@ -65,7 +72,10 @@ fn located(seed: u64, fault: &str, subject: &str, within: u64) {
     let Some((at, _)) = first else {
         panic!("{fault}, seed {seed}: {subject} is not named:\n{text}");
     };
-    assert!(at.as_secs() <= 30 + within, "{fault}, seed {seed}:\n{text}");
+    assert!(
+        at.as_secs() <= BEGINS + within,
+        "{fault}, seed {seed}:\n{text}"
+    );
     assert_eq!(
         found.len(),
         1,

@@ -6,7 +6,6 @@ mod doctor;
 mod flows;
 mod ping;
 mod print_config;
-mod rdma_report;
 mod rdma_settings;
 mod respond;
 mod run;

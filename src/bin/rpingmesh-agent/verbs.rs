@@ -23,11 +23,11 @@ mod sysfs;
 use std::sync::Arc;
 
 use rdma_core_sys::Library;
+use rpingmesh::transport::rdma_report::Inventory;
 use rpingmesh::transport::{Endpoint, Provider, RnicName, RnicPort, TransportError};
 
 use self::endpoint::VerbsEndpoint;
 use self::ports::Ports;
-use crate::rdma_report::Inventory;
 use crate::rdma_settings::Settings;
 
 /// Whether this system has a verbs transport at all.

@@ -2,9 +2,9 @@
 
 use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::transport::RnicName;
+use rpingmesh::transport::rdma_report::{DeviceReport, GidEntry, GidKind, PortReport, Timestamps};
 
 use super::Finding;
-use crate::rdma_report::{DeviceReport, GidEntry, GidKind, PortReport, Timestamps};
 use crate::{transports, verbs};
 
 const ADVICE: &str = "install libibverbs1 and ibverbs-providers, load the RNIC's driver (`modprobe ib_uverbs`), or make a \

@@ -1,7 +1,7 @@
 //! Which entry of a GID table an endpoint uses.
 
-use crate::rdma_report::{GidEntry, GidKind};
 use crate::rdma_settings::GidChoice;
+use rpingmesh::transport::rdma_report::{GidEntry, GidKind};
 
 /// Chooses a RoCE v2 entry, never one of another kind and never index 0 for want of something better.
 ///

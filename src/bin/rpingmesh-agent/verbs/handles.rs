@@ -16,10 +16,9 @@ use std::sync::Arc;
 
 use rdma_core_sys::{Library, abi, inline};
 use rpingmesh::id::{Gid, QKey, Qpn};
+use rpingmesh::transport::rdma_report::GidKind;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-
-use crate::rdma_report::GidKind;
 
 /// The result of a verb that returns 0, an errno value, or −1 with errno set.
 pub(super) fn check(result: c_int) -> io::Result<()> {

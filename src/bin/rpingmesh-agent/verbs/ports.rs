@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use rdma_core_sys::{Library, abi};
 use rpingmesh::id::{DeviceName, Gid};
+use rpingmesh::transport::rdma_report::{
+    DeviceReport, GidEntry, GidKind, LinkLayer, PortReport, PortState, Timestamps,
+};
 use rpingmesh::transport::{RnicName, RnicPort, TransportError};
 
 use super::failure;
 use super::gid;
 use super::handles::{Attributes, Context, DeviceEntry, DeviceList};
 use super::sysfs::Sysfs;
-use crate::rdma_report::{
-    DeviceReport, GidEntry, GidKind, LinkLayer, PortReport, PortState, Timestamps,
-};
 use crate::rdma_settings::Settings;
 
 /// A port that an endpoint can be opened on, with its device open.

@@ -5,8 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rpingmesh::transport::RnicName;
-
-use crate::rdma_report::GidKind;
+use rpingmesh::transport::rdma_report::GidKind;
 
 /// Where the devices are.
 pub(super) const CLASS: &str = "/sys/class/infiniband";

@@ -1,8 +1,8 @@
 //! Stands in for the verbs transport where there is none.
 
+use rpingmesh::transport::rdma_report::Inventory;
 use rpingmesh::transport::{Endpoint, Provider, RnicName, RnicPort, TransportError};
 
-use crate::rdma_report::Inventory;
 use crate::rdma_settings::Settings;
 
 const WHY: &str = "libibverbs exists on Linux only; use `--transport userspace`";

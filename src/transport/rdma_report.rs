@@ -1,40 +1,40 @@
-//! What there is of RDMA on this host, as plain values that every platform can print.
+//! What there is of RDMA on a host, as plain values that every platform can print: the verbs transport fills them in.
 
 use std::fmt;
 
-use rpingmesh::id::{DeviceName, Gid};
+use crate::id::{DeviceName, Gid};
 use serde::{Serialize, Serializer};
 
 /// The state of libibverbs and everything below it.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Inventory {
+pub struct Inventory {
     /// Why libibverbs or its kernel side cannot be used and what to do; `None` when it can.
-    pub(crate) problem: Option<String>,
+    pub problem: Option<String>,
     /// The devices that libibverbs lists.
-    pub(crate) devices: Vec<DeviceReport>,
+    pub devices: Vec<DeviceReport>,
 }
 
 /// One RDMA device.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct DeviceReport {
+pub struct DeviceReport {
     /// Its name.
-    pub(crate) name: DeviceName,
+    pub name: DeviceName,
     /// The kernel driver, where sysfs tells.
-    pub(crate) driver: Option<String>,
+    pub driver: Option<String>,
     /// Why it cannot be opened and what to do; `None` when it can.
-    pub(crate) problem: Option<String>,
+    pub problem: Option<String>,
     /// Firmware version; empty where there is none.
-    pub(crate) firmware: String,
+    pub firmware: String,
     /// Whether it can stamp completions.
-    pub(crate) timestamps: Timestamps,
+    pub timestamps: Timestamps,
     /// Its ports.
-    pub(crate) ports: Vec<PortReport>,
+    pub ports: Vec<PortReport>,
 }
 
 /// Whether a device stamps completions itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Timestamps {
+pub enum Timestamps {
     /// It does not: completions are stamped when they are taken.
     Software,
     /// A counter of `mask`'s width that ticks `khz` thousand times a second.
@@ -48,38 +48,38 @@ pub(crate) enum Timestamps {
 
 /// One port of a device.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct PortReport {
+pub struct PortReport {
     /// Its number, from 1.
-    pub(crate) port: u8,
+    pub port: u8,
     /// Its state.
-    pub(crate) state: PortState,
+    pub state: PortState,
     /// What it is attached to.
-    pub(crate) link_layer: LinkLayer,
+    pub link_layer: LinkLayer,
     /// The active path MTU in bytes, where the driver gives a known value.
-    pub(crate) mtu: Option<u32>,
+    pub mtu: Option<u32>,
     /// The used entries of its GID table.
-    pub(crate) gids: Vec<GidEntry>,
+    pub gids: Vec<GidEntry>,
     /// Index of the GID that an endpoint would use, or why none can be opened here and what to do.
     #[serde(serialize_with = "usable")]
-    pub(crate) usable: Result<u32, String>,
+    pub usable: Result<u32, String>,
 }
 
 /// One used entry of a GID table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct GidEntry {
+pub struct GidEntry {
     /// Its index.
-    pub(crate) index: u32,
+    pub index: u32,
     /// The GID.
-    pub(crate) gid: Gid,
+    pub gid: Gid,
     /// Which protocol it stands for.
-    pub(crate) kind: GidKind,
+    pub kind: GidKind,
     /// The network interface that it belongs to.
-    pub(crate) interface: Option<String>,
+    pub interface: Option<String>,
 }
 
 /// Which protocol a GID stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GidKind {
+pub enum GidKind {
     /// InfiniBand.
     Infiniband,
     /// RoCE v1: Ethernet frames without IP.
@@ -92,7 +92,7 @@ pub(crate) enum GidKind {
 
 /// The state of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PortState {
+pub enum PortState {
     /// No link.
     Down,
     /// The link trains.
@@ -109,7 +109,7 @@ pub(crate) enum PortState {
 
 /// What a port is attached to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LinkLayer {
+pub enum LinkLayer {
     /// Ethernet: RoCE or iWARP.
     Ethernet,
     /// InfiniBand.
