@@ -151,7 +151,8 @@ impl Collect {
         }
     }
 
-    fn take(&mut self, delivery: Delivery) {
+    /// Counts what an endpoint delivers.
+    pub fn take(&mut self, delivery: Delivery) {
         for result in &delivery.results {
             let path = path(&delivery, &self.host, result);
             self.outputs.metrics.measured(result);
@@ -163,7 +164,8 @@ impl Collect {
         self.endpoints.insert(delivery.rnic, delivery.counters);
     }
 
-    async fn flush(&mut self) {
+    /// Makes the batches of the interval that ends now, and tells everybody.
+    pub async fn flush(&mut self) {
         let interval = self.next_interval();
         let (paths, counters) = (self.collector.take(), self.counters());
         if let Some(tracer) = &self.seen {

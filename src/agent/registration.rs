@@ -412,7 +412,7 @@ fn overridden(config: &AgentConfig, wanted: &v1::AgentConfig) -> Config {
 }
 
 /// A pinglist as sessions take it.
-fn groups(list: &Pinglist) -> HashMap<Gid, Vec<Group>> {
+pub fn groups(list: &Pinglist) -> HashMap<Gid, Vec<Group>> {
     list.rnics
         .iter()
         .map(|rnic| (rnic.source, rnic.groups.iter().filter_map(group).collect()))

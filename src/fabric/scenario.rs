@@ -19,7 +19,12 @@
 //! to = "host9/1"
 //! flow_label = 0x1234
 //!
-//! [probing]      # of each RNIC; only for runs in virtual time
+//! [[outage]]     # a server that is away; only for runs in virtual time, see tests/it/outages.rs
+//! server = "controller"  # or "analyzer"
+//! at = "5s"      # whole seconds, as in the next line
+//! for = "8s"
+//!
+//! [probing]      # of each RNIC; only for runs in virtual time without outages, where no controller makes pinglists
 //! tor_mesh = 10  # probes per second
 //! inter_tor = 20
 //! targets = 8    # 5-tuples to other ToRs
@@ -76,6 +81,58 @@ pub enum ScenarioError {
         /// What is wrong.
         why: String,
     },
+}
+
+/// A server that agents need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Server {
+    /// Where agents register and get pinglists.
+    Controller,
+    /// Where they upload to.
+    Analyzer,
+}
+
+/// A server that is stopped and started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outage {
+    /// Which.
+    pub server: Server,
+    /// When it stops, since the start; whole seconds.
+    pub at: Span,
+    /// How long it is away; whole seconds.
+    #[serde(rename = "for")]
+    pub lasts: Span,
+}
+
+impl Outage {
+    /// When it is back, since the start.
+    pub fn end(&self) -> Duration {
+        self.at.0.saturating_add(self.lasts.0)
+    }
+
+    fn check(&self, duration: Duration) -> Result<(), ScenarioError> {
+        let refuse = |key, why| Err(ScenarioError::Value { key, why });
+        for (key, Span(span)) in [("outage.at", self.at), ("outage.for", self.lasts)] {
+            if span.is_zero() || span.subsec_nanos() != 0 {
+                let why = format!(
+                    "{} is impossible, expected whole seconds from 1s on",
+                    Span(span)
+                );
+                return refuse(key, why);
+            }
+        }
+        if self.end() >= duration {
+            let why = format!(
+                "it ends after {}, which the scenario does not reach: it lasts {}",
+                Span(self.end()),
+                Span(duration)
+            );
+            return refuse("outage.for", why);
+        }
+        Ok(())
+    }
 }
 
 /// How each RNIC probes in a run in virtual time, where no controller makes pinglists.
@@ -204,6 +261,9 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// Servers that are away for a while.
+    #[serde(default, rename = "outage", skip_serializing_if = "Vec::is_empty")]
+    pub outages: Vec<Outage>,
     /// The services' connections.
     #[serde(default, rename = "service")]
     pub services: Vec<ServiceConnection>,
@@ -256,7 +316,29 @@ impl Scenario {
             });
         }
         self.probing.check()?;
+        self.check_outages()?;
         self.topology().map(|_| ())
+    }
+
+    fn check_outages(&self) -> Result<(), ScenarioError> {
+        let mut sorted = self.outages.clone();
+        sorted.sort_by_key(|outage| (outage.server, outage.at.0));
+        for outage in &sorted {
+            outage.check(self.duration.0)?;
+        }
+        for pair in sorted.windows(2) {
+            if pair[0].server == pair[1].server && pair[1].at.0 <= pair[0].end() {
+                let why = format!(
+                    "at {} the server is not back from its last outage",
+                    pair[1].at
+                );
+                return Err(ScenarioError::Value {
+                    key: "outage.at",
+                    why,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The fabric, on which all faults and services have their places.

@@ -3,7 +3,8 @@
 //! No task, no clock, no I/O: the swarm goes from one event to the next, of the [`Engine`] or of a [`Session`], and
 //! hands every [`ProbeResult`] to its caller. A minute of a large fabric takes seconds. Hosts that a fault stalls
 //! neither probe nor answer until the stall ends. Endpoints whose queue pairs a fault destroys are opened again at
-//! once; peers learn the new address after [`RELEARN`], as they would from a controller.
+//! once; peers learn the new address after [`RELEARN`], as they would from a controller, or from the caller, who may have
+//! a real one.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -44,6 +45,8 @@ pub struct Swarm {
     wakes: BinaryHeap<Reverse<(i64, u32)>>,
     /// New addresses that peers do not know yet.
     news: Vec<(HostTime, RnicId)>,
+    /// RNICs with new addresses, where the caller tells the peers.
+    reopened: Option<Vec<RnicId>>,
     deliveries: Vec<Delivery>,
     sends: Vec<SendRequest>,
     results: Vec<ProbeResult>,
@@ -71,10 +74,29 @@ impl Swarm {
             members,
             wakes: BinaryHeap::new(),
             news: Vec::new(),
+            reopened: None,
             deliveries: Vec::new(),
             sends: Vec::new(),
             results: Vec::new(),
         }
+    }
+
+    /// From here on the caller tells peers of new addresses, by [`Self::set_groups`].
+    pub fn leave_addresses_to_caller(&mut self) {
+        self.reopened = Some(Vec::new());
+    }
+
+    /// RNICs whose addresses have changed since the last call, where that was left to the caller.
+    pub fn take_reopened(&mut self) -> Vec<RnicId> {
+        self.reopened
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Where peers reach an RNIC now.
+    pub fn address(&self, rnic: RnicId) -> Address {
+        self.members[rnic.index()].address
     }
 
     /// The engine, for ground truth.
@@ -261,7 +283,10 @@ impl Swarm {
         let member = &mut self.members[rnic.index()];
         member.address = address;
         member.session.reset(address, capabilities(), now);
-        self.news.push((now.after(RELEARN), rnic));
+        match &mut self.reopened {
+            Some(reopened) => reopened.push(rnic),
+            None => self.news.push((now.after(RELEARN), rnic)),
+        }
     }
 
     fn spread_news(&mut self) {

@@ -36,6 +36,7 @@ impl Plan {
                 seed: 0,
                 duration: Span(DEFAULT_DURATION),
                 faults: Vec::new(),
+                outages: Vec::new(),
                 services: Vec::new(),
                 fabric: Shape::default(),
                 probing: Probing::default(),
@@ -90,6 +91,12 @@ fn check(scenario: &Scenario) -> Result<(), ConfigError> {
         return Err(ConfigError::value(
             "duration",
             format!("{} is longer than 24h", scenario.duration),
+        ));
+    }
+    if !scenario.outages.is_empty() {
+        return Err(ConfigError::value(
+            "scenario",
+            "it has an `outage`: the lab's servers stay, only the tests' runs in virtual time stop them".to_owned(),
         ));
     }
     scenario

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use rpingmesh::agent::Agent;
 use rpingmesh::analyzer::Analyzer;
 use rpingmesh::config::agent::{AgentConfig, AgentSettings};
@@ -14,7 +15,7 @@ use rpingmesh::controller::Controller;
 use rpingmesh::id::Gid;
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage};
 use rpingmesh::store::registry::SqliteRegistry;
-use rpingmesh::time::SystemClock;
+use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::memory::{MemoryProvider, Network};
 use rpingmesh::transport::{Provider, RnicName};
 use serde_json::Value;
@@ -25,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Nothing here waits longer for what must come.
-const PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 /// Between two looks at the analyzer's API.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -56,11 +57,22 @@ pub(crate) struct Chain {
     pub(crate) controller: SocketAddr,
     analyzer: SocketAddr,
     web: SocketAddr,
+    /// That of the servers.
+    clock: Arc<dyn Clock>,
+    /// TOML beside what the tests need.
+    controller_settings: String,
 }
 
 impl Chain {
     pub(crate) async fn new() -> Self {
+        Self::with(Arc::new(SystemClock), "").await
+    }
+
+    /// With servers that take their time from `clock`, and settings of the controller.
+    pub(crate) async fn with(clock: Arc<dyn Clock>, controller: &str) -> Self {
         Self {
+            clock,
+            controller_settings: controller.to_owned(),
             folder: tempfile::tempdir().expect("folder"),
             network: Network::new(),
             controller: free_address().await,
@@ -70,24 +82,30 @@ impl Chain {
     }
 
     pub(crate) async fn controller(&self) -> Running {
+        self.controller_with_metrics().await.0
+    }
+
+    pub(crate) async fn controller_with_metrics(&self) -> (Running, Arc<Registry>) {
         let store = self.folder.path().join("controller.sqlite");
         let settings: ControllerSettings = toml::from_str(&format!(
-            "listen = '{}'\nstore = 'sqlite:{}'",
+            "listen = '{}'\nstore = 'sqlite:{}'\n{}",
             self.controller,
-            store.display()
+            store.display(),
+            self.controller_settings
         ))
         .expect("settings");
         let config = settings.validate().expect("valid");
         let registry = SqliteRegistry::open(&config.store).expect("store");
-        let controller = Controller::start(config, Arc::new(registry), Arc::new(SystemClock))
+        let controller = Controller::start(config, Arc::new(registry), Arc::clone(&self.clock))
             .await
             .expect("started");
+        let metrics = controller.registry();
         let stop = CancellationToken::new();
         let task = tokio::spawn({
             let stop = stop.clone();
             async move { controller.run(stop).await.expect("clean stop") }
         });
-        Running { stop, task }
+        (Running { stop, task }, metrics)
     }
 
     pub(crate) async fn analyzer(&self) -> Running {
@@ -102,7 +120,7 @@ impl Chain {
         let stop = CancellationToken::new();
         let analyzer = Analyzer::start(
             settings.validate().expect("valid"),
-            Arc::new(SystemClock),
+            Arc::clone(&self.clock),
             stop.clone(),
         )
         .await
@@ -140,6 +158,10 @@ impl Chain {
 
     /// A host of another network.
     pub(crate) fn agent_on(&self, provider: Arc<dyn Provider>, host: &str, tor: &str) -> Running {
+        start(self.agent_config(host, tor), provider, None)
+    }
+
+    pub(crate) fn agent_config(&self, host: &str, tor: &str) -> AgentConfig {
         let state = self.folder.path().join(host);
         let settings: AgentSettings = toml::from_str(&format!(
             "host = '{host}'\ncontroller = 'http://{}'\nanalyzer = 'http://{}'\ntor = '{tor}'\nstate_dir = '{}'",
@@ -148,7 +170,7 @@ impl Chain {
             state.display()
         ))
         .expect("settings");
-        start(settings.validate().expect("valid"), provider, None)
+        settings.validate().expect("valid")
     }
 
     pub(crate) async fn get(&self, path: &str) -> Option<Value> {

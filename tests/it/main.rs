@@ -20,6 +20,7 @@ mod located;
 mod manual;
 mod metrics;
 mod netns;
+mod outages;
 mod readme;
 mod restarts;
 mod scenarios;

@@ -1,0 +1,640 @@
+//! Scenarios of `tests/scenarios` whose servers go away and come back.
+//!
+//! What is real: controller and analyzer with their stores and their gRPC on loopback; the agents' registration, upload,
+//! collector and spool; sessions and packets of the emulated fabric. What is not: time. Fabric, sessions and the clocks of
+//! everybody go from second to second, and each waits until the servers that are there have answered, as if they needed no
+//! time: until every agent has the newest pinglist, and the analyzer has acknowledged every batch. While a server is away
+//! nobody waits for it. So the tables are the same in every run. What happens while time passes, `tests/it/restarts.rs` has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use prost::Message as _;
+use rpingmesh::agent::client::Controller;
+use rpingmesh::agent::collect::{Collect, Health, Inputs, Outputs};
+use rpingmesh::agent::endpoint::{Delivery, EndpointCounters, Inventory, OpenRnic, Orders};
+use rpingmesh::agent::metrics::Metrics;
+use rpingmesh::agent::registration::{Registration, Wiring, groups};
+use rpingmesh::agent::session_config;
+use rpingmesh::agent::upload::Upload;
+use rpingmesh::analysis::report::PathReport;
+use rpingmesh::config::agent::AgentConfig;
+use rpingmesh::fabric::realtime::capabilities;
+use rpingmesh::fabric::scenario::Server;
+use rpingmesh::fabric::swarm::Swarm;
+use rpingmesh::fabric::topology::{RnicId, Topology};
+use rpingmesh::fabric::{Engine, Profile, Scenario};
+use rpingmesh::id::HostName;
+use rpingmesh::measure::Outcome;
+use rpingmesh::probe::ProbeResult;
+use rpingmesh::rpc::registry::TargetQuery;
+use rpingmesh::rpc::results::Received;
+use rpingmesh::rpc::v1;
+use rpingmesh::store::journal::Journal as _;
+use rpingmesh::store::journal::sqlite::SqliteJournal;
+use rpingmesh::store::spool::Spool;
+use rpingmesh::store::sqlite::Location;
+use rpingmesh::telemetry;
+use rpingmesh::time::{Clock, HostTime, WallTime};
+use rpingmesh::transport::RnicName;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Chain, PATIENCE, Running};
+
+/// The wall clock at the start: the beginning of a slot.
+const EPOCH: i64 = 1_800_000_000 * 1_000_000_000;
+const SECOND: Duration = Duration::from_secs(1);
+/// After this long all slots are over.
+const SETTLED: Duration = Duration::from_secs(10);
+/// Between two looks at a server; nothing is decided by how long this is.
+const LOOK: Duration = Duration::from_millis(20);
+const PORT: u8 = 1;
+
+/// An agent's lease is measured in virtual time, its heartbeats come in real time: it must not run out between two.
+const SETTINGS: &str = "[registry]\nlease = '5m'";
+
+/// Stands still while servers answer.
+#[derive(Default)]
+struct VirtualClock(AtomicI64);
+
+impl VirtualClock {
+    fn set(&self, now: HostTime) {
+        self.0.store(now.nanos(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for VirtualClock {
+    fn host(&self) -> HostTime {
+        HostTime::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime::from_nanos(EPOCH + self.0.load(Ordering::SeqCst))
+    }
+}
+
+async fn patiently<T>(what: &str, waiting: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("no {what} within {PATIENCE:?}"))
+}
+
+/// An agent without the tasks of its RNICs, which the swarm stands for.
+struct Host {
+    config: Arc<AgentConfig>,
+    client: Controller,
+    collect: Collect,
+    spool: Spool,
+    inventory: watch::Sender<Inventory>,
+    orders: watch::Receiver<Arc<Orders>>,
+    spooled: watch::Receiver<u64>,
+    acknowledged: watch::Receiver<u64>,
+    stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    /// What its sessions have been given.
+    applied: Option<Arc<Orders>>,
+}
+
+impl Host {
+    async fn new(chain: &Chain, clock: &Arc<VirtualClock>, name: &HostName, tor: &str) -> Self {
+        let config = Arc::new(chain.agent_config(name.as_str(), tor));
+        let client = Controller::new(&config.controller, &config.security).expect("a client");
+        let spool = Spool::open(&Location::Memory, config.spool_limit)
+            .await
+            .expect("a spool");
+        let (spooled_out, spooled) = watch::channel(0);
+        let (acknowledged_out, acknowledged) = watch::channel(0);
+        let (inventory, inventory_in) = watch::channel(Inventory::new());
+        let idle = Arc::new(Orders::idle(session_config(&config)));
+        let (orders_out, orders) = watch::channel(idle);
+        let (health, health_in) = watch::channel(Health::default());
+        let (_, degraded) = watch::channel(None);
+        let (upload_interval, interval) = watch::channel(SECOND);
+        let upload = Upload::new(&config, spool.clone(), spooled.clone(), acknowledged_out)
+            .expect("an uploader");
+        let wiring = Wiring {
+            inventory: inventory_in,
+            health: health_in,
+            degraded,
+            services: None,
+            orders: orders_out,
+            upload_interval,
+        };
+        let registration = Registration::new(config.clone(), client.clone(), wiring, Vec::new());
+        // The swarm delivers by itself, and nothing is traced.
+        let inputs = Inputs {
+            deliveries: mpsc::channel(1).1,
+            traces: mpsc::channel(1).1,
+            hardware: mpsc::channel(1).1,
+            interval,
+        };
+        let outputs = Outputs {
+            spool: spool.clone(),
+            spooled: spooled_out,
+            health,
+            metrics: Arc::new(Metrics::new()),
+        };
+        let collect = Collect::new(inputs, outputs, None, name.clone(), clock.clone());
+        let stop = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(registration.run(stop.clone())),
+            tokio::spawn(upload.run(stop.clone())),
+        ];
+        Self {
+            config,
+            client,
+            collect,
+            spool,
+            inventory,
+            orders,
+            spooled,
+            acknowledged,
+            stop,
+            tasks,
+            applied: None,
+        }
+    }
+
+    fn newest(&self) -> u64 {
+        *self.spooled.borrow()
+    }
+
+    /// Until the analyzer has everything.
+    async fn uploaded(&mut self) {
+        let newest = self.newest();
+        let acknowledged = self.acknowledged.wait_for(|sequence| *sequence >= newest);
+        patiently("acknowledgement", acknowledged)
+            .await
+            .expect("the uploader runs");
+    }
+
+    /// Until it follows the newest pinglist that the controller has for it.
+    async fn instructed(&mut self) {
+        let answer = self.client.pinglist(&self.config.agent_id, 0).await;
+        let list = answer.expect("a registered agent").value.expect("a list");
+        let wanted = groups(&self.client.read(list).expect("a readable list"));
+        let obeyed = self.orders.wait_for(|orders| orders.groups == wanted);
+        patiently("pinglist", obeyed)
+            .await
+            .expect("the registration runs");
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            task.await.expect("no panic");
+        }
+    }
+}
+
+/// What happened between two changes of the servers.
+#[derive(Default)]
+struct Phase {
+    from: u64,
+    away: BTreeSet<Server>,
+    sent: u64,
+    lost: u64,
+    batches: u64,
+    /// The newest batch of each agent when it began.
+    before: Vec<u64>,
+    /// Of its batches, those in the spools when it ended, where the analyzer was away: otherwise it has them each second.
+    spooled: Option<usize>,
+    /// Agents that registered when it began.
+    registered: Option<usize>,
+}
+
+struct Site {
+    chain: Chain,
+    clock: Arc<VirtualClock>,
+    swarm: Swarm,
+    hosts: Vec<Host>,
+    controller: Option<Running>,
+    analyzer: Option<Running>,
+    phases: Vec<Phase>,
+    /// Lost probes by where they went.
+    lost: BTreeMap<String, u64>,
+    complete: u64,
+}
+
+impl Site {
+    async fn new(scenario: &Scenario) -> Self {
+        let topology = Arc::new(scenario.topology().expect("a scenario that was checked"));
+        let clock = Arc::new(VirtualClock::default());
+        let chain = Chain::with(clock.clone(), SETTINGS).await;
+        let origin = HostTime::from_nanos(0);
+        let profile = Profile::default();
+        let mut engine = Engine::new(Arc::clone(&topology), profile, scenario.seed, origin);
+        for fault in &scenario.faults {
+            engine.inject(fault).expect("a fault that was checked");
+        }
+        let mut hosts = Vec::new();
+        for (number, name) in (0..).zip(topology.hosts()) {
+            let rnic = topology.rnics_of(number).next().expect("an RNIC");
+            let tor = topology.rnic(rnic).tor.to_string();
+            hosts.push(Host::new(&chain, &clock, name, &tor).await);
+        }
+        let config = session_config(&hosts[0].config);
+        let mut swarm = Swarm::new(engine, config, scenario.seed);
+        swarm.leave_addresses_to_caller();
+        let mut site = Self {
+            chain,
+            clock,
+            swarm,
+            hosts,
+            controller: None,
+            analyzer: None,
+            phases: vec![Phase::default()],
+            lost: BTreeMap::new(),
+            complete: 0,
+        };
+        for rnic in topology.rnic_ids() {
+            site.announce(rnic);
+        }
+        site.start(Server::Analyzer).await;
+        site.start(Server::Controller).await;
+        site.obey();
+        site
+    }
+
+    fn topology(&self) -> Arc<Topology> {
+        Arc::clone(self.swarm.engine().topology())
+    }
+
+    fn phase(&mut self) -> &mut Phase {
+        self.phases.last_mut().expect("a phase")
+    }
+
+    /// Lets the agent of an RNIC know its address.
+    fn announce(&self, rnic: RnicId) {
+        let topology = self.topology();
+        let described = topology.rnic(rnic);
+        let name = RnicName {
+            device: described.device.clone(),
+            port: PORT,
+        };
+        let open = OpenRnic {
+            address: self.swarm.address(rnic),
+            capabilities: capabilities(),
+            gid_index: 0,
+            tor: described.tor.clone(),
+        };
+        let host = &self.hosts[described.host_index as usize];
+        host.inventory.send_modify(|inventory| {
+            inventory.insert(name, Ok(open));
+        });
+    }
+
+    async fn stop(&mut self, server: Server) {
+        let running = match server {
+            Server::Controller => self.controller.take(),
+            Server::Analyzer => self.analyzer.take(),
+        };
+        running.expect("a server that is there").stop().await;
+    }
+
+    /// Starts a server and waits until all agents have found it.
+    async fn start(&mut self, server: Server) {
+        match server {
+            Server::Controller => {
+                let (running, metrics) = self.chain.controller_with_metrics().await;
+                self.controller = Some(running);
+                patiently("registration", registered(&metrics, self.hosts.len())).await;
+                let registered = accepted(&metrics);
+                self.phase().registered = Some(registered);
+                self.instructed().await;
+            }
+            Server::Analyzer => {
+                self.analyzer = Some(self.chain.analyzer().await);
+                self.uploaded().await;
+            }
+        }
+    }
+
+    async fn uploaded(&mut self) {
+        for host in &mut self.hosts {
+            host.uploaded().await;
+        }
+    }
+
+    /// Until every agent follows a pinglist that has all RNICs where they are.
+    async fn instructed(&mut self) {
+        let topology = self.topology();
+        let wanted: Vec<_> = topology
+            .rnic_ids()
+            .map(|rnic| self.swarm.address(rnic))
+            .collect();
+        let queries: Vec<_> = wanted
+            .iter()
+            .map(|address| TargetQuery::Gid(address.gid))
+            .collect();
+        let client = self.hosts[0].client.clone();
+        let known = async {
+            loop {
+                let found = client.resolve_all(&queries).await.expect("an answer");
+                let known: Vec<_> = found
+                    .iter()
+                    .flatten()
+                    .map(|found| found.rnic.address)
+                    .collect();
+                if known == wanted {
+                    return;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        patiently("registry that is up to date", known).await;
+        for host in &mut self.hosts {
+            host.instructed().await;
+        }
+    }
+
+    /// Gives the sessions what the agents were told.
+    fn obey(&mut self) {
+        let topology = self.topology();
+        for (number, host) in (0..).zip(&mut self.hosts) {
+            let orders = host.orders.borrow().clone();
+            if host.applied.as_ref() == Some(&orders) {
+                continue;
+            }
+            for rnic in topology.rnics_of(number) {
+                let groups = orders.groups.get(&topology.rnic(rnic).gid).cloned();
+                self.swarm.set_groups(rnic, groups.unwrap_or_default());
+            }
+            host.applied = Some(orders);
+        }
+    }
+
+    /// Lets everything happen up to `now`, and puts it into the spools.
+    async fn advance(&mut self, now: HostTime) {
+        let topology = self.topology();
+        let mut results: BTreeMap<u32, Vec<ProbeResult>> = BTreeMap::new();
+        self.swarm.run_until(now, |rnic, result| {
+            results.entry(rnic.0).or_default().push(result);
+        });
+        self.clock.set(now);
+        for (number, results) in results {
+            let rnic = topology.rnic(RnicId(number));
+            for result in &results {
+                self.count(result);
+            }
+            let delivery = Delivery {
+                rnic: RnicName {
+                    device: rnic.device.clone(),
+                    port: PORT,
+                },
+                tor: rnic.tor.clone(),
+                results,
+                counters: EndpointCounters {
+                    session: self.swarm.session(RnicId(number)).counters(),
+                    ..EndpointCounters::default()
+                },
+            };
+            self.hosts[rnic.host_index as usize].collect.take(delivery);
+        }
+        let before = self.batches();
+        for host in &mut self.hosts {
+            host.collect.flush().await;
+        }
+        let made = self.batches() - before;
+        self.phase().batches += made;
+    }
+
+    fn count(&mut self, result: &ProbeResult) {
+        self.phase().sent += 1;
+        match result.outcome {
+            Outcome::Lost => {
+                self.phase().lost += 1;
+                let target = &result.path.target;
+                let name = format!("{}/{}", target.host, target.device);
+                *self.lost.entry(name).or_default() += 1;
+            }
+            Outcome::Invalid(_) => {}
+            Outcome::Complete(_) => self.complete += 1,
+        }
+    }
+
+    /// Batches that all agents have made.
+    fn batches(&self) -> u64 {
+        self.hosts.iter().map(Host::newest).sum()
+    }
+
+    async fn second(&mut self, scenario: &Scenario, second: u64) {
+        let now = HostTime::from_nanos(0).after(Duration::from_secs(second));
+        self.advance(now).await;
+        let reopened = self.swarm.take_reopened();
+        for rnic in &reopened {
+            self.announce(*rnic);
+        }
+        let at = Duration::from_secs(second);
+        let leaving = scenario.outages.iter().filter(|one| one.at.0 == at);
+        let back = scenario.outages.iter().filter(|one| one.end() == at);
+        let (leaving, back): (Vec<_>, Vec<_>) = (leaving.collect(), back.collect());
+        if !leaving.is_empty() || !back.is_empty() {
+            self.end_phase().await;
+            let mut away = self.phase().away.clone();
+            away.extend(leaving.iter().map(|outage| outage.server));
+            away.retain(|server| back.iter().all(|outage| outage.server != *server));
+            let before = self.hosts.iter().map(Host::newest).collect();
+            self.phases.push(Phase {
+                from: second,
+                away,
+                before,
+                ..Phase::default()
+            });
+        }
+        // What was just put into the spools may be under way: taken and not acknowledged.
+        for outage in leaving {
+            self.stop(outage.server).await;
+        }
+        for outage in &back {
+            self.start(outage.server).await;
+        }
+        if self.controller.is_some() && !reopened.is_empty() {
+            self.instructed().await;
+        }
+        if self.controller.is_some() {
+            self.obey();
+        }
+        if self.analyzer.is_some() {
+            self.uploaded().await;
+        }
+    }
+
+    async fn end_phase(&mut self) {
+        if self.analyzer.is_some() {
+            return;
+        }
+        let before = self.phase().before.clone();
+        let mut spooled = 0;
+        for (host, before) in self.hosts.iter().zip(before) {
+            let kept = host.spool.read(before, usize::MAX).await;
+            spooled += kept.expect("readable").len();
+        }
+        self.phase().spooled = Some(spooled);
+    }
+
+    /// Stops everything and compares all accounts: those of the sessions, the windows and the journal.
+    async fn settle(mut self, table: &mut String) {
+        self.uploaded().await;
+        let end = self.clock.host().after(SETTLED);
+        self.clock.set(end);
+        let answer = self
+            .chain
+            .get("/api/v1/paths?window=120s&limit=10000")
+            .await
+            .expect("an answer");
+        assert_eq!(answer["next_offset"], serde_json::Value::Null);
+        let windows: u64 = answer["paths"]
+            .as_array()
+            .expect("paths")
+            .iter()
+            .map(|path| path["sent"].as_u64().expect("a number"))
+            .sum();
+        let agents = self.chain.get("/api/v1/agents").await.expect("an answer");
+        for agent in agents["agents"].as_array().expect("agents") {
+            assert_eq!(agent["lost_batches"], 0, "{agent}");
+            assert_eq!(agent["counters"]["results_dropped"], 0, "{agent}");
+        }
+        let concluded: u64 = self.phases.iter().map(|phase| phase.sent).sum();
+        let made = self.batches();
+        for host in self.hosts {
+            host.stop().await;
+        }
+        for server in [self.controller, self.analyzer] {
+            server.expect("a server that is there").stop().await;
+        }
+        let (batches, sent, complete) = journal(self.chain.folder.path()).await;
+        let _ = writeln!(
+            table,
+            "\n{concluded} probes concluded, {} of them complete, in {made} batches\n\
+             {sent} stored, {complete} of them complete, in {batches} batches\n{windows} in the windows",
+            self.complete
+        );
+        assert_eq!(
+            (sent, complete, batches),
+            (concluded, self.complete, made),
+            "none is missing, none is stored twice"
+        );
+        assert_eq!(windows, concluded, "the windows count each probe once");
+    }
+}
+
+/// Announcements that a controller has accepted since its start.
+fn accepted(metrics: &Registry) -> usize {
+    let text = telemetry::metrics::text(metrics).expect("metrics");
+    text.lines()
+        .find_map(|line| {
+            line.strip_prefix("rpingmesh_controller_announcements_total{result=\"Accepted\"} ")
+        })
+        .map_or(0, |count| count.parse().expect("a number"))
+}
+
+/// Until so many agents have announced themselves.
+async fn registered(metrics: &Registry, agents: usize) {
+    while accepted(metrics) < agents {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Batches, probes and complete probes of the analyzer's store; every batch of an agent once, from the first on.
+async fn journal(folder: &Path) -> (u64, u64, u64) {
+    let file = folder.join("analyzer.sqlite");
+    let journal = SqliteJournal::open(&Location::File(file)).expect("the analyzer's store");
+    let stored = journal
+        .read(WallTime::from_nanos(0), 0, 100_000)
+        .await
+        .expect("readable");
+    let mut sequences: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let (mut sent, mut complete) = (0, 0);
+    for stored in &stored {
+        let record = &stored.record;
+        sequences
+            .entry(record.sender.agent.to_string())
+            .or_default()
+            .push(record.sequence);
+        let message = v1::ResultBatch::decode(&*record.payload).expect("a batch");
+        let Received { batch, refused } = Received::try_from(message).expect("a batch");
+        assert!(refused.is_empty(), "{refused:?}");
+        sent += batch.paths.iter().map(PathReport::sent).sum::<u64>();
+        let samples = batch.paths.iter().map(|path| path.samples.len() as u64);
+        complete += samples.sum::<u64>();
+    }
+    for (agent, sequences) in sequences {
+        let whole: Vec<_> = (1..=sequences.len() as u64).collect();
+        assert_eq!(sequences, whole, "batches of {agent}");
+    }
+    (stored.len() as u64, sent, complete)
+}
+
+fn phase_rows(phases: &[Phase], end: u64) -> String {
+    let mut table = format!(
+        "{:<12} {:<22} {:>10} {:>6} {:>5} {:>7} {:>8}\n",
+        "", "away", "registered", "probes", "lost", "batches", "spooled"
+    );
+    let ends = phases.iter().skip(1).map(|phase| phase.from).chain([end]);
+    for (phase, until) in phases.iter().zip(ends) {
+        let away: Vec<_> = phase
+            .away
+            .iter()
+            .map(|server| format!("{server:?}").to_lowercase())
+            .collect();
+        let registered = phase
+            .registered
+            .map_or_else(|| "-".to_owned(), |agents| agents.to_string());
+        let spooled = phase
+            .spooled
+            .map_or_else(|| "-".to_owned(), |batches| batches.to_string());
+        let _ = writeln!(
+            table,
+            "{:<12} {:<22} {registered:>10} {:>6} {:>5} {:>7} {spooled:>8}",
+            format!("{}–{until} s", phase.from),
+            away.join(", "),
+            phase.sent,
+            phase.lost,
+            phase.batches,
+        );
+    }
+    table
+}
+
+async fn check(name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let scenario = Scenario::load(&folder.join(format!("{name}.toml"))).expect("a scenario");
+    let end = scenario.duration.0.as_secs();
+    let mut site = Site::new(&scenario).await;
+    for second in 1..=end {
+        site.second(&scenario, second).await;
+    }
+    let mut table = format!("{}\n\n{}", scenario.title, phase_rows(&site.phases, end));
+    for (target, lost) in &site.lost {
+        let _ = writeln!(table, "lost on the way to {target}: {lost}");
+    }
+    site.settle(&mut table).await;
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true, snapshot_path => "../snapshots" }, {
+        insta::assert_snapshot!(name, table);
+    });
+}
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            check(stringify!($name)).await;
+        })*
+
+        /// The files that are run here.
+        pub(crate) const NAMES: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+scenarios! {
+    analyzer_restart
+    both_away
+    controller_away
+}
