@@ -1,7 +1,7 @@
 //! A small HTTP client: one request per connection, bodies of bounded size.
 //!
-//! Operators' commands read the analyzer's API in plaintext. Webhooks and Alertmanager are reached by TLS too, with the CA
-//! certificates that the configuration names ([`Client::with_ca`]).
+//! Operators' commands, webhooks and Alertmanager are reached by TLS too, with the CA certificates that the configuration names
+//! ([`Client::with_ca`]), and a certificate of this side's own where the server asks for one ([`Client::with_files`]).
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::tls::{TlsError, explain_io, https};
+use super::tls::{TlsError, TlsFiles, explain_io, https, https_as, tls_cause};
 
 /// The largest answer that is read.
 const MOST_BYTES: usize = 64 << 20;
@@ -242,6 +242,29 @@ impl Client {
         })
     }
 
+    /// With TLS, and a certificate of this side's own for servers that ask for one.
+    ///
+    /// # Errors
+    /// A file cannot be read or used.
+    pub fn with_files(files: &TlsFiles, timeout: Duration) -> Result<Self, TlsError> {
+        Ok(Self {
+            tls: Some(TlsConnector::from(https_as(files)?)),
+            timeout,
+        })
+    }
+
+    /// Gets a resource, with further headers.
+    ///
+    /// # Errors
+    /// All of [`HttpError`] but `Url`.
+    pub async fn get(
+        &self,
+        url: &Url,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Bytes, HttpError> {
+        self.send(url, "GET", headers, Bytes::new()).await
+    }
+
     /// Posts JSON with further headers.
     ///
     /// # Errors
@@ -255,11 +278,11 @@ impl Client {
         self.send(url, "POST", headers, body).await
     }
 
-    async fn send(
+    async fn send<N: AsRef<str> + Sync, V: AsRef<[u8]> + Sync>(
         &self,
         url: &Url,
         method: &'static str,
-        headers: &[(&'static str, String)],
+        headers: &[(N, V)],
         body: Bytes,
     ) -> Result<Bytes, HttpError> {
         tokio::time::timeout(self.timeout, self.exchange(url, method, headers, body))
@@ -270,11 +293,11 @@ impl Client {
             })?
     }
 
-    async fn exchange(
+    async fn exchange<N: AsRef<str> + Sync, V: AsRef<[u8]> + Sync>(
         &self,
         url: &Url,
         method: &'static str,
-        headers: &[(&'static str, String)],
+        headers: &[(N, V)],
         body: Bytes,
     ) -> Result<Bytes, HttpError> {
         let authority = &url.authority;
@@ -301,8 +324,31 @@ impl Client {
             .connect(name, stream)
             .await
             .map_err(|error| fail(explain_io(&error)))?;
-        converse(stream, url, method, headers, body).await
+        // A server that wants a certificate says so after the handshake.
+        converse(stream, url, method, headers, body)
+            .await
+            .map_err(|error| match tls_fault(&error) {
+                Some(why) => fail(why),
+                None => error,
+            })
     }
+}
+
+/// What TLS says of a connection that broke, if it was TLS.
+fn tls_fault(error: &HttpError) -> Option<String> {
+    let HttpError::Protocol { source, .. } = error else {
+        return None;
+    };
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&**source);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && tls_cause(error).is_some()
+        {
+            return Some(explain_io(error));
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// Gets a resource in plaintext.
@@ -310,8 +356,7 @@ impl Client {
 /// # Errors
 /// All of [`HttpError`] but `Url` and `Tls`.
 pub async fn get(url: &Url, timeout: Duration) -> Result<Bytes, HttpError> {
-    let client = Client::plaintext(timeout);
-    client.send(url, "GET", &[], Bytes::new()).await
+    Client::plaintext(timeout).get(url, &[]).await
 }
 
 /// Posts JSON in plaintext.
@@ -338,13 +383,18 @@ pub async fn post(
     client.send(url, "POST", &headers, body).await
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+async fn converse<S, N, V>(
     stream: S,
     url: &Url,
     method: &'static str,
-    headers: &[(&'static str, String)],
+    headers: &[(N, V)],
     body: Bytes,
-) -> Result<Bytes, HttpError> {
+) -> Result<Bytes, HttpError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    N: AsRef<str>,
+    V: AsRef<[u8]>,
+{
     let authority = &url.authority;
     let broken = |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Protocol {
         authority: authority.clone(),
@@ -360,11 +410,11 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .method(method)
         .uri(path)
         .header(HOST, authority);
-    if !headers.iter().any(|(name, _)| *name == CONTENT) {
+    if !headers.iter().any(|(name, _)| name.as_ref() == CONTENT) {
         request = request.header(CONTENT, JSON);
     }
     for (name, value) in headers {
-        request = request.header(*name, value);
+        request = request.header(name.as_ref(), value.as_ref());
     }
     let request = request
         .body(Full::new(body))

@@ -248,6 +248,14 @@ pub fn https(key: &'static str, ca: &std::path::Path) -> Result<Arc<ClientConfig
     material::https(key, ca)
 }
 
+/// For HTTPS to a server that asks for a certificate: shows that of `files`, and verifies the server by their CA.
+///
+/// # Errors
+/// A file cannot be read or used.
+pub fn https_as(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
+    material::https_as(files)
+}
+
 /// What a failed TLS handshake means, in words that say which side has to be mended; the peer is named by the caller.
 pub fn explain(error: &rustls::Error) -> String {
     match error {

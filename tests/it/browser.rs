@@ -221,8 +221,8 @@ async fn pages_fit_phones_and_dark_rooms() {
         "/agents",
         "/tor/tor0/tor3",
         "/incidents/1",
-        "/?at=1800000000",
-        "/fabric?at=1800000000",
+        "/?at=1700000000",
+        "/fabric?at=1700000000",
     ] {
         browser.open(&lab.url(path)).await;
         browser

@@ -21,6 +21,7 @@ mod manual;
 mod metrics;
 mod netns;
 mod outages;
+mod operator;
 mod readme;
 mod restarts;
 mod scenarios;

@@ -124,7 +124,11 @@ impl Frame {
             worst: "",
             then: at_query(Some(at)),
             past: Some(Past {
-                at: format::time(at),
+                at: if at > now {
+                    format!("{} is still to come.", format::time(at))
+                } else {
+                    format!("This was {}.", format::time(at))
+                },
                 note: note.into(),
                 steps,
                 now: href(None),

@@ -1,12 +1,16 @@
 //! The analyzer's API, read for the commands that show what it knows.
 
+use std::fmt;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use hyper::header::{HeaderName, HeaderValue};
 use rpingmesh::config::ConfigError;
-use rpingmesh::config::program::Failure;
-use rpingmesh::rpc::http::{Url, get};
+use rpingmesh::config::program::{Failure, describe};
+use rpingmesh::rpc::http::{Client, HttpError, Url};
+use rpingmesh::rpc::tls::{TlsError, TlsFiles};
 use serde_json::Value;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -14,30 +18,141 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Where to ask and how to answer.
 #[derive(Debug, Args)]
 pub(crate) struct ApiArgs {
-    /// The analyzer's web address [default: http://127.0.0.1:7472]
+    /// The analyzer's web address, or that of the proxy before it [default: http://127.0.0.1:7472]
     #[arg(long, env = "RPINGMESH_ANALYZER_API", value_name = "URL")]
     analyzer: Option<String>,
+    /// PEM file with the CA certificates that an https:// server is verified by [default: none]
+    #[arg(long, env = "RPINGMESH_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// PEM file with the certificate that is shown to it, which an analyzer with `web_tls` asks for [default: none]
+    #[arg(long, env = "RPINGMESH_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of the certificate [default: none]
+    #[arg(long, env = "RPINGMESH_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// A header to send with requests, such as `Authorization: Basic …` for a proxy, or the one that `web_auth_header` names
+    /// [default: none]
+    #[arg(
+        long,
+        env = "RPINGMESH_ANALYZER_HEADER",
+        hide_env_values = true,
+        value_name = "NAME: VALUE"
+    )]
+    header: Option<String>,
     /// Print one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-impl ApiArgs {
-    pub(crate) fn url(&self) -> Result<Url, Failure> {
-        let text = self.analyzer.as_deref().unwrap_or("http://127.0.0.1:7472");
-        Url::parse(text).map_err(|error| ConfigError::value("analyzer", error.to_string()).into())
+/// The analyzer that is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Analyzer {
+    client: Client,
+    url: Url,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl fmt::Display for Analyzer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.url.fmt(f)
     }
 }
 
-/// Gets one resource of `/api/v1`.
-pub(crate) async fn read(url: &Url, path: &str) -> Result<Value, Failure> {
-    let resource = url.join(&format!("/api/v1/{path}"));
-    let body = get(&resource, TIMEOUT).await.map_err(Failure::run)?;
-    serde_json::from_slice(&body).map_err(|error| {
-        Failure::run(format!(
-            "{resource} answers something else than JSON: {error}"
-        ))
-    })
+impl ApiArgs {
+    /// How the analyzer is reached.
+    pub(crate) fn analyzer(&self) -> Result<Analyzer, Failure> {
+        let text = self.analyzer.as_deref().unwrap_or("http://127.0.0.1:7472");
+        let url = Url::parse_any(text)
+            .map_err(|error| ConfigError::value("analyzer", error.to_string()))?;
+        Ok(Analyzer {
+            client: self.client(&url)?,
+            url,
+            headers: self
+                .header
+                .as_deref()
+                .map(header)
+                .transpose()?
+                .into_iter()
+                .collect(),
+        })
+    }
+
+    fn client(&self, url: &Url) -> Result<Client, ConfigError> {
+        if !url.is_tls() {
+            return Ok(Client::plaintext(TIMEOUT));
+        }
+        let missing = |key, why: &str| ConfigError::value(key, why);
+        let Some(ca) = self.tls_ca.clone() else {
+            return Err(missing(
+                "tls.ca",
+                "is missing: --tls-ca names the CA certificates that an https:// server is verified by, \
+                 such as /etc/ssl/certs/ca-certificates.crt for those of the system",
+            ));
+        };
+        let client = match (&self.tls_cert, &self.tls_key) {
+            (None, None) => Client::with_ca("tls.ca", &ca, TIMEOUT),
+            (Some(cert), Some(key)) => {
+                let files = TlsFiles {
+                    cert: cert.clone(),
+                    key: key.clone(),
+                    ca,
+                };
+                Client::with_files(&files, TIMEOUT)
+            }
+            (None, _) => return Err(missing("tls.cert", "is missing beside tls.key")),
+            (_, None) => return Err(missing("tls.key", "is missing beside tls.cert")),
+        };
+        client.map_err(|error| {
+            let key = match &error {
+                TlsError::Read { key, .. } | TlsError::Content { key, .. } => key,
+                TlsError::Pair { .. } => "tls.key",
+            };
+            ConfigError::value(key, describe(&error))
+        })
+    }
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), ConfigError> {
+    let wrong = || ConfigError::value("header", "must be `NAME: VALUE`, as HTTP allows them");
+    let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+    let name = name.trim().parse().map_err(|_| wrong())?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
+    Ok((name, value))
+}
+
+impl Analyzer {
+    /// Gets one resource of `/api/v1`.
+    pub(crate) async fn read(&self, path: &str) -> Result<Value, Failure> {
+        let resource = self.url.join(&format!("/api/v1/{path}"));
+        let body = self
+            .client
+            .get(&resource, &self.headers)
+            .await
+            .map_err(|error| Failure::run(explained(&error, self.url.is_tls())))?;
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::run(format!(
+                "{resource} answers something else than JSON: {error}"
+            ))
+        })
+    }
+}
+
+/// In words, with what may help.
+fn explained(error: &HttpError, is_tls: bool) -> String {
+    let mut text = describe(error);
+    text += match error {
+        HttpError::Status {
+            status: 401 | 403, ..
+        } => {
+            "\nask the proxy that authenticates users (--analyzer URL), with what it wants to know (--header 'NAME: VALUE')"
+        }
+        HttpError::Protocol { .. } if !is_tls => "\nif it speaks TLS, the URL begins with https://",
+        HttpError::Tls { .. } => {
+            "\n--tls-ca verifies the analyzer; one with `web_tls` asks for --tls-cert and --tls-key, too"
+        }
+        _ => "",
+    };
+    text
 }
 
 /// Runs on a runtime of one thread.

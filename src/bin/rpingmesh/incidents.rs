@@ -33,7 +33,7 @@ pub(crate) struct IncidentsArgs {
 }
 
 pub(crate) fn main(args: &IncidentsArgs) -> Result<(), Failure> {
-    let url = args.api.url()?;
+    let analyzer = args.api.analyzer()?;
     let state = match args.state.unwrap_or(State::Open) {
         State::Open => "open",
         State::Closed => "closed",
@@ -47,10 +47,7 @@ pub(crate) fn main(args: &IncidentsArgs) -> Result<(), Failure> {
         ),
     };
     let (answer, status) = api::block_on(async {
-        Ok((
-            api::read(&url, &query).await?,
-            api::read(&url, "status").await?,
-        ))
+        Ok((analyzer.read(&query).await?, analyzer.read("status").await?))
     })?;
     let now = status["now_unix_ns"].as_i64().unwrap_or_default();
     let incidents = api::list(&answer, "/incidents");

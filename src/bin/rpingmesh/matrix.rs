@@ -32,10 +32,10 @@ pub(crate) struct MatrixArgs {
 }
 
 pub(crate) fn main(args: &MatrixArgs) -> Result<(), Failure> {
-    let url = args.api.url()?;
+    let analyzer = args.api.analyzer()?;
     let window = args.window.as_deref().unwrap_or("20s");
     let query = format!("matrix?window={window}");
-    let answer = api::block_on(async { api::read(&url, &query).await })?;
+    let answer = api::block_on(async { analyzer.read(&query).await })?;
     if args.api.json {
         return api::list(&answer, "/pairs")
             .iter()

@@ -17,11 +17,11 @@ pub(crate) struct StatusArgs {
 }
 
 pub(crate) fn main(args: &StatusArgs) -> Result<(), Failure> {
-    let url = args.api.url()?;
+    let analyzer = args.api.analyzer()?;
     let (status, open) = api::block_on(async {
-        let status = api::read(&url, "status").await?;
+        let status = analyzer.read("status").await?;
         let open = format!("incidents?state=open&limit={MOST_LISTED}");
-        Ok((status, api::read(&url, &open).await?))
+        Ok((status, analyzer.read(&open).await?))
     })?;
     if args.api.json {
         return api::print(&status.to_string());

@@ -16,11 +16,10 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 use rpingmesh::config::Span;
 use rpingmesh::config::program::{Failure, describe, stop_on_signal};
-use rpingmesh::rpc::http::Url;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiArgs};
+use crate::api::{self, Analyzer, ApiArgs};
 use crate::{incidents, status};
 use model::{Model, Seen};
 
@@ -45,7 +44,7 @@ pub(crate) struct TopArgs {
 }
 
 pub(crate) fn main(args: &TopArgs) -> Result<(), Failure> {
-    let url = args.api.url()?;
+    let analyzer = args.api.analyzer()?;
     let interval = args.interval.map_or(INTERVAL, |span| span.0);
     let full_screen =
         !args.plain && !args.api.json && io::stdout().is_terminal() && io::stdin().is_terminal();
@@ -53,22 +52,22 @@ pub(crate) fn main(args: &TopArgs) -> Result<(), Failure> {
         let stop = stop_on_signal().map_err(Failure::run)?;
         if full_screen {
             let terminal = Terminal::take()?;
-            show(terminal, &url, interval, args.count, stop).await
+            show(terminal, &analyzer, interval, args.count, stop).await
         } else {
-            print(args, &url, interval, stop).await
+            print(args, &analyzer, interval, stop).await
         }
     })
 }
 
 async fn print(
     args: &TopArgs,
-    url: &Url,
+    analyzer: &Analyzer,
     interval: Duration,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let mut looks = 0;
     loop {
-        api::print(&lines(url, args.api.json).await?)?;
+        api::print(&lines(analyzer, args.api.json).await?)?;
         looks += 1;
         if args.count.is_some_and(|count| looks >= count) {
             return Ok(());
@@ -83,9 +82,9 @@ async fn print(
     }
 }
 
-async fn lines(url: &Url, json: bool) -> Result<String, Failure> {
-    let now_is = api::read(url, "status").await?;
-    let open = api::read(url, "incidents?state=open").await?;
+async fn lines(analyzer: &Analyzer, json: bool) -> Result<String, Failure> {
+    let now_is = analyzer.read("status").await?;
+    let open = analyzer.read("incidents?state=open").await?;
     if json {
         let both = serde_json::json!({ "status": now_is, "incidents": open["incidents"] });
         return Ok(both.to_string());
@@ -119,15 +118,15 @@ impl Drop for Terminal {
 
 async fn show(
     mut terminal: Terminal,
-    url: &Url,
+    analyzer: &Analyzer,
     interval: Duration,
     count: Option<u64>,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let mut events = read_events();
     let (answers, mut answered) = mpsc::channel(DEPTH);
-    tokio::spawn(look(url.clone(), interval, answers));
-    let mut model = Model::new(url.to_string());
+    tokio::spawn(look(analyzer.clone(), interval, answers));
+    let mut model = Model::new(analyzer.to_string());
     let mut looks = 0;
     while !model.is_over() {
         terminal
@@ -168,14 +167,14 @@ fn read_events() -> mpsc::Receiver<Event> {
 }
 
 /// Asks again and again until nobody wants to know.
-async fn look(url: Url, interval: Duration, answers: mpsc::Sender<Result<Seen, String>>) {
+async fn look(analyzer: Analyzer, interval: Duration, answers: mpsc::Sender<Result<Seen, String>>) {
     loop {
         let seen = async {
             Ok::<_, Failure>(Seen {
-                status: api::read(&url, "status").await?,
-                matrix: api::read(&url, "matrix").await?,
-                incidents: api::read(&url, "incidents?state=all&limit=100").await?,
-                agents: api::read(&url, "agents").await?,
+                status: analyzer.read("status").await?,
+                matrix: analyzer.read("matrix").await?,
+                incidents: analyzer.read("incidents?state=all&limit=100").await?,
+                agents: analyzer.read("agents").await?,
             })
         };
         let answer = seen.await.map_err(|failure| describe(&failure));

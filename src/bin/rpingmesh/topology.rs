@@ -23,8 +23,8 @@ pub(crate) struct TopologyArgs {
 }
 
 pub(crate) fn main(args: &TopologyArgs) -> Result<(), Failure> {
-    let url = args.api.url()?;
-    let answer = api::block_on(async { api::read(&url, "topology").await })?;
+    let analyzer = args.api.analyzer()?;
+    let answer = api::block_on(async { analyzer.read("topology").await })?;
     if args.api.json {
         return api::print(&answer.to_string());
     }

@@ -147,6 +147,21 @@ fn roots(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
+/// For HTTPS where this side shows its certificate too.
+pub(super) fn https_as(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
+    let chain = certificates("tls.cert", &files.cert)?;
+    let key = private_key(&files.key)?;
+    let roots = Arc::new(roots("tls.ca", &files.ca)?);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = client(&provider, roots, chain, key).map_err(|source| TlsError::Pair {
+        cert: files.cert.clone(),
+        key: files.key.clone(),
+        source,
+    })?;
+    config.alpn_protocols.clear();
+    Ok(Arc::new(config))
+}
+
 /// For HTTPS: servers are verified by the CA certificates of a file, and this side shows none.
 pub(super) fn https(key: &'static str, ca: &Path) -> Result<Arc<ClientConfig>, TlsError> {
     let roots = roots(key, ca)?;

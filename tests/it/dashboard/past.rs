@@ -193,6 +193,11 @@ fn what_is_not_kept_is_said() {
                 "Services of this time are not kept.",
             ),
             (format!("/services/x?at={old}"), "Nothing that this service"),
+            (
+                "/?at=2000000000".to_owned(),
+                "2033-05-18 03:33:20 UTC is still to come.",
+            ),
+            ("/?at=2000000000".to_owned(), "Nothing is known yet"),
             ("/?at=1".to_owned(), "No picture of this time is kept."),
             (
                 "/tor/tor0/tor1?at=1".to_owned(),

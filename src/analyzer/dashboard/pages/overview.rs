@@ -101,6 +101,7 @@ async fn past(board: &Dashboard, view: View, at: WallTime) -> Result<Overview, P
     let matrix = picture.map(|picture| picture.matrix).unwrap_or_default();
     let bounds = parts.history.bounds().await?;
     let (class, title) = match open.len() {
+        _ if at > parts.clock.wall() => ("waiting", "Nothing is known yet".to_owned()),
         0 => ("quiet", "Nothing was wrong".to_owned()),
         1 => ("trouble", "1 incident was open".to_owned()),
         count => ("trouble", format!("{count} incidents were open")),

@@ -18,6 +18,7 @@ const NEAR: Nanos = Nanos(2 * MINUTES);
 /// Where in time a page is, and where it can go.
 #[derive(Debug)]
 pub(super) struct Past {
+    /// Which time, in a sentence.
     pub(super) at: String,
     /// What of this time is shown, or that nothing is kept.
     pub(super) note: String,
@@ -68,6 +69,9 @@ pub(super) fn note(picture: Option<&Picture>) -> String {
 
 /// Incidents that were open then, the worst first, as they are known now.
 pub(super) async fn open_at(board: &Dashboard, at: WallTime) -> Result<Vec<Incident>, PageError> {
+    if at > board.parts.clock.wall() {
+        return Ok(Vec::new());
+    }
     let mut open = board.parts.incidents.open_at(at, MOST_INCIDENTS).await?;
     open.sort_by_key(|incident| incident.severity);
     Ok(open)
