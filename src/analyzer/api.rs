@@ -1,5 +1,6 @@
 //! The JSON of `/api/v1`, documented in `docs/api.md`. Field names are stable; durations are integer nanoseconds.
 
+pub(super) mod answer;
 pub(super) mod incidents;
 pub(super) mod matrix;
 pub(super) mod topology;
@@ -19,6 +20,7 @@ use crate::id::AgentId;
 use crate::measure::Invalid;
 use crate::probe::Kind;
 use crate::time::WallTime;
+use answer::answer;
 
 pub(super) use traces::{TraceQuery, traces};
 
@@ -136,49 +138,87 @@ fn is_end(end: &End, wanted: &str) -> bool {
             .is_ok_and(|gid: crate::id::Gid| gid == end.gid)
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct PathsAnswer {
-    window: &'static str,
-    start_unix_ns: i64,
-    end_unix_ns: i64,
-    total: usize,
-    offset: usize,
-    next_offset: Option<usize>,
-    paths: Vec<PathJson>,
+answer! {
+    #[derive(Debug, Serialize)]
+    pub(super) struct PathsAnswer {
+        /// the window asked for
+        window: &'static str,
+        /// where it begins
+        start_unix_ns: i64,
+        /// where it ends
+        end_unix_ns: i64,
+        /// paths that match, on all pages
+        total: usize,
+        /// as asked
+        offset: usize,
+        /// offset of the next page, null on the last
+        next_offset: Option<usize>,
+        /// the paths
+        paths: Vec<PathJson>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct PathJson {
-    source: EndJson,
-    target: EndJson,
-    kind: &'static str,
-    source_port: Option<u16>,
-    service: Option<String>,
-    sent: u64,
-    lost: u64,
-    invalid: BTreeMap<&'static str, u64>,
-    network_rtt: Option<SpreadJson>,
-    prober_delay: Option<SpreadJson>,
-    responder_delay: Option<SpreadJson>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct PathJson {
+        /// the probing RNIC
+        source: EndJson,
+        /// the answering RNIC
+        target: EndJson,
+        /// `tor_mesh`, `inter_tor` or `service_tracing`
+        kind: &'static str,
+        /// UDP source port of the probes, null where the driver hides it
+        source_port: Option<u16>,
+        /// service that uses the path, null unless kind is `service_tracing`
+        service: Option<String>,
+        /// all probes: lost + all of invalid + complete
+        sent: u64,
+        /// probes without an ACK in time
+        lost: u64,
+        /// counts by reason of measurements that say nothing about the network; reasons without any are left out
+        invalid: BTreeMap<&'static str, u64>,
+        /// time on the network, both ways; null without a complete probe
+        network_rtt: Option<SpreadJson>,
+        /// time that the prober's host added; null without a complete probe
+        prober_delay: Option<SpreadJson>,
+        /// time that the responder's host added; null without a complete probe
+        responder_delay: Option<SpreadJson>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct EndJson {
-    gid: String,
-    qpn: u32,
-    host: String,
-    tor: String,
-    device: String,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct EndJson {
+        /// GID of the RNIC
+        gid: String,
+        /// its queue pair
+        qpn: u32,
+        /// its host
+        host: String,
+        /// its ToR
+        tor: String,
+        /// its name on the host
+        device: String,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct SpreadJson {
-    count: u64,
-    min_ns: i64,
-    p50_ns: i64,
-    p90_ns: i64,
-    p99_ns: i64,
-    max_ns: i64,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct SpreadJson {
+        /// complete probes; of `network_rtt` those whose responder took at most 10 ms: beyond, clocks that run apart
+        /// falsify the RTT
+        count: u64,
+        /// smallest, to 0.8 % like the others
+        min_ns: i64,
+        /// median
+        p50_ns: i64,
+        /// 90 % are not above it
+        p90_ns: i64,
+        /// 99 % are not above it
+        p99_ns: i64,
+        /// largest
+        max_ns: i64,
+    }
 }
 
 /// Answers `GET /api/v1/paths`.
@@ -261,43 +301,76 @@ fn spread(sketch: &Sketch) -> Option<SpreadJson> {
     })
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct AgentsAnswer {
-    now_unix_ns: i64,
-    agents: Vec<AgentJson>,
+answer! {
+    #[derive(Debug, Serialize)]
+    pub(super) struct AgentsAnswer {
+        /// the analyzer's wall clock
+        now_unix_ns: i64,
+        /// the agents of the last 24 hours
+        agents: Vec<AgentJson>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct AgentJson {
-    agent: String,
-    host: String,
-    version: Option<String>,
-    spool: String,
-    sequence: u64,
-    last_upload_unix_ns: i64,
-    last_interval_end_unix_ns: i64,
-    lateness_ns: i64,
-    batches: u64,
-    duplicate_batches: u64,
-    lost_batches: u64,
-    late_batches: u64,
-    late_results: u64,
-    future_batches: u64,
-    future_results: u64,
-    refused_reports: u64,
-    last_refusal: Option<String>,
-    counters: CountersJson,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct AgentJson {
+        /// name
+        agent: String,
+        /// where it runs
+        host: String,
+        /// version of its program; null until it has uploaded since the analyzer's start, and where it does not tell
+        version: Option<String>,
+        /// its spool: sequence numbers are those of one spool
+        spool: String,
+        /// the last batch taken
+        sequence: u64,
+        /// when it was taken, by the analyzer's clock
+        last_upload_unix_ns: i64,
+        /// end of its interval, by the agent's clock
+        last_interval_end_unix_ns: i64,
+        /// how long after that end it was taken; negative when the agent's clock is ahead
+        lateness_ns: i64,
+        /// batches taken
+        batches: u64,
+        /// batches that came again and were not counted again
+        duplicate_batches: u64,
+        /// batches that the agent skipped since its spool was first seen: its spool overflowed
+        lost_batches: u64,
+        /// batches older than what is kept: stored nowhere, counted in no window
+        late_batches: u64,
+        /// probes in them
+        late_results: u64,
+        /// batches further in the future than `clock_tolerance`: the agent's clock is wrong
+        future_batches: u64,
+        /// probes in them
+        future_results: u64,
+        /// reports that contradict themselves
+        refused_reports: u64,
+        /// the last of them and why; null without any
+        last_refusal: Option<String>,
+        /// the agent's own counts since its start
+        counters: CountersJson,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct CountersJson {
-    results_dropped: u64,
-    batches_dropped: u64,
-    malformed_packets: u64,
-    unmatched_acks: u64,
-    probes_answered: u64,
-    source_ports_as_meant: u64,
-    source_ports_otherwise: u64,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct CountersJson {
+        /// results that found no place
+        results_dropped: u64,
+        /// batches that its spool dropped
+        batches_dropped: u64,
+        /// packets that were no probe or ACK
+        malformed_packets: u64,
+        /// ACKs that belong to no outstanding probe
+        unmatched_acks: u64,
+        /// probes of others that it answered
+        probes_answered: u64,
+        /// probes that arrived from the UDP source port that was meant, told by responders that see ports
+        source_ports_as_meant: u64,
+        /// probes that arrived from another one: a driver does not steer as it is believed to
+        source_ports_otherwise: u64,
+    }
 }
 
 /// Answers `GET /api/v1/agents`.

@@ -316,32 +316,10 @@ fn the_api_documentation_names_exactly_the_fields() {
             let documented: BTreeSet<String> = table
                 .lines()
                 .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+                // What may be called anything is not emitted here.
+                .filter(|field| !field.contains(".*."))
                 .map(str::to_owned)
                 .collect();
-            let leave_out = |field: &String| {
-                field.starts_with("paths.prober_delay.")
-                    || field.starts_with("paths.responder_delay.")
-            };
-            emitted.retain(|field| !leave_out(field));
-            // A parent whose children are all listed needs no line of its own.
-            for parent in [
-                "paths.source",
-                "paths.target",
-                "agents.counters",
-                "traces.source",
-                "traces.target",
-                "traces.newest",
-                "incidents",
-                "probes",
-                "judge",
-                "topology",
-                "alerts",
-            ] {
-                emitted.remove(parent);
-            }
-            if resource == "/api/v1/status" {
-                emitted.remove("paths");
-            }
             assert_eq!(documented, emitted, "{resource}");
         }
     });

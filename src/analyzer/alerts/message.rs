@@ -33,6 +33,12 @@ impl Links {
         Self(external.map_or_else(|| format!("http://{web}"), str::to_owned))
     }
 
+    /// The dashboard's page of an incident, for people.
+    fn page(&self, id: u64) -> String {
+        format!("{}/incidents/{id}", self.0)
+    }
+
+    /// The incident in the API, for programs.
     fn incident(&self, id: u64) -> String {
         format!("{}/api/v1/incidents?id={id}", self.0)
     }
@@ -68,7 +74,7 @@ pub(super) fn alerts(
             starts_at: rfc3339(starts),
             // Alertmanager refuses an alert that ends before it starts.
             ends_at: rfc3339(ends.max(starts)),
-            generator_url: links.incident(incident.id),
+            generator_url: links.page(incident.id),
         };
         if let Some(over) = &item.over {
             let ended = incident.closed_unix_ns.map_or(now, WallTime::from_nanos);
@@ -157,6 +163,7 @@ pub(super) struct Changes {
 struct ChangeJson {
     event: &'static str,
     url: String,
+    page: String,
     incident: IncidentJson,
 }
 
@@ -169,6 +176,7 @@ pub(super) fn changes(batch: &[Item], links: &Links) -> Changes {
             .map(|item| ChangeJson {
                 event: item.event.name(),
                 url: links.incident(item.incident.id),
+                page: links.page(item.incident.id),
                 incident: IncidentJson::from(&item.incident),
             })
             .collect(),

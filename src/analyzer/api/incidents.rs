@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::super::alerts::Alerts;
 use super::super::judging::View;
 use super::super::state::State;
+use super::answer::answer;
 use crate::analysis::filter::Reason;
 use crate::analysis::incident::{Incident, Severity};
 use crate::analysis::judge::{Category, Counts};
@@ -88,38 +89,66 @@ fn number(key: &str, text: &str) -> Result<u64, String> {
         .map_err(|_| format!("`{key}` must be the number of an incident, not `{text}`"))
 }
 
-#[derive(Debug, Serialize)]
-pub(in crate::analyzer) struct IncidentsAnswer {
-    next_before: Option<u64>,
-    incidents: Vec<IncidentJson>,
+answer! {
+    #[derive(Debug, Serialize)]
+    pub(in crate::analyzer) struct IncidentsAnswer {
+        /// `before` of the next page, null on the last
+        next_before: Option<u64>,
+        /// the incidents
+        incidents: Vec<IncidentJson>,
+    }
 }
 
-/// An incident, as answers and webhooks show it.
-#[derive(Debug, Serialize)]
-pub(in crate::analyzer) struct IncidentJson {
-    id: u64,
-    state: &'static str,
-    severity: Severity,
-    category: Category,
-    title: String,
-    subject: Component,
-    or: Vec<Component>,
-    opened_unix_ns: i64,
-    seen_unix_ns: i64,
-    closed_unix_ns: Option<i64>,
-    confidence: f64,
-    share: f64,
-    sent: u64,
-    lost: u64,
-    openings: usize,
-    services: Vec<ServiceJson>,
-    evidence: Vec<String>,
+answer! {
+    /// An incident, as answers and webhooks show it.
+    #[derive(Debug, Serialize)]
+    pub(in crate::analyzer) struct IncidentJson {
+        /// number
+        id: u64,
+        /// open or closed
+        state: &'static str,
+        /// P0: a service's own paths are hit and suffer; P1: are hit; P2: only cluster monitoring sees it
+        severity: Severity,
+        /// see below
+        category: Category,
+        /// what is wrong, in one line
+        title: String,
+        /// `kind` link with `from` and `to` (one direction of a cable), or switch or host with `name`; an RNIC is the
+        /// host `HOST/DEVICE`
+        subject: Component,
+        /// what it may be instead, in the same form; empty unless the category is undecided
+        or: Vec<Component>,
+        /// when it was opened
+        opened_unix_ns: i64,
+        /// when it was last seen
+        seen_unix_ns: i64,
+        /// when it was closed, null while it is open
+        closed_unix_ns: Option<i64>,
+        /// 0 to 1
+        confidence: f64,
+        /// share of the probes that it affects, 0 to 1: lost, slow, or of 5-tuples for a blackhole
+        share: f64,
+        /// probes on the paths that cross it, when it was last seen
+        sent: u64,
+        /// those of them that were lost (or slow)
+        lost: u64,
+        /// how often it was opened within ten minutes, this time included
+        openings: usize,
+        /// services with paths across it
+        services: Vec<ServiceJson>,
+        /// lines that explain it: counts, paths, traces, what was ruled out, what voting says
+        evidence: Vec<String>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct ServiceJson {
-    name: String,
-    suffers: bool,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct ServiceJson {
+        /// service
+        name: String,
+        /// whether the service's own probes are lost or slow
+        suffers: bool,
+    }
 }
 
 impl From<&Incident> for IncidentJson {
@@ -177,76 +206,132 @@ pub(in crate::analyzer) fn answer(
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(in crate::analyzer) struct StatusAnswer {
-    now_unix_ns: i64,
-    agents: usize,
-    agent_versions: Vec<VersionJson>,
-    hosts: usize,
-    rnics: usize,
-    tors: usize,
-    incidents: OpenJson,
-    probes: ProbesJson,
-    paths: PathsJson,
-    judge: JudgeJson,
-    topology: TopologyJson,
-    alerts: AlertsJson,
+answer! {
+    #[derive(Debug, Serialize)]
+    pub(in crate::analyzer) struct StatusAnswer {
+        /// the analyzer's wall clock
+        now_unix_ns: i64,
+        /// agents listed
+        agents: usize,
+        /// which versions they run, the most common first, at most 20
+        agent_versions: Vec<VersionJson>,
+        /// hosts whose agents were heard of in the last ten minutes
+        hosts: usize,
+        /// RNICs that they reported from
+        rnics: usize,
+        /// ToRs of these
+        tors: usize,
+        /// what is open
+        incidents: OpenJson,
+        /// probes of the last 20 s
+        probes: ProbesJson,
+        /// the paths that are judged, by what is known of their way
+        paths: PathsJson,
+        /// what judges
+        judge: JudgeJson,
+        /// where those who know the fabric contradict each other
+        topology: TopologyJson,
+        /// who is told of incidents
+        alerts: AlertsJson,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct VersionJson {
-    version: Option<String>,
-    agents: usize,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct VersionJson {
+        /// the version; null where it is not known
+        version: Option<String>,
+        /// agents that run it
+        agents: usize,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct AlertsJson {
-    receivers: usize,
-    waiting: usize,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct AlertsJson {
+        /// Alertmanagers and webhooks that are told of incidents
+        receivers: usize,
+        /// what they have not acknowledged yet: incidents, counted for each receiver
+        waiting: usize,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct OpenJson {
-    open: usize,
-    p0: usize,
-    p1: usize,
-    p2: usize,
-    waiting_for_store: usize,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct OpenJson {
+        /// open incidents
+        open: usize,
+        /// those with severity P0
+        p0: usize,
+        /// P1
+        p1: usize,
+        /// P2
+        p2: usize,
+        /// changes that could not be stored yet; they are tried again
+        waiting_for_store: usize,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct ProbesJson {
-    judged: u64,
-    lost: u64,
-    set_aside: BTreeMap<&'static str, CountsJson>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct ProbesJson {
+        /// probes of the last 20 s that are judged
+        judged: u64,
+        /// those of them that were lost
+        lost: u64,
+        /// by reason, probes of the last 20 s that are not judged because a host caused their results: `host_down`,
+        /// `agent_silent`, `qpn_changed`, `responder_starved`, `prober_starved`, `clock_invalid` (RTT only); each with
+        /// `sent` and `lost`
+        set_aside: BTreeMap<&'static str, CountsJson>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct CountsJson {
-    sent: u64,
-    lost: u64,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct CountsJson {
+        /// probes
+        sent: u64,
+        /// those of them that were lost
+        lost: u64,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct PathsJson {
-    traced: usize,
-    candidates: usize,
-    unknown: usize,
-    known_traces: usize,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct PathsJson {
+        /// paths judged whose way there is known by a trace, and those under one ToR; ways back are not counted
+        traced: usize,
+        /// paths of which only what ECMP may choose is known
+        candidates: usize,
+        /// paths of which nothing is known between the ToRs
+        unknown: usize,
+        /// 5-tuples that are known by a trace
+        known_traces: usize,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct JudgeJson {
-    runs: u64,
-    last_run_unix_ns: Option<i64>,
-    took_ns: u64,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct JudgeJson {
+        /// runs since the start
+        runs: u64,
+        /// when the last one looked, null before the first
+        last_run_unix_ns: Option<i64>,
+        /// how long it took
+        took_ns: u64,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct TopologyJson {
-    differences: Vec<String>,
-    contradictions: u64,
-    contradicted_rnics: Vec<String>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct TopologyJson {
+        /// where the topology file and the reports differ
+        differences: Vec<String>,
+        /// reports that named another host or ToR for an RNIC than its own agent does
+        contradictions: u64,
+        /// the RNICs of which that was said in the last two minutes
+        contradicted_rnics: Vec<String>,
+    }
 }
 
 /// Answers `GET /api/v1/status`.

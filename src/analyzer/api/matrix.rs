@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::super::state::State;
+use super::answer::answer;
 use crate::analysis::sketch::Sketch;
 use crate::analysis::windows::Span;
 use crate::id::TorId;
@@ -35,25 +36,42 @@ impl MatrixQuery {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(in crate::analyzer) struct MatrixAnswer {
-    window: &'static str,
-    start_unix_ns: i64,
-    end_unix_ns: i64,
-    tors: Vec<String>,
-    total_pairs: usize,
-    pairs: Vec<PairJson>,
+answer! {
+    #[derive(Debug, Serialize)]
+    pub(in crate::analyzer) struct MatrixAnswer {
+        /// the window asked for
+        window: &'static str,
+        /// where it begins
+        start_unix_ns: i64,
+        /// where it ends
+        end_unix_ns: i64,
+        /// the ToRs that have results
+        tors: Vec<String>,
+        /// pairs of ToRs that have results
+        total_pairs: usize,
+        /// the pairs
+        pairs: Vec<PairJson>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct PairJson {
-    source_tor: String,
-    target_tor: String,
-    sent: u64,
-    lost: u64,
-    invalid: u64,
-    rtt_p50_ns: Option<i64>,
-    rtt_p99_ns: Option<i64>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct PairJson {
+        /// ToR of the probing RNICs
+        source_tor: String,
+        /// ToR of the answering RNICs
+        target_tor: String,
+        /// probes
+        sent: u64,
+        /// probes without an ACK in time
+        lost: u64,
+        /// measurements that say nothing about the network
+        invalid: u64,
+        /// median network RTT, null without any
+        rtt_p50_ns: Option<i64>,
+        /// 99 % are not above it
+        rtt_p99_ns: Option<i64>,
+    }
 }
 
 #[derive(Default)]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::judging::View;
 use super::super::state::State;
+use super::answer::answer;
 use crate::analysis::filter::Voice;
 use crate::analysis::localize::Component;
 use crate::analysis::map::{Finished, Kind, Source};
@@ -43,43 +44,77 @@ impl TopologyQuery {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(in crate::analyzer) struct TopologyAnswer {
-    now_unix_ns: i64,
-    has_file: bool,
-    total_nodes: usize,
-    total_links: usize,
-    nodes: Vec<NodeJson>,
-    links: Vec<LinkJson>,
-    differences: Vec<String>,
+answer! {
+    #[derive(Debug, Serialize)]
+    pub(in crate::analyzer) struct TopologyAnswer {
+        /// the analyzer's wall clock
+        now_unix_ns: i64,
+        /// whether a topology file was given
+        has_file: bool,
+        /// nodes that are known, in this detail
+        total_nodes: usize,
+        /// links that are known
+        total_links: usize,
+        /// the nodes, the upper tiers first, then by name
+        nodes: Vec<NodeJson>,
+        /// the links, one for all cables between the same two nodes; RNICs have none of their own
+        links: Vec<LinkJson>,
+        /// where file, reports and traces contradict each other, in words
+        differences: Vec<String>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct NodeJson {
-    name: String,
-    kind: &'static str,
-    tier: Option<u32>,
-    tors: Vec<String>,
-    host: Option<String>,
-    gid: Option<String>,
-    addresses: Vec<String>,
-    known_from: Vec<&'static str>,
-    state: &'static str,
-    incidents: Vec<u64>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct NodeJson {
+        /// as incidents name it; an RNIC is `HOST/DEVICE`
+        name: String,
+        /// switch, tor, host or rnic
+        kind: &'static str,
+        /// 0 for hosts and RNICs, 1 for ToRs, 2 and more above; null while no known link joins it to a ToR
+        tier: Option<u32>,
+        /// ToRs that a host or RNIC is cabled to
+        tors: Vec<String>,
+        /// the host of an RNIC, else null
+        host: Option<String>,
+        /// its GID, else null
+        gid: Option<String>,
+        /// what else a switch calls itself where it answers traces
+        addresses: Vec<String>,
+        /// who knows of it: file, report (of an agent, from its registration), trace
+        known_from: Vec<&'static str>,
+        /// incident: an open incident is about it; silent: the host's agent uploads nothing; unseen: the file alone
+        /// knows it; ok
+        state: &'static str,
+        /// numbers of open incidents about it, or perhaps about it
+        incidents: Vec<u64>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct LinkJson {
-    a: String,
-    b: String,
-    known_from: Vec<&'static str>,
-    cables: u32,
-    paths_a_to_b: u64,
-    paths_b_to_a: u64,
-    traced_unix_ns: Option<i64>,
-    state: &'static str,
-    incidents_a_to_b: Vec<u64>,
-    incidents_b_to_a: Vec<u64>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct LinkJson {
+        /// the lower end
+        a: String,
+        /// the upper end
+        b: String,
+        /// who knows of it
+        known_from: Vec<&'static str>,
+        /// cables that the file lists; 0 if it has none
+        cables: u32,
+        /// traced 5-tuples that cross it upwards
+        paths_a_to_b: u64,
+        /// traced 5-tuples that cross it downwards
+        paths_b_to_a: u64,
+        /// when a trace last showed it; null if none has
+        traced_unix_ns: Option<i64>,
+        /// incident, unseen or ok, as for nodes
+        state: &'static str,
+        /// numbers of open incidents about it in this direction, or perhaps about it
+        incidents_a_to_b: Vec<u64>,
+        /// in the other one
+        incidents_b_to_a: Vec<u64>,
+    }
 }
 
 /// Open incidents by what they are about, alternatives included.

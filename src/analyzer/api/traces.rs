@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::answer::answer;
 use super::{DEFAULT_LIMIT, MAX_LIMIT, is_end, number};
 use crate::analysis::paths::{Change, Known};
 use crate::analysis::report::End;
@@ -125,55 +126,97 @@ impl<'a> Ends<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(in crate::analyzer) struct TracesAnswer {
-    now_unix_ns: i64,
-    total: usize,
-    offset: usize,
-    next_offset: Option<usize>,
-    traces: Vec<TraceJson>,
+answer! {
+    #[derive(Debug, Serialize)]
+    pub(in crate::analyzer) struct TracesAnswer {
+        /// the analyzer's wall clock
+        now_unix_ns: i64,
+        /// paths that match, on all pages
+        total: usize,
+        /// as asked
+        offset: usize,
+        /// offset of the next page, null on the last
+        next_offset: Option<usize>,
+        /// the paths
+        traces: Vec<TraceJson>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct TraceJson {
-    source: TraceEndJson,
-    target: TraceEndJson,
-    source_port: u16,
-    route: Option<Vec<Option<String>>>,
-    confirmed_unix_ns: Option<i64>,
-    age_ns: Option<i64>,
-    newest: NewestJson,
-    changed: u64,
-    changes: Vec<ChangeJson>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct TraceJson {
+        /// the sending RNIC
+        source: TraceEndJson,
+        /// the RNIC that is sent to
+        target: TraceEndJson,
+        /// UDP source port
+        source_port: u16,
+        /// the switches in their order: the address of the interface that answers, or a name where the agent knows it;
+        /// null for one that never answered; null altogether while no complete trace is known
+        route: Option<Vec<Option<String>>>,
+        /// when a complete trace last agreed with `route`, by the agent's clock; null while there is none
+        confirmed_unix_ns: Option<i64>,
+        /// how long ago that was
+        age_ns: Option<i64>,
+        /// the newest trace
+        newest: NewestJson,
+        /// how often the path became another
+        changed: u64,
+        /// the last 8 times, the oldest first
+        changes: Vec<ChangeJson>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct TraceEndJson {
-    gid: String,
-    host: Option<String>,
-    tor: Option<String>,
-    device: Option<String>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct TraceEndJson {
+        /// its GID
+        gid: String,
+        /// its host, null while no report of the last minutes names it
+        host: Option<String>,
+        /// its ToR, likewise
+        tor: Option<String>,
+        /// its name on the host, likewise
+        device: Option<String>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct NewestJson {
-    at_unix_ns: i64,
-    reason: &'static str,
-    end: &'static str,
-    hops: Vec<HopJson>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct NewestJson {
+        /// when the newest trace ended
+        at_unix_ns: i64,
+        /// why it was made: new, scheduled, failing (its probes began to fail) or recovered
+        reason: &'static str,
+        /// what is behind its last hop: answered (the target, which answered itself), inferred (the target: nothing
+        /// beyond answers, and probes come through or the path was as long before) or silent (not known: no probe comes
+        /// through, or the path was longer before)
+        end: &'static str,
+        /// its hops
+        hops: Vec<HopJson>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct HopJson {
-    node: Option<String>,
-    rtt_ns: Option<i64>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct HopJson {
+        /// the switch; null where none answered
+        node: Option<String>,
+        /// until its answer; a switch's processor answers when it has time
+        rtt_ns: Option<i64>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct ChangeJson {
-    at_unix_ns: i64,
-    from: Vec<Option<String>>,
-    to: Vec<Option<String>>,
+answer! {
+    #[derive(Debug, Serialize)]
+    struct ChangeJson {
+        /// when the trace ended that showed it
+        at_unix_ns: i64,
+        /// the switches before
+        from: Vec<Option<String>>,
+        /// the switches after
+        to: Vec<Option<String>>,
+    }
 }
 
 /// Answers `GET /api/v1/traces`.
