@@ -22,9 +22,10 @@ report() {
     echo "report - $*"
 }
 
-# wait_for SECONDS CMD...: repeats CMD until it succeeds. What the last attempt said comes out when time is up.
+# wait_for SECONDS CMD...: repeats CMD until it succeeds, $PATIENCE times as long where emulation makes everything slow. What
+# the last attempt said comes out when time is up.
 wait_for() {
-    wait_end=$(($(date +%s) + $1))
+    wait_end=$(($(date +%s) + $1 * ${PATIENCE:-1}))
     shift
     until wait_output=$("$@" 2>&1); do
         if [ "$(date +%s)" -ge "$wait_end" ]; then

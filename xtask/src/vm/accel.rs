@@ -57,6 +57,11 @@ impl Accelerator {
         Ok(if works { Self::Kvm } else { Self::Tcg })
     }
 
+    /// How many times as long a scenario's limits are, which are made for hardware.
+    pub(crate) fn patience(self) -> u32 {
+        if self == Self::Tcg { 3 } else { 1 }
+    }
+
     /// QEMU's name of it.
     pub(crate) fn name(self) -> &'static str {
         if self == Self::Kvm { "kvm" } else { "tcg" }

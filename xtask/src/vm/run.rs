@@ -130,8 +130,9 @@ fn one(cache: &Cache, options: &Options, scenario: &Scenario, tally: &mut Tally)
         size >> 20
     );
     let started = Instant::now();
+    let deadline = started + scenario.timeout * accel.patience();
     let mut segment = Segment::boot(scenario, arch, accel, &kernel, &initramfs, &work.path)?;
-    let booted = segment.await_boot(started + scenario.timeout);
+    let booted = segment.await_boot(deadline);
     let outcome = booted.and_then(|()| {
         println!("booted in {:.1} s", started.elapsed().as_secs_f64());
         if options.show == Show::Live {
@@ -141,8 +142,9 @@ fn one(cache: &Cache, options: &Options, scenario: &Scenario, tally: &mut Tally)
             Some(command) => segment.everywhere(command, tally),
             None => segment.steps(
                 scenario,
+                accel.patience(),
                 options.show != Show::Checks,
-                started + scenario.timeout,
+                deadline,
                 tally,
             ),
         }
@@ -211,6 +213,7 @@ impl Segment {
     fn steps(
         &mut self,
         scenario: &Scenario,
+        patience: u32,
         verbose: bool,
         deadline: Instant,
         tally: &mut Tally,
@@ -223,8 +226,11 @@ impl Segment {
                 .with_context(|| format!("no node {}", step.node))?;
             println!("--- {}: {}", step.node, step.run);
             let failed_before = tally.failed;
-            let script = format!("exec sh /scenario/step.sh /scenario/files {}", step.run);
-            let end = deadline.min(Instant::now() + step.timeout);
+            let script = format!(
+                "PATIENCE={patience} exec sh /scenario/step.sh /scenario/files {}",
+                step.run
+            );
+            let end = deadline.min(Instant::now() + step.timeout * patience);
             let mut hidden = Vec::new();
             let status = guest.run(&script, end, &mut |line| {
                 if tally.line(line) || verbose {
