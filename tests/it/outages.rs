@@ -6,50 +6,34 @@
 //! time: until every agent has the newest pinglist, and the analyzer has acknowledged every batch. While a server is away
 //! nobody waits for it. So the tables are the same in every run. What happens while time passes, `tests/it/restarts.rs` has.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod accounts;
+mod host;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use prost::Message as _;
-use rpingmesh::agent::client::Controller;
-use rpingmesh::agent::collect::{Collect, Health, Inputs, Outputs};
-use rpingmesh::agent::endpoint::{Delivery, EndpointCounters, Inventory, OpenRnic, Orders};
-use rpingmesh::agent::metrics::Metrics;
-use rpingmesh::agent::registration::{Registration, Wiring, groups};
+use rpingmesh::agent::endpoint::{Delivery, EndpointCounters, OpenRnic};
 use rpingmesh::agent::session_config;
-use rpingmesh::agent::upload::Upload;
-use rpingmesh::analysis::report::PathReport;
-use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::fabric::realtime::capabilities;
 use rpingmesh::fabric::scenario::Server;
 use rpingmesh::fabric::swarm::Swarm;
 use rpingmesh::fabric::topology::{RnicId, Topology};
 use rpingmesh::fabric::{Engine, Profile, Scenario};
-use rpingmesh::id::HostName;
 use rpingmesh::measure::Outcome;
 use rpingmesh::probe::ProbeResult;
 use rpingmesh::rpc::registry::TargetQuery;
-use rpingmesh::rpc::results::Received;
-use rpingmesh::rpc::v1;
-use rpingmesh::store::journal::Journal as _;
-use rpingmesh::store::journal::sqlite::SqliteJournal;
-use rpingmesh::store::spool::Spool;
-use rpingmesh::store::sqlite::Location;
 use rpingmesh::telemetry;
-use rpingmesh::time::{Clock, HostTime, WallTime};
+use rpingmesh::time::{Clock, HostTime};
 use rpingmesh::transport::RnicName;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Chain, PATIENCE, Running};
+use crate::agent::{Chain, Running};
+use accounts::{Phase, journal, phase_rows};
+use host::{Host, VirtualClock, patiently};
 
-/// The wall clock at the start: the beginning of a slot.
-const EPOCH: i64 = 1_800_000_000 * 1_000_000_000;
-const SECOND: Duration = Duration::from_secs(1);
 /// After this long all slots are over.
 const SETTLED: Duration = Duration::from_secs(10);
 /// Between two looks at a server; nothing is decided by how long this is.
@@ -58,156 +42,6 @@ const PORT: u8 = 1;
 
 /// An agent's lease is measured in virtual time, its heartbeats come in real time: it must not run out between two.
 const SETTINGS: &str = "[registry]\nlease = '5m'";
-
-/// Stands still while servers answer.
-#[derive(Default)]
-struct VirtualClock(AtomicI64);
-
-impl VirtualClock {
-    fn set(&self, now: HostTime) {
-        self.0.store(now.nanos(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for VirtualClock {
-    fn host(&self) -> HostTime {
-        HostTime::from_nanos(self.0.load(Ordering::SeqCst))
-    }
-
-    fn wall(&self) -> WallTime {
-        WallTime::from_nanos(EPOCH + self.0.load(Ordering::SeqCst))
-    }
-}
-
-async fn patiently<T>(what: &str, waiting: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .unwrap_or_else(|_| panic!("no {what} within {PATIENCE:?}"))
-}
-
-/// An agent without the tasks of its RNICs, which the swarm stands for.
-struct Host {
-    config: Arc<AgentConfig>,
-    client: Controller,
-    collect: Collect,
-    spool: Spool,
-    inventory: watch::Sender<Inventory>,
-    orders: watch::Receiver<Arc<Orders>>,
-    spooled: watch::Receiver<u64>,
-    acknowledged: watch::Receiver<u64>,
-    stop: CancellationToken,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
-    /// What its sessions have been given.
-    applied: Option<Arc<Orders>>,
-}
-
-impl Host {
-    async fn new(chain: &Chain, clock: &Arc<VirtualClock>, name: &HostName, tor: &str) -> Self {
-        let config = Arc::new(chain.agent_config(name.as_str(), tor));
-        let client = Controller::new(&config.controller, &config.security).expect("a client");
-        let spool = Spool::open(&Location::Memory, config.spool_limit)
-            .await
-            .expect("a spool");
-        let (spooled_out, spooled) = watch::channel(0);
-        let (acknowledged_out, acknowledged) = watch::channel(0);
-        let (inventory, inventory_in) = watch::channel(Inventory::new());
-        let idle = Arc::new(Orders::idle(session_config(&config)));
-        let (orders_out, orders) = watch::channel(idle);
-        let (health, health_in) = watch::channel(Health::default());
-        let (_, degraded) = watch::channel(None);
-        let (upload_interval, interval) = watch::channel(SECOND);
-        let upload = Upload::new(&config, spool.clone(), spooled.clone(), acknowledged_out)
-            .expect("an uploader");
-        let wiring = Wiring {
-            inventory: inventory_in,
-            health: health_in,
-            degraded,
-            services: None,
-            orders: orders_out,
-            upload_interval,
-        };
-        let registration = Registration::new(config.clone(), client.clone(), wiring, Vec::new());
-        // The swarm delivers by itself, and nothing is traced.
-        let inputs = Inputs {
-            deliveries: mpsc::channel(1).1,
-            traces: mpsc::channel(1).1,
-            hardware: mpsc::channel(1).1,
-            interval,
-        };
-        let outputs = Outputs {
-            spool: spool.clone(),
-            spooled: spooled_out,
-            health,
-            metrics: Arc::new(Metrics::new()),
-        };
-        let collect = Collect::new(inputs, outputs, None, name.clone(), clock.clone());
-        let stop = CancellationToken::new();
-        let tasks = vec![
-            tokio::spawn(registration.run(stop.clone())),
-            tokio::spawn(upload.run(stop.clone())),
-        ];
-        Self {
-            config,
-            client,
-            collect,
-            spool,
-            inventory,
-            orders,
-            spooled,
-            acknowledged,
-            stop,
-            tasks,
-            applied: None,
-        }
-    }
-
-    fn newest(&self) -> u64 {
-        *self.spooled.borrow()
-    }
-
-    /// Until the analyzer has everything.
-    async fn uploaded(&mut self) {
-        let newest = self.newest();
-        let acknowledged = self.acknowledged.wait_for(|sequence| *sequence >= newest);
-        patiently("acknowledgement", acknowledged)
-            .await
-            .expect("the uploader runs");
-    }
-
-    /// Until it follows the newest pinglist that the controller has for it.
-    async fn instructed(&mut self) {
-        let answer = self.client.pinglist(&self.config.agent_id, 0).await;
-        let list = answer.expect("a registered agent").value.expect("a list");
-        let wanted = groups(&self.client.read(list).expect("a readable list"));
-        let obeyed = self.orders.wait_for(|orders| orders.groups == wanted);
-        patiently("pinglist", obeyed)
-            .await
-            .expect("the registration runs");
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        for task in self.tasks {
-            task.await.expect("no panic");
-        }
-    }
-}
-
-/// What happened between two changes of the servers.
-#[derive(Default)]
-struct Phase {
-    from: u64,
-    away: BTreeSet<Server>,
-    sent: u64,
-    lost: u64,
-    batches: u64,
-    /// The newest batch of each agent when it began.
-    before: Vec<u64>,
-    /// Of its batches, those in the spools when it ended, where the analyzer was away: otherwise it has them each second.
-    spooled: Option<usize>,
-    /// Agents that registered when it began.
-    registered: Option<usize>,
-}
 
 struct Site {
     chain: Chain,
@@ -542,67 +376,6 @@ async fn registered(metrics: &Registry, agents: usize) {
     while accepted(metrics) < agents {
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// Batches, probes and complete probes of the analyzer's store; every batch of an agent once, from the first on.
-async fn journal(folder: &Path) -> (u64, u64, u64) {
-    let file = folder.join("analyzer.sqlite");
-    let journal = SqliteJournal::open(&Location::File(file)).expect("the analyzer's store");
-    let stored = journal
-        .read(WallTime::from_nanos(0), 0, 100_000)
-        .await
-        .expect("readable");
-    let mut sequences: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    let (mut sent, mut complete) = (0, 0);
-    for stored in &stored {
-        let record = &stored.record;
-        sequences
-            .entry(record.sender.agent.to_string())
-            .or_default()
-            .push(record.sequence);
-        let message = v1::ResultBatch::decode(&*record.payload).expect("a batch");
-        let Received { batch, refused } = Received::try_from(message).expect("a batch");
-        assert!(refused.is_empty(), "{refused:?}");
-        sent += batch.paths.iter().map(PathReport::sent).sum::<u64>();
-        let samples = batch.paths.iter().map(|path| path.samples.len() as u64);
-        complete += samples.sum::<u64>();
-    }
-    for (agent, sequences) in sequences {
-        let whole: Vec<_> = (1..=sequences.len() as u64).collect();
-        assert_eq!(sequences, whole, "batches of {agent}");
-    }
-    (stored.len() as u64, sent, complete)
-}
-
-fn phase_rows(phases: &[Phase], end: u64) -> String {
-    let mut table = format!(
-        "{:<12} {:<22} {:>10} {:>6} {:>5} {:>7} {:>8}\n",
-        "", "away", "registered", "probes", "lost", "batches", "spooled"
-    );
-    let ends = phases.iter().skip(1).map(|phase| phase.from).chain([end]);
-    for (phase, until) in phases.iter().zip(ends) {
-        let away: Vec<_> = phase
-            .away
-            .iter()
-            .map(|server| format!("{server:?}").to_lowercase())
-            .collect();
-        let registered = phase
-            .registered
-            .map_or_else(|| "-".to_owned(), |agents| agents.to_string());
-        let spooled = phase
-            .spooled
-            .map_or_else(|| "-".to_owned(), |batches| batches.to_string());
-        let _ = writeln!(
-            table,
-            "{:<12} {:<22} {registered:>10} {:>6} {:>5} {:>7} {spooled:>8}",
-            format!("{}–{until} s", phase.from),
-            away.join(", "),
-            phase.sent,
-            phase.lost,
-            phase.batches,
-        );
-    }
-    table
 }
 
 async fn check(name: &str) {

@@ -4,6 +4,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
+/// RNICs under other ToRs that one probes in turns.
+const FAR: usize = 8;
+
 /// A cluster of ToRs with RNICs, some of which lose probes.
 struct Cluster {
     tors: usize,
@@ -23,35 +26,22 @@ impl Cluster {
         let mut counts: BTreeMap<(usize, usize), (u64, u64)> = BTreeMap::new();
         for source in 0..all {
             let tor = source / self.under;
-            let mut probe = |random: &mut ChaCha8Rng, target: usize| {
-                let mut passes = 1.0 - self.background;
-                for rnic in [source, target] {
-                    passes *= 1.0 - self.bad.get(&rnic).copied().unwrap_or(0.0);
-                    if target / self.under != tor {
-                        let above = self.above.get(&(rnic / self.under));
-                        passes *= 1.0 - above.copied().unwrap_or(0.0);
-                    }
-                }
+            let mut probe = |random: &mut ChaCha8Rng, target: usize, times: usize| {
+                let passes = self.passes(source, target);
+                let lost = (0..times).filter(|_| !random.random_bool(passes)).count();
                 let entry = counts.entry((source, target)).or_default();
-                entry.0 += 1;
-                entry.1 += u64::from(!random.random_bool(passes));
+                entry.0 += times as u64;
+                entry.1 += lost as u64;
             };
-            if self.under > 1 {
-                for turn in 0..50 {
-                    let step = 1 + turn % (self.under - 1);
-                    let target = tor * self.under + (source % self.under + step) % self.under;
-                    probe(&mut random, target);
-                }
+            for step in 1..self.under {
+                let target = tor * self.under + (source % self.under + step) % self.under;
+                probe(&mut random, target, turns(50, self.under - 1, step - 1));
             }
             if self.tors > 1 {
-                let far: Vec<usize> = (0..8)
-                    .map(|_| {
-                        let other = (tor + random.random_range(1..self.tors)) % self.tors;
-                        other * self.under + random.random_range(0..self.under)
-                    })
-                    .collect();
-                for turn in 0..100 {
-                    probe(&mut random, far[turn % far.len()]);
+                for turn in 0..FAR {
+                    let other = (tor + random.random_range(1..self.tors)) % self.tors;
+                    let target = other * self.under + random.random_range(0..self.under);
+                    probe(&mut random, target, turns(100, FAR, turn));
                 }
             }
         }
@@ -59,6 +49,20 @@ impl Cluster {
             .into_iter()
             .map(|((source, target), (sent, lost))| (source, target, sent, lost))
             .collect()
+    }
+
+    /// How likely a probe comes back.
+    fn passes(&self, source: usize, target: usize) -> f64 {
+        let near = source / self.under == target / self.under;
+        let mut passes = 1.0 - self.background;
+        for rnic in [source, target] {
+            passes *= 1.0 - self.bad.get(&rnic).copied().unwrap_or(0.0);
+            if !near {
+                let above = self.above.get(&(rnic / self.under));
+                passes *= 1.0 - above.copied().unwrap_or(0.0);
+            }
+        }
+        passes
     }
 
     fn judge(&self, seed: u64) -> Vec<Verdict> {
@@ -78,6 +82,11 @@ impl Cluster {
             .collect();
         judge(&pairs).expect("possible counts")
     }
+}
+
+/// How often the `number`th of some that take turns has its turn.
+fn turns(all: usize, takers: usize, number: usize) -> usize {
+    all / takers + usize::from(number < all % takers)
 }
 
 fn healthy(tors: usize, under: usize) -> Cluster {

@@ -1,0 +1,166 @@
+//! An agent whose RNICs are the swarm's, and the clock of all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use rpingmesh::agent::client::Controller;
+use rpingmesh::agent::collect::{Collect, Health, Inputs, Outputs};
+use rpingmesh::agent::endpoint::{Inventory, Orders};
+use rpingmesh::agent::metrics::Metrics;
+use rpingmesh::agent::registration::{Registration, Wiring, groups};
+use rpingmesh::agent::session_config;
+use rpingmesh::agent::upload::Upload;
+use rpingmesh::config::agent::AgentConfig;
+use rpingmesh::id::HostName;
+use rpingmesh::store::spool::Spool;
+use rpingmesh::store::sqlite::Location;
+use rpingmesh::time::{Clock, HostTime, WallTime};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Chain, PATIENCE};
+
+/// The wall clock at the start: the beginning of a slot.
+const EPOCH: i64 = 1_800_000_000 * 1_000_000_000;
+/// How often batches would be made if their task ran.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Stands still while servers answer.
+#[derive(Default)]
+pub(super) struct VirtualClock(AtomicI64);
+
+impl VirtualClock {
+    pub(super) fn set(&self, now: HostTime) {
+        self.0.store(now.nanos(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for VirtualClock {
+    fn host(&self) -> HostTime {
+        HostTime::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime::from_nanos(EPOCH + self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub(super) async fn patiently<T>(what: &str, waiting: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("no {what} within {PATIENCE:?}"))
+}
+
+/// An agent without the tasks of its RNICs, which the swarm stands for.
+pub(super) struct Host {
+    pub(super) config: Arc<AgentConfig>,
+    pub(super) client: Controller,
+    pub(super) collect: Collect,
+    pub(super) spool: Spool,
+    pub(super) inventory: watch::Sender<Inventory>,
+    pub(super) orders: watch::Receiver<Arc<Orders>>,
+    spooled: watch::Receiver<u64>,
+    acknowledged: watch::Receiver<u64>,
+    stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    /// What its sessions have been given.
+    pub(super) applied: Option<Arc<Orders>>,
+}
+
+impl Host {
+    pub(super) async fn new(
+        chain: &Chain,
+        clock: &Arc<VirtualClock>,
+        name: &HostName,
+        tor: &str,
+    ) -> Self {
+        let config = Arc::new(chain.agent_config(name.as_str(), tor));
+        let client = Controller::new(&config.controller, &config.security).expect("a client");
+        let spool = Spool::open(&Location::Memory, config.spool_limit)
+            .await
+            .expect("a spool");
+        let (spooled_out, spooled) = watch::channel(0);
+        let (acknowledged_out, acknowledged) = watch::channel(0);
+        let (inventory, inventory_in) = watch::channel(Inventory::new());
+        let idle = Arc::new(Orders::idle(session_config(&config)));
+        let (orders_out, orders) = watch::channel(idle);
+        let (health, health_in) = watch::channel(Health::default());
+        let (_, degraded) = watch::channel(None);
+        let (upload_interval, interval) = watch::channel(INTERVAL);
+        let upload = Upload::new(&config, spool.clone(), spooled.clone(), acknowledged_out)
+            .expect("an uploader");
+        let wiring = Wiring {
+            inventory: inventory_in,
+            health: health_in,
+            degraded,
+            services: None,
+            orders: orders_out,
+            upload_interval,
+        };
+        let registration = Registration::new(config.clone(), client.clone(), wiring, Vec::new());
+        // The swarm delivers by itself, and nothing is traced.
+        let inputs = Inputs {
+            deliveries: mpsc::channel(1).1,
+            traces: mpsc::channel(1).1,
+            hardware: mpsc::channel(1).1,
+            interval,
+        };
+        let outputs = Outputs {
+            spool: spool.clone(),
+            spooled: spooled_out,
+            health,
+            metrics: Arc::new(Metrics::new()),
+        };
+        let collect = Collect::new(inputs, outputs, None, name.clone(), clock.clone());
+        let stop = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(registration.run(stop.clone())),
+            tokio::spawn(upload.run(stop.clone())),
+        ];
+        Self {
+            config,
+            client,
+            collect,
+            spool,
+            inventory,
+            orders,
+            spooled,
+            acknowledged,
+            stop,
+            tasks,
+            applied: None,
+        }
+    }
+
+    pub(super) fn newest(&self) -> u64 {
+        *self.spooled.borrow()
+    }
+
+    /// Until the analyzer has everything.
+    pub(super) async fn uploaded(&mut self) {
+        let newest = self.newest();
+        let acknowledged = self.acknowledged.wait_for(|sequence| *sequence >= newest);
+        patiently("acknowledgement", acknowledged)
+            .await
+            .expect("the uploader runs");
+    }
+
+    /// Until it follows the newest pinglist that the controller has for it.
+    pub(super) async fn instructed(&mut self) {
+        let answer = self.client.pinglist(&self.config.agent_id, 0).await;
+        let list = answer.expect("a registered agent").value.expect("a list");
+        let wanted = groups(&self.client.read(list).expect("a readable list"));
+        let obeyed = self.orders.wait_for(|orders| orders.groups == wanted);
+        patiently("pinglist", obeyed)
+            .await
+            .expect("the registration runs");
+    }
+
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            task.await.expect("no panic");
+        }
+    }
+}
