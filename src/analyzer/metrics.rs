@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::CounterWithExemplar;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -42,6 +43,12 @@ struct PairLabels {
 struct IncidentLabels {
     category: &'static str,
     severity: &'static str,
+}
+
+/// The exemplar of a counted incident: its number, by which dashboard and API know it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IncidentLabel {
+    incident: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,7 +101,7 @@ pub(super) struct Metrics {
     refused_peers: Family<ReasonLabels, Counter>,
     accepted: Counter,
     incidents_open: Family<IncidentLabels, Gauge>,
-    incidents_opened: Family<IncidentLabels, Counter>,
+    incidents_opened: Family<IncidentLabels, CounterWithExemplar<IncidentLabel>>,
     set_aside: Family<ReasonLabels, Gauge>,
     judged_probes: Gauge,
     judge_runs: Counter,
@@ -275,7 +282,7 @@ impl Metrics {
         );
         r.register(
             "incidents_opened",
-            "Incidents opened since the start",
+            "Incidents opened since the start; the exemplar has the number of the last one",
             self.incidents_opened.clone(),
         );
         r.register(
@@ -366,7 +373,12 @@ impl Metrics {
                 category: incident.category.name(),
                 severity: incident.severity.name(),
             };
-            self.incidents_opened.get_or_create(&labels).inc();
+            let exemplar = IncidentLabel {
+                incident: incident.id,
+            };
+            self.incidents_opened
+                .get_or_create(&labels)
+                .inc_by(1, Some(exemplar), None);
         }
     }
 

@@ -1,4 +1,7 @@
 use super::*;
+use crate::analysis::incident::{Incident, Severity};
+use crate::analysis::judge::Category;
+use crate::analysis::localize::Component;
 
 /// What `/metrics` shows when everything that is counted has been counted once.
 pub(crate) fn every() -> String {
@@ -23,4 +26,43 @@ pub(crate) fn every() -> String {
     });
     metrics.alerts.touch();
     metrics.encode().expect("encoded")
+}
+
+#[test]
+fn the_exemplar_of_opened_incidents_is_the_last_ones_number() {
+    let metrics = Metrics::new(Arc::default());
+    let incident = |id| Incident {
+        id,
+        subject: Component::Switch {
+            name: "spine1".to_owned(),
+        },
+        or: Vec::new(),
+        category: Category::SwitchDown,
+        severity: Severity::P0,
+        opened_unix_ns: 1,
+        seen_unix_ns: 2,
+        closed_unix_ns: None,
+        confidence: 1.0,
+        share: 1.0,
+        sent: 10,
+        lost: 10,
+        services: std::collections::BTreeMap::new(),
+        evidence: Vec::new(),
+        openings: 1,
+    };
+    for id in [7, 8] {
+        metrics.incident(&Change::Opened(incident(id)));
+    }
+    metrics.incident(&Change::Closed(incident(7)));
+    let text = metrics.encode().expect("encoded");
+    let line = "rpingmesh_incidents_opened_total{category=\"switch_down\",severity=\"P0\"} 2 # {incident=\"8\"} 1";
+    assert!(text.contains(line), "{text}");
+    // Our own reader, which the push by OTLP uses, passes it over.
+    let families = crate::telemetry::exposition::read(&text).expect("readable");
+    let opened = families
+        .iter()
+        .find(|family| family.name == "rpingmesh_incidents_opened")
+        .expect("the family");
+    assert!((opened.samples[0].value - 2.0).abs() < f64::EPSILON);
+    assert!(!opened.samples[0].labels.contains_key("incident"));
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rpingmesh::rpc::http::{Url, get};
+use rpingmesh::time::Clock as _;
 use serde_json::Value;
 
 use super::server::Server;
@@ -197,6 +198,18 @@ async fn rules_and_dashboards_work_against_a_lab_with_a_fault() {
             .ok_or_else(|| empty.join("\n"))
     })
     .await;
+
+    // The counter of incidents names the last one: a way from a panel to the dashboard.
+    let now = rpingmesh::time::SystemClock.wall().nanos() / 1_000_000_000;
+    let (start, end) = (now - 600, now + 60);
+    let exemplars = format!(
+        "/api/v1/query_exemplars?query=rpingmesh_incidents_opened_total&start={start}&end={end}"
+    );
+    let exemplars = ask(&prometheus, &exemplars).await;
+    let number = exemplars["data"][0]["exemplars"][0]["labels"]["incident"].as_str();
+    let number = number.unwrap_or_else(|| panic!("no exemplar: {exemplars}"));
+    let url = Url::parse(&format!("http://{}/incidents/{number}", lab.web)).expect("a URL");
+    get(&url, Duration::from_secs(10)).await.expect("its page");
 
     let rules = ask(&prometheus, "/api/v1/rules").await;
     let mut seen = 0;

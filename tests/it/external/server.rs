@@ -46,6 +46,7 @@ impl Server {
                     "--storage.tsdb.path={}",
                     folder.join("tsdb").display()
                 ))
+                .arg("--enable-feature=exemplar-storage")
                 .arg("--web.listen-address=127.0.0.1:0"),
         )
     }
