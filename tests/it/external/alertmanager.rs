@@ -112,17 +112,17 @@ fn notified(hook: &Hook) -> Vec<[String; 3]> {
         .collect()
 }
 
-/// Whether this is the only subject, and each time that one of its alerts fired was followed by that alert's end.
+/// Whether this is the only subject, and each of its alerts was notified of exactly twice: when it fired and when it ended.
+/// One that has just begun may look milder, and so have an alert of another name before.
 fn ended(notified: &[[String; 3]], subject: &str) -> bool {
-    let mut firing = BTreeMap::new();
+    let mut told: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for [name, status, about] in notified {
-        let fires = status == "firing";
-        let fired = firing.insert(name, fires).unwrap_or(false);
-        if about != subject || fires == fired {
+        if about != subject {
             return false;
         }
+        told.entry(name).or_default().push(status);
     }
-    !firing.is_empty() && firing.values().all(|fires| !fires)
+    !told.is_empty() && told.values().all(|told| *told == ["firing", "resolved"])
 }
 
 async fn open_about(analyzer: &Analyzer, subject: &str) -> Value {
