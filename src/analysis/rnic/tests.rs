@@ -171,6 +171,30 @@ fn a_bad_uplink_is_not_blamed_on_the_rnics() {
 }
 
 #[test]
+fn an_rnic_that_its_neighbours_reach_is_not_blamed_for_paths_that_die_above() {
+    let names: Vec<String> = (0..8).map(|rnic| format!("r{rnic}")).collect();
+    let tor = |rnic: usize| if rnic < 4 { "t0" } else { "t1" };
+    let mut pairs = Vec::new();
+    for a in 0..8 {
+        for b in a + 1..8 {
+            // A spine is dead, and by chance half of the paths of `r0` go over it.
+            let (sent, lost) = match (tor(a) == tor(b), a) {
+                (true, _) => (50, 0),
+                (false, 0) => (60, 30),
+                (false, _) => (60, 8),
+            };
+            pairs.push(Pair {
+                source: (&names[a], tor(a)),
+                target: (&names[b], tor(b)),
+                sent,
+                lost,
+            });
+        }
+    }
+    assert_eq!(judge(&pairs).expect("counts that can be"), []);
+}
+
+#[test]
 fn a_healthy_cluster_has_no_anomalous_rnic() {
     for seed in 0..50 {
         assert_eq!(healthy(4, 3).judge(seed), [], "seed {seed}");
