@@ -107,6 +107,16 @@ async fn an_injected_fault_is_seen_and_followed() {
         .await;
     browser.picture("overview").await;
 
+    // By keyboard: the first stop leads past the navigation.
+    browser.press(&[key::TAB]).await;
+    browser
+        .wait_for("document.activeElement.classList.contains('skip')")
+        .await;
+    browser.press(&[key::ENTER]).await;
+    browser
+        .wait_for("document.activeElement.id === 'main'")
+        .await;
+
     // By keyboard: into the grid, two cells down and one to the right, open.
     browser
         .value("document.querySelector('.scroll').focus()")
@@ -179,6 +189,31 @@ async fn an_injected_fault_is_seen_and_followed() {
         .wait_for("document.querySelectorAll('table.list tbody tr').length === 16")
         .await;
     browser.picture("agents").await;
+
+    // A minute earlier, and from there to other pages, which stay at that time.
+    browser.open(&lab.url("/incidents")).await;
+    browser.click("p.asof a[href*='at=']").await;
+    browser
+        .wait_for(
+            "document.querySelector('.past') && document.documentElement.dataset.live === 'no'",
+        )
+        .await;
+    let at = browser
+        .value("new URLSearchParams(location.search).get('at')")
+        .await;
+    browser.click("header nav a[href^='/fabric']").await;
+    browser
+        .wait_for("location.pathname === '/fabric' && document.querySelector('.past')")
+        .await;
+    let then = browser
+        .value("new URLSearchParams(location.search).get('at')")
+        .await;
+    assert_eq!((at.is_string(), &at), (true, &then));
+    browser.picture("fabric-past").await;
+    browser.click(".past li:last-child a").await;
+    browser
+        .wait_for("location.pathname === '/fabric' && location.search === '' && !document.querySelector('.past')")
+        .await;
     assert_quiet(&browser).await;
     lab.end().await;
 }
