@@ -9,27 +9,32 @@
 
 mod faults;
 mod hops;
+mod profile;
+mod reading;
+mod rnic;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::link::{Fate, Link, LinkProfile, Passing};
+use super::link::{Fate, Link, Passing};
 use super::topology::{Flow, LinkId, Path, RnicId, Topology, mix};
-use super::truth::{FaultTruth, LinkTruth, PathTruth, Paths, Totals};
+use super::truth::{FaultTruth, Paths, Totals};
 use crate::id::{Gid, QKey, Qpn, UdpSourcePort};
-use crate::time::{HostTime, Nanos, NicTime};
+use crate::time::{HostTime, Nanos};
 use crate::transport::{
     Address, Completion, Payload, Received, SendRequest, SendStatus, SendToken,
 };
 
 pub use hops::HopAnswer;
+pub use profile::Profile;
+pub use rnic::RnicCounters;
 
 use faults::{Change, HostState, SwitchState};
+use rnic::{NicClock, QueuePair, RnicState};
 
 /// Bytes around a payload on the wire: Ethernet with preamble and gap, IPv4, UDP, BTH, DETH, ICRC.
 const OVERHEAD: u64 = 38 + 20 + 8 + 12 + 8 + 4;
@@ -39,87 +44,6 @@ const FIRST_QPN: u32 = 0x11;
 
 /// Hop limit of ordinary packets: never reached.
 const HOP_LIMIT: u8 = 64;
-
-/// What a healthy fabric is like.
-#[derive(Debug, Clone, Copy)]
-pub struct Profile {
-    /// Links between RNICs and ToRs.
-    pub host_link: LinkProfile,
-    /// Links between switches.
-    pub fabric_link: LinkProfile,
-    /// From posting a send to its completion's time stamp.
-    pub send_delay: Duration,
-    /// From a completion's time stamp to its being handed over: at least.
-    pub handover: Duration,
-    /// And up to so much more.
-    pub handover_spread: Duration,
-}
-
-impl Default for Profile {
-    fn default() -> Self {
-        Self {
-            host_link: LinkProfile {
-                delay: Duration::from_nanos(600),
-                rate: 100_000_000_000,
-                queue: 512 << 10,
-            },
-            fabric_link: LinkProfile {
-                delay: Duration::from_micros(1),
-                rate: 400_000_000_000,
-                queue: 1 << 20,
-            },
-            send_delay: Duration::from_nanos(300),
-            handover: Duration::from_micros(1),
-            handover_spread: Duration::from_micros(2),
-        }
-    }
-}
-
-/// The clock of an RNIC: an offset and a drift that no other RNIC has.
-#[derive(Debug, Clone, Copy)]
-struct NicClock {
-    offset: i64,
-    parts_per_million: i64,
-}
-
-impl NicClock {
-    fn of(seed: u64, rnic: RnicId) -> Self {
-        let hash = mix(seed ^ mix(u64::from(rnic.0)));
-        // Up to an hour apart, at most 20 ppm wrong, as RNICs' crystals are.
-        Self {
-            offset: i64::try_from(hash % 3_600_000_000_000).unwrap_or_default(),
-            parts_per_million: i64::try_from((hash >> 48) % 41).unwrap_or_default() - 20,
-        }
-    }
-
-    fn read(&self, now: i64) -> NicTime {
-        let drift = now / 1_000_000 * self.parts_per_million;
-        NicTime::from_nanos(now.wrapping_add(self.offset).wrapping_add(drift))
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct QueuePair {
-    qpn: Qpn,
-    q_key: QKey,
-}
-
-#[derive(Debug)]
-struct RnicState {
-    host: u32,
-    clock: NicClock,
-    queue_pairs: Vec<QueuePair>,
-    opened: u32,
-}
-
-/// Counters of one RNIC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RnicCounters {
-    /// Packets with a wrong ICRC.
-    pub icrc_errors: u64,
-    /// Packets for a queue pair that does not exist, or with a wrong Q_Key.
-    pub no_queue_pair: u64,
-}
 
 #[derive(Debug, Clone, Copy)]
 enum Cargo {
@@ -596,54 +520,6 @@ impl Engine {
     /// Until when the host of an RNIC handles nothing, if that is so now.
     fn stalled_until(&self, rnic: RnicId) -> Option<i64> {
         self.hosts[self.rnics[rnic.index()].host as usize].stalled_until(self.now)
-    }
-
-    /// Until when a host handles nothing, if it is stalled at `now`.
-    pub fn host_stalled_until(&self, host_index: u32, now: HostTime) -> Option<HostTime> {
-        self.hosts
-            .get(host_index as usize)?
-            .stalled_until(now.nanos())
-            .map(HostTime::from_nanos)
-    }
-
-    /// The latest time that was reached.
-    pub fn now(&self) -> HostTime {
-        HostTime::from_nanos(self.now)
-    }
-
-    /// The shape.
-    pub fn topology(&self) -> &Arc<Topology> {
-        &self.topology
-    }
-
-    /// What happened on a link.
-    pub fn link_truth(&self, link: LinkId) -> LinkTruth {
-        self.links[link.index()].truth
-    }
-
-    /// What happened on every path in use, in the order of first use.
-    pub fn path_truth(&self) -> &[PathTruth] {
-        self.paths.all()
-    }
-
-    /// What happened to one 5-tuple.
-    pub fn flow_truth(&self, flow: Flow) -> Option<&PathTruth> {
-        self.paths.get(flow)
-    }
-
-    /// Each fault and what it did, in the order of [`Self::inject`].
-    pub fn fault_truth(&self) -> impl Iterator<Item = (&super::fault::Resolved, FaultTruth)> {
-        self.faults.iter().zip(self.fault_truth.iter().copied())
-    }
-
-    /// Sums.
-    pub fn totals(&self) -> Totals {
-        self.totals
-    }
-
-    /// Counters of an RNIC.
-    pub fn rnic_counters(&self, rnic: RnicId) -> RnicCounters {
-        self.rnic_counters[rnic.index()]
     }
 }
 

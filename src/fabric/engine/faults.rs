@@ -133,8 +133,7 @@ impl Engine {
                 pulse: None,
             }),
             (Place::Rnic(rnic), Effect::ClockStep(step)) => {
-                let clock = &mut self.rnics[rnic.index()].clock;
-                clock.offset = clock.offset.wrapping_add(step.0);
+                self.rnics[rnic.index()].clock.step(step);
             }
             (Place::Rnic(rnic), Effect::Restart) => {
                 self.rnics[rnic.index()].queue_pairs.clear();

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fabric::topology::Shape;
+use crate::fabric::truth::LinkTruth;
 use crate::id::FlowLabel;
 use crate::transport::EndpointEvent;
 
