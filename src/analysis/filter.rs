@@ -187,7 +187,8 @@ impl Ledger {
             }
         }
         if batch.interval.start.since(host.last_end) > host.silent_after() {
-            for slot in Slot::of(host.last_end).up_to(Slot::of(batch.interval.start)) {
+            let settled = batch.interval.end + Nanos::from(SETTLING);
+            for slot in Slot::of(host.last_end).up_to(Slot::of(settled)) {
                 host.silent.insert(slot);
             }
         }
@@ -434,6 +435,9 @@ impl Ledger {
 
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
 const MAX_INTERVAL: Duration = Duration::from_secs(10);
+/// How long after a host's return others may still report probes that it lost before: they wait for an answer, then for
+/// their upload.
+const SETTLING: Duration = Duration::from_secs(2);
 /// How much longer than usual an interval must be to show a starved process.
 const STRETCHED: Duration = Duration::from_millis(500);
 

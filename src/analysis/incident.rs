@@ -446,7 +446,10 @@ impl Watch {
         let mut incident = Incident::new(finding, id, now);
         incident.openings = self.openings.len();
         if self.openings.len() >= FLAPPING {
-            incident.category = Category::Flapping;
+            // A host that goes down again and again is not the network's.
+            if finding.category.is_network() {
+                incident.category = Category::Flapping;
+            }
             incident.note(format!(
                 "opened {} times within {} minutes",
                 self.openings.len(),

@@ -89,25 +89,8 @@ async fn assert_quiet(browser: &Browser) {
     assert!(console.is_empty(), "{console:#?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_injected_fault_is_seen_and_followed() {
-    let lab = Lab::start().await;
-    let browser = Browser::start().await;
-    browser.open(&lab.url("/")).await;
-    // From here on the page keeps itself up to date: nothing is loaded anew by hand.
-    browser
-        .wait_for("document.querySelector('#connection').dataset.state === 'live'")
-        .await;
-    browser.wait_for(BAD_CELL).await;
-    browser
-        .wait_for("[...document.querySelectorAll('.incidents li.open b')].some(b => b.textContent.includes('link spine1->tor3'))")
-        .await;
-    browser
-        .wait_for("document.querySelectorAll('table.grid tbody td').length === 64")
-        .await;
-    browser.picture("overview").await;
-
-    // By keyboard: the first stop leads past the navigation.
+/// The first stop leads past the navigation; then into the grid, two cells down and one to the right, open.
+async fn follow_by_keyboard(browser: &Browser) {
     browser.press(&[key::TAB]).await;
     browser
         .wait_for("document.activeElement.classList.contains('skip')")
@@ -117,7 +100,6 @@ async fn an_injected_fault_is_seen_and_followed() {
         .wait_for("document.activeElement.id === 'main'")
         .await;
 
-    // By keyboard: into the grid, two cells down and one to the right, open.
     browser
         .value("document.querySelector('.scroll').focus()")
         .await;
@@ -136,6 +118,54 @@ async fn an_injected_fault_is_seen_and_followed() {
     browser
         .wait_for("location.pathname === '/tor/tor2/tor7' && document.querySelector('table.list')")
         .await;
+}
+
+/// A minute earlier, and from there to other pages, which stay at that time.
+async fn follow_into_the_past(browser: &Browser, lab: &Lab) {
+    browser.open(&lab.url("/incidents")).await;
+    browser.click("p.asof a[href*='at=']").await;
+    browser
+        .wait_for(
+            "document.querySelector('.past') && document.documentElement.dataset.live === 'no'",
+        )
+        .await;
+    let at = browser
+        .value("new URLSearchParams(location.search).get('at')")
+        .await;
+    browser.click("header nav a[href^='/fabric']").await;
+    browser
+        .wait_for("location.pathname === '/fabric' && document.querySelector('.past')")
+        .await;
+    let then = browser
+        .value("new URLSearchParams(location.search).get('at')")
+        .await;
+    assert_eq!((at.is_string(), &at), (true, &then));
+    browser.picture("fabric-past").await;
+    browser.click(".past li:last-child a").await;
+    browser
+        .wait_for("location.pathname === '/fabric' && location.search === '' && !document.querySelector('.past')")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_injected_fault_is_seen_and_followed() {
+    let lab = Lab::start().await;
+    let browser = Browser::start().await;
+    browser.open(&lab.url("/")).await;
+    // From here on the page keeps itself up to date: nothing is loaded anew by hand.
+    browser
+        .wait_for("document.querySelector('#connection').dataset.state === 'live'")
+        .await;
+    browser.wait_for(BAD_CELL).await;
+    browser
+        .wait_for("[...document.querySelectorAll('.incidents li.open b')].some(b => b.textContent.includes('link spine1->tor3'))")
+        .await;
+    browser
+        .wait_for("document.querySelectorAll('table.grid tbody td').length === 64")
+        .await;
+    browser.picture("overview").await;
+
+    follow_by_keyboard(&browser).await;
 
     // By pointer: the bad cell, the pair of RNICs that loses most, its paths.
     browser.open(&lab.url("/?window=120s")).await;
@@ -190,30 +220,7 @@ async fn an_injected_fault_is_seen_and_followed() {
         .await;
     browser.picture("agents").await;
 
-    // A minute earlier, and from there to other pages, which stay at that time.
-    browser.open(&lab.url("/incidents")).await;
-    browser.click("p.asof a[href*='at=']").await;
-    browser
-        .wait_for(
-            "document.querySelector('.past') && document.documentElement.dataset.live === 'no'",
-        )
-        .await;
-    let at = browser
-        .value("new URLSearchParams(location.search).get('at')")
-        .await;
-    browser.click("header nav a[href^='/fabric']").await;
-    browser
-        .wait_for("location.pathname === '/fabric' && document.querySelector('.past')")
-        .await;
-    let then = browser
-        .value("new URLSearchParams(location.search).get('at')")
-        .await;
-    assert_eq!((at.is_string(), &at), (true, &then));
-    browser.picture("fabric-past").await;
-    browser.click(".past li:last-child a").await;
-    browser
-        .wait_for("location.pathname === '/fabric' && location.search === '' && !document.querySelector('.past')")
-        .await;
+    follow_into_the_past(&browser, &lab).await;
     assert_quiet(&browser).await;
     lab.end().await;
 }

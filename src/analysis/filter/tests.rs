@@ -133,7 +133,7 @@ fn hosts_that_answer_late_are_starved_for_a_while() {
 }
 
 #[test]
-fn silence_begins_where_the_last_interval_ended_and_ends_with_the_next() {
+fn silence_begins_where_the_last_interval_ended_and_ends_soon_after_the_next() {
     let mut ledger = Ledger::default();
     let host = HostName::new("host1");
     for second in 1..=12 {
@@ -151,6 +151,22 @@ fn silence_begins_where_the_last_interval_ended_and_ends_with_the_next() {
     assert!(silent(&ledger, 12, 16) && silent(&ledger, 16, 16) && !silent(&ledger, 9, 16));
     hear(&mut ledger, 1, 31_000, vec![]);
     assert!(silent(&ledger, 20, 31) && !silent(&ledger, 36, 31) && !silent(&ledger, 9, 31));
+}
+
+#[test]
+fn losses_from_before_a_hosts_return_do_not_count_against_it() {
+    let slot_of_return_is_silent = |until: i64| {
+        let mut ledger = Ledger::default();
+        hear(&mut ledger, 1, 1_000, vec![]);
+        hear(&mut ledger, 1, until, vec![]);
+        let host = HostName::new("host1");
+        let silent = |slot: i64| ledger.is_silent(&host, Slot::of(at(slot * 1_000)), at(until));
+        assert!(!silent(40), "by then it is as good as any");
+        (silent(30), silent(35))
+    };
+    // What it missed in the last moments of 25 to 30 s is reported after 30 s.
+    assert_eq!(slot_of_return_is_silent(30_000), (true, false));
+    assert_eq!(slot_of_return_is_silent(34_000), (true, true));
 }
 
 #[test]

@@ -183,6 +183,33 @@ fn what_comes_and_goes_flaps() {
 }
 
 #[test]
+fn a_host_that_goes_down_again_and_again_is_not_the_networks() {
+    let mut tracker = new();
+    let mut titles = Vec::new();
+    for round in 0..3 {
+        for second in 1..3 {
+            let seen = Finding {
+                hard: true,
+                ..finding(rnic("host3"), Category::HostDown, f64::INFINITY)
+            };
+            titles.extend(run(&mut tracker, round * 100 + second, vec![seen]));
+        }
+        if round == 2 {
+            let open = tracker.open();
+            assert_eq!(open[0].category, Category::HostDown);
+            assert!(
+                open[0]
+                    .evidence
+                    .iter()
+                    .any(|line| line.contains("opened 3 times"))
+            );
+        }
+        titles.extend(run(&mut tracker, round * 100 + 50, vec![]));
+    }
+    assert_eq!(titles[4], "opened 3 P2: host host3 is down");
+}
+
+#[test]
 fn a_restart_goes_on_with_what_was_open() {
     let mut tracker = new();
     let seen = || Finding {
