@@ -177,7 +177,7 @@ async fn an_incident_is_an_alert_until_it_closes() {
     assert_eq!(alert["annotations"]["summary"], "RNIC host3/mlx5_0 is down");
     assert_eq!(
         alert["generatorURL"],
-        format!("http://{}/api/v1/incidents?id={id}", analyzer.web)
+        format!("http://{}/incidents/{id}", analyzer.web)
     );
     wait("the notification", || async {
         let notified = notified(&hook);
