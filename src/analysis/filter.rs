@@ -110,7 +110,7 @@ struct Host {
     heard: WallTime,
     /// How long its intervals are.
     interval: Duration,
-    /// Slots in which it uploaded nothing.
+    /// Slots in which it uploaded nothing, and in which others still report what it missed then.
     silent: SlotSet,
     slow_to_answer: SlotSet,
     slow_to_probe: SlotSet,
@@ -332,7 +332,8 @@ impl Ledger {
             .is_some_and(|rnic| rnic.bad_clock.near(slot))
     }
 
-    /// Whether the agent of a host uploaded nothing in a slot.
+    /// Whether the agent of a host uploaded nothing in a slot, or came back so lately that others may still report there what it
+    /// missed.
     pub fn is_silent(&self, host: &HostName, slot: Slot, now: WallTime) -> bool {
         self.hosts.get(host).is_some_and(|known| {
             known.silent.contains(slot)

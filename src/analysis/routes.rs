@@ -94,8 +94,8 @@ pub struct Routes {
     /// Legs that traces have shown between two ToRs, with how many 5-tuples took each.
     shown: HashMap<(TorId, TorId), BTreeMap<Vec<String>, u32>>,
     candidates: HashMap<(TorId, TorId), Arc<Leg>>,
-    /// Links between two ToRs by the wiring, where it knows both.
-    distances: RefCell<HashMap<(TorId, TorId), Option<u32>>>,
+    /// Links between two ToRs by the wiring, of those pairs that it knows and that were asked for.
+    distances: RefCell<HashMap<(TorId, TorId), u32>>,
 }
 
 impl Routes {
@@ -155,12 +155,15 @@ impl Routes {
             return 2;
         };
         if let Some(known) = self.distances.borrow().get(pair) {
-            return known.unwrap_or(2);
+            return *known;
         }
         let distances = fabric.distances(pair.1.as_str());
-        let found = distances.get(pair.0.as_str()).copied();
+        let Some(found) = distances.get(pair.0.as_str()).copied() else {
+            // Traces may name anything: only what the wiring has is kept.
+            return 2;
+        };
         self.distances.borrow_mut().insert(pair.clone(), found);
-        found.unwrap_or(2)
+        found
     }
 
     /// How many 5-tuples are known by a trace.

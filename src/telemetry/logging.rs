@@ -11,7 +11,7 @@ use crate::config::{ConfigError, LogFormat, LogSettings};
 /// Events that are logged unless the configuration says otherwise.
 pub const DEFAULT_LEVEL: &str = "info";
 
-/// Says with every program that it cannot read the version of a kernel such as Debian's 7.3~rc1, of which nothing depends here.
+/// Says with every program that it cannot read the version of a kernel such as Debian's 7.3; nothing here depends on it.
 const NOISE: &str = "aya::util=error";
 
 /// Installs the process-wide subscriber.

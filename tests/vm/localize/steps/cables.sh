@@ -38,6 +38,15 @@ tor() {
     done
 }
 
+# over_both_spines TOR NETWORK: a route with two next hops. Linux hashes a 5-tuple and its reverse alike: were the spines in
+# the same order everywhere, ACKs would come back the way that their probe took, and nothing could tell a cable's directions
+# apart. So ToRs of odd numbers list them in the other order.
+over_both_spines() {
+    set -- "$1" "$2" "$(($1 % 2))"
+    ip -n "tor$1" route add "$2" src "10.78.$((100 + 2 * $1)).1" \
+        nexthop via "10.78.$((2 * $1 + $3)).2" nexthop via "10.78.$((2 * $1 + 1 - $3)).2"
+}
+
 # ways HOST: from every spine over its ToR, and from every other ToR over both spines.
 ways() {
     own=$(tor_of "$1")
@@ -47,8 +56,7 @@ ways() {
             return 1
     done
     for other in $TORS; do
-        [ "$other" = "$own" ] || ip -n "tor$other" route add "$network" src "10.78.$((100 + 2 * other)).1" \
-            nexthop via "10.78.$((2 * other)).2" nexthop via "10.78.$((2 * other + 1)).2" || return 1
+        [ "$other" = "$own" ] || over_both_spines "$other" "$network" || return 1
     done
 }
 
