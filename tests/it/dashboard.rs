@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rpingmesh::config::TlsSettings;
 use rpingmesh::config::analyzer::AnalyzerSettings;
 use rpingmesh::rpc::tls::TlsFiles;
 use rpingmesh::rpc::v1;
@@ -17,7 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 
-use crate::analyzer::harness::{Incarnation, batch, clock, report, trace, upload};
+use crate::analyzer::harness::{self, Incarnation, batch, clock, report, trace, upload};
 use crate::support::certs::{Authority, Validity};
 
 /// What a browser is answered.
@@ -353,16 +352,7 @@ fn a_proxys_header_is_required_where_it_is_configured() {
 fn over_tls_only_those_with_a_certificate_see_anything() {
     let folder = tempfile::tempdir().expect("folder");
     let files = Authority::new("us").issue(folder.path(), "localhost", Validity::Now);
-    let settings = AnalyzerSettings {
-        web_tls: Some(true),
-        tls: TlsSettings {
-            cert: Some(files.cert.clone()),
-            key: Some(files.key.clone()),
-            ca: Some(files.ca.clone()),
-            ..TlsSettings::default()
-        },
-        ..AnalyzerSettings::default()
-    };
+    let settings = harness::over_tls(&files);
     let analyzer = Incarnation::start_with(folder.path(), clock(30), settings);
     analyzer.run(async {
         let request =

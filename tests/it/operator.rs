@@ -2,10 +2,9 @@
 
 use std::process::Command;
 
-use rpingmesh::config::TlsSettings;
 use rpingmesh::config::analyzer::AnalyzerSettings;
 
-use crate::analyzer::harness::{Incarnation, batch, clock, report, upload};
+use crate::analyzer::harness::{self, Incarnation, batch, clock, report, upload};
 use crate::support::certs::{Authority, Validity};
 use crate::support::program::{OPERATOR, command};
 
@@ -55,16 +54,7 @@ fn commands_reach_an_analyzer_over_tls_and_say_what_is_missing() {
     let folder = tempfile::tempdir().expect("folder");
     let authority = Authority::new("us");
     let files = authority.issue(&folder.path().join("server"), "localhost", Validity::Now);
-    let settings = AnalyzerSettings {
-        web_tls: Some(true),
-        tls: TlsSettings {
-            cert: Some(files.cert.clone()),
-            key: Some(files.key.clone()),
-            ca: Some(files.ca.clone()),
-            ..TlsSettings::default()
-        },
-        ..AnalyzerSettings::default()
-    };
+    let settings = harness::over_tls(&files);
     let analyzer = Incarnation::start_with(folder.path(), clock(30), settings);
     analyzer.run(upload(
         &analyzer,

@@ -31,6 +31,7 @@ use rpingmesh::time::{Clock, HostTime};
 use rpingmesh::transport::RnicName;
 
 use crate::agent::{Chain, Running};
+use crate::analyzer::harness;
 use accounts::{Phase, journal, phase_rows};
 use host::{Host, VirtualClock, patiently};
 
@@ -326,12 +327,7 @@ impl Site {
             .await
             .expect("an answer");
         assert_eq!(answer["next_offset"], serde_json::Value::Null);
-        let windows: u64 = answer["paths"]
-            .as_array()
-            .expect("paths")
-            .iter()
-            .map(|path| path["sent"].as_u64().expect("a number"))
-            .sum();
+        let windows = harness::sent(&answer);
         let agents = self.chain.get("/api/v1/agents").await.expect("an answer");
         for agent in agents["agents"].as_array().expect("agents") {
             assert_eq!(agent["lost_batches"], 0, "{agent}");

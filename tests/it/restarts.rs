@@ -22,6 +22,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Chain, Running};
+use crate::analyzer::harness;
 
 const PATHS: &str = "/api/v1/paths?window=120s&limit=1000";
 /// A probe and its two ACKs.
@@ -146,12 +147,7 @@ impl Site {
         let answer = self.chain.get(PATHS).await.expect("an answer");
         assert_eq!(answer["next_offset"], Value::Null);
         let end = answer["end_unix_ns"].as_i64().expect("a time");
-        let windows: u64 = answer["paths"]
-            .as_array()
-            .expect("paths")
-            .iter()
-            .map(|path| path["sent"].as_u64().expect("a number"))
-            .sum();
+        let windows = harness::sent(&answer);
         let agents = self.chain.get("/api/v1/agents").await.expect("an answer");
         let mut waiting = Kept::default();
         for agent in agents["agents"].as_array().expect("agents") {

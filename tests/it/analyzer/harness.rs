@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rpingmesh::analysis::windows::Limits;
 use rpingmesh::analyzer::Analyzer;
+use rpingmesh::config::TlsSettings;
 use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
 use rpingmesh::rpc::client::channel;
-use rpingmesh::rpc::tls::Security;
+use rpingmesh::rpc::tls::{Security, TlsFiles};
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
 use rpingmesh::store::sqlite::Location;
@@ -152,11 +153,7 @@ impl Incarnation {
     /// Probes of all paths in the longest window.
     pub(crate) async fn total_sent(&self) -> u64 {
         let (_, answer) = self.get("/api/v1/paths?window=120s").await;
-        let paths = answer["paths"].as_array().expect("paths");
-        paths
-            .iter()
-            .map(|path| path["sent"].as_u64().expect("sent"))
-            .sum()
+        sent(&answer)
     }
 
     /// The only agent.
@@ -362,5 +359,28 @@ pub(crate) fn batch(sequence: u64, second: u64, paths: Vec<v1::PathReport>) -> v
         counters: None,
         traces: Vec::new(),
         hardware: Vec::new(),
+    }
+}
+
+/// Probes of all paths in an answer of `/api/v1/paths`.
+pub(crate) fn sent(answer: &Value) -> u64 {
+    let paths = answer["paths"].as_array().expect("paths");
+    paths
+        .iter()
+        .map(|path| path["sent"].as_u64().expect("a number"))
+        .sum()
+}
+
+/// A web server that asks for certificates.
+pub(crate) fn over_tls(files: &TlsFiles) -> AnalyzerSettings {
+    AnalyzerSettings {
+        web_tls: Some(true),
+        tls: TlsSettings {
+            cert: Some(files.cert.clone()),
+            key: Some(files.key.clone()),
+            ca: Some(files.ca.clone()),
+            ..TlsSettings::default()
+        },
+        ..AnalyzerSettings::default()
     }
 }
