@@ -38,11 +38,11 @@ tor() {
     done
 }
 
-# over_both_spines TOR NETWORK: a route with two next hops. Linux hashes a 5-tuple and its reverse alike: were the spines in
-# the same order everywhere, ACKs would come back the way that their probe took, and nothing could tell a cable's directions
-# apart. So ToRs of odd numbers list them in the other order.
+# over_both_spines TOR NETWORK: a route with two next hops. Linux hashes a 5-tuple and its reverse alike. With the spines in the same
+# order at two ToRs ACKs come back over the spine that their probe took, in another order always over the other one: each
+# alone hides which of two links loses packets, both together show it. So the last ToR has an order of its own.
 over_both_spines() {
-    set -- "$1" "$2" "$(($1 % 2))"
+    set -- "$1" "$2" "$(($1 / 2))"
     ip -n "tor$1" route add "$2" src "10.78.$((100 + 2 * $1)).1" \
         nexthop via "10.78.$((2 * $1 + $3)).2" nexthop via "10.78.$((2 * $1 + 1 - $3)).2"
 }
