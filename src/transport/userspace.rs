@@ -6,7 +6,7 @@
 //! ([`packet`], [`icrc`]).
 //!
 //! Time stamps are the kernel's where it stamps both directions (Linux: `SO_TIMESTAMPING`), else those of the process
-//! for what is sent and the kernel's for what is received (macOS: `SO_TIMESTAMP`). All of them are of the wall clock,
+//! for what is sent and, where there are some, the kernel's for what is received (`SO_TIMESTAMP`: macOS). All of them are of the wall clock,
 //! because that is what kernels stamp with; a step of that clock spoils the measurements that it falls into.
 //!
 //! On Linux a bound port 4791 keeps soft-RoCE from starting, so this transport is never chosen unasked there.

@@ -1,7 +1,7 @@
 //! UDP sockets whose packets have the IP header that the ICRC assumes, with the kernel's packet time stamps.
 //!
 //! What a system must supply (`system`):
-//! - `prepare_receiver`: receive time stamps; for IPv6 also datagrams without UDP checksum, which soft-RoCE sends;
+//! - `prepare_receiver`: receive time stamps where the system has them; for IPv6 also datagrams without UDP checksum, which soft-RoCE sends;
 //! - `prepare_sender`: unconnected datagrams leave with identification 0 and the don't-fragment bit; send time stamps
 //!   where the system has them, and whether it has;
 //! - `receive`: one datagram with sender, time stamp and the number of datagrams dropped so far, where known;
@@ -15,6 +15,8 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use nix::sys::socket::SockaddrStorage;
+use nix::sys::time::TimeVal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -59,6 +61,19 @@ pub(super) struct SendingSocket {
 /// The clock of all stamps.
 pub(super) fn now() -> NicTime {
     NicTime::from_nanos(SystemClock.wall().nanos())
+}
+
+/// A time stamp of `SO_TIMESTAMP`.
+fn microseconds(stamp: TimeVal) -> Option<NicTime> {
+    let micros = i128::from(stamp.tv_sec()) * 1_000_000 + i128::from(stamp.tv_usec());
+    i64::try_from(micros * 1_000).ok().map(NicTime::from_nanos)
+}
+
+fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    address
+        .as_sockaddr_in()
+        .map(|v4| SocketAddr::from(*v4))
+        .or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::from(*v6)))
 }
 
 fn open(local: SocketAddr) -> io::Result<Socket> {

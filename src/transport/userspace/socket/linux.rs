@@ -10,7 +10,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use nix::sys::socket::sockopt::{RxqOvfl, Timestamping};
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{ReceiveTimestamp, RxqOvfl, Timestamping};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, TimestampingFlag, Timestamps, recvmsg,
     setsockopt,
@@ -25,7 +26,7 @@ use socket2::Socket;
 use crate::time::NicTime;
 
 use super::super::icrc::Identity;
-use super::Arrival;
+use super::{Arrival, microseconds, socket_address};
 
 /// How long the test at start waits for its own packet to come back on the error queue.
 const ECHO_LIMIT: Duration = Duration::from_millis(200);
@@ -55,12 +56,24 @@ impl ControlBuffer {
 pub(super) fn prepare_receiver(socket: &Socket, v6: bool) -> io::Result<()> {
     let flags = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
-    setsockopt(socket, Timestamping, &flags)?;
-    setsockopt(socket, RxqOvfl, &1)?;
+    if !offered(setsockopt(socket, Timestamping, &flags))? {
+        // In microseconds. Without these too, the process reads the clock.
+        offered(setsockopt(socket, ReceiveTimestamp, &true))?;
+    }
+    offered(setsockopt(socket, RxqOvfl, &1))?;
     if v6 {
         setsockopt(socket, NoCheck6Receive, &true)?;
     }
     Ok(())
+}
+
+/// Whether an option exists here: what answers system calls in Linux's place, as QEMU's user emulation, lacks some.
+fn offered(result: nix::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(Errno::ENOPROTOOPT | Errno::EOPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) fn prepare_sender(socket: &Socket, v6: bool) -> io::Result<bool> {
@@ -69,7 +82,7 @@ pub(super) fn prepare_sender(socket: &Socket, v6: bool) -> io::Result<bool> {
         | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID
         | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
-    Ok(setsockopt(socket, Timestamping, &flags).is_ok())
+    offered(setsockopt(socket, Timestamping, &flags))
 }
 
 fn forbid_fragments(socket: &Socket, v6: bool) -> io::Result<()> {
@@ -107,18 +120,12 @@ pub(in super::super) fn receive(
     for message in message.cmsgs()? {
         match message {
             ControlMessageOwned::ScmTimestampsns(stamps) => arrival.stamp = software(&stamps),
+            ControlMessageOwned::ScmTimestamp(stamp) => arrival.stamp = microseconds(stamp),
             ControlMessageOwned::RxqOvfl(count) => arrival.dropped = Some(count),
             _ => {}
         }
     }
     Ok(arrival)
-}
-
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    address
-        .as_sockaddr_in()
-        .map(|v4| SocketAddr::from(*v4))
-        .or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::from(*v6)))
 }
 
 fn software(stamps: &Timestamps) -> Option<NicTime> {
@@ -170,7 +177,7 @@ pub(super) fn identity_as_sent(from: SocketAddr) -> io::Result<Option<Identity>>
     forbid_fragments(&socket, false)?;
     let flags = TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
-    if setsockopt(&socket, Timestamping, &flags).is_err() {
+    if !offered(setsockopt(&socket, Timestamping, &flags))? {
         return Ok(None);
     }
     socket.bind(&from.into())?;

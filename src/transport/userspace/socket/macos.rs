@@ -16,7 +16,7 @@ use socket2::Socket;
 use crate::time::NicTime;
 
 use super::super::icrc::Identity;
-use super::Arrival;
+use super::{Arrival, microseconds, socket_address};
 
 /// Room for the control messages of one datagram, reused from call to call.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(in super::super) fn receive(
         .and_then(socket_address)
         .ok_or_else(|| io::Error::other("a datagram without an IP source address"))?;
     let stamp = message.cmsgs()?.find_map(|message| match message {
-        ControlMessageOwned::ScmTimestamp(time) => nanos(time),
+        ControlMessageOwned::ScmTimestamp(time) => microseconds(time),
         _ => None,
     });
     Ok(Arrival {
@@ -69,20 +69,6 @@ pub(in super::super) fn receive(
         stamp,
         dropped: None,
     })
-}
-
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    address
-        .as_sockaddr_in()
-        .map(|v4| SocketAddr::from(*v4))
-        .or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::from(*v6)))
-}
-
-fn nanos(time: TimeVal) -> Option<NicTime> {
-    time.tv_sec()
-        .checked_mul(1_000_000_000)?
-        .checked_add(i64::from(time.tv_usec()) * 1_000)
-        .map(NicTime::from_nanos)
 }
 
 /// There are no send time stamps to wait for.
