@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::program::{AGENT, command};
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Without the variables of the machine that runs the test.
 fn agent(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rpingmesh-agent"));
-    command.args(arguments).env_clear().env("COLUMNS", "120");
+    let mut command = command(AGENT, arguments);
+    command.env("COLUMNS", "120");
     command
 }
 

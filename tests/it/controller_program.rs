@@ -4,10 +4,10 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::program::{CONTROLLER, command};
+
 fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rpingmesh-controller"));
-    command.env_clear();
-    command
+    command(CONTROLLER, &[])
 }
 
 fn output(arguments: &[&str]) -> (Option<i32>, String, String) {

@@ -16,6 +16,8 @@ use rpingmesh::lab::run::run;
 use rpingmesh::lab::show::Line;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::program::{OPERATOR, own};
+
 fn settings() -> LabSettings {
     LabSettings {
         spines: Some(2),
@@ -189,7 +191,7 @@ async fn agents_trace_the_paths_that_packets_take() {
 }
 
 fn program(arguments: &[&str]) -> std::process::Output {
-    std::process::Command::new(env!("CARGO_BIN_EXE_rpingmesh"))
+    own(OPERATOR)
         .args(arguments)
         .output()
         .expect("the program runs")

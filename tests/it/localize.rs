@@ -6,9 +6,8 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::program::{command, refused};
+use crate::support::program::{OPERATOR, command, refused};
 
-const OPERATOR: &str = env!("CARGO_BIN_EXE_rpingmesh");
 /// A leaf-spine that is quick to draw.
 const SMALL: [&str; 6] = ["--spines", "4", "--tors", "8", "--hosts", "4"];
 

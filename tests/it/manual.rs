@@ -4,14 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::lab::RPINGMESH;
-use crate::support::program::{AGENT, ANALYZER, CONTROLLER, command};
+use crate::support::program::{AGENT, ANALYZER, CONTROLLER, OPERATOR, command};
 
 /// Set it to write the reference instead of comparing it.
 const UPDATE: &str = "RPINGMESH_UPDATE_DOCS";
 
 const PROGRAMS: [(&str, &str); 4] = [
-    ("rpingmesh", RPINGMESH),
+    ("rpingmesh", OPERATOR),
     ("rpingmesh-agent", AGENT),
     ("rpingmesh-controller", CONTROLLER),
     ("rpingmesh-analyzer", ANALYZER),

@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use crate::support::program::{AGENT, ANALYZER, CONTROLLER, OPERATOR};
+use crate::support::program::{AGENT, ANALYZER, CONTROLLER, OPERATOR, own};
 
 /// The program of that name.
 fn program(name: &str) -> Option<&'static str> {
@@ -69,7 +68,7 @@ fn command_lines(text: &str) -> Vec<String> {
 
 /// The help of a program or of one of its subcommands.
 fn help(program: &str, subcommand: &[String]) -> Result<String, String> {
-    let output = Command::new(program)
+    let output = own(program)
         .args(subcommand)
         .arg("--help")
         .env_clear()

@@ -1,6 +1,6 @@
 //! `cargo xtask cross`: the programs for another processor, and the tests that run them under QEMU's user emulation.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -109,6 +109,7 @@ pub(crate) fn test(cache: &Cache, arch: Arch) -> Result<()> {
         };
     }
     nextest
+        .env("RPINGMESH_TEST_RUNNER", emulator(arch))
         .args(["nextest", "run", "--locked"])
         .args(PACKAGES)
         .args(["--no-tests", "fail", "--profile", "cross"])
@@ -154,13 +155,14 @@ pub(crate) fn command(arch: Arch) -> Result<Command> {
     command
         .env(format!("CC_{variable}"), &compiler)
         .env(format!("CARGO_TARGET_{upper}_LINKER"), &compiler)
-        .env(
-            format!("CARGO_TARGET_{upper}_RUNNER"),
-            format!("qemu-{gnu}-static"),
-        )
-        .env(
-            "QEMU_LD_PREFIX",
-            Path::new("/usr").join(format!("{gnu}-linux-gnu")),
-        );
+        .env(format!("CARGO_TARGET_{upper}_RUNNER"), emulator(arch))
+        // Emulated, unoptimised programs are slower than compiling them so.
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
     Ok(command)
+}
+
+/// The command line that runs a program of `arch`, whatever its environment.
+fn emulator(arch: Arch) -> String {
+    let gnu = arch.gnu();
+    format!("qemu-{gnu}-static -L /usr/{gnu}-linux-gnu")
 }

@@ -13,8 +13,7 @@ use rpingmesh::time::{Clock as _, SystemClock};
 use serde_json::Value;
 
 use super::harness::{http, report, upload_to};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_rpingmesh-analyzer");
+use crate::support::program::{ANALYZER, own};
 
 struct Program {
     child: Child,
@@ -31,7 +30,7 @@ impl Drop for Program {
 }
 
 fn command(folder: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = own(ANALYZER);
     command
         .args([
             "run",
@@ -133,10 +132,7 @@ fn a_signal_ends_it_with_status_0_and_a_second_owner_is_refused() {
 #[test]
 fn impossible_configurations_end_with_status_2() {
     let run = |arguments: &[&str]| {
-        let output = Command::new(PROGRAM)
-            .args(arguments)
-            .output()
-            .expect("it ends");
+        let output = own(ANALYZER).args(arguments).output().expect("it ends");
         (
             output.status.code(),
             String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -6,9 +6,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-use super::program::command;
-
-pub(crate) const RPINGMESH: &str = env!("CARGO_BIN_EXE_rpingmesh");
+use super::program::{OPERATOR, command};
 
 /// A running lab, killed when this value goes away.
 pub(crate) struct Lab {
@@ -32,7 +30,7 @@ impl Lab {
             "--metrics",
             "127.0.0.1:0",
         ];
-        let mut child = command(RPINGMESH, &[&common, options].concat())
+        let mut child = command(OPERATOR, &[&common, options].concat())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the lab starts");

@@ -16,9 +16,19 @@ pub(crate) const ANALYZER: &str = env!("CARGO_BIN_EXE_rpingmesh-analyzer");
 pub(crate) const OPERATOR: &str = env!("CARGO_BIN_EXE_rpingmesh");
 pub(crate) const CONTROLLER: &str = env!("CARGO_BIN_EXE_rpingmesh-controller");
 
-/// A command without the variables of the machine that runs the test.
+/// A command that starts one of our programs as the tests themselves were started: where that is under an emulator
+/// (`cargo xtask cross --test`), the variable `RPINGMESH_TEST_RUNNER` has its command line.
+pub(crate) fn own(program: &str) -> Command {
+    let runner = std::env::var("RPINGMESH_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace().chain([program]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words);
+    command
+}
+
+/// The same with arguments, without the variables of the machine that runs the test.
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
+    let mut command = own(program);
     command.args(arguments).env_clear();
     command
 }
