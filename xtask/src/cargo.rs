@@ -12,8 +12,12 @@ use crate::vm::Arch;
 use crate::{cross, process};
 
 /// The top of the checkout.
+///
+/// What `cargo xtask` says when it starts us comes first: a copied or shared target folder may hold the program of another
+/// checkout.
 pub(crate) fn workspace() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let here = env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     here.parent().map_or(here.clone(), PathBuf::from)
 }
 

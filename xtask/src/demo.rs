@@ -22,6 +22,6 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     packages::provide(&Cache::open()?, packages::Purpose::Guests)?;
     vm::run(&vm::Options {
         show: vm::Show::Live,
-        ..vm::Options::for_test(vec!["soft-roce".to_owned()], options.kernel, Arch::host())
+        ..vm::Options::for_test(&["soft-roce"], options.kernel, Arch::host())
     })
 }

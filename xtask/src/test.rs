@@ -1,16 +1,14 @@
 //! `cargo xtask test`: everything that has to pass, in order, with a table of times at the end.
 
 mod deploy;
+mod macos;
 pub(crate) mod packages;
 pub(crate) mod tools;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
@@ -59,7 +57,7 @@ enum Step {
     Browser,
     /// The eBPF objects build, twice to the same bytes, and their events' tests pass.
     Ebpf,
-    /// Programs and tests for aarch64; the tests run under QEMU's user emulation; only when it is named.
+    /// Programs and tests for aarch64; the tests run under QEMU's user emulation.
     Cross,
     /// The code and its tests compile for macOS on both processors, without a warning.
     Macos,
@@ -78,23 +76,21 @@ enum Step {
     /// soft-RoCE guests on kernel 7.3: the scenarios that depend on it most.
     #[value(name = "vm-7.3")]
     Vm73,
-    /// Services on soft-RoCE guests on kernel 6.12 and what the agent's tracer sees of them.
+    /// Guests on kernel 6.12, programs with the release profile: what the agent's tracer sees of services on soft-RoCE, a
+    /// lossy cable is named.
     VmServices,
     /// soft-RoCE guests on an arm64 kernel, emulated.
     VmAarch64,
 }
 
-/// Steps that run only when they are named: they take long, and the tests of `cross` do not all pass: see docs/nix.md.
-const ON_DEMAND: &[Step] = &[Step::Cross, Step::MacosLink];
-
-/// The version of zig that is known to link this.
-const ZIG: &str = "0.17.1";
+/// Steps that run only when they are named: they take long.
+const ON_DEMAND: &[Step] = &[Step::MacosLink];
 
 /// What CI boots on the kernels of Debian's releases.
 const SCENARIOS: &[&str] = &["boot", "soft-roce", "interop"];
 
-/// What takes longest, by itself.
-const SERVICES: &[&str] = &["service-tracing"];
+/// What needs programs that are fast under emulation.
+const SERVICES: &[&str] = &["service-tracing", "localize"];
 
 /// What CI boots on the kernel of Debian's next release.
 const SCENARIOS_NEXT: &[&str] = &["verbs", "interop"];
@@ -219,14 +215,18 @@ impl Step {
             Self::Browser => nextest(cache, "browser"),
             Self::Ebpf => ebpf(),
             Self::Cross => cross::run(&cross::Options::for_test()).map(drop),
-            Self::Macos => macos(),
-            Self::MacosLink => macos_link(cache),
+            Self::Macos => macos::check(),
+            Self::MacosLink => macos::link(cache),
             Self::Flake => flake(),
             Self::Dist => debian_packages(),
             Self::Vm612 => guests(SCENARIOS, vm::Series::V6_12, vm::Arch::host()),
             Self::Vm61 => guests(SCENARIOS, vm::Series::V6_1, vm::Arch::host()),
             Self::Vm73 => guests(SCENARIOS_NEXT, vm::Series::V7_3, vm::Arch::host()),
-            Self::VmServices => guests(SERVICES, vm::Series::V6_12, vm::Arch::host()),
+            // With the programs that `dist` packs.
+            Self::VmServices => boot(&vm::Options {
+                release: true,
+                ..vm::Options::for_test(SERVICES, vm::Series::V6_12, vm::Arch::host())
+            }),
             Self::VmAarch64 => guests(SCENARIOS_AARCH64, vm::Series::V6_12, vm::Arch::Aarch64),
         }
     }
@@ -299,105 +299,6 @@ fn ebpf() -> Result<()> {
     Ok(())
 }
 
-/// Checks, does not link: no SDK is needed. The standard library comes from its sources.
-fn macos() -> Result<()> {
-    for target in ["aarch64-apple-darwin", "x86_64-apple-darwin"] {
-        let mut command = cross::cargo_for_others()?;
-        let variable = target.replace('-', "_");
-        command
-            // Build scripts of C code ask for a compiler; nothing is linked, so nothing has to come out of it.
-            .env(format!("CC_{variable}"), "/bin/true")
-            .env(format!("AR_{variable}"), "/bin/true")
-            .args(["check", "--locked", "--package", "rpingmesh"])
-            .args(["--bins", "--tests", "-Zbuild-std"])
-            // Not by RUSTFLAGS, which would compile everything again.
-            .args(["-Zwarnings", "--config", "build.warnings='deny'"])
-            .args(["--target", target, "--target-dir", cross::TARGET_FOLDER]);
-        succeed(&mut command)?;
-        println!("{target}: compiles");
-    }
-    Ok(())
-}
-
-/// Links every program and every test binary to Mach-O and packs the tests into an archive that nextest runs on a Mac. Zig
-/// comes from PyPI and brings the system's interfaces.
-fn macos_link(cache: &Cache) -> Result<()> {
-    let zigbuild = tools::CARGO_ZIGBUILD.provide(cache)?;
-    let nextest = tools::CARGO_NEXTEST.provide(cache)?;
-    let zig = cache.folder(&format!("tools/ziglang-{ZIG}"), |root| {
-        succeed(Command::new("python3").args(["-m", "venv"]).arg(root))
-            .context("make a virtual environment (Debian: python3-venv)")?;
-        succeed(
-            Command::new(root.join("bin/python"))
-                .args(["-m", "pip", "install", "--quiet"])
-                .arg(format!("ziglang=={ZIG}")),
-        )
-    })?;
-    let target = "aarch64-apple-darwin";
-    let sources = cross::cargo_for_others()?;
-    let folder = cross::target_folder();
-    let prepared = |name: &Path| {
-        let mut command = program(name);
-        for (name, value) in sources.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command.env("CARGO_ZIGBUILD_PYTHON_PATH", zig.join("bin/python"));
-        command
-    };
-    let common = |command: &mut Command| {
-        command
-            .args(["--locked", "--package", "rpingmesh", "-Zbuild-std"])
-            .args(["--target", target, "--target-dir"])
-            .arg(&folder);
-    };
-    let mut programs = prepared(&zigbuild);
-    programs
-        .env("CARGO", sources.get_program())
-        .args(["zigbuild", "--bins"]);
-    common(&mut programs);
-    succeed(&mut programs)?;
-    println!("{target}: the programs link");
-
-    let cargo = folder.join("cargo");
-    let script = linking_cargo(Path::new(sources.get_program()), &zigbuild);
-    fs::write(&cargo, script).with_context(|| format!("write {}", cargo.display()))?;
-    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755))?;
-    let archive = folder.join("tests.tar.zst");
-    let mut tests = prepared(&nextest);
-    tests
-        .env("CARGO", &cargo)
-        .args(["nextest", "archive", "--archive-file"])
-        .arg(&archive);
-    common(&mut tests);
-    succeed(&mut tests)?;
-    let size = fs::metadata(&archive)?.len();
-    println!(
-        "{target}: the tests link; on a Mac, in this checkout: cargo nextest run --archive-file {} --workspace-remap . ({} MiB)",
-        archive.display(),
-        size >> 20
-    );
-    Ok(())
-}
-
-/// A script in cargo's place for nextest, which has no option for it: tests are compiled through zig.
-fn linking_cargo(cargo: &Path, zigbuild: &Path) -> String {
-    let (cargo, zigbuild) = (cargo.display(), zigbuild.display());
-    format!(
-        "#!/bin/sh\n\
-         # Nextest puts --color before the command, where cargo-zigbuild does not take it.\n\
-         case \"$1 $2\" in\n\
-         --color=*\\ test) shift ;;\n\
-         esac\n\
-         case \"$1\" in\n\
-         test) CARGO='{cargo}' exec '{zigbuild}' \"$@\" ;;\n\
-         *) exec '{cargo}' \"$@\" ;;\n\
-         esac\n"
-    )
-}
-
 /// The flake passes, and what is broken in it is found.
 fn flake() -> Result<()> {
     for self_test in [false, true] {
@@ -414,8 +315,11 @@ fn debian_packages() -> Result<()> {
 }
 
 fn guests(scenarios: &[&str], kernel: vm::Series, arch: vm::Arch) -> Result<()> {
-    let scenarios = scenarios.iter().map(|&name| name.to_owned()).collect();
-    let passed = vm::run(&vm::Options::for_test(scenarios, kernel, arch))?;
+    boot(&vm::Options::for_test(scenarios, kernel, arch))
+}
+
+fn boot(options: &vm::Options) -> Result<()> {
+    let passed = vm::run(options)?;
     ensure!(passed, "a scenario failed");
     Ok(())
 }

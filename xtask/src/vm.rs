@@ -73,9 +73,9 @@ pub(crate) enum Show {
 
 impl Options {
     /// What tests run: the defaults.
-    pub(crate) fn for_test(scenarios: Vec<String>, kernel: Series, arch: Arch) -> Self {
+    pub(crate) fn for_test(scenarios: &[&str], kernel: Series, arch: Arch) -> Self {
         Self {
-            scenarios,
+            scenarios: scenarios.iter().map(|&name| name.to_owned()).collect(),
             arch: Some(arch),
             kernel,
             keep: false,
