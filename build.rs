@@ -15,6 +15,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure()
         .bytes(".")
+        // Keeps the batch encoded.
+        .extern_path(
+            ".rpingmesh.v1.UploadRequest",
+            "crate::rpc::upload::UploadRequest",
+        )
         .compile_fds(descriptors)?;
     embed(ebpf_object()?.as_deref())
 }

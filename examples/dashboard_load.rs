@@ -13,6 +13,7 @@ use rpingmesh::analyzer::Analyzer;
 use rpingmesh::config::analyzer::AnalyzerSettings;
 use rpingmesh::rpc::client::channel;
 use rpingmesh::rpc::tls::Security;
+use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
 use rpingmesh::time::{Clock as _, SystemClock};
@@ -175,13 +176,7 @@ async fn agent(
         host: format!("host{number}"),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let wrap = |message| v1::UploadRequest {
-        message: Some(message),
-    };
-    sender
-        .send(wrap(v1::upload_request::Message::Hello(hello)))
-        .await
-        .expect("open");
+    sender.send(hello.into()).await.expect("open");
     let mut answers = AnalyzerServiceClient::new(channel)
         .upload(tokio_stream::wrappers::ReceiverStream::new(outgoing))
         .await
@@ -193,11 +188,7 @@ async fn agent(
             for source in (number..tors).step_by(STREAMS) {
                 sequence += 1;
                 let batch = batch(sequence, source, tors);
-                if sender
-                    .send(wrap(v1::upload_request::Message::Batch(batch)))
-                    .await
-                    .is_err()
-                {
+                if sender.send(UploadRequest::from(&batch)).await.is_err() {
                     return;
                 }
             }

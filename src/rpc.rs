@@ -14,6 +14,7 @@ pub mod results;
 pub mod server;
 pub mod tls;
 pub mod traces;
+pub mod upload;
 
 /// The largest gRPC message that any role accepts, in bytes. Set it on generated clients and servers with
 /// `max_decoding_message_size`; a larger one is refused with `OUT_OF_RANGE`.

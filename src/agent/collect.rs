@@ -301,20 +301,20 @@ fn parts(mut paths: Vec<PathReport>) -> Vec<Vec<PathReport>> {
 fn path(delivery: &Delivery, host: &HostName, result: &ProbeResult) -> Path {
     let target = &result.path.target;
     Path {
-        source: End {
+        source: Arc::new(End {
             gid: result.source.gid,
             qpn: result.source.qpn,
             host: host.clone(),
             tor: delivery.tor.clone(),
             device: delivery.rnic.device.clone(),
-        },
-        target: End {
+        }),
+        target: Arc::new(End {
             gid: target.address.gid,
             qpn: target.address.qpn,
             host: target.host.clone(),
             tor: target.tor.clone(),
             device: target.device.clone(),
-        },
+        }),
         kind: result.kind,
         source_port: result.source_port,
         service: result.path.service.clone(),

@@ -22,8 +22,9 @@ use crate::config::agent::AgentConfig;
 use crate::config::program::describe;
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::client::{ServerUrl, channel};
+use crate::rpc::upload::UploadRequest;
 use crate::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
-use crate::rpc::v1::{ResultBatch, UploadHello, UploadRequest, upload_request};
+use crate::rpc::v1::{ResultBatch, UploadHello};
 use crate::store::spool::{Spool, Stored};
 use crate::store::sqlite::StoreError;
 
@@ -134,9 +135,8 @@ impl Upload {
 
     async fn stream(&mut self) -> Result<(), UploadError> {
         let (requests, stream) = mpsc::channel(IN_FLIGHT);
-        let hello = upload_request::Message::Hello(self.hello.clone());
         // The channel is empty: there is room.
-        let _ = requests.try_send(request(hello));
+        let _ = requests.try_send(self.hello.clone().into());
         let mut client = self.client.clone();
         let answers = client.upload(ReceiverStream::new(stream));
         let mut answers = self.within(CALL_TIMEOUT, answers).await?.into_inner();
@@ -170,8 +170,8 @@ impl Upload {
                     let permit = permit.map_err(|_| self.closed())?;
                     if let Some(batch) = queue.pop_front() {
                         sent = batch.sequence;
-                        if let Some(batch) = readable(&batch) {
-                            permit.send(request(upload_request::Message::Batch(batch)));
+                        if is_readable(&batch) {
+                            permit.send(UploadRequest::of_batch(batch.payload.into()));
                         }
                     }
                 }
@@ -251,17 +251,11 @@ impl Upload {
     }
 }
 
-fn request(message: upload_request::Message) -> UploadRequest {
-    UploadRequest {
-        message: Some(message),
-    }
-}
-
 /// A batch that this version cannot read, from a damaged file, is passed over.
-fn readable(stored: &Stored) -> Option<ResultBatch> {
+fn is_readable(stored: &Stored) -> bool {
     ResultBatch::decode(&*stored.payload)
         .inspect_err(|error| {
             tracing::error!(sequence = stored.sequence, %error, "a batch in the spool is damaged and passed over");
         })
-        .ok()
+        .is_ok()
 }

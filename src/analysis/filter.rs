@@ -10,7 +10,9 @@
 
 mod slots;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use slots::SlotSet;
@@ -118,7 +120,7 @@ struct Host {
 
 #[derive(Debug)]
 struct Rnic {
-    end: End,
+    end: Arc<End>,
     first: Slot,
     /// Queue pairs that it has probed from, with the last slot of each.
     queue_pairs: Vec<(Qpn, Slot)>,
@@ -197,14 +199,16 @@ impl Ledger {
         host.heard = host.heard.max(at);
     }
 
-    fn rnic(&mut self, end: &End, slot: Slot) -> Option<&mut Rnic> {
-        if !self.rnics.contains_key(&end.gid) {
-            if self.rnics.len() >= MOST_RNICS {
+    fn rnic(&mut self, end: &Arc<End>, slot: Slot) -> Option<&mut Rnic> {
+        let is_full = self.rnics.len() >= MOST_RNICS;
+        match self.rnics.entry(end.gid) {
+            Entry::Occupied(rnic) => Some(rnic.into_mut()),
+            Entry::Vacant(_) if is_full => {
                 self.unlisted += 1;
-                return None;
+                None
             }
-            let rnic = Rnic {
-                end: end.clone(),
+            Entry::Vacant(place) => Some(place.insert(Rnic {
+                end: Arc::clone(end),
                 first: slot,
                 queue_pairs: Vec::new(),
                 changed: SlotSet::default(),
@@ -214,10 +218,8 @@ impl Ledger {
                 all_sendable: SlotSet::default(),
                 none_sendable: SlotSet::default(),
                 contradicted: SlotSet::default(),
-            };
-            self.rnics.insert(end.gid, rnic);
+            })),
         }
-        self.rnics.get_mut(&end.gid)
     }
 
     fn hear_source(&mut self, report: &PathReport, slot: Slot) {
@@ -226,7 +228,7 @@ impl Ledger {
             return;
         };
         if rnic.end != *end {
-            rnic.end = end.clone();
+            rnic.end = Arc::clone(end);
         }
         match rnic.queue_pairs.iter_mut().find(|(qpn, _)| *qpn == end.qpn) {
             Some((_, last)) => *last = slot.max(*last),
@@ -381,7 +383,7 @@ impl Ledger {
                 registered: rnic.changed.count_since(since),
                 interrupted: rnic.all_sendable.count_both(&rnic.none_sendable, since),
             };
-            (flaps.most() >= least).then_some((&rnic.end, flaps))
+            (flaps.most() >= least).then_some((&*rnic.end, flaps))
         })
     }
 
@@ -391,7 +393,7 @@ impl Ledger {
         self.rnics
             .values()
             .filter(move |rnic| rnic.unsendable.count_since(since) >= least)
-            .map(|rnic| &rnic.end)
+            .map(|rnic| &*rnic.end)
     }
 
     /// RNICs of which others have said lately that they are elsewhere, as their own agents describe them.
@@ -400,12 +402,12 @@ impl Ledger {
         self.rnics
             .values()
             .filter(move |rnic| rnic.contradicted.count_since(since) > 0)
-            .map(|rnic| &rnic.end)
+            .map(|rnic| &*rnic.end)
     }
 
     /// The RNICs as their own agents describe them.
     pub fn rnics(&self) -> impl Iterator<Item = &End> {
-        self.rnics.values().map(|rnic| &rnic.end)
+        self.rnics.values().map(|rnic| &*rnic.end)
     }
 
     /// The ToRs that RNICs are cabled to.
@@ -415,7 +417,7 @@ impl Ledger {
 
     /// An RNIC as its own agent describes it.
     pub fn end(&self, gid: Gid) -> Option<&End> {
-        self.rnics.get(&gid).map(|rnic| &rnic.end)
+        self.rnics.get(&gid).map(|rnic| &*rnic.end)
     }
 
     /// Hosts of which something is kept, and RNICs.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::hardware::PortRise;
 use crate::id::{AgentId, DeviceName, Gid, HostName, Qpn, ServiceName, TorId, UdpSourcePort};
@@ -39,9 +40,9 @@ pub struct End {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
     /// The RNIC that probes.
-    pub source: End,
+    pub source: Arc<End>,
     /// The RNIC that answers.
-    pub target: End,
+    pub target: Arc<End>,
     /// Why it is probed.
     pub kind: Kind,
     /// UDP source port of the probes, where the driver shows it.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message as _;
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -20,8 +20,7 @@ use crate::analysis::windows::{Limits, Placement};
 use crate::config::program::describe;
 use crate::id::{AgentVersion, HostName};
 use crate::rpc::limit::LogLimit;
-use crate::rpc::results::Received;
-use crate::rpc::v1;
+use crate::rpc::results::{BatchError, Ends, Received};
 use crate::store::journal::{Journal, Record};
 use crate::store::sqlite::StoreError;
 use crate::time::{Clock, Nanos, WallTime};
@@ -47,8 +46,8 @@ pub(super) struct Submission {
     /// Of the agent's program, where it tells.
     pub(super) version: Option<AgentVersion>,
     pub(super) received: Received,
-    /// The batch as the journal keeps it.
-    pub(super) payload: Vec<u8>,
+    /// The batch as it came, for the journal.
+    pub(super) payload: Bytes,
     pub(super) reply: oneshot::Sender<Result<u64, StoreFailure>>,
 }
 
@@ -69,6 +68,7 @@ enum Request {
 #[derive(Debug, Clone)]
 pub(super) struct IntakeHandle {
     requests: mpsc::Sender<Request>,
+    ends: Arc<Ends>,
 }
 
 impl IntakeHandle {
@@ -80,6 +80,11 @@ impl IntakeHandle {
             .await
             .ok()?;
         answer.await.ok()
+    }
+
+    /// Reads an encoded batch.
+    pub(super) fn read(&self, batch: &[u8]) -> Result<Received, BatchError> {
+        Received::read(batch, &self.ends)
     }
 
     /// Submits a batch; its reply comes when it is stored. False when the analyzer ends.
@@ -110,13 +115,15 @@ pub(super) async fn start(
         state,
         metrics,
         marks,
+        ends: Arc::default(),
         lines: LogLimit::new(5, Duration::from_secs(10)),
     };
     intake.prune().await?;
     intake.replay().await?;
     let (requests, queue) = mpsc::channel(DEPTH);
+    let ends = Arc::clone(&intake.ends);
     let task = tokio::spawn(intake.run(queue));
-    Ok((IntakeHandle { requests }, task))
+    Ok((IntakeHandle { requests, ends }, task))
 }
 
 struct Intake {
@@ -126,6 +133,8 @@ struct Intake {
     state: StateHandle,
     metrics: Arc<Metrics>,
     marks: HashMap<Sender, Watermark>,
+    /// What batches say about RNICs, those of the journal too.
+    ends: Arc<Ends>,
     lines: LogLimit,
 }
 
@@ -173,10 +182,7 @@ impl Intake {
     }
 
     fn decode(&self, record: &Record, now: WallTime) -> Option<Taken> {
-        let decoded = v1::ResultBatch::decode(&*record.payload)
-            .map_err(|error| error.to_string())
-            .and_then(|batch| Received::try_from(batch).map_err(|error| error.to_string()));
-        match decoded {
+        match Received::read(&record.payload, &self.ends) {
             Ok(received) => {
                 let mark = self.marks.get(&record.sender)?.clone();
                 Some(Taken {
@@ -190,7 +196,7 @@ impl Intake {
             }
             Err(error) => {
                 tracing::warn!(
-                    agent = %record.sender.agent, sequence = record.sequence, error,
+                    agent = %record.sender.agent, sequence = record.sequence, %error,
                     "a batch in the journal cannot be read and is left out"
                 );
                 None

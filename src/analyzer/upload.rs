@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message as _;
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -21,8 +21,9 @@ use crate::id::{AgentId, AgentVersion, HostName};
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::results::{MAX_NAME, Received};
 use crate::rpc::server::peer_of;
+use crate::rpc::upload::{Message, UploadRequest};
 use crate::rpc::v1::analyzer_service_server::{AnalyzerService, AnalyzerServiceServer};
-use crate::rpc::v1::{ResultBatch, UploadHello, UploadRequest, UploadResponse, upload_request};
+use crate::rpc::v1::{UploadHello, UploadResponse};
 
 /// Batches of one stream that wait for their acknowledgement: enough to fill a group commit, few enough that a stream
 /// cannot take the intake's queue for itself.
@@ -150,8 +151,7 @@ impl Session {
         let first = tokio::time::timeout(HELLO_TIMEOUT, self.inbound.message())
             .await
             .map_err(|_| Status::deadline_exceeded("no hello came in time"))??;
-        let Some(upload_request::Message::Hello(hello)) = first.and_then(|first| first.message)
-        else {
+        let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
             return Err(Status::invalid_argument("an upload begins with a hello"));
         };
         let UploadHello {
@@ -186,20 +186,19 @@ impl Session {
     }
 
     async fn submit(&mut self, message: UploadRequest, from: &Origin) -> Result<(), Status> {
-        let Some(upload_request::Message::Batch(batch)) = message.message else {
+        let Some(Message::Batch(batch)) = message.message else {
             return Err(Status::invalid_argument(
                 "only batches may follow the hello",
             ));
         };
-        let (received, payload) = decode(batch)?;
-        let received = received.of_host(&from.host);
+        let received = self.read(&batch)?.of_host(&from.host);
         let (reply, answer) = oneshot::channel();
         let submission = Submission {
             sender: from.sender.clone(),
             host: from.host.clone(),
             version: from.version.clone(),
             received,
-            payload,
+            payload: batch,
             reply,
         };
         if !self.intake.submit(submission).await {
@@ -209,6 +208,12 @@ impl Session {
         Ok(())
     }
 
+    fn read(&self, batch: &Bytes) -> Result<Received, Status> {
+        self.intake
+            .read(batch)
+            .map_err(|error| Status::invalid_argument(error.to_string()))
+    }
+
     async fn acknowledge(&self, sequence: u64) {
         let answer = UploadResponse {
             acknowledged_sequence: sequence,
@@ -216,13 +221,6 @@ impl Session {
         // A stream whose reader has gone ends by itself.
         let _ = self.answers.send(Ok(answer)).await;
     }
-}
-
-fn decode(batch: ResultBatch) -> Result<(Received, Vec<u8>), Status> {
-    let payload = batch.encode_to_vec();
-    let received =
-        Received::try_from(batch).map_err(|error| Status::invalid_argument(error.to_string()))?;
-    Ok((received, payload))
 }
 
 /// The reply of the oldest waiting batch; never when none waits.

@@ -160,20 +160,20 @@ impl Stage {
         let rnic = self.topology.rnic(source);
         let target = &result.path.target;
         let path = Path {
-            source: End {
+            source: Arc::new(End {
                 gid: rnic.gid,
                 qpn: result.source.qpn,
                 host: rnic.host.clone(),
                 tor: rnic.tor.clone(),
                 device: rnic.device.clone(),
-            },
-            target: End {
+            }),
+            target: Arc::new(End {
                 gid: target.address.gid,
                 qpn: target.address.qpn,
                 host: target.host.clone(),
                 tor: target.tor.clone(),
                 device: target.device.clone(),
-            },
+            }),
             kind: result.kind,
             source_port: result.source_port,
             service: result.path.service.clone(),

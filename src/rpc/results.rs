@@ -1,16 +1,20 @@
 //! Conversions of result batches. A report that contradicts itself is refused by itself; the rest of its batch counts.
 
+mod ends;
+mod read;
+
 use std::time::Duration;
 
-use super::hardware::{self, HardwareError};
+pub use ends::Ends;
+
+use super::hardware::HardwareError;
 use super::traces::TraceError;
 use super::v1;
-use crate::analysis::report::{AgentCounters, Batch, End, MAX_PROBES, Path, PathReport};
-use crate::id::{DeviceName, Gid, HostName, IdError, Qpn, ServiceName, TorId, UdpSourcePort};
+use crate::analysis::report::{AgentCounters, Batch, End, MAX_PROBES, PathReport};
+use crate::id::{DeviceName, Gid, HostName, IdError, Qpn, TorId};
 use crate::measure::{Invalid, Measurement};
 use crate::probe::Kind;
-use crate::probe::trace::Trace;
-use crate::time::{Nanos, WallTime};
+use crate::time::Nanos;
 use crate::transport::CompletionClock;
 
 /// The longest interval of a batch: that of the longest window, since a longer one could not be placed in any.
@@ -28,6 +32,15 @@ pub enum BatchError {
     /// Sequence numbers begin at 1 and fit 63 bits.
     #[error("sequence {0} is not one: batches are numbered from 1 to 9223372036854775807")]
     Sequence(u64),
+    /// Its bytes are no message.
+    #[error(transparent)]
+    Message(#[from] prost::DecodeError),
+    /// A length reaches beyond the bytes.
+    #[error("the message ends before one of its fields")]
+    Truncated,
+    /// A field of a report, by its number, is of another type or no UTF-8.
+    #[error("field {0} of the message has not its form")]
+    Field(u32),
 }
 
 /// Why a report was refused.
@@ -132,6 +145,14 @@ pub struct Received {
 }
 
 impl Received {
+    /// From an encoded `ResultBatch`.
+    ///
+    /// # Errors
+    /// The bytes are no such message, or its sequence number is none.
+    pub fn read(bytes: &[u8], ends: &Ends) -> Result<Self, BatchError> {
+        read::received(bytes, ends)
+    }
+
     /// Refuses reports about RNICs of other hosts than the agent's: they contradict its registration. An agent that does
     /// not name its host is believed.
     #[must_use]
@@ -154,62 +175,6 @@ impl Received {
     }
 }
 
-impl TryFrom<v1::ResultBatch> for Received {
-    type Error = BatchError;
-
-    fn try_from(message: v1::ResultBatch) -> Result<Self, BatchError> {
-        if message.sequence == 0 || i64::try_from(message.sequence).is_err() {
-            return Err(BatchError::Sequence(message.sequence));
-        }
-        let interval =
-            WallTime::from_nanos(message.start_unix_ns)..WallTime::from_nanos(message.end_unix_ns);
-        let length = interval.end - interval.start;
-        let usable = length > Nanos::ZERO && length <= Nanos::from(MAX_INTERVAL);
-        let mut paths = Vec::with_capacity(message.paths.len());
-        let mut refused = Vec::new();
-        for report in message.paths {
-            let path = name_of(&report);
-            let report = if usable {
-                PathReport::try_from(report)
-            } else {
-                Err(ReportError::Interval(length.0))
-            };
-            match report {
-                Ok(report) => paths.push(report),
-                Err(error) => refused.push(Refusal {
-                    path: path.to_string(),
-                    error,
-                }),
-            }
-        }
-        let mut traces = Vec::with_capacity(message.traces.len().min(MAX_TRACES));
-        for trace in message.traces {
-            let path = name_of_trace(&trace);
-            let trace = if traces.len() < MAX_TRACES {
-                Trace::try_from(trace).map_err(ReportError::Trace)
-            } else {
-                Err(ReportError::Traces)
-            };
-            match trace {
-                Ok(trace) => traces.push(trace),
-                Err(error) => refused.push(Refusal {
-                    path: path.to_string(),
-                    error,
-                }),
-            }
-        }
-        let batch = Batch {
-            sequence: message.sequence,
-            interval,
-            paths,
-            traces,
-            counters: message.counters.unwrap_or_default().into(),
-            hardware: hardware::rises(message.hardware, &mut refused),
-        };
-        Ok(Self { batch, refused })
-    }
-}
-
 impl From<Batch> for v1::ResultBatch {
     fn from(batch: Batch) -> Self {
         Self {
@@ -221,104 +186,6 @@ impl From<Batch> for v1::ResultBatch {
             traces: batch.traces.into_iter().map(Into::into).collect(),
             hardware: batch.hardware.into_iter().map(Into::into).collect(),
         }
-    }
-}
-
-/// What identifies a report in messages, whatever is wrong with it.
-struct Name {
-    source: Option<Gid>,
-    target: Option<Gid>,
-    port: u32,
-}
-
-impl std::fmt::Display for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let gid = |gid: Option<Gid>| gid.map_or_else(|| "?".to_owned(), |gid| gid.to_string());
-        let (source, target) = (gid(self.source), gid(self.target));
-        write!(f, "{source} -> {target} port {}", self.port)
-    }
-}
-
-fn name_of(report: &v1::PathReport) -> Name {
-    let gid = |peer: &Option<v1::Peer>| Gid::try_from(&*peer.as_ref()?.gid).ok();
-    Name {
-        source: gid(&report.source),
-        target: gid(&report.target),
-        port: report.source_port,
-    }
-}
-
-fn name_of_trace(trace: &v1::PathTrace) -> Name {
-    Name {
-        source: Gid::try_from(&*trace.source_gid).ok(),
-        target: Gid::try_from(&*trace.target_gid).ok(),
-        port: trace.source_port,
-    }
-}
-
-impl TryFrom<v1::PathReport> for PathReport {
-    type Error = ReportError;
-
-    fn try_from(message: v1::PathReport) -> Result<Self, ReportError> {
-        let kind = kind_from(message.kind)?;
-        let clock = clock_from(message.clock)?;
-        let service = match (name(message.service, "service")?, kind) {
-            (service, _) if service.is_empty() => None,
-            (service, Kind::ServiceTracing) => Some(ServiceName::new(service)),
-            _ => return Err(ReportError::Service),
-        };
-        let source_port = match message.source_port {
-            0 => None,
-            port => Some(
-                u16::try_from(port)
-                    .map(UdpSourcePort)
-                    .map_err(|_| ReportError::SourcePort(port))?,
-            ),
-        };
-        let path = Path {
-            source: end(message.source, "source")?,
-            target: end(message.target, "target")?,
-            kind,
-            source_port,
-            service,
-        };
-        let mut report = Self::empty(path, clock);
-        let mut invalid = 0u64;
-        for entry in message.invalid {
-            invalid = invalid.saturating_add(entry.count);
-            if entry.count > 0 {
-                report.add_invalid(reason_from(entry.reason)?, entry.count);
-            }
-        }
-        if message.sent > MAX_PROBES {
-            return Err(ReportError::TooMany(message.sent));
-        }
-        if message.lost > message.sent {
-            return Err(ReportError::LostExceedsSent {
-                lost: message.lost,
-                sent: message.sent,
-            });
-        }
-        report.lost = message.lost;
-        report.samples = samples(
-            &message.network_rtt_ns,
-            &message.prober_delay_ns,
-            &message.responder_delay_ns,
-        )?;
-        let complete = report.samples.len();
-        let sum = message
-            .lost
-            .saturating_add(invalid)
-            .saturating_add(complete as u64);
-        if sum != message.sent {
-            return Err(ReportError::Sum {
-                sent: message.sent,
-                lost: message.lost,
-                invalid,
-                complete,
-            });
-        }
-        Ok(report)
     }
 }
 
@@ -347,52 +214,22 @@ impl From<PathReport> for v1::PathReport {
                 .path
                 .service
                 .map_or_else(String::new, |service| service.as_str().to_owned()),
-            source: Some(report.path.source.into()),
-            target: Some(report.path.target.into()),
+            source: Some((&*report.path.source).into()),
+            target: Some((&*report.path.target).into()),
             clock: clock_to(report.clock).into(),
         }
     }
 }
 
-fn samples(
-    network_rtt: &[i64],
-    prober_delay: &[i64],
-    responder_delay: &[i64],
-) -> Result<Vec<Measurement>, ReportError> {
-    let lengths = (network_rtt.len(), prober_delay.len(), responder_delay.len());
-    if lengths.0 != lengths.1 || lengths.0 != lengths.2 {
-        return Err(ReportError::Columns(lengths.0, lengths.1, lengths.2));
-    }
-    network_rtt
-        .iter()
-        .zip(prober_delay)
-        .zip(responder_delay)
-        .map(|((network_rtt, prober_delay), responder_delay)| {
-            let smallest = *network_rtt.min(prober_delay).min(responder_delay);
-            if smallest < 0 {
-                return Err(ReportError::NegativeSpan(smallest));
-            }
-            Ok(Measurement {
-                network_rtt: Nanos(*network_rtt),
-                prober_delay: Nanos(*prober_delay),
-                responder_delay: Nanos(*responder_delay),
-            })
-        })
-        .collect()
-}
-
-fn name(text: String, what: &'static str) -> Result<String, ReportError> {
-    if text.len() > MAX_NAME {
-        return Err(ReportError::Name {
-            what,
-            length: text.len(),
-        });
+fn name<T: AsRef<str>>(text: T, what: &'static str) -> Result<T, ReportError> {
+    let length = text.as_ref().len();
+    if length > MAX_NAME {
+        return Err(ReportError::Name { what, length });
     }
     Ok(text)
 }
 
-fn end(peer: Option<v1::Peer>, what: &'static str) -> Result<End, ReportError> {
-    let peer = peer.ok_or(ReportError::Missing(what))?;
+fn end(peer: v1::Peer) -> Result<End, ReportError> {
     let gid = Gid::try_from(&*peer.gid)?;
     if gid.is_zero() {
         return Err(IdError::Gid(gid.to_string()).into());
@@ -406,8 +243,8 @@ fn end(peer: Option<v1::Peer>, what: &'static str) -> Result<End, ReportError> {
     })
 }
 
-impl From<End> for v1::Peer {
-    fn from(end: End) -> Self {
+impl From<&End> for v1::Peer {
+    fn from(end: &End) -> Self {
         Self {
             gid: end.gid.bytes().to_vec().into(),
             qpn: end.qpn.get(),

@@ -7,6 +7,8 @@
 
 pub mod sqlite;
 
+use bytes::Bytes;
+
 use super::sqlite::StoreError;
 use crate::analysis::admission::Watermark;
 use crate::analysis::report::Sender;
@@ -22,7 +24,7 @@ pub struct Record {
     /// The end of its interval: batches are forgotten by it.
     pub end: WallTime,
     /// Its encoded form, as the writer of the journal likes it.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 /// One batch read back.

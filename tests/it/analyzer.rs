@@ -6,11 +6,14 @@ mod process;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use harness::{AGENT, Incarnation, batch, clock, report, trace, upload, upload_of_version};
+use harness::{
+    AGENT, Incarnation, batch, clock, report, trace, upload, upload_bytes, upload_of_version,
+};
 
 #[test]
 fn results_are_shown_by_path_and_window() {
@@ -249,22 +252,18 @@ fn streams_that_break_the_rules_end_with_a_reason() {
     analyzer.run(async {
         let (acknowledged, end) = upload(&analyzer, 7, vec![batch(0, 24, vec![])]).await;
         assert_eq!((acknowledged, end), (0, Some(Code::InvalidArgument)));
+        let (acknowledged, end) = upload_bytes(&analyzer, 7, b"no batch").await;
+        assert_eq!((acknowledged, end), (0, Some(Code::InvalidArgument)));
         let mut large = report(1, 2, 0, 0);
         large.service = "x".repeat(17 << 20);
         let (acknowledged, end) = upload(&analyzer, 7, vec![batch(1, 24, vec![large])]).await;
         assert_eq!((acknowledged, end), (0, Some(Code::OutOfRange)));
-        let nameless = v1::UploadRequest {
-            message: Some(v1::upload_request::Message::Hello(
-                v1::UploadHello::default(),
-            )),
-        };
+        let nameless = v1::UploadHello::default().into();
         assert_eq!(
             analyzer.first_answer(nameless).await,
             Err(Code::InvalidArgument)
         );
-        let early = v1::UploadRequest {
-            message: Some(v1::upload_request::Message::Batch(batch(1, 24, vec![]))),
-        };
+        let early = UploadRequest::from(&batch(1, 24, vec![]));
         assert_eq!(
             analyzer.first_answer(early).await,
             Err(Code::InvalidArgument)

@@ -11,7 +11,7 @@ use rpingmesh::fabric::realtime::Fabric;
 use rpingmesh::fabric::topology::{Shape, Topology};
 use rpingmesh::fabric::truth::Totals;
 use rpingmesh::fabric::{Engine, Profile};
-use rpingmesh::rpc::results::Received;
+use rpingmesh::rpc::results::{Ends, Received};
 use rpingmesh::rpc::v1;
 use rpingmesh::store::journal::Journal as _;
 use rpingmesh::store::journal::sqlite::SqliteJournal;
@@ -212,7 +212,7 @@ impl Kept {
         let message = v1::ResultBatch::decode(batch).expect("a batch");
         // The slot of a batch is that of its middle.
         let middle = message.start_unix_ns.midpoint(message.end_unix_ns);
-        let Received { batch, refused } = Received::try_from(message).expect("a batch");
+        let Received { batch, refused } = Received::read(batch, &Ends::default()).expect("a batch");
         assert!(refused.is_empty(), "{refused:?}");
         let Batch { paths, .. } = batch;
         let sent: u64 = paths.iter().map(PathReport::sent).sum();

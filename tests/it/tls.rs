@@ -7,9 +7,10 @@ use std::time::Duration;
 use rpingmesh::rpc::client::{ServerUrl, channel};
 use rpingmesh::rpc::server::{self, Listener, RefusalKind, ServerCounters, ServerError};
 use rpingmesh::rpc::tls::Security;
+use rpingmesh::rpc::upload::UploadRequest;
+use rpingmesh::rpc::v1::UploadResponse;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
 use rpingmesh::rpc::v1::analyzer_service_server::{AnalyzerService, AnalyzerServiceServer};
-use rpingmesh::rpc::v1::{UploadRequest, UploadResponse};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 

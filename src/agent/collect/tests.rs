@@ -11,12 +11,14 @@ use crate::transport::CompletionClock;
 /// A report with the longest names and numbers.
 fn largest(port: u16, samples: usize) -> PathReport {
     let name = "n".repeat(MAX_NAME_BYTES);
-    let end = || End {
-        gid: Gid::from_bytes([0xfe; 16]),
-        qpn: Qpn::from_lower_bits(u32::MAX),
-        host: HostName::new(name.clone()),
-        tor: TorId::new(name.clone()),
-        device: DeviceName::new(name.clone()),
+    let end = || {
+        Arc::new(End {
+            gid: Gid::from_bytes([0xfe; 16]),
+            qpn: Qpn::from_lower_bits(u32::MAX),
+            host: HostName::new(name.clone()),
+            tor: TorId::new(name.clone()),
+            device: DeviceName::new(name.clone()),
+        })
     };
     let path = Path {
         source: end(),

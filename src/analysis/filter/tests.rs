@@ -25,8 +25,8 @@ fn end(number: u8, qpn: u32) -> End {
 
 fn report(source: End, target: End, responder_delay: i64) -> PathReport {
     let path = Path {
-        source,
-        target,
+        source: Arc::new(source),
+        target: Arc::new(target),
         kind: Kind::TorMesh,
         source_port: Some(UdpSourcePort(50_000)),
         service: None,

@@ -2,6 +2,7 @@
 //! `tests/it/explained.rs`.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::*;
 use crate::analysis::filter::Ledger;
@@ -83,8 +84,8 @@ impl Stage {
             } else {
                 Kind::InterTor
             },
-            source,
-            target,
+            source: Arc::new(source),
+            target: Arc::new(target),
             source_port: Some(UdpSourcePort(50_000)),
             service: None,
         };

@@ -15,8 +15,8 @@ fn end(number: u8) -> End {
 
 fn path(target: u8, port: u16) -> Path {
     Path {
-        source: end(1),
-        target: end(target),
+        source: Arc::new(end(1)),
+        target: Arc::new(end(target)),
         kind: Kind::InterTor,
         source_port: Some(UdpSourcePort(port)),
         service: None,

@@ -134,6 +134,13 @@ impl Entry {
     }
 }
 
+/// What is known of an RNIC, and how many ends of paths it is.
+#[derive(Debug)]
+struct Known {
+    end: Arc<End>,
+    uses: usize,
+}
+
 /// All paths.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -144,7 +151,7 @@ pub(super) struct Table {
     newest: u32,
     oldest: u32,
     /// What is known of each RNIC, shared by its paths.
-    ends: HashMap<Gid, Arc<End>>,
+    ends: HashMap<Gid, Known>,
     ends_bytes: usize,
     entries_bytes: usize,
     buckets: usize,
@@ -243,8 +250,8 @@ impl Table {
 
     fn insert(&mut self, hash: u64, path: &Path) -> u32 {
         let entry = Entry {
-            source: self.end(&path.source),
-            target: self.end(&path.target),
+            source: self.end(&path.source, 1),
+            target: self.end(&path.target, 1),
             kind: path.kind,
             source_port: path.source_port,
             service: path.service.clone().map(Box::new),
@@ -269,34 +276,37 @@ impl Table {
         at
     }
 
-    /// What is known of an RNIC: the last that was said.
-    fn end(&mut self, end: &End) -> Arc<End> {
-        if let Some(known) = self.ends.get(&end.gid) {
-            if **known == *end {
-                return Arc::clone(known);
+    /// What is known of an RNIC: the last that was said. `uses` more ends of paths are it.
+    fn end(&mut self, end: &Arc<End>, uses: usize) -> Arc<End> {
+        let known = self.ends.entry(end.gid).or_insert_with(|| {
+            self.ends_bytes += end_bytes(end);
+            Known {
+                end: Arc::clone(end),
+                uses: 0,
             }
-            self.ends_bytes -= end_bytes(known);
+        });
+        known.uses += uses;
+        if known.end != *end {
+            self.ends_bytes = self.ends_bytes - end_bytes(&known.end) + end_bytes(end);
+            known.end = Arc::clone(end);
         }
-        let known = Arc::new(end.clone());
-        self.ends_bytes += end_bytes(&known);
-        self.ends.insert(end.gid, Arc::clone(&known));
-        known
+        Arc::clone(&known.end)
     }
 
     fn refresh_ends(&mut self, at: u32, path: &Path) {
         let Some(entry) = self.entry(at) else {
             return;
         };
-        let source = *entry.source != path.source;
-        let target = *entry.target != path.target;
+        let source = entry.source != path.source;
+        let target = entry.target != path.target;
         if source {
-            let end = self.end(&path.source);
+            let end = self.end(&path.source, 0);
             if let Some(entry) = self.entry(at) {
                 entry.source = end;
             }
         }
         if target {
-            let end = self.end(&path.target);
+            let end = self.end(&path.target, 0);
             if let Some(entry) = self.entry(at) {
                 entry.target = end;
             }
@@ -341,14 +351,13 @@ impl Table {
             found.remove();
         }
         self.free.push(at);
-        let gids = [entry.source.gid, entry.target.gid];
-        drop(entry);
-        for gid in gids {
-            if let Some(end) = self.ends.get(&gid)
-                && Arc::strong_count(end) == 1
-            {
-                self.ends_bytes -= end_bytes(end);
-                self.ends.remove(&gid);
+        for gid in [entry.source.gid, entry.target.gid] {
+            if let Some(known) = self.ends.get_mut(&gid) {
+                known.uses -= 1;
+                if known.uses == 0 {
+                    self.ends_bytes -= end_bytes(&known.end);
+                    self.ends.remove(&gid);
+                }
             }
         }
     }
@@ -384,16 +393,24 @@ impl Table {
 fn end_bytes(end: &End) -> usize {
     let names = end.host.as_str().len() + end.tor.as_str().len() + end.device.as_str().len();
     // Arc's counters, and a pair in the table with its spare places.
-    size_of::<End>() + names + 16 + 2 * (size_of::<Gid>() + size_of::<Arc<End>>() + 1)
+    size_of::<End>() + names + 16 + 2 * (size_of::<Gid>() + size_of::<Known>() + 1)
 }
 
 fn hash(hasher: &RandomState, path: &Path) -> u64 {
+    // In one piece: small ones cost the hasher as much each.
+    let mut fixed = [0; 36];
+    fixed[..16].copy_from_slice(&path.source.gid.bytes());
+    fixed[16..32].copy_from_slice(&path.target.gid.bytes());
+    fixed[32] = path.kind as u8;
+    if let Some(port) = path.source_port {
+        fixed[33] = 1;
+        fixed[34..].copy_from_slice(&port.0.to_be_bytes());
+    }
     let mut state = hasher.build_hasher();
-    path.source.gid.hash(&mut state);
-    path.target.gid.hash(&mut state);
-    path.kind.hash(&mut state);
-    path.source_port.hash(&mut state);
-    path.service.hash(&mut state);
+    state.write(&fixed);
+    if let Some(service) = &path.service {
+        service.hash(&mut state);
+    }
     state.finish()
 }
 
@@ -420,8 +437,17 @@ impl Table {
         );
         assert_eq!(
             self.ends_bytes,
-            self.ends.values().map(|end| end_bytes(end)).sum::<usize>()
+            self.ends
+                .values()
+                .map(|known| end_bytes(&known.end))
+                .sum::<usize>()
         );
+        for (gid, known) in &self.ends {
+            let ends = self
+                .iter()
+                .flat_map(|entry| [entry.source.gid, entry.target.gid]);
+            assert_eq!(known.uses, ends.filter(|end| end == gid).count(), "{gid}");
+        }
         let mut at = self.newest;
         let mut linked = 0;
         while let Some(entry) = self.entries.get(at as usize).and_then(Option::as_ref) {

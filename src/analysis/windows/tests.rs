@@ -38,8 +38,8 @@ fn end(number: u8) -> End {
 
 fn report(source: u8, target: u8, lost: u64, rtts: &[i64]) -> PathReport {
     let path = Path {
-        source: end(source),
-        target: end(target),
+        source: Arc::new(end(source)),
+        target: Arc::new(end(target)),
         kind: Kind::TorMesh,
         source_port: Some(UdpSourcePort(50_000)),
         service: None,
@@ -209,7 +209,7 @@ fn what_is_known_of_an_rnic_follows_its_last_report() {
     let mut windows = Windows::new(limits());
     windows.ingest(&batch(0.0, 1.0, vec![report(1, 2, 0, &[7])]), at(1.0));
     let mut moved = report(1, 2, 0, &[7]);
-    moved.path.target.tor = TorId::new("elsewhere");
+    Arc::make_mut(&mut moved.path.target).tor = TorId::new("elsewhere");
     windows.ingest(&batch(1.0, 2.0, vec![moved]), at(2.0));
     let found = summaries(&windows, Span::Short, at(5.0));
     assert_eq!(found.len(), 1);

@@ -82,8 +82,8 @@ impl Analyzer {
     async fn upload(&mut self, source: u8, target: u8, traces: Vec<Trace>) {
         self.sequence += 1;
         let path = Path {
-            source: end(source),
-            target: end(target),
+            source: Arc::new(end(source)),
+            target: Arc::new(end(target)),
             kind: Kind::InterTor,
             source_port: Some(UdpSourcePort(50_000)),
             service: None,

@@ -1,6 +1,18 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
+use crate::analysis::report::Path;
+use crate::id::{ServiceName, UdpSourcePort};
+use crate::time::WallTime;
+
+mod reading;
+
+fn received(message: &v1::ResultBatch) -> Result<Received, BatchError> {
+    Received::read(&message.encode_to_vec(), &Ends::default())
+}
 
 fn any_end() -> impl Strategy<Value = End> {
     (any::<[u8; 16]>(), 0u32..1 << 24, "[a-z0-9]{0,12}").prop_map(|(mut gid, qpn, name)| {
@@ -27,8 +39,8 @@ fn any_report() -> impl Strategy<Value = PathReport> {
         prop::option::of(1u16..),
     )
         .prop_map(|(source, target, (kind, service), port)| Path {
-            source,
-            target,
+            source: Arc::new(source),
+            target: Arc::new(target),
             kind,
             source_port: port.map(UdpSourcePort),
             service,
@@ -169,7 +181,7 @@ fn contradictions_are_refused_by_name_and_the_rest_counts() {
         traces: Vec::new(),
         hardware: Vec::new(),
     };
-    let received = Received::try_from(message).unwrap();
+    let received = received(&message).unwrap();
     assert_eq!(received.batch.paths.len(), 1);
     assert_eq!(received.batch.paths[0].sent(), 3);
     let lines: Vec<_> = received.refused.iter().map(ToString::to_string).collect();
@@ -194,7 +206,7 @@ fn a_batch_without_a_usable_interval_counts_nothing() {
             traces: Vec::new(),
             hardware: Vec::new(),
         };
-        let received = Received::try_from(message).unwrap();
+        let received = received(&message).unwrap();
         assert!(received.batch.paths.is_empty());
         assert!(matches!(
             received.refused[0].error,
@@ -210,17 +222,14 @@ fn sequences_begin_at_one() {
             sequence,
             ..Default::default()
         };
-        assert_eq!(
-            Received::try_from(message),
-            Err(BatchError::Sequence(sequence))
-        );
+        assert_eq!(received(&message), Err(BatchError::Sequence(sequence)));
     }
 }
 
 proptest! {
     #[test]
     fn batches_survive_the_way_there_and_back(batch in any_batch()) {
-        let received = Received::try_from(v1::ResultBatch::from(batch.clone())).unwrap();
+        let received = received(&v1::ResultBatch::from(batch.clone())).unwrap();
         prop_assert_eq!(received.batch, batch);
         prop_assert!(received.refused.is_empty());
     }
@@ -241,7 +250,7 @@ proptest! {
         (report.kind, report.clock, report.source_port) = (numbers.1, numbers.2, numbers.3);
         report.target = Some(v1::Peer { gid: gid.into(), qpn: numbers.4, ..Default::default() });
         let message = v1::ResultBatch { sequence: 1, start_unix_ns: 0, end_unix_ns: 1, paths: vec![report, good()], counters: None, traces: Vec::new(), hardware: Vec::new() };
-        let received = Received::try_from(message).unwrap();
+        let received = received(&message).unwrap();
         prop_assert_eq!(received.batch.paths.len() + received.refused.len(), 2);
         prop_assert!(!received.batch.paths.is_empty());
     }

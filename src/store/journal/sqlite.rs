@@ -139,7 +139,7 @@ fn put_batches(transaction: &Transaction<'_>, records: &[Record]) -> rusqlite::R
             record.sender.spool.0.cast_signed(),
             record.sequence.cast_signed(),
             record.end.nanos(),
-            record.payload,
+            &*record.payload,
         ])?;
     }
     Ok(())
@@ -196,7 +196,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             sender: sender(row)?,
             sequence: unsigned(row, "sequence")?,
             end: WallTime::from_nanos(row.get("ended")?),
-            payload: row.get("payload")?,
+            payload: row.get::<_, Vec<u8>>("payload")?.into(),
         },
     })
 }

@@ -12,6 +12,7 @@ use rpingmesh::config::TlsSettings;
 use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
 use rpingmesh::rpc::client::channel;
 use rpingmesh::rpc::tls::{Security, TlsFiles};
+use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
 use rpingmesh::store::sqlite::Location;
@@ -164,7 +165,7 @@ impl Incarnation {
     }
 
     /// What a stream with this first message is answered.
-    pub(crate) async fn first_answer(&self, first: v1::UploadRequest) -> Result<u64, Code> {
+    pub(crate) async fn first_answer(&self, first: UploadRequest) -> Result<u64, Code> {
         let mut answers = AnalyzerServiceClient::new(self.channel())
             .upload(tokio_stream::once(first))
             .await
@@ -205,15 +206,10 @@ fn hello(agent: &str, spool: u64) -> v1::UploadHello {
     }
 }
 
-fn messages(hello: v1::UploadHello, batches: Vec<v1::ResultBatch>) -> Vec<v1::UploadRequest> {
-    let wrap = |message| v1::UploadRequest {
-        message: Some(message),
-    };
-    let batches = batches
-        .into_iter()
-        .map(|batch| wrap(v1::upload_request::Message::Batch(batch)));
-    std::iter::once(wrap(v1::upload_request::Message::Hello(hello)))
-        .chain(batches)
+fn messages(hello: v1::UploadHello, batches: Vec<v1::ResultBatch>) -> Vec<UploadRequest> {
+    let batches = batches.into_iter();
+    std::iter::once(hello.into())
+        .chain(batches.map(|batch| UploadRequest::from(&batch)))
         .collect()
 }
 
@@ -237,7 +233,7 @@ pub(crate) async fn upload_of_version(
         version: version.to_owned(),
         ..hello(agent, 7)
     };
-    upload_after(analyzer.channel(), hello, batches).await
+    exchange(analyzer.channel(), messages(hello, batches)).await
 }
 
 pub(crate) async fn upload_to(
@@ -246,17 +242,23 @@ pub(crate) async fn upload_to(
     spool: u64,
     batches: Vec<v1::ResultBatch>,
 ) -> (u64, Option<Code>) {
-    upload_after(channel, hello(agent, spool), batches).await
+    exchange(channel, messages(hello(agent, spool), batches)).await
 }
 
-async fn upload_after(
-    channel: Channel,
-    hello: v1::UploadHello,
-    batches: Vec<v1::ResultBatch>,
+/// The same of bytes that need not be a batch.
+pub(crate) async fn upload_bytes(
+    analyzer: &Incarnation,
+    spool: u64,
+    bytes: &'static [u8],
 ) -> (u64, Option<Code>) {
+    let request = UploadRequest::of_batch(bytes.into());
+    let messages = vec![hello(AGENT, spool).into(), request];
+    exchange(analyzer.channel(), messages).await
+}
+
+async fn exchange(channel: Channel, messages: Vec<UploadRequest>) -> (u64, Option<Code>) {
     let mut client = AnalyzerServiceClient::new(channel).max_encoding_message_size(usize::MAX);
-    let outgoing = tokio_stream::iter(messages(hello, batches));
-    let mut answers = match client.upload(outgoing).await {
+    let mut answers = match client.upload(tokio_stream::iter(messages)).await {
         Ok(answers) => answers.into_inner(),
         Err(status) => return (0, Some(status.code())),
     };

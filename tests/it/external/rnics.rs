@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rpingmesh::rpc::client::channel;
 use rpingmesh::rpc::tls::Security;
+use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
 use rpingmesh::time::{Clock as _, SystemClock};
@@ -78,13 +79,7 @@ async fn upload(channel: Channel, host: u8, batch: v1::ResultBatch) -> Result<()
         host: format!("host{host}"),
         ..v1::UploadHello::default()
     };
-    let messages = [
-        v1::upload_request::Message::Hello(hello),
-        v1::upload_request::Message::Batch(batch),
-    ]
-    .map(|message| v1::UploadRequest {
-        message: Some(message),
-    });
+    let messages = [hello.into(), UploadRequest::from(&batch)];
     let mut answers = AnalyzerServiceClient::new(channel)
         .upload(tokio_stream::iter(messages))
         .await?

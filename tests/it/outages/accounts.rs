@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use prost::Message as _;
 use rpingmesh::analysis::report::PathReport;
 use rpingmesh::fabric::scenario::Server;
-use rpingmesh::rpc::results::Received;
-use rpingmesh::rpc::v1;
+use rpingmesh::rpc::results::{Ends, Received};
 use rpingmesh::store::journal::Journal as _;
 use rpingmesh::store::journal::sqlite::SqliteJournal;
 use rpingmesh::store::sqlite::Location;
@@ -77,8 +75,8 @@ pub(super) async fn journal(folder: &Path) -> (u64, u64, u64) {
             .entry(record.sender.agent.to_string())
             .or_default()
             .push(record.sequence);
-        let message = v1::ResultBatch::decode(&*record.payload).expect("a batch");
-        let Received { batch, refused } = Received::try_from(message).expect("a batch");
+        let received = Received::read(&record.payload, &Ends::default());
+        let Received { batch, refused } = received.expect("a batch");
         assert!(refused.is_empty(), "{refused:?}");
         sent += batch.paths.iter().map(PathReport::sent).sum::<u64>();
         let samples = batch.paths.iter().map(|path| path.samples.len() as u64);

@@ -16,7 +16,7 @@ fn record(sequence: u64) -> Record {
         sender: sender(u64::MAX),
         sequence,
         end: time(i64::try_from(sequence).unwrap()),
-        payload: vec![0, 255, u8::try_from(sequence).unwrap()],
+        payload: vec![0, 255, u8::try_from(sequence).unwrap()].into(),
     }
 }
 
@@ -87,7 +87,7 @@ async fn a_full_disk_loses_nothing_that_was_stored() {
     };
     pages(1).await.unwrap();
     let mut large = record(2);
-    large.payload = vec![1; 1 << 20];
+    large.payload = vec![1; 1 << 20].into();
     let error = journal
         .append(vec![large.clone()], vec![mark(2)])
         .await
