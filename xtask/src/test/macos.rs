@@ -14,10 +14,13 @@ use crate::cargo::program;
 use crate::cross;
 use crate::process::succeed;
 
-/// The version of zig that is known to link this.
+/// The versions that are known to link this.
+const CARGO_ZIGBUILD: &str = "0.24.1";
 const ZIG: &str = "0.17.1";
-/// What is linked; the other processor's code is checked.
+/// What is linked.
 const LINKED: &str = "aarch64-apple-darwin";
+/// What is only checked, and has no warning; the linker always has one, about the missing SDK.
+const CHECKED: &str = "x86_64-apple-darwin";
 /// How 64-bit Mach-O files begin (`MH_MAGIC_64`, `mach-o/loader.h`).
 const MACH_O: [u8; 4] = 0xfeed_facf_u32.to_le_bytes();
 /// The programs that are packed beside the tests.
@@ -30,21 +33,19 @@ const PROGRAMS: [&str; 4] = [
 
 /// Checks, does not link: no SDK is needed. The standard library comes from its sources.
 pub(super) fn check() -> Result<()> {
-    for target in ["aarch64-apple-darwin", "x86_64-apple-darwin"] {
-        let mut command = cross::cargo_for_others()?;
-        let variable = target.replace('-', "_");
-        command
-            // Build scripts of C code ask for a compiler; nothing is linked, so nothing has to come out of it.
-            .env(format!("CC_{variable}"), "/bin/true")
-            .env(format!("AR_{variable}"), "/bin/true")
-            .args(["check", "--locked", "--package", "rpingmesh"])
-            .args(["--bins", "--tests", "-Zbuild-std"])
-            // Not by RUSTFLAGS, which would compile everything again.
-            .args(["-Zwarnings", "--config", "build.warnings='deny'"])
-            .args(["--target", target, "--target-dir", cross::TARGET_FOLDER]);
-        succeed(&mut command)?;
-        println!("{target}: compiles");
-    }
+    let mut command = cross::cargo_for_others()?;
+    let variable = CHECKED.replace('-', "_");
+    command
+        // Build scripts of C code ask for a compiler; nothing is linked, so nothing has to come out of it.
+        .env(format!("CC_{variable}"), "/bin/true")
+        .env(format!("AR_{variable}"), "/bin/true")
+        .args(["check", "--locked", "--package", "rpingmesh"])
+        .args(["--bins", "--tests", "-Zbuild-std"])
+        // Not by RUSTFLAGS, which would compile everything again.
+        .args(["-Zwarnings", "--config", "build.warnings='deny'"])
+        .args(["--target", CHECKED, "--target-dir", cross::TARGET_FOLDER]);
+    succeed(&mut command)?;
+    println!("{CHECKED}: compiles");
     Ok(())
 }
 
@@ -52,14 +53,16 @@ pub(super) fn check() -> Result<()> {
 ///
 /// One command for all: programs alone would have other features of their dependencies, which were then compiled twice.
 pub(super) fn link(cache: &Cache) -> Result<()> {
-    let zigbuild = tools::CARGO_ZIGBUILD.provide(cache)?;
     let nextest = tools::CARGO_NEXTEST.provide(cache)?;
-    let zig = zig(cache)?;
+    let bin = zigbuild(cache)?;
     let sources = cross::cargo_for_others()?;
     let folder = cross::target_folder();
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let cargo = folder.join("cargo");
-    let script = linking_cargo(Path::new(sources.get_program()), &zigbuild);
+    let script = linking_cargo(
+        Path::new(sources.get_program()),
+        &bin.join("cargo-zigbuild"),
+    );
     fs::write(&cargo, script).with_context(|| format!("write {}", cargo.display()))?;
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755))?;
 
@@ -72,7 +75,7 @@ pub(super) fn link(cache: &Cache) -> Result<()> {
         };
     }
     command
-        .env("CARGO_ZIGBUILD_PYTHON_PATH", zig.join("bin/python"))
+        .env("CARGO_ZIGBUILD_PYTHON_PATH", bin.join("python"))
         .env("CARGO", &cargo)
         .args(["nextest", "archive", "--archive-file"])
         .arg(&archive)
@@ -92,17 +95,20 @@ pub(super) fn link(cache: &Cache) -> Result<()> {
     Ok(())
 }
 
-/// Zig from PyPI, which brings the system's interfaces.
-fn zig(cache: &Cache) -> Result<PathBuf> {
-    cache.folder(&format!("tools/ziglang-{ZIG}"), |root| {
+/// The folder with cargo-zigbuild, and a Python that has zig, which brings the system's interfaces; both from PyPI.
+fn zigbuild(cache: &Cache) -> Result<PathBuf> {
+    let name = format!("tools/cargo-zigbuild-{CARGO_ZIGBUILD}-zig-{ZIG}");
+    let root = cache.folder(&name, |root| {
         succeed(Command::new("python3").args(["-m", "venv"]).arg(root))
             .context("make a virtual environment (Debian: python3-venv)")?;
         succeed(
             Command::new(root.join("bin/python"))
                 .args(["-m", "pip", "install", "--quiet"])
+                .arg(format!("cargo-zigbuild=={CARGO_ZIGBUILD}"))
                 .arg(format!("ziglang=={ZIG}")),
         )
-    })
+    })?;
+    Ok(root.join("bin"))
 }
 
 fn is_mach_o(file: &Path) -> Result<()> {

@@ -62,17 +62,6 @@ pub(crate) const BPF_LINKER: Tool = Tool {
             name its folder in LLVM_PREFIX and LLVM_SYS_221_PREFIX)",
 };
 
-/// Links for macOS with zig.
-pub(crate) const CARGO_ZIGBUILD: Tool = Tool {
-    name: "cargo-zigbuild",
-    program: "cargo-zigbuild",
-    version: "0.24.1",
-    any_version: false,
-    arguments: &[],
-    environment: &[],
-    needs: "",
-};
-
 /// Builds Debian packages.
 pub(crate) const CARGO_DEB: Tool = Tool {
     name: "cargo-deb",
