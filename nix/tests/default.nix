@@ -6,18 +6,8 @@
 }:
 let
   folder = ../../tests/vm;
-  # perftest's programs: nixpkgs has no perftest (NixOS/nixpkgs#229181 asks for it). A scenario that wants one runs with `cargo xtask vm` only.
-  notInNixpkgs = [
-    "ib_read_bw"
-    "ib_send_bw"
-    "ib_send_lat"
-    "ib_write_bw"
-  ];
-  # Nor is a program's test binary among the packages.
-  isPossible =
-    scenario:
-    !lib.any (program: lib.elem program notInNixpkgs) (scenario.programs or [ ])
-    && scenario.tests or [ ] == [ ];
+  # A program's test binary is not among the packages: such a scenario runs with `cargo xtask vm` only.
+  isPossible = scenario: scenario.tests or [ ] == [ ];
   isScenario =
     name: kind:
     kind == "directory"

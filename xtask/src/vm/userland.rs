@@ -25,7 +25,6 @@ const PACKAGES: &[&str] = &[
     "kmod",
     "libgcc-s1",
     "nftables",
-    "perftest",
     "tcpdump",
     "tshark",
     "util-linux",

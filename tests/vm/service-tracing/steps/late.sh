@@ -1,7 +1,8 @@
 . "$SCENARIO/lib.sh"
-service late ib_write_bw -d "$RXE" -x 1 -F --run_infinitely -p 18516 "$ADDRESS_host_a"
-check "a new service is seen with GIDs, queue pairs, process and cgroup" wait_for 60 seen_service late ib_write_bw
-check "it is told as a new one" seen 'any(.type == "live" and .comm == "ib_write_bw" and .origin == "created")'
+service late ibv_rc_pingpong -d "$RXE" -g 1 -e -n 100000000 -p 18516 "$ADDRESS_host_a"
+check "a new service is seen with GIDs, queue pairs, process and cgroup" wait_for 60 seen_service late ibv_rc_pingpong
+check "it is told as a new one" seen \
+    "any(.type == \"live\" and .pid == $(cat "$LOGS/late.pid") and .origin == \"created\")"
 check "probes for it reach the analyzer, tagged with its name" wait_for 60 probed late.service
 check "those for the other go on" probed early.service
 

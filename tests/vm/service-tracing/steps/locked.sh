@@ -1,6 +1,6 @@
 . "$SCENARIO/lib.sh"
 # The last step: a kernel is not unlocked again.
-mount -t securityfs securityfs /sys/kernel/security
+[ -e /sys/kernel/security/lockdown ] || mount -t securityfs securityfs /sys/kernel/security
 lock() {
     echo "$1" >/sys/kernel/security/lockdown
 }

@@ -1,7 +1,7 @@
 start rc-server ibv_rc_pingpong -d "$RXE" -g 1 -n 100000000 -p 18515
-start bw-server ib_write_bw -d "$RXE" -x 1 -F --run_infinitely -p 18516
+start second-server ibv_rc_pingpong -d "$RXE" -g 1 -e -n 100000000 -p 18516
 check "the RC server waits" running rc-server
-check "the bandwidth server waits" running bw-server
+check "the second one waits, too" running second-server
 start controller rpingmesh-controller run \
     --listen "$ADDRESS_host_a:7470" --store sqlite:/tmp/registry.db --tls-allow-plaintext true \
     --pinglist-parallel-paths 1 --pinglist-link-rate 0.0001
