@@ -14,6 +14,7 @@
 //! - [`routes`]: which links and switches lie between two ToRs, by traces and by the fabric's wiring.
 //! - [`simulate`]: made-up observations with a known truth, to measure localisation.
 //! - [`sketch`]: distributions of delays that can be merged.
+//! - [`stall`]: whether losses are rather a host's that stood still.
 //! - [`windows`]: the last minutes per path, read over 5, 20 or 120 s.
 
 pub mod admission;
@@ -30,4 +31,5 @@ pub mod rnic;
 pub mod routes;
 pub mod simulate;
 pub mod sketch;
+pub mod stall;
 pub mod windows;

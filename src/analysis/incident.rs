@@ -5,8 +5,8 @@
 //!
 //! | finding | opens after |
 //! |---|---|
-//! | hard (a fifth of the probes or more, a dead link, a host down) | two runs in a row |
-//! | [`AT_ONCE_NATS`] of evidence or more | three runs in a row |
+//! | hard (a fifth of the probes or more, a dead link, a host down) | two runs in a row, with new losses in each |
+//! | [`AT_ONCE_NATS`] of evidence or more | three runs in a row, with new losses in each |
 //! | weaker | two sightings that share no probe: as far apart as the horizon is long |
 //!
 //! An incident has one subject. A finding that cannot tell belongs to the incident of any of its candidates; once a
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::{Category, Finding, Horizon, Judgement};
+use super::judge::{Category, Finding, Horizon, Judgement, Recent};
 use super::localize::Component;
 use crate::time::WallTime;
 
@@ -185,8 +185,11 @@ struct Watch {
     subject: Component,
     /// The subject and what it may be instead.
     alike: BTreeSet<Component>,
-    /// Runs in a row that have seen it.
-    in_a_row: u32,
+    /// Of the runs in a row that have seen it, those that saw what the run before could not: the same losses confirm nothing
+    /// twice.
+    news: u32,
+    /// The losses that the last one saw.
+    recent: Option<Recent>,
     /// Sightings that share no probe.
     apart: VecDeque<WallTime>,
     last: WallTime,
@@ -217,7 +220,8 @@ impl Tracker {
                     .cloned()
                     .collect(),
                 subject: incident.subject.clone(),
-                in_a_row: 0,
+                news: 0,
+                recent: None,
                 apart: VecDeque::new(),
                 // As if it had been seen just now: an analyzer that comes back first has to hear from the agents.
                 last: now,
@@ -298,7 +302,8 @@ impl Tracker {
         self.watched.push(Watch {
             subject: finding.subject.clone(),
             alike: BTreeSet::new(),
-            in_a_row: 0,
+            news: 0,
+            recent: None,
             apart: VecDeque::new(),
             last: now,
             plain: now,
@@ -314,7 +319,7 @@ impl Tracker {
         for watch in &mut self.watched {
             let part = is_part_of(&watch.subject, down);
             if watch.last < now {
-                watch.in_a_row = 0;
+                watch.news = 0;
             }
             let gone = part || now.since(watch.last) >= clear_after(watch.horizon);
             if let Some(mut incident) = watch.incident.take_if(|_| gone) {
@@ -388,8 +393,9 @@ impl Watch {
         self.alike.insert(finding.subject.clone());
         self.alike.extend(finding.or.iter().cloned());
         // Two findings of one run may be the same incident's.
-        if self.last < now || self.in_a_row == 0 {
-            self.in_a_row = self.in_a_row.saturating_add(1);
+        if self.last < now || (self.news == 0 && self.recent.is_none()) {
+            self.news = self.news.saturating_add(u32::from(self.is_news(finding)));
+            self.recent = finding.recent;
         }
         self.last = now;
         self.horizon = finding.horizon;
@@ -412,9 +418,15 @@ impl Watch {
 
     fn is_confirmed(&self, finding: &Finding) -> bool {
         let certain = finding.nats >= AT_ONCE_NATS;
-        (finding.hard && certain && self.in_a_row >= 2)
-            || (certain && self.in_a_row >= 3)
-            || self.apart.len() >= 2
+        let needed = if finding.hard { 2 } else { 3 };
+        (certain && self.news >= needed) || self.apart.len() >= 2
+    }
+
+    fn is_news(&self, finding: &Finding) -> bool {
+        match (finding.recent, self.recent) {
+            (Some(recent), Some(earlier)) => recent.is_news_to(earlier),
+            _ => true,
+        }
     }
 
     /// Takes a newer finding over; the incident, if somebody should be told.

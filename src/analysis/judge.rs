@@ -11,8 +11,10 @@
 
 mod hosts;
 mod locate;
+mod recent;
 pub mod snapshot;
 mod spread;
+mod stalled;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -21,9 +23,11 @@ use super::filter::Reason;
 use super::localize::{Component, ProblemError, Settings};
 use super::rnic;
 use super::routes::{Origin, Routes};
+use super::windows::Slot;
 use crate::id::ServiceName;
 use crate::time::{Nanos, WallTime};
 
+pub use recent::Recent;
 pub use snapshot::{Counts, Horizon, Seen, Snapshot};
 
 /// What an operator calls it (FIELD.md's list of problem classes).
@@ -135,6 +139,8 @@ pub struct Finding {
     pub confidence: f64,
     /// By how many nats the observations favour it over nothing being wrong; infinite where it was not inferred.
     pub nats: f64,
+    /// Losses that the next run may see again; `None` where what was seen is a state, not losses.
+    pub recent: Option<Recent>,
     /// What it may be instead; empty where the observations tell. With losses the category is then [`Category::Undecided`].
     pub or: Vec<Component>,
     /// Share of probes (of 5-tuples for a blackhole, of round trips for latency) that it affects, 0 to 1.
@@ -179,6 +185,8 @@ pub struct Judge {
     /// What is known of paths.
     pub routes: Routes,
     settings: Settings,
+    /// The slot that was being filled when the last snapshot was taken.
+    slot: Slot,
     /// Usual round trip by the number of links that a probe and its ACK cross.
     usual: HashMap<u32, Nanos>,
     long_at: Option<WallTime>,
@@ -208,6 +216,7 @@ impl Judge {
         Self {
             routes,
             settings: Settings::default(),
+            slot: Slot::of(WallTime::from_nanos(0)),
             usual: HashMap::new(),
             long_at: None,
             long: Vec::new(),
@@ -237,6 +246,7 @@ impl Judge {
     /// Counts that cannot be: more lost than sent.
     pub fn judge(&mut self, snapshot: &Snapshot) -> Result<Judgement, ProblemError> {
         self.usual.clone_from(&snapshot.usual);
+        self.slot = Slot::of(snapshot.now);
         let mut judgement = Judgement {
             at: Some(snapshot.now),
             set_aside: snapshot.set_aside.clone(),
@@ -299,8 +309,9 @@ impl Judge {
                     target: (&seen.target_name, seen.target.tor.as_str()),
                     sent: seen.counts(horizon).sent,
                     lost: seen.counts(horizon).lost,
+                    unsent: seen.unsent(horizon),
                 })
-                .filter(|pair| pair.sent > 0)
+                .filter(|pair| pair.sent > 0 || pair.unsent > 0)
                 .collect();
             for verdict in rnic::judge(&pairs)? {
                 let known = verdicts

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::localize::{Component, Problem, ProblemError, Settings, Suspect, localize};
+use super::stall;
 
 /// Share of an RNIC's probes that must be lost (R-Pingmesh, section 5).
 pub const LEAST_LOSS: f64 = 0.1;
@@ -31,6 +32,8 @@ pub struct Pair<'a> {
     pub sent: u64,
     /// Probes lost.
     pub lost: u64,
+    /// Probes that could not be sent, beside these.
+    pub unsent: u64,
 }
 
 /// What is wrong.
@@ -56,8 +59,13 @@ pub struct Finding {
     pub loss: f64,
     /// How sure this is, 0 to 1.
     pub confidence: f64,
+    /// By how many nats the observations favour it over nothing being wrong with the network: over chance, and over a host
+    /// that stood still.
+    pub nats: f64,
     /// Probes from or to it, and how many were lost.
     pub probes: (u64, u64),
+    /// Those from it, with what could not be sent as lost, and those to it.
+    pub directions: [(u64, u64); 2],
     /// Peers under its ToR: all, and those that lost [`LEAST_LOSS`] or more with it.
     pub mesh_peers: (usize, usize),
     /// The same with peers elsewhere.
@@ -123,9 +131,10 @@ pub fn judge(pairs: &[Pair<'_>]) -> Result<Vec<Verdict>, ProblemError> {
                 acquitted.insert(suspect.component.clone());
             }
             _ => {
+                let apart = |suspect: &Suspect| apart_from(&suspects, suspect, pairs);
                 return Ok(suspects
                     .iter()
-                    .filter_map(|suspect| verdict(suspect, &merged))
+                    .filter_map(|suspect| verdict(suspect, &merged, &apart(suspect)))
                     .collect());
             }
         }
@@ -166,7 +175,7 @@ type Name<'a> = (&'a str, &'a str);
 /// Both directions together: a probe and its ACK cross both RNICs both ways.
 fn merge<'a>(pairs: &[Pair<'a>]) -> BTreeMap<(Name<'a>, Name<'a>), (u64, u64)> {
     let mut merged: BTreeMap<_, (u64, u64)> = BTreeMap::new();
-    for pair in pairs {
+    for pair in pairs.iter().filter(|pair| pair.sent > 0) {
         let (a, b) = if pair.source <= pair.target {
             (pair.source, pair.target)
         } else {
@@ -225,6 +234,7 @@ fn problem(
 fn verdict(
     suspect: &Suspect,
     merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>,
+    apart: &[&Pair<'_>],
 ) -> Option<Verdict> {
     let alike: BTreeSet<_> = std::iter::once(&suspect.component)
         .chain(&suspect.or)
@@ -234,8 +244,12 @@ fn verdict(
         Component::Host { name } => Some(name.clone()),
         Component::Link { .. } | Component::Switch { .. } => None,
     })?;
-    let finding = finding(&rnic, suspect, merged);
+    let finding = finding(&rnic, suspect, merged, apart);
     if suspect.loss_rate < LEAST_LOSS || finding.probes.1 < LEAST_LOST {
+        return None;
+    }
+    let sure = (suspect.confidence * alike.len() as f64).min(1.0);
+    if sure < LEAST_CONFIDENCE {
         return None;
     }
     if alike.len() > 1 {
@@ -243,19 +257,27 @@ fn verdict(
         let or = alike.into_iter().filter(|other| *other != host).collect();
         return Some(Verdict::CannotTell { first: finding, or });
     }
-    (suspect.confidence >= LEAST_CONFIDENCE).then_some(Verdict::Anomalous(finding))
+    Some(Verdict::Anomalous(finding))
 }
 
 fn finding(
     rnic: &str,
     suspect: &Suspect,
     merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>,
+    apart: &[&Pair<'_>],
 ) -> Finding {
+    let [from, to] = directions(rnic, apart);
     let mut finding = Finding {
         rnic: rnic.to_owned(),
         loss: suspect.loss_rate,
         confidence: suspect.confidence,
+        // A host that stood still did not answer, or did not handle answers in time.
+        nats: suspect
+            .evidence_nats
+            .min(stall::against(to, from))
+            .min(stall::against(from, to)),
         probes: (0, 0),
+        directions: [from, to],
         mesh_peers: (0, 0),
         far_peers: (0, 0),
     };
@@ -274,6 +296,41 @@ fn finding(
         peers.1 += usize::from(*lost as f64 >= LEAST_LOSS * *sent as f64 && *lost > 0);
     }
     finding
+}
+
+/// The pairs without those that another suspect may have to answer for.
+fn apart_from<'a, 'b>(
+    suspects: &[Suspect],
+    suspect: &Suspect,
+    pairs: &'a [Pair<'b>],
+) -> Vec<&'a Pair<'b>> {
+    let others: BTreeSet<&str> = suspects
+        .iter()
+        .filter(|other| other.component != suspect.component)
+        .filter_map(|other| match &other.component {
+            Component::Host { name } => Some(name.as_str()),
+            Component::Link { .. } | Component::Switch { .. } => None,
+        })
+        .collect();
+    pairs
+        .iter()
+        .filter(|pair| !others.contains(pair.source.0) && !others.contains(pair.target.0))
+        .collect()
+}
+
+/// Probes from and to an RNIC. One that it could not send counts as lost: a host that stands still tries nothing.
+fn directions(rnic: &str, pairs: &[&Pair<'_>]) -> [(u64, u64); 2] {
+    let (mut from, mut to) = ((0_u64, 0_u64), (0_u64, 0_u64));
+    for pair in pairs {
+        if pair.source.0 == rnic {
+            from.0 = from.0.saturating_add(pair.sent.saturating_add(pair.unsent));
+            from.1 = from.1.saturating_add(pair.lost.saturating_add(pair.unsent));
+        } else if pair.target.0 == rnic {
+            to.0 = to.0.saturating_add(pair.sent);
+            to.1 = to.1.saturating_add(pair.lost);
+        }
+    }
+    [from, to]
 }
 
 #[cfg(test)]

@@ -221,6 +221,8 @@ pub struct SlotCounts {
     pub lost: u64,
     /// Measurements that are not valid, for any reason.
     pub invalid: u64,
+    /// Those of them that could not be sent.
+    pub unsent: u64,
 }
 
 /// The windows of all paths.

@@ -1,4 +1,5 @@
 use super::super::judge::Counts;
+use super::super::windows::Slot;
 use super::*;
 
 fn at(seconds: i64) -> WallTime {
@@ -25,6 +26,7 @@ fn finding(subject: Component, category: Category, nats: f64) -> Finding {
         horizon: Horizon::Middle,
         confidence: 0.99,
         nats,
+        recent: None,
         or: Vec::new(),
         share: 0.01,
         probes: Counts {
@@ -87,6 +89,31 @@ fn strong_evidence_opens_after_three_runs_and_absence_closes() {
         ["closed 1 P2: link spine1->tor3 loses 1.0 %"]
     );
     assert!(tracker.open().is_empty());
+}
+
+/// A bunch of losses that windows slide over is one observation.
+#[test]
+fn the_same_losses_confirm_nothing_however_often_they_are_seen() {
+    let seen = |second: i64, now, short| Finding {
+        hard: true,
+        recent: Some(Recent::new(Slot::of(at(second)), now, short)),
+        ..finding(rnic("host2/rnic0"), Category::Undecided, 20.0)
+    };
+    let mut tracker = new();
+    for second in 1..5 {
+        let again = seen(second, 4, 4);
+        assert!(run(&mut tracker, second, vec![again]).is_empty());
+    }
+    assert!(run(&mut tracker, 5, vec![seen(5, 0, 4)]).is_empty());
+    // A gap does not make them new.
+    assert!(run(&mut tracker, 6, vec![]).is_empty());
+    for second in 7..10 {
+        let again = seen(second, 0, 4);
+        assert!(run(&mut tracker, second, vec![again]).is_empty());
+    }
+    let others = run(&mut tracker, 10, vec![seen(10, 3, 3)]);
+    assert!(others.is_empty(), "{others:?}");
+    assert_eq!(run(&mut tracker, 11, vec![seen(11, 5, 5)]).len(), 1);
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::recent::Newest;
 use super::snapshot::{Counts, Horizon, SilentHost, Snapshot};
-use super::{Category, Finding, HARD};
+use super::{Category, Finding, HARD, Recent};
 use crate::analysis::filter::Flaps;
 use crate::analysis::localize::Component;
 use crate::analysis::report::End;
 use crate::analysis::rnic::{self, Verdict};
+use crate::analysis::windows::Slot;
 use crate::id::ServiceName;
 
 /// An RNIC that loses so much counts as down.
@@ -80,6 +82,7 @@ fn blank(name: &str, category: Category, share: f64) -> Finding {
         horizon: Horizon::Short,
         confidence: 1.0,
         nats: f64::INFINITY,
+        recent: None,
         or: Vec::new(),
         share,
         probes: Counts::default(),
@@ -137,13 +140,27 @@ fn services_of(name: &str, snapshot: &Snapshot) -> BTreeMap<ServiceName, bool> {
     services
 }
 
+/// Losses of an RNIC's paths that the next run may see again.
+fn recent(rnic: &str, snapshot: &Snapshot) -> Recent {
+    let mut newest = Newest::default();
+    for seen in &snapshot.seen {
+        let is_of = *seen.source_name == *rnic || *seen.target_name == *rnic;
+        if is_of && !snapshot.is_waited_for(&seen.target.host) {
+            newest.add(seen);
+        }
+    }
+    newest.in_slot(Slot::of(snapshot.now))
+}
+
 /// A verdict over an RNIC as a finding.
 pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
     let rnic::Finding {
         rnic,
         loss,
         confidence,
+        nats,
         probes: (sent, lost),
+        directions: [from, to],
         mesh_peers,
         far_peers,
     } = verdict.finding().clone();
@@ -157,6 +174,13 @@ pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
             mesh_peers.1, mesh_peers.0, far_peers.1, far_peers.0
         ),
     ];
+    for (lost, (sent, none), what) in [(to.1, from, "from"), (from.1, to, "to")] {
+        if lost > 0 && none == 0 && sent > 0 {
+            evidence.push(format!(
+                "none of the {sent} probes {what} it was lost: rather its host than the RNIC, if it does not last"
+            ));
+        }
+    }
     let (category, or) = match verdict {
         Verdict::Anomalous(_) => {
             evidence.push("ruled out: its peers, its ToR and what lies above, whose other probes come through".to_owned());
@@ -178,6 +202,8 @@ pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
     };
     Finding {
         confidence,
+        nats,
+        recent: Some(recent(&rnic, snapshot)),
         or,
         probes: Counts { sent, lost },
         hard: loss >= HARD,

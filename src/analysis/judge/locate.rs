@@ -4,7 +4,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::recent::Newest;
 use super::snapshot::{Counts, Horizon, Seen};
+use super::stalled::against_stall;
 use super::{Category, Finding, HARD, Judge, LEAST_CONFIDENCE, LEAST_SLOW, REMEMBERED};
 use crate::analysis::localize::explain::{Told, explain};
 use crate::analysis::localize::{
@@ -295,6 +297,11 @@ impl Judge {
         } else {
             return None;
         };
+        let over_stall = if slow {
+            f64::INFINITY
+        } else {
+            against_stall(seen, suspect, counts)
+        };
         let mut evidence: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
         if !slow && let Some(dead) = sums.dead() {
             let line = format!(
@@ -310,7 +317,8 @@ impl Judge {
             category,
             horizon,
             confidence: suspect.confidence.min(1.0),
-            nats: suspect.evidence_nats,
+            nats: suspect.evidence_nats.min(over_stall),
+            recent: (!slow).then(|| sums.recent.in_slot(self.slot)),
             or,
             share: suspect.loss_rate,
             probes: sums.all,
@@ -338,6 +346,7 @@ impl Judge {
             }
             let all = counts(seen);
             sums.all.add(all);
+            sums.recent.add(seen);
             sums.slow = sums.slow.saturating_add(seen.slow.lost);
             sums.paused = sums.paused.saturating_add(seen.paused);
             for (sum, horizon) in sums.by_horizon.iter_mut().zip(Horizon::ALL) {
@@ -401,6 +410,8 @@ fn describe(seen: &Seen, crossed: &Crossed) -> String {
 #[derive(Default)]
 struct Sums {
     all: Counts,
+    /// Losses that the next run may see again.
+    recent: Newest,
     /// Probes across it by share, and losses, over each horizon.
     by_horizon: [(f64, f64); 4],
     /// Probes that surely cross it, over each horizon.

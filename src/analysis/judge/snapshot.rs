@@ -93,6 +93,7 @@ pub struct Seen {
     /// The service that uses it.
     pub service: Option<ServiceName>,
     counts: [Counts; 4],
+    unsent: [u64; 2],
     /// Round trips of 20 s that can be trusted, and the slow ones.
     pub slow: Counts,
     /// Those of the slow ones that took longer than any queue: something stood still.
@@ -103,6 +104,11 @@ impl Seen {
     /// Probes over a horizon.
     pub const fn counts(&self, horizon: Horizon) -> Counts {
         self.counts[horizon.index()]
+    }
+
+    /// Probes that could not be sent, over one of the two shortest horizons; none over the others.
+    pub fn unsent(&self, horizon: Horizon) -> u64 {
+        self.unsent.get(horizon.index()).copied().unwrap_or(0)
     }
 
     /// Whether both ends are under one ToR.
@@ -246,6 +252,7 @@ impl Snapshot {
     ) {
         let (source, target) = (path.source(), path.target());
         let mut counts = [Counts::default(); 4];
+        let mut unsent = [0_u64; 2];
         let mut seen_any = false;
         let now = Slot::of(self.now);
         let mut clocks_run = true;
@@ -285,6 +292,9 @@ impl Snapshot {
             for horizon in Horizon::ALL {
                 if age <= horizon.slots() {
                     counts[horizon.index()].add(probes);
+                    if let Some(unsent) = unsent.get_mut(horizon.index()) {
+                        *unsent = unsent.saturating_add(slot.unsent);
+                    }
                 }
             }
         }
@@ -309,6 +319,7 @@ impl Snapshot {
             port: path.source_port(),
             service: path.service().cloned(),
             counts,
+            unsent,
             slow,
             paused,
         });

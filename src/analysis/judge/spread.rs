@@ -81,6 +81,7 @@ impl Judge {
             horizon: Horizon::Long,
             confidence: 1.0,
             nats: worst.nats,
+            recent: None,
             or: Vec::new(),
             share: misplaced(&uneven.next),
             probes,

@@ -217,6 +217,57 @@ fn two_rnics_and_nothing_else_cannot_be_told_apart() {
     }
 }
 
+/// A host that handles nothing for a second loses the probes to it, and only those. Agents upload at different times, so the
+/// losses come in two runs.
+#[test]
+fn losses_of_a_host_that_stands_still_do_not_blame_the_network() {
+    for lost in [1, 3, PROBES / 2] {
+        let mut stage = Stage::new(3, 2);
+        stage.run(20, |_, _| Fate::Lost(0));
+        stage.run(2, |_, target| match target {
+            1 => Fate::Lost(lost),
+            _ => Fate::Lost(0),
+        });
+        stage.run(60, |_, _| Fate::Lost(0));
+        assert_eq!(stage.lines, [""; 0], "{lost} of {PROBES}");
+    }
+}
+
+/// Whatever it is, it is no host that stands still.
+#[test]
+fn an_rnic_that_goes_on_to_lose_what_is_sent_to_it_is_told() {
+    let mut stage = Stage::new(3, 2);
+    stage.run(20, |_, _| Fate::Lost(0));
+    stage.run(20, |_, target| match target {
+        1 => Fate::Lost(PROBES / 4),
+        _ => Fate::Lost(0),
+    });
+    let [line] = stage.lines.as_slice() else {
+        panic!("{:?}", stage.lines);
+    };
+    assert!(
+        line.starts_with("opened [rnic_loss] RNIC h1/mlx5_0"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_port_that_is_down_for_two_seconds_is_told() {
+    for own in [Fate::Unsendable, Fate::Lost(PROBES)] {
+        let mut stage = Stage::new(3, 2);
+        stage.run(20, |_, _| Fate::Lost(0));
+        stage.run(2, |source, target| match (source, target) {
+            (1, _) => own,
+            (_, 1) => Fate::Lost(PROBES),
+            _ => Fate::Lost(0),
+        });
+        stage.run(5, |_, _| Fate::Lost(0));
+        let first = stage.lines.first().map_or("", String::as_str);
+        assert!(first.starts_with("opened [rnic_"), "{:?}", stage.lines);
+        assert!(first.contains("h1/mlx5_0"), "{first}");
+    }
+}
+
 /// Queues hold packets up for microseconds, pauses for milliseconds.
 #[test]
 fn slow_round_trips_are_queues_or_pauses() {

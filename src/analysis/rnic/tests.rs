@@ -78,6 +78,7 @@ impl Cluster {
                 target: name(*target),
                 sent: *sent,
                 lost: *lost,
+                unsent: 0,
             })
             .collect();
         judge(&pairs).expect("possible counts")
@@ -188,6 +189,7 @@ fn an_rnic_that_its_neighbours_reach_is_not_blamed_for_paths_that_die_above() {
                 target: (&names[b], tor(b)),
                 sent,
                 lost,
+                unsent: 0,
             });
         }
     }
@@ -210,7 +212,7 @@ proptest! {
         let pairs: Vec<_> = counts
             .iter()
             .filter(|(source, target, ..)| source != target)
-            .map(|(source, target, sent, lost)| Pair { source: name(*source), target: name(*target), sent: *sent + *lost, lost: *lost })
+            .map(|(source, target, sent, lost)| Pair { source: name(*source), target: name(*target), sent: *sent + *lost, lost: *lost, unsent: 0 })
             .collect();
         for verdict in judge(&pairs).expect("lost is at most sent") {
             let finding = verdict.finding();

@@ -121,12 +121,21 @@ impl Bucket {
 
     /// Counts without the distributions.
     pub(super) fn counts(&self) -> SlotCounts {
-        let invalid = self.cells_of(INVALID).iter();
+        let (mut invalid, mut unsent) = (0, 0);
+        for cell in self.cells_of(INVALID) {
+            let count = u64::from(cell & COUNT_MAX);
+            let (_, reason) = unpack(cell >> COUNT_BITS);
+            invalid += count;
+            if usize::from(reason) == reason_number(Invalid::SendFailed) {
+                unsent += count;
+            }
+        }
         SlotCounts {
             slot: self.slot,
             sent: self.sent,
             lost: self.lost,
-            invalid: invalid.map(|cell| u64::from(cell & COUNT_MAX)).sum(),
+            invalid,
+            unsent,
         }
     }
 

@@ -1,0 +1,39 @@
+//! Suspects that may be RNICs, beside a host that stood still.
+
+use std::collections::BTreeMap;
+
+use super::snapshot::{Counts, Seen};
+use crate::analysis::localize::{Component, Suspect};
+use crate::analysis::stall;
+
+/// By how many nats the network explains the losses of a suspected RNIC, or of one that may be meant, better than a host that
+/// stood still; infinite where no RNIC is among them.
+pub(super) fn against_stall(
+    seen: &[&Seen],
+    suspect: &Suspect,
+    counts: &impl Fn(&Seen) -> Counts,
+) -> f64 {
+    let mut directions: BTreeMap<&str, [Counts; 2]> = std::iter::once(&suspect.component)
+        .chain(&suspect.or)
+        .filter_map(|component| match component {
+            Component::Host { name } => Some((name.as_str(), Default::default())),
+            Component::Link { .. } | Component::Switch { .. } => None,
+        })
+        .collect();
+    if directions.is_empty() {
+        return f64::INFINITY;
+    }
+    for seen in seen {
+        let counts = counts(seen);
+        for (direction, rnic) in [&seen.source_name, &seen.target_name].iter().enumerate() {
+            if let Some(sums) = directions.get_mut(&***rnic) {
+                sums[direction].add(counts);
+            }
+        }
+    }
+    directions
+        .into_values()
+        .map(|sums| sums.map(|Counts { sent, lost }| (sent, lost)))
+        .map(|[from, to]| stall::against(to, from).min(stall::against(from, to)))
+        .fold(f64::INFINITY, f64::min)
+}
