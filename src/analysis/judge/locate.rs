@@ -162,20 +162,19 @@ impl Judge {
         horizon: Horizon,
         counts: impl Fn(&Seen) -> Counts,
     ) -> Result<Vec<Finding>, ProblemError> {
+        // Without losses there is nothing to blame.
+        if seen.iter().all(|seen| counts(seen).lost == 0) {
+            return Ok(Vec::new());
+        }
         let mut ids = Ids::default();
-        let mut any = false;
         for seen in seen {
             let counts = counts(seen);
             if counts.sent == 0 {
                 continue;
             }
-            any |= counts.lost > 0;
             let crossed = self.crossed(seen);
             let (shares, links) = ids.shares(&mut problem, seen, &crossed)?;
             problem.add_shares(&shares, links, counts.sent, counts.lost)?;
-        }
-        if !any {
-            return Ok(Vec::new());
         }
         let slow = problem.signal() == Signal::Slow;
         let suspects: Vec<Suspect> = localize(&problem, &self.settings)
