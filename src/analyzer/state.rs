@@ -251,11 +251,11 @@ impl State {
             agent.took(&received.batch, placement, taken.at);
             agent.version.clone_from(&taken.version);
             agent.refused_reports += received.refused.len() as u64;
-            if let Some(refusal) = received.refused.last() {
+            if let Some(refusal) = received.refused.told().last() {
                 agent.last_refusal = Some(refusal.to_string());
             }
         }
-        if let Some(refusal) = received.refused.first()
+        if let Some(refusal) = received.refused.told().first()
             && let Some(suppressed) = self.lines.admit(host)
         {
             tracing::warn!(

@@ -1,6 +1,6 @@
 //! Conversions of hardware counters. What is wrong is refused by itself, like a report.
 
-use super::results::{MAX_NAME, Refusal, ReportError};
+use super::results::{MAX_NAME, Refusals, ReportError};
 use super::v1;
 use crate::analysis::hardware::{CounterName, MOST_COUNTERS, MOST_PORTS, PortRise};
 
@@ -25,14 +25,14 @@ pub enum HardwareError {
 }
 
 /// The usable ones; the first fault of each port goes to `refused`.
-pub(super) fn rises(messages: Vec<v1::PortRise>, refused: &mut Vec<Refusal>) -> Vec<PortRise> {
+pub(super) fn rises(messages: Vec<v1::PortRise>, refused: &mut Refusals) -> Vec<PortRise> {
     let mut rises = Vec::with_capacity(messages.len().min(MOST_PORTS));
     for (index, message) in messages.into_iter().enumerate() {
         let mut refuse = |error: HardwareError| {
-            refused.push(Refusal {
-                path: format!("none, hardware counters {index}"),
-                error: ReportError::Hardware(error),
-            });
+            refused.add(
+                format_args!("none, hardware counters {index}"),
+                ReportError::Hardware(error),
+            );
         };
         if index >= MOST_PORTS {
             // Once: they may be many.
@@ -129,11 +129,12 @@ mod tests {
             message("mlx5_0", 256, &[]),
             message("a\nb", 1, &[]),
         ];
-        let mut refused = Vec::new();
+        let mut refused = Refusals::default();
         let rises = rises(messages, &mut refused);
         assert_eq!(rises.len(), 1);
         assert_eq!(rises[0].counters.len(), 1);
         let faults: Vec<_> = refused
+            .told()
             .iter()
             .map(|refusal| refusal.error.to_string())
             .collect();
@@ -151,12 +152,12 @@ mod tests {
         let many: Vec<_> = (0..1000)
             .map(|_| message("mlx5_0", 1, &[("symbol_error", 1)]))
             .collect();
-        let mut refused = Vec::new();
+        let mut refused = Refusals::default();
         assert_eq!(rises(many, &mut refused).len(), MOST_PORTS);
         assert_eq!(refused.len(), 1);
         let names: Vec<_> = (0..1000).map(|number| format!("c{number}")).collect();
         let counters: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
-        let mut refused = Vec::new();
+        let mut refused = Refusals::default();
         let rises = rises(vec![message("mlx5_0", 1, &counters)], &mut refused);
         assert_eq!(rises[0].counters.len(), MOST_COUNTERS);
         assert_eq!(refused.len(), 1);
@@ -173,7 +174,7 @@ mod tests {
                 port,
                 counters: counters.iter().map(|(name, by)| (CounterName::new(name).expect("a name"), *by)).collect(),
             };
-            let mut refused = Vec::new();
+            let mut refused = Refusals::default();
             prop_assert_eq!(rises(vec![rise.clone().into()], &mut refused), vec![rise]);
             prop_assert!(refused.is_empty());
         }

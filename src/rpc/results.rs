@@ -2,10 +2,12 @@
 
 mod ends;
 mod read;
+mod refusals;
 
 use std::time::Duration;
 
 pub use ends::Ends;
+pub use refusals::Refusals;
 
 use super::hardware::HardwareError;
 use super::traces::TraceError;
@@ -141,7 +143,7 @@ pub struct Received {
     /// The usable reports.
     pub batch: Batch,
     /// The others.
-    pub refused: Vec<Refusal>,
+    pub refused: Refusals,
 }
 
 impl Received {
@@ -163,13 +165,13 @@ impl Received {
         let foreign = |report: &mut PathReport| report.path.source.host != *host;
         for report in self.batch.paths.extract_if(.., foreign) {
             let path = &report.path;
-            self.refused.push(Refusal {
-                path: format!("{} -> {}", path.source.gid, path.target.gid),
-                error: ReportError::ForeignSource {
+            self.refused.add(
+                format_args!("{} -> {}", path.source.gid, path.target.gid),
+                ReportError::ForeignSource {
                     source_host: path.source.host.clone(),
                     agent_host: host.clone(),
                 },
-            });
+            );
         }
         self
     }

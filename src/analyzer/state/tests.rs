@@ -110,7 +110,7 @@ impl Analyzer {
                     hardware: Vec::new(),
                     counters: AgentCounters::default(),
                 },
-                refused: Vec::new(),
+                refused: crate::rpc::results::Refusals::default(),
             }),
             replayed: false,
             at: self.start,

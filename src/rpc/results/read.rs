@@ -13,9 +13,10 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::{
-    BatchError, Ends, MAX_INTERVAL, MAX_TRACES, Received, Refusal, ReportError, clock_from,
+    BatchError, Ends, MAX_INTERVAL, MAX_TRACES, Received, Refusals, ReportError, clock_from,
     kind_from, name, reason_from,
 };
+use crate::analysis::hardware::MOST_PORTS;
 use crate::analysis::report::{Batch, End, MAX_PROBES, Path, PathReport};
 use crate::id::{Gid, ServiceName, UdpSourcePort};
 use crate::measure::Measurement;
@@ -168,10 +169,18 @@ const fn signed(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
-/// All of a batch but its reports, and how many of them there are.
-fn without_reports(mut bytes: &[u8]) -> Result<(v1::ResultBatch, usize), BatchError> {
-    let mut batch = v1::ResultBatch::default();
-    let mut reports = 0;
+/// A batch without its reports.
+#[derive(Default)]
+struct Rest {
+    batch: v1::ResultBatch,
+    /// How many reports there are.
+    reports: usize,
+    /// Traces beyond [`MAX_TRACES`], which are not kept: decoded, they are some hundred times as large.
+    surplus_traces: usize,
+}
+
+fn without_reports(mut bytes: &[u8]) -> Result<Rest, BatchError> {
+    let mut rest = Rest::default();
     while !bytes.is_empty() {
         let mut behind_key = bytes;
         let (tag, wire_type) = decode_key(&mut behind_key)?;
@@ -179,18 +188,29 @@ fn without_reports(mut bytes: &[u8]) -> Result<(v1::ResultBatch, usize), BatchEr
             let (_, Value::Bytes(_)) = field(&mut bytes)? else {
                 return Err(BatchError::Field(tag));
             };
-            reports += 1;
+            rest.reports += 1;
         } else {
             bytes = behind_key;
+            let batch = &mut rest.batch;
             batch.merge_field(tag, wire_type, &mut bytes, DecodeContext::default())?;
+            if batch.traces.len() > MAX_TRACES {
+                batch.traces.pop();
+                rest.surplus_traces += 1;
+            }
+            // With one more than are taken, which is refused.
+            batch.hardware.truncate(MOST_PORTS + 1);
         }
     }
-    Ok((batch, reports))
+    Ok(rest)
 }
 
 /// What [`Received::read`] does.
 pub(super) fn received(bytes: &[u8], ends: &Ends) -> Result<Received, BatchError> {
-    let (batch, count) = without_reports(bytes)?;
+    let Rest {
+        batch,
+        reports,
+        surplus_traces,
+    } = without_reports(bytes)?;
     if batch.sequence == 0 || i64::try_from(batch.sequence).is_err() {
         return Err(BatchError::Sequence(batch.sequence));
     }
@@ -198,8 +218,8 @@ pub(super) fn received(bytes: &[u8], ends: &Ends) -> Result<Received, BatchError
         WallTime::from_nanos(batch.start_unix_ns)..WallTime::from_nanos(batch.end_unix_ns);
     let length = interval.end - interval.start;
     let usable = length > Nanos::ZERO && length <= Nanos::from(MAX_INTERVAL);
-    let mut paths = Vec::with_capacity(count.min(bytes.len() / SHORTEST));
-    let mut refused = Vec::new();
+    let mut paths = Vec::with_capacity(reports.min(bytes.len() / SHORTEST));
+    let mut refused = Refusals::default();
     let (mut lists, mut before) = (Lists::default(), Before::default());
     let mut left = bytes;
     while !left.is_empty() {
@@ -216,13 +236,13 @@ pub(super) fn received(bytes: &[u8], ends: &Ends) -> Result<Received, BatchError
         };
         match checked {
             Ok(report) => paths.push(report),
-            Err(error) => refused.push(Refusal {
-                path: name_of(&report).to_string(),
-                error,
-            }),
+            Err(error) => refused.add(name_of(&report), error),
         }
     }
     let traces = traces(batch.traces, &mut refused);
+    for _ in 0..surplus_traces {
+        refused.add("none", ReportError::Traces);
+    }
     let batch = Batch {
         sequence: batch.sequence,
         interval,
@@ -234,21 +254,13 @@ pub(super) fn received(bytes: &[u8], ends: &Ends) -> Result<Received, BatchError
     Ok(Received { batch, refused })
 }
 
-fn traces(messages: Vec<v1::PathTrace>, refused: &mut Vec<Refusal>) -> Vec<Trace> {
-    let mut traces = Vec::with_capacity(messages.len().min(MAX_TRACES));
+fn traces(messages: Vec<v1::PathTrace>, refused: &mut Refusals) -> Vec<Trace> {
+    let mut traces = Vec::with_capacity(messages.len());
     for trace in messages {
         let path = name_of_trace(&trace);
-        let trace = if traces.len() < MAX_TRACES {
-            Trace::try_from(trace).map_err(ReportError::Trace)
-        } else {
-            Err(ReportError::Traces)
-        };
-        match trace {
+        match Trace::try_from(trace) {
             Ok(trace) => traces.push(trace),
-            Err(error) => refused.push(Refusal {
-                path: path.to_string(),
-                error,
-            }),
+            Err(error) => refused.add(path, ReportError::Trace(error)),
         }
     }
     traces

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
+use crate::analysis::hardware::MOST_PORTS;
 use crate::analysis::report::Path;
 use crate::id::{ServiceName, UdpSourcePort};
 use crate::time::WallTime;
@@ -184,7 +185,12 @@ fn contradictions_are_refused_by_name_and_the_rest_counts() {
     let received = received(&message).unwrap();
     assert_eq!(received.batch.paths.len(), 1);
     assert_eq!(received.batch.paths[0].sent(), 3);
-    let lines: Vec<_> = received.refused.iter().map(ToString::to_string).collect();
+    let lines: Vec<_> = received
+        .refused
+        .told()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     insta::assert_snapshot!(lines.join("\n"));
 }
 
@@ -209,10 +215,29 @@ fn a_batch_without_a_usable_interval_counts_nothing() {
         let received = received(&message).unwrap();
         assert!(received.batch.paths.is_empty());
         assert!(matches!(
-            received.refused[0].error,
+            received.refused.told()[0].error,
             ReportError::Interval(_)
         ));
     }
+}
+
+/// Empty reports, traces and counters take two bytes of a message each.
+#[test]
+fn many_refusals_are_counted_and_few_are_kept() {
+    let (many, traces) = (100_000, MAX_TRACES + 1000);
+    let message = v1::ResultBatch {
+        sequence: 1,
+        start_unix_ns: 0,
+        end_unix_ns: 1,
+        paths: vec![v1::PathReport::default(); many],
+        traces: vec![v1::PathTrace::default(); traces],
+        hardware: vec![v1::PortRise::default(); 1000],
+        ..Default::default()
+    };
+    let received = received(&message).unwrap();
+    // Of the counters each port that may be there, and that there are more.
+    assert_eq!(received.refused.len(), many + traces + MOST_PORTS + 1);
+    assert_eq!(received.refused.told().len(), Refusals::MOST);
 }
 
 #[test]

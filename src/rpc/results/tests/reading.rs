@@ -44,7 +44,7 @@ fn read(bytes: &[u8]) -> Result<Received, BatchError> {
 }
 
 fn only(received: Received) -> PathReport {
-    assert_eq!(received.refused, []);
+    assert!(received.refused.is_empty());
     let [report] = received.batch.paths.try_into().expect("one report");
     report
 }
