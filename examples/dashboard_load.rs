@@ -4,6 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
 use rpingmesh::time::{Clock as _, SystemClock};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -37,22 +39,19 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let argument = std::env::args().nth(1);
     if argument.as_deref() == Some("serve") {
-        runtime.block_on(serve());
+        let folder = std::env::args_os().nth(2).expect("a folder");
+        runtime.block_on(serve(Path::new(&folder)));
     } else {
         let tors = argument.map_or(256, |text| text.parse().expect("a number of ToRs"));
         runtime.block_on(measure(tors));
     }
 }
 
-async fn serve() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn serve(folder: &Path) {
     let config = AnalyzerSettings {
         listen: Some("127.0.0.1:0".to_owned()),
         web: Some("127.0.0.1:0".to_owned()),
-        store: Some(format!(
-            "sqlite:{}",
-            folder.path().join("analyzer.db").display()
-        )),
+        store: Some(format!("sqlite:{}", folder.join("analyzer.db").display())),
         ..AnalyzerSettings::default()
     };
     let config = config.validate().expect("a configuration");
@@ -66,6 +65,8 @@ async fn serve() {
 
 struct Server {
     child: Child,
+    /// What was uploaded, many gigabytes: goes when the child is gone.
+    _folder: TempDir,
     grpc: SocketAddr,
     web: SocketAddr,
 }
@@ -80,8 +81,10 @@ impl Drop for Server {
 impl Server {
     fn start() -> Self {
         let program = std::env::current_exe().expect("this program");
+        let folder = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(program)
             .arg("serve")
+            .arg(folder.path())
             .stdout(Stdio::piped())
             .spawn()
             .expect("starts");
@@ -92,6 +95,7 @@ impl Server {
         let (grpc, web) = line.trim().split_once(' ').expect("two addresses");
         Self {
             child,
+            _folder: folder,
             grpc: grpc.parse().expect("an address"),
             web: web.parse().expect("an address"),
         }
