@@ -73,6 +73,6 @@ unprobed() {
 # capture FILTER: packets that match on their way out, into /tmp/capture until `stop capture`.
 capture() {
     rm -f /tmp/capture
-    start capture tcpdump --immediate-mode -U -i "$INTERFACE" -w /tmp/capture "$1"
+    start capture tcpdump --immediate-mode -s 2048 -B 8192 -U -i "$INTERFACE" -w /tmp/capture "$1"
     check "the capture runs" wait_for 10 test -s /tmp/capture
 }

@@ -1,7 +1,7 @@
 . "$SCENARIO/agent.sh"
 # UDP payload: BTH 12 bytes (opcode first), DETH 8 bytes, then our payload, whose byte 3 is the kind; 1 is a probe.
 rm -f /tmp/capture
-start capture tcpdump --immediate-mode -U -i "$INTERFACE" -w /tmp/capture udp dst port 4791
+start capture tcpdump --immediate-mode -s 2048 -B 8192 -U -i "$INTERFACE" -w /tmp/capture udp dst port 4791
 check "the capture runs" wait_for 10 test -s /tmp/capture
 packets() {
     tcpdump -nr /tmp/capture "$1" 2>/dev/null

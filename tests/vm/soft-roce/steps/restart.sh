@@ -2,7 +2,7 @@
 old=$(paths 20s host-a | jq -r '[.paths[] | select(.target.host == "host-b") | .target.qpn] | unique | map(tostring) | join(" ")')
 check "host-a knows this host by one QPN" test "$(echo "$old" | wc -w)" = 1
 # BTH bytes 5 to 7 are the QPN that a packet is for; byte 3 of the payload is the kind, 1 a probe.
-start follow tcpdump --immediate-mode -U -i "$INTERFACE" -w /tmp/follow \
+start follow tcpdump --immediate-mode -s 2048 -B 8192 -U -i "$INTERFACE" -w /tmp/follow \
     "src host $ADDRESS_host_a and udp dst port 4791 and udp[31] = 1 and (udp[12:4] & 0xffffff) != $old"
 check "the capture runs" wait_for 10 test -s /tmp/follow
 check "the agent stops" stop agent
