@@ -38,7 +38,7 @@ pub(super) struct Agent {
     pub(super) future_batches: u64,
     pub(super) future_results: u64,
     pub(super) refused_reports: u64,
-    /// The last report that was refused and why.
+    /// A report of the last batch of which some were refused, and why.
     pub(super) last_refusal: Option<String>,
     pub(super) counters: AgentCounters,
 }

@@ -346,7 +346,7 @@ answer! {
         future_results: u64,
         /// reports that contradict themselves
         refused_reports: u64,
-        /// the last of them and why; null without any
+        /// one of the last batch that had any, and why; null without any
         last_refusal: Option<String>,
         /// the agent's own counts since its start
         counters: CountersJson,
