@@ -89,9 +89,7 @@ pub struct Analyzer {
     web: SocketAddr,
     stop: CancellationToken,
     servers: JoinSet<Result<(), AnalyzerError>>,
-    intake: JoinHandle<()>,
-    state: JoinHandle<()>,
-    judging: JoinHandle<()>,
+    tasks: JoinSet<Result<(), AnalyzerError>>,
     alerts: JoinSet<()>,
 }
 
@@ -215,6 +213,10 @@ impl Analyzer {
             auth_header: config.web_auth_header,
         };
         let pages = dashboard::start(pages, &stop);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(part("intake", intake_task, stop.clone()));
+        tasks.spawn(part("state thread", state_task, stop.clone()));
+        tasks.spawn(part("judging task", judging, stop.clone()));
         servers.spawn(web::serve(web, web_parts, pages, stop.clone()));
         tracing::info!(grpc = %grpc, web = %web_address, store = %config.store, "the analyzer is ready");
         Ok(Self {
@@ -222,9 +224,7 @@ impl Analyzer {
             web: web_address,
             stop,
             servers,
-            intake: intake_task,
-            state: state_task,
-            judging,
+            tasks,
             alerts: alert_tasks,
         })
     }
@@ -246,34 +246,40 @@ impl Analyzer {
     pub async fn wait(mut self) -> Result<(), AnalyzerError> {
         let mut result = tokio::select! {
             biased;
-            // The parts end by themselves then, in any order.
             () = self.stop.cancelled() => Ok(()),
             ended = self.servers.join_next() => flatten(ended),
-            _ = &mut self.intake => Err(AnalyzerError::Ended("intake")),
-            _ = &mut self.state => Err(AnalyzerError::Ended("state thread")),
-            _ = &mut self.judging => Err(AnalyzerError::Ended("judging task")),
+            ended = self.tasks.join_next() => flatten(ended),
         };
         self.stop.cancel();
         while let Some(ended) = self.servers.join_next().await {
             result = result.and(flatten(Some(ended)));
         }
         let drained = async {
+            let mut result = Ok(());
             while self.alerts.join_next().await.is_some() {}
-            // It holds a handle of the state thread, which ends after it.
-            if !self.judging.is_finished() {
-                let _ = (&mut self.judging).await;
+            while let Some(ended) = self.tasks.join_next().await {
+                result = result.and(flatten(Some(ended)));
             }
-            if !self.intake.is_finished() {
-                let _ = (&mut self.intake).await;
-            }
-            if !self.state.is_finished() {
-                let _ = (&mut self.state).await;
-            }
+            result
         };
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        if let Ok(drained) = tokio::time::timeout(DRAIN, drained).await {
+            result.and(drained)
+        } else {
             tracing::warn!("stopped before everything was stored; agents will send the rest again");
+            result
         }
-        result
+    }
+}
+
+/// Waits for the end of a part. Once the analyzer stops all of them end by themselves, in any order.
+async fn part(
+    name: &'static str,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+) -> Result<(), AnalyzerError> {
+    match task.await {
+        Ok(()) if stop.is_cancelled() => Ok(()),
+        _ => Err(AnalyzerError::Ended(name)),
     }
 }
 
@@ -300,5 +306,30 @@ fn flatten(
         Some(Ok(result)) => result,
         Some(Err(error)) if error.is_panic() => Err(AnalyzerError::Ended("server")),
         Some(Err(_)) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn told(stopping: bool, task: JoinHandle<()>) -> String {
+        let stop = CancellationToken::new();
+        if stopping {
+            stop.cancel();
+        }
+        part("judging task", task, stop)
+            .await
+            .map_or_else(|error| error.to_string(), |()| "as it should".to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_part_may_end_before_its_end_is_awaited_but_only_when_the_analyzer_stops() {
+        let unexpected = "the analyzer's judging task ended unexpectedly";
+        assert_eq!(told(true, tokio::spawn(async {})).await, "as it should");
+        assert_eq!(told(false, tokio::spawn(async {})).await, unexpected);
+        let panics = || tokio::spawn(async { panic!("a defect") });
+        assert_eq!(told(false, panics()).await, unexpected);
+        assert_eq!(told(true, panics()).await, unexpected);
     }
 }
