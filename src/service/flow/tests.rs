@@ -341,6 +341,19 @@ fn a_query_completes_a_listed_connection_in_either_order_and_owns_nothing() {
     }
 }
 
+/// The order in which the tracer tells: no path is probed for an unknown service, not even once.
+#[test]
+fn a_connection_from_before_goes_live_with_its_owner() {
+    let mut table = FlowTable::new(16);
+    table.merge_listing(&[listed(7)], HostTime::from_nanos(1_000), true);
+    table.apply(&queried(7, 1_500), None);
+    let changes: Vec<_> = table.drain_changes().collect();
+    let [FlowChange::Live(flow)] = &changes[..] else {
+        panic!("live once: {changes:?}");
+    };
+    assert_eq!(flow.owner.as_ref().map(|owner| owner.pid), Some(99));
+}
+
 #[test]
 fn the_cgroup_of_the_creator_names_the_service() {
     let mut table = FlowTable::new(16);

@@ -206,7 +206,8 @@ impl Task {
         }
     }
 
-    /// Lists while the programs tell of each queue pair that the kernel looks at for it.
+    /// Lists while the programs tell of each queue pair that the kernel looks at for it. What they tell is passed on after
+    /// the listing, which alone knows whose a queue pair is: a connection from before is never one of an unknown service.
     fn list_followed(
         &mut self,
         programs: &mut Programs,
@@ -219,8 +220,8 @@ impl Task {
         });
         programs.set_listing(false);
         drain(ring, &mut events, usize::MAX, &mut self.tally);
-        self.send_events(&mut events)?;
         self.send_listing(listing)?;
+        self.send_events(&mut events)?;
         self.ask(programs);
         self.tell_counters()
     }
