@@ -115,8 +115,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         let started = Instant::now();
         let before = processor_time();
         let outcome = step.run(&cache);
-        if let Err(error) = &outcome {
-            println!("##### {} failed: {error:#}", step.name());
+        let failure = outcome.err().map(|error| format!("{error:#}"));
+        if let Some(failure) = &failure {
+            println!("##### {} failed: {failure}", step.name());
         }
         table.push(Row {
             step,
@@ -124,7 +125,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             processor: processor_time()
                 .zip(before)
                 .map(|(after, before)| after.saturating_sub(before)),
-            passed: outcome.is_ok(),
+            failure,
         });
     }
     Ok(print_table(&table))
@@ -136,7 +137,8 @@ struct Row {
     elapsed: Duration,
     /// Of all processors together.
     processor: Option<Duration>,
-    passed: bool,
+    /// Why it failed.
+    failure: Option<String>,
 }
 
 fn print_table(table: &[Row]) -> bool {
@@ -150,7 +152,7 @@ fn print_table(table: &[Row]) -> bool {
     };
     println!("\n{:10} {:>8} {:>9}", "step", "seconds", "processor");
     for row in table {
-        let verdict = if row.passed { "passed" } else { "FAILED" };
+        let verdict = row.failure.as_ref().map_or("passed", |_| "FAILED");
         line(&row.step.name(), row.elapsed, row.processor, verdict);
     }
     line(
@@ -159,7 +161,13 @@ fn print_table(table: &[Row]) -> bool {
         table.iter().map(|row| row.processor).sum(),
         "",
     );
-    let failed = table.iter().filter(|row| !row.passed).count();
+    let mut failed = 0;
+    for row in table {
+        if let Some(failure) = &row.failure {
+            failed += 1;
+            println!("{} failed: {failure}", row.step.name());
+        }
+    }
     println!("{} of {} steps passed", table.len() - failed, table.len());
     failed == 0
 }
@@ -309,7 +317,7 @@ fn guests(scenarios: &[&str], kernel: vm::Series, arch: vm::Arch) -> Result<()> 
 }
 
 fn boot(options: &vm::Options) -> Result<()> {
-    let passed = vm::run(options)?;
-    ensure!(passed, "a scenario failed");
+    let failures = vm::failures(options)?;
+    ensure!(failures.is_empty(), "{}", failures.join("; "));
     Ok(())
 }

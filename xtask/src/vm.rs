@@ -13,6 +13,7 @@ mod kernel;
 mod run;
 mod scenario;
 mod switch;
+mod tally;
 mod userland;
 
 use std::path::PathBuf;
@@ -144,5 +145,10 @@ impl Arch {
 
 /// Runs the scenarios, prints the result line and returns whether all passed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
+    Ok(failures(options)?.is_empty())
+}
+
+/// [`run`] that gives what failed.
+pub(crate) fn failures(options: &Options) -> Result<Vec<String>> {
     run::scenarios(options)
 }

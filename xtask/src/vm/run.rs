@@ -11,6 +11,7 @@ use super::image::Image;
 use super::kernel::Kernel;
 use super::scenario::Scenario;
 use super::switch::Switch;
+use super::tally::Tally;
 use super::userland::Userland;
 use super::{Accelerator, Arch, Options, Show};
 use crate::cache::Cache;
@@ -37,32 +38,8 @@ done
 /// How long a command of `--exec` may take.
 const EXEC_TIME: Duration = Duration::from_mins(10);
 
-/// Checks counted so far, and what the steps reported.
-#[derive(Debug, Default)]
-struct Tally {
-    passed: usize,
-    failed: usize,
-    reports: Vec<String>,
-}
-
-impl Tally {
-    /// Takes note of an output line; true when the line is one of ours and worth showing.
-    fn line(&mut self, line: &str) -> bool {
-        if line.starts_with("ok - ") {
-            self.passed += 1;
-        } else if line.starts_with("not ok - ") {
-            self.failed += 1;
-        } else if let Some(report) = line.strip_prefix("report - ") {
-            self.reports.push(report.to_owned());
-        } else {
-            return false;
-        }
-        true
-    }
-}
-
-/// Runs all scenarios of `options`; returns whether every check passed.
-pub(crate) fn scenarios(options: &Options) -> Result<bool> {
+/// Runs all scenarios of `options`; gives what failed.
+pub(super) fn scenarios(options: &Options) -> Result<Vec<String>> {
     let scenarios = options
         .scenarios
         .iter()
@@ -72,18 +49,11 @@ pub(crate) fn scenarios(options: &Options) -> Result<bool> {
     let mut tally = Tally::default();
     for scenario in &scenarios {
         if let Err(error) = one(&cache, options, scenario, &mut tally) {
-            tally.failed += 1;
-            eprintln!("scenario {}: {error:#}", scenario.name);
+            println!("scenario {}: {error:#}", scenario.name);
+            tally.fail(format!("scenario {}: {error:#}", scenario.name));
         }
     }
-    if !tally.reports.is_empty() {
-        println!("measured (not asserted):");
-        for report in &tally.reports {
-            println!("  {report}");
-        }
-    }
-    println!("{} passed, {} failed", tally.passed, tally.failed);
-    Ok(tally.failed == 0)
+    Ok(tally.finish())
 }
 
 fn one(cache: &Cache, options: &Options, scenario: &Scenario, tally: &mut Tally) -> Result<()> {
@@ -149,7 +119,7 @@ fn one(cache: &Cache, options: &Options, scenario: &Scenario, tally: &mut Tally)
             ),
         }
     });
-    if outcome.is_err() || tally.failed > 0 {
+    if outcome.is_err() || tally.failed() > 0 {
         segment.show_logs();
     }
     if segment.switch.dropped() > 0 {
@@ -225,7 +195,7 @@ impl Segment {
                 .find(|guest| guest.name == step.node)
                 .with_context(|| format!("no node {}", step.node))?;
             println!("--- {}: {}", step.node, step.run);
-            let failed_before = tally.failed;
+            let failed_before = tally.failed();
             let script = format!(
                 "PATIENCE={patience} exec sh /scenario/step.sh /scenario/files {}",
                 step.run
@@ -233,7 +203,7 @@ impl Segment {
             let end = deadline.min(Instant::now() + step.timeout * patience);
             let mut hidden = Vec::new();
             let status = guest.run(&script, end, &mut |line| {
-                if tally.line(line) || verbose {
+                if tally.line(&step.node, &step.run, line) || verbose {
                     println!("{:>12} | {line}", step.node);
                 } else {
                     hidden.push(line.to_owned());
@@ -241,7 +211,7 @@ impl Segment {
             })?;
             let fault = match status {
                 Some(0) => continue,
-                Some(_) if tally.failed > failed_before => None,
+                Some(_) if tally.failed() > failed_before => None,
                 Some(status) => Some(format!("ended with status {status}")),
                 None => Some("took too long".to_owned()),
             };
@@ -255,7 +225,10 @@ impl Segment {
                     "not ok - step {} on {} {fault}; {rest} later steps did not run",
                     step.run, step.node
                 );
-                tally.failed += 1 + rest;
+                tally.fail(format!("{}, {}: {fault}", step.node, step.run));
+                for step in &scenario.steps[index + 1..] {
+                    tally.fail(format!("{}, {}: did not run", step.node, step.run));
+                }
                 return Ok(());
             }
         }
@@ -271,10 +244,9 @@ impl Segment {
                 println!("{name:>12} | {line}");
             })?;
             if status == Some(0) {
-                tally.passed += 1;
+                tally.pass();
             } else {
-                println!("{name:>12} : status {status:?}");
-                tally.failed += 1;
+                tally.fail(format!("{name}: {command}: status {status:?}"));
             }
         }
         Ok(())
