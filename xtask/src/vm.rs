@@ -148,7 +148,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(failures(options)?.is_empty())
 }
 
-/// [`run`] that gives what failed.
+/// Runs the scenarios, prints the result line and gives what failed.
 pub(crate) fn failures(options: &Options) -> Result<Vec<String>> {
     run::scenarios(options)
 }
