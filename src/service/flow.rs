@@ -110,6 +110,9 @@ impl FlowTable {
             TraceMessage::Event(traced) => self.apply(&traced.event, traced.cgroup.as_ref()),
             TraceMessage::Listing(listing) => {
                 self.merge_listing(&listing.qps, listing.taken_from, listing.complete);
+                for traced in &listing.events {
+                    self.apply(&traced.event, traced.cgroup.as_ref());
+                }
             }
             TraceMessage::Status(_) | TraceMessage::Counters(_) => {}
         }

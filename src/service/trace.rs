@@ -54,6 +54,9 @@ pub struct Listing {
     /// Whether a QP that is not listed does not exist. Not so in a PID namespace of its own, where the kernel lists
     /// only what belongs to processes of that namespace.
     pub complete: bool,
+    /// What the programs told while it was made: the GIDs of those listed, and whatever else happened. They belong
+    /// together: these events do not say whose a queue pair is, the listing does.
+    pub events: Vec<TracedEvent>,
 }
 
 /// What the tracer does.

@@ -319,6 +319,7 @@ fn a_query_completes_a_listed_connection_in_either_order_and_owns_nothing() {
         qps: vec![listed(7)],
         taken_from: HostTime::from_nanos(1_000),
         complete: true,
+        events: Vec::new(),
     });
     let query = TraceMessage::Event(crate::service::trace::TracedEvent {
         event: queried(7, 1_500),
@@ -341,12 +342,19 @@ fn a_query_completes_a_listed_connection_in_either_order_and_owns_nothing() {
     }
 }
 
-/// The order in which the tracer tells: no path is probed for an unknown service, not even once.
+/// No path is probed for an unknown service, not even once.
 #[test]
 fn a_connection_from_before_goes_live_with_its_owner() {
     let mut table = FlowTable::new(16);
-    table.merge_listing(&[listed(7)], HostTime::from_nanos(1_000), true);
-    table.apply(&queried(7, 1_500), None);
+    table.take(&TraceMessage::Listing(crate::service::trace::Listing {
+        qps: vec![listed(7)],
+        taken_from: HostTime::from_nanos(1_000),
+        complete: true,
+        events: vec![crate::service::trace::TracedEvent {
+            event: queried(7, 1_500),
+            cgroup: None,
+        }],
+    }));
     let changes: Vec<_> = table.drain_changes().collect();
     let [FlowChange::Live(flow)] = &changes[..] else {
         panic!("live once: {changes:?}");

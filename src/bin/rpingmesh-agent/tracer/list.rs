@@ -72,6 +72,7 @@ pub(super) fn list(
         qps,
         taken_from: now,
         complete: sees_all_processes(),
+        events: Vec::new(),
     })
 }
 

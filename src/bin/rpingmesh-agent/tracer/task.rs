@@ -111,6 +111,7 @@ impl Task {
             qps: Vec::new(),
             taken_from: SystemClock.host(),
             complete: true,
+            events: Vec::new(),
         }))?;
         while IbCore::now() == core {
             if self.is_over() {
@@ -206,8 +207,8 @@ impl Task {
         }
     }
 
-    /// Lists while the programs tell of each queue pair that the kernel looks at for it. What they tell is passed on after
-    /// the listing, which alone knows whose a queue pair is: a connection from before is never one of an unknown service.
+    /// Lists while the programs tell of each queue pair that the kernel looks at for it. What they tell goes with the
+    /// listing, which alone knows whose a queue pair is: a connection from before is never one of an unknown service.
     fn list_followed(
         &mut self,
         programs: &mut Programs,
@@ -220,8 +221,16 @@ impl Task {
         });
         programs.set_listing(false);
         drain(ring, &mut events, usize::MAX, &mut self.tally);
-        self.send_listing(listing)?;
-        self.send_events(&mut events)?;
+        match listing {
+            Ok(mut listing) => {
+                listing.events = events.drain(..).map(|event| self.traced(event)).collect();
+                self.send(TraceMessage::Listing(listing))?;
+            }
+            Err(error) => {
+                no_listing(&error);
+                self.send_events(&mut events)?;
+            }
+        }
         self.ask(programs);
         self.tell_counters()
     }
@@ -232,16 +241,10 @@ impl Task {
     }
 
     fn list(&mut self) -> Result<(), Closed> {
-        let listing = list::list(&self.cgroups, SystemClock.host(), || {});
-        self.send_listing(listing)
-    }
-
-    fn send_listing(&mut self, listing: Result<Listing, ListError>) -> Result<(), Closed> {
-        match listing {
+        match list::list(&self.cgroups, SystemClock.host(), || {}) {
             Ok(listing) => self.send(TraceMessage::Listing(listing)),
             Err(error) => {
-                // Between two looks ib_core may have gone.
-                tracing::warn!(error = describe(&error), "no listing of queue pairs");
+                no_listing(&error);
                 Ok(())
             }
         }
@@ -249,15 +252,20 @@ impl Task {
 
     fn send_events(&mut self, events: &mut Vec<QpEvent>) -> Result<(), Closed> {
         for event in events.drain(..) {
-            let cgroup = match event.kind() {
-                Kind::Create | Kind::Modify => self.cgroups.path(event.cgroup_id, event.tgid),
-                // Says nothing of the owner.
-                Kind::Query | Kind::Destroy | Kind::Unknown(_) => None,
-            };
-            let traced = TracedEvent { event, cgroup };
+            let traced = self.traced(event);
             self.send(TraceMessage::Event(traced))?;
         }
         Ok(())
+    }
+
+    /// An event with what belongs to it outside of the kernel's memory.
+    fn traced(&mut self, event: QpEvent) -> TracedEvent {
+        let cgroup = match event.kind() {
+            Kind::Create | Kind::Modify => self.cgroups.path(event.cgroup_id, event.tgid),
+            // Says nothing of the owner.
+            Kind::Query | Kind::Destroy | Kind::Unknown(_) => None,
+        };
+        TracedEvent { event, cgroup }
     }
 
     fn tell(&mut self, status: TracerStatus) -> Result<(), Closed> {
@@ -287,6 +295,11 @@ impl Task {
     fn send(&self, message: TraceMessage) -> Result<(), Closed> {
         self.out.blocking_send(message).map_err(|_| Closed)
     }
+}
+
+/// Between two looks ib_core may have gone.
+fn no_listing(error: &ListError) {
+    tracing::warn!(error = describe(error), "no listing of queue pairs");
 }
 
 /// Takes up to `most` events out of the ring; counts what is none.
