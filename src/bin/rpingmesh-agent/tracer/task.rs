@@ -30,6 +30,10 @@ const RECOVER: Duration = Duration::from_secs(1);
 /// How many events are taken before the other duties have their turn.
 const BATCH: usize = 512;
 
+/// How long events gather after the first before they are taken. The kernel wakes this thread only for an event that finds
+/// the ring empty: taken one by one, each would, and the service's call that caused it would wait for that.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// Why a part of the work ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
@@ -182,6 +186,7 @@ impl Task {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             wait(ring, LOOK.saturating_sub(looked.elapsed()));
+            std::thread::sleep(GATHER);
             drain(ring, &mut batch, BATCH, &mut self.tally);
             self.send_events(&mut batch)?;
             if looked.elapsed() < LOOK {
