@@ -31,7 +31,8 @@ const RECOVER: Duration = Duration::from_secs(1);
 const BATCH: usize = 512;
 
 /// How long events gather after the first before they are taken. The kernel wakes this thread only for an event that finds
-/// the ring empty: taken one by one, each would, and the service's call that caused it would wait for that.
+/// all others taken (`bpf_ringbuf_commit`, Linux `kernel/bpf/ringbuf.c`): taken one by one, each would, and the service's
+/// call that caused it would wait for that.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// Why a part of the work ended.
