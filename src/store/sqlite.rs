@@ -168,6 +168,7 @@ pub fn open(location: &Location, schema: &Schema) -> Result<Connection, StoreErr
         }
     };
     configure(&connection).map_err(|source| classify(path, source))?;
+    check_writable(&connection, path)?;
     check_ownership(&connection, path, schema)?;
     migrate(&mut connection, path, schema)?;
     Ok(connection)
@@ -192,6 +193,20 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // Reading takes the lock, so a file that is in use or no database fails here and before anything is changed.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(())
+}
+
+/// SQLite opens a file that this user may only read without a word; the first change would fail much later.
+fn check_writable(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let read_only = connection
+        .is_readonly(rusqlite::MAIN_DB)
+        .map_err(|source| classify(path, source))?;
+    if read_only {
+        return Err(StoreError::Access {
+            path: path.to_owned(),
+            source: "this user may read the file but not write it".into(),
+        });
+    }
     Ok(())
 }
 

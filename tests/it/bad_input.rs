@@ -166,7 +166,7 @@ fn results_wait_until_an_analyzer_of_another_ca_is_mended() {
     let state = folder.path().join("state");
     let mut arguments = vec!["run", "--log-format", "json", "--state-dir", text(&state)];
     arguments.extend(["--transport", "userspace", "--userspace-port", &port]);
-    arguments.extend(["--userspace-addresses", "127.0.0.1,127.0.0.2"]);
+    arguments.extend(["--userspace-addresses", "127.0.0.1"]);
     arguments.extend(["--tor", "tor0", "--agent-id", "patient"]);
     let urls = [&address, &at("grpc")].map(|address| format!("https://{address}"));
     arguments.extend(["--controller", &urls[0], "--analyzer", &urls[1]]);
@@ -177,7 +177,7 @@ fn results_wait_until_an_analyzer_of_another_ca_is_mended() {
         "the analyzer takes no results, they are kept",
         "it is signed by another CA than those in tls.ca",
     ]);
-    agent.wait_for(&["new pinglist", "\"paths\":2"]);
+    agent.wait_for(&["new pinglist"]);
     // It keeps trying, about once per interval of results.
     for _ in 0..3 {
         analyzer.wait_for(&["refused a connection", "another CA than the peer trusts"]);
@@ -192,8 +192,8 @@ fn results_wait_until_an_analyzer_of_another_ca_is_mended() {
     let end = Instant::now() + PATIENCE;
     let shown = loop {
         let answer = agents();
-        let probed = answer["agents"][0]["counters"]["source_ports_as_meant"].as_u64();
-        if probed > Some(0) {
+        // What the agent tells of itself is uploaded also where there is nobody to probe.
+        if answer["agents"][0]["batches"].as_u64() > Some(0) {
             break answer["agents"][0].clone();
         }
         assert!(Instant::now() < end, "no results came: {answer}");

@@ -148,6 +148,7 @@ async fn follow_into_the_past(browser: &Browser, lab: &Lab) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Chromium and its driver: cargo xtask test --only browser"]
 async fn an_injected_fault_is_seen_and_followed() {
     let lab = Lab::start().await;
     let browser = Browser::start().await;
@@ -226,6 +227,7 @@ async fn an_injected_fault_is_seen_and_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Chromium and its driver: cargo xtask test --only browser"]
 async fn pages_fit_phones_and_dark_rooms() {
     let lab = Lab::start().await;
     let browser = Browser::start().await;
@@ -305,6 +307,7 @@ async fn pages_fit_phones_and_dark_rooms() {
 }
 
 #[test]
+#[ignore = "needs Chromium and its driver: cargo xtask test --only browser"]
 fn pages_come_back_after_a_restart() {
     let folder = tempfile::tempdir().expect("folder");
     let clock = || Arc::new(SystemClock);
@@ -345,6 +348,7 @@ fn pages_come_back_after_a_restart() {
 
 /// Figures for reading, none is compared: on a busy machine they say little.
 #[test]
+#[ignore = "needs Chromium and its driver: cargo xtask test --only browser"]
 fn a_fabric_of_256_tors_is_drawn_and_zoomed_into() {
     const TORS: u16 = 256;
     let folder = tempfile::tempdir().expect("folder");

@@ -22,10 +22,13 @@ use crate::transports;
 
 use output::Output;
 
+/// The TARGET that means this endpoint itself: its session answers its own probes, through the RNIC.
+const SELF: &str = "self";
+
 /// Arguments of `ping`.
 #[derive(Debug, Args)]
 pub(crate) struct PingArgs {
-    /// GID%QPN of a responder, or an IP address or host name that the controller knows
+    /// GID%QPN of a responder, an IP address or host name that the controller knows, or `self`: this RNIC answers itself
     #[arg(value_name = "TARGET")]
     target: String,
     /// How many probes are sent
@@ -70,16 +73,25 @@ pub(crate) fn run(args: &PingArgs) -> Result<(), Failure> {
 
 async fn ping(args: &PingArgs, rate: Rate, config: &AgentConfig) -> Result<(), Failure> {
     let stop = stop_on_signal().map_err(Failure::run)?;
-    let Some(target) = stop
-        .run_until_cancelled(resolve::resolve(&args.target, args.q_key, config))
-        .await
-        .transpose()?
-    else {
-        return Ok(());
+    let peer = if args.target == SELF {
+        None
+    } else {
+        let found = stop
+            .run_until_cancelled(resolve::resolve(&args.target, args.q_key, config))
+            .await
+            .transpose()?;
+        let Some(found) = found else {
+            return Ok(());
+        };
+        Some(found)
     };
-    let endpoint = open(config, &target).map_err(Failure::run)?;
+    let endpoint = open(config, peer.as_ref()).map_err(Failure::run)?;
+    let target = match &peer {
+        Some(peer) => peer.with_key_of(endpoint.as_ref()),
+        None => unnamed(endpoint.address()),
+    };
     let path = Arc::new(ProbePath {
-        target: target.with_key_of(endpoint.as_ref()),
+        target,
         flow_label: args.flow_label.map_or_else(random_label, Ok)?,
         service: None,
     });
@@ -111,15 +123,20 @@ async fn ping(args: &PingArgs, rate: Rate, config: &AgentConfig) -> Result<(), F
     Ok(())
 }
 
+/// Opens an endpoint that reaches `peer`; without a peer the first usable one, which then probes itself.
 fn open(
     config: &AgentConfig,
-    target: &resolve::Resolved,
+    peer: Option<&resolve::Resolved>,
 ) -> Result<Box<dyn Endpoint>, TransportError> {
     let chosen = transports::choose(config)?;
     tracing::debug!("{}", chosen.why);
     let provider = chosen.required()?;
     let ports = transports::usable_ports(provider.as_ref(), config)?;
-    let port = transports::port_towards(ports, target.name.gid)?;
+    let gid = peer.map(|peer| peer.name.gid);
+    let port = match gid.or_else(|| ports.first().map(|port| port.gid)) {
+        Some(gid) => transports::port_towards(ports, gid)?,
+        None => return Err(TransportError::NoDevice("no RNIC can be used".to_owned())),
+    };
     provider.open(&port.name)
 }
 

@@ -149,6 +149,7 @@ fn any() -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Debian's Alertmanager and Prometheus: cargo xtask test --only external"]
 async fn an_incident_is_an_alert_until_it_closes() {
     let folder = tempfile::tempdir().expect("a folder");
     let (hook, hook_address) = Hook::listen(any()).await;
@@ -208,6 +209,7 @@ async fn an_incident_is_an_alert_until_it_closes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Debian's Alertmanager and Prometheus: cargo xtask test --only external"]
 async fn receivers_that_were_down_are_told_how_things_stand_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let secret = folder.path().join("secret");

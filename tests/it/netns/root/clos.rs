@@ -169,6 +169,7 @@ fn is_explained(clos: &Clos, id: u64, categories: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs root on Linux: cargo xtask test --only root"]
 fn a_link_that_drops_packets_in_one_direction_is_named_and_only_that() {
     let clos = Clos::start("clos");
     let tuples = clos.wait(PATIENCE, PATHS, everything_is_probed);

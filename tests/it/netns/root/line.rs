@@ -75,6 +75,7 @@ fn names(nodes: &[&str]) -> Vec<Option<String>> {
 }
 
 #[test]
+#[ignore = "needs root on Linux: cargo xtask test --only root"]
 fn a_trace_sees_the_routers_and_says_how_it_knows_the_end() {
     let line = line("line");
     // Until all neighbours have found each other: a kernel keeps only a few packets while it looks.
@@ -116,6 +117,7 @@ fn a_trace_sees_the_routers_and_says_how_it_knows_the_end() {
 }
 
 #[test]
+#[ignore = "needs root on Linux: cargo xtask test --only root"]
 fn without_the_privilege_it_is_said_what_to_do() {
     let line = line("priv");
     let script = format!(
