@@ -262,15 +262,7 @@ fn ping(target: &str, port: &str, address: &str) -> (String, Vec<Value>) {
     let probes = ["--count", "3", "--interval", "5ms", "--flow-label", "4711"];
     let transport = ["--transport", "userspace", "--userspace-port", port];
     let local = ["--userspace-addresses", address];
-    let ping = output(
-        &[
-            &["ping", target, "--json"],
-            &probes[..],
-            &transport,
-            &local,
-        ]
-        .concat(),
-    );
+    let ping = output(&[&["ping", target, "--json"], &probes[..], &transport, &local].concat());
     let errors = String::from_utf8_lossy(&ping.stderr).into_owned();
     assert!(ping.status.success(), "{errors}");
     let lines: Vec<Value> = String::from_utf8(ping.stdout)

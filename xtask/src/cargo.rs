@@ -5,7 +5,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
 
 use crate::test::packages;
 use crate::vm::Arch;
@@ -51,21 +52,65 @@ pub(crate) fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
-/// Builds the root package's programs and rdma-core-sys' examples for a guest. Returns the folder that holds the programs
-/// and the folder `examples`.
-pub(crate) fn build_programs(
-    names: &[String],
-    examples: &[String],
-    arch: Arch,
-    release: bool,
-) -> Result<PathBuf> {
+/// How programs are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Not optimised: compiled fastest.
+    Dev,
+    /// Optimised, but not across crates: for CI.
+    Ci,
+    /// Optimised for people: for measurements.
+    Release,
+}
+
+impl Profile {
+    /// The folder of its results, below a target folder.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Ci => "ci",
+            Self::Release => "release",
+        }
+    }
+
+    /// The arguments that choose it.
+    pub(crate) fn arguments(self) -> [&'static str; 2] {
+        match self {
+            Self::Dev => ["--profile", "dev"],
+            Self::Ci => ["--profile", "ci"],
+            Self::Release => ["--profile", "release"],
+        }
+    }
+}
+
+/// Programs of the root package and examples of rdma-core-sys: one command for all of them, so that the crates below have the
+/// same features whatever is wanted, and are compiled once.
+pub(crate) const PROGRAMS: [&str; 7] = [
+    "--package",
+    "rpingmesh",
+    "--package",
+    "rdma-core-sys",
+    "--bins",
+    "--example",
+    "qp-churn",
+];
+
+/// Builds all programs of the host, for guests and packages.
+pub(crate) fn build_all(profile: Profile) -> Result<()> {
+    let mut command = cargo();
+    command
+        .args(["build", "--locked"])
+        .args(profile.arguments());
+    process::succeed(command.args(PROGRAMS))
+}
+
+/// Builds the programs for a guest. Returns the folder that holds the programs and the folder `examples`.
+pub(crate) fn build_programs(arch: Arch, profile: Profile) -> Result<PathBuf> {
     if arch != Arch::host() {
-        return cross::build(arch, release, examples);
+        return cross::build(arch, profile);
     }
-    if !examples.is_empty() {
-        build("rdma-core-sys", "--example", examples, release)?;
-    }
-    build("rpingmesh", "--bin", names, release)
+    build_all(profile)?;
+    Ok(target_folder().join(profile.folder()))
 }
 
 /// Builds the unit tests of the root package's programs `names`. Returns what each is called in a guest and where it is.
@@ -82,7 +127,8 @@ pub(crate) fn build_tests(names: &[String], arch: Arch) -> Result<Vec<(String, P
         names.join(", ")
     );
     let mut command = cargo();
-    command.args(["test", "--no-run", "--locked", "--package", "rpingmesh"]);
+    // Of the whole workspace, as where all tests are built: with the same features below.
+    command.args(["test", "--no-run", "--locked", "--workspace"]);
     command.arg("--message-format=json-render-diagnostics");
     for name in names {
         command.args(["--bin", name]);
@@ -105,23 +151,6 @@ fn test_binary(message: &str, name: &str) -> Option<PathBuf> {
         && message["target"]["name"] == name
         && message["profile"]["test"] == true;
     is_wanted.then(|| message["executable"].as_str().map(PathBuf::from))?
-}
-
-fn build(package: &str, kind: &str, names: &[String], release: bool) -> Result<PathBuf> {
-    let mut folder = target_folder();
-    let mut command = cargo();
-    command.args(["build", "--package", package]);
-    for name in names {
-        command.args([kind, name]);
-    }
-    if release {
-        command.arg("--release");
-    }
-    folder.push(if release { "release" } else { "debug" });
-    if !command.status()?.success() {
-        bail!("the programs for the guests did not build");
-    }
-    Ok(folder)
 }
 
 /// A cargo whose compiler has the standard library's sources: rustup's `rust-src`, or Debian's rust-web packages.

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cache::Cache;
+use crate::cargo::Profile;
 use crate::test::packages;
 use crate::vm::{self, Arch, Series};
 
@@ -22,6 +23,6 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     packages::provide(&Cache::open()?, packages::Purpose::Guests)?;
     vm::run(&vm::Options {
         show: vm::Show::Live,
-        ..vm::Options::for_test(&["soft-roce"], options.kernel, Arch::host())
+        ..vm::Options::for_test(&["soft-roce"], options.kernel, Arch::host(), Profile::Dev)
     })
 }

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use crate::cache::Cache;
-use crate::cargo::{cargo, target_folder, workspace};
+use crate::cargo::{Profile, cargo, target_folder, workspace};
 use crate::cross;
 use crate::process::{output, succeed};
 use crate::test::tools;
@@ -102,7 +102,7 @@ impl Build {
             command.args(["--package", "rpingmesh", "--bins"]);
             succeed(&mut command)?;
         } else {
-            cross::build(arch, true, &[])?;
+            cross::build(arch, Profile::Release)?;
         }
         Ok(build)
     }

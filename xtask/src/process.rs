@@ -1,6 +1,6 @@
 //! Running other programs: complete error texts, and no child left behind when this process is asked to end.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, PoisonError};
@@ -11,8 +11,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Process ids of the running children; the signal thread ends exactly these.
-static CHILDREN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// Process ids of the running children, and by which signal each is ended; the signal thread ends exactly these.
+static CHILDREN: Mutex<BTreeMap<u32, &str>> = Mutex::new(BTreeMap::new());
+
+/// For programs that leave nothing behind.
+const KILL: &str = "-KILL";
+/// For programs that have children of their own and end them when asked.
+const TERMINATE: &str = "-TERM";
 
 /// A child that is killed and reaped when this value goes away.
 #[derive(Debug)]
@@ -21,10 +26,20 @@ pub(crate) struct Owned(Child);
 impl Owned {
     /// Starts `command` and remembers the child for [`end_children_on_signals`].
     pub(crate) fn spawn(command: &mut Command) -> Result<Self> {
+        Self::start(command, KILL)
+    }
+
+    /// Runs `command`, a developer command that ends its own children when it is asked to end.
+    pub(crate) fn run_to_end(command: &mut Command) -> Result<ExitStatus> {
+        let mut child = Self::start(command, TERMINATE)?;
+        child.0.wait().with_context(|| describe(command))
+    }
+
+    fn start(command: &mut Command, signal: &'static str) -> Result<Self> {
         // The lock spans the start, so that a signal between start and registration still finds the child.
         let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn().with_context(|| describe(command))?;
-        children.insert(child.id());
+        children.insert(child.id(), signal);
         Ok(Self(child))
     }
 
@@ -70,9 +85,9 @@ pub(crate) fn end_children_on_signals() -> Result<()> {
             if let Some(signal) = signals.forever().next() {
                 // Kept until the exit: no child can start any more.
                 let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
-                for child in children.iter() {
+                for (child, signal) in children.iter() {
                     let _ = Command::new("kill")
-                        .args(["-KILL", &child.to_string()])
+                        .args([signal, &*child.to_string()])
                         .status();
                 }
                 eprintln!("ended by signal {signal}");

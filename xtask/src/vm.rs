@@ -21,6 +21,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use crate::cargo::Profile;
+
 pub(crate) use accel::Accelerator;
 pub(crate) use guest::{kernel_arguments, machine};
 pub(crate) use initramfs::Initramfs;
@@ -47,8 +49,11 @@ pub(crate) struct Options {
     /// How QEMU runs the guests; auto takes kvm when a trial boot succeeds.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) accel: Accelerator,
+    /// Profile of the programs; `--release` is short for `--profile release`.
+    #[arg(long, value_enum, default_value = "dev")]
+    pub(crate) profile: Profile,
     /// Take the programs' release profile (for measurements).
-    #[arg(long)]
+    #[arg(long, conflicts_with = "profile")]
     pub(crate) release: bool,
     /// Take the programs from this folder instead of building them.
     #[arg(long, value_name = "DIR")]
@@ -74,13 +79,19 @@ pub(crate) enum Show {
 
 impl Options {
     /// What tests run: the defaults.
-    pub(crate) fn for_test(scenarios: &[&str], kernel: Series, arch: Arch) -> Self {
+    pub(crate) fn for_test(
+        scenarios: &[&str],
+        kernel: Series,
+        arch: Arch,
+        profile: Profile,
+    ) -> Self {
         Self {
             scenarios: scenarios.iter().map(|&name| name.to_owned()).collect(),
             arch: Some(arch),
             kernel,
             keep: false,
             accel: Accelerator::Auto,
+            profile,
             release: false,
             programs: None,
             show: Show::Checks,

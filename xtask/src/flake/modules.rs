@@ -20,12 +20,9 @@ pub(crate) struct Programs(PathBuf);
 
 /// Builds them.
 pub(crate) fn programs() -> Result<Programs> {
-    let names = ["agent", "controller", "analyzer"].map(|role| format!("rpingmesh-{role}"));
     Ok(Programs(cargo::build_programs(
-        &names,
-        &[],
         Arch::host(),
-        false,
+        cargo::Profile::Ci,
     )?))
 }
 

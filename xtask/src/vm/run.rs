@@ -69,12 +69,12 @@ fn one(cache: &Cache, options: &Options, scenario: &Scenario, tally: &mut Tally)
                 // Left where the agent's build looks for them.
                 crate::ebpf::build()?;
             }
-            Some(cargo::build_programs(
-                &scenario.binaries,
-                &scenario.examples,
-                arch,
-                options.release,
-            )?)
+            let profile = if options.release {
+                cargo::Profile::Release
+            } else {
+                options.profile
+            };
+            Some(cargo::build_programs(arch, profile)?)
         }
     };
     let work = WorkFolder::create(options.keep)?;
