@@ -31,7 +31,11 @@ fuzz_target!(|text: &str| {
     round_trip::<ServerUrl>(text);
     if let Ok(url) = Url::parse(text) {
         let printed = url.to_string();
-        assert_eq!(Url::parse(&printed).ok(), Some(url), "{text} became {printed}");
+        assert_eq!(
+            Url::parse(&printed).ok(),
+            Some(url),
+            "{text} became {printed}"
+        );
     }
     let _ = text.parse::<FaultPlan>();
 });

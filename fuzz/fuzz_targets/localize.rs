@@ -18,7 +18,10 @@ fuzz_target!(|text: &str| {
     if let Ok(problem) = read_observations(&topology, lines, None) {
         let answer = Answer::new(&problem, localize(&problem, &Settings::default()));
         for explained in &answer.suspects {
-            assert!((0.0..=1.0).contains(&explained.suspect.confidence), "{answer:?}");
+            assert!(
+                (0.0..=1.0).contains(&explained.suspect.confidence),
+                "{answer:?}"
+            );
         }
     }
 });
