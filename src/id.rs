@@ -26,6 +26,9 @@ pub enum IdError {
         "`{0}` is not a flow label: expected a number from 1 to 1048575 (20 bits), decimal or 0x…"
     )]
     FlowLabel(String),
+    /// Not `host/device`.
+    #[error("`{0}` is not an RNIC: expected HOST/DEVICE, such as host1/mlx5_0")]
+    Rnic(String),
     /// Not `gid%qpn`.
     #[error("`{0}` is not a target: expected GID%QPN, such as fe80::1%0x11")]
     Target(String),
@@ -386,6 +389,48 @@ names! {
     /// What a switch answers a trace as: the address of the interface that answers, or the switch's name where the
     /// tracer knows it.
     NodeName;
+}
+
+/// An RNIC, as people name it: `host1/mlx5_0`.
+///
+/// The text is for people and for files only: programs compare the two names. Reading it ([`FromStr`]) is for the edges,
+/// where text comes in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RnicName {
+    /// The host that it is in.
+    pub host: HostName,
+    /// Its name on the host.
+    pub device: DeviceName,
+}
+
+impl RnicName {
+    /// Between the two names in text. No device has it in its name, so the last one in a text separates.
+    const SEPARATOR: char = '/';
+
+    /// An RNIC of a host.
+    pub fn new(host: impl Into<HostName>, device: impl Into<DeviceName>) -> Self {
+        Self {
+            host: host.into(),
+            device: device.into(),
+        }
+    }
+}
+
+impl FromStr for RnicName {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.rsplit_once(Self::SEPARATOR)
+            .filter(|(host, device)| !host.is_empty() && !device.is_empty())
+            .map(|(host, device)| Self::new(host, device))
+            .ok_or_else(|| IdError::Rnic(text.to_owned()))
+    }
+}
+
+impl fmt::Display for RnicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.host, Self::SEPARATOR, self.device)
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::localize::Component;
-use crate::id::{DeviceName, HostName};
+use crate::id::{DeviceName, HostName, RnicName};
 use crate::time::WallTime;
 
 /// How long a rise speaks for a fault.
@@ -296,12 +296,18 @@ impl Risen {
     /// Lines for an incident about `subject`: about an RNIC those of that RNIC, about a host those of all its RNICs, about
     /// a link those of the host or RNIC at its end. Those that rose most come first.
     pub fn evidence(&self, subject: &Component) -> Vec<String> {
-        let ends: &[&str] = match subject {
-            Component::Host { name } => &[name],
-            Component::Link { from, to } => &[from, to],
-            Component::Switch { .. } => &[],
+        let mut found: Vec<(&str, &Rise)> = match subject {
+            Component::Host { name } => self.of_host(name).collect(),
+            Component::Rnic { host, device } => self
+                .of_host(host.as_str())
+                .filter(|(_, rise)| rise.device == device.as_str())
+                .collect(),
+            Component::Link { from, to } => [from, to]
+                .into_iter()
+                .flat_map(|end| self.of_host(end).chain(self.of_rnic_named(end)))
+                .collect(),
+            Component::Switch { .. } => Vec::new(),
         };
-        let mut found: Vec<(&str, &Rise)> = ends.iter().flat_map(|end| self.of(end)).collect();
         found.sort_by(|a, b| (b.1.by, &a.1.counter).cmp(&(a.1.by, &b.1.counter)));
         found.truncate(MOST_LINES);
         found
@@ -310,21 +316,23 @@ impl Risen {
             .collect()
     }
 
-    /// The rises of `HOST` or `HOST/DEVICE`.
-    fn of<'a>(&'a self, end: &'a str) -> impl Iterator<Item = (&'a str, &'a Rise)> {
-        let (host, device) = match self.hosts.get_key_value(end) {
-            Some((host, _)) => (host.as_str(), None),
-            None => match end.rsplit_once('/') {
-                Some((host, device)) => (host, Some(device)),
-                None => (end, None),
-            },
-        };
+    /// The rises of all RNICs of a host.
+    fn of_host(&self, host: &str) -> impl Iterator<Item = (&str, &Rise)> {
         self.hosts
-            .get(host)
+            .get_key_value(host)
             .into_iter()
-            .flatten()
-            .filter(move |rise| device.is_none_or(|device| device == rise.device))
-            .map(move |rise| (host, rise))
+            .flat_map(|(host, rises)| rises.iter().map(move |rise| (host.as_str(), rise)))
+    }
+
+    /// The rises of the RNIC that ends of links name so.
+    fn of_rnic_named(&self, end: &str) -> impl Iterator<Item = (&str, &Rise)> {
+        self.hosts
+            .keys()
+            .filter(|host| end.starts_with(host.as_str()))
+            .flat_map(|host| self.of_host(host))
+            .filter(move |(host, rise)| {
+                RnicName::new(*host, rise.device.as_str()).to_string() == end
+            })
     }
 }
 

@@ -115,7 +115,10 @@ impl Incident {
     /// What is wrong, in one line.
     pub fn title(&self) -> String {
         let mut name = match &self.subject {
-            Component::Host { name } if self.or.is_empty() => name.clone(),
+            // The sentences below say what it is.
+            subject @ (Component::Host { .. } | Component::Rnic { .. }) if self.or.is_empty() => {
+                subject.node().unwrap_or_default().into_owned()
+            }
             subject => subject.to_string(),
         };
         for other in &self.or {
@@ -255,7 +258,7 @@ impl Tracker {
             .findings
             .iter()
             .filter(|finding| finding.category == Category::HostDown)
-            .filter_map(|finding| host_name(&finding.subject))
+            .filter_map(|finding| finding.subject.host())
             .collect();
         for finding in &judgement.findings {
             if is_part_of(&finding.subject, &down) {
@@ -370,18 +373,12 @@ const fn clear_after(horizon: Horizon) -> Duration {
     }
 }
 
-fn host_name(component: &Component) -> Option<&str> {
-    match component {
-        Component::Host { name } => Some(name),
-        Component::Link { .. } | Component::Switch { .. } => None,
-    }
-}
-
 /// Whether it is an RNIC of one of these hosts.
 fn is_part_of(subject: &Component, hosts: &BTreeSet<&str>) -> bool {
-    host_name(subject)
-        .and_then(|name| name.split_once('/'))
-        .is_some_and(|(host, _)| hosts.contains(host))
+    match subject {
+        Component::Rnic { host, .. } => hosts.contains(host.as_str()),
+        Component::Link { .. } | Component::Switch { .. } | Component::Host { .. } => false,
+    }
 }
 
 impl Watch {

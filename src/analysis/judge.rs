@@ -24,7 +24,7 @@ use super::localize::{Component, ProblemError, Settings};
 use super::rnic;
 use super::routes::{Origin, Routes};
 use super::windows::Slot;
-use crate::id::ServiceName;
+use crate::id::{RnicName, ServiceName};
 use crate::time::{Nanos, WallTime};
 
 pub use recent::Recent;
@@ -129,7 +129,7 @@ impl Category {
 /// Something that is wrong according to one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// What it is about. A host's RNIC is the host `HOST/DEVICE`.
+    /// What it is about.
     pub subject: Component,
     /// What is wrong.
     pub category: Category,
@@ -193,7 +193,7 @@ pub struct Judge {
     /// Findings of the longest horizon, until it is looked at again.
     long: Vec<Finding>,
     /// RNICs that were anomalous lately, and when last: longer horizons still hold what they lost.
-    bad_rnics: HashMap<String, WallTime>,
+    bad_rnics: HashMap<RnicName, WallTime>,
     /// Hard faults of lately with the share that they lose, and when last: not every run sees them.
     hard: Vec<(Component, f64, WallTime)>,
     /// Switches that divide 5-tuples unevenly, until that is looked at again.
@@ -256,13 +256,13 @@ impl Judge {
         let mut findings = hosts::judge(snapshot);
         for verdict in Self::rnics(snapshot)? {
             for rnic in verdict.rnics() {
-                self.bad_rnics.insert(rnic.to_owned(), snapshot.now);
+                self.bad_rnics.insert(rnic, snapshot.now);
             }
             findings.push(hosts::of_rnic(verdict, snapshot));
         }
         self.bad_rnics
             .retain(|_, last| snapshot.now.since(*last) < LEFT_OUT);
-        let left_out: BTreeSet<String> = self.bad_rnics.keys().cloned().collect();
+        let left_out: BTreeSet<RnicName> = self.bad_rnics.keys().cloned().collect();
         let seen: Vec<&Seen> = snapshot
             .seen
             .iter()

@@ -1,7 +1,7 @@
-//! Localisation: which links, switches and hosts explain the losses that were observed on paths.
+//! Localisation: which links, switches, hosts and RNICs explain the losses that were observed on paths.
 //!
 //! # Model
-//! Every component `c` (directed link, switch, host) of a fabric passes a packet with probability `exp(-r_c)`. A path
+//! Every component `c` (directed link, switch, host, RNIC) of a fabric passes a packet with probability `exp(-r_c)`. A path
 //! passes it with the product, so the hazards add up: `R_p = Σ r_c`. Of `n` probes on a path `l` are lost with the
 //! binomial likelihood `l·ln(1 − e^{−R}) − (n − l)·R`. A healthy link has a small background hazard, common to all
 //! links and estimated along; a faulty component has one of its own. Successes count as much as failures: they are the
@@ -26,6 +26,7 @@
 //! Voting methods ([`vote`]) are there to compare with and to explain.
 
 pub mod answer;
+mod component;
 pub mod explain;
 pub mod files;
 mod likelihood;
@@ -35,7 +36,8 @@ pub mod scales;
 mod search;
 pub mod vote;
 
-pub use problem::{Component, ComponentId, PathObservation, Problem, ProblemError, Signal};
+pub use component::Component;
+pub use problem::{ComponentId, PathObservation, Problem, ProblemError, Signal};
 pub use scales::multi_scale;
 pub use search::{Diagnosis, Settings, Suspect, Symptom, Trials, localize};
 

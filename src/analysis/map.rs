@@ -177,7 +177,7 @@ impl<'a> Map<'a> {
         self.node(tor, Kind::Tor, Source::Report);
         self.node(host, Kind::Host, Source::Report).tors.insert(tor);
         self.link(host, tor, Source::Report);
-        let name = format!("{host}/{}", end.device);
+        let name = end.rnic().to_string();
         let rnic = self.node(name, Kind::Rnic, Source::Report);
         rnic.tors.insert(tor);
         rnic.host = Some(host);

@@ -9,7 +9,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::hardware::PortRise;
-use crate::id::{AgentId, DeviceName, Gid, HostName, Qpn, ServiceName, TorId, UdpSourcePort};
+use crate::id::{
+    AgentId, DeviceName, Gid, HostName, Qpn, RnicName, ServiceName, TorId, UdpSourcePort,
+};
 use crate::measure::{Invalid, Measurement, Outcome};
 use crate::probe::Kind;
 use crate::probe::trace::Trace;
@@ -33,6 +35,16 @@ pub struct End {
     pub tor: TorId,
     /// Its name on the host.
     pub device: DeviceName,
+}
+
+impl End {
+    /// The RNIC, by its name.
+    pub fn rnic(&self) -> RnicName {
+        RnicName {
+            host: self.host.clone(),
+            device: self.device.clone(),
+        }
+    }
 }
 
 /// What is probed: ECMP sends all packets of one path along the same links. The QPNs are not part of it: they change

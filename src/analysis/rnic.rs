@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::localize::{Component, Problem, ProblemError, Settings, Suspect, localize};
 use super::stall;
+use crate::id::RnicName;
 
 /// Share of an RNIC's probes that must be lost (R-Pingmesh, section 5).
 pub const LEAST_LOSS: f64 = 0.1;
@@ -21,13 +22,13 @@ pub const LEAST_CONFIDENCE: f64 = 0.95;
 /// Probes that must have been lost for any verdict.
 pub const LEAST_LOST: u64 = 4;
 
-/// What was observed between two RNICs, by their names.
+/// What was observed between two RNICs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair<'a> {
     /// Who probed, and its ToR.
-    pub source: (&'a str, &'a str),
+    pub source: (&'a RnicName, &'a str),
     /// Who was probed, and its ToR.
-    pub target: (&'a str, &'a str),
+    pub target: (&'a RnicName, &'a str),
     /// Probes sent.
     pub sent: u64,
     /// Probes lost.
@@ -54,7 +55,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     /// Its name.
-    pub rnic: String,
+    pub rnic: RnicName,
     /// Share of the probes to and from it that is lost on account of it, 0 to 1.
     pub loss: f64,
     /// How sure this is, 0 to 1.
@@ -81,16 +82,23 @@ impl Verdict {
     }
 
     /// Every RNIC whose results cannot be used to judge links.
-    pub fn rnics(&self) -> impl Iterator<Item = &str> {
+    pub fn rnics(&self) -> impl Iterator<Item = RnicName> {
         let others: &[Component] = match self {
             Self::Anomalous(_) => &[],
             Self::CannotTell { or, .. } => or,
         };
-        let others = others.iter().filter_map(|component| match component {
-            Component::Host { name } => Some(name.as_str()),
-            Component::Link { .. } | Component::Switch { .. } => None,
-        });
-        std::iter::once(self.finding().rnic.as_str()).chain(others)
+        std::iter::once(self.finding().rnic.clone()).chain(others.iter().filter_map(rnic_of))
+    }
+}
+
+/// The RNIC that a component is.
+fn rnic_of(component: &Component) -> Option<RnicName> {
+    match component {
+        Component::Rnic { host, device } => Some(RnicName {
+            host: host.clone(),
+            device: device.clone(),
+        }),
+        Component::Link { .. } | Component::Switch { .. } | Component::Host { .. } => None,
     }
 }
 
@@ -145,7 +153,7 @@ pub fn judge(pairs: &[Pair<'_>]) -> Result<Vec<Verdict>, ProblemError> {
 const MOST_ACQUITTED: usize = 16;
 
 fn is_outdone(suspect: &Suspect) -> bool {
-    suspect.confidence < 0.01 && matches!(suspect.or.first(), Some(Component::Host { .. }))
+    suspect.confidence < 0.01 && matches!(suspect.or.first(), Some(Component::Rnic { .. }))
 }
 
 /// Losses that an RNIC would have had under its own ToR from which on their absence tells: e^-4.6 is 1 %.
@@ -156,12 +164,12 @@ const STILL: f64 = 0.2;
 /// Whether an RNIC is suspected for what dies elsewhere: all its packets cross its cable, so its neighbours must miss them
 /// too. What kills whole 5-tuples above a ToR hits some RNICs' more than others' by chance.
 fn is_cleared(suspect: &Suspect, merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>) -> bool {
-    let Component::Host { name } = &suspect.component else {
+    let Some(name) = rnic_of(&suspect.component) else {
         return false;
     };
     let (mut sent, mut lost) = (0_u64, 0_u64);
     for ((a, b), counts) in merged {
-        if a.1 == b.1 && (a.0 == name || b.0 == name) {
+        if a.1 == b.1 && (*a.0 == name || *b.0 == name) {
             sent = sent.saturating_add(counts.0);
             lost = lost.saturating_add(counts.1);
         }
@@ -170,7 +178,8 @@ fn is_cleared(suspect: &Suspect, merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u
     expected >= TELLING && (lost as f64) < STILL * expected
 }
 
-type Name<'a> = (&'a str, &'a str);
+/// An RNIC and its ToR.
+type Name<'a> = (&'a RnicName, &'a str);
 
 /// Both directions together: a probe and its ACK cross both RNICs both ways.
 fn merge<'a>(pairs: &[Pair<'a>]) -> BTreeMap<(Name<'a>, Name<'a>), (u64, u64)> {
@@ -204,9 +213,7 @@ fn problem(
     };
     let mut rows = Vec::with_capacity(merged.len());
     for (((a, tor_a), (b, tor_b)), (sent, lost)) in merged {
-        let host = |name: &str| Component::Host {
-            name: name.to_owned(),
-        };
+        let rnic = |name: &RnicName| Component::rnic(name.clone());
         let switch = |name: &str| Component::Switch {
             name: name.to_owned(),
         };
@@ -214,7 +221,7 @@ fn problem(
             from: tor.to_owned(),
             to: super::routes::CLOUD.to_owned(),
         };
-        let mut crossed = vec![host(a), host(b), switch(tor_a)];
+        let mut crossed = vec![rnic(a), rnic(b), switch(tor_a)];
         if tor_a != tor_b {
             crossed.extend([switch(tor_b), above(tor_a), above(tor_b)]);
         }
@@ -240,10 +247,7 @@ fn verdict(
         .chain(&suspect.or)
         .cloned()
         .collect();
-    let rnic = alike.iter().find_map(|component| match component {
-        Component::Host { name } => Some(name.clone()),
-        Component::Link { .. } | Component::Switch { .. } => None,
-    })?;
+    let rnic = alike.iter().find_map(rnic_of)?;
     let finding = finding(&rnic, suspect, merged, apart);
     if suspect.loss_rate < LEAST_LOSS || finding.probes.1 < LEAST_LOST {
         return None;
@@ -253,22 +257,22 @@ fn verdict(
         return None;
     }
     if alike.len() > 1 {
-        let host = Component::Host { name: rnic };
-        let or = alike.into_iter().filter(|other| *other != host).collect();
+        let first = Component::rnic(rnic);
+        let or = alike.into_iter().filter(|other| *other != first).collect();
         return Some(Verdict::CannotTell { first: finding, or });
     }
     Some(Verdict::Anomalous(finding))
 }
 
 fn finding(
-    rnic: &str,
+    rnic: &RnicName,
     suspect: &Suspect,
     merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>,
     apart: &[&Pair<'_>],
 ) -> Finding {
     let [from, to] = directions(rnic, apart);
     let mut finding = Finding {
-        rnic: rnic.to_owned(),
+        rnic: rnic.clone(),
         loss: suspect.loss_rate,
         confidence: suspect.confidence,
         // A host that stood still did not answer, or did not handle answers in time.
@@ -304,13 +308,10 @@ fn apart_from<'a, 'b>(
     suspect: &Suspect,
     pairs: &'a [Pair<'b>],
 ) -> Vec<&'a Pair<'b>> {
-    let others: BTreeSet<&str> = suspects
+    let others: BTreeSet<RnicName> = suspects
         .iter()
         .filter(|other| other.component != suspect.component)
-        .filter_map(|other| match &other.component {
-            Component::Host { name } => Some(name.as_str()),
-            Component::Link { .. } | Component::Switch { .. } => None,
-        })
+        .filter_map(|other| rnic_of(&other.component))
         .collect();
     pairs
         .iter()
@@ -319,7 +320,7 @@ fn apart_from<'a, 'b>(
 }
 
 /// Probes from and to an RNIC. One that it could not send counts as lost: a host that stands still tries nothing.
-fn directions(rnic: &str, pairs: &[&Pair<'_>]) -> [(u64, u64); 2] {
+fn directions(rnic: &RnicName, pairs: &[&Pair<'_>]) -> [(u64, u64); 2] {
     let (mut from, mut to) = ((0_u64, 0_u64), (0_u64, 0_u64));
     for pair in pairs {
         if pair.source.0 == rnic {

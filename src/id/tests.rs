@@ -49,7 +49,14 @@ proptest! {
     }
 
     #[test]
+    fn names_of_rnics_round_trip(host in ".+", device in "[^/]+") {
+        let name = RnicName::new(host, device);
+        prop_assert_eq!(name.to_string().parse::<RnicName>(), Ok(name));
+    }
+
+    #[test]
     fn no_text_panics(text: String) {
+        let _ = text.parse::<RnicName>();
         let _ = text.parse::<TargetName>();
         let _ = text.parse::<FlowLabel>();
     }

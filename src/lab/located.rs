@@ -12,6 +12,7 @@ use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
 use crate::fabric::Engine;
 use crate::fabric::fault::{Effect, Resolved, Target};
+use crate::id::RnicName;
 
 /// How long a fault must have been there for a missing incident to be wrong: the paper's 20 s, and as much for the agents
 /// to start.
@@ -49,7 +50,7 @@ impl IncidentLine {
 /// An incident of the whole run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LocatedJson {
-    /// What it is about: `kind` with `from` and `to`, or with `name`.
+    /// What it is about: `kind` with `from` and `to`, with `name`, or with `host` and `device`.
     #[serde(flatten)]
     pub subject: Component,
     /// What it may be instead.
@@ -190,23 +191,19 @@ fn names(engine: &Engine, fault: &Resolved, component: &Component) -> bool {
         Component::Switch { name } => {
             matches!(fault.fault.target, Target::Switch(_)) && target == name
         }
-        Component::Host { name } => {
+        Component::Host { name } => matches!(fault.fault.target, Target::Host(_)) && target == name,
+        Component::Rnic { host, device } => {
             // The analyzer says `host3/rnic0` where the fabric says `host3/0`.
-            let (host, rnic) = match name.split_once('/') {
-                Some((host, device)) => (host, Some(device.trim_start_matches("rnic"))),
-                None => (name.as_str(), None),
-            };
+            let number = device.as_str().trim_start_matches("rnic");
+            let rnic = RnicName::new(host.clone(), number).to_string();
             match &fault.fault.target {
-                Target::Host(_) => target == host,
-                Target::Rnic(_) => rnic.is_some_and(|rnic| target == format!("{host}/{rnic}")),
-                Target::Link(_) => rnic.is_some_and(|rnic| {
-                    let end = format!("{host}/{rnic}");
-                    fault.links().iter().any(|link| {
-                        let (from, to) = topology.ends(*link);
-                        [from, to]
-                            .iter()
-                            .any(|node| topology.node_name(*node) == end)
-                    })
+                Target::Host(_) => target == host.as_str(),
+                Target::Rnic(_) => target == rnic,
+                Target::Link(_) => fault.links().iter().any(|link| {
+                    let (from, to) = topology.ends(*link);
+                    [from, to]
+                        .iter()
+                        .any(|node| topology.node_name(*node) == rnic)
                 }),
                 Target::Switch(_) => false,
             }

@@ -57,7 +57,8 @@ fn rises_are_summed_and_told_of_the_rnic_its_host_and_its_link() {
          ICRC: they were damaged on their way to it",
         "hardware counter new_in_firmware_9 of h1/mlx5_0 port 1 rose by 7 within 300 s",
     ];
-    assert_eq!(risen.evidence(&host("h1/mlx5_0")), of_rnic);
+    let rnic = Component::rnic(RnicName::new("h1", "mlx5_0"));
+    assert_eq!(risen.evidence(&rnic), of_rnic);
     assert_eq!(risen.evidence(&host("h1")).len(), 3);
     let link = Component::Link {
         from: "tor0".into(),

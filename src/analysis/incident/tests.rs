@@ -14,6 +14,10 @@ fn link(to: &str) -> Component {
 }
 
 fn rnic(name: &str) -> Component {
+    Component::rnic(name.parse().expect("HOST/DEVICE"))
+}
+
+fn host(name: &str) -> Component {
     Component::Host {
         name: name.to_owned(),
     }
@@ -187,7 +191,7 @@ fn rnics_of_a_host_that_is_down_are_part_of_its_incident() {
     let dead = || hard(rnic("host3/rnic0"), Category::RnicDown);
     run(&mut tracker, 1, vec![dead()]);
     assert_eq!(run(&mut tracker, 2, vec![dead()]).len(), 1);
-    let down = || hard(rnic("host3"), Category::HostDown);
+    let down = || hard(host("host3"), Category::HostDown);
     run(&mut tracker, 3, vec![dead(), down()]);
     let changes = run(&mut tracker, 4, vec![dead(), down()]);
     assert_eq!(changes, ["opened 2 P2: host host3 is down"]);
@@ -217,7 +221,7 @@ fn a_host_that_goes_down_again_and_again_is_not_the_networks() {
         for second in 1..3 {
             let seen = Finding {
                 hard: true,
-                ..finding(rnic("host3"), Category::HostDown, f64::INFINITY)
+                ..finding(host("host3"), Category::HostDown, f64::INFINITY)
             };
             titles.extend(run(&mut tracker, round * 100 + second, vec![seen]));
         }

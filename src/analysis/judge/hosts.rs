@@ -10,7 +10,7 @@ use crate::analysis::localize::Component;
 use crate::analysis::report::End;
 use crate::analysis::rnic::{self, Verdict};
 use crate::analysis::windows::Slot;
-use crate::id::ServiceName;
+use crate::id::{HostName, RnicName, ServiceName};
 
 /// An RNIC that loses so much counts as down.
 const DOWN: f64 = 0.9;
@@ -18,19 +18,19 @@ const DOWN: f64 = 0.9;
 /// What hosts themselves show: silence, starvation, queue pairs that come and go, sends that fail.
 pub(super) fn judge(snapshot: &Snapshot) -> Vec<Finding> {
     let silent = snapshot.silent.iter().map(|host| of_silent(host, snapshot));
-    let starved = snapshot.starved.iter().map(|(host, slots)| Finding {
+    let starved = snapshot.starved.iter().map(|(name, slots)| Finding {
         evidence: vec![format!(
             "in {slots} of the last 24 slots of 5 s the host took over 50 ms to handle a completion, or its agent cut \
              its intervals late; its results of those slots are set aside"
         )],
-        ..blank(host.as_str(), Category::CpuOverload, f64::from(*slots) / 24.0)
+        ..blank(host(name), Category::CpuOverload, f64::from(*slots) / 24.0)
     });
     let flapping = snapshot.flapping.iter().map(|(end, flaps)| Finding {
         hard: true,
-        services: services_of(&rnic_name(end), snapshot),
+        services: services_of(|other| is_named(other, &end.rnic()), snapshot),
         evidence: of_flaps(*flaps),
         ..blank(
-            &rnic_name(end),
+            rnic(end),
             Category::Flapping,
             f64::from(flaps.most()) / 24.0,
         )
@@ -42,7 +42,7 @@ pub(super) fn judge(snapshot: &Snapshot) -> Vec<Finding> {
              index has moved"
                 .to_owned(),
         ],
-        ..blank(&rnic_name(end), Category::MissingRoute, 1.0)
+        ..blank(rnic(end), Category::MissingRoute, 1.0)
     });
     silent
         .chain(starved)
@@ -69,15 +69,23 @@ fn of_flaps(flaps: Flaps) -> Vec<String> {
     evidence
 }
 
-fn rnic_name(end: &End) -> String {
-    format!("{}/{}", end.host, end.device)
+fn rnic(end: &End) -> Component {
+    Component::rnic(end.rnic())
 }
 
-fn blank(name: &str, category: Category, share: f64) -> Finding {
+fn is_named(end: &End, rnic: &RnicName) -> bool {
+    end.host == rnic.host && end.device == rnic.device
+}
+
+fn host(name: &HostName) -> Component {
+    Component::Host {
+        name: name.as_str().to_owned(),
+    }
+}
+
+fn blank(subject: Component, category: Category, share: f64) -> Finding {
     Finding {
-        subject: Component::Host {
-            name: name.to_owned(),
-        },
+        subject,
         category,
         horizon: Horizon::Short,
         confidence: 1.0,
@@ -95,7 +103,7 @@ fn blank(name: &str, category: Category, share: f64) -> Finding {
 fn of_silent(silent: &SilentHost, snapshot: &Snapshot) -> Finding {
     let seconds = silent.since.as_secs_f64();
     let Counts { sent, lost } = silent.probes;
-    let host = silent.host.as_str();
+    let subject = host(&silent.host);
     if !silent.is_down() {
         let answers = match sent {
             0 => "nobody probed it since".to_owned(),
@@ -106,32 +114,28 @@ fn of_silent(silent: &SilentHost, snapshot: &Snapshot) -> Finding {
                 format!("its agent has uploaded nothing for {seconds:.1} s"),
                 answers,
             ],
-            ..blank(host, Category::AgentSilent, 1.0)
+            ..blank(subject, Category::AgentSilent, 1.0)
         };
     }
     Finding {
         hard: true,
         probes: silent.probes,
-        services: services_of(host, snapshot),
+        services: services_of(|end| end.host == silent.host, snapshot),
         evidence: vec![
             format!("its agent has uploaded nothing for {seconds:.1} s"),
             format!("{lost} of {sent} probes to its RNICs were lost since"),
             "ruled out: an RNIC or cable of its own, its agent would still upload over the management network".to_owned(),
         ],
-        ..blank(host, Category::HostDown, 1.0)
+        ..blank(subject, Category::HostDown, 1.0)
     }
 }
 
 /// Services with paths from or to an RNIC or host, and whether their probes are lost.
-fn services_of(name: &str, snapshot: &Snapshot) -> BTreeMap<ServiceName, bool> {
+fn services_of(is_of: impl Fn(&End) -> bool, snapshot: &Snapshot) -> BTreeMap<ServiceName, bool> {
     let mut services = BTreeMap::new();
-    let is_of = |rnic: &str| {
-        rnic.strip_prefix(name)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
     for seen in &snapshot.seen {
         if let Some(service) = &seen.service
-            && (is_of(&seen.source_name) || is_of(&seen.target_name))
+            && (is_of(&seen.source) || is_of(&seen.target))
         {
             let suffers = seen.counts(Horizon::Middle).lost > 0;
             *services.entry(service.clone()).or_default() |= suffers;
@@ -141,7 +145,7 @@ fn services_of(name: &str, snapshot: &Snapshot) -> BTreeMap<ServiceName, bool> {
 }
 
 /// Losses of an RNIC's paths that the next run may see again.
-fn recent(rnic: &str, snapshot: &Snapshot) -> Recent {
+fn recent(rnic: &RnicName, snapshot: &Snapshot) -> Recent {
     let mut newest = Newest::default();
     for seen in &snapshot.seen {
         let is_of = *seen.source_name == *rnic || *seen.target_name == *rnic;
@@ -207,8 +211,8 @@ pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
         or,
         probes: Counts { sent, lost },
         hard: loss >= HARD,
-        services: services_of(&rnic, snapshot),
+        services: services_of(|end| is_named(end, &rnic), snapshot),
         evidence,
-        ..blank(&rnic, category, loss)
+        ..blank(Component::rnic(rnic), category, loss)
     }
 }

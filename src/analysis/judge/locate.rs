@@ -12,8 +12,9 @@ use crate::analysis::localize::explain::{Told, explain};
 use crate::analysis::localize::{
     Component, ComponentId, Problem, ProblemError, Signal, Suspect, Symptom, localize,
 };
+use crate::analysis::report::End;
 use crate::analysis::routes::{Leg, Origin};
-use crate::id::ServiceName;
+use crate::id::{RnicName, ServiceName};
 use crate::probe::trace::Tuple;
 use crate::time::WallTime;
 
@@ -46,7 +47,7 @@ fn is_of_few_rnics(seen: &[&Seen], finding: &Finding) -> bool {
     let Component::Switch { name } = &finding.subject else {
         return false;
     };
-    let mut rnics: HashMap<&str, Counts> = HashMap::new();
+    let mut rnics: HashMap<&RnicName, Counts> = HashMap::new();
     for seen in seen.iter().filter(|seen| !seen.is_under_one_tor()) {
         let ends = [
             (&seen.source, &seen.source_name),
@@ -85,9 +86,14 @@ impl Crossed {
     /// Share of the path's packets that cross a component above the RNICs.
     fn share(&self, seen: &Seen, component: &Component) -> f64 {
         match component {
-            Component::Host { name } => f64::from(u8::from(
-                *seen.source_name == **name || *seen.target_name == **name,
-            )),
+            Component::Rnic { host, device } => {
+                let is_it = |end: &End| end.host == *host && end.device == *device;
+                f64::from(u8::from(is_it(&seen.source) || is_it(&seen.target)))
+            }
+            Component::Host { name } => {
+                let is_in = |end: &End| end.host.as_str() == name;
+                f64::from(u8::from(is_in(&seen.source) || is_in(&seen.target)))
+            }
             Component::Switch { name }
                 if seen.source.tor.as_str() == name || seen.target.tor.as_str() == name =>
             {
@@ -451,11 +457,11 @@ fn category(suspect: &Suspect, sums: &Sums) -> Category {
     let dead = suspect.loss_rate >= DOWN || sums.dead().is_some();
     match (&suspect.component, suspect.symptom) {
         (_, Symptom::Slow) if sums.are_pauses() => Category::PauseStorm,
-        (Component::Host { .. }, Symptom::Slow) => Category::RnicSlow,
+        (Component::Host { .. } | Component::Rnic { .. }, Symptom::Slow) => Category::RnicSlow,
         (_, Symptom::Slow) => Category::Congestion,
         (_, Symptom::Blackhole) if !dead => Category::Blackhole,
-        (Component::Host { .. }, _) if dead => Category::RnicDown,
-        (Component::Host { .. }, _) => Category::RnicLoss,
+        (Component::Host { .. } | Component::Rnic { .. }, _) if dead => Category::RnicDown,
+        (Component::Host { .. } | Component::Rnic { .. }, _) => Category::RnicLoss,
         (Component::Link { .. }, _) if dead => Category::LinkDown,
         (Component::Link { .. }, _) => Category::LinkLoss,
         (Component::Switch { .. }, _) if dead => Category::SwitchDown,
@@ -469,7 +475,7 @@ type Shares = Vec<(ComponentId, f64)>;
 #[derive(Default)]
 struct Ids {
     legs: HashMap<*const Leg, (Shares, Arc<Leg>)>,
-    hosts: HashMap<Arc<str>, ComponentId>,
+    rnics: HashMap<Arc<RnicName>, ComponentId>,
     tors: HashMap<String, ComponentId>,
 }
 
@@ -482,8 +488,8 @@ impl Ids {
         crossed: &Crossed,
     ) -> Result<(Shares, f64), ProblemError> {
         let mut shares = vec![
-            (self.host(problem, &seen.source_name)?, 1.0),
-            (self.host(problem, &seen.target_name)?, 1.0),
+            (self.rnic(problem, &seen.source_name)?, 1.0),
+            (self.rnic(problem, &seen.target_name)?, 1.0),
             (self.tor(problem, seen.source.tor.as_str())?, 1.0),
         ];
         let mut links = HOST_LINKS;
@@ -502,19 +508,16 @@ impl Ids {
         Ok((shares, links))
     }
 
-    fn host(
+    fn rnic(
         &mut self,
         problem: &mut Problem,
-        name: &Arc<str>,
+        name: &Arc<RnicName>,
     ) -> Result<ComponentId, ProblemError> {
-        if let Some(id) = self.hosts.get(name) {
+        if let Some(id) = self.rnics.get(name) {
             return Ok(*id);
         }
-        let component = Component::Host {
-            name: name.to_string(),
-        };
-        let id = problem.intern(component)?;
-        self.hosts.insert(Arc::clone(name), id);
+        let id = problem.intern(Component::rnic((**name).clone()))?;
+        self.rnics.insert(Arc::clone(name), id);
         Ok(id)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::analysis::filter::{Flaps, Ledger, Reason, Voice};
 use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, Slot, Windows};
-use crate::id::{HostName, ServiceName, UdpSourcePort};
+use crate::id::{Gid, HostName, RnicName, ServiceName, UdpSourcePort};
 use crate::probe::Kind;
 use crate::time::{Nanos, WallTime};
 
@@ -82,10 +82,10 @@ pub struct Seen {
     pub source: Arc<End>,
     /// Who answers.
     pub target: Arc<End>,
-    /// `HOST/DEVICE` of the prober.
-    pub source_name: Arc<str>,
-    /// `HOST/DEVICE` of the responder.
-    pub target_name: Arc<str>,
+    /// The RNIC that probes.
+    pub source_name: Arc<RnicName>,
+    /// The RNIC that answers.
+    pub target_name: Arc<RnicName>,
     /// Why it is probed.
     pub kind: Kind,
     /// UDP source port, where it is known.
@@ -117,7 +117,7 @@ impl Seen {
     }
 
     /// Whether one of its ends is among these RNICs.
-    pub fn touches(&self, rnics: &BTreeSet<String>) -> bool {
+    pub fn touches(&self, rnics: &BTreeSet<RnicName>) -> bool {
         !rnics.is_empty()
             && (rnics.contains(&*self.source_name) || rnics.contains(&*self.target_name))
     }
@@ -412,14 +412,14 @@ fn silent(windows: &Windows, ledger: &Ledger, now: WallTime) -> Vec<SilentHost> 
 
 /// Names of RNICs, made once each.
 #[derive(Default)]
-struct Names(HashMap<crate::id::Gid, Arc<str>>);
+struct Names(HashMap<Gid, Arc<RnicName>>);
 
 impl Names {
-    fn of(&mut self, end: &End) -> Arc<str> {
+    fn of(&mut self, end: &End) -> Arc<RnicName> {
         let name = self
             .0
             .entry(end.gid)
-            .or_insert_with(|| format!("{}/{}", end.host, end.device).into());
+            .or_insert_with(|| Arc::new(end.rnic()));
         Arc::clone(name)
     }
 }

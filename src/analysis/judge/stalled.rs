@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::snapshot::{Counts, Seen};
 use crate::analysis::localize::{Component, Suspect};
 use crate::analysis::stall;
+use crate::id::{DeviceName, HostName};
 
 /// By how many nats the network explains the losses of a suspected RNIC, or of one that may be meant, better than a host that
 /// stood still; infinite where no RNIC is among them.
@@ -13,20 +14,21 @@ pub(super) fn against_stall(
     suspect: &Suspect,
     counts: &impl Fn(&Seen) -> Counts,
 ) -> f64 {
-    let mut directions: BTreeMap<&str, [Counts; 2]> = std::iter::once(&suspect.component)
-        .chain(&suspect.or)
-        .filter_map(|component| match component {
-            Component::Host { name } => Some((name.as_str(), Default::default())),
-            Component::Link { .. } | Component::Switch { .. } => None,
-        })
-        .collect();
+    let mut directions: BTreeMap<(&HostName, &DeviceName), [Counts; 2]> =
+        std::iter::once(&suspect.component)
+            .chain(&suspect.or)
+            .filter_map(|component| match component {
+                Component::Rnic { host, device } => Some(((host, device), Default::default())),
+                Component::Link { .. } | Component::Switch { .. } | Component::Host { .. } => None,
+            })
+            .collect();
     if directions.is_empty() {
         return f64::INFINITY;
     }
     for seen in seen {
         let counts = counts(seen);
         for (direction, rnic) in [&seen.source_name, &seen.target_name].iter().enumerate() {
-            if let Some(sums) = directions.get_mut(&***rnic) {
+            if let Some(sums) = directions.get_mut(&(&rnic.host, &rnic.device)) {
                 sums[direction].add(counts);
             }
         }

@@ -320,7 +320,7 @@ fn counts_that_would_overflow_saturate() {
         lost: u64::MAX / 2,
     };
     for seen in &mut snapshot.seen {
-        if &*seen.source_name == "h1/mlx5_0" {
+        if *seen.source_name == RnicName::new("h1", "mlx5_0") {
             *seen = seen.clone().with_counts(huge);
         }
     }

@@ -1,11 +1,13 @@
 //! Why a suspect is one: the paths, the counts, what was ruled out, and what voting says.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
 use serde::Serialize;
 
-use super::problem::{Component, ComponentId, Evidence, Problem};
+use super::component::Component;
+use super::problem::{ComponentId, Evidence, Problem};
 use super::search::{Suspect, Symptom, Trials};
 use super::vote;
 
@@ -15,9 +17,9 @@ const EXAMPLES: usize = 3;
 /// A path with losses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Example {
-    /// The host that probed.
+    /// The host or RNIC that probed.
     pub src: String,
-    /// The host that was probed.
+    /// The host or RNIC that was probed.
     pub dst: String,
     /// Probes sent.
     pub sent: u64,
@@ -55,7 +57,7 @@ pub struct Explanation {
     pub examples: Vec<Example>,
     /// Other components on the lossy paths, those that share most losses first.
     pub ruled_out: Vec<RuledOut>,
-    /// The suspect's place among all links by the vote of R-Pingmesh, from 1; for a switch or host, that of its best link.
+    /// The suspect's place among all links by the vote of R-Pingmesh, from 1; for a switch, host or RNIC, that of its best link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vote_rank: Option<usize>,
     /// The link with most votes.
@@ -136,14 +138,9 @@ impl Explanation {
     }
 }
 
-/// Whether a link is the component, or one of a switch's or host's.
+/// Whether a link is the component, or one of a switch's, host's or RNIC's.
 fn belongs(link: &Component, component: &Component) -> bool {
-    match (link, component) {
-        (Component::Link { from, to }, Component::Switch { name } | Component::Host { name }) => {
-            from == name || to == name
-        }
-        _ => link == component,
-    }
+    link == component || component.is_end_of(link)
 }
 
 fn lost(evidence: &Evidence, id: ComponentId) -> f64 {
@@ -159,9 +156,10 @@ fn example(problem: &Problem, evidence: &Evidence, at: usize, trials: Trials) ->
         .parts
         .iter()
         .filter_map(|part| match problem.component(part.component) {
-            Component::Host { name } => Some(name.clone()),
-            _ => None,
-        });
+            end @ (Component::Host { .. } | Component::Rnic { .. }) => end.node(),
+            Component::Link { .. } | Component::Switch { .. } => None,
+        })
+        .map(Cow::into_owned);
     let (src, dst) = (ends.next(), ends.next());
     let (sent, lost) = match trials {
         Trials::Probes => (count(lossy.sent), count(lossy.lost)),

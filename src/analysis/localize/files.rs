@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::problem::{Component, PathObservation, Problem, ProblemError};
+use super::component::Component;
+use super::problem::{PathObservation, Problem, ProblemError};
+use crate::id::RnicName;
 
 /// A cable between two nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,8 +134,10 @@ pub struct Topology {
     links: HashSet<(u32, u32)>,
     /// Nodes that each node is cabled to, in the order of the file.
     neighbours: Vec<Vec<u32>>,
-    /// ToR of each node that is a host.
+    /// ToR of each node that is a host or an RNIC.
     tors: HashMap<u32, u32>,
+    /// The nodes that are RNICs: hosts that the file names `HOST/DEVICE`.
+    rnics: HashMap<u32, RnicName>,
 }
 
 impl Topology {
@@ -160,6 +164,9 @@ impl Topology {
         let mut topology = Self::default();
         for HostEntry { name, tor } in &file.hosts {
             let (host, under) = topology.add_link(name, tor)?;
+            if let Ok(rnic) = name.parse() {
+                topology.rnics.insert(host, rnic);
+            }
             if let Some(other) = topology.tors.insert(host, under) {
                 return Err(FileError::Topology(format!(
                     "host `{name}` stands under `{}` and `{tor}`",
@@ -205,6 +212,11 @@ impl Topology {
         self.nodes
             .get(name)
             .is_some_and(|node| self.tors.contains_key(node))
+    }
+
+    /// The RNIC that a node is.
+    fn rnic(&self, name: &str) -> Option<&RnicName> {
+        self.nodes.get(name).and_then(|node| self.rnics.get(node))
     }
 
     /// All shortest paths between two hosts through switches: what ECMP may choose from. At most `most` of them, in the
@@ -437,6 +449,11 @@ pub fn add_line(
     };
     for path in paths {
         topology.check(line, path)?;
+    }
+    for end in [&line.src, &line.dst] {
+        if let Some(rnic) = topology.rnic(end) {
+            problem.add_rnic(rnic).map_err(|error| error.to_string())?;
+        }
     }
     let observation = PathObservation {
         paths: paths

@@ -1,6 +1,7 @@
 //! Likelihood of a set of suspects, and of what one more would add.
 
-use super::problem::{Component, ComponentId, Evidence};
+use super::component::Component;
+use super::problem::{ComponentId, Evidence};
 
 /// The largest hazard that is told apart: a component that loses all but `e^{-12}` of its packets.
 const MAX_HAZARD: f64 = 12.0;

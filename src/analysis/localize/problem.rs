@@ -1,45 +1,12 @@
 //! Observations on paths, brought into the form that the search works on.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-/// Something that can lose packets.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Component {
-    /// One direction of a cable.
-    Link {
-        /// The end that sends.
-        from: String,
-        /// The end that receives.
-        to: String,
-    },
-    /// A switch, with all its ports.
-    Switch {
-        /// Its name.
-        name: String,
-    },
-    /// A host, with its RNICs.
-    Host {
-        /// Its name.
-        name: String,
-    },
-}
-
-impl fmt::Display for Component {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Link { from, to } => write!(f, "link {from}->{to}"),
-            Self::Switch { name } => write!(f, "switch {name}"),
-            // The analyzer's name of an RNIC is HOST/DEVICE.
-            Self::Host { name } if name.contains('/') => write!(f, "RNIC {name}"),
-            Self::Host { name } => write!(f, "host {name}"),
-        }
-    }
-}
+use super::component::Component;
+use crate::id::RnicName;
 
 /// A component's index in its [`Problem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,9 +30,9 @@ pub enum Signal {
     Slow,
 }
 
-/// What was observed between two hosts in a window.
+/// What was observed between two hosts, or two RNICs, in a window.
 ///
-/// Where hosts have several RNICs the ends of the paths may be RNICs: the answer then names RNICs as its `Host`s.
+/// An end that is an RNIC is written as [`RnicName`]; the problem must know it ([`Problem::add_rnic`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathObservation<'a> {
     /// The paths that the probes may have taken, as node names from source to destination; one where it is known.
@@ -192,6 +159,7 @@ enum Key {
     Link(u32, u32),
     Switch(u32),
     Host(u32),
+    Rnic(u32),
 }
 
 /// Multiplies and folds the few small integers of a [`Key`]: nodes are numbered here, nobody chooses them to collide.
@@ -236,6 +204,8 @@ pub struct Problem {
     pub(super) components: Vec<Component>,
     nodes: HashMap<String, u32>,
     names: Vec<String>,
+    /// The nodes that are RNICs.
+    rnics: HashMap<u32, RnicName>,
     ids: HashMap<Key, ComponentId, BuildHasherDefault<KeyHasher>>,
     /// For each component the observation that touched it last, from 1, and its place in `scratch`.
     touched: Vec<(u64, usize)>,
@@ -296,11 +266,12 @@ impl Problem {
 
     /// The id of a component that observations have named.
     pub fn id(&self, component: &Component) -> Option<ComponentId> {
-        let node = |name: &String| self.nodes.get(name).copied();
+        let node = |name: &str| self.nodes.get(name).copied();
         let key = match component {
             Component::Link { from, to } => Key::Link(node(from)?, node(to)?),
             Component::Switch { name } => Key::Switch(node(name)?),
             Component::Host { name } => Key::Host(node(name)?),
+            Component::Rnic { .. } => Key::Rnic(node(&component.node()?)?),
         };
         self.ids.get(&key).copied()
     }
@@ -325,7 +296,17 @@ impl Problem {
         self.dead_lost.len()
     }
 
-    /// Adds an observation. The first and the last node of a path are hosts, those between switches.
+    /// Makes an RNIC known, so that paths may end at it.
+    ///
+    /// # Errors
+    /// [`ProblemError::TooMany`].
+    pub fn add_rnic(&mut self, rnic: &RnicName) -> Result<(), ProblemError> {
+        let node = self.node(&rnic.to_string())?;
+        self.rnics.entry(node).or_insert_with(|| rnic.clone());
+        Ok(())
+    }
+
+    /// Adds an observation. The first and the last node of a path are hosts or RNICs, those between switches.
     ///
     /// # Errors
     /// [`ProblemError`]; the problem is then as before, but for components that were new.
@@ -425,10 +406,12 @@ impl Problem {
         }
         for (index, node) in nodes.iter().enumerate() {
             let end = index == 0 || index + 1 == nodes.len();
-            let key = if end {
-                Key::Host(*node)
-            } else {
+            let key = if !end {
                 Key::Switch(*node)
+            } else if self.rnics.contains_key(node) {
+                Key::Rnic(*node)
+            } else {
+                Key::Host(*node)
             };
             self.collect(key, weight)?;
         }
@@ -470,6 +453,12 @@ impl Problem {
             Component::Link { from, to } => Key::Link(self.node(&from)?, self.node(&to)?),
             Component::Switch { name } => Key::Switch(self.node(&name)?),
             Component::Host { name } => Key::Host(self.node(&name)?),
+            Component::Rnic { host, device } => {
+                let rnic = RnicName { host, device };
+                let node = self.node(&rnic.to_string())?;
+                self.rnics.entry(node).or_insert(rnic);
+                Key::Rnic(node)
+            }
         };
         self.intern_key(key)
     }
@@ -488,6 +477,10 @@ impl Problem {
             },
             Key::Switch(node) => Component::Switch { name: name(node) },
             Key::Host(node) => Component::Host { name: name(node) },
+            Key::Rnic(node) => match self.rnics.get(&node) {
+                Some(rnic) => Component::rnic(rnic.clone()),
+                None => Component::Host { name: name(node) },
+            },
         });
         self.ids.insert(key, id);
         self.touched.push((0, 0));

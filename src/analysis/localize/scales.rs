@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::problem::{Component, Problem};
+use super::problem::Problem;
 use super::search::{Settings, Suspect, localize};
 
 /// Observations of the last `window`.
@@ -74,16 +74,6 @@ fn same_place(a: &Suspect, b: &Suspect) -> bool {
     a.component == b.component
         || a.or.contains(&b.component)
         || b.or.contains(&a.component)
-        || is_end(&a.component, &b.component)
-        || is_end(&b.component, &a.component)
-}
-
-/// Whether a node is an end of a link.
-fn is_end(node: &Component, link: &Component) -> bool {
-    match (node, link) {
-        (Component::Switch { name } | Component::Host { name }, Component::Link { from, to }) => {
-            name == from || name == to
-        }
-        _ => false,
-    }
+        || a.component.is_end_of(&b.component)
+        || b.component.is_end_of(&a.component)
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::component::Component;
 use super::likelihood::{Fit, gain, is_link};
-use super::problem::{Component, ComponentId, Evidence, Problem, Signal};
+use super::problem::{ComponentId, Evidence, Problem, Signal};
 
 /// The prior, one for all fabrics and windows.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,8 @@
 //! Voting over path components: the methods of R-Pingmesh (its Algorithm 1) and 007, to compare with and to explain.
 
+use super::component::Component;
 use super::likelihood::is_link;
-use super::problem::{Component, ComponentId, Lossy, Problem};
+use super::problem::{ComponentId, Lossy, Problem};
 
 /// Votes of one component.
 #[derive(Debug, Clone, PartialEq)]

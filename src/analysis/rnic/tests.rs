@@ -67,10 +67,10 @@ impl Cluster {
 
     fn judge(&self, seed: u64) -> Vec<Verdict> {
         let seen = self.observe(seed);
-        let names: Vec<(String, String)> = (0..self.tors * self.under)
-            .map(|rnic| (format!("r{rnic:03}"), format!("tor{}", rnic / self.under)))
+        let names: Vec<(RnicName, String)> = (0..self.tors * self.under)
+            .map(|rnic| (name(rnic), format!("tor{}", rnic / self.under)))
             .collect();
-        let name = |rnic: usize| (names[rnic].0.as_str(), names[rnic].1.as_str());
+        let name = |rnic: usize| (&names[rnic].0, names[rnic].1.as_str());
         let pairs: Vec<_> = seen
             .iter()
             .map(|(source, target, sent, lost)| Pair {
@@ -83,6 +83,11 @@ impl Cluster {
             .collect();
         judge(&pairs).expect("possible counts")
     }
+}
+
+/// The RNIC with a number.
+fn name(number: usize) -> RnicName {
+    RnicName::new(format!("h{number:03}"), "mlx5_0")
 }
 
 /// How often the `number`th of some that take turns has its turn.
@@ -100,7 +105,7 @@ fn healthy(tors: usize, under: usize) -> Cluster {
     }
 }
 
-fn anomalous(verdicts: &[Verdict]) -> BTreeSet<String> {
+fn anomalous(verdicts: &[Verdict]) -> BTreeSet<RnicName> {
     verdicts
         .iter()
         .filter_map(|verdict| match verdict {
@@ -134,11 +139,7 @@ fn small_tors_are_judged_right_in_ninety_nine_of_a_hundred_cases() {
     let (mut right, mut others) = (0, Vec::new());
     for seed in 0..1_000 {
         let cluster = with_bad_rnics(&mut random);
-        let expected: BTreeSet<_> = cluster
-            .bad
-            .keys()
-            .map(|rnic| format!("r{rnic:03}"))
-            .collect();
+        let expected: BTreeSet<_> = cluster.bad.keys().map(|rnic| name(*rnic)).collect();
         let verdicts = cluster.judge(seed);
         let named = anomalous(&verdicts);
         if named == expected && verdicts.len() == expected.len() {
@@ -158,7 +159,7 @@ fn two_rnics_and_nothing_else_cannot_be_told_apart() {
     let [Verdict::CannotTell { or, first }] = verdicts.as_slice() else {
         panic!("{verdicts:?}");
     };
-    assert!(first.rnic == "r000" || first.rnic == "r001");
+    assert!(first.rnic == name(0) || first.rnic == name(1));
     assert_eq!(or.len(), 2, "the other RNIC and the switch: {or:?}");
 }
 
@@ -173,12 +174,12 @@ fn a_bad_uplink_is_not_blamed_on_the_rnics() {
 
 #[test]
 fn an_rnic_that_its_neighbours_reach_is_not_blamed_for_paths_that_die_above() {
-    let names: Vec<String> = (0..8).map(|rnic| format!("r{rnic}")).collect();
+    let names: Vec<RnicName> = (0..8).map(name).collect();
     let tor = |rnic: usize| if rnic < 4 { "t0" } else { "t1" };
     let mut pairs = Vec::new();
     for a in 0..8 {
         for b in a + 1..8 {
-            // A spine is dead, and by chance half of the paths of `r0` go over it.
+            // A spine is dead, and by chance half of the paths of RNIC 0 go over it.
             let (sent, lost) = match (tor(a) == tor(b), a) {
                 (true, _) => (50, 0),
                 (false, 0) => (60, 30),
@@ -207,8 +208,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn no_counts_make_it_fail(counts in proptest::collection::vec((0_u8..6, 0_u8..6, 0_u64..50, 0_u64..50), 0..40)) {
-        let names: Vec<_> = (0..6).map(|rnic| (format!("r{rnic}"), format!("t{}", rnic / 2))).collect();
-        let name = |rnic: u8| (names[usize::from(rnic)].0.as_str(), names[usize::from(rnic)].1.as_str());
+        let names: Vec<_> = (0..6).map(|rnic| (name(rnic), format!("t{}", rnic / 2))).collect();
+        let name = |rnic: u8| (&names[usize::from(rnic)].0, names[usize::from(rnic)].1.as_str());
         let pairs: Vec<_> = counts
             .iter()
             .filter(|(source, target, ..)| source != target)

@@ -223,7 +223,9 @@ fn crosses(path: &[String], component: &Component) -> bool {
         Component::Link { from, to } => path
             .windows(2)
             .any(|pair| pair[0] == *from && pair[1] == *to),
-        Component::Switch { name } | Component::Host { name } => path.contains(name),
+        node => node
+            .node()
+            .is_some_and(|name| path.iter().any(|other| *other == name)),
     }
 }
 

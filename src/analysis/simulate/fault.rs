@@ -170,7 +170,7 @@ impl fmt::Display for FaultPlan {
         f.write_str(self.kind.name())?;
         match &self.place {
             Some(Component::Link { from, to }) => write!(f, " {from}->{to}")?,
-            Some(Component::Switch { name } | Component::Host { name }) => write!(f, " {name}")?,
+            Some(node) => write!(f, " {}", node.node().unwrap_or_default())?,
             None => write!(f, " count={}", self.count)?,
         }
         let (low, high) = (self.loss.start(), self.loss.end());

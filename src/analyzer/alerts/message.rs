@@ -95,6 +95,7 @@ fn labels_of(told: &Told, further: &BTreeMap<String, String>) -> BTreeMap<String
         Component::Link { from, to } => ("link", format!("{from}->{to}")),
         Component::Switch { name } => ("switch", name.clone()),
         Component::Host { name } => ("host", name.clone()),
+        rnic @ Component::Rnic { .. } => ("rnic", rnic.node().unwrap_or_default().into_owned()),
     };
     let own = [
         ("alertname", alert_name(told.category)),

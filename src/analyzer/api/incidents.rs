@@ -113,8 +113,8 @@ answer! {
         category: Category,
         /// what is wrong, in one line
         title: String,
-        /// `kind` link with `from` and `to` (one direction of a cable), or switch or host with `name`; an RNIC is the
-        /// host `HOST/DEVICE`
+        /// `kind` link with `from` and `to` (one direction of a cable), switch or host with `name`, or rnic with `host`
+        /// and `device`
         subject: Component,
         /// what it may be instead, in the same form; empty unless the category is undecided
         or: Vec<Component>,
@@ -402,7 +402,7 @@ pub(in crate::analyzer) fn status(
                 .ledger
                 .contradicted(now)
                 .take(MAX_LIMIT)
-                .map(|end| format!("{}/{}", end.host, end.device))
+                .map(|end| end.rnic().to_string())
                 .collect(),
         },
         alerts: AlertsJson { receivers, waiting },

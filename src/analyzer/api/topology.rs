@@ -67,7 +67,7 @@ answer! {
 answer! {
     #[derive(Debug, Serialize)]
     struct NodeJson {
-        /// as incidents name it; an RNIC is `HOST/DEVICE`
+        /// its name; of an RNIC `HOST/DEVICE`
         name: String,
         /// switch, tor, host or rnic
         kind: &'static str,
@@ -118,42 +118,40 @@ answer! {
 }
 
 /// Open incidents by what they are about, alternatives included.
-struct Suspects(BTreeMap<Component, Vec<u64>>);
+#[derive(Default)]
+struct Suspects {
+    /// By the name of the switch, host or RNIC.
+    nodes: BTreeMap<String, Vec<u64>>,
+    /// By the ends.
+    links: BTreeMap<(String, String), Vec<u64>>,
+}
 
 impl Suspects {
     fn of(view: &View) -> Self {
-        let mut suspects: BTreeMap<Component, Vec<u64>> = BTreeMap::new();
+        let mut suspects = Self::default();
         for incident in &view.open {
             for component in std::iter::once(&incident.subject).chain(&incident.or) {
-                suspects
-                    .entry(component.clone())
-                    .or_default()
-                    .push(incident.id);
+                let incidents = match (component, component.node()) {
+                    (Component::Link { from, to }, _) => suspects
+                        .links
+                        .entry((from.clone(), to.clone()))
+                        .or_default(),
+                    (_, Some(name)) => suspects.nodes.entry(name.into_owned()).or_default(),
+                    (_, None) => continue,
+                };
+                incidents.push(incident.id);
             }
         }
-        Self(suspects)
+        suspects
     }
 
     fn of_node(&self, name: &str) -> Vec<u64> {
-        let name = name.to_owned();
-        let kinds = [
-            Component::Switch { name: name.clone() },
-            Component::Host { name },
-        ];
-        kinds
-            .iter()
-            .filter_map(|kind| self.0.get(kind))
-            .flatten()
-            .copied()
-            .collect()
+        self.nodes.get(name).cloned().unwrap_or_default()
     }
 
     fn of_link(&self, from: &str, to: &str) -> Vec<u64> {
-        let link = Component::Link {
-            from: from.to_owned(),
-            to: to.to_owned(),
-        };
-        self.0.get(&link).cloned().unwrap_or_default()
+        let ends = (from.to_owned(), to.to_owned());
+        self.links.get(&ends).cloned().unwrap_or_default()
     }
 }
 

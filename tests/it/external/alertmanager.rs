@@ -169,7 +169,7 @@ async fn an_incident_is_an_alert_until_it_closes() {
     })
     .await;
     let labels = serde_json::json!({
-        "alertname": NAME, "severity": "info", "impact": "P2", "kind": "host",
+        "alertname": NAME, "severity": "info", "impact": "P2", "kind": "rnic",
         "subject": "host3/mlx5_0", "cluster": "a",
     });
     assert_eq!(alert["labels"], labels);

@@ -15,6 +15,7 @@ use crate::analysis::localize::Component;
 use crate::analyzer::dashboard::Dashboard;
 use crate::analyzer::dashboard::query::{self, Pairs, When, at_pair, at_query, written};
 use crate::analyzer::state::State;
+use crate::id::RnicName;
 use crate::time::WallTime;
 use crate::topology::wiring::Wiring;
 use layout::{Graph, Picture};
@@ -191,14 +192,15 @@ fn about(
     (now, at): (WallTime, Option<WallTime>),
 ) -> Option<About> {
     // An RNIC is shown with its host.
-    let name = match node.split_once('/') {
-        Some((host, _)) if graph.tor_of(host).is_some() => host,
+    let rnic = node.parse::<RnicName>();
+    let name = match &rnic {
+        Ok(rnic) if graph.tor_of(rnic.host.as_str()).is_some() => rnic.host.as_str(),
         _ => node,
     };
     let mentions = |component: &Component| match component {
         Component::Link { from, to } => from == name || to == name,
         Component::Switch { name: switch } => switch == name,
-        Component::Host { name: host } => host == name || host.split('/').next() == Some(name),
+        Component::Host { .. } | Component::Rnic { .. } => component.host() == Some(name),
     };
     let incidents = open
         .iter()

@@ -166,14 +166,16 @@ pub(in crate::analyzer::dashboard) struct Part {
 impl Part {
     fn new(component: &Component, at: Option<WallTime>) -> Self {
         let (text, node) = match component {
-            Component::Link { from, to } => (format!("link {from} → {to}"), from),
-            Component::Switch { name } => (format!("switch {name}"), name),
-            Component::Host { name } => (format!("host {name}"), name),
+            Component::Link { from, to } => (format!("link {from} → {to}"), from.clone()),
+            node => (
+                node.to_string(),
+                node.node().unwrap_or_default().into_owned(),
+            ),
         };
         Self {
             text,
             href: {
-                let mut pairs = vec![("node", node.clone())];
+                let mut pairs = vec![("node", node)];
                 pairs.extend(at_pair(at));
                 format!("/fabric{}", written(&pairs))
             },

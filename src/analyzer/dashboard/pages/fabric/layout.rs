@@ -241,11 +241,9 @@ impl Marks {
                 .is_some_and(|tor| group.iter().any(|name| name == tor))
         };
         let bad_hosts = if is_tor {
-            let names = suspects.keys().filter_map(|component| match component {
-                Component::Host { name } => Some(name.split('/').next().unwrap_or(name)),
-                _ => None,
-            });
-            names
+            suspects
+                .keys()
+                .filter_map(Component::host)
                 .filter(|host| under(host))
                 .collect::<BTreeSet<_>>()
                 .len()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::id::RnicName;
 
 /// `pods` pods of two aggregation switches and `tors` ToRs each under two spines.
 fn fabric(pods: usize, tors: usize) -> Graph {
@@ -49,12 +50,7 @@ fn suspects_are_marked_and_on_top() {
             },
             4,
         ),
-        (
-            Component::Host {
-                name: "host1-1/rxe0".to_owned(),
-            },
-            5,
-        ),
+        (Component::rnic(RnicName::new("host1-1", "rxe0")), 5),
     ]);
     let picture = draw(&graph, &suspects, Some("spine0"), 40);
     let last = picture.lines.last().expect("lines");
