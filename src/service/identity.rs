@@ -7,6 +7,8 @@ use crate::id::ServiceName;
 /// The owner of a connection, in the most telling form that is known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Service {
+    /// A Slurm job, by its number: the same on all its hosts, whatever step or task of it made the connection.
+    Slurm(u32),
     /// A Kubernetes pod; the container where the path names it.
     Pod {
         /// The pod's UID, with dashes.
@@ -32,27 +34,46 @@ pub enum Service {
 /// Digits of a container's id that people use.
 const SHORT_ID: usize = 12;
 
+/// A pod's UID has 36 characters; that of a pod from a file on its host is a hash of 32.
+const POD_UID: std::ops::RangeInclusive<usize> = 32..=36;
+
 impl Service {
-    /// From a cgroup v2 path below its mount point (`/system.slice/a.service`) and the process's name.
+    /// From a cgroup's path below its mount point (`/system.slice/a.service`) and the process's name.
     ///
-    /// The root cgroup and an unknown path (`None`) leave only the name.
+    /// The root cgroup and an unknown path (`None`) leave only the name. A job of a scheduler says more than what runs
+    /// below it (a container in a job), a pod more than its container, a container more than a unit. Of several jobs
+    /// the outermost counts: what a job makes below its own cgroup does not put it into another's.
     pub fn identify(cgroup: Option<&str>, comm: &str) -> Self {
-        let process = || Self::Process(comm.to_owned());
+        let process = || Self::Process(printable(comm));
         let Some(path) = cgroup else { return process() };
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let container = parts.iter().rev().find_map(|part| container(part));
-        if let Some(uid) = parts.iter().rev().find_map(|part| pod_uid(part)) {
-            let container = container.map(|(_, id)| id).or_else(|| last_id(&parts));
-            return Self::Pod { uid, container };
+        let parts = parts(path);
+        Self::managed(&parts).unwrap_or_else(|| {
+            match parts.iter().rev().find(|part| is_unit(part)) {
+                Some(unit) => Self::Unit(printable(unit)),
+                None if parts.is_empty() => process(),
+                None => Self::Cgroup(printable(&format!("/{}", parts.join("/")))),
+            }
+        })
+    }
+
+    /// Of a scheduler or a container runtime; `None` for units and anything else.
+    fn managed(parts: &[&str]) -> Option<Self> {
+        if let Some(job) = slurm_job(parts) {
+            return Some(Self::Slurm(job));
         }
-        if let Some((runtime, id)) = container.or_else(|| plain_docker(&parts)) {
-            return Self::Container { runtime, id };
+        let pod = |(at, part): (usize, &&str)| Some((at, pod_uid(part)?));
+        if let Some((at, uid)) = parts.iter().enumerate().rev().find_map(pod) {
+            // The first below the pod: what a container starts inside itself is still that container.
+            let below = &parts[at + 1..];
+            let container = below.iter().find_map(|part| {
+                let named = container(part).map(|(_, id)| id);
+                named.or_else(|| short_id(part))
+            });
+            return Some(Self::Pod { uid, container });
         }
-        match parts.iter().rev().find(|part| is_unit(part)) {
-            Some(unit) => Self::Unit((*unit).to_owned()),
-            None if parts.is_empty() => process(),
-            None => Self::Cgroup(format!("/{}", parts.join("/"))),
-        }
+        let found = parts.iter().rev().find_map(|part| container(part));
+        let (runtime, id) = found.or_else(|| plain_docker(parts))?;
+        Some(Self::Container { runtime, id })
     }
 
     /// The name under which results of this service are reported.
@@ -64,6 +85,7 @@ impl Service {
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Slurm(job) => write!(f, "slurm/{job}"),
             Self::Pod {
                 uid,
                 container: Some(container),
@@ -80,13 +102,80 @@ impl fmt::Display for Service {
     }
 }
 
-/// The cgroup v2 path in the text of `/proc/PID/cgroup` (`0::/system.slice/a.service`); `None` where the process is in
-/// none, or in one outside of the reader's cgroup namespace.
+/// The cgroup path in the text of `/proc/PID/cgroup`, of the hierarchy that tells most: a v1 hierarchy
+/// (`4:freezer:/slurm/uid_1000/job_4711`) where it names a job, a pod or a container and v2 does not, else v2
+/// (`0::/system.slice/a.service`), else systemd's own (`1:name=systemd:…`). `None` where the process is in none of
+/// these, or in one outside of the reader's cgroup namespace.
 pub fn cgroup_path(text: &str) -> Option<&str> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    // Of a cgroup that is gone while the process lives on.
-    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-    (path.starts_with('/') && !path.starts_with("/..")).then_some(path)
+    let tells = |path: &&str| Service::managed(&parts(path)).is_some();
+    let unified = hierarchies(text).find_map(|(name, path)| name.is_empty().then_some(path));
+    unified
+        .filter(tells)
+        .or_else(|| hierarchies(text).map(|(_, path)| path).find(tells))
+        .or_else(|| unified.filter(|path| *path != "/"))
+        .or_else(|| {
+            hierarchies(text).find_map(|(name, path)| (name == "name=systemd").then_some(path))
+        })
+        .or(unified)
+}
+
+/// The controllers of each line and the path there. Controllers are empty for v2.
+fn hierarchies(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| {
+        let (number, rest) = line.split_once(':')?;
+        let (name, path) = rest.split_once(':')?;
+        // Of a cgroup that is gone while the process lives on.
+        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+        let own = path.starts_with('/') && !path.starts_with("/..");
+        (own && (number == "0") == name.is_empty()).then_some((name, path))
+    })
+}
+
+/// The folders of a path. A runtime that hands a systemd-style name to the cgroupfs driver makes one folder of three:
+/// `kubepods-burstable-pod<uid>.slice:cri-containerd:<id>`.
+fn parts(path: &str) -> Vec<&str> {
+    path.split('/')
+        .flat_map(|part| {
+            // No folder's name has a slash: the others stay whole.
+            let separator = if part.contains(".slice:") { ':' } else { '/' };
+            part.split(separator)
+        })
+        .filter(|part| !part.is_empty())
+        .collect()
+}
+
+/// Control characters have no place in a name: a cgroup's or a process's may have any but the line end.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// The outermost Slurm job: `slurmstepd.scope/job_N` (v2), `slurm/uid_U/job_N` (v1), each with the node's name where
+/// several slurmd run on one host (`NODE_slurmstepd.scope`, `slurm_NODE`). Slurm `cgroup_v2.c`, `xcgroup.c`.
+fn slurm_job(parts: &[&str]) -> Option<u32> {
+    let v2 = |scope: &str| scope == "slurmstepd.scope" || scope.ends_with("_slurmstepd.scope");
+    let v1 = |folder: &str| folder == "slurm" || folder.starts_with("slurm_");
+    (0..parts.len()).find_map(|at| match parts[at..] {
+        [scope, job, ..] if v2(scope) => numbered(job, "job_"),
+        [folder, user, job, ..] if v1(folder) && numbered(user, "uid_").is_some() => {
+            numbered(job, "job_")
+        }
+        _ => None,
+    })
+}
+
+/// `prefix` and a decimal number of 32 bits.
+fn numbered(part: &str, prefix: &str) -> Option<u32> {
+    let digits = part.strip_prefix(prefix)?;
+    let decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
+    decimal.then(|| digits.parse().ok()).flatten()
 }
 
 fn short_id(text: &str) -> Option<String> {
@@ -94,11 +183,16 @@ fn short_id(text: &str) -> Option<String> {
     is_id.then(|| text[..SHORT_ID].to_owned())
 }
 
-/// `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `libpod-<id>.scope`
+/// `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `libpod-<id>.scope`, and the same without
+/// `.scope` as the cgroupfs driver has it.
 fn container(part: &str) -> Option<(String, String)> {
-    let (runtime, id) = part.strip_suffix(".scope")?.rsplit_once('-')?;
+    let scope = part.strip_suffix(".scope");
+    let (runtime, id) = scope.unwrap_or(part).rsplit_once('-')?;
+    if runtime.is_empty() || (scope.is_none() && id.len() != 64) {
+        return None;
+    }
     let runtime = runtime.strip_prefix("cri-").unwrap_or(runtime);
-    Some((runtime.to_owned(), short_id(id)?))
+    Some((printable(runtime), short_id(id)?))
 }
 
 /// `/docker/<id>`, the cgroupfs driver's form.
@@ -109,20 +203,19 @@ fn plain_docker(parts: &[&str]) -> Option<(String, String)> {
     })
 }
 
-/// In a pod's folder the cgroupfs driver names containers by their bare id.
-fn last_id(parts: &[&str]) -> Option<String> {
-    parts.last().and_then(|part| short_id(part))
-}
-
-/// `kubepods-burstable-pod<uid with underscores>.slice` or `pod<uid>`
+/// `kubepods-burstable-pod<uid with underscores>.slice`, the same below a cgroup root for the kubelet
+/// (`kubelet-kubepods-…`, or any other prefix), or `pod<uid>`
 fn pod_uid(part: &str) -> Option<String> {
     let name = part.strip_suffix(".slice").unwrap_or(part);
     let (before, uid) = name.rsplit_once("pod")?;
-    if !(before.is_empty() || before.starts_with("kubepods")) {
+    let of_kubelet = before
+        .strip_suffix('-')
+        .is_some_and(|before| before.split('-').any(|piece| piece == "kubepods"));
+    if !(before.is_empty() || of_kubelet) {
         return None;
     }
     let uid = uid.replace('_', "-");
-    let is_uid = uid.len() >= 32
+    let is_uid = POD_UID.contains(&uid.len())
         && uid
             .bytes()
             .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');

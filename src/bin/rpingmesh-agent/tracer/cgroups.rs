@@ -18,24 +18,36 @@ const VISITS: usize = 20_000;
 pub(super) struct Cgroups {
     /// Mount point of cgroup v2.
     root: Option<PathBuf>,
+    /// Whether there are hierarchies of cgroup v1, of which an event tells no number.
+    legacy: bool,
     known: HashMap<u64, Option<CgroupPath>>,
 }
 
 impl Cgroups {
     pub(super) fn new() -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self::at(mount_point(&mounts))
+        Self {
+            legacy: mounted(&mounts, "cgroup").is_some(),
+            ..Self::at(mounted(&mounts, "cgroup2"))
+        }
     }
 
     fn at(root: Option<PathBuf>) -> Self {
         Self {
             root,
+            legacy: false,
             known: HashMap::new(),
         }
     }
 
     /// The path of the cgroup with this number, in which the process is (or was, when the event happened).
     pub(super) fn path(&mut self, id: u64, pid: u32) -> Option<CgroupPath> {
+        // Processes with one number in v2 may lie in different cgroups of v1: each is asked, as long as it lives.
+        if self.legacy
+            && let Some((path, _)) = self.of_process(pid)
+        {
+            return Some(path);
+        }
         if let Some(known) = self.known.get(&id) {
             return known.clone();
         }
@@ -92,13 +104,13 @@ fn search(root: &Path, id: u64) -> Option<CgroupPath> {
     None
 }
 
-/// Where cgroup v2 is mounted, from `/proc/self/mountinfo`: `… MOUNT_POINT OPTIONS… - cgroup2 …`.
-fn mount_point(mounts: &str) -> Option<PathBuf> {
+/// Where the first file system of a kind is mounted, from `/proc/self/mountinfo`: `… MOUNT_POINT OPTIONS… - KIND …`.
+fn mounted(mounts: &str, wanted: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let kind = after.split(' ').next()?;
         let point = before.split(' ').nth(4)?;
-        (kind == "cgroup2").then(|| PathBuf::from(point))
+        (kind == wanted).then(|| PathBuf::from(point))
     })
 }
 
@@ -110,9 +122,9 @@ mod tests {
     fn the_mount_point_is_found() {
         let mounts = "25 30 0:23 / /sys rw,nosuid - sysfs sysfs rw\n\
                       34 25 0:29 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
-        assert_eq!(mount_point(mounts), Some("/sys/fs/cgroup".into()));
-        assert_eq!(mount_point("25 30 0:23 / /sys rw - sysfs sysfs rw\n"), None);
-        assert_eq!(mount_point("garbage"), None);
+        assert_eq!(mounted(mounts, "cgroup2"), Some("/sys/fs/cgroup".into()));
+        assert_eq!(mounted("25 30 0:23 / /sys rw - sysfs sysfs rw\n", "cgroup2"), None);
+        assert_eq!(mounted("garbage", "cgroup2"), None);
     }
 
     #[test]
