@@ -2,11 +2,27 @@
 //!
 //! It answers one question: where in a structure does a member lie? Module BTF is *split*: its types and strings
 //! continue the numbering of `vmlinux`, so a reader may stand on a base. Every access is checked; any bytes may come.
+//!
+//! A type's second word, `info`:
+//! ```text
+//!  31  30        24 23                    0
+//! +---+------------+-----------------------+
+//! | F |    kind    |         count         |   F: members may be bit fields (and more, by kind)
+//! +---+------------+-----------------------+
+//! ```
+//! Until Linux 7.0 the kind had 5 bits and the count 16, and the kernel refused data with any of the others set
+//! (`BTF_INFO_MASK`), so that reading all bits is right for old data, too. Since 7.1 a longer header may point to a layout
+//! section: for each kind the bytes that follow the fixed part, once and per element. With it a kind that is not known can
+//! be passed over.
 
 use std::collections::HashMap;
 
 const MAGIC: u16 = 0xeb9f;
 const HEADER: usize = 24;
+/// A header that is at least this long has offset and length of the layout section at its end.
+const HEADER_WITH_LAYOUT: usize = 32;
+/// Bytes of a layout: `info_sz`, `elem_sz`, and two of flags.
+const LAYOUT: usize = 4;
 /// How deep typedefs, qualifiers and anonymous members may nest before the data counts as damaged.
 const MAX_DEPTH: u32 = 32;
 /// How many members one look-up may visit: a kernel's largest structures have a few thousand, damaged data could
@@ -74,6 +90,8 @@ pub struct Btf<'base> {
     base: Option<&'base Btf<'base>>,
     types: Vec<u8>,
     strings: Vec<u8>,
+    /// The layout section, empty where there is none.
+    layouts: Vec<u8>,
     /// Start of each type in `types`; the first has the id `first_id`.
     starts: Vec<u32>,
     first_id: u32,
@@ -174,6 +192,12 @@ impl<'base> Btf<'base> {
             base,
             types: section(data, header, 8, "type section")?,
             strings: section(data, header, 16, "string section")?,
+            // Only what is not known needs it: damage shows there.
+            layouts: if header >= HEADER_WITH_LAYOUT {
+                section(data, header, 24, "layout section").unwrap_or_default()
+            } else {
+                Vec::new()
+            },
             starts: Vec::new(),
             first_id: base.map_or(1, |base| base.first_id.saturating_add(base.len())),
             first_string: base.map_or(0, |base| {
@@ -217,14 +241,15 @@ impl<'base> Btf<'base> {
         };
         let read = |offset| word(&self.types, at + offset).ok_or_else(|| damaged.clone());
         let (name, info, value) = (read(0)?, read(4)?, read(8)?);
-        let count = info & 0xffff;
-        let number = ((info >> 24) & 0x1f) as u8;
-        let (kind, length) =
-            layout(number, count as usize).ok_or(BtfError::Kind { id, kind: number })?;
-        let next = at + 12 + length;
-        if next > self.types.len() {
-            return Err(damaged);
-        }
+        let count = info & 0x00ff_ffff;
+        let number = ((info >> 24) & 0x7f) as u8;
+        let (kind, length) = layout(number, count as usize)
+            .or_else(|| Some((Kind::Other, self.told_length(number, count as usize)?)))
+            .ok_or(BtfError::Kind { id, kind: number })?;
+        let next = (at + 12)
+            .checked_add(length)
+            .filter(|next| *next <= self.types.len())
+            .ok_or_else(|| damaged.clone())?;
         let bit_fields = info >> 31 == 1;
         Ok((
             number,
@@ -238,6 +263,19 @@ impl<'base> Btf<'base> {
             },
             next,
         ))
+    }
+
+    /// Bytes of the variable part of a kind that is not known, where the layout section (the own one, else the base's)
+    /// tells them. Kind 0 is none.
+    fn told_length(&self, kind: u8, count: usize) -> Option<usize> {
+        if self.layouts.is_empty() {
+            return self.base?.told_length(kind, count);
+        }
+        let at = usize::from(kind) * LAYOUT;
+        let entry = self.layouts.get(at..at + LAYOUT).filter(|_| kind != 0)?;
+        usize::from(entry[1])
+            .checked_mul(count)?
+            .checked_add(usize::from(entry[0]))
     }
 
     /// The string at an offset, without its zero; empty where there is none.
