@@ -354,6 +354,7 @@ async fn report_first_probes() {
     let attached = TracerStatus::Attached {
         since: SystemClock.host(),
         completes_listing: true,
+        devx: false,
     };
     tracer
         .send(TraceMessage::Status(attached))

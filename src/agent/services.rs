@@ -387,6 +387,7 @@ mod tests {
             tracer: Some(TracerStatus::Attached {
                 since,
                 completes_listing: true,
+                devx: false,
             }),
             census: Census {
                 connections: 3,

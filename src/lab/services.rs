@@ -42,6 +42,7 @@ pub fn tracers(plan: &Plan, topology: &Topology, now: HostTime) -> Result<Tracer
         let attached = TraceMessage::Status(TracerStatus::Attached {
             since: now,
             completes_listing: true,
+            devx: false,
         });
         told.entry(host)
             .or_insert_with(|| vec![attached])

@@ -68,6 +68,8 @@ pub enum TracerStatus {
         since: HostTime,
         /// Whether connections from before `since` come with their GIDs, too.
         completes_listing: bool,
+        /// Whether there is an mlx5 device: queue pairs that programs make on those by DEVX commands are not seen.
+        devx: bool,
     },
     /// `ib_core` is not loaded (any more); the tracer attaches as soon as it is.
     WaitingForIbCore,
@@ -81,19 +83,29 @@ impl fmt::Display for TracerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Attached {
-                completes_listing: true,
+                completes_listing,
+                devx,
                 ..
-            } => f.write_str("attached"),
-            Self::Attached {
-                completes_listing: false,
-                ..
-            } => f.write_str("attached; connections from before have no GIDs"),
+            } => {
+                f.write_str("attached")?;
+                if !completes_listing {
+                    f.write_str("; connections from before have no GIDs")?;
+                }
+                if *devx {
+                    write!(f, "; {DEVX_UNSEEN}")?;
+                }
+                Ok(())
+            }
             Self::WaitingForIbCore => f.write_str("waiting for ib_core to be loaded"),
             Self::Unavailable(why) => write!(f, "unavailable: {why} ({})", why.advice()),
             Self::Off => f.write_str("off, as configured"),
         }
     }
 }
+
+/// What a tracer cannot see on mlx5 devices: neither the followed functions nor RDMA netlink know of these queue pairs.
+pub const DEVX_UNSEEN: &str = "queue pairs that programs make by mlx5's DEVX commands (UCX rc_mlx5, NVSHMEM IBGDA, DeepEP, \
+                               NCCL GDAKI) are not seen";
 
 /// Why nothing is traced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,6 +141,15 @@ pub enum Unavailable {
     /// The kernel describes its types in a way that the tracer cannot use.
     #[error("the offsets of this kernel's structures cannot be told: {0}")]
     Offsets(#[from] OffsetError),
+    /// The loaded `ib_core` does not describe its structures, and nothing shows that it is the kernel's own, which the
+    /// kernel describes.
+    #[error(
+        "the layout of the loaded ib_core's structures cannot be known: it has no BTF of its own, and {why}"
+    )]
+    ForeignIbCore {
+        /// What shows that it is not the kernel's own, or that nothing shows that it is.
+        why: String,
+    },
     /// `ib_core` is there without one of the functions.
     #[error("the kernel has no function `{symbol}` that could be followed: {why}")]
     Symbol {
@@ -159,6 +180,10 @@ impl Unavailable {
             }
             Self::NoBtf { .. } | Self::Offsets(_) => {
                 "use a kernel with CONFIG_DEBUG_INFO_BTF and CONFIG_DEBUG_INFO_BTF_MODULES"
+            }
+            Self::ForeignIbCore { .. } => {
+                "connections are only listed, without their GIDs; to follow them use the kernel's own RDMA modules, or build \
+                 those of DOCA-OFED or MLNX_OFED with BTF"
             }
             Self::Symbol { .. } => "use a kernel with CONFIG_KPROBES, 6.1 or newer",
             Self::Load(_) => "please report it with the kernel's release",
@@ -220,6 +245,9 @@ mod tests {
                 path: "/sys/kernel/btf/vmlinux".to_owned(),
                 why: "No such file or directory".to_owned(),
             },
+            Unavailable::ForeignIbCore {
+                why: "its taint has an O".to_owned(),
+            },
             Unavailable::Symbol {
                 symbol: "ib_create_qp_user",
                 why: "not found".to_owned(),
@@ -231,6 +259,29 @@ mod tests {
             assert!(text.contains(reason.advice()) && !reason.advice().is_empty());
             assert!(text.contains(&reason.to_string()), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_attached_says_what_it_does_not_see() {
+        let shown = |completes_listing, devx| {
+            let since = HostTime::from_nanos(0);
+            let status = TracerStatus::Attached {
+                since,
+                completes_listing,
+                devx,
+            };
+            status.to_string()
+        };
+        assert_eq!(shown(true, false), "attached");
+        assert_eq!(
+            shown(false, false),
+            "attached; connections from before have no GIDs"
+        );
+        assert!(
+            shown(true, true)
+                .starts_with("attached; queue pairs that programs make by mlx5's DEVX")
+        );
+        assert!(shown(false, true).contains("no GIDs; queue pairs"));
     }
 
     #[test]

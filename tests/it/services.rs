@@ -79,6 +79,7 @@ fn attached() -> TraceMessage {
     TraceMessage::Status(TracerStatus::Attached {
         since: SystemClock.host(),
         completes_listing: true,
+        devx: false,
     })
 }
 

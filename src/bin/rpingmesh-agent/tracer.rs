@@ -1,7 +1,7 @@
 //! Service tracing: eBPF programs in the kernel tell of every queue pair, RDMA netlink lists those from before.
 //!
-//! Linux only; elsewhere `tracer/unsupported.rs` stands in its place. What a platform must supply: [`EXISTS`], [`start`]
-//! and [`trial`].
+//! Linux only; elsewhere `tracer/unsupported.rs` stands in its place. What a platform must supply: [`EXISTS`], [`start`],
+//! [`trial`], [`layout`], [`has_devx`] and [`has_ib_core`].
 //!
 //! [`start`] makes a thread of its own ([`task`]), so that nothing that the kernel takes its time for (checking programs,
 //! listing thousands of queue pairs, cgroup look-ups) holds up the probes. The thread ends when
@@ -47,6 +47,25 @@ pub(crate) fn start(
 /// Why not.
 pub(crate) fn trial() -> Result<(), Unavailable> {
     attach::Programs::attach().map(drop)
+}
+
+/// What describes the structures of the loaded RDMA core, in words.
+///
+/// # Errors
+/// [`Unavailable::ForeignIbCore`].
+pub(crate) fn layout() -> Result<&'static str, Unavailable> {
+    Ok(match ib_core::layout()? {
+        ib_core::Layout::Module => "/sys/kernel/btf/ib_core is there",
+        ib_core::Layout::BuiltIn => "ib_core is part of the kernel, whose BTF describes it",
+        ib_core::Layout::InTree => {
+            "ib_core has no BTF of its own and was built with this kernel, whose BTF describes it"
+        }
+    })
+}
+
+/// Whether programs may make queue pairs here that no tracer sees, by DEVX commands of mlx5 devices.
+pub(crate) fn has_devx() -> bool {
+    ib_core::has_mlx5()
 }
 
 /// Whether the kernel's RDMA core is loaded.

@@ -7,7 +7,7 @@ use rpingmesh::config::agent::{AgentConfig, AgentSettings, TracingChoice};
 use rpingmesh::config::program::describe;
 use rpingmesh::path_trace::raw::RawTracer;
 use rpingmesh::rpc::client::ServerUrl;
-use rpingmesh::service::trace::Unavailable;
+use rpingmesh::service::trace::{DEVX_UNSEEN, Unavailable};
 use rpingmesh::transport::Provider as _;
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
 use rustix::process::{Resource, getrlimit};
@@ -17,6 +17,7 @@ use crate::tracer;
 
 /// Pinned for the queues of one endpoint, rounded up.
 const MEMLOCK_NEEDED: u64 = 1 << 20;
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Lifts the limit of locked memory (Linux `capability.h`).
 const CAP_IPC_LOCK: u32 = 14;
@@ -210,28 +211,27 @@ pub(super) fn tracing() -> Vec<Finding> {
             Unavailable::Unsupported.advice(),
         )];
     }
-    let exists = |path: &str| fs::metadata(path).is_ok();
-    let mut findings = Vec::new();
-    for (path, advice) in [
-        (
-            "/sys/kernel/btf/vmlinux",
+    let mut findings = vec![if fs::metadata(VMLINUX).is_ok() {
+        Finding::ok("btf", format!("{VMLINUX} is there"))
+    } else {
+        Finding::note(
+            "btf",
+            format!("{VMLINUX} is missing, services cannot be traced"),
             "use a kernel with CONFIG_DEBUG_INFO_BTF",
-        ),
-        (
-            "/sys/kernel/btf/ib_core",
-            "load ib_core (`modprobe ib_core`)",
-        ),
-    ] {
-        findings.push(if exists(path) {
-            Finding::ok("btf", format!("{path} is there"))
-        } else {
-            Finding::note(
-                "btf",
-                format!("{path} is missing, services cannot be traced"),
-                advice,
-            )
-        });
+        )
+    }];
+    if !tracer::has_ib_core() {
+        findings.push(Finding::note(
+            "tracing",
+            "ib_core is not loaded; services are traced as soon as it is",
+            "load it (`modprobe ib_core`), or a driver that needs it",
+        ));
+        return findings;
     }
+    findings.push(match tracer::layout() {
+        Ok(described) => Finding::ok("btf", described),
+        Err(why) => Finding::note("btf", why.to_string(), why.advice()),
+    });
     let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     let missing: Vec<_> = SYMBOLS
         .iter()
@@ -251,7 +251,7 @@ pub(super) fn tracing() -> Vec<Finding> {
                 "the kernel has no {}, services cannot be traced",
                 missing.join(", ")
             ),
-            "load ib_core (`modprobe ib_core`)",
+            "use a kernel with CONFIG_KPROBES and a loaded ib_core from 6.1 or newer",
         )
     });
     findings.push(traceable());
@@ -260,14 +260,12 @@ pub(super) fn tracing() -> Vec<Finding> {
 
 /// Loads and attaches the programs for a moment: what the kernel says then is the only sure answer.
 fn traceable() -> Finding {
-    if !tracer::has_ib_core() {
-        return Finding::note(
-            "tracing",
-            "ib_core is not loaded; services are traced as soon as it is",
-            "load it (`modprobe ib_core`), or a driver that needs it",
-        );
-    }
     match tracer::trial() {
+        Ok(()) if tracer::has_devx() => Finding::note(
+            "tracing",
+            format!("the eBPF programs load and attach; {DEVX_UNSEEN}"),
+            "nothing to do: other connections are followed",
+        ),
         Ok(()) => Finding::ok("tracing", "the eBPF programs load and attach"),
         Err(why) => Finding::note("tracing", why.to_string(), why.advice()),
     }

@@ -17,6 +17,7 @@ use rpingmesh::service::trace::Unavailable;
 use rpingmesh_ebpf_event::{Offsets, counter};
 use rustix::io::Errno;
 
+use super::ib_core::{self, Layout};
 use super::object::OBJECT;
 use super::privilege;
 
@@ -270,15 +271,15 @@ fn recursion_misses(fdinfo: &str) -> Option<u64> {
 
 /// Where the running kernel has the fields that the programs read.
 fn kernel_offsets() -> Result<Offsets, Unavailable> {
+    let layout = ib_core::layout()?;
     let vmlinux = Btf::parse(&read(VMLINUX)?).map_err(offsets::OffsetError::from)?;
-    // Where ib_core is built in there is no file of its own.
-    let found = match fs::read(IB_CORE) {
-        Ok(module) => {
+    let found = match layout {
+        Layout::Module => {
+            let module = read(IB_CORE)?;
             let split = Btf::parse_split(&module, &vmlinux).map_err(offsets::OffsetError::from)?;
             offsets::find(&split)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => offsets::find(&vmlinux),
-        Err(error) => return Err(no_btf(IB_CORE, &error)),
+        Layout::BuiltIn | Layout::InTree => offsets::find(&vmlinux),
     };
     Ok(found?)
 }

@@ -123,7 +123,10 @@ mod tests {
         let mounts = "25 30 0:23 / /sys rw,nosuid - sysfs sysfs rw\n\
                       34 25 0:29 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
         assert_eq!(mounted(mounts, "cgroup2"), Some("/sys/fs/cgroup".into()));
-        assert_eq!(mounted("25 30 0:23 / /sys rw - sysfs sysfs rw\n", "cgroup2"), None);
+        assert_eq!(
+            mounted("25 30 0:23 / /sys rw - sysfs sysfs rw\n", "cgroup2"),
+            None
+        );
         assert_eq!(mounted("garbage", "cgroup2"), None);
     }
 

@@ -4,9 +4,66 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use rpingmesh::service::trace::Unavailable;
+
 /// Below sysfs: the module, and the device class that the RDMA core makes in whatever form it comes.
 const MODULE: &str = "module/ib_core";
 const CLASS: &str = "class/infiniband";
+/// The module's own type information.
+const BTF: &str = "kernel/btf/ib_core";
+
+/// Where the layout of the RDMA core's structures is described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// In the module's own BTF, which continues the kernel's.
+    Module,
+    /// In the kernel's BTF: the RDMA core is part of the kernel.
+    BuiltIn,
+    /// In the kernel's BTF: the module has none, and was built with this kernel.
+    InTree,
+}
+
+/// Finds out which description fits the RDMA core that is loaded. The kernel's BTF has the structures of the kernel's *own*
+/// `ib_core` whatever is loaded, so it is believed only where that is what is loaded: a module from elsewhere has `O` in its
+/// taint (Linux `Documentation/admin-guide/tainted-kernels.rst`).
+///
+/// # Errors
+/// [`Unavailable::ForeignIbCore`].
+pub(super) fn layout() -> Result<Layout, Unavailable> {
+    layout_below(Path::new("/sys"))
+}
+
+fn layout_below(sys: &Path) -> Result<Layout, Unavailable> {
+    if sys.join(BTF).exists() {
+        return Ok(Layout::Module);
+    }
+    let module = sys.join(MODULE);
+    if IbCore::below(sys) == IbCore::BuiltIn {
+        return Ok(Layout::BuiltIn);
+    }
+    let why = match fs::read_to_string(module.join("taint")) {
+        Ok(taint) if !taint.contains('O') => return Ok(Layout::InTree),
+        Ok(_) => "it was built outside of the kernel (its taint has an O)".to_owned(),
+        Err(error) => format!("whether it is the kernel's own cannot be told (taint: {error})"),
+    };
+    Err(Unavailable::ForeignIbCore { why })
+}
+
+/// Whether there is a device of the driver `mlx5_core`, a scalable function of one included.
+pub(super) fn has_mlx5() -> bool {
+    has_mlx5_below(Path::new("/sys"))
+}
+
+fn has_mlx5_below(sys: &Path) -> bool {
+    let devices = fs::read_dir(sys.join(CLASS))
+        .into_iter()
+        .flatten()
+        .flatten();
+    devices
+        .filter_map(|device| fs::read_link(device.path().join("device/driver")).ok())
+        .filter_map(|driver| Some(driver.file_name()?.to_string_lossy().into_owned()))
+        .any(|driver| driver == "mlx5_core" || driver.starts_with("mlx5_core."))
+}
 
 /// The RDMA core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +104,74 @@ impl IbCore {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A made-up sysfs with a live module: whether it has BTF, and its taint.
+    fn sys(btf: bool, taint: Option<&str>) -> tempfile::TempDir {
+        let sys = tempfile::tempdir().expect("folder");
+        let write = |path: &str, text: &str| {
+            let path = sys.path().join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+            fs::write(path, text).expect("written");
+        };
+        write("module/ib_core/initstate", "live\n");
+        if btf {
+            write(BTF, "");
+        }
+        if let Some(taint) = taint {
+            write("module/ib_core/taint", taint);
+        }
+        sys
+    }
+
+    #[test]
+    fn the_kernels_description_is_believed_for_the_kernels_own_module_only() {
+        for (btf, taint, found) in [
+            (true, Some("\n"), Ok(Layout::Module)),
+            (true, Some("OE\n"), Ok(Layout::Module)),
+            (false, Some("\n"), Ok(Layout::InTree)),
+            (false, Some("E\n"), Ok(Layout::InTree)),
+        ] {
+            assert_eq!(layout_below(sys(btf, taint).path()), found, "{taint:?}");
+        }
+        for (taint, word) in [
+            (Some("O\n"), "taint has an O"),
+            (Some("OE\n"), "taint has an O"),
+            (Some("POE\n"), "taint has an O"),
+            (None, "cannot be told"),
+        ] {
+            let why = layout_below(sys(false, taint).path()).expect_err("not the kernel's own");
+            assert!(why.to_string().contains(word), "{why}");
+            assert!(!why.may_pass() && !why.advice().contains("modprobe"));
+        }
+    }
+
+    #[test]
+    fn what_is_built_in_is_described_by_the_kernel() {
+        let sys = tempfile::tempdir().expect("folder");
+        fs::create_dir_all(sys.path().join(CLASS)).expect("folder");
+        assert_eq!(layout_below(sys.path()), Ok(Layout::BuiltIn));
+        // With parameters it has a folder like a module's.
+        fs::create_dir_all(sys.path().join(MODULE)).expect("folder");
+        assert_eq!(layout_below(sys.path()), Ok(Layout::BuiltIn));
+    }
+
+    #[test]
+    fn mlx5_devices_are_found_by_their_driver() {
+        for (driver, is_mlx5) in [
+            ("mlx5_core", true),
+            ("mlx5_core.sf", true),
+            ("mlx4_core", false),
+            ("bnxt_en", false),
+        ] {
+            let sys = tempfile::tempdir().expect("folder");
+            let device = sys.path().join(CLASS).join("x0/device");
+            fs::create_dir_all(&device).expect("folder");
+            assert!(!has_mlx5_below(sys.path()));
+            std::os::unix::fs::symlink(format!("../../drivers/{driver}"), device.join("driver"))
+                .expect("linked");
+            assert_eq!(has_mlx5_below(sys.path()), is_mlx5, "{driver}");
+        }
+    }
 
     #[test]
     fn every_form_of_the_core_is_told_apart() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aya::maps::{MapData, RingBuf};
 use rpingmesh::config::program::describe;
 use rpingmesh::service::trace::{Listing, TraceMessage, TracedEvent, TracerCounters, TracerStatus};
-use rpingmesh::time::{Clock as _, SystemClock};
+use rpingmesh::time::{Clock as _, HostTime, SystemClock};
 use rpingmesh_ebpf_event::{Kind, QpEvent};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attach::Programs;
 use super::cgroups::Cgroups;
-use super::ib_core::IbCore;
+use super::ib_core::{self, IbCore};
 use super::list::{self, ListError};
 use super::tally::Tally;
 
@@ -164,11 +164,8 @@ impl Task {
             times = self.attached,
             "follows queue pairs"
         );
-        self.tell(TracerStatus::Attached {
-            since: SystemClock.host(),
-            completes_listing: programs.completes_listing,
-        })?;
-        let end = self.forward(core, &mut programs, &mut ring);
+        let since = SystemClock.host();
+        let end = self.forward(core, since, &mut programs, &mut ring);
         self.ask(&programs);
         self.tally.detached();
         end
@@ -177,9 +174,16 @@ impl Task {
     fn forward(
         &mut self,
         core: IbCore,
+        since: HostTime,
         programs: &mut Programs,
         ring: &mut RingBuf<MapData>,
     ) -> Result<End, Closed> {
+        let status = TracerStatus::Attached {
+            since,
+            completes_listing: programs.completes_listing,
+            devx: ib_core::has_mlx5(),
+        };
+        self.tell(status.clone())?;
         self.list_followed(programs, ring)?;
         let mut healed = self.told.lost();
         let mut listed = Instant::now();
@@ -200,6 +204,7 @@ impl Task {
             if IbCore::now() != core {
                 return Ok(End::Changed);
             }
+            self.tell_devx(&status)?;
             self.tally.passed_over(programs.passed_over());
             if self.tally.look() {
                 self.tally.read(programs.counts());
@@ -284,6 +289,23 @@ impl Task {
         }
         self.status = Some(status.clone());
         self.send(TraceMessage::Status(status))
+    }
+
+    /// A driver may come after the RDMA core.
+    fn tell_devx(&mut self, attached: &TracerStatus) -> Result<(), Closed> {
+        let &TracerStatus::Attached {
+            since,
+            completes_listing,
+            ..
+        } = attached
+        else {
+            return Ok(());
+        };
+        self.tell(TracerStatus::Attached {
+            since,
+            completes_listing,
+            devx: ib_core::has_mlx5(),
+        })
     }
 
     fn tell_counters(&mut self) -> Result<(), Closed> {

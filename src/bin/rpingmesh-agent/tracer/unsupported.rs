@@ -31,6 +31,19 @@ pub(crate) fn trial() -> Result<(), Unavailable> {
     Err(Unavailable::Unsupported)
 }
 
+/// There is nothing to describe.
+///
+/// # Errors
+/// [`Unavailable::Unsupported`].
+pub(crate) fn layout() -> Result<&'static str, Unavailable> {
+    Err(Unavailable::Unsupported)
+}
+
+/// There is none.
+pub(crate) fn has_devx() -> bool {
+    false
+}
+
 /// There is none.
 pub(crate) fn has_ib_core() -> bool {
     false
