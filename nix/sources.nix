@@ -15,6 +15,7 @@ let
     ../benches
     ../examples
     ../tests/it
+    ../tests/emulated-rnic
     ../rdma-core-sys
     ../xtask
     ebpf

@@ -63,9 +63,12 @@ impl Gid {
         self.ip().is_ipv4()
     }
 
-    /// Whether this is an IPv6 link-local GID (fe80::/10), which only reaches its own segment.
+    /// Whether this is a link-local GID (fe80::/10, or 169.254.0.0/16), which only reaches its own segment.
     pub fn is_link_local(self) -> bool {
-        matches!(self.ip(), IpAddr::V6(address) if address.is_unicast_link_local())
+        match self.ip() {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        }
     }
 
     /// Whether all bytes are zero: an empty entry of a GID table.

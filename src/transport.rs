@@ -252,6 +252,14 @@ pub enum TransportError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// The RNIC is there and cannot be used yet: its port is down, or it has no address.
+    #[error("RNIC {rnic}: {why}")]
+    NotReady {
+        /// `device/port`.
+        rnic: RnicName,
+        /// What it lacks and what to do.
+        why: String,
+    },
     /// A call to the system or library failed.
     #[error("RNIC {rnic}: {call} failed")]
     System {
@@ -308,6 +316,11 @@ pub trait Endpoint: Send {
 
     /// What it can do.
     fn capabilities(&self) -> &Capabilities;
+
+    /// Index of its GID in the port's table, where the transport has such a table and tells.
+    fn gid_index(&self) -> Option<u32> {
+        None
+    }
 
     /// The UDP source port that its packets with this label have, where it is known. Differs from what the
     /// capabilities say when the wanted port is taken on this host and another one stands in.

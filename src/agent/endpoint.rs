@@ -3,6 +3,7 @@
 //! Channels:
 //! - in: `orders` (watch), what all RNICs of this agent probe; the task picks its own GID's part;
 //! - in: its mailbox, the paths of service connections, see [`super::mailbox`];
+//! - in: `sighting` (watch), the GID and index that a look at all RNICs found best for this one;
 //! - out: `inventory` (watch), one entry per RNIC: the address it is reached at now, or why there is none;
 //! - out: `deliveries` (bounded), results and counters; what finds no place is dropped and counted.
 //!
@@ -38,6 +39,12 @@ pub const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The longest wait before an RNIC that lacks only a link or an address is tried again, and before a changed address is
+/// followed: an address that comes is used within two seconds.
+const LONGEST_WAIT_FOR_ADDRESS: Duration = Duration::from_secs(1);
+/// An endpoint that lived shorter counts as a failed attempt: a device that fails after each open must not be opened
+/// without pause.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// What the agent's RNICs are to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,9 +137,17 @@ pub struct EndpointTask {
     delivered_at: HostTime,
     ways_back_at: HostTime,
     backoff: Backoff,
+    /// When the endpoint was opened.
+    opened_at: HostTime,
+    /// Index of its GID.
+    gid_index: u32,
+    sighting: watch::Receiver<Option<Sighting>>,
     /// What peers are told of the open endpoint's steering.
     announced: SourcePortSteering,
 }
+
+/// The GID that an RNIC would be opened with now, and its index.
+pub type Sighting = (Gid, u32);
 
 /// Why an endpoint is no longer driven.
 enum End {
@@ -142,8 +157,18 @@ enum End {
 }
 
 impl EndpointTask {
-    /// For one RNIC, which is cabled to `tor`.
+    /// For one RNIC, which is cabled to `tor`. Nobody tells it where it would be opened now.
     pub fn new(shared: Shared, rnic: RnicName, tor: TorId) -> Self {
+        Self::watching(shared, rnic, tor, watch::channel(None).1)
+    }
+
+    /// The same, with somebody who looks at the RNIC from time to time.
+    pub fn watching(
+        shared: Shared,
+        rnic: RnicName,
+        tor: TorId,
+        sighting: watch::Receiver<Option<Sighting>>,
+    ) -> Self {
         Self {
             shared,
             rnic,
@@ -152,6 +177,9 @@ impl EndpointTask {
             delivered_at: HostTime::from_nanos(0),
             ways_back_at: HostTime::from_nanos(0),
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
+            opened_at: HostTime::from_nanos(0),
+            gid_index: 0,
+            sighting,
             announced: SourcePortSteering::Driver,
         }
     }
@@ -162,25 +190,41 @@ impl EndpointTask {
             return;
         };
         loop {
-            match self.drive(&mut driver, &stop).await {
+            let longest = match self.drive(&mut driver, &stop).await {
                 End::Stopped => return,
                 End::AddressChanged => {
-                    tracing::warn!(rnic = %self.rnic, "the address is no longer valid, opening a new endpoint");
+                    tracing::warn!(rnic = %self.rnic, "the address has changed, opening a new endpoint");
+                    LONGEST_WAIT_FOR_ADDRESS
                 }
                 End::Lost(error) => {
                     tracing::warn!(rnic = %self.rnic, error = describe(&error), "opening a new endpoint");
+                    LONGEST_WAIT
                 }
-            }
+            };
+            let wait = self.wait_after_life().min(longest);
             self.shared.inventory.send_modify(|inventory| {
                 inventory.insert(self.rnic.clone(), Err("being opened again".to_owned()));
             });
             driver.release();
+            let pause = tokio::time::sleep(wait);
+            if stop.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
             let Some(endpoint) = stop.run_until_cancelled(self.open()).await else {
                 return;
             };
             driver.replace(endpoint);
             self.counters.reopened += 1;
         }
+    }
+
+    /// How long to wait before the next endpoint: not at all after one that lived long enough.
+    fn wait_after_life(&mut self) -> Duration {
+        if self.shared.clock.host().since(self.opened_at) < STEADY {
+            return self.backoff.next_wait();
+        }
+        self.backoff.reset();
+        Duration::ZERO
     }
 
     async fn first(&mut self) -> Driver {
@@ -199,13 +243,22 @@ impl EndpointTask {
     async fn open(&mut self) -> Box<dyn Endpoint> {
         let mut reported = String::new();
         loop {
+            let mut longest = LONGEST_WAIT;
             match self.shared.provider.open(&self.rnic) {
                 Ok(endpoint) => {
+                    self.opened_at = self.shared.clock.host();
+                    let gid = endpoint.address().gid;
+                    self.gid_index = endpoint
+                        .gid_index()
+                        .unwrap_or_else(|| self.discovered_index(gid));
                     self.announce(endpoint.address(), endpoint.capabilities().clone());
                     self.announced = endpoint.capabilities().steering.clone();
                     return endpoint;
                 }
                 Err(error) => {
+                    if matches!(error, TransportError::NotReady { .. }) {
+                        longest = LONGEST_WAIT_FOR_ADDRESS;
+                    }
                     let why = describe(&error);
                     if why != reported {
                         tracing::warn!(rnic = %self.rnic, error = why, "cannot open an endpoint, trying again");
@@ -216,7 +269,7 @@ impl EndpointTask {
                     }
                 }
             }
-            tokio::time::sleep(self.backoff.next_wait()).await;
+            tokio::time::sleep(self.backoff.next_wait().min(longest)).await;
         }
     }
 
@@ -224,7 +277,7 @@ impl EndpointTask {
         let open = OpenRnic {
             address,
             capabilities,
-            gid_index: self.gid_index(address.gid),
+            gid_index: self.gid_index,
             tor: self.tor.clone(),
         };
         tracing::info!(
@@ -237,7 +290,7 @@ impl EndpointTask {
     }
 
     /// For people only, so a provider that cannot tell is no reason to fail.
-    fn gid_index(&self, gid: Gid) -> u32 {
+    fn discovered_index(&self, gid: Gid) -> u32 {
         let ports = self.shared.provider.discover().unwrap_or_default();
         ports
             .iter()
@@ -263,12 +316,20 @@ impl EndpointTask {
                     self.follow(mailbox.take(), driver);
                     driver.advance(&mut results).map(|()| Turn::Continue)
                 }
+                Ok(()) = self.sighting.changed() => {
+                    let sighting = *self.sighting.borrow_and_update();
+                    let here = (driver.session().address().gid, self.gid_index);
+                    Ok(match sighting {
+                        Some(sighting) if sighting != here => Turn::AddressChanged,
+                        _ => Turn::Continue,
+                    })
+                }
                 turn = driver.turn(&mut results) => turn,
             };
             self.deliver(driver, &mut results);
             self.correct(driver);
             match turn {
-                Ok(Turn::Continue) => self.backoff.reset(),
+                Ok(Turn::Continue) => {}
                 Ok(Turn::AddressChanged) => return End::AddressChanged,
                 Err(error) => return End::Lost(error),
             }

@@ -1,28 +1,34 @@
 //! The task that finds RNICs: starts an endpoint's task for each, now and when one appears later.
 //!
-//! Channels: those of [`Shared`], handed on to each endpoint's task, and `degraded` (watch), what is off and why. When
-//! its token is cancelled it waits for the endpoints' tasks, which have the same token.
+//! Channels: those of [`Shared`], handed on to each endpoint's task; `degraded` (watch), what is off and why; one watch
+//! per endpoint's task, with the GID that its RNIC would be opened with now. When its token is cancelled it waits for the
+//! endpoints' tasks, which have the same token.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::endpoint::{EndpointTask, Shared};
+use super::endpoint::{EndpointTask, Inventory, Shared, Sighting};
 use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::RESCAN_INTERVAL;
 use crate::config::program::describe;
 use crate::transport::{RnicName, RnicPort, TransportError};
+
+/// How soon to look again while there is no RNIC that can be used, and for how long: at boot the agent often comes before
+/// the addresses.
+const RESCAN_WITHOUT: Duration = Duration::from_secs(1);
+const BOOT: Duration = Duration::from_mins(5);
 
 /// The task.
 pub struct Rnics {
     shared: Shared,
     config: Arc<AgentConfig>,
     degraded: watch::Sender<Option<String>>,
-    started: HashSet<RnicName>,
+    started: HashMap<RnicName, watch::Sender<Option<Sighting>>>,
     without_tor: HashSet<RnicName>,
     tasks: TaskTracker,
 }
@@ -38,7 +44,7 @@ impl Rnics {
             shared,
             config,
             degraded,
-            started: HashSet::new(),
+            started: HashMap::new(),
             without_tor: HashSet::new(),
             tasks: TaskTracker::new(),
         }
@@ -46,22 +52,38 @@ impl Rnics {
 
     /// Looks for RNICs until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = interval(RESCAN_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let begun = tokio::time::Instant::now();
+        let mut wait = Duration::ZERO;
+        while stop
+            .run_until_cancelled(tokio::time::sleep(wait))
+            .await
+            .is_some()
+        {
+            let before = self.shared.inventory.borrow().clone();
             let provider = self.shared.provider.clone();
             // Discovery opens devices: not on the thread that probes.
             let found = tokio::task::spawn_blocking(move || provider.discover()).await;
             match found {
-                Ok(found) => self.take(found, &stop),
+                Ok(found) => self.take(found, &before, &stop),
                 Err(error) => tracing::error!(%error, "looking for RNICs failed"),
             }
+            wait = if self.started.is_empty() && begun.elapsed() < BOOT {
+                RESCAN_WITHOUT
+            } else {
+                RESCAN_INTERVAL
+            };
         }
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    fn take(&mut self, found: Result<Vec<RnicPort>, TransportError>, stop: &CancellationToken) {
+    /// `before` is who was reached where when the look at the RNICs began.
+    fn take(
+        &mut self,
+        found: Result<Vec<RnicPort>, TransportError>,
+        before: &Inventory,
+        stop: &CancellationToken,
+    ) {
         let ports: Vec<_> = match found {
             Ok(ports) => ports
                 .into_iter()
@@ -72,23 +94,40 @@ impl Rnics {
         let nothing = ports.is_empty() && self.started.is_empty();
         self.report(nothing.then(|| "`devices` allows none of the RNICs of this host".to_owned()));
         for port in ports {
-            self.start(port.name, stop);
+            if !self.sighted(&port, before) {
+                self.start(port.name, stop);
+            }
         }
     }
 
-    fn start(&mut self, name: RnicName, stop: &CancellationToken) {
-        if self.started.contains(&name) {
-            return;
+    /// Tells an endpoint's task that its RNIC would be opened with another GID now. What changed during the look is left
+    /// for the next one: it may be older than the endpoint.
+    fn sighted(&self, port: &RnicPort, before: &Inventory) -> bool {
+        let Some(sighting) = self.started.get(&port.name) else {
+            return false;
+        };
+        let inventory = self.shared.inventory.borrow();
+        let now = inventory.get(&port.name);
+        if let Some(Ok(open)) = now
+            && before.get(&port.name) == now
+            && (open.address.gid, open.gid_index) != (port.gid, port.gid_index)
+        {
+            sighting.send_replace(Some((port.gid, port.gid_index)));
         }
+        true
+    }
+
+    fn start(&mut self, name: RnicName, stop: &CancellationToken) {
         let Some(tor) = self.config.tors.of(&name).cloned() else {
             if self.without_tor.insert(name.clone()) {
                 tracing::warn!(rnic = %name, "is not used: no ToR is configured for it (`tor` or `device_tors`)");
             }
             return;
         };
-        let task = EndpointTask::new(self.shared.clone(), name.clone(), tor);
+        let (sender, sighting) = watch::channel(None);
+        let task = EndpointTask::watching(self.shared.clone(), name.clone(), tor, sighting);
         self.tasks.spawn(task.run(stop.clone()));
-        self.started.insert(name);
+        self.started.insert(name, sender);
     }
 
     /// Logs when it becomes different.

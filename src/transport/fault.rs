@@ -379,6 +379,10 @@ impl Endpoint for FaultyEndpoint {
         self.inner.capabilities()
     }
 
+    fn gid_index(&self) -> Option<u32> {
+        self.inner.gid_index()
+    }
+
     fn source_port(&self, label: FlowLabel) -> Option<UdpSourcePort> {
         self.inner.source_port(label)
     }

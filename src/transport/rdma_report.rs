@@ -21,14 +21,50 @@ pub struct DeviceReport {
     pub name: DeviceName,
     /// The kernel driver, where sysfs tells.
     pub driver: Option<String>,
-    /// Why it cannot be opened and what to do; `None` when it can.
-    pub problem: Option<String>,
+    /// Why it cannot be opened; `None` when it can.
+    pub problem: Option<Trouble>,
     /// Firmware version; empty where there is none.
     pub firmware: String,
     /// Whether it can stamp completions.
     pub timestamps: Timestamps,
     /// Its ports.
     pub ports: Vec<PortReport>,
+}
+
+/// What is wrong with a device or a port, and what to do about it where there is something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is wrong.
+    pub what: String,
+    /// What to do about this cause.
+    pub advice: Option<String>,
+}
+
+impl Trouble {
+    /// Where there is something to do.
+    pub fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            advice: Some(advice.into()),
+        }
+    }
+
+    /// Where there is nothing to do.
+    pub fn fact(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            advice: None,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.advice {
+            Some(advice) => write!(f, "{}; {advice}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
 }
 
 /// Whether a device stamps completions itself.
@@ -51,17 +87,17 @@ pub enum Timestamps {
 pub struct PortReport {
     /// Its number, from 1.
     pub port: u8,
-    /// Its state.
-    pub state: PortState,
-    /// What it is attached to.
-    pub link_layer: LinkLayer,
+    /// Its state; `None` where the device does not tell.
+    pub state: Option<PortState>,
+    /// What it is attached to; `None` where the device does not tell.
+    pub link_layer: Option<LinkLayer>,
     /// The active path MTU in bytes, where the driver gives a known value.
     pub mtu: Option<u32>,
     /// The used entries of its GID table.
     pub gids: Vec<GidEntry>,
     /// Index of the GID that an endpoint would use, or why none can be opened here and what to do.
     #[serde(serialize_with = "usable")]
-    pub usable: Result<u32, String>,
+    pub usable: Result<u32, Trouble>,
 }
 
 /// One used entry of a GID table.
@@ -75,6 +111,23 @@ pub struct GidEntry {
     pub kind: GidKind,
     /// The network interface that it belongs to.
     pub interface: Option<String>,
+    /// Whether that interface is one of this network namespace.
+    pub place: Place,
+}
+
+/// Where the network interface of a GID is. With shared RDMA namespaces a table shows the entries of all network
+/// namespaces, of which only the own ones can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In this network namespace.
+    Here,
+    /// Not told.
+    Unknown,
+    /// In another network namespace: its number, or the name with that number, does not exist here.
+    Elsewhere(u32),
+    /// Its number does not exist here, but the device is not in this system's sysfs either, so that numbers prove little.
+    Doubtful(u32),
 }
 
 /// Which protocol a GID stands for.
@@ -114,6 +167,8 @@ pub enum LinkLayer {
     Ethernet,
     /// InfiniBand.
     Infiniband,
+    /// Not told: EFA and old InfiniBand drivers. RoCE ports say Ethernet.
+    Unspecified,
     /// A link layer that this version does not know.
     Unknown(u8),
 }
@@ -147,6 +202,7 @@ impl fmt::Display for LinkLayer {
         match self {
             Self::Ethernet => f.pad("Ethernet"),
             Self::Infiniband => f.pad("InfiniBand"),
+            Self::Unspecified => f.pad("unspecified"),
             Self::Unknown(number) => write!(f, "link layer {number}"),
         }
     }
@@ -168,10 +224,10 @@ macro_rules! serialize_as_text {
     )*};
 }
 
-serialize_as_text!(GidKind, PortState, LinkLayer);
+serialize_as_text!(GidKind, PortState, LinkLayer, Trouble);
 
 /// `{"gid_index": 1}` or `{"problem": "…"}`.
-fn usable<S: Serializer>(usable: &Result<u32, String>, serializer: S) -> Result<S::Ok, S::Error> {
+fn usable<S: Serializer>(usable: &Result<u32, Trouble>, serializer: S) -> Result<S::Ok, S::Error> {
     match usable {
         Ok(index) => serializer.collect_map([("gid_index", index)]),
         Err(why) => serializer.collect_map([("problem", why)]),

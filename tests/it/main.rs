@@ -12,6 +12,8 @@ mod controller_program;
 mod dashboard;
 mod disk;
 mod documents;
+#[cfg(target_os = "linux")]
+mod emulated;
 mod explained;
 mod external;
 mod lab;

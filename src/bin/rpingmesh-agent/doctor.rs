@@ -1,6 +1,7 @@
 //! `doctor`: says what this host lacks for probing, and what to do about it.
 
 mod checks;
+mod gids;
 mod rdma;
 
 use clap::Args;
@@ -17,6 +18,13 @@ pub(crate) struct DoctorArgs {
     /// Print one JSON object per finding and one with the verdict
     #[arg(long)]
     json: bool,
+    /// Say of every entry of the GID tables whether it is used, and why
+    #[arg(long)]
+    explain_gids: bool,
+    /// Explain the tables in this file instead of this host's, and check nothing else. Lines `dev NAME`, `gid PORT INDEX
+    /// ADDRESS TYPE`, where the type is 1 for RoCE v1, 2 for RoCE v2; lines of other kinds and further words are left out
+    #[arg(long, value_name = "FILE")]
+    gid_table: Option<std::path::PathBuf>,
     #[command(flatten)]
     configured: Configured,
 }
@@ -50,6 +58,21 @@ impl Finding {
             status: Status::Ok,
             message: message.into(),
             advice: None,
+        }
+    }
+
+    /// With advice where there is something to do.
+    pub(crate) fn with(
+        check: &'static str,
+        status: Status,
+        message: impl Into<String>,
+        advice: Option<String>,
+    ) -> Self {
+        Self {
+            check,
+            status,
+            message: message.into(),
+            advice,
         }
     }
 
@@ -98,6 +121,9 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
     let settings = args.configured.load()?;
     rpingmesh::telemetry::logging::init(&settings.log)?;
     let config = settings.validate()?;
+    if let Some(file) = &args.gid_table {
+        return report(&gids::recorded(file, &config)?, args.json);
+    }
     let mut findings = vec![checks::kernel()];
     match examined(&config) {
         TransportChoice::Userspace => findings.extend(checks::userspace(&config)),
@@ -107,7 +133,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
             "use auto, verbs or userspace",
         )),
         TransportChoice::Auto | TransportChoice::Verbs => {
-            findings.extend(rdma::findings(&config));
+            findings.extend(rdma::findings(&config, args.explain_gids));
             findings.push(checks::memlock());
             findings.push(checks::port_in_use(config.userspace_port));
         }

@@ -4,6 +4,7 @@ mod check_config;
 mod cli;
 mod doctor;
 mod flows;
+mod gid_choice;
 mod ping;
 mod print_config;
 mod rdma_settings;

@@ -6,7 +6,8 @@ use rpingmesh::id::{Gid, QKey};
 /// Which entry of a port's GID table an endpoint uses. It must be a RoCE v2 entry in every case.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum GidChoice {
-    /// An IPv4-mapped GID if there is one, else a global IPv6 one, else a link-local one; the lowest index of its kind.
+    /// A global IPv4-mapped GID if there is one, else a global IPv6 one, else a link-local one of either family; the
+    /// lowest index of its kind.
     #[default]
     Auto,
     /// This index on every port.

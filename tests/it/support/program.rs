@@ -49,7 +49,12 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start(program: &str, arguments: &[&str]) -> Self {
-        let mut child = command(program, arguments)
+        Self::spawn(command(program, arguments))
+    }
+
+    /// The same with a command that was made elsewhere.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");

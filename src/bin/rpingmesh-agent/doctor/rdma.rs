@@ -2,17 +2,20 @@
 
 use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::transport::RnicName;
-use rpingmesh::transport::rdma_report::{DeviceReport, GidEntry, GidKind, PortReport, Timestamps};
+use rpingmesh::transport::rdma_report::{
+    DeviceReport, GidEntry, GidKind, LinkLayer, PortReport, Timestamps,
+};
 
-use super::Finding;
+use super::{Finding, Status, gids};
 use crate::{transports, verbs};
 
 const ADVICE: &str = "install libibverbs1 and ibverbs-providers, load the RNIC's driver (`modprobe ib_uverbs`), or make a \
                       soft-RoCE device (`rdma link add rxe0 type rxe netdev eth0`); `--transport userspace` does without";
 
 /// Everything about RDMA on this host.
-pub(super) fn findings(config: &AgentConfig) -> Vec<Finding> {
-    let inventory = verbs::inventory(&transports::verbs_settings(config));
+pub(super) fn findings(config: &AgentConfig, explain_gids: bool) -> Vec<Finding> {
+    let settings = transports::verbs_settings(config);
+    let inventory = verbs::inventory(&settings);
     if let Some(problem) = inventory.problem {
         return vec![Finding::problem("libibverbs", problem, ADVICE)];
     }
@@ -42,7 +45,12 @@ pub(super) fn findings(config: &AgentConfig) -> Vec<Finding> {
             }
             usable += usize::from(port.usable.is_ok());
             findings.push(port_finding(&name, port));
-            findings.push(gid_finding(&name, &port.gids));
+            if port.link_layer == Some(LinkLayer::Ethernet) {
+                findings.push(gid_finding(&name, &port.gids));
+            }
+            if explain_gids {
+                findings.extend(gids::explained(&name, &port.gids, &settings.gid));
+            }
         }
     }
     findings.push(if usable == 0 {
@@ -60,10 +68,11 @@ pub(super) fn findings(config: &AgentConfig) -> Vec<Finding> {
 fn device_finding(device: &DeviceReport) -> Finding {
     let driver = device.driver.as_deref().unwrap_or("unknown");
     if let Some(problem) = &device.problem {
-        return Finding::note(
+        return Finding::with(
             "devices",
-            format!("{} (driver {driver}): {problem}", device.name),
-            "allow this user to open /dev/infiniband/uverbs*",
+            Status::Note,
+            format!("{} (driver {driver}): {}", device.name, problem.what),
+            problem.advice.clone(),
         );
     }
     match device.timestamps {
@@ -89,13 +98,17 @@ fn port_finding(name: &RnicName, port: &PortReport) -> Finding {
     let mtu = port
         .mtu
         .map_or_else(|| "unknown".to_owned(), |mtu| mtu.to_string());
-    let state = format!("{name}: {}, {}, MTU {mtu}", port.state, port.link_layer);
+    let state = match (port.state, port.link_layer) {
+        (Some(state), Some(link_layer)) => format!("{name}: {state}, {link_layer}, MTU {mtu}"),
+        _ => name.to_string(),
+    };
     match &port.usable {
         Ok(index) => Finding::ok("ports", format!("{state}, GID index {index} is used")),
-        Err(why) => Finding::note(
+        Err(trouble) => Finding::with(
             "ports",
-            format!("{state}: {why}"),
-            "bring its network interface up and give it an address, then look again",
+            Status::Note,
+            format!("{state}: {}", trouble.what),
+            trouble.advice.clone(),
         ),
     }
 }
@@ -105,14 +118,16 @@ fn gid_finding(name: &RnicName, gids: &[GidEntry]) -> Finding {
     if gids.iter().any(|entry| entry.kind == GidKind::RoceV2) {
         Finding::ok("gids", format!("{name}: {}", listed.join(", ")))
     } else {
-        Finding::note(
+        Finding::with(
             "gids",
+            Status::Note,
             format!(
                 "{name}: no RoCE v2 GID among {} entries: {}",
                 gids.len(),
                 listed.join(", ")
             ),
-            "give the port's network interface an IP address",
+            // What to do depends on the port's state and is said there.
+            None,
         )
     }
 }

@@ -60,15 +60,54 @@ impl Drop for CqHandle {
     }
 }
 
+#[derive(Debug, Clone)]
 enum Stamps {
     Wall,
     Raw(RawClock),
     Software,
 }
 
+/// A kind of completion queue: extended or plain, and what stamps its completions.
+#[derive(Debug, Clone)]
+pub(super) struct Format {
+    /// The flag that asks for its stamps; `None` for a plain queue.
+    flag: Option<u64>,
+    stamps: Stamps,
+}
+
+impl Format {
+    /// Those to try, best first: stamps of the device's wall clock, raw ones, none, and a plain queue. A driver may refuse
+    /// one when the completion queue is made, or only when a queue pair is. `extended` is whether extended ones are allowed.
+    pub(super) fn candidates(attributes: &Attributes, extended: bool) -> Vec<Self> {
+        let mut formats = Vec::new();
+        if extended {
+            let candidates = stamp_candidates(attributes).into_iter();
+            formats.extend(candidates.map(|(flag, stamps)| Self {
+                flag: Some(flag),
+                stamps,
+            }));
+        }
+        formats.push(Self {
+            flag: None,
+            stamps: Stamps::Software,
+        });
+        formats
+    }
+
+    /// Which clock it has.
+    pub(super) fn clock(&self) -> CompletionClock {
+        match self.stamps {
+            Stamps::Wall => CompletionClock::HardwareWall,
+            Stamps::Raw(_) => CompletionClock::HardwareRaw,
+            Stamps::Software => CompletionClock::Software,
+        }
+    }
+}
+
 /// The one who polls.
 pub(super) struct CompletionQueue {
     handle: Arc<CqHandle>,
+    clock: CompletionClock,
     stamps: Stamps,
     /// The last hardware stamp, which stands in for those of failed completions: they have none.
     last: NicTime,
@@ -81,40 +120,29 @@ const READS: u64 = abi::IBV_WC_EX_WITH_BYTE_LEN | abi::IBV_WC_EX_WITH_SRC_QP;
 const BATCH: usize = 32;
 
 impl CompletionQueue {
-    /// Makes one with wall-clock stamps of the device if it can, else raw ones, else none; extended if the driver can
-    /// and `extended` allows it.
+    /// Makes one of this format.
     ///
     /// # Errors
-    /// Those of creating a plain CQ, after everything better was refused.
+    /// The driver refuses it.
     pub(super) fn new(
         context: &Arc<Context>,
         channel: &Arc<Channel>,
-        attributes: &Attributes,
         depth: u32,
-        extended: bool,
+        format: Format,
     ) -> io::Result<Self> {
-        let handle = |raw: NonNull<abi::ibv_cq>, extended| {
-            Arc::new(CqHandle {
+        let raw = match format.flag {
+            Some(flag) => create_extended(context, channel, depth, READS | flag)?.cast(),
+            None => create_plain(context, channel, depth)?,
+        };
+        Ok(Self {
+            handle: Arc::new(CqHandle {
                 raw,
-                extended,
+                extended: format.flag.is_some(),
                 _channel: Arc::clone(channel),
                 context: Arc::clone(context),
-            })
-        };
-        if extended {
-            for (flag, stamps) in candidates(attributes) {
-                if let Ok(raw) = create_extended(context, channel, depth, READS | flag) {
-                    return Ok(Self {
-                        handle: handle(raw.cast(), true),
-                        stamps,
-                        last: NicTime::from_nanos(0),
-                    });
-                }
-            }
-        }
-        Ok(Self {
-            handle: handle(create_plain(context, channel, depth)?, false),
-            stamps: Stamps::Software,
+            }),
+            clock: format.clock(),
+            stamps: format.stamps,
             last: NicTime::from_nanos(0),
         })
     }
@@ -126,11 +154,7 @@ impl CompletionQueue {
 
     /// Which clock stamps.
     pub(super) fn clock(&self) -> CompletionClock {
-        match self.stamps {
-            Stamps::Wall => CompletionClock::HardwareWall,
-            Stamps::Raw(_) => CompletionClock::HardwareRaw,
-            Stamps::Software => CompletionClock::Software,
-        }
+        self.clock
     }
 
     /// A time for what failed before the device saw it: now, or the last stamp of a hardware clock.
@@ -257,7 +281,7 @@ impl CompletionQueue {
 }
 
 /// The kinds of stamps to try, best first, with the flag that asks for each.
-fn candidates(attributes: &Attributes) -> Vec<(u64, Stamps)> {
+fn stamp_candidates(attributes: &Attributes) -> Vec<(u64, Stamps)> {
     let mut candidates = Vec::new();
     if attributes.timestamp_mask != 0 {
         candidates.push((

@@ -21,14 +21,15 @@ use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 
 use super::address::{Lookup, Resolver};
-use super::completion::{CompletionQueue, WorkCompletion};
+use super::completion::{CompletionQueue, Format, WorkCompletion};
 use super::events::{Change, Watched};
 use super::failure;
 use super::handles::{
     AddressHandle, Addresses, AsyncEvents, Channel, Context as Device, Notifications, Origin,
     ProtectionDomain, Route,
 };
-use super::ports::UsablePort;
+use super::plan::Plan;
+use super::ports::{self, UsablePort};
 use super::queue::{Queue, WorkId};
 use super::steering::{self, Steering};
 use crate::rdma_settings::Settings;
@@ -117,27 +118,18 @@ impl VerbsEndpoint {
 
         let domain = ProtectionDomain::new(&device).map_err(failed("ibv_alloc_pd"))?;
         let channel = Channel::new(&device).map_err(failed("ibv_create_comp_channel"))?;
-        let completions = CompletionQueue::new(
-            &device,
-            &channel,
-            &port.attributes,
+        let plan = Plan {
+            rnic,
+            device: &device,
+            domain: &domain,
+            channel: &channel,
+            count,
+            depth,
             entries,
-            settings.extended_cq,
-        )
-        .map_err(failed("ibv_create_cq"))?;
-        let queues = (0..count)
-            .map(|index| {
-                Queue::open(
-                    &domain,
-                    completions.handle(),
-                    index,
-                    depth,
-                    rnic.port,
-                    settings.q_key,
-                )
-                .map_err(|(call, error)| failure::call(rnic, call, error))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+            q_key: settings.q_key,
+        };
+        let formats = Format::candidates(&port.attributes, settings.extended_cq);
+        let (queues, completions) = plan.open_first(formats)?;
         let first = queues.first().map_or(Qpn::from_lower_bits(0), Queue::qpn);
         let origin = Origin {
             port: rnic.port,
@@ -447,10 +439,9 @@ impl VerbsEndpoint {
                 }
             };
             match self.device.next_event() {
-                Ok(Some(event)) => match self
-                    .watched
-                    .judge(event, |port, index| self.device.gid(port, index))
-                {
+                Ok(Some(event)) => match self.watched.judge(event, || {
+                    ports::best(&self.device, &self.rnic, &self.settings)
+                }) {
                     Change::Nothing => {}
                     Change::Event(event) => {
                         if event == EndpointEvent::PortActive {
@@ -490,6 +481,10 @@ impl Endpoint for VerbsEndpoint {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn gid_index(&self) -> Option<u32> {
+        Some(self.watched.gid_index)
     }
 
     fn post(&mut self, batch: &[SendRequest]) -> Result<usize, TransportError> {

@@ -1,7 +1,5 @@
 //! What asynchronous device events mean for an endpoint.
 
-use std::io;
-
 use rdma_core_sys::abi;
 use rpingmesh::id::Gid;
 use rpingmesh::transport::EndpointEvent;
@@ -31,21 +29,17 @@ pub(super) enum Change {
 }
 
 impl Watched {
-    /// Judges an event; `gid` reads the GID table.
-    pub(super) fn judge(
-        &self,
-        event: AsyncEvent,
-        gid: impl FnOnce(u8, u32) -> io::Result<Gid>,
-    ) -> Change {
+    /// Judges an event; `best` reads the port's GID table and chooses, and gives nothing where there is nothing to choose.
+    pub(super) fn judge(&self, event: AsyncEvent, best: impl Fn() -> Option<(Gid, u32)>) -> Change {
+        // An entry that came may be better than the own one, which may be gone, or another GID, or of another type.
+        let moves = || best() != Some((self.gid, self.gid_index));
         let ours = event.port == i32::from(self.port);
         match event.kind {
-            abi::IBV_EVENT_PORT_ACTIVE if ours => Change::Event(EndpointEvent::PortActive),
             abi::IBV_EVENT_PORT_ERR if ours => Change::Event(EndpointEvent::PortDown),
-            abi::IBV_EVENT_GID_CHANGE if ours => match gid(self.port, self.gid_index) {
-                Ok(gid) if gid == self.gid => Change::Nothing,
-                // An entry that is gone cannot be read, or is all zero.
-                _ => Change::Event(EndpointEvent::AddressChanged),
-            },
+            abi::IBV_EVENT_PORT_ACTIVE | abi::IBV_EVENT_GID_CHANGE if ours && moves() => {
+                Change::Event(EndpointEvent::AddressChanged)
+            }
+            abi::IBV_EVENT_PORT_ACTIVE if ours => Change::Event(EndpointEvent::PortActive),
             abi::IBV_EVENT_PORT_ACTIVE | abi::IBV_EVENT_PORT_ERR | abi::IBV_EVENT_GID_CHANGE => {
                 Change::Nothing
             }
@@ -75,52 +69,57 @@ mod tests {
         }
     }
 
-    fn judge(kind: u32, port: i32, table: io::Result<Gid>) -> Change {
-        watched().judge(AsyncEvent { kind, port }, |port, index| {
-            assert_eq!((port, index), (1, 3));
-            table
-        })
+    fn judge(kind: u32, port: i32, best: Option<(Gid, u32)>) -> Change {
+        watched().judge(AsyncEvent { kind, port }, || best)
+    }
+
+    fn own() -> Option<(Gid, u32)> {
+        Some((watched().gid, watched().gid_index))
     }
 
     #[test]
     fn events_of_the_own_port_are_reported_and_of_others_not() {
-        let unread = || Err(io::ErrorKind::Other.into());
         assert_eq!(
-            judge(abi::IBV_EVENT_PORT_ERR, 1, unread()),
+            judge(abi::IBV_EVENT_PORT_ERR, 1, None),
             Change::Event(EndpointEvent::PortDown)
         );
         assert_eq!(
-            judge(abi::IBV_EVENT_PORT_ACTIVE, 1, unread()),
+            judge(abi::IBV_EVENT_PORT_ACTIVE, 1, own()),
             Change::Event(EndpointEvent::PortActive)
         );
-        assert_eq!(judge(abi::IBV_EVENT_PORT_ERR, 2, unread()), Change::Nothing);
-        assert_eq!(
-            judge(abi::IBV_EVENT_GID_CHANGE, 2, unread()),
-            Change::Nothing
-        );
+        for kind in [
+            abi::IBV_EVENT_PORT_ERR,
+            abi::IBV_EVENT_PORT_ACTIVE,
+            abi::IBV_EVENT_GID_CHANGE,
+        ] {
+            assert_eq!(judge(kind, 2, None), Change::Nothing);
+        }
     }
 
     #[test]
-    fn a_changed_gid_table_matters_when_the_own_entry_did() {
-        let change = |table| judge(abi::IBV_EVENT_GID_CHANGE, 1, table);
-        assert_eq!(change(Ok(watched().gid)), Change::Nothing);
+    fn an_event_after_which_another_entry_is_best_moves_the_endpoint() {
         let changed = Change::Event(EndpointEvent::AddressChanged);
-        assert_eq!(change(Ok(Gid::from_bytes([0; 16]))), changed);
-        assert_eq!(change(Err(io::ErrorKind::NotFound.into())), changed);
+        for kind in [abi::IBV_EVENT_GID_CHANGE, abi::IBV_EVENT_PORT_ACTIVE] {
+            // Nothing is left; the own GID at another index; a better GID.
+            assert_eq!(judge(kind, 1, None), changed);
+            assert_eq!(judge(kind, 1, Some((watched().gid, 5))), changed);
+            let other = "10.0.0.2".parse().expect("a GID");
+            assert_eq!(judge(kind, 1, Some((other, 3))), changed);
+        }
+        assert_eq!(judge(abi::IBV_EVENT_GID_CHANGE, 1, own()), Change::Nothing);
     }
 
     #[test]
     fn fatal_events_end_the_endpoint_and_unknown_ones_are_kept() {
-        let unread = || Err(io::ErrorKind::Other.into());
         for kind in [
             abi::IBV_EVENT_DEVICE_FATAL,
             abi::IBV_EVENT_CQ_ERR,
             abi::IBV_EVENT_QP_FATAL,
         ] {
-            assert!(matches!(judge(kind, 0, unread()), Change::Lost(_)));
+            assert!(matches!(judge(kind, 0, None), Change::Lost(_)));
         }
         assert_eq!(
-            judge(12345, 0, unread()),
+            judge(12345, 0, None),
             Change::Event(EndpointEvent::Unknown(12345))
         );
     }

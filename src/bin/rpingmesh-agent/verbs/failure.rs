@@ -2,12 +2,26 @@
 
 use std::io;
 
+use rpingmesh::transport::rdma_report::Trouble;
 use rpingmesh::transport::{RnicName, TransportError};
 use rustix::process::{Resource, getrlimit};
 
-/// What to do where a device's file cannot be opened.
+/// What to do where a device's file may not be opened.
 const CLOSED: &str =
     "open the devices below /dev/infiniband to this user (udev group `rdma`) or run as root";
+
+/// What to do where a device's file is not found: libibverbs looks elsewhere for one that it may not open, and reports
+/// that it found none.
+const ABSENT: &str = "its file below /dev/infiniband is missing or closed to this user: in a container hand it in, on a host \
+                      load `ib_uverbs`, or open it to this user (udev group `rdma`)";
+
+/// What to do where a device is in use by somebody who does not share it.
+const BUSY: &str = "another program or driver has taken the device for itself: stop that one, or leave the device out with \
+                    `devices`; it is tried again";
+
+/// What to do where a device answers with an error.
+const BROKEN: &str = "the device or its driver reports an error: look into the kernel's log (`dmesg`), reset the device or \
+                      update its driver and firmware; it is tried again";
 
 /// The error for a failed call on an RNIC.
 pub(super) fn call(rnic: &RnicName, call: &'static str, source: io::Error) -> TransportError {
@@ -24,6 +38,14 @@ pub(super) fn call(rnic: &RnicName, call: &'static str, source: io::Error) -> Tr
     }
 }
 
+/// What a failed call means for a device or a port.
+pub(super) fn trouble(call: &str, error: &io::Error) -> Trouble {
+    Trouble {
+        what: format!("{call} failed: {error}"),
+        advice: advice(call, error),
+    }
+}
+
 /// What to do about a failure, where the cause is known.
 pub(super) fn advice(call: &str, error: &io::Error) -> Option<String> {
     match error.raw_os_error()? {
@@ -31,8 +53,12 @@ pub(super) fn advice(call: &str, error: &io::Error) -> Option<String> {
             Some(memlock_advice(getrlimit(Resource::Memlock).current))
         }
         libc::EPERM | libc::EACCES if call.starts_with("ibv_") => Some(CLOSED.to_owned()),
-        // libibverbs looks elsewhere for a file that it may not open, and reports that it found none.
-        libc::ENOENT if call == "ibv_open_device" => Some(CLOSED.to_owned()),
+        libc::ENOENT if call == "ibv_open_device" => Some(ABSENT.to_owned()),
+        libc::EBUSY if call.starts_with("ibv_") => Some(BUSY.to_owned()),
+        libc::EIO | libc::ETIMEDOUT if call.starts_with("ibv_") => Some(BROKEN.to_owned()),
+        libc::ENODEV | libc::ENXIO if call.starts_with("ibv_") => {
+            Some("the device is being removed or reset; it is tried again".to_owned())
+        }
         libc::ENOSYS | libc::ENOENT if call == "ibv_get_device_list" => {
             Some("the kernel's side is missing: `modprobe ib_uverbs`".to_owned())
         }
@@ -89,6 +115,21 @@ mod tests {
             let advice = advice("ibv_open_device", &error).expect("advice");
             assert!(advice.contains("/dev/infiniband"), "{advice}");
         }
+    }
+
+    #[test]
+    fn advice_fits_the_cause() {
+        let given = |code| {
+            let error = io::Error::from_raw_os_error(code);
+            trouble("ibv_query_port", &error).advice.unwrap_or_default()
+        };
+        assert!(given(libc::EIO).contains("dmesg"));
+        assert!(given(libc::EBUSY).contains("another program"));
+        assert!(given(libc::ENODEV).contains("removed"));
+        assert!(given(libc::EACCES).contains("/dev/infiniband"));
+        // A port's file is not what is missing here.
+        assert_eq!(given(libc::ENOENT), "");
+        assert_eq!(given(libc::EINVAL), "");
     }
 
     #[test]

@@ -143,6 +143,16 @@ pub(super) struct AsyncEvent {
     pub(super) port: i32,
 }
 
+/// A used entry of a GID table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TableEntry {
+    pub(super) index: u32,
+    pub(super) gid: Gid,
+    pub(super) kind: GidKind,
+    /// Number of its network interface; 0 where the driver does not tell.
+    pub(super) interface: u32,
+}
+
 /// Entries of GID tables that one call can return: its answer has a 16-bit length. No known driver has more.
 const GID_ENTRIES: usize = u16::MAX as usize / size_of::<abi::ibv_gid_entry>();
 
@@ -225,7 +235,7 @@ impl Context {
     }
 
     /// The used entries of a port's GID table with their types; `None` where the library is too old to tell types.
-    pub(super) fn gid_table(&self, port: u8) -> Option<io::Result<Vec<(u32, Gid, GidKind)>>> {
+    pub(super) fn gid_table(&self, port: u8) -> Option<io::Result<Vec<TableEntry>>> {
         let query = self.library._ibv_query_gid_table?;
         let empty = abi::ibv_gid_entry {
             gid: abi::ibv_gid { raw: [0; 16] },
@@ -253,10 +263,12 @@ impl Context {
         entries.retain(|entry| entry.port_num == u32::from(port));
         Some(Ok(entries
             .iter()
-            .map(|entry| {
+            .map(|entry| TableEntry {
+                index: entry.gid_index,
                 // SAFETY: any bytes are a GID.
-                let gid = Gid::from_bytes(unsafe { entry.gid.raw });
-                (entry.gid_index, gid, gid_kind(entry.gid_type))
+                gid: Gid::from_bytes(unsafe { entry.gid.raw }),
+                kind: gid_kind(entry.gid_type),
+                interface: entry.ndev_ifindex,
             })
             .collect()))
     }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use rdma_core_sys::{Library, abi};
 use rpingmesh::id::{DeviceName, Gid};
 use rpingmesh::transport::rdma_report::{
-    DeviceReport, GidEntry, GidKind, LinkLayer, PortReport, PortState, Timestamps,
+    DeviceReport, GidEntry, GidKind, LinkLayer, PortReport, PortState, Timestamps, Trouble,
 };
 use rpingmesh::transport::{RnicName, RnicPort, TransportError};
 
 use super::failure;
-use super::gid;
-use super::handles::{Attributes, Context, DeviceEntry, DeviceList};
+use super::handles::{Attributes, Context, DeviceEntry, DeviceList, TableEntry};
+use super::interfaces::Interfaces;
 use super::sysfs::Sysfs;
+use crate::gid_choice;
 use crate::rdma_settings::Settings;
 
 /// A port that an endpoint can be opened on, with its device open.
@@ -48,12 +49,8 @@ impl<'a> Ports<'a> {
     /// # Errors
     /// Why libibverbs cannot list devices and what to do.
     pub(super) fn report(&self) -> Result<Vec<DeviceReport>, String> {
-        let list = DeviceList::read(self.library).map_err(|error| {
-            let call = "ibv_get_device_list";
-            let advice = failure::advice(call, &error)
-                .map_or_else(String::new, |advice| format!("; {advice}"));
-            format!("{call} failed: {error}{advice}")
-        })?;
+        let list = DeviceList::read(self.library)
+            .map_err(|error| failure::trouble("ibv_get_device_list", &error).to_string())?;
         let mut devices: Vec<_> = list.entries().map(|entry| self.device(&entry)).collect();
         devices.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(devices)
@@ -121,13 +118,17 @@ impl<'a> Ports<'a> {
                 attributes.ports
             )));
         }
-        let report = self
-            .port(&device, rnic)
-            .map_err(|(call, error)| failure::call(rnic, call, error))?;
-        let index = report.usable.map_err(wrong)?;
-        let gid = device
-            .gid(rnic.port, index)
-            .map_err(|error| failure::call(rnic, "ibv_query_gid", error))?;
+        let report = port_report(&device, rnic, self.settings, &self.sysfs);
+        let index = report.usable.map_err(|trouble| TransportError::NotReady {
+            rnic: rnic.clone(),
+            why: trouble.to_string(),
+        })?;
+        let gid = report
+            .gids
+            .iter()
+            .find(|entry| entry.index == index)
+            .map(|entry| entry.gid)
+            .ok_or_else(|| wrong(format!("GID index {index} is gone")))?;
         let gid_index = u8::try_from(index)
             .map_err(|_| wrong(format!("GID index {index} does not fit an address handle")))?;
         Ok(UsablePort {
@@ -145,7 +146,7 @@ impl<'a> Ports<'a> {
         let mut report = DeviceReport {
             driver: self.sysfs.driver(&name),
             name: DeviceName::new(name),
-            problem: entry.is_iwarp().then(|| IWARP.to_owned()),
+            problem: entry.is_iwarp().then(|| Trouble::fact(IWARP)),
             firmware: String::new(),
             timestamps: Timestamps::Software,
             ports: Vec::new(),
@@ -153,9 +154,7 @@ impl<'a> Ports<'a> {
         if report.problem.is_none()
             && let Err((call, error)) = self.fill(entry, &mut report)
         {
-            let advice = failure::advice(call, &error)
-                .map_or_else(String::new, |advice| format!("; {advice}"));
-            report.problem = Some(format!("{call} failed: {error}{advice}"));
+            report.problem = Some(failure::trouble(call, &error));
         }
         report
     }
@@ -176,67 +175,117 @@ impl<'a> Ports<'a> {
                 khz: attributes.core_clock_khz,
             };
         }
-        for port in 1..=attributes.ports {
-            let rnic = RnicName {
-                device: report.name.clone(),
-                port,
-            };
-            report.ports.push(self.port(&device, &rnic)?);
-        }
+        report.ports = (1..=attributes.ports)
+            .map(|port| {
+                let rnic = RnicName {
+                    device: report.name.clone(),
+                    port,
+                };
+                port_report(&device, &rnic, self.settings, &self.sysfs)
+            })
+            .collect();
         Ok(())
     }
+}
 
-    fn port(
-        &self,
-        device: &Context,
-        rnic: &RnicName,
-    ) -> Result<PortReport, (&'static str, io::Error)> {
-        let attr = device
-            .port(rnic.port)
-            .map_err(|error| ("ibv_query_port", error))?;
-        let state = port_state(attr.state);
-        let link_layer = link_layer(attr.link_layer);
-        let gids = self
-            .gids(device, rnic, attr.gid_tbl_len)
-            .map_err(|error| ("ibv_query_gid_table", error))?;
-        let usable = usable(state, link_layer)
-            .and_then(|()| gid::choose(&gids, &self.settings.gid).map(|entry| entry.index));
-        Ok(PortReport {
-            port: rnic.port,
-            state,
-            link_layer,
-            mtu: path_mtu(attr.active_mtu),
-            gids,
-            usable,
+/// One port. What it does not tell is a fact about this port, not about its device: the others may be good.
+fn port_report(
+    device: &Context,
+    rnic: &RnicName,
+    settings: &Settings,
+    sysfs: &Sysfs,
+) -> PortReport {
+    let mut report = PortReport {
+        port: rnic.port,
+        state: None,
+        link_layer: None,
+        mtu: None,
+        gids: Vec::new(),
+        usable: Ok(0),
+    };
+    report.usable = device
+        .port(rnic.port)
+        .map_err(|error| failure::trouble("ibv_query_port", &error))
+        .and_then(|attr| {
+            let (state, link_layer) = (port_state(attr.state), link_layer(attr.link_layer));
+            (report.state, report.link_layer) = (Some(state), Some(link_layer));
+            report.mtu = path_mtu(attr.active_mtu);
+            let gids = gids(device, rnic, attr.gid_tbl_len, sysfs);
+            report.gids = gids.as_ref().map_or_else(|_| Vec::new(), Clone::clone);
+            usable(state, link_layer)?;
+            let gids = gids.map_err(|error| failure::trouble("ibv_query_gid_table", &error))?;
+            gid_choice::choose(&gids, &settings.gid).map(|entry| entry.index)
+        });
+    report
+}
+
+/// The GID that an endpoint on this port would be opened with now, and its index; `None` where none can be.
+pub(super) fn best(device: &Context, rnic: &RnicName, settings: &Settings) -> Option<(Gid, u32)> {
+    let length = device.port(rnic.port).ok()?.gid_tbl_len;
+    let table = gids(device, rnic, length, &Sysfs::default()).ok()?;
+    let entry = gid_choice::choose(&table, &settings.gid).ok()?;
+    Some((entry.gid, entry.index))
+}
+
+/// The used entries of a port's GID table. An older libibverbs does not know the types, and a driver may refuse the
+/// whole table; then sysfs knows them.
+fn gids(
+    device: &Context,
+    rnic: &RnicName,
+    length: i32,
+    sysfs: &Sysfs,
+) -> io::Result<Vec<GidEntry>> {
+    let entries = match device.gid_table(rnic.port) {
+        Some(Ok(entries)) => entries,
+        other => {
+            let single = single_entries(device, rnic, length, sysfs);
+            match other {
+                Some(Err(error)) if single.is_empty() => return Err(error),
+                _ => single,
+            }
+        }
+    };
+    let interfaces = Interfaces::new(sysfs.has(rnic.device.as_str()));
+    Ok(entries
+        .into_iter()
+        .filter(|entry| !entry.gid.is_zero())
+        .map(|entry| {
+            let interface = sysfs.gid_interface(rnic, entry.index);
+            GidEntry {
+                index: entry.index,
+                gid: entry.gid,
+                kind: entry.kind,
+                place: interfaces.place(entry.interface, interface.as_deref()),
+                interface: interface.or_else(|| interfaces.name(entry.interface)),
+            }
         })
-    }
+        .collect())
+}
 
-    /// The used entries of a port's GID table. An older libibverbs does not know the types; then sysfs does.
-    fn gids(&self, device: &Context, rnic: &RnicName, length: i32) -> io::Result<Vec<GidEntry>> {
-        let entries = match device.gid_table(rnic.port) {
-            Some(entries) => entries?,
-            None => (0..u32::try_from(length).unwrap_or(0))
-                .filter_map(|index| {
-                    // An unused entry cannot be read with some drivers, and is zero with others.
-                    let gid = device.gid(rnic.port, index).ok()?;
-                    let kind = self
-                        .sysfs
-                        .gid_kind(rnic, index)
-                        .unwrap_or(GidKind::Unknown(u32::MAX));
-                    (!gid.is_zero()).then_some((index, gid, kind))
-                })
-                .collect(),
-        };
-        Ok(entries
-            .into_iter()
-            .map(|(index, gid, kind)| GidEntry {
+/// Entry by entry, with the types that sysfs tells. An unused entry cannot be read with some drivers, and is zero with
+/// others.
+fn single_entries(
+    device: &Context,
+    rnic: &RnicName,
+    length: i32,
+    sysfs: &Sysfs,
+) -> Vec<TableEntry> {
+    (0..u32::try_from(length).unwrap_or(0))
+        .filter_map(|index| {
+            let gid = device
+                .gid(rnic.port, index)
+                .ok()
+                .filter(|gid| !gid.is_zero())?;
+            Some(TableEntry {
                 index,
                 gid,
-                kind,
-                interface: self.sysfs.gid_interface(rnic, index),
+                kind: sysfs
+                    .gid_kind(rnic, index)
+                    .unwrap_or(GidKind::Unknown(u32::MAX)),
+                interface: 0,
             })
-            .collect())
-    }
+        })
+        .collect()
 }
 
 const IWARP: &str = "it speaks iWARP, which has no UD queue pairs";
@@ -272,13 +321,22 @@ fn sift(devices: &[DeviceReport]) -> (Vec<RnicPort>, Vec<String>) {
 }
 
 /// Whether a port carries RoCE now.
-fn usable(state: PortState, link_layer: LinkLayer) -> Result<(), String> {
+fn usable(state: PortState, link_layer: LinkLayer) -> Result<(), Trouble> {
     match (link_layer, state) {
         (LinkLayer::Ethernet, PortState::Active | PortState::ActiveDeferred) => Ok(()),
-        (LinkLayer::Ethernet, state) => Err(format!(
-            "the port is {state}: bring its network interface up and check the cable"
+        (LinkLayer::Ethernet, state) => Err(Trouble::new(
+            format!("the port is {state}"),
+            "bring its network interface up and check the cable",
         )),
-        (other, _) => Err(format!("its link layer is {other}, RoCE needs Ethernet")),
+        (LinkLayer::Infiniband, _) => Err(Trouble::fact(
+            "its link layer is InfiniBand, not Ethernet: it carries no RoCE (a VPI port can be set to Ethernet)",
+        )),
+        (LinkLayer::Unspecified, _) => Err(Trouble::fact(
+            "its link layer is unspecified, as that of EFA and of InfiniBand's old drivers is: it carries no RoCE",
+        )),
+        (other, _) => Err(Trouble::fact(format!(
+            "its link layer is {other}, RoCE needs Ethernet"
+        ))),
     }
 }
 
@@ -298,8 +356,8 @@ fn port_state(number: u32) -> PortState {
 fn link_layer(number: u8) -> LinkLayer {
     match number {
         abi::IBV_LINK_LAYER_ETHERNET => LinkLayer::Ethernet,
-        // Old InfiniBand drivers leave it unspecified.
-        abi::IBV_LINK_LAYER_INFINIBAND | abi::IBV_LINK_LAYER_UNSPECIFIED => LinkLayer::Infiniband,
+        abi::IBV_LINK_LAYER_INFINIBAND => LinkLayer::Infiniband,
+        abi::IBV_LINK_LAYER_UNSPECIFIED => LinkLayer::Unspecified,
         other => LinkLayer::Unknown(other),
     }
 }
@@ -311,32 +369,35 @@ fn path_mtu(number: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use rpingmesh::transport::rdma_report::Place;
+
     use super::*;
 
     fn device(name: &str, problem: Option<&str>, ports: Vec<PortReport>) -> DeviceReport {
         DeviceReport {
             name: name.into(),
             driver: None,
-            problem: problem.map(str::to_owned),
+            problem: problem.map(Trouble::fact),
             firmware: String::new(),
             timestamps: Timestamps::Software,
             ports,
         }
     }
 
-    fn port(number: u8, usable: Result<u32, String>) -> PortReport {
+    fn port(number: u8, usable: Result<u32, &str>) -> PortReport {
         PortReport {
             port: number,
-            state: PortState::Active,
-            link_layer: LinkLayer::Ethernet,
+            state: Some(PortState::Active),
+            link_layer: Some(LinkLayer::Ethernet),
             mtu: Some(1024),
             gids: vec![GidEntry {
                 index: 1,
                 gid: "10.0.0.1".parse().expect("a GID"),
                 kind: GidKind::RoceV2,
                 interface: Some("eth0".to_owned()),
+                place: Place::Here,
             }],
-            usable,
+            usable: usable.map_err(Trouble::fact),
         }
     }
 
@@ -347,7 +408,7 @@ mod tests {
             device(
                 "b0",
                 None,
-                vec![port(1, Ok(1)), port(2, Err("the port is down".to_owned()))],
+                vec![port(1, Ok(1)), port(2, Err("the port is down"))],
             ),
         ];
         let (usable, problems) = sift(&devices);
@@ -361,12 +422,22 @@ mod tests {
     #[test]
     fn only_active_ethernet_ports_are_usable() {
         assert!(usable(PortState::Active, LinkLayer::Ethernet).is_ok());
-        let down = usable(PortState::Down, LinkLayer::Ethernet).expect_err("down");
-        assert!(down.starts_with("the port is down"), "{down}");
-        let unknown = usable(PortState::Unknown(17), LinkLayer::Ethernet).expect_err("unknown");
-        assert!(unknown.contains("port state 17"), "{unknown}");
-        let infiniband = usable(PortState::Active, LinkLayer::Infiniband).expect_err("InfiniBand");
-        assert!(infiniband.contains("InfiniBand"), "{infiniband}");
+        let trouble = |state, link_layer| usable(state, link_layer).expect_err("not usable");
+        let down = trouble(PortState::Down, LinkLayer::Ethernet);
+        assert_eq!(down.what, "the port is down");
+        assert!(down.advice.is_some_and(|advice| advice.contains("cable")));
+        let unknown = trouble(PortState::Unknown(17), LinkLayer::Ethernet);
+        assert_eq!(unknown.what, "the port is port state 17");
+        // Nothing that an IP address would help.
+        for (link_layer, word) in [
+            (LinkLayer::Infiniband, "InfiniBand"),
+            (LinkLayer::Unspecified, "EFA"),
+            (LinkLayer::Unknown(9), "link layer 9"),
+        ] {
+            let other = trouble(PortState::Active, link_layer);
+            assert!(other.what.contains(word), "{other}");
+            assert_eq!(other.advice, None);
+        }
     }
 
     #[test]

@@ -30,12 +30,19 @@ impl Sysfs {
         }
     }
 
+    /// Whether there is such a device.
+    pub(super) fn has(&self, device: &str) -> bool {
+        self.class.join(device).exists()
+    }
+
     /// The name of the device's driver: that of the hardware below it, or `rxe` for soft-RoCE, which has none and is
-    /// known by its attribute `parent` or its node description.
+    /// known by its attribute `parent` or its node description. The driver of a scalable function on the auxiliary bus
+    /// (`mlx5_core.sf`) goes by the name of the function's parent: it is the same module and the same hardware.
     pub(super) fn driver(&self, device: &str) -> Option<String> {
         let device = self.class.join(device);
         if let Ok(driver) = fs::read_link(device.join("device/driver")) {
-            return Some(driver.file_name()?.to_string_lossy().into_owned());
+            let name = driver.file_name()?.to_string_lossy().into_owned();
+            return Some(name.strip_suffix(".sf").map_or(name.clone(), str::to_owned));
         }
         let is_rxe = device.join("parent").exists()
             || read(&device.join("node_desc")).is_some_and(|text| text == "rxe");
@@ -96,11 +103,24 @@ mod tests {
         fs::create_dir_all(&device).expect("made");
         std::os::unix::fs::symlink("../../../bus/pci/drivers/mlx5_core", device.join("driver"))
             .expect("linked");
+        for (device, driver) in [
+            ("mlx5_2", "mlx5_core.sf"),
+            ("mlx5_3", "mlx5_core.sf"),
+            ("x0", "x_core.sf"),
+        ] {
+            let folder = root.path().join(device).join("device");
+            fs::create_dir_all(&folder).expect("made");
+            let target = format!("../../../../bus/auxiliary/drivers/{driver}");
+            std::os::unix::fs::symlink(target, folder.join("driver")).expect("linked");
+        }
         write(root.path().join("rxe0/parent"), "eth0\n");
         write(root.path().join("rxe1/node_desc"), "rxe\n");
         write(root.path().join("other0/node_desc"), "host other0\n");
         let sysfs = Sysfs::new(root.path());
         assert_eq!(sysfs.driver("mlx5_0").as_deref(), Some("mlx5_core"));
+        assert_eq!(sysfs.driver("mlx5_2").as_deref(), Some("mlx5_core"));
+        assert_eq!(sysfs.driver("mlx5_3").as_deref(), Some("mlx5_core"));
+        assert_eq!(sysfs.driver("x0").as_deref(), Some("x_core"));
         assert_eq!(sysfs.driver("rxe0").as_deref(), Some("rxe"));
         assert_eq!(sysfs.driver("rxe1").as_deref(), Some("rxe"));
         assert_eq!(sysfs.driver("other0"), None);

@@ -1,0 +1,104 @@
+//! Opens the queues of an endpoint with the best format of completions that the device accepts.
+
+use std::sync::Arc;
+
+use rpingmesh::id::QKey;
+use rpingmesh::transport::{CompletionClock, RnicName, TransportError};
+
+use super::completion::{CompletionQueue, Format};
+use super::failure;
+use super::handles::{Channel, Context as Device, ProtectionDomain};
+use super::queue::Queue;
+
+/// What the queues of an endpoint are to be.
+pub(super) struct Plan<'a> {
+    pub(super) rnic: &'a RnicName,
+    pub(super) device: &'a Arc<Device>,
+    pub(super) domain: &'a Arc<ProtectionDomain>,
+    pub(super) channel: &'a Arc<Channel>,
+    /// Queue pairs.
+    pub(super) count: usize,
+    /// Sends and receives under way per queue pair.
+    pub(super) depth: u32,
+    /// Of the completion queue.
+    pub(super) entries: u32,
+    pub(super) q_key: QKey,
+}
+
+impl Plan<'_> {
+    /// Opens with the first format that the device accepts: some refuse one only when a queue pair is made.
+    ///
+    /// # Errors
+    /// The refusal of the last, or one that has nothing to do with formats.
+    pub(super) fn open_first(
+        &self,
+        formats: Vec<Format>,
+    ) -> Result<(Vec<Queue>, CompletionQueue), TransportError> {
+        let mut refused = None;
+        for format in formats {
+            let clock = format.clock();
+            match self.open(format) {
+                Ok(opened) => {
+                    if let Some((better, call, error)) = refused {
+                        tracing::info!(
+                            rnic = %self.rnic, refused = ?better, call, %error, used = ?clock,
+                            "completions are stamped otherwise than asked for first"
+                        );
+                    }
+                    return Ok(opened);
+                }
+                Err((call, error)) if concerns_all(&error) => {
+                    return Err(failure::call(self.rnic, call, error));
+                }
+                Err((call, error)) => {
+                    tracing::debug!(rnic = %self.rnic, ?clock, call, %error, "refused");
+                    // What was refused last says why none is left.
+                    let better = refused.map_or(clock, |(better, ..)| better);
+                    refused = Some((better, call, error));
+                }
+            }
+        }
+        let (_, call, error) = refused.unwrap_or((
+            CompletionClock::Software,
+            "ibv_create_cq",
+            std::io::ErrorKind::Unsupported.into(),
+        ));
+        Err(failure::call(self.rnic, call, error))
+    }
+
+    fn open(
+        &self,
+        format: Format,
+    ) -> Result<(Vec<Queue>, CompletionQueue), (&'static str, std::io::Error)> {
+        let completions = CompletionQueue::new(self.device, self.channel, self.entries, format)
+            .map_err(|error| ("ibv_create_cq", error))?;
+        let queues = (0..self.count)
+            .map(|index| {
+                Queue::open(
+                    self.domain,
+                    completions.handle(),
+                    index,
+                    self.depth,
+                    self.rnic.port,
+                    self.q_key,
+                )
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok((queues, completions))
+    }
+}
+
+/// Failures that no other format of completions helps: memory, files, rights.
+fn concerns_all(error: &std::io::Error) -> bool {
+    let code = error.raw_os_error();
+    [
+        libc::ENOMEM,
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::EACCES,
+        libc::EPERM,
+        libc::ENODEV,
+    ]
+    .iter()
+    .any(|fatal| code == Some(*fatal))
+}
