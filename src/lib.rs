@@ -5,7 +5,7 @@
 //!
 //! 1. values: [`id`], [`time`], [`wire`], [`measure`], [`topology`]
 //! 2. logic without I/O, `now` passed in: [`probe`], [`pinglist`], [`service`], [`analysis`]
-//! 3. edges: [`transport`], [`hardware`], [`rpc`], [`store`], [`telemetry`], [`config`]
+//! 3. edges: [`transport`], [`hardware`], [`rpc`], [`api`], [`store`], [`telemetry`], [`config`]
 //! 4. [`fabric`]: the emulated Clos fabric
 //! 5. roles: agent, [`controller`], analyzer, lab
 //! 6. binaries, in `src/bin`
@@ -13,6 +13,7 @@
 pub mod agent;
 pub mod analysis;
 pub mod analyzer;
+pub mod api;
 pub mod config;
 pub mod controller;
 pub mod fabric;

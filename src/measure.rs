@@ -167,6 +167,19 @@ impl Invalid {
         Self::EndpointReset,
         Self::SendCompletionMissing,
     ];
+
+    /// Its name in labels and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NegativeNetworkRtt => "negative_network_rtt",
+            Self::NegativeProberDelay => "negative_prober_delay",
+            Self::NegativeResponderDelay => "negative_responder_delay",
+            Self::SendFailed => "send_failed",
+            Self::SecondAckMissing => "second_ack_missing",
+            Self::EndpointReset => "endpoint_reset",
+            Self::SendCompletionMissing => "send_completion_missing",
+        }
+    }
 }
 
 /// What became of a probe.

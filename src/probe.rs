@@ -50,6 +50,15 @@ pub enum Kind {
 impl Kind {
     /// Every kind, the most important first.
     pub const ALL: [Self; 3] = [Self::TorMesh, Self::InterTor, Self::ServiceTracing];
+
+    /// Its name in labels and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TorMesh => "tor_mesh",
+            Self::InterTor => "inter_tor",
+            Self::ServiceTracing => "service_tracing",
+        }
+    }
 }
 
 /// A responder.

@@ -30,6 +30,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind, from the top down.
+    pub const ALL: [Self; 4] = [Self::Switch, Self::Tor, Self::Host, Self::Rnic];
+
     /// As answers name it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -53,6 +56,9 @@ pub enum Source {
 }
 
 impl Source {
+    /// Every source.
+    pub const ALL: [Self; 3] = [Self::File, Self::Report, Self::Trace];
+
     /// As answers name it.
     pub const fn name(self) -> &'static str {
         match self {

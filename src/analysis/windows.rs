@@ -47,6 +47,15 @@ impl Span {
     /// All of them, shortest first.
     pub const ALL: [Self; 3] = [Self::Short, Self::Middle, Self::Long];
 
+    /// Its name in addresses and JSON: how long it is.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Short => "5s",
+            Self::Middle => "20s",
+            Self::Long => "120s",
+        }
+    }
+
     /// How many slots it has.
     pub const fn slots(self) -> u32 {
         match self {

@@ -21,7 +21,6 @@ use crate::analysis::paths::Learned;
 use crate::analysis::report::{Batch, PathReport};
 use crate::analysis::windows::{Memory, Placement};
 use crate::id::TorId;
-use crate::measure::Invalid;
 use crate::probe::Kind;
 use crate::probe::trace::Trace;
 use crate::rpc::server::{RefusalKind, ServerCounters};
@@ -339,7 +338,7 @@ impl Metrics {
         }
         for (reason, count) in &report.invalid {
             let labels = ReasonLabels {
-                reason: reason_name(*reason),
+                reason: reason.name(),
             };
             self.invalid_reasons.get_or_create(&labels).inc_by(*count);
         }
@@ -349,7 +348,7 @@ impl Metrics {
         let labels = PairLabels {
             source_tor: key.0.to_string(),
             target_tor: key.1.to_string(),
-            kind: kind_name(key.2),
+            kind: key.2.name(),
         };
         Pair {
             sent: self.sent.get_or_create(&labels).clone(),
@@ -465,28 +464,6 @@ impl Metrics {
 /// Brings a counter to a total that is counted elsewhere and only grows.
 fn follow(counter: &Counter<u64, AtomicU64>, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
-}
-
-/// Name of a kind in labels and JSON.
-pub(super) const fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::TorMesh => "tor_mesh",
-        Kind::InterTor => "inter_tor",
-        Kind::ServiceTracing => "service_tracing",
-    }
-}
-
-/// Name of a reason in labels and JSON.
-pub(super) const fn reason_name(reason: Invalid) -> &'static str {
-    match reason {
-        Invalid::NegativeNetworkRtt => "negative_network_rtt",
-        Invalid::NegativeProberDelay => "negative_prober_delay",
-        Invalid::NegativeResponderDelay => "negative_responder_delay",
-        Invalid::SendFailed => "send_failed",
-        Invalid::SecondAckMissing => "second_ack_missing",
-        Invalid::EndpointReset => "endpoint_reset",
-        Invalid::SendCompletionMissing => "send_completion_missing",
-    }
 }
 
 #[cfg(test)]

@@ -3,27 +3,34 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State as Shared};
+use axum::extract::{FromRequestParts, Query, Request, State as Shared};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use tokio_util::sync::CancellationToken;
+use utoipa::openapi::OpenApi;
 
 use super::alerts::Alerts;
-use super::api::incidents::IncidentQuery;
-use super::api::matrix::MatrixQuery;
-use super::api::topology::TopologyQuery;
-use super::api::{self, PathQuery, TraceQuery};
+use super::api as answers;
 use super::dashboard;
 use super::judging::Views;
 use super::metrics::Metrics;
-use super::state::StateHandle;
+use super::state::{State, StateHandle};
 use super::{AnalyzerError, GRACE};
+use crate::api::agents::{Agents, AgentsQuery};
+use crate::api::incidents::{Incidents as IncidentsAnswer, IncidentsQuery};
+use crate::api::matrix::{Matrix, MatrixQuery};
+use crate::api::paths::{Paths, PathsQuery};
+use crate::api::status::{Status, StatusQuery};
+use crate::api::topology::{Topology, TopologyQuery};
+use crate::api::traces::{Traces, TracesQuery};
+use crate::api::{self, Request as _};
 use crate::rpc::server::{Connection, Connections, Listener};
 use crate::store::incidents::Incidents;
+use crate::time::WallTime;
 
 /// Where answers come from.
 #[derive(Clone)]
@@ -70,13 +77,14 @@ pub(super) async fn serve(
     let address = listener.address();
     let required = web.auth_header.clone();
     let router = Router::new()
-        .route("/api/v1/paths", get(paths))
-        .route("/api/v1/agents", get(agents))
-        .route("/api/v1/traces", get(traces))
-        .route("/api/v1/incidents", get(incidents))
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/matrix", get(matrix))
-        .route("/api/v1/topology", get(topology))
+        .route(PathsQuery::PATH, get(paths))
+        .route(AgentsQuery::PATH, get(agents))
+        .route(TracesQuery::PATH, get(traces))
+        .route(IncidentsQuery::PATH, get(incidents))
+        .route(StatusQuery::PATH, get(status))
+        .route(MatrixQuery::PATH, get(matrix))
+        .route(TopologyQuery::PATH, get(topology))
+        .route(api::OPENAPI, get(openapi))
         .route("/healthz", get(health))
         .route("/metrics", get(show_metrics))
         .fallback(unknown)
@@ -99,138 +107,112 @@ pub(super) async fn serve(
     }
 }
 
-fn fail(status: StatusCode, message: impl Into<String>) -> Response {
-    (status, Json(serde_json::json!({ "error": message.into() }))).into_response()
+/// An answer that is none: a status and the reason.
+struct Failure(StatusCode, String);
+
+impl Failure {
+    fn gone() -> Self {
+        Self(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the analyzer is stopping".to_owned(),
+        )
+    }
 }
 
-fn gone() -> Response {
-    fail(StatusCode::SERVICE_UNAVAILABLE, "the analyzer is stopping")
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(api::Error { error: self.1 })).into_response()
+    }
 }
 
-async fn paths(
-    Shared(web): Shared<Web>,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
-) -> Response {
-    let pairs = match query {
-        Ok(Query(pairs)) => pairs,
-        Err(rejection) => return fail(StatusCode::BAD_REQUEST, rejection.body_text()),
-    };
-    let query = match PathQuery::parse(&pairs) {
-        Ok(query) => query,
-        Err(message) => return fail(StatusCode::BAD_REQUEST, message),
-    };
-    match web
-        .state
-        .read(move |state, now| api::paths(state, &query, now))
+/// Takes a query string by axum's extractor and says in the API's words what is wrong with it.
+struct Asked<Q>(Q);
+
+impl<Q: api::Request, S: Send + Sync> FromRequestParts<S> for Asked<Q> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(Failure(
+                StatusCode::BAD_REQUEST,
+                api::query::explain(&rejection),
+            )),
+        }
+    }
+}
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+impl Web {
+    /// What the state says.
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&State, WallTime) -> T + Send + 'static,
+    ) -> Answer<T> {
+        self.state
+            .read(look)
+            .await
+            .map(Json)
+            .ok_or_else(Failure::gone)
+    }
+}
+
+async fn paths(Shared(web): Shared<Web>, Asked(query): Asked<PathsQuery>) -> Answer<Paths> {
+    web.read(move |state, now| answers::paths(state, &query, now))
         .await
-    {
-        Some(answer) => Json(answer).into_response(),
-        None => gone(),
-    }
 }
 
-async fn traces(
-    Shared(web): Shared<Web>,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
-) -> Response {
-    let pairs = match query {
-        Ok(Query(pairs)) => pairs,
-        Err(rejection) => return fail(StatusCode::BAD_REQUEST, rejection.body_text()),
-    };
-    let query = match TraceQuery::parse(&pairs) {
-        Ok(query) => query,
-        Err(message) => return fail(StatusCode::BAD_REQUEST, message),
-    };
-    match web
-        .state
-        .read(move |state, now| api::traces(state, &query, now))
+async fn traces(Shared(web): Shared<Web>, Asked(query): Asked<TracesQuery>) -> Answer<Traces> {
+    web.read(move |state, now| answers::traces(state, &query, now))
         .await
-    {
-        Some(answer) => Json(answer).into_response(),
-        None => gone(),
-    }
 }
 
-async fn agents(Shared(web): Shared<Web>) -> Response {
-    match web.state.read(api::agents).await {
-        Some(answer) => Json(answer).into_response(),
-        None => gone(),
-    }
+async fn agents(Shared(web): Shared<Web>, _: Asked<AgentsQuery>) -> Answer<Agents> {
+    web.read(answers::agents).await
 }
 
-type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
-
-fn parsed<Q>(
-    pairs: Pairs,
-    parse: impl FnOnce(&[(String, String)]) -> Result<Q, String>,
-) -> Result<Q, String> {
-    match pairs {
-        Ok(Query(pairs)) => parse(&pairs),
-        Err(rejection) => Err(rejection.body_text()),
-    }
-}
-
-async fn incidents(Shared(web): Shared<Web>, pairs: Pairs) -> Response {
-    let query = match parsed(pairs, IncidentQuery::parse) {
-        Ok(query) => query,
-        Err(message) => return fail(StatusCode::BAD_REQUEST, message),
-    };
+async fn incidents(
+    Shared(web): Shared<Web>,
+    Asked(query): Asked<IncidentsQuery>,
+) -> Answer<IncidentsAnswer> {
     let view = web.views.get();
     // One more than asked for tells whether there is a next page.
-    match web.incidents.read(query.to_store()).await {
-        Ok(stored) => Json(api::incidents::answer(&query, &view, stored)).into_response(),
-        Err(error) => fail(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    match web.incidents.read(answers::to_store(&query)).await {
+        Ok(stored) => Ok(Json(answers::incidents(&query, &view, stored))),
+        Err(error) => Err(Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
     }
 }
 
-async fn status(Shared(web): Shared<Web>) -> Response {
+async fn status(Shared(web): Shared<Web>, _: Asked<StatusQuery>) -> Answer<Status> {
     let view = web.views.get();
     let alerts = web.alerts.clone();
-    match web
-        .state
-        .read(move |state, now| api::incidents::status(state, &view, &alerts, now))
+    web.read(move |state, now| answers::status(state, &view, &alerts, now))
         .await
-    {
-        Some(answer) => Json(answer).into_response(),
-        None => gone(),
-    }
 }
 
-async fn matrix(Shared(web): Shared<Web>, pairs: Pairs) -> Response {
-    let query = match parsed(pairs, MatrixQuery::parse) {
-        Ok(query) => query,
-        Err(message) => return fail(StatusCode::BAD_REQUEST, message),
-    };
-    match web
-        .state
-        .read(move |state, now| api::matrix::matrix(state, query, now))
+async fn matrix(Shared(web): Shared<Web>, Asked(query): Asked<MatrixQuery>) -> Answer<Matrix> {
+    web.read(move |state, now| answers::matrix(state, &query, now))
         .await
-    {
-        Some(answer) => Json(answer).into_response(),
-        None => gone(),
-    }
 }
 
-async fn topology(Shared(web): Shared<Web>, pairs: Pairs) -> Response {
-    let query = match parsed(pairs, TopologyQuery::parse) {
-        Ok(query) => query,
-        Err(message) => return fail(StatusCode::BAD_REQUEST, message),
-    };
+async fn topology(
+    Shared(web): Shared<Web>,
+    Asked(query): Asked<TopologyQuery>,
+) -> Answer<Topology> {
     let view = web.views.get();
-    match web
-        .state
-        .read(move |state, now| api::topology::topology(state, &view, query, now))
+    web.read(move |state, now| answers::topology(state, &view, &query, now))
         .await
-    {
-        Some(answer) => Json(answer).into_response(),
-        None => gone(),
-    }
+}
+
+async fn openapi() -> Json<OpenApi> {
+    Json(api::openapi::document())
 }
 
 async fn health(Shared(web): Shared<Web>) -> Response {
     match web.state.read(|_, _| ()).await {
         Some(()) => Json(serde_json::json!({ "status": "ok" })).into_response(),
-        None => gone(),
+        None => Failure::gone().into_response(),
     }
 }
 
@@ -244,7 +226,7 @@ async fn show_metrics(Shared(web): Shared<Web>) -> Response {
             text,
         )
             .into_response(),
-        Err(error) => fail(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(error) => Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
@@ -264,7 +246,7 @@ async fn authenticated(
         let message = format!(
             "the header `{header}` is missing: come through the proxy that authenticates users"
         );
-        return fail(StatusCode::FORBIDDEN, message);
+        return Failure(StatusCode::FORBIDDEN, message).into_response();
     }
     next.run(request).await
 }
@@ -278,5 +260,6 @@ async fn unknown(headers: HeaderMap) -> Response {
     if wants_page {
         return dashboard::not_found();
     }
-    fail(StatusCode::NOT_FOUND, "no such resource; see docs/api.md")
+    let message = "no such resource; see docs/api.md".to_owned();
+    Failure(StatusCode::NOT_FOUND, message).into_response()
 }

@@ -16,6 +16,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "hardware",
             "path_trace",
             "rpc",
+            "api",
             "store",
             "telemetry",
             "config",

@@ -3,6 +3,7 @@
 mod agent;
 mod agent_cli;
 mod analyzer;
+mod api;
 mod architecture;
 mod bad_input;
 mod browser;

@@ -5,6 +5,7 @@ mod deploy;
 mod lanes;
 mod macos;
 pub(crate) mod packages;
+mod python;
 mod steps;
 pub(crate) mod tools;
 

@@ -8,12 +8,12 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::super::api::incidents::IncidentJson;
 use super::rfc3339;
 use crate::analysis::alerts::{Event, Item, Told};
 use crate::analysis::incident::{Incident, Severity};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
+use crate::api;
 use crate::config::analyzer::Secret;
 use crate::time::WallTime;
 
@@ -165,7 +165,7 @@ struct ChangeJson {
     event: &'static str,
     url: String,
     page: String,
-    incident: IncidentJson,
+    incident: api::incidents::Incident,
 }
 
 /// What a batch tells a webhook.
@@ -178,7 +178,7 @@ pub(super) fn changes(batch: &[Item], links: &Links) -> Changes {
                 event: item.event.name(),
                 url: links.incident(item.incident.id),
                 page: links.page(item.incident.id),
-                incident: IncidentJson::from(&item.incident),
+                incident: api::incidents::Incident::from(&item.incident),
             })
             .collect(),
     }

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, Slot, Sums};
-use crate::analyzer::metrics::kind_name;
 use crate::analyzer::state::State;
 use crate::id::{Gid, ServiceName, TorId};
 use crate::probe::trace::{Route, Tuple};
@@ -225,7 +224,7 @@ fn lossy(state: &State, path: PathView<'_>, slots: &Range<Slot>) -> Lossy {
         source: path.source().into(),
         target: path.target().into(),
         port: path.source_port().map(|port| port.0),
-        kind: kind_name(path.kind()).to_owned(),
+        kind: path.kind().name().to_owned(),
         service: path.service().map(ToString::to_string),
         numbers: Numbers::from(&sums),
         way: route.map(names).unwrap_or_default(),

@@ -88,7 +88,7 @@ impl View {
             pairs.push(("metric", self.metric.name().to_owned()));
         }
         if self.window != usual.window {
-            pairs.push(("window", window_name(self.window).to_owned()));
+            pairs.push(("window", self.window.name().to_owned()));
         }
         pairs.extend(at_pair(self.at));
         for (part, from, to) in [
@@ -140,7 +140,7 @@ impl When {
     pub(super) fn query(self) -> String {
         let mut pairs = Vec::new();
         if self.window != Span::Middle {
-            pairs.push(("window", window_name(self.window).to_owned()));
+            pairs.push(("window", self.window.name().to_owned()));
         }
         pairs.extend(at_pair(self.at));
         written(&pairs)
@@ -205,17 +205,8 @@ fn metric(text: &str) -> Result<Metric, String> {
 pub(super) fn window(text: &str) -> Result<Span, String> {
     Span::ALL
         .into_iter()
-        .find(|span| window_name(*span) == text)
+        .find(|span| span.name() == text)
         .ok_or_else(|| format!("`window` must be 5s, 20s or 120s, not `{}`", cut(text)))
-}
-
-/// Its name in URLs.
-pub(super) const fn window_name(span: Span) -> &'static str {
-    match span {
-        Span::Short => "5s",
-        Span::Middle => "20s",
-        Span::Long => "120s",
-    }
 }
 
 /// Seconds since 1970, or `2026-11-26T13:07` in UTC as a form sends it; nothing means now.

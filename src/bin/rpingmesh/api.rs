@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use clap::Args;
 use hyper::header::{HeaderName, HeaderValue};
+use rpingmesh::api::read::{ReadError, read};
+use rpingmesh::api::{OPENAPI, Request};
 use rpingmesh::config::ConfigError;
 use rpingmesh::config::program::{Failure, describe};
 use rpingmesh::rpc::http::{Client, HttpError, Url};
 use rpingmesh::rpc::tls::{TlsError, TlsFiles};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -120,20 +122,57 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), ConfigError> {
     Ok((name, value))
 }
 
+/// Of the OpenAPI document: which program answers.
+#[derive(Deserialize)]
+struct Document {
+    info: Info,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    version: String,
+}
+
 impl Analyzer {
-    /// Gets one resource of `/api/v1`.
-    pub(crate) async fn read(&self, path: &str) -> Result<Value, Failure> {
-        let resource = self.url.join(&format!("/api/v1/{path}"));
+    /// Asks for one resource of the API.
+    pub(crate) async fn ask<Q: Request>(&self, query: &Q) -> Result<Q::Answer, Failure> {
+        let resource = self.url.join(&query.target());
         let body = self
             .client
             .get(&resource, &self.headers)
             .await
             .map_err(|error| Failure::run(explained(&error, self.url.is_tls())))?;
-        serde_json::from_slice(&body).map_err(|error| {
-            Failure::run(format!(
-                "{resource} answers something else than JSON: {error}"
-            ))
-        })
+        match read(&body) {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(Failure::run(self.misread(&resource, &error).await)),
+        }
+    }
+
+    /// Why an answer cannot be read: what is wrong where, and whose version is another.
+    async fn misread(&self, resource: &Url, error: &ReadError) -> String {
+        let text = format!("{resource}: {}", describe(error));
+        let own = env!("CARGO_PKG_VERSION");
+        match error {
+            ReadError::NotJson(_) => format!("{text}\nis this the analyzer's web address?"),
+            ReadError::Form { .. } => match self.version().await {
+                Some(version) if version == own => {
+                    format!("{text}\nthe analyzer is version {version}, too: please report this")
+                }
+                Some(version) => format!(
+                    "{text}\nthe versions differ: the analyzer is version {version}, this program {own}"
+                ),
+                None => format!(
+                    "{text}\nthe versions differ: this program is version {own}, the analyzer does not tell its version"
+                ),
+            },
+        }
+    }
+
+    async fn version(&self) -> Option<String> {
+        let document = self.url.join(OPENAPI);
+        let body = self.client.get(&document, &self.headers).await.ok()?;
+        let document: Document = serde_json::from_slice(&body).ok()?;
+        Some(document.info.version)
     }
 }
 
@@ -173,28 +212,9 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// A text field; empty if it is not there.
-pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-/// A number; 0 if it is not there.
-pub(crate) fn number(value: &Value, pointer: &str) -> u64 {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_u64)
-        .unwrap_or_default()
-}
-
-/// The members of a list.
-pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+/// Prints a value as JSON in one line.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&serde_json::to_string(value).map_err(Failure::run)?)
 }
 
 /// How long ago a point in time was, in the two largest units.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use clap::{Args, ValueEnum};
+use rpingmesh::api::matrix::{Matrix, MatrixQuery, Pair};
+use rpingmesh::api::query::WindowChoice;
 use rpingmesh::config::program::Failure;
-use serde_json::Value;
 
 use crate::api::{self, ApiArgs};
 
@@ -25,7 +26,7 @@ pub(crate) struct MatrixArgs {
     api: ApiArgs,
     /// How far back: 5s, 20s or 120s [default: 20s]
     #[arg(long, value_name = "WINDOW")]
-    window: Option<String>,
+    window: Option<WindowChoice>,
     /// Loss in percent, or the 99th percentile of the network RTT in microseconds [default: loss]
     #[arg(long, value_enum)]
     show: Option<Show>,
@@ -33,68 +34,57 @@ pub(crate) struct MatrixArgs {
 
 pub(crate) fn main(args: &MatrixArgs) -> Result<(), Failure> {
     let analyzer = args.api.analyzer()?;
-    let window = args.window.as_deref().unwrap_or("20s");
-    let query = format!("matrix?window={window}");
-    let answer = api::block_on(async { analyzer.read(&query).await })?;
+    let query = MatrixQuery {
+        window: args.window,
+    };
+    let answer = api::block_on(async { analyzer.ask(&query).await })?;
     if args.api.json {
-        return api::list(&answer, "/pairs")
-            .iter()
-            .try_for_each(|pair| api::print(&pair.to_string()));
+        return answer.pairs.iter().try_for_each(api::print_json);
     }
     api::print(&draw(&answer, args.show.unwrap_or(Show::Loss)))
 }
 
-fn cell(pair: &Value, show: Show) -> String {
-    let (sent, lost) = (api::number(pair, "/sent"), api::number(pair, "/lost"));
-    match (show, pair["rtt_p99_ns"].as_i64()) {
-        (Show::Loss, _) if lost == 0 => "0".to_owned(),
-        (Show::Loss, _) => format!("{:.2}", lost as f64 * 100.0 / sent.max(1) as f64),
+fn cell(pair: &Pair, show: Show) -> String {
+    match (show, pair.rtt_p99_ns) {
+        (Show::Loss, _) if pair.lost == 0 => "0".to_owned(),
+        (Show::Loss, _) => format!("{:.2}", pair.lost as f64 * 100.0 / pair.sent.max(1) as f64),
         (Show::Rtt, Some(rtt)) => format!("{:.1}", rtt as f64 / 1e3),
         (Show::Rtt, None) => "-".to_owned(),
     }
 }
 
-fn draw(answer: &Value, show: Show) -> String {
+fn draw(answer: &Matrix, show: Show) -> String {
     let what = match show {
         Show::Loss => "probes lost, in percent",
         Show::Rtt => "99th percentile of the network RTT, in microseconds",
     };
-    let window = api::text(answer, "/window");
+    let Matrix {
+        window,
+        tors,
+        pairs,
+        ..
+    } = answer;
     let mut text = format!("{what}, over {window}; from the rows to the columns\n");
-    let tors: Vec<&str> = api::list(answer, "/tors")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    let pairs = api::list(answer, "/pairs");
     if tors.len() > MOST_COLUMNS {
-        for pair in pairs.iter().filter(|pair| api::number(pair, "/lost") > 0) {
-            let (from, to) = (
-                api::text(pair, "/source_tor"),
-                api::text(pair, "/target_tor"),
-            );
+        for pair in pairs.iter().filter(|pair| pair.lost > 0) {
+            let (from, to) = (&pair.source_tor, &pair.target_tor);
             let _ = write!(text, "\n{from} -> {to}  {}", cell(pair, show));
         }
         return text;
     }
     let cells: HashMap<(&str, &str), String> = pairs
         .iter()
-        .map(|pair| {
-            let ends = (
-                api::text(pair, "/source_tor"),
-                api::text(pair, "/target_tor"),
-            );
-            (ends, cell(pair, show))
-        })
+        .map(|pair| ((&*pair.source_tor, &*pair.target_tor), cell(pair, show)))
         .collect();
-    let width = tors.iter().map(|tor| tor.len()).max().unwrap_or(0).max(6);
+    let width = tors.iter().map(String::len).max().unwrap_or(0).max(6);
     let _ = write!(text, "\n{:width$}", "");
-    for tor in &tors {
+    for tor in tors {
         let _ = write!(text, "  {tor:>width$}");
     }
-    for from in &tors {
+    for from in tors {
         let _ = write!(text, "\n{from:width$}");
-        for to in &tors {
-            let cell = cells.get(&(*from, *to)).map_or("-", String::as_str);
+        for to in tors {
+            let cell = cells.get(&(&**from, &**to)).map_or("-", String::as_str);
             let _ = write!(text, "  {cell:>width$}");
         }
     }

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use rpingmesh::api::incidents::{IncidentsQuery, Wanted};
+use rpingmesh::api::query::{Choice, IncidentPageSize};
+use rpingmesh::api::status::{Status, StatusQuery};
 use rpingmesh::config::program::Failure;
-use serde_json::Value;
 
 use crate::api::{self, ApiArgs};
 use crate::incidents;
@@ -18,48 +20,59 @@ pub(crate) struct StatusArgs {
 
 pub(crate) fn main(args: &StatusArgs) -> Result<(), Failure> {
     let analyzer = args.api.analyzer()?;
+    let newest = IncidentsQuery {
+        state: Some(Choice(Wanted::Open)),
+        limit: IncidentPageSize::new(MOST_LISTED),
+        ..IncidentsQuery::default()
+    };
     let (status, open) = api::block_on(async {
-        let status = analyzer.read("status").await?;
-        let open = format!("incidents?state=open&limit={MOST_LISTED}");
-        Ok((status, analyzer.read(&open).await?))
+        let status = analyzer.ask(&StatusQuery::default()).await?;
+        Ok((status, analyzer.ask(&newest).await?.incidents))
     })?;
     if args.api.json {
-        return api::print(&status.to_string());
+        return api::print_json(&status);
     }
     let mut text = describe(&status);
-    let now = status["now_unix_ns"].as_i64().unwrap_or_default();
-    let open = api::list(&open, "/incidents");
     if !open.is_empty() {
         let _ = write!(text, "\n\n{}", incidents::HEADING);
     }
-    for incident in open {
-        let _ = write!(text, "\n{}", incidents::line(incident, now));
+    for incident in &open {
+        let _ = write!(text, "\n{}", incidents::line(incident, status.now_unix_ns));
     }
     api::print(&text)
 }
 
 /// Open incidents that are listed below the numbers, the newest first.
-const MOST_LISTED: usize = 10;
+const MOST_LISTED: u64 = 10;
 
 /// In a few lines.
-pub(crate) fn describe(status: &Value) -> String {
-    let count = |pointer: &str| api::number(status, pointer);
+pub(crate) fn describe(status: &Status) -> String {
+    let Status {
+        incidents,
+        probes,
+        paths,
+        judge,
+        topology,
+        alerts,
+        ..
+    } = status;
     let mut text = format!(
         "incidents  {} open: {} P0, {} P1, {} P2\nagents     {} on {} hosts with {} RNICs under {} ToRs",
-        count("/incidents/open"),
-        count("/incidents/p0"),
-        count("/incidents/p1"),
-        count("/incidents/p2"),
-        count("/agents"),
-        count("/hosts"),
-        count("/rnics"),
-        count("/tors"),
+        incidents.open,
+        incidents.p0,
+        incidents.p1,
+        incidents.p2,
+        status.agents,
+        status.hosts,
+        status.rnics,
+        status.tors,
     );
-    let versions: Vec<_> = api::list(status, "/agent_versions")
+    let versions: Vec<_> = status
+        .agent_versions
         .iter()
-        .map(|one| match api::text(one, "/version") {
-            "" => format!("{} unknown", api::number(one, "/agents")),
-            version => format!("{} of {version}", api::number(one, "/agents")),
+        .map(|one| match &one.version {
+            None => format!("{} unknown", one.agents),
+            Some(version) => format!("{} of {version}", one.agents),
         })
         .collect();
     match versions.len() {
@@ -71,54 +84,42 @@ pub(crate) fn describe(status: &Value) -> String {
             let _ = write!(text, "\nVERSIONS   mixed: {}", versions.join(", "));
         }
     }
-    let lost = api::share(count("/probes/lost"), count("/probes/judged"));
+    let lost = api::share(probes.lost, probes.judged);
     let _ = write!(text, "\nprobes     {lost} lost in the last 20 s");
-    if let Some(reasons) = status
-        .pointer("/probes/set_aside")
-        .and_then(Value::as_object)
-    {
-        for (reason, counts) in reasons {
-            let sent = api::number(counts, "/sent");
-            let lost = api::number(counts, "/lost");
-            let _ = write!(
-                text,
-                "\nset aside  {sent} more, {lost} of them lost: {reason}"
-            );
-        }
+    for (reason, counts) in &probes.set_aside {
+        let _ = write!(
+            text,
+            "\nset aside  {} more, {} of them lost: {reason}",
+            counts.sent, counts.lost
+        );
     }
     let _ = write!(
         text,
         "\npaths      {} traced, {} by candidates, {} unknown\njudge      run {} took {:.1} ms",
-        count("/paths/traced"),
-        count("/paths/candidates"),
-        count("/paths/unknown"),
-        count("/judge/runs"),
-        count("/judge/took_ns") as f64 / 1e6,
+        paths.traced,
+        paths.candidates,
+        paths.unknown,
+        judge.runs,
+        judge.took_ns as f64 / 1e6,
     );
-    if count("/incidents/waiting_for_store") > 0 {
+    if incidents.waiting_for_store > 0 {
         let _ = write!(
             text,
             "\nSTORE      {} changes of incidents cannot be stored; see the analyzer's log",
-            count("/incidents/waiting_for_store")
+            incidents.waiting_for_store
         );
     }
-    if count("/alerts/waiting") > 0 {
+    if alerts.waiting > 0 {
         let _ = write!(
             text,
             "\nALERTS     {} not taken yet by {} receivers; see the analyzer's log",
-            count("/alerts/waiting"),
-            count("/alerts/receivers")
+            alerts.waiting, alerts.receivers
         );
     }
-    for difference in api::list(status, "/topology/differences") {
-        let _ = write!(
-            text,
-            "\ntopology   {}",
-            difference.as_str().unwrap_or_default()
-        );
+    for difference in &topology.differences {
+        let _ = write!(text, "\ntopology   {difference}");
     }
-    for rnic in api::list(status, "/topology/contradicted_rnics") {
-        let rnic = rnic.as_str().unwrap_or_default();
+    for rnic in &topology.contradicted_rnics {
         let _ = write!(
             text,
             "\ntopology   reports say that {rnic} is elsewhere than its own agent does"

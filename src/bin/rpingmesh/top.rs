@@ -14,6 +14,11 @@ use std::time::Duration;
 use clap::Args;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
+use rpingmesh::api::agents::AgentsQuery;
+use rpingmesh::api::incidents::{IncidentsQuery, Wanted};
+use rpingmesh::api::matrix::MatrixQuery;
+use rpingmesh::api::query::Choice;
+use rpingmesh::api::status::StatusQuery;
 use rpingmesh::config::Span;
 use rpingmesh::config::program::{Failure, describe, stop_on_signal};
 use tokio::sync::mpsc;
@@ -83,19 +88,28 @@ async fn print(
 }
 
 async fn lines(analyzer: &Analyzer, json: bool) -> Result<String, Failure> {
-    let now_is = analyzer.read("status").await?;
-    let open = analyzer.read("incidents?state=open").await?;
+    let status = analyzer.ask(&StatusQuery::default()).await?;
+    let incidents = analyzer
+        .ask(&incidents_query(Wanted::Open))
+        .await?
+        .incidents;
     if json {
-        let both = serde_json::json!({ "status": now_is, "incidents": open["incidents"] });
+        let both = serde_json::json!({ "status": status, "incidents": incidents });
         return Ok(both.to_string());
     }
-    let now = now_is["now_unix_ns"].as_i64().unwrap_or_default();
-    let mut text = status::describe(&now_is);
+    let mut text = status::describe(&status);
     text.push('\n');
-    for incident in api::list(&open, "/incidents") {
-        let _ = write!(text, "\n{}", incidents::line(incident, now));
+    for incident in &incidents {
+        let _ = write!(text, "\n{}", incidents::line(incident, status.now_unix_ns));
     }
     Ok(text)
+}
+
+fn incidents_query(wanted: Wanted) -> IncidentsQuery {
+    IncidentsQuery {
+        state: Some(Choice(wanted)),
+        ..IncidentsQuery::default()
+    }
 }
 
 /// The terminal in its full-screen state, until this value goes away.
@@ -171,10 +185,10 @@ async fn look(analyzer: Analyzer, interval: Duration, answers: mpsc::Sender<Resu
     loop {
         let seen = async {
             Ok::<_, Failure>(Seen {
-                status: analyzer.read("status").await?,
-                matrix: analyzer.read("matrix").await?,
-                incidents: analyzer.read("incidents?state=all&limit=100").await?,
-                agents: analyzer.read("agents").await?,
+                status: analyzer.ask(&StatusQuery::default()).await?,
+                matrix: analyzer.ask(&MatrixQuery::default()).await?,
+                incidents: analyzer.ask(&incidents_query(Wanted::All)).await?.incidents,
+                agents: analyzer.ask(&AgentsQuery::default()).await?.agents,
             })
         };
         let answer = seen.await.map_err(|failure| describe(&failure));

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::Args;
+use rpingmesh::analysis::map::Kind;
+use rpingmesh::api::Name;
+use rpingmesh::api::name::NodeStateName;
+use rpingmesh::api::topology::{Link, State, Topology, TopologyQuery};
 use rpingmesh::config::program::Failure;
-use serde_json::Value;
 
 use crate::api::{self, ApiArgs};
 
@@ -24,85 +27,85 @@ pub(crate) struct TopologyArgs {
 
 pub(crate) fn main(args: &TopologyArgs) -> Result<(), Failure> {
     let analyzer = args.api.analyzer()?;
-    let answer = api::block_on(async { analyzer.read("topology").await })?;
+    let query = TopologyQuery::default();
+    let answer = api::block_on(async { analyzer.ask(&query).await })?;
     if args.api.json {
-        return api::print(&answer.to_string());
+        return api::print_json(&answer);
     }
     api::print(&describe(&answer, args.hosts))
 }
 
 /// State, and the incidents behind it.
-fn state(value: &Value, incidents: &str) -> String {
-    let mut text = api::text(value, "/state").to_owned();
-    for id in api::list(value, incidents) {
+fn state(state: &NodeStateName, incidents: &[u64]) -> String {
+    let mut text = state.to_string();
+    for id in incidents {
         let _ = write!(text, " {id}");
     }
     text
 }
 
-fn describe(answer: &Value, with_hosts: bool) -> String {
-    let (nodes, links) = (api::list(answer, "/nodes"), api::list(answer, "/links"));
-    let count = |kind: &str| {
-        let of_kind = nodes.iter().filter(|node| api::text(node, "/kind") == kind);
-        of_kind.count()
+fn describe(answer: &Topology, with_hosts: bool) -> String {
+    let count = |kind| {
+        answer
+            .nodes
+            .iter()
+            .filter(|node| node.kind.is(kind))
+            .count()
     };
-    let source = match answer["has_file"].as_bool() {
-        Some(true) => "topology file, reports and traces",
-        _ => "reports and traces (no topology file)",
+    let source = if answer.has_file {
+        "topology file, reports and traces"
+    } else {
+        "reports and traces (no topology file)"
     };
     let mut text = format!(
         "{} switches above {} ToRs, {} hosts, {} RNICs; known from {source}\n",
-        count("switch"),
-        count("tor"),
-        count("host"),
-        count("rnic"),
+        count(Kind::Switch),
+        count(Kind::Tor),
+        count(Kind::Host),
+        count(Kind::Rnic),
     );
-    let neighbours = neighbours(links);
-    let names = nodes.iter().map(|node| api::text(node, "/name").len());
+    let neighbours = neighbours(&answer.links);
+    let names = answer.nodes.iter().map(|node| node.name.len());
     let width = names.max().unwrap_or(0);
-    for node in nodes {
-        let (name, kind) = (api::text(node, "/name"), api::text(node, "/kind"));
-        let is_switch = matches!(kind, "switch" | "tor");
-        if !is_switch && !with_hosts && api::text(node, "/state") == "ok" {
+    for node in &answer.nodes {
+        let is_switch = node.kind.is(Kind::Switch) || node.kind.is(Kind::Tor);
+        if !is_switch && !with_hosts && node.state.is(State::Ok) {
             continue;
         }
-        let state = state(node, "/incidents");
-        let beside = if kind == "rnic" {
-            api::text(node, "/gid").to_owned()
-        } else {
-            list(neighbours.get(name).map_or(&[][..], Vec::as_slice))
+        let beside = match node.kind {
+            Name::Known(Kind::Rnic) => node.gid.clone().unwrap_or_default(),
+            _ => list(neighbours.get(&*node.name).map_or(&[], Vec::as_slice)),
         };
+        let (name, kind) = (&node.name, &node.kind);
+        let state = state(&node.state, &node.incidents);
         let line = format!("{kind:<6}  {name:<width$}  {state:<12}  {beside}");
         let _ = write!(text, "\n{}", line.trim_end());
     }
-    for link in links {
+    for link in &answer.links {
         for (from, to, incidents) in [
-            ("/a", "/b", "/incidents_a_to_b"),
-            ("/b", "/a", "/incidents_b_to_a"),
+            (&link.a, &link.b, &link.incidents_a_to_b),
+            (&link.b, &link.a, &link.incidents_b_to_a),
         ] {
-            if !api::list(link, incidents).is_empty() {
-                let (from, to) = (api::text(link, from), api::text(link, to));
-                let state = state(link, incidents);
+            if !incidents.is_empty() {
+                let state = state(&link.state, incidents);
                 let _ = write!(text, "\nlink    {from} -> {to}  {state}");
             }
         }
     }
-    let (shown, all) = (nodes.len() as u64, api::number(answer, "/total_nodes"));
-    if all > shown {
-        let _ = write!(text, "\nand {} nodes more, not listed", all - shown);
+    let hidden = answer.total_nodes.saturating_sub(answer.nodes.len());
+    if hidden > 0 {
+        let _ = write!(text, "\nand {hidden} nodes more, not listed");
     }
-    for difference in api::list(answer, "/differences") {
-        let difference = difference.as_str().unwrap_or_default();
+    for difference in &answer.differences {
         let _ = write!(text, "\ndiffers {difference}");
     }
     text
 }
 
 /// The nodes at the other ends of each node's links.
-fn neighbours(links: &[Value]) -> BTreeMap<&str, Vec<&str>> {
+fn neighbours(links: &[Link]) -> BTreeMap<&str, Vec<&str>> {
     let mut neighbours: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for link in links {
-        let (a, b) = (api::text(link, "/a"), api::text(link, "/b"));
+    for Link { a, b, .. } in links {
         neighbours.entry(a).or_default().push(b);
         neighbours.entry(b).or_default().push(a);
     }
@@ -122,40 +125,67 @@ fn list(names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rpingmesh::api::topology::Node;
+
     use super::*;
+
+    fn node(name: &str, kind: Kind, state: State) -> Node {
+        Node {
+            name: name.to_owned(),
+            kind: kind.into(),
+            tier: None,
+            tors: Vec::new(),
+            host: None,
+            gid: (kind == Kind::Rnic).then(|| "10.0.0.1".to_owned()),
+            addresses: Vec::new(),
+            known_from: Vec::new(),
+            state: state.into(),
+            incidents: Vec::new(),
+        }
+    }
+
+    fn link(a: &str, b: &str, down: &[u64]) -> Link {
+        let state = if down.is_empty() {
+            State::Ok
+        } else {
+            State::Incident
+        };
+        Link {
+            a: a.to_owned(),
+            b: b.to_owned(),
+            known_from: Vec::new(),
+            cables: 1,
+            paths_a_to_b: 0,
+            paths_b_to_a: 0,
+            traced_unix_ns: None,
+            state: state.into(),
+            incidents_a_to_b: Vec::new(),
+            incidents_b_to_a: down.to_vec(),
+        }
+    }
 
     #[test]
     fn what_is_wrong_is_told_and_healthy_hosts_only_when_asked_for() {
-        let node = |name: &str, kind: &str, state: &str, incidents: Value| {
-            serde_json::json!({
-                "name": name, "kind": kind, "state": state, "incidents": incidents,
-                "gid": (kind == "rnic").then_some("10.0.0.1"),
-            })
-        };
-        let link = |a: &str, b: &str, down: Value| {
-            let state = if down == serde_json::json!([]) {
-                "ok"
-            } else {
-                "incident"
-            };
-            serde_json::json!({
-                "a": a, "b": b, "state": state, "incidents_a_to_b": [], "incidents_b_to_a": down,
-            })
-        };
-        let none = || serde_json::json!([]);
-        let answer = serde_json::json!({
-            "has_file": true,
-            "total_nodes": 6,
-            "nodes": [
-                node("spine0", "switch", "unseen", none()),
-                node("tor0", "tor", "ok", none()),
-                node("h0", "host", "ok", none()),
-                node("h1", "host", "silent", none()),
-                node("h0/mlx5_0", "rnic", "incident", serde_json::json!([4])),
+        let answer = Topology {
+            now_unix_ns: 0,
+            has_file: true,
+            total_nodes: 6,
+            total_links: 2,
+            nodes: vec![
+                node("spine0", Kind::Switch, State::Unseen),
+                node("tor0", Kind::Tor, State::Ok),
+                node("h0", Kind::Host, State::Ok),
+                node("h1", Kind::Host, State::Silent),
+                Node {
+                    incidents: vec![4],
+                    ..node("h0/mlx5_0", Kind::Rnic, State::Incident)
+                },
             ],
-            "links": [link("tor0", "spine0", serde_json::json!([3])), link("h0", "tor0", none())],
-            "differences": ["host `h9` reports the ToR `tor0`, the topology file says `tor1`"],
-        });
+            links: vec![link("tor0", "spine0", &[3]), link("h0", "tor0", &[])],
+            differences: vec![
+                "host `h9` reports the ToR `tor0`, the topology file says `tor1`".to_owned(),
+            ],
+        };
         insta::assert_snapshot!("short", describe(&answer, false));
         insta::assert_snapshot!("with_hosts", describe(&answer, true));
     }

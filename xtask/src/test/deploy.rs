@@ -2,11 +2,13 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
+use super::python;
 use crate::cache::Cache;
-use crate::cargo::{cargo, target_folder, workspace};
-use crate::process::{output, succeed};
+use crate::cargo::{Profile, build_programs, workspace};
+use crate::process::succeed;
+use crate::vm::Arch;
 
 /// What the script imports.
 const PACKAGES: &[&str] = &[
@@ -16,26 +18,12 @@ const PACKAGES: &[&str] = &[
 ];
 
 pub(super) fn check(cache: &Cache) -> Result<()> {
-    let name = format!("python-{}", PACKAGES.join("-").replace("==", "-"));
-    let environment = cache.folder(&name, |folder| {
-        output(Command::new("python3").args(["-m", "venv"]).arg(folder))
-            .context("make a Python environment; Debian has it in python3-venv")?;
-        let mut install = Command::new(folder.join("bin/python"));
-        install.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]);
-        output(install.args(PACKAGES))?;
-        Ok(())
-    })?;
-    succeed(cargo().args(["build", "--locked", "--package", "rpingmesh", "--bins"]))?;
+    let environment = python::environment(cache, PACKAGES)?;
+    let programs = build_programs(Arch::host(), Profile::Ci)?;
     succeed(
         Command::new(environment.join("bin/python"))
             .current_dir(workspace())
             .arg("deploy/check.py")
-            .arg(target_folder().join("debug")),
+            .arg(programs),
     )
 }

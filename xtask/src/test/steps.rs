@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
 use super::lanes::Load;
-use super::{deploy, macos, packages, tools};
+use super::{deploy, macos, packages, python, tools};
 use crate::cache::Cache;
 use crate::cargo::{Profile, cargo, program, target_folder, workspace};
 use crate::process::succeed;
@@ -31,7 +31,7 @@ pub(crate) enum Step {
     Dist,
     /// Clippy has no warning, in the fuzz targets neither.
     Clippy,
-    /// Tests with programs of others: Alertmanager, Prometheus.
+    /// Tests with programs of others: Alertmanager, Prometheus, Schemathesis (a Python package in the cache folder).
     External,
     /// Programs for aarch64, and the tests that can differ there; they run under QEMU's user emulation.
     Cross,
@@ -124,7 +124,7 @@ impl Step {
     /// Steps whose results it uses. They may have failed: then it fails by itself, or builds what is missing.
     pub(super) fn after(self) -> &'static [Self] {
         match self {
-            Self::Packages | Self::Fmt | Self::Ebpf | Self::Deny | Self::Deploy => &[],
+            Self::Packages | Self::Fmt | Self::Ebpf | Self::Deny => &[],
             // The agent embeds the object; built before it is there, it would be built twice.
             Self::Unit | Self::Programs | Self::Cross | Self::Macos | Self::MacosLink => {
                 &[Self::Ebpf]
@@ -132,9 +132,12 @@ impl Step {
             Self::Reproducible => &[Self::Ebpf],
             // They wait for the same folder's lock.
             Self::Clippy | Self::Doc | Self::Root | Self::External | Self::Browser => &[Self::Unit],
-            Self::Dist | Self::Flake | Self::Vm612 | Self::Vm61 | Self::VmServices => {
-                &[Self::Programs]
-            }
+            Self::Dist
+            | Self::Deploy
+            | Self::Flake
+            | Self::Vm612
+            | Self::Vm61
+            | Self::VmServices => &[Self::Programs],
             // Runs a test binary of the default profile, too.
             Self::Vm73 => &[Self::Programs, Self::Unit],
             Self::VmAarch64 => &[Self::Cross],
@@ -156,7 +159,7 @@ impl Step {
             Self::Deny => deny(cache),
             Self::Unit => unit(cache),
             Self::Root => root(cache),
-            Self::External => privileged(cache, "external"),
+            Self::External => external(cache),
             Self::Deploy => deploy::check(cache),
             Self::Browser => privileged(cache, "browser"),
             Self::Ebpf => ebpf(),
@@ -264,6 +267,16 @@ fn root(cache: &Cache) -> Result<()> {
 /// Tests that plain `cargo test` ignores.
 fn privileged(cache: &Cache, profile: &str) -> Result<()> {
     succeed(nextest_run(cache, profile)?.args(["--run-ignored", "only"]))
+}
+
+/// With the Python that has the fuzzer of the JSON API: the environment's own scripts name a folder that was renamed.
+fn external(cache: &Cache) -> Result<()> {
+    let environment = python::environment(cache, &["schemathesis==4.32.0"])?;
+    succeed(
+        nextest_run(cache, "external")?
+            .args(["--run-ignored", "only"])
+            .env("RPINGMESH_SCHEMATHESIS", environment.join("bin/python")),
+    )
 }
 
 fn nextest_run(cache: &Cache, profile: &str) -> Result<Command> {

@@ -1,45 +1,27 @@
 use super::*;
-
-fn parse(pairs: &[(&str, &str)]) -> Result<IncidentQuery, String> {
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
-    IncidentQuery::parse(&pairs)
-}
+use crate::analysis::incident::Severity;
+use crate::analysis::judge::Category;
+use crate::api::query::Choice;
 
 #[test]
-fn a_query_is_read_completely_or_refused() {
-    let query = parse(&[("state", "open"), ("before", "7"), ("limit", "3")]).expect("fine");
+fn one_more_is_read_than_is_answered() {
+    let query = IncidentsQuery {
+        state: Some(Choice(Wanted::Open)),
+        before: Some(7.into()),
+        limit: IncidentPageSize::new(3),
+        ..IncidentsQuery::default()
+    };
     let expected = Query {
         open: Some(true),
         before: Some(7),
         limit: 4,
     };
-    assert_eq!(query.to_store(), expected);
-    let one = parse(&[("id", "7")]).expect("fine").to_store();
+    assert_eq!(to_store(&query), expected);
+    let one = to_store(&IncidentsQuery {
+        id: Some(7.into()),
+        ..IncidentsQuery::default()
+    });
     assert_eq!((one.before, one.limit), (Some(8), 1));
-    for (pairs, expected) in [
-        (
-            vec![("state", "new")],
-            "`state` must be open, closed or all, not `new`",
-        ),
-        (
-            vec![("id", "x")],
-            "`id` must be the number of an incident, not `x`",
-        ),
-        (
-            vec![("limit", "0")],
-            "`limit` must be a number from 1 to 1000, not `0`",
-        ),
-        (vec![("id", "1"), ("id", "2")], "`id` is given twice"),
-        (
-            vec![("colour", "red")],
-            "`colour` is unknown: expected state, before, id or limit",
-        ),
-    ] {
-        assert_eq!(parse(&pairs), Err(expected.to_owned()));
-    }
 }
 
 fn fields(prefix: &str, value: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
@@ -66,7 +48,7 @@ fn fields(prefix: &str, value: &serde_json::Value, found: &mut std::collections:
 fn the_documentation_names_exactly_the_fields() {
     let incident = Incident {
         id: 7,
-        subject: Component::Switch {
+        subject: localize::Component::Switch {
             name: "spine1".to_owned(),
         },
         or: Vec::new(),
@@ -83,8 +65,8 @@ fn the_documentation_names_exactly_the_fields() {
         evidence: vec!["why".to_owned()],
         openings: 1,
     };
-    let query = parse(&[]).expect("fine");
-    let answer = answer(&query, &View::default(), vec![incident]);
+    let query = IncidentsQuery::default();
+    let answer = incidents(&query, &View::default(), vec![incident]);
     let mut emitted = std::collections::BTreeSet::new();
     let value = serde_json::to_value(answer).expect("JSON");
     fields("", &value, &mut emitted);

@@ -9,7 +9,6 @@ use crate::analysis::windows::{PathView, Sums};
 use crate::analyzer::dashboard::details::{Rnic, names};
 use crate::analyzer::dashboard::query::{Pairs, When};
 use crate::analyzer::dashboard::{Dashboard, format};
-use crate::analyzer::metrics::kind_name;
 use crate::analyzer::state::State;
 use crate::id::{Gid, UdpSourcePort};
 use crate::probe::trace::Tuple;
@@ -219,7 +218,7 @@ fn row(
         port: path
             .source_port()
             .map_or_else(|| "hidden".to_owned(), |port| port.0.to_string()),
-        kind: kind_name(path.kind()).replace('_', " "),
+        kind: path.kind().name().replace('_', " "),
         service: path
             .service()
             .map(|name| (name.to_string(), service_href(name.as_str(), None))),

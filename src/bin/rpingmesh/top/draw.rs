@@ -7,7 +7,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, TableState, Tabs, Wrap};
-use serde_json::Value;
+use rpingmesh::api::matrix::Pair;
 
 use super::model::{Model, Page, Seen, Show};
 use crate::{api, incidents};
@@ -57,35 +57,30 @@ fn summary(model: &Model) -> Vec<Line<'static>> {
     let Some(seen) = &model.seen else {
         return vec![Line::from("rpingmesh")];
     };
-    let count = |pointer: &str| api::number(&seen.status, pointer);
-    let open = count("/incidents/open");
+    let status = &seen.status;
+    let open = status.incidents.open;
     let mark = if open > 0 {
         Style::new().fg(BAD).add_modifier(Modifier::BOLD)
     } else {
         Style::new().fg(GOOD)
     };
-    let mixed = match api::list(&seen.status, "/agent_versions").len() {
+    let mixed = match status.agent_versions.len() {
         0 | 1 => String::new(),
         several => format!(" of {several} VERSIONS"),
     };
-    let lost = api::share(count("/probes/lost"), count("/probes/judged"));
+    let lost = api::share(status.probes.lost, status.probes.judged);
     vec![
         Line::from(vec![
             Span::raw("rpingmesh  "),
             Span::styled(format!("{open} open incidents"), mark),
             Span::raw(format!(
                 ": {} P0, {} P1, {} P2",
-                count("/incidents/p0"),
-                count("/incidents/p1"),
-                count("/incidents/p2"),
+                status.incidents.p0, status.incidents.p1, status.incidents.p2,
             )),
         ]),
         Line::from(format!(
             "{} agents{mixed}, {} hosts, {} RNICs, {} ToRs; probes lost in 20 s: {lost}",
-            count("/agents"),
-            count("/hosts"),
-            count("/rnics"),
-            count("/tors"),
+            status.agents, status.hosts, status.rnics, status.tors,
         )),
     ]
 }
@@ -96,12 +91,11 @@ fn matrix(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
         Show::Rtt => "network RTT in µs, 99th percentile, from the rows to the columns, over 20 s",
     };
     let tors = seen.tors();
-    let pairs: HashMap<(&str, &str), &Value> = api::list(&seen.matrix, "/pairs")
+    let pairs: HashMap<(&str, &str), &Pair> = seen
+        .matrix
+        .pairs
         .iter()
-        .map(|pair| {
-            let source = api::text(pair, "/source_tor");
-            ((source, api::text(pair, "/target_tor")), pair)
-        })
+        .map(|pair| ((&*pair.source_tor, &*pair.target_tor), pair))
         .collect();
     let width = tors
         .iter()
@@ -114,16 +108,16 @@ fn matrix(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
         .iter()
         .skip(model.column)
         .take(shown)
-        .copied()
+        .map(String::as_str)
         .collect();
     let header = std::iter::once("").chain(columns.iter().copied());
     let rows = tors.iter().map(|from| {
         let cells = columns.iter().map(|to| {
             pairs
-                .get(&(*from, *to))
+                .get(&(&**from, *to))
                 .map_or(Cell::from("·"), |pair| cell(pair, model.show))
         });
-        Row::new(std::iter::once(Cell::from(*from)).chain(cells))
+        Row::new(std::iter::once(Cell::from(&**from)).chain(cells))
     });
     let widths = vec![Constraint::Length(width); columns.len() + 1];
     let table = Table::new(rows, widths)
@@ -134,9 +128,8 @@ fn matrix(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-fn cell(pair: &Value, show: Show) -> Cell<'static> {
-    let (sent, lost) = (api::number(pair, "/sent"), api::number(pair, "/lost"));
-    let loss = lost as f64 / sent.max(1) as f64;
+fn cell(pair: &Pair, show: Show) -> Cell<'static> {
+    let loss = pair.lost as f64 / pair.sent.max(1) as f64;
     let style = if loss >= MUCH_LOSS {
         Style::new().fg(BAD).add_modifier(Modifier::REVERSED)
     } else if loss >= SOME_LOSS {
@@ -144,8 +137,8 @@ fn cell(pair: &Value, show: Show) -> Cell<'static> {
     } else {
         Style::new().fg(GOOD)
     };
-    let text = match (show, pair["rtt_p99_ns"].as_i64()) {
-        (Show::Loss, _) if lost == 0 => "0".to_owned(),
+    let text = match (show, pair.rtt_p99_ns) {
+        (Show::Loss, _) if pair.lost == 0 => "0".to_owned(),
         (Show::Loss, _) => format!("{:.2}", loss * 100.0),
         (Show::Rtt, Some(rtt)) => format!("{:.1}", rtt as f64 / 1e3),
         (Show::Rtt, None) => "-".to_owned(),
@@ -161,8 +154,7 @@ fn list_of_incidents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Se
     }
     let now = seen.now();
     let rows = all.iter().map(|incident| {
-        let opened = incident["opened_unix_ns"].as_i64().unwrap_or_default();
-        let closed = incident["closed_unix_ns"].as_i64();
+        let closed = incident.closed_unix_ns;
         let state = closed.map_or("open".to_owned(), |at| {
             format!("closed {} ago", api::ago(now, at))
         });
@@ -172,11 +164,11 @@ fn list_of_incidents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Se
             Style::new().fg(BAD)
         };
         Row::new([
-            api::number(incident, "/id").to_string(),
-            api::text(incident, "/severity").to_owned(),
-            format!("{} ago", api::ago(now, opened)),
+            incident.id.to_string(),
+            incident.severity.to_string(),
+            format!("{} ago", api::ago(now, incident.opened_unix_ns)),
             state,
-            api::text(incident, "/title").to_owned(),
+            incident.title.clone(),
         ])
         .style(style)
     });
@@ -201,7 +193,7 @@ fn explanation(frame: &mut Frame<'_>, area: Rect, seen: &Seen, id: u64) {
     let found = seen
         .incidents()
         .into_iter()
-        .find(|incident| api::number(incident, "/id") == id);
+        .find(|incident| incident.id == id);
     let text = found.map_or_else(
         || format!("incident {id} is no longer listed"),
         |incident| incidents::explain(incident, seen.now()),
@@ -213,19 +205,17 @@ fn explanation(frame: &mut Frame<'_>, area: Rect, seen: &Seen, id: u64) {
 fn agents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
     let now = seen.now();
     let rows = seen.agents().into_iter().map(|agent| {
-        let last = agent["last_upload_unix_ns"].as_i64().unwrap_or_default();
+        let last = agent.last_upload_unix_ns;
         let silent = now.saturating_sub(last) > SILENT;
-        let lateness = agent["lateness_ns"].as_i64().unwrap_or_default();
-        let dropped = api::number(agent, "/counters/results_dropped");
         let row = Row::new([
-            api::text(agent, "/agent").to_owned(),
-            api::text(agent, "/host").to_owned(),
-            api::text(agent, "/version").to_owned(),
+            agent.agent.clone(),
+            agent.host.clone(),
+            agent.version.clone().unwrap_or_default(),
             format!("{} ago", api::ago(now, last)),
-            format!("{:.1} s", lateness as f64 / 1e9),
-            api::number(agent, "/batches").to_string(),
-            api::number(agent, "/lost_batches").to_string(),
-            dropped.to_string(),
+            format!("{:.1} s", agent.lateness_ns as f64 / 1e9),
+            agent.batches.to_string(),
+            agent.lost_batches.to_string(),
+            agent.counters.results_dropped.to_string(),
         ]);
         if silent {
             row.style(Style::new().fg(BAD))

@@ -1,49 +1,47 @@
 //! What is seen and what is shown of it. Pure: keys and answers in, nothing drawn here.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use serde_json::Value;
-
-use crate::api;
+use rpingmesh::api::agents::Agent;
+use rpingmesh::api::incidents::Incident;
+use rpingmesh::api::matrix::Matrix;
+use rpingmesh::api::status::Status;
 
 /// What the analyzer has said in one look.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
-    pub(super) status: Value,
-    pub(super) matrix: Value,
-    pub(super) incidents: Value,
-    pub(super) agents: Value,
+    pub(super) status: Status,
+    pub(super) matrix: Matrix,
+    pub(super) incidents: Vec<Incident>,
+    pub(super) agents: Vec<Agent>,
 }
 
 impl Seen {
     /// The analyzer's clock.
-    pub(super) fn now(&self) -> i64 {
-        self.status["now_unix_ns"].as_i64().unwrap_or_default()
+    pub(super) const fn now(&self) -> i64 {
+        self.status.now_unix_ns
     }
 
     /// Open incidents first, each the newest first.
-    pub(super) fn incidents(&self) -> Vec<&Value> {
-        let mut all: Vec<_> = api::list(&self.incidents, "/incidents").iter().collect();
+    pub(super) fn incidents(&self) -> Vec<&Incident> {
+        let mut all: Vec<_> = self.incidents.iter().collect();
         all.sort_by_key(|incident| {
             (
-                !incident["closed_unix_ns"].is_null(),
-                std::cmp::Reverse(api::number(incident, "/id")),
+                incident.closed_unix_ns.is_some(),
+                std::cmp::Reverse(incident.id),
             )
         });
         all
     }
 
     /// Those that have been silent for longest first.
-    pub(super) fn agents(&self) -> Vec<&Value> {
-        let mut all: Vec<_> = api::list(&self.agents, "/agents").iter().collect();
-        all.sort_by_key(|agent| agent["last_upload_unix_ns"].as_i64().unwrap_or_default());
+    pub(super) fn agents(&self) -> Vec<&Agent> {
+        let mut all: Vec<_> = self.agents.iter().collect();
+        all.sort_by_key(|agent| agent.last_upload_unix_ns);
         all
     }
 
-    pub(super) fn tors(&self) -> Vec<&str> {
-        api::list(&self.matrix, "/tors")
-            .iter()
-            .filter_map(Value::as_str)
-            .collect()
+    pub(super) fn tors(&self) -> &[String] {
+        &self.matrix.tors
     }
 }
 
@@ -172,7 +170,7 @@ impl Model {
         let selected = self
             .seen
             .as_ref()
-            .and_then(|seen| Some(api::number(seen.incidents().get(self.row)?, "/id")));
+            .and_then(|seen| Some(seen.incidents().get(self.row)?.id));
         self.explained = match self.explained {
             Some(_) => None,
             None => selected,

@@ -1,24 +1,107 @@
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use serde_json::{Value, json};
+use rpingmesh::analysis::windows;
+use rpingmesh::api::agents::{Agent, Counters};
+use rpingmesh::api::incidents::{Incident, Service};
+use rpingmesh::api::matrix::{Matrix, Pair};
+use rpingmesh::api::status::{
+    AgentVersion, Alerts, Contradictions, Judge, KnownPaths, OpenIncidents, Probes, Status,
+};
 
 use super::*;
 
 const SECOND: i64 = 1_000_000_000;
 
-fn incident(id: u64, title: &str, closed: Option<i64>) -> Value {
-    json!({
-        "id": id, "severity": "P1", "category": "link_loss", "title": title, "opened_unix_ns": 10 * SECOND,
-        "closed_unix_ns": closed, "confidence": 0.991, "services": [{"name": "train.service", "suffers": false}],
-        "evidence": ["120 of 2400 probes over it were lost"],
-    })
+fn incident(id: u64, title: &str, closed: Option<i64>) -> Incident {
+    Incident {
+        opened_unix_ns: 10 * SECOND,
+        closed_unix_ns: closed,
+        confidence: 0.991,
+        services: vec![Service {
+            name: "train.service".to_owned(),
+            suffers: false,
+        }],
+        evidence: vec!["120 of 2400 probes over it were lost".to_owned()],
+        ..incidents::tests::incident(id, title)
+    }
 }
 
-fn agent(name: &str, last: i64) -> Value {
-    json!({
-        "agent": name, "host": name, "version": format!("0.{}.0", last / 50), "last_upload_unix_ns": last * SECOND, "lateness_ns": 250_000_000, "batches": 90,
-        "lost_batches": 1, "counters": {"results_dropped": 2},
-    })
+fn agent(name: &str, last: i64) -> Agent {
+    Agent {
+        agent: name.to_owned(),
+        host: name.to_owned(),
+        version: Some(format!("0.{}.0", last / 50)),
+        spool: String::new(),
+        sequence: 90,
+        last_upload_unix_ns: last * SECOND,
+        last_interval_end_unix_ns: last * SECOND,
+        lateness_ns: 250_000_000,
+        batches: 90,
+        duplicate_batches: 0,
+        lost_batches: 1,
+        late_batches: 0,
+        late_results: 0,
+        future_batches: 0,
+        future_results: 0,
+        refused_reports: 0,
+        last_refusal: None,
+        counters: Counters {
+            results_dropped: 2,
+            batches_dropped: 0,
+            malformed_packets: 0,
+            unmatched_acks: 0,
+            probes_answered: 0,
+            source_ports_as_meant: 0,
+            source_ports_otherwise: 0,
+        },
+    }
+}
+
+fn status(tors: usize) -> Status {
+    let version = |version: &str| AgentVersion {
+        version: Some(version.to_owned()),
+        agents: 1,
+    };
+    Status {
+        now_unix_ns: 100 * SECOND,
+        agents: 2,
+        agent_versions: vec![version("0.1.0"), version("0.0.0")],
+        hosts: 2,
+        rnics: 4,
+        tors,
+        incidents: OpenIncidents {
+            open: 1,
+            p0: 0,
+            p1: 1,
+            p2: 0,
+            waiting_for_store: 0,
+        },
+        probes: Probes {
+            judged: 900,
+            lost: 12,
+            set_aside: std::collections::BTreeMap::new(),
+        },
+        paths: KnownPaths {
+            traced: 0,
+            candidates: 0,
+            unknown: 0,
+            known_traces: 0,
+        },
+        judge: Judge {
+            runs: 0,
+            last_run_unix_ns: None,
+            took_ns: 0,
+        },
+        topology: Contradictions {
+            differences: Vec::new(),
+            contradictions: 0,
+            contradicted_rnics: Vec::new(),
+        },
+        alerts: Alerts {
+            receivers: 0,
+            waiting: 0,
+        },
+    }
 }
 
 fn seen(tors: usize) -> Seen {
@@ -26,22 +109,35 @@ fn seen(tors: usize) -> Seen {
     let pairs: Vec<_> = names
         .iter()
         .flat_map(|from| names.iter().map(move |to| (from, to)))
-        .map(|(from, to)| {
-            let lost = if (from.as_str(), to.as_str()) == ("tor0", "tor1") { 12 } else { 0 };
-            json!({"source_tor": from, "target_tor": to, "sent": 300, "lost": lost, "rtt_p99_ns": 12_300})
+        .map(|(from, to)| Pair {
+            source_tor: from.clone(),
+            target_tor: to.clone(),
+            sent: 300,
+            lost: if (&**from, &**to) == ("tor0", "tor1") {
+                12
+            } else {
+                0
+            },
+            invalid: 0,
+            rtt_p50_ns: None,
+            rtt_p99_ns: Some(12_300),
         })
         .collect();
     Seen {
-        status: json!({
-            "now_unix_ns": 100 * SECOND, "incidents": {"open": 1, "p0": 0, "p1": 1, "p2": 0}, "agents": 2, "hosts": 2,
-            "agent_versions": [{"version": "0.1.0", "agents": 1}, {"version": "0.0.0", "agents": 1}], "rnics": 4, "tors": tors, "probes": {"judged": 900, "lost": 12},
-        }),
-        matrix: json!({"window": "20s", "tors": names, "pairs": pairs}),
-        incidents: json!({"incidents": [
+        status: status(tors),
+        matrix: Matrix {
+            window: windows::Span::Middle.into(),
+            start_unix_ns: 0,
+            end_unix_ns: 0,
+            tors: names,
+            total_pairs: pairs.len(),
+            pairs,
+        },
+        incidents: vec![
             incident(1, "link spine0->tor1 loses 4.0 %", None),
             incident(2, "an older one\u{1b}[2J", Some(60 * SECOND)),
-        ]}),
-        agents: json!({"agents": [agent("host1", 99), agent("host0", 40)]}),
+        ],
+        agents: vec![agent("host1", 99), agent("host0", 40)],
     }
 }
 
@@ -140,17 +236,6 @@ fn an_analyzer_that_is_away_leaves_what_was_seen() {
         shown.contains("tor1") && shown.contains("NO ANSWER"),
         "{shown}"
     );
-    // Fields that are missing are no failure.
-    model.take(Ok(Seen {
-        status: json!({}),
-        matrix: json!([]),
-        incidents: json!({"incidents": [{}]}),
-        agents: json!({"agents": [3]}),
-    }));
-    for page in [KeyCode::Char('1'), KeyCode::Char('2'), KeyCode::Char('3')] {
-        press(&mut model, &[page]);
-        let _ = screen(&mut model, 60, 10);
-    }
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! `GET /api/v1/status`.
+
+use crate::analysis::filter::Reason;
+use crate::analysis::incident::Severity;
+use crate::analysis::judge::Counts;
+use crate::analysis::routes::Origin;
+use crate::analyzer::alerts::Alerts;
+use crate::analyzer::judging::View;
+use crate::analyzer::state::State;
+use crate::api;
+use crate::api::status::{
+    AgentVersion, Contradictions, Judge, KnownPaths, OpenIncidents, ProbeCounts, Probes, Status,
+};
+use crate::time::WallTime;
+
+/// Versions of agents in one answer, the most common: they are what agents say, so anything.
+const MOST_VERSIONS: usize = 20;
+/// RNICs in one answer whose place is contradicted.
+const MOST_CONTRADICTED: usize = 1_000;
+
+/// Answers `GET /api/v1/status`.
+pub(in crate::analyzer) fn status(
+    state: &State,
+    view: &View,
+    alerts: &Alerts,
+    now: WallTime,
+) -> Status {
+    let (receivers, waiting) = alerts.sizes();
+    let of = |severity| {
+        let open = view.open.iter();
+        open.filter(|incident| incident.severity == severity)
+            .count()
+    };
+    let judgement = &view.judgement;
+    let paths = |origin| judgement.paths.get(&origin).copied().unwrap_or_default();
+    let (hosts, rnics) = state.ledger.sizes();
+    Status {
+        now_unix_ns: now.nanos(),
+        agents: state.agents.len(),
+        agent_versions: state
+            .agents
+            .versions()
+            .into_iter()
+            .take(MOST_VERSIONS)
+            .map(|(version, agents)| AgentVersion {
+                version: version.map(|version| version.as_str().to_owned()),
+                agents,
+            })
+            .collect(),
+        hosts,
+        rnics,
+        tors: state.ledger.tors().len(),
+        incidents: OpenIncidents {
+            open: view.open.len(),
+            p0: of(Severity::P0),
+            p1: of(Severity::P1),
+            p2: of(Severity::P2),
+            waiting_for_store: view.waiting,
+        },
+        probes: Probes {
+            judged: judgement.judged.sent,
+            lost: judgement.judged.lost,
+            set_aside: Reason::ALL
+                .into_iter()
+                .filter_map(|reason| {
+                    let Counts { sent, lost } = *judgement.set_aside.get(&reason)?;
+                    Some((reason.name().to_owned(), ProbeCounts { sent, lost }))
+                })
+                .collect(),
+        },
+        paths: KnownPaths {
+            traced: paths(Origin::Traced),
+            candidates: paths(Origin::Candidates),
+            unknown: paths(Origin::Cloud),
+            known_traces: view.traced,
+        },
+        judge: Judge {
+            runs: view.runs,
+            last_run_unix_ns: judgement.at.map(WallTime::nanos),
+            took_ns: u64::try_from(view.took.as_nanos()).unwrap_or(u64::MAX),
+        },
+        topology: Contradictions {
+            differences: view.differences.clone(),
+            contradictions: state.ledger.contradictions(),
+            contradicted_rnics: state
+                .ledger
+                .contradicted(now)
+                .take(MOST_CONTRADICTED)
+                .map(|end| end.rnic().to_string())
+                .collect(),
+        },
+        alerts: api::status::Alerts { receivers, waiting },
+    }
+}

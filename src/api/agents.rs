@@ -1,0 +1,86 @@
+//! `GET /api/v1/agents`: what is known of each agent as a sender of results.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Request;
+
+/// Takes no parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentsQuery {}
+
+impl Request for AgentsQuery {
+    const PATH: &'static str = "/api/v1/agents";
+    const SUMMARY: &'static str = "What is known of each agent as a sender of results";
+    type Answer = Agents;
+}
+
+/// What is known of each agent as a sender of results.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Agents {
+    /// the analyzer's wall clock
+    pub now_unix_ns: i64,
+    /// the agents of the last 24 hours
+    pub agents: Vec<Agent>,
+}
+
+/// One agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Agent {
+    /// name
+    pub agent: String,
+    /// where it runs
+    pub host: String,
+    /// version of its program; null until it has uploaded since the analyzer's start, and where it does not tell
+    pub version: Option<String>,
+    /// its spool: sequence numbers are those of one spool
+    pub spool: String,
+    /// the last batch taken
+    pub sequence: u64,
+    /// when it was taken, by the analyzer's clock
+    pub last_upload_unix_ns: i64,
+    /// end of its interval, by the agent's clock
+    pub last_interval_end_unix_ns: i64,
+    /// how long after that end it was taken; negative when the agent's clock is ahead
+    pub lateness_ns: i64,
+    /// batches taken
+    pub batches: u64,
+    /// batches that came again and were not counted again
+    pub duplicate_batches: u64,
+    /// batches that the agent skipped since its spool was first seen: its spool overflowed
+    pub lost_batches: u64,
+    /// batches older than what is kept: stored nowhere, counted in no window
+    pub late_batches: u64,
+    /// probes in them
+    pub late_results: u64,
+    /// batches further in the future than `clock_tolerance`: the agent's clock is wrong
+    pub future_batches: u64,
+    /// probes in them
+    pub future_results: u64,
+    /// reports that contradict themselves
+    pub refused_reports: u64,
+    /// one of the last batch that had any, and why; null without any
+    pub last_refusal: Option<String>,
+    /// the agent's own counts since its start
+    pub counters: Counters,
+}
+
+/// An agent's own counts since its start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Counters {
+    /// results that found no place
+    pub results_dropped: u64,
+    /// batches that its spool dropped
+    pub batches_dropped: u64,
+    /// packets that were no probe or ACK
+    pub malformed_packets: u64,
+    /// ACKs that belong to no outstanding probe
+    pub unmatched_acks: u64,
+    /// probes of others that it answered
+    pub probes_answered: u64,
+    /// probes that arrived from the UDP source port that was meant, told by responders that see ports
+    pub source_ports_as_meant: u64,
+    /// probes that arrived from another one: a driver does not steer as it is believed to
+    pub source_ports_otherwise: u64,
+}

@@ -1,0 +1,162 @@
+//! Values that have fixed names in JSON and in query strings.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::{incidents, topology};
+use crate::analysis::incident::Severity;
+use crate::analysis::judge::Category;
+use crate::analysis::map::{Kind as NodeKind, Source};
+use crate::analysis::windows::Span;
+use crate::probe::Kind as ProbeKind;
+use crate::probe::trace::{End as TraceEnd, Reason as TraceReason};
+
+/// A type whose values have names.
+pub trait Named: Copy + Eq + 'static {
+    /// The type's name in the OpenAPI document.
+    const TYPE: &'static str;
+    /// Every value.
+    const ALL: &'static [Self];
+
+    /// The value's name.
+    fn name(self) -> &'static str;
+
+    /// The value of this name.
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|value| value.name() == name)
+    }
+}
+
+/// A name in an answer; one that only a newer analyzer knows is kept as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name<T> {
+    /// A name that this program knows.
+    Known(T),
+    /// Another one.
+    Unknown(String),
+}
+
+impl<T: Named> Name<T> {
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(value) => value.name(),
+            Self::Unknown(text) => text,
+        }
+    }
+
+    /// Whether it is the name of this value.
+    pub fn is(&self, value: T) -> bool {
+        matches!(self, Self::Known(known) if *known == value)
+    }
+}
+
+impl<T> From<T> for Name<T> {
+    fn from(value: T) -> Self {
+        Self::Known(value)
+    }
+}
+
+impl<T: Named> fmt::Display for Name<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl<T: Named> Serialize for Name<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de, T: Named> Deserialize<'de> for Name<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(T::from_name(&text).map_or(Self::Unknown(text), Self::Known))
+    }
+}
+
+/// The schema of a type with names: a string that is one of them.
+pub(super) fn schema<T: Named>() -> RefOr<Schema> {
+    let names = T::ALL.iter().map(|value| value.name());
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(names))
+        .into()
+}
+
+impl<T: Named> PartialSchema for Name<T> {
+    fn schema() -> RefOr<Schema> {
+        schema::<T>()
+    }
+}
+
+impl<T: Named> ToSchema for Name<T> {
+    fn name() -> Cow<'static, str> {
+        T::TYPE.into()
+    }
+}
+
+/// Declares types that have `ALL` and `name()` already.
+macro_rules! named {
+    ($($type:ty as $name:literal;)+) => {
+        $(impl Named for $type {
+            const TYPE: &'static str = $name;
+            const ALL: &'static [Self] = &Self::ALL;
+
+            fn name(self) -> &'static str {
+                self.name()
+            }
+        })+
+    };
+}
+
+named! {
+    Category as "Category";
+    Severity as "Severity";
+    NodeKind as "NodeKind";
+    Source as "Source";
+    Span as "Window";
+    ProbeKind as "ProbeKind";
+    TraceEnd as "TraceEnd";
+    TraceReason as "TraceReason";
+    incidents::State as "IncidentState";
+    incidents::Wanted as "WantedIncidents";
+    topology::State as "NodeState";
+    topology::Detail as "Detail";
+}
+
+impl Named for bool {
+    const TYPE: &'static str = "Boolean";
+    const ALL: &'static [Self] = &[true, false];
+
+    fn name(self) -> &'static str {
+        if self { "true" } else { "false" }
+    }
+}
+
+/// A window.
+pub type WindowName = Name<Span>;
+/// The kind of probes.
+pub type ProbeKindName = Name<ProbeKind>;
+/// What is wrong.
+pub type CategoryName = Name<Category>;
+/// The impact of an incident.
+pub type SeverityName = Name<Severity>;
+/// Whether an incident is over.
+pub type IncidentStateName = Name<incidents::State>;
+/// The kind of a node.
+pub type NodeKindName = Name<NodeKind>;
+/// Who knows of a node or link.
+pub type SourceName = Name<Source>;
+/// What is known of a node or link.
+pub type NodeStateName = Name<topology::State>;
+/// Why a trace was made.
+pub type TraceReasonName = Name<TraceReason>;
+/// What is behind the last hop of a trace.
+pub type TraceEndName = Name<TraceEnd>;

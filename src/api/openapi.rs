@@ -1,0 +1,155 @@
+//! The OpenAPI document of the API, made from its types.
+
+use utoipa::openapi::content::Content;
+use utoipa::openapi::path::{
+    HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
+};
+use utoipa::openapi::schema::{Components, Schema, SchemaType, Type};
+use utoipa::openapi::{
+    Info, License, OpenApi, OpenApiBuilder, PathItem, Paths, Ref, RefOr, Required, ResponseBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::agents::AgentsQuery;
+use super::incidents::IncidentsQuery;
+use super::matrix::MatrixQuery;
+use super::paths::PathsQuery;
+use super::status::StatusQuery;
+use super::topology::TopologyQuery;
+use super::traces::TracesQuery;
+use super::{Error, Request};
+
+/// Statuses of an answer that is none, with their reasons.
+const FAILURES: [(&str, &str); 3] = [
+    (
+        "400",
+        "The query string is wrong; the message names the parameter and what is allowed",
+    ),
+    (
+        "403",
+        "`web_auth_header` is set and the request does not have this header",
+    ),
+    (
+        "503",
+        "The analyzer is stopping, or its store does not answer",
+    ),
+];
+
+/// The document: all resources of `/api/v1`.
+pub fn document() -> OpenApi {
+    let mut made = Made::default();
+    made.add::<PathsQuery>();
+    made.add::<AgentsQuery>();
+    made.add::<TracesQuery>();
+    made.add::<IncidentsQuery>();
+    made.add::<StatusQuery>();
+    made.add::<MatrixQuery>();
+    made.add::<TopologyQuery>();
+    made.schemas.push((Error::name().into(), Error::schema()));
+    let mut components = Components::new();
+    for (name, mut schema) in made.schemas {
+        require_all(&mut schema);
+        components.schemas.insert(name, schema);
+    }
+    let mut info = Info::new("rpingmesh analyzer", env!("CARGO_PKG_VERSION"));
+    info.description = Some(
+        "What the analyzer of rpingmesh knows; read only. Durations and points in time are integer nanoseconds. \
+         Fields and names may be added within /api/v1, never renamed or removed."
+            .to_owned(),
+    );
+    info.license = Some(License::new("MIT OR Apache-2.0"));
+    OpenApiBuilder::new()
+        .info(info)
+        .paths(made.paths)
+        .components(Some(components))
+        .build()
+}
+
+/// What is made while resources are added.
+#[derive(Default)]
+struct Made {
+    paths: Paths,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Made {
+    fn add<Q: Request>(&mut self) {
+        let answer = Content::new(Some(Ref::from_schema_name(Q::Answer::name())));
+        let answered = ResponseBuilder::new()
+            .description(Q::SUMMARY)
+            .content("application/json", answer)
+            .build();
+        let mut operation = OperationBuilder::new()
+            .summary(Some(Q::SUMMARY))
+            .operation_id(Q::PATH.rsplit('/').next())
+            .parameters(Some(parameters::<Q>()))
+            .response("200", answered);
+        for (status, why) in FAILURES {
+            let error = Content::new(Some(Ref::from_schema_name(Error::name())));
+            let failure = ResponseBuilder::new()
+                .description(why)
+                .content("application/json", error)
+                .build();
+            operation = operation.response(status, failure);
+        }
+        let item = PathItem::new(HttpMethod::Get, operation);
+        self.paths.paths.insert(Q::PATH.to_owned(), item);
+        self.schemas
+            .push((Q::Answer::name().into(), Q::Answer::schema()));
+        Q::Answer::schemas(&mut self.schemas);
+        Q::schemas(&mut self.schemas);
+    }
+}
+
+/// The parameters of a request: the fields of its type.
+pub(super) fn parameters<Q: Request>() -> Vec<Parameter> {
+    let RefOr::T(Schema::Object(object)) = Q::schema() else {
+        return Vec::new();
+    };
+    object
+        .properties
+        .into_iter()
+        .map(|(name, schema)| {
+            let (schema, description) = value_of(schema);
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Query)
+                .required(Required::False)
+                .description(description)
+                .schema(Some(schema))
+                .build()
+        })
+        .collect()
+}
+
+/// The schema of a field's value where there is one, without null, and what the field means.
+fn value_of(schema: RefOr<Schema>) -> (RefOr<Schema>, Option<String>) {
+    match schema {
+        RefOr::T(Schema::OneOf(mut choice)) => {
+            let reference = choice
+                .items
+                .iter()
+                .position(|item| matches!(item, RefOr::Ref(_)));
+            let description = choice.description.take();
+            match reference {
+                Some(at) => (choice.items.swap_remove(at), description),
+                None => (RefOr::T(Schema::OneOf(choice)), description),
+            }
+        }
+        RefOr::T(Schema::Object(mut object)) => {
+            if let SchemaType::Array(types) = &mut object.schema_type {
+                types.retain(|one| *one != Type::Null);
+            }
+            let description = object.description.take();
+            (RefOr::T(Schema::Object(object)), description)
+        }
+        other => (other, None),
+    }
+}
+
+/// Every field of an answer is always there: null where there is no value.
+fn require_all(schema: &mut RefOr<Schema>) {
+    if let RefOr::T(Schema::Object(object)) = schema {
+        object.required = object.properties.keys().cloned().collect();
+    }
+}

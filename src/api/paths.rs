@@ -1,0 +1,125 @@
+//! `GET /api/v1/paths`: what was measured per path in a window.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Request;
+use super::name::{ProbeKindName, WindowName};
+use super::query::{Number, PageSize, ProbeKindChoice, WindowChoice};
+
+/// Paths in one answer unless asked otherwise.
+pub const DEFAULT_LIMIT: usize = 1000;
+
+/// Parameters; each may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathsQuery {
+    /// how far back; 20s if it is left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowChoice>,
+    /// GID, host or ToR of the probing RNIC; all if it is left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// GID, host or ToR of the answering RNIC; all if it is left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// kind of the probes; all if it is left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ProbeKindChoice>,
+    /// name of a service; all if it is left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// paths in the answer; 1000 if it is left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<PageSize>,
+    /// paths to leave out; 0 if it is left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Number>,
+}
+
+impl Request for PathsQuery {
+    const PATH: &'static str = "/api/v1/paths";
+    const SUMMARY: &'static str = "What was measured per path in a window";
+    type Answer = Paths;
+}
+
+/// What was measured per path in a window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Paths {
+    /// the window asked for
+    pub window: WindowName,
+    /// where it begins
+    pub start_unix_ns: i64,
+    /// where it ends
+    pub end_unix_ns: i64,
+    /// paths that match, on all pages
+    pub total: usize,
+    /// as asked
+    pub offset: usize,
+    /// offset of the next page, null on the last
+    pub next_offset: Option<usize>,
+    /// the paths
+    pub paths: Vec<Path>,
+}
+
+/// One path: a 5-tuple, and the kind of its probes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Path {
+    /// the probing RNIC
+    pub source: End,
+    /// the answering RNIC
+    pub target: End,
+    /// `tor_mesh`, `inter_tor` or `service_tracing`
+    pub kind: ProbeKindName,
+    /// UDP source port of the probes, null where the driver hides it
+    pub source_port: Option<u16>,
+    /// service that uses the path, null unless kind is `service_tracing`
+    pub service: Option<String>,
+    /// all probes: lost + all of invalid + complete
+    pub sent: u64,
+    /// probes without an ACK in time
+    pub lost: u64,
+    /// counts by reason of measurements that say nothing about the network; reasons without any are left out
+    pub invalid: BTreeMap<String, u64>,
+    /// time on the network, both ways; null without a complete probe
+    pub network_rtt: Option<Distribution>,
+    /// time that the prober's host added; null without a complete probe
+    pub prober_delay: Option<Distribution>,
+    /// time that the responder's host added; null without a complete probe
+    pub responder_delay: Option<Distribution>,
+}
+
+/// An RNIC at one end of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct End {
+    /// GID of the RNIC
+    pub gid: String,
+    /// its queue pair
+    pub qpn: u32,
+    /// its host
+    pub host: String,
+    /// its ToR
+    pub tor: String,
+    /// its name on the host
+    pub device: String,
+}
+
+/// How a duration is distributed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Distribution {
+    /// complete probes; of `network_rtt` those whose responder took at most 10 ms: beyond, clocks that run apart
+    /// falsify the RTT
+    pub count: u64,
+    /// smallest, to 0.8 % like the others
+    pub min_ns: i64,
+    /// median
+    pub p50_ns: i64,
+    /// 90 % are not above it
+    pub p90_ns: i64,
+    /// 99 % are not above it
+    pub p99_ns: i64,
+    /// largest
+    pub max_ns: i64,
+}

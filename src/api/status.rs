@@ -1,0 +1,139 @@
+//! `GET /api/v1/status`: the analyzer in a few numbers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Request;
+
+/// Takes no parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusQuery {}
+
+impl Request for StatusQuery {
+    const PATH: &'static str = "/api/v1/status";
+    const SUMMARY: &'static str =
+        "The analyzer in a few numbers: what is open, judged, set aside, known of paths";
+    type Answer = Status;
+}
+
+/// The analyzer in a few numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// the analyzer's wall clock
+    pub now_unix_ns: i64,
+    /// agents listed
+    pub agents: usize,
+    /// which versions they run, the most common first, at most 20
+    pub agent_versions: Vec<AgentVersion>,
+    /// hosts whose agents were heard of in the last ten minutes
+    pub hosts: usize,
+    /// RNICs that they reported from
+    pub rnics: usize,
+    /// ToRs of these
+    pub tors: usize,
+    /// what is open
+    pub incidents: OpenIncidents,
+    /// probes of the last 20 s
+    pub probes: Probes,
+    /// the paths that are judged, by what is known of their way
+    pub paths: KnownPaths,
+    /// what judges
+    pub judge: Judge,
+    /// where those who know the fabric contradict each other
+    pub topology: Contradictions,
+    /// who is told of incidents
+    pub alerts: Alerts,
+}
+
+/// How many agents run a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AgentVersion {
+    /// the version; null where it is not known
+    pub version: Option<String>,
+    /// agents that run it
+    pub agents: usize,
+}
+
+/// Who is told of incidents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Alerts {
+    /// Alertmanagers and webhooks that are told of incidents
+    pub receivers: usize,
+    /// what they have not acknowledged yet: incidents, counted for each receiver
+    pub waiting: usize,
+}
+
+/// Open incidents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OpenIncidents {
+    /// open incidents
+    pub open: usize,
+    /// those with severity P0
+    pub p0: usize,
+    /// P1
+    pub p1: usize,
+    /// P2
+    pub p2: usize,
+    /// changes that could not be stored yet; they are tried again
+    pub waiting_for_store: usize,
+}
+
+/// Probes of the last 20 s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Probes {
+    /// probes of the last 20 s that are judged
+    pub judged: u64,
+    /// those of them that were lost
+    pub lost: u64,
+    /// by reason, probes of the last 20 s that are not judged because a host caused their results: `host_down`,
+    /// `agent_silent`, `qpn_changed`, `responder_starved`, `prober_starved`, `clock_invalid` (RTT only); each with
+    /// `sent` and `lost`
+    pub set_aside: BTreeMap<String, ProbeCounts>,
+}
+
+/// Probes that are not judged, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProbeCounts {
+    /// probes
+    pub sent: u64,
+    /// those of them that were lost
+    pub lost: u64,
+}
+
+/// What is known of the paths that are judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KnownPaths {
+    /// paths judged whose way there is known by a trace, and those under one ToR; ways back are not counted
+    pub traced: usize,
+    /// paths of which only what ECMP may choose is known
+    pub candidates: usize,
+    /// paths of which nothing is known between the ToRs
+    pub unknown: usize,
+    /// 5-tuples that are known by a trace
+    pub known_traces: usize,
+}
+
+/// The runs that judge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Judge {
+    /// runs since the start
+    pub runs: u64,
+    /// when the last one looked, null before the first
+    pub last_run_unix_ns: Option<i64>,
+    /// how long it took
+    pub took_ns: u64,
+}
+
+/// Where those who know the fabric contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Contradictions {
+    /// where the topology file and the reports differ
+    pub differences: Vec<String>,
+    /// reports that named another host or ToR for an RNIC than its own agent does
+    pub contradictions: u64,
+    /// the RNICs of which that was said in the last two minutes
+    pub contradicted_rnics: Vec<String>,
+}
