@@ -1,4 +1,7 @@
-//! `cargo xtask bench`: the benchmarks. `docs/figures.md` says what they measured.
+//! `cargo xtask bench`: the benchmarks. `docs/figures.md` says what they measured, `docs/bench-history.jsonl` what each
+//! recorded run printed.
+
+mod history;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -14,6 +17,9 @@ pub(crate) struct Options {
     /// Which ones [default: all]
     #[arg(value_enum, value_name = "NAME")]
     names: Vec<Bench>,
+    /// Append what each benchmark prints to docs/bench-history.jsonl, with date, commit and number of processors.
+    #[arg(long)]
+    record: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,7 +77,7 @@ impl Bench {
     }
 }
 
-/// Runs them one after another; returns whether all ended well.
+/// Runs them one after another; returns whether all ended well. A benchmark that failed is not recorded.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let chosen = if options.names.is_empty() {
         Bench::value_variants()
@@ -85,10 +91,17 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         command
             .args(bench.arguments())
             .args(["--locked", "--package", "rpingmesh"]);
-        let status = command
-            .status()
-            .map_err(|error| anyhow::Error::new(error).context(process::describe(&command)))?;
-        all_well &= status.success();
+        if options.record {
+            match process::printed(&mut command)? {
+                Some(text) => history::append(&bench.name(), &text)?,
+                None => all_well = false,
+            }
+        } else {
+            let status = command
+                .status()
+                .map_err(|error| anyhow::Error::new(error).context(process::describe(&command)))?;
+            all_well &= status.success();
+        }
     }
     Ok(all_well)
 }

@@ -11,6 +11,7 @@ mod ebpf;
 #[cfg(test)]
 mod environments;
 mod flake;
+mod fuzz;
 mod process;
 mod test;
 mod vm;
@@ -29,6 +30,7 @@ enum Command {
     Dist(dist::Options),
     Ebpf(ebpf::Options),
     Flake(flake::Options),
+    Fuzz(fuzz::Options),
     Test(test::Options),
     Vm(vm::Options),
 }
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Dist(options) => dist::run(&options),
         Command::Flake(options) => flake::run(&options),
         Command::Ebpf(options) => ebpf::run(options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Vm(options) => vm::run(&options),
     });
@@ -75,6 +78,7 @@ mod tests {
         for file in [
             "README.md",
             "CONTRIBUTING.md",
+            "docs/ci.md",
             "docs/macos.md",
             "docs/nix.md",
             "packaging/README.md",

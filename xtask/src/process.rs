@@ -1,8 +1,8 @@
 //! Running other programs: complete error texts, and no child left behind when this process is asked to end.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::process::{Child, Command, ExitStatus};
+use std::io::{self, BufRead as _, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -124,6 +124,22 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs `command`, shows what it prints as it comes, and returns that; `None` if the command failed.
+pub(crate) fn printed(command: &mut Command) -> Result<Option<String>> {
+    let mut child = Owned::spawn(command.stdout(Stdio::piped()))?;
+    let mut text = String::new();
+    if let Some(stdout) = child.0.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.with_context(|| describe(command))?;
+            println!("{line}");
+            text.push_str(&line);
+            text.push('\n');
+        }
+    }
+    let status = child.0.wait().with_context(|| describe(command))?;
+    Ok(status.success().then_some(text))
+}
+
 /// Whether a program of that name is in `PATH`.
 pub(crate) fn in_path(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
@@ -146,6 +162,13 @@ pub(crate) fn describe(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_command_prints_is_returned_unless_it_fails() {
+        let run = |script: &str| printed(Command::new("sh").args(["-c", script])).expect("a shell");
+        assert_eq!(run("echo a; echo b"), Some("a\nb\n".to_owned()));
+        assert_eq!(run("echo a; exit 3"), None);
+    }
 
     #[test]
     fn processor_time_of_children() {

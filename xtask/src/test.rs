@@ -8,6 +8,7 @@ pub(crate) mod packages;
 mod python;
 mod steps;
 pub(crate) mod tools;
+mod workflows;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
 use super::lanes::Load;
-use super::{deploy, macos, packages, python, tools};
+use super::{deploy, macos, packages, python, tools, workflows};
 use crate::cache::Cache;
 use crate::cargo::{Profile, cargo, program, target_folder, workspace};
 use crate::process::succeed;
@@ -65,6 +65,8 @@ pub(crate) enum Step {
     /// Deployment examples: manifests, Compose files, images, what they agree on, the configuration in them (Python packages in
     /// the cache folder).
     Deploy,
+    /// GitHub's workflows and forms follow their schemas; those of their commands run that can run here.
+    Workflows,
 }
 
 /// What CI boots on the kernels of Debian's releases.
@@ -112,6 +114,7 @@ impl Step {
             | Self::Root
             | Self::External
             | Self::Browser
+            | Self::Workflows
             | Self::Dist
             | Self::Vm612
             | Self::Vm61
@@ -131,7 +134,7 @@ impl Step {
             }
             Self::Reproducible => &[Self::Ebpf],
             // They wait for the same folder's lock.
-            Self::Clippy | Self::Doc | Self::Root | Self::External | Self::Browser => &[Self::Unit],
+            Self::Clippy | Self::Doc | Self::Root | Self::External | Self::Browser | Self::Workflows => &[Self::Unit],
             Self::Dist
             | Self::Deploy
             | Self::Flake
@@ -161,6 +164,7 @@ impl Step {
             Self::Root => root(cache),
             Self::External => external(cache),
             Self::Deploy => deploy::check(cache),
+            Self::Workflows => workflows::check(cache),
             Self::Browser => privileged(cache, "browser"),
             Self::Ebpf => ebpf(),
             Self::Reproducible => reproducible(),

@@ -47,6 +47,17 @@ pub(crate) const CARGO_DENY: Tool = Tool {
     needs: "",
 };
 
+/// Runs fuzz targets.
+pub(crate) const CARGO_FUZZ: Tool = Tool {
+    name: "cargo-fuzz",
+    program: "cargo-fuzz",
+    version: "0.13.2",
+    any_version: false,
+    arguments: &[],
+    environment: &[],
+    needs: "",
+};
+
 /// Links BPF objects. Its LLVM has to be at least as new as the compiler's.
 pub(crate) const BPF_LINKER: Tool = Tool {
     name: "bpf-linker",
