@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use clap::Parser as _;
 use yaml_rust2::{Yaml, YamlLoader};
 
+use crate::Command as Xtask;
 use crate::cargo::workspace;
+use crate::test::packages;
 
 /// Top-level keys that the template uses; Lima's `templates/default.yaml` documents each.
 const LIMA_KEYS: &[&str] = &[
@@ -32,6 +35,7 @@ const CONTAINER_KEYS: &[&str] = &[
     "name",
     "postCreateCommand",
     "remoteUser",
+    "securityOpt",
 ];
 
 fn read(name: &str) -> String {
@@ -95,6 +99,89 @@ fn the_scripts_of_the_lima_template_are_shell() {
             run.status.success(),
             "{}\n{script}",
             String::from_utf8_lossy(&run.stderr)
+        );
+    }
+}
+
+/// The developer commands in a text: from `cargo xtask` to a quote, a backtick or the end of the line.
+fn developer_commands(text: &str) -> Vec<Xtask> {
+    text.match_indices("cargo xtask ")
+        .map(|(at, _)| {
+            let rest = &text[at + "cargo ".len()..];
+            let line = rest
+                .split(['"', '\'', '`', '\n', '&'])
+                .next()
+                .unwrap_or(rest);
+            Xtask::try_parse_from(line.split_whitespace())
+                .unwrap_or_else(|error| panic!("`cargo {line}`: {error}"))
+        })
+        .collect()
+}
+
+#[test]
+fn the_lima_template_has_what_guests_need_and_a_toolchain_for_both_users() {
+    let template = lima();
+    let provision = template["provision"].as_vec().expect("a list");
+    let script = |mode: &str| {
+        let entry = provision
+            .iter()
+            .find(|entry| text(entry, "mode") == mode)
+            .unwrap_or_else(|| panic!("no provisioning in mode {mode}"));
+        text(entry, "script")
+    };
+    let system: BTreeSet<&str> = script("system").split_whitespace().collect();
+    for package in packages::for_guests() {
+        assert!(system.contains(package), "{package} is not installed");
+    }
+    for mode in ["system", "user"] {
+        assert!(script(mode).contains("rustup"), "{mode} has no rustup");
+    }
+    assert_eq!(developer_commands(text(&template, "message")).len(), 2);
+}
+
+#[test]
+fn the_dev_container_runs_known_commands_and_mounts_the_target_folder() {
+    let container: serde_json::Value =
+        serde_json::from_str(&read(".devcontainer/devcontainer.json")).expect("JSON");
+    let start = container["postCreateCommand"].as_str().expect("a command");
+    assert_eq!(developer_commands(start).len(), 1, "{start}");
+    let folder = container["containerEnv"]["CARGO_TARGET_DIR"]
+        .as_str()
+        .expect("a folder");
+    let mount = container["mounts"][0].as_str().expect("a mount");
+    assert!(mount.contains(&format!("target={folder},")), "{mount}");
+}
+
+/// Whether a subcommand needs neither apt nor the Linux kernel.
+fn works_on_a_mac(command: &Xtask) -> bool {
+    match command {
+        Xtask::Bench(_) | Xtask::Fuzz(_) | Xtask::Test(_) => true,
+        Xtask::Cross(_)
+        | Xtask::Demo(_)
+        | Xtask::Dist(_)
+        | Xtask::Ebpf(_)
+        | Xtask::Flake(_)
+        | Xtask::Vm(_) => false,
+    }
+}
+
+#[test]
+fn the_table_of_the_mac_page_has_only_commands_that_work_there() {
+    let page = read("docs/macos.md");
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'))
+        .collect();
+    let (mac, lima): (Vec<&str>, Vec<&str>) =
+        rows.iter().partition(|line| line.contains("| the Mac |"));
+    assert!(mac.len() > 3 && !lima.is_empty(), "{page}");
+    for line in lima {
+        assert!(line.contains("| the Lima machine |"), "where? {line}");
+    }
+    for line in mac {
+        assert!(
+            developer_commands(line).iter().all(works_on_a_mac),
+            "needs Linux: {line}"
         );
     }
 }

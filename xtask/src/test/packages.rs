@@ -22,6 +22,21 @@ pub(crate) enum Purpose {
 enum Sign {
     Program(&'static str),
     File(&'static str),
+    /// A module of Python.
+    Module(&'static str),
+}
+
+impl Sign {
+    fn is_there(&self) -> bool {
+        match self {
+            Self::Program(name) => in_path(name),
+            Self::File(path) => Path::new(path).exists(),
+            Self::Module(name) => Command::new("python3")
+                .args(["-c", &format!("import {name}")])
+                .output()
+                .is_ok_and(|run| run.status.success()),
+        }
+    }
 }
 
 /// Debian's package, and what it has to bring: for the tests outside of guests.
@@ -68,6 +83,8 @@ const FOR_TESTS: &[(&str, Sign)] = &[
     ),
     // The flake's VM scripts and units.
     ("python3", Sign::Program("python3")),
+    // Checkers from PyPI, each in an environment of its own.
+    ("python3-venv", Sign::Module("ensurepip")),
     ("systemd", Sign::Program("systemd-analyze")),
 ];
 
@@ -133,6 +150,12 @@ pub(crate) fn provide(cache: &Cache, purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
+/// Debian's names of what `cargo xtask vm` and `demo` need.
+#[cfg(test)]
+pub(crate) fn for_guests() -> impl Iterator<Item = &'static str> {
+    FOR_GUESTS.iter().map(|(package, _)| *package)
+}
+
 /// Whether this process has user id 0.
 pub(crate) fn is_root() -> Result<bool> {
     Ok(output(Command::new("id").arg("-u"))?.trim() == "0")
@@ -147,10 +170,7 @@ fn missing(purpose: Purpose) -> Result<Vec<&'static str>> {
         .iter()
         .chain(testing)
         .chain(aarch64)
-        .filter(|(_, sign)| match sign {
-            Sign::Program(name) => !in_path(name),
-            Sign::File(path) => !Path::new(path).exists(),
-        })
+        .filter(|(_, sign)| !sign.is_there())
         .map(|(package, _)| *package)
         .collect();
     if purpose == Purpose::Guests {
