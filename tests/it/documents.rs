@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 /// Every Markdown file of the repository that people read.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
+    let at_the_top = fs::read_dir(root)
+        .expect("the checkout")
+        .map(|entry| entry.expect("readable entry").path());
+    let mut found: Vec<PathBuf> = at_the_top.filter(|path| is_markdown(path)).collect();
     let mut folders = vec![
         root.join("docs"),
         root.join("packaging"),
@@ -21,13 +24,16 @@ fn documents() -> Vec<PathBuf> {
             let path = entry.expect("readable entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+            } else if is_markdown(&path) {
                 found.push(path);
             }
         }
     }
-    found.extend(["README.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
     found
+}
+
+fn is_markdown(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "md")
 }
 
 /// Targets of the links in a text outside of code blocks: `](target)`.

@@ -1,4 +1,5 @@
-//! The command lines of README.md that start one of our programs: each subcommand and each flag exists.
+//! The command lines of README.md and docs/macos.md that start one of our programs: each subcommand and each flag exists,
+//! and what starts a role has all that the role's configuration needs.
 
 use std::fs;
 use std::path::Path;
@@ -80,7 +81,8 @@ fn help(program: &str, subcommand: &[String]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether the program's own help knows the subcommand (and that one's own) and each long flag.
+/// Whether the program's own help knows the subcommand (and that one's own) and each long flag, and whether what is said to
+/// `run` makes a complete configuration.
 fn check(program: &str, arguments: &[String]) -> Result<(), String> {
     let first = usize::from(!arguments[0].starts_with('-'));
     let mut subcommand = &arguments[..first];
@@ -100,28 +102,47 @@ fn check(program: &str, arguments: &[String]) -> Result<(), String> {
             return Err(format!("{flag} is not in the help of {subcommand:?}"));
         }
     }
+    if arguments[0] == "run" {
+        return complete(program, &arguments[1..]);
+    }
+    Ok(())
+}
+
+/// Whether a role starts with these flags: `check-config` takes the same ones.
+fn complete(program: &str, flags: &[String]) -> Result<(), String> {
+    let output = own(program)
+        .arg("check-config")
+        .args(flags)
+        .env_clear()
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
     Ok(())
 }
 
 #[test]
 fn every_command_line_of_the_readme_is_understood() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = fs::read_to_string(&path).expect("README.md");
-    let mut checked = 0;
-    for line in command_lines(&text) {
-        let Some((program, arguments)) = invocation(&line) else {
-            continue;
-        };
-        // A program's name alone is no command line.
-        if arguments.is_empty() {
-            continue;
+    for name in ["README.md", "docs/macos.md"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut checked = 0;
+        for line in command_lines(&text) {
+            let Some((program, arguments)) = invocation(&line) else {
+                continue;
+            };
+            // A program's name alone is no command line.
+            if arguments.is_empty() {
+                continue;
+            }
+            if let Err(error) = check(program, &arguments) {
+                panic!("{name}: `{line}`: {error}");
+            }
+            checked += 1;
         }
-        if let Err(error) = check(program, &arguments) {
-            panic!("README.md: `{line}`: {error}");
-        }
-        checked += 1;
+        assert!(checked > 0, "{name} starts none of the programs");
     }
-    assert!(checked > 0, "README.md starts none of the programs");
 }
 
 #[test]
@@ -137,6 +158,9 @@ fn wrong_command_lines_are_found() {
     assert!(error.contains("--nonesuch"), "{error}");
     let error = check(found[1].0, &found[1].1).expect_err("no such subcommand");
     assert!(error.contains("fly"), "{error}");
+    let incomplete = ["run", "--transport", "userspace"].map(str::to_owned);
+    let error = check(AGENT, &incomplete).expect_err("no ToR");
+    assert!(error.contains("tor: is missing"), "{error}");
     assert_eq!(found[2].1, ["lab", "--fault", "a --b"]);
     assert_eq!(check(found[2].0, &found[2].1), Ok(()));
 }

@@ -155,7 +155,7 @@ fn the_dev_container_runs_known_commands_and_mounts_the_target_folder() {
 /// Whether a subcommand needs neither apt nor the Linux kernel.
 fn works_on_a_mac(command: &Xtask) -> bool {
     match command {
-        Xtask::Bench(_) | Xtask::Fuzz(_) | Xtask::Test(_) => true,
+        Xtask::Bench(_) | Xtask::Fuzz(_) | Xtask::Picture(_) | Xtask::Test(_) => true,
         Xtask::Cross(_)
         | Xtask::Demo(_)
         | Xtask::Dist(_)

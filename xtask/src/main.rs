@@ -12,6 +12,7 @@ mod ebpf;
 mod environments;
 mod flake;
 mod fuzz;
+mod picture;
 mod process;
 mod test;
 mod vm;
@@ -31,6 +32,7 @@ enum Command {
     Ebpf(ebpf::Options),
     Flake(flake::Options),
     Fuzz(fuzz::Options),
+    Picture(picture::Options),
     Test(test::Options),
     Vm(vm::Options),
 }
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Flake(options) => flake::run(&options),
         Command::Ebpf(options) => ebpf::run(options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Picture(options) => picture::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Vm(options) => vm::run(&options),
     });
@@ -95,6 +98,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_changelog_has_the_version_below_what_is_unreleased() {
+        let text = fs::read_to_string(cargo::workspace().join("CHANGELOG.md")).expect("changelog");
+        let sections: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("## "))
+            .collect();
+        assert_eq!(sections[0], "Unreleased");
+        let (version, date) = sections[1]
+            .split_once(" - ")
+            .expect("a version and its date");
+        assert_eq!(version, env!("CARGO_PKG_VERSION"));
+        let numbers: Vec<u32> = date
+            .split('-')
+            .filter_map(|part| part.parse().ok())
+            .collect();
+        assert!(
+            matches!(numbers[..], [2026.., 1..=12, 1..=31]),
+            "{date} is not a date"
+        );
     }
 
     #[test]
