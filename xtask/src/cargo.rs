@@ -83,25 +83,23 @@ impl Profile {
     }
 }
 
-/// Programs of the root package and examples of rdma-core-sys: one command for all of them, so that the crates below have the
-/// same features whatever is wanted, and are compiled once.
-pub(crate) const PROGRAMS: [&str; 7] = [
-    "--package",
-    "rpingmesh",
-    "--package",
-    "rdma-core-sys",
-    "--bins",
-    "--example",
-    "qp-churn",
-];
+/// All programs of the root package: one selection wherever they are built, because the features of the crates below follow from
+/// it, and other features would compile them again.
+pub(crate) const PROGRAMS: [&str; 3] = ["--package", "rpingmesh", "--bins"];
+
+/// A program for guests that makes and destroys queue pairs.
+const EXAMPLE: [&str; 4] = ["--package", "rdma-core-sys", "--example", "qp-churn"];
 
 /// Builds all programs of the host, for guests and packages.
 pub(crate) fn build_all(profile: Profile) -> Result<()> {
-    let mut command = cargo();
-    command
-        .args(["build", "--locked"])
-        .args(profile.arguments());
-    process::succeed(command.args(PROGRAMS))
+    for what in [&PROGRAMS[..], &EXAMPLE] {
+        let mut command = cargo();
+        command
+            .args(["build", "--locked"])
+            .args(profile.arguments());
+        process::succeed(command.args(what))?;
+    }
+    Ok(())
 }
 
 /// Builds the programs for a guest. Returns the folder that holds the programs and the folder `examples`.

@@ -16,8 +16,15 @@ use crate::vm::Arch;
 pub(crate) const TARGET_FOLDER: &str = "target/cross";
 
 /// Tests that are built for another processor: those inside the library and the programs. The integration tests run natively
-/// on the public CI's arm64 machine; here they would take most of the time and say the same as on this processor.
-const TESTS: [&str; 1] = ["--lib"];
+/// on the public CI's arm64 machine; here they would take most of the time and say the same as on this processor. With the
+/// example, programs and tests have the same features of the crates below.
+const TESTS: [&str; 5] = [
+    "--lib",
+    "--package",
+    "rdma-core-sys",
+    "--example",
+    "qp-churn",
+];
 
 /// Builds all programs for another processor, with `--test` runs the tests that can differ there, under QEMU's user emulation.
 ///

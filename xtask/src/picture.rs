@@ -28,8 +28,9 @@ const COLUMNS: usize = 104;
 /// Lines of a paragraph of the summary; of longer ones the rest is left out.
 const PARAGRAPH: usize = 6;
 
-/// Sizes in pixels: a character, a line, the margin.
-const CHARACTER: f64 = 7.8;
+/// Width of a character, in tenths of a pixel.
+const CHARACTER_TENTHS: usize = 78;
+/// Sizes in pixels: a line, the margin.
 const LINE: usize = 19;
 const MARGIN: usize = 16;
 
@@ -131,7 +132,7 @@ fn svg(command: &str, text: &str) -> String {
     let mut lines = wrapped(&format!("$ {command}"));
     lines.push("…".to_owned());
     lines.extend(wrapped(&shortened(text)));
-    let width = 2 * MARGIN + (COLUMNS as f64 * CHARACTER).ceil() as usize;
+    let width = 2 * MARGIN + (COLUMNS * CHARACTER_TENTHS).div_ceil(10);
     let height = 2 * MARGIN + lines.len() * LINE;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n\

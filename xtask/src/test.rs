@@ -68,7 +68,11 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     };
     rows.sort_by_key(|row| chosen.iter().position(|&step| step == row.step));
     let passed = print_table(&rows, started.elapsed());
-    if passed && let Some(folder) = &options.keep_compiled {
+    // A part of the steps would keep a part of the crates.
+    if passed
+        && options.only.is_empty()
+        && let Some(folder) = &options.keep_compiled
+    {
         compiled::keep(folder)?;
     }
     Ok(passed)

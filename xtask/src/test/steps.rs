@@ -134,13 +134,9 @@ impl Step {
             }
             Self::Reproducible => &[Self::Ebpf],
             // They wait for the same folder's lock.
-            Self::Clippy
-            | Self::Doc
-            | Self::Root
-            | Self::External
-            | Self::Browser
-            | Self::Workflows => &[Self::Unit],
+            Self::Clippy | Self::Doc | Self::Root | Self::External | Self::Browser => &[Self::Unit],
             Self::Dist
+            | Self::Workflows
             | Self::Deploy
             | Self::Flake
             | Self::Vm612
