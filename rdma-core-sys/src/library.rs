@@ -1,6 +1,7 @@
 //! libibverbs, opened at run time.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::mem::ManuallyDrop;
 
 use libc::{size_t, ssize_t};
 
@@ -46,12 +47,13 @@ macro_rules! library {
         required { $($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)* }
         optional { $($optional:ident: fn($($optional_argument:ty),*) $(-> $optional_result:ty)?;)* }
     ) => {
-        /// The functions of libibverbs. They stay valid as long as this value lives.
+        /// The functions of libibverbs. They stay valid for the process's life: the library is never unloaded.
         #[expect(missing_docs, reason = "the names of verbs.h, which documents them")]
         pub struct Library {
             $(pub $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
             $(pub $optional: Option<unsafe extern "C" fn($($optional_argument),*) $(-> $optional_result)?>,)*
-            _handle: libloading::Library,
+            // Never closed: a provider's threads may run in its code to the process's end.
+            _handle: ManuallyDrop<libloading::Library>,
         }
 
         impl Library {
@@ -70,7 +72,7 @@ macro_rules! library {
                         // SAFETY: as for the required symbols.
                         unsafe { handle.get(stringify!($optional)) }.ok().map(|symbol| *symbol)
                     },)*
-                    _handle: handle,
+                    _handle: ManuallyDrop::new(handle),
                 })
             }
         }

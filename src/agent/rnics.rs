@@ -92,7 +92,9 @@ impl Rnics {
             Err(error) => return self.report(Some(describe(&error))),
         };
         let nothing = ports.is_empty() && self.started.is_empty();
-        self.report(nothing.then(|| "`devices` allows none of the RNICs of this host".to_owned()));
+        self.report(
+            nothing.then(|| "`devices` allows none of the RNICs that can be used now".to_owned()),
+        );
         for port in ports {
             if !self.sighted(&port, before) {
                 self.start(port.name, stop);

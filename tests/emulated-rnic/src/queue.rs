@@ -280,7 +280,7 @@ pub(crate) unsafe extern "C" fn poll_cq(
         unsafe {
             entries
                 .add(usize::try_from(count).unwrap_or(0))
-                .write(entry)
+                .write(entry);
         };
         count += 1;
     }

@@ -115,7 +115,7 @@ fn tables_are_explained_live_and_recorded() {
     let live = rnics.doctor(&["--explain-gids"]);
     let recorded = rnics.printed(&["doctor", "--gid-table", &rnics.path("table")]);
     insta::assert_snapshot!(recorded);
-    for line in recorded.lines().filter(|line| line.contains(" index ")) {
+    for line in recorded.lines().filter(|line| line.contains(" gid: ")) {
         let why = line.rsplit("mlx5_0/1").next().expect("text");
         assert!(live.contains(why), "{why} is not in {live}");
     }

@@ -30,7 +30,10 @@ pub(super) fn findings(config: &AgentConfig, explain_gids: bool) -> Vec<Finding>
     }
     let mut usable = 0;
     for device in &inventory.devices {
-        findings.push(device_finding(device));
+        let is_ethernet = |port: &PortReport| port.link_layer == Some(LinkLayer::Ethernet);
+        if device.problem.is_some() || device.ports.iter().any(is_ethernet) {
+            findings.push(device_finding(device));
+        }
         for port in &device.ports {
             let name = RnicName {
                 device: device.name.clone(),
@@ -45,7 +48,8 @@ pub(super) fn findings(config: &AgentConfig, explain_gids: bool) -> Vec<Finding>
             }
             usable += usize::from(port.usable.is_ok());
             findings.push(port_finding(&name, port));
-            if port.link_layer == Some(LinkLayer::Ethernet) {
+            // What is empty or cannot be read is said with the port.
+            if port.link_layer == Some(LinkLayer::Ethernet) && !port.gids.is_empty() {
                 findings.push(gid_finding(&name, &port.gids));
             }
             if explain_gids {

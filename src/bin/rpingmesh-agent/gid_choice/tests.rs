@@ -190,11 +190,12 @@ fn every_entry_is_explained() {
     let mut table = table();
     table.push(at(Place::Elsewhere(12), v2(6, "10.7.0.1")));
     table.push(v2(7, "169.254.9.9"));
-    let shown = |choice: &GidChoice| -> String {
-        explain(&table, choice)
-            .into_iter()
-            .map(|(index, why)| format!("{index}: {why}\n"))
-            .collect()
+    let shown = |choice: &GidChoice| {
+        let lines = explain(&table, choice).into_iter();
+        let lines: Vec<_> = lines
+            .map(|(index, why)| format!("{index}: {why}"))
+            .collect();
+        lines.join("\n")
     };
     insta::assert_snapshot!(shown(&GidChoice::Auto), @r"
     0: fe80::1, RoCE v1: not used: RoCE v1, not RoCE v2

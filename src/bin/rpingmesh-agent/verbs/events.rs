@@ -73,8 +73,8 @@ mod tests {
         watched().judge(AsyncEvent { kind, port }, || best)
     }
 
-    fn own() -> Option<(Gid, u32)> {
-        Some((watched().gid, watched().gid_index))
+    fn own() -> (Gid, u32) {
+        (watched().gid, watched().gid_index)
     }
 
     #[test]
@@ -84,7 +84,7 @@ mod tests {
             Change::Event(EndpointEvent::PortDown)
         );
         assert_eq!(
-            judge(abi::IBV_EVENT_PORT_ACTIVE, 1, own()),
+            judge(abi::IBV_EVENT_PORT_ACTIVE, 1, Some(own())),
             Change::Event(EndpointEvent::PortActive)
         );
         for kind in [
@@ -106,7 +106,10 @@ mod tests {
             let other = "10.0.0.2".parse().expect("a GID");
             assert_eq!(judge(kind, 1, Some((other, 3))), changed);
         }
-        assert_eq!(judge(abi::IBV_EVENT_GID_CHANGE, 1, own()), Change::Nothing);
+        assert_eq!(
+            judge(abi::IBV_EVENT_GID_CHANGE, 1, Some(own())),
+            Change::Nothing
+        );
     }
 
     #[test]

@@ -12,8 +12,8 @@ const CLOSED: &str =
 
 /// What to do where a device's file is not found: libibverbs looks elsewhere for one that it may not open, and reports
 /// that it found none.
-const ABSENT: &str = "its file below /dev/infiniband is missing or closed to this user: in a container hand it in, on a host \
-                      load `ib_uverbs`, or open it to this user (udev group `rdma`)";
+const ABSENT: &str = "its file is missing or may not be opened: in a container hand it in, on a host load `ib_uverbs`, or \
+                      open the devices below /dev/infiniband to this user (udev group `rdma`)";
 
 /// What to do where a device is in use by somebody who does not share it.
 const BUSY: &str = "another program or driver has taken the device for itself: stop that one, or leave the device out with \

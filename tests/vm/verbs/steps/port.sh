@@ -1,5 +1,5 @@
 . "$SCENARIO/trouble.sh"
-down="$RXE/1: the port is down: bring its network interface up and check the cable"
+down="$RXE/1: the port is down; bring its network interface up and check the cable"
 check "the interface goes down" ip link set "$INTERFACE" down
 check "ping names the port" wait_for 10 says 1 "$down" ping_self
 check "a responder names it" says 1 "$down" rpingmesh-agent respond
