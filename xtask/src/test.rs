@@ -5,7 +5,7 @@ mod deploy;
 mod lanes;
 mod macos;
 pub(crate) mod packages;
-mod python;
+pub(crate) mod python;
 mod steps;
 pub(crate) mod tools;
 mod workflows;

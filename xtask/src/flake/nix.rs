@@ -1,4 +1,5 @@
-//! Nix from Debian's package, unpacked into the cache folder and never installed.
+//! Nix from Debian's package, unpacked into the cache folder and never installed. In the flake's development shell the Nix that
+//! opened it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::apt::Apt;
 use crate::cache::Cache;
 use crate::process::describe;
+use crate::test::tools;
 use crate::vm::Arch;
 
 /// Debian 13 has Nix 2.26.
@@ -28,16 +30,29 @@ pub(crate) const INPUTS: &[&str] = &["nixpkgs", "rust-overlay", "crane"];
 
 /// A Nix that evaluates and cannot reach the network.
 pub(crate) struct Nix {
-    root: PathBuf,
-    loader: PathBuf,
-    libraries: PathBuf,
+    program: Program,
     /// Store, state and caches, removed with this value.
     state: tempfile::TempDir,
 }
 
-impl Nix {
+enum Program {
+    Installed(PathBuf),
+    /// Debian's, with the loader and the libraries that it was built with.
+    Unpacked {
+        program: PathBuf,
+        loader: PathBuf,
+        libraries: PathBuf,
+    },
+}
+
+impl Program {
     /// Downloads Nix, unless it is there.
-    pub(crate) fn provide(cache: &Cache) -> Result<Self> {
+    fn provide(cache: &Cache) -> Result<Self> {
+        if tools::is_path_trusted()
+            && let Some(path) = tools::find_in_path("nix")
+        {
+            return Ok(Self::Installed(path));
+        }
         let arch = Arch::host();
         let root = cache.folder(&format!("nix/{SUITE}-{}", arch.debian()), |folder| {
             eprintln!("downloading Nix of Debian {SUITE}");
@@ -49,19 +64,47 @@ impl Nix {
         };
         let libraries = root.join("usr/lib").join(triplet);
         let loader = libraries.join(loader);
-        for file in [&loader, &root.join("usr/bin/nix")] {
+        let program = root.join("usr/bin/nix");
+        for file in [&loader, &program] {
             if !file.exists() {
                 bail!("{} is missing: remove {}", file.display(), root.display());
             }
         }
+        Ok(Self::Unpacked {
+            program,
+            loader,
+            libraries,
+        })
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Self::Installed(path) => Command::new(path),
+            Self::Unpacked {
+                program,
+                loader,
+                libraries,
+            } => {
+                let mut command = Command::new(loader);
+                command
+                    .args(["--argv0", "nix", "--library-path"])
+                    .arg(libraries)
+                    .arg(program);
+                command
+            }
+        }
+    }
+}
+
+impl Nix {
+    /// A Nix with an empty store.
+    pub(crate) fn provide(cache: &Cache) -> Result<Self> {
         let state = tempfile::Builder::new()
             .prefix("rpingmesh-nix-")
             .tempdir()
             .context("make a scratch folder")?;
         Ok(Self {
-            root,
-            loader,
-            libraries,
+            program: Program::provide(cache)?,
             state,
         })
     }
@@ -69,11 +112,8 @@ impl Nix {
     /// Runs `nix ARGUMENTS` and returns what it prints; an error carries its last error block only.
     pub(crate) fn run(&self, arguments: &[&str], folder: &Path) -> Result<String> {
         let state = self.state.path();
-        let mut command = Command::new(&self.loader);
+        let mut command = self.program.command();
         command
-            .args(["--argv0", "nix", "--library-path"])
-            .arg(&self.libraries)
-            .arg(self.root.join("usr/bin/nix"))
             .args(arguments)
             .arg("--store")
             .arg(state.join("store"))

@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::process::output;
 
 /// An environment with these packages (`NAME==VERSION`); its programs are in `bin`.
-pub(super) fn environment(cache: &Cache, packages: &[&str]) -> Result<PathBuf> {
+pub(crate) fn environment(cache: &Cache, packages: &[&str]) -> Result<PathBuf> {
     let name = format!("python-{}", packages.join("-").replace("==", "-"));
     cache.folder(&name, |folder| {
         output(Command::new("python3").args(["-m", "venv"]).arg(folder))

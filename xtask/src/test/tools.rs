@@ -1,12 +1,11 @@
 //! Programs from the crates registry, compiled once into the cache folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::cache::Cache;
-use crate::process::in_path;
 
 /// A program and the version that is known to work.
 pub(crate) struct Tool {
@@ -115,9 +114,15 @@ const QUICK: [(&str, &str); 3] = [
 
 impl Tool {
     /// The program's path, after compiling it if need be.
+    ///
+    /// One that is in `PATH` is taken if it is of the version that is known to work, or if [`FROM_PATH`] says that whoever
+    /// set `PATH` answers for it.
     pub(crate) fn provide(&self, cache: &Cache) -> Result<PathBuf> {
-        if self.any_version && in_path(self.program) {
-            return Ok(PathBuf::from(self.program));
+        let trusted = self.any_version || is_path_trusted();
+        if let Some(path) = find_in_path(self.program)
+            && (trusted || self.is_version_of(&path))
+        {
+            return Ok(path);
         }
         let folder = cache.folder(&format!("tools/{}-{}", self.name, self.version), |root| {
             eprintln!("compiling {} {}", self.name, self.version);
@@ -154,5 +159,62 @@ impl Tool {
             std::fs::remove_dir_all(root.join("target")).context("remove what the compilation left")
         })?;
         Ok(folder.join("bin").join(self.program))
+    }
+
+    /// Whether that program says that it is of this version: `cargo-deny 0.20.2`.
+    fn is_version_of(&self, program: &Path) -> bool {
+        Command::new(program)
+            .arg("--version")
+            .output()
+            .is_ok_and(|said| self.is_in(&String::from_utf8_lossy(&said.stdout)))
+    }
+
+    /// nixfmt's namesake is another program with versions of its own: so the name counts, too.
+    fn is_in(&self, said: &str) -> bool {
+        let mut words = said.split_whitespace();
+        let name = words.next().unwrap_or_default().replace('_', "-");
+        name == self.name.replace('_', "-") && words.next() == Some(self.version)
+    }
+}
+
+/// Set to `path` where `PATH` has all tools in versions that belong together: in the flake's development shell.
+pub(crate) const FROM_PATH: &str = "RPINGMESH_TOOLS";
+
+/// Packages of nixpkgs with the tools that are taken from `PATH`: the flake's development shell has them.
+pub(crate) const IN_SHELL: &[&str] = &[
+    "bpf-linker",
+    "cargo-deb",
+    "cargo-deny",
+    "cargo-nextest",
+    "deadnix",
+    "mypy",
+    "nixfmt",
+    "python3",
+];
+
+/// Whether tools are taken from `PATH` whatever their version.
+pub(crate) fn is_path_trusted() -> bool {
+    std::env::var_os(FROM_PATH).is_some_and(|value| value == "path")
+}
+
+/// Where the program that `PATH` finds is.
+pub(crate) fn find_in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_of_path_is_known_by_name_and_version() {
+        assert!(CARGO_DENY.is_in("cargo-deny 0.20.2\n"));
+        assert!(!CARGO_DENY.is_in("cargo-deny 0.19.0\n"));
+        assert!(NIXFMT.is_in("nixfmt-rs 0.5.3"));
+        assert!(!NIXFMT.is_in("nixfmt 0.5.3"));
+        assert!(!NIXFMT.is_in(""));
     }
 }
