@@ -19,34 +19,41 @@
     }:
     let
       inherit (nixpkgs) lib;
+      # Later releases of nixpkgs refuse Intel Macs: their attributes would make every evaluation fail.
       systems = [
         "x86_64-linux"
         "aarch64-linux"
         "aarch64-darwin"
-        "x86_64-darwin"
-      ];
+      ]
+      ++ lib.optional (lib.versionOlder lib.trivial.release "26.11") "x86_64-darwin";
       pkgsFor = lib.genAttrs systems (
         system:
         import nixpkgs {
           inherit system;
-          overlays = [
-            (import rust-overlay)
-            self.overlays.default
-          ];
+          overlays = [ self.overlays.default ];
+          # The last release that has them warns unless it is told that somebody knows.
+          config = lib.optionalAttrs (system == "x86_64-darwin") { allowDeprecatedx86_64Darwin = true; };
         }
       );
       eachSystem = f: lib.genAttrs systems (system: f pkgsFor.${system});
-      modules = import ./nix/modules;
-      vmTests = pkgs: pkgs.callPackage ./nix/tests { module = self.nixosModules.default; };
+
+      vmTests = pkgs: import ./nix/tests { inherit lib pkgs self; };
+      demoFor = pkgs: import ./nix/demo { inherit nixpkgs pkgs self; };
     in
     {
-      overlays.default = import ./nix/overlay.nix { inherit crane; };
+      overlays.default = import ./nix/overlay.nix { inherit crane rust-overlay; };
 
-      packages = eachSystem (
-        pkgs: import ./nix/packages { inherit pkgs lib; } { linuxPackages = self.packages; }
+      packages = eachSystem (pkgs: import ./nix/packages { inherit lib pkgs self; });
+
+      checks = eachSystem (
+        pkgs:
+        import ./nix/packages/checks.nix {
+          inherit lib pkgs;
+          packages = self.packages.${pkgs.stdenv.hostPlatform.system};
+        }
+        # Their guests are Linux machines: on macOS `nix flake check` would need a builder for them.
+        // lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux (vmTests pkgs)
       );
-
-      checks = eachSystem (pkgs: pkgs.rpingmesh.checks // vmTests pkgs);
 
       devShells = eachSystem (pkgs: {
         default = pkgs.rpingmesh.devShell;
@@ -54,27 +61,17 @@
 
       apps = eachSystem (
         pkgs:
-        let
-          run = program: description: {
-            type = "app";
-            inherit program;
-            meta = { inherit description; };
-          };
-        in
-        {
-          default = run (lib.getExe pkgs.rpingmesh.cli) "the operators' program";
-          lab = run (lib.getExe pkgs.rpingmesh.lab) "the whole system on an emulated fabric in one process";
+        import ./nix/apps.nix {
+          inherit lib pkgs;
+          demo = demoFor pkgs;
+          vmTests = vmTests pkgs;
         }
-        // lib.mapAttrs' (name: test: {
-          name = "vm-${name}";
-          value = run "${test.driverInteractive}/bin/nixos-test-driver" "interactive driver of the VM test ${name}";
-        }) (vmTests pkgs)
       );
 
-      nixosModules = modules // {
-        default.imports = builtins.attrValues modules;
-      };
+      nixosModules = import ./nix/modules { inherit lib self; };
 
-      formatter = eachSystem (pkgs: pkgs.nixfmt);
+      nixosConfigurations.demo = demoFor pkgsFor.x86_64-linux;
+
+      formatter = eachSystem (pkgs: pkgs.nixfmt-tree);
     };
 }

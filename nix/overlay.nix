@@ -1,23 +1,25 @@
-# Adds the scope `rpingmesh`. Needs rust-overlay's overlay before it.
-{ crane }:
+# Adds the scope `rpingmesh`. It needs no other overlay.
+{ crane, rust-overlay }:
 final: _prev: {
   rpingmesh = final.lib.makeScope final.newScope (
     self:
     let
       inherit (final) lib;
       # A function, so that crane can ask for the toolchain of each platform of a cross compilation.
-      toolchainFor = pkgs: pkgs.rust-bin.fromRustupToolchainFile ../rust-toolchain.toml;
+      toolchainFor =
+        pkgs: (rust-overlay.lib.mkRustBin { } pkgs).fromRustupToolchainFile ../rust-toolchain.toml;
     in
     {
       craneLib = (crane.mkLib final).overrideToolchain toolchainFor;
-      toolchain = toolchainFor final;
+      inherit toolchainFor;
 
       # What all packages of the workspace have in common.
       common = {
         pname = "rpingmesh";
         version = (lib.importTOML ../Cargo.toml).workspace.package.version;
       };
-      sources = self.callPackage ./sources.nix { };
+      # A plain set: callPackage would add `override` to it as if it were a package.
+      sources = import ./sources.nix { inherit lib; };
 
       cargoArtifacts = self.callPackage ./packages/dependencies.nix { };
       program = self.callPackage ./packages/program.nix;
@@ -36,9 +38,11 @@ final: _prev: {
 
       image-agent = self.callPackage ./packages/image.nix { program = self.agent; };
       image-controller = self.callPackage ./packages/image.nix { program = self.controller; };
-      image-analyzer = self.callPackage ./packages/image.nix { program = self.analyzer; };
+      image-analyzer = self.callPackage ./packages/image.nix {
+        program = self.analyzer;
+        others = [ self.cli ];
+      };
 
-      checks = self.callPackage ./packages/checks.nix { };
       devShell = self.callPackage ./packages/dev-shell.nix { };
     }
   );

@@ -36,18 +36,25 @@ in
 {
   programs = source programs;
   ebpf = source ebpf;
-  # Tests compare the programs with the documents and run the scenario files.
+  # Tests compare the programs with the documents, follow the links between them and run the scenario files. `cargo xtask flake`
+  # runs those that read files with nothing but these.
   tests = source (
     fileset.unions [
       programs
       ../.config
+      ../CHANGELOG.md
       ../CONTRIBUTING.md
+      ../LICENSE-APACHE
+      ../LICENSE-MIT
       ../README.md
       ../deny.toml
       ../deploy
       ../docs
       ../fuzz
+      ../lima
       ../monitoring
+      ../nix
+      ../packaging
       ../tests
     ]
   );

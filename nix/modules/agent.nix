@@ -1,3 +1,4 @@
+{ packageFor }:
 {
   config,
   lib,
@@ -7,7 +8,12 @@
 let
   inherit (lib) types;
   role = import ./role.nix {
-    inherit config lib pkgs;
+    inherit
+      config
+      lib
+      packageFor
+      pkgs
+      ;
     role = "agent";
   };
   inherit (role) cfg duration key;

@@ -2,6 +2,8 @@
 {
   config,
   lib,
+  # The package of the role for the system of a `pkgs`.
+  packageFor,
   pkgs,
   # "agent", "controller" or "analyzer"
   role,
@@ -96,8 +98,8 @@ rec {
     enable = lib.mkEnableOption "the ${role} of rpingmesh";
     package = mkOption {
       type = types.package;
-      default = pkgs.rpingmesh.${role};
-      defaultText = lib.literalExpression "pkgs.rpingmesh.${role}";
+      default = packageFor pkgs;
+      defaultText = lib.literalMD "the flake's `packages.<system>.${role}`";
       description = "The package that has the program `${name}`.";
     };
     openFirewall = mkOption {

@@ -1,25 +1,28 @@
-# What `nix flake check` builds beside the VM tests.
+# What `nix flake check` builds beside the VM tests: every package of this system, lints and tests.
 {
-  agent,
-  analyzer,
-  cargoArtifacts,
-  cli,
-  common,
-  controller,
-  craneLib,
-  diffutils,
-  ebpf-bpfel-aarch64,
-  ebpf-bpfel-x86_64,
   lib,
-  macos-stub,
-  runCommand,
-  sources,
-  stdenv,
+  pkgs,
+  # `packages.<system>` of the flake.
+  packages,
 }:
 let
+  scope = pkgs.rpingmesh;
+  inherit (scope) cargoArtifacts common craneLib;
+  inherit (pkgs.stdenv.hostPlatform) isDarwin isLinux;
+  # On macOS the agents for Linux are built by a Linux machine, which not everybody has.
+  elsewhere = lib.optionals isDarwin [
+    "agent-aarch64-linux"
+    "agent-x86_64-linux"
+  ];
+  # The four programs in one folder, and this system's agent by another name.
+  again = [
+    "default"
+  ]
+  ++ lib.optional isLinux "agent-${pkgs.stdenv.hostPlatform.system}";
+
   shared = {
     inherit (common) pname version;
-    src = sources.tests;
+    src = scope.sources.tests;
     strictDeps = true;
   };
   withArtifacts = shared // {
@@ -27,7 +30,7 @@ let
     cargoExtraArgs = "--locked --workspace";
   };
   # Built a second time in another folder: the bytes must be the same.
-  again =
+  elsewhereBuilt =
     object:
     object.overrideAttrs (old: {
       pname = "${old.pname}-again";
@@ -35,22 +38,15 @@ let
     });
   reproducible =
     object:
-    runCommand "${object.pname}-reproducible" { nativeBuildInputs = [ diffutils ]; } ''
-      cmp ${object}/rpingmesh-ebpf ${again object}/rpingmesh-ebpf
+    pkgs.runCommand "${object.pname}-reproducible" { nativeBuildInputs = [ pkgs.diffutils ]; } ''
+      cmp ${object}/rpingmesh-ebpf ${elsewhereBuilt object}/rpingmesh-ebpf
       touch $out
     '';
 in
-{
-  inherit
-    agent
-    analyzer
-    cli
-    controller
-    ebpf-bpfel-aarch64
-    ebpf-bpfel-x86_64
-    ;
-  ebpf-reproducible-aarch64 = reproducible ebpf-bpfel-aarch64;
-  ebpf-reproducible-x86_64 = reproducible ebpf-bpfel-x86_64;
+removeAttrs packages (elsewhere ++ again)
+// {
+  ebpf-reproducible-aarch64 = reproducible scope.ebpf-bpfel-aarch64;
+  ebpf-reproducible-x86_64 = reproducible scope.ebpf-bpfel-x86_64;
 
   fmt = craneLib.cargoFmt (shared // { cargoExtraArgs = "--all"; });
   clippy = craneLib.cargoClippy (
@@ -67,7 +63,6 @@ in
       cargoExtraArgs = "--locked --package rpingmesh --package rdma-core-sys";
       cargoNextestExtraArgs = "--no-tests fail --profile default";
     }
-    // lib.optionalAttrs stdenv.hostPlatform.isDarwin { __darwinAllowLocalNetworking = true; }
+    // lib.optionalAttrs isDarwin { __darwinAllowLocalNetworking = true; }
   );
 }
-// lib.optionalAttrs stdenv.hostPlatform.isLinux { inherit macos-stub; }

@@ -1,6 +1,10 @@
 # The attributes of `packages.<system>`.
-{ pkgs, lib }:
-{ linuxPackages }:
+{
+  lib,
+  pkgs,
+  # The flake: on macOS Linux programs are the packages of a Linux system.
+  self,
+}:
 let
   inherit (pkgs.stdenv.hostPlatform) isLinux system;
   scope = pkgs.rpingmesh;
@@ -17,7 +21,7 @@ let
           else if isLinux then
             pkgs.pkgsCross.${cross}.rpingmesh.agent
           else
-            linuxPackages."${arch}-linux".agent;
+            self.packages."${arch}-linux".agent;
       })
       {
         x86_64 = "gnu64";

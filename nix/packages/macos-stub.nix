@@ -5,12 +5,13 @@
   common,
   craneLib,
   sources,
+  toolchainFor,
   zig,
 }:
 let
   target = "aarch64-apple-darwin";
   withTarget = craneLib.overrideToolchain (
-    p: (p.rust-bin.fromRustupToolchainFile ../../rust-toolchain.toml).override { targets = [ target ]; }
+    pkgs: (toolchainFor pkgs).override { targets = [ target ]; }
   );
 in
 withTarget.buildPackage {

@@ -1,10 +1,12 @@
 # The VM tests: every scenario of tests/vm, and the modules.
 {
-  callPackage,
   lib,
-  module,
+  pkgs,
+  # The flake, whose modules are tested.
+  self,
 }:
 let
+  inherit (pkgs) testers;
   folder = ../../tests/vm;
   # A program's test binary is not among the packages: such a scenario runs with `cargo xtask vm` only.
   isPossible = scenario: scenario.tests or [ ] == [ ];
@@ -15,7 +17,10 @@ let
     && isPossible (lib.importTOML (folder + "/${name}/scenario.toml"));
   scenarios = lib.filterAttrs isScenario (builtins.readDir folder);
 in
-lib.mapAttrs (name: _: callPackage ./scenario.nix { inherit name; }) scenarios
+lib.mapAttrs (name: _: import ./scenario.nix { inherit lib name testers; }) scenarios
 // {
-  modules = callPackage ./modules.nix { inherit module; };
+  modules = import ./modules.nix {
+    inherit testers;
+    module = self.nixosModules.default;
+  };
 }

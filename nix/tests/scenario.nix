@@ -123,15 +123,16 @@ testers.runNixOSTest {
     }) scenario.node
   );
   testScript = ''
-    def step(machine, command, timeout):
-        status, output = machine.execute(f"timeout {timeout} env {command}", timeout=timeout + 30)
+    def step(node, command, timeout):
+        status, output = node.execute(f"timeout {timeout} env {command}", timeout=timeout + 30)
         print(output)
         assert status == 0, f"the step ended with {status}"
 
 
     start_all()
-    for machine in machines:
-        machine.wait_for_unit("multi-user.target")
+    # Not `machine`: with one node that is its name, and of a narrower type.
+    for each in machines:
+        each.wait_for_unit("multi-user.target")
   ''
   + lib.concatMapStrings (node: ''
     ${variable node.name}.wait_for_unit("rxe.service")
