@@ -2,20 +2,23 @@
 # The flake's outputs are computed with the stand-ins for its three inputs.
 let
   input = path: (import (path + "/flake.nix")).outputs { } // { outPath = path; };
-  self = (import ../../flake.nix).outputs {
-    inherit self;
-    nixpkgs = input ./nixpkgs;
-    rust-overlay = input ./rust-overlay;
-    crane = input ./crane;
-  };
+  flakeWith =
+    nixpkgs:
+    let
+      self = (import ../../flake.nix).outputs {
+        inherit self;
+        nixpkgs = input nixpkgs;
+        rust-overlay = input ./rust-overlay;
+        crane = input ./crane;
+      };
+    in
+    self;
+  self = flakeWith ./nixpkgs;
+  # After some `nix flake update`.
+  next = flakeWith ./next;
   lib = import ./nixpkgs/lib.nix;
-  pkgs = import ./nixpkgs {
-    system = "x86_64-linux";
-    overlays = [
-      (import ./rust-overlay)
-      self.overlays.default
-    ];
-  };
+  # What a user's system has: no overlay of ours.
+  pkgs = import ./nixpkgs { system = "x86_64-linux"; };
 
   names = builtins.mapAttrs (_: builtins.attrNames);
 
@@ -30,6 +33,8 @@ let
         modules = [
           ./nixpkgs/nixos.nix
           self.nixosModules.default
+          # Once more by name: that must not count twice.
+          self.nixosModules.${sample.role}
           sample.configuration
         ];
         specialArgs = { inherit pkgs; };
@@ -40,6 +45,7 @@ let
         inherit (evaluated) config;
         inherit lib pkgs;
         inherit (sample) role;
+        packageFor = _: throw "the report needs no package";
       };
     in
     {
@@ -91,12 +97,19 @@ in
     checks = names self.checks;
     apps = names self.apps;
   };
+  formatters = lib.mapAttrs (_: formatter: formatter.pname) self.formatter;
+  shells = lib.mapAttrs (_: shells: shells.default.checker.shell) self.devShells;
+  # What the next release leaves must evaluate, too: the paths of all derivations.
+  next = lib.mapAttrs (_: lib.mapAttrs (_: package: package.drvPath)) next.packages;
+  images = lib.mapAttrs (_: image: image.checker.image) (
+    lib.filterAttrs (_: value: value ? checker.image) self.packages.x86_64-linux
+  );
   samples = map evaluate (import ./samples.nix);
   options = lib.genAttrs [ "agent" "controller" "analyzer" ] optionsOf;
   phases = phasesOf (
     lib.filterAttrs hasCommands (self.packages.x86_64-linux // self.checks.x86_64-linux)
   );
-  scripts = lib.mapAttrs (_: test: test.checker.testScript) (
+  scripts = lib.mapAttrs (_: test: { inherit (test.checker) nodes testScript; }) (
     lib.filterAttrs (_: value: value ? checker.testScript) self.checks.x86_64-linux
   );
 }

@@ -2,6 +2,7 @@
 {
   system,
   overlays ? [ ],
+  config ? { },
   # The host system of a cross compilation.
   cross ? null,
 }:
@@ -25,18 +26,20 @@ let
         # Evaluates all inputs, as the real derivation would.
         inputs = map toString inputs;
       };
+      self =
+        drv
+        // passthru
+        // {
+          inherit meta;
+          pname = arguments.pname or name;
+          override = {
+            __functor = _: _changes: self;
+            __functionArgs = arguments.functionArgs or { };
+          };
+          overrideAttrs = change: fake (arguments // change arguments);
+        };
     in
-    drv
-    // passthru
-    // {
-      inherit meta;
-      pname = arguments.pname or name;
-      override = {
-        __functor = _: _changes: drv;
-        __functionArgs = arguments.functionArgs or { };
-      };
-      overrideAttrs = change: fake (arguments // change arguments);
-    };
+    self;
 
   platform =
     name:
@@ -61,6 +64,8 @@ let
           bpf-linker.llvmPackagesForLinker = true;
         }
         .${name} or { };
+      # pkgs/development/compilers/llvm/common: the set's package with LLVM's programs.
+      passthru = lib.optionalAttrs (name == "llvmPackages_22") { llvm = fake { name = "llvm-22"; }; };
     }
   );
 
@@ -133,14 +138,28 @@ let
           ] arguments;
         in
         fake {
-          inherit (checked) name;
+          name = baseNameOf checked.name;
           inputs = [ (builtins.toJSON checked.config) ] ++ checked.contents or [ ];
+          # For comparison with deploy/.
+          passthru.checker.image = {
+            inherit (checked) name tag;
+            inherit (onlyArguments "an image's config" [ "Cmd" "Entrypoint" "User" ] checked.config)
+              Cmd
+              Entrypoint
+              ;
+            User = checked.config.User or null;
+          };
         };
       mkShell =
         arguments:
         fake {
           name = "shell";
           inputs = arguments.packages ++ builtins.attrValues (removeAttrs arguments [ "packages" ]);
+          # For comparison with what cargo xtask calls.
+          passthru.checker.shell = {
+            packages = map (package: package.pname) arguments.packages;
+            variables = removeAttrs arguments [ "packages" ];
+          };
         };
       formats.toml = _: {
         type =
@@ -173,6 +192,8 @@ let
       };
     };
 in
+# pkgs/top-level/default.nix, lib/systems: what the release does with an Intel Mac is in nix/check/next.
+assert onlyArguments "nixpkgs' config" [ "allowDeprecatedx86_64Darwin" ] config == config;
 lib.fix (
   self: builtins.foldl' (previous: overlay: previous // overlay self previous) (base self) overlays
 )

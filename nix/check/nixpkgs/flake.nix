@@ -1,4 +1,4 @@
 {
   description = "Stand-in for nixpkgs: see ../README.md";
-  outputs = _: { lib = import ./lib.nix; };
+  outputs = _: { lib = import ./lib.nix // import ./system.nix; };
 }

@@ -28,6 +28,7 @@ let
       elem
       filter
       ;
+    imap1 = f: list: builtins.genList (n: f (n + 1) (builtins.elemAt list n)) (builtins.length list);
     last =
       list:
       if list == [ ] then
@@ -43,6 +44,12 @@ let
   };
 
   numbers.max = a: b: if a > b then a else b;
+
+  # lib/trivial.nix, lib/strings.nix. `nix/check/next` has the release after.
+  versions = {
+    trivial.release = "26.05";
+    versionOlder = a: b: builtins.compareVersions b a == 1;
+  };
 
   strings = rec {
     inherit (builtins) concatStringsSep replaceStrings;
@@ -62,6 +69,12 @@ let
         number = builtins.fromJSON text;
       in
       if builtins.isInt number then number else throw "lib.toInt: ${text} is no integer";
+    removePrefix =
+      prefix: text:
+      let
+        length = builtins.stringLength prefix;
+      in
+      if builtins.substring 0 length text == prefix then builtins.substring length (-1) text else text;
     escapeShellArg = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString text)}'";
     makeLibraryPath = packages: concatStringsSep ":" (map (package: "${package}/lib") packages);
     makeBinPath = packages: concatStringsSep ":" (map (package: "${package}/bin") packages);
@@ -121,6 +134,35 @@ let
     licenses = attrsets.genAttrs [ "mit" "asl20" "gpl2Only" ] (shortName: {
       inherit shortName;
     });
+    # lib/customisation.nix: whatever set comes out gets `override` and `overrideDerivation`, as if it were a package; a
+    # function becomes a functor.
+    makeOverridable =
+      f: arguments:
+      let
+        result = f arguments;
+        override =
+          changes:
+          makeOverridable f (
+            arguments // (if builtins.isFunction changes then changes arguments else changes)
+          );
+      in
+      if builtins.isFunction result then
+        {
+          inherit override;
+          __functor = _: result;
+          __functionArgs = builtins.functionArgs result;
+        }
+      else if builtins.isAttrs result then
+        result
+        // {
+          override = {
+            __functor = _: override;
+            __functionArgs = builtins.functionArgs f;
+          };
+          overrideDerivation = _: result;
+        }
+      else
+        result;
     callPackageWith =
       scope: package: overrides:
       let
@@ -137,13 +179,18 @@ let
       else if surplus != [ ] then
         throw "callPackage ${where}: it takes no argument ${toString surplus}"
       else
-        function (builtins.intersectAttrs wanted scope // overrides);
+        makeOverridable function (builtins.intersectAttrs wanted scope // overrides);
     makeScope =
       newScope: f:
       let
-        self = f self // {
-          newScope = extra: newScope (self // extra);
+        self = {
           callPackage = self.newScope { };
+        }
+        // f self
+        // {
+          newScope = extra: newScope (self // extra);
+          overrideScope = _: throw "overrideScope: not verified";
+          packages = f;
         };
       in
       self;
@@ -158,6 +205,7 @@ let
     attrsets
     // lists
     // numbers
+    // versions
     // strings
     // files
     // packages

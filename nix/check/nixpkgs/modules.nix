@@ -91,11 +91,14 @@ let
         mergeOptions here found
     );
 
+  # As in lib/modules.nix: a module without a key is known by its place in the one that imports it.
   collect =
-    arguments: module:
+    arguments: fallback: module:
     let
-      value = if builtins.isPath module || builtins.isString module then import module else module;
+      isFile = builtins.isPath module || builtins.isString module;
+      value = if isFile then import module else module;
       body = if isFunction value then value arguments else value;
+      key = body.key or (if isFile then toString module else fallback);
       structured = body ? options || body ? config || body ? imports || body ? freeformType;
       surplus = attrNames (
         removeAttrs body [
@@ -111,18 +114,33 @@ let
         options = if structured then body.options or { } else { };
         config =
           if !structured then
-            body
+            removeAttrs body [
+              "_file"
+              "key"
+            ]
           else if surplus == [ ] || body ? config || body ? options then
             if surplus != [ ] then
               throw "a module with options or config has other attributes, too: ${toString surplus}"
             else
               body.config or { }
           else
-            removeAttrs body [ "imports" ];
+            removeAttrs body [
+              "_file"
+              "imports"
+              "key"
+            ];
         freeformType = body.freeformType or null;
       };
     in
-    [ own ] ++ concatMap (collect arguments) (body.imports or [ ]);
+    [ { inherit own key; } ] ++ collectAll arguments key (body.imports or [ ]);
+  collectAll =
+    arguments: parent: modules:
+    builtins.concatLists (lib.imap1 (n: collect arguments "${parent}:anon-${toString n}") modules);
+
+  # A module that is imported more than once counts once.
+  once = builtins.foldl' (
+    seen: part: if builtins.any (other: other.key == part.key) seen then seen else seen ++ [ part ]
+  ) [ ];
 
   evalModules =
     {
@@ -131,7 +149,9 @@ let
       path ? [ ],
     }:
     let
-      parts = concatMap (collect (specialArgs // { inherit config lib; })) modules;
+      parts = map (part: part.own) (
+        once (collectAll (specialArgs // { inherit config lib; }) "" modules)
+      );
       options = mergeOptions path (map (part: part.options) parts);
       freeform = lib.last ([ null ] ++ filter (type: type != null) (map (part: part.freeformType) parts));
       configs = map (part: part.config) parts;
@@ -340,4 +360,10 @@ in
     _type = "literalExpression";
     inherit text;
   };
+  literalMD = text: {
+    _type = "literalMD";
+    inherit text;
+  };
+  # lib/modules.nix: import, with the file's name for messages and without a key.
+  modules.importApply = file: import file;
 }

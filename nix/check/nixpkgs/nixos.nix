@@ -28,6 +28,8 @@ in
     )) { };
     # config/networking.nix
     networking.extraHosts = option types.lines "";
+    # tasks/network-interfaces.nix
+    networking.hostName = option types.str "nixos";
     # services/networking/firewall.nix
     networking.firewall = {
       enable = option types.bool true;
@@ -69,11 +71,21 @@ in
         };
       }
     )) { };
-    # virtualisation/qemu-vm.nix
-    virtualisation = {
-      memorySize = option types.ints.positive 1024;
-      cores = option types.ints.positive 1;
-      vlans = option (types.listOf types.ints.unsigned) [ 1 ];
-    };
+    # system/boot/systemd.nix, lib/systemd-unit-options.nix
+    systemd.sockets = option (types.attrsOf (
+      types.submodule {
+        options = {
+          description = option types.str "";
+          wantedBy = option list [ ];
+          listenStreams = option list [ ];
+        };
+      }
+    )) { };
+    # misc/nixpkgs.nix
+    nixpkgs.hostPlatform = option types.str "";
+    # misc/version.nix
+    system.stateVersion = option types.str "26.05";
+    # services/ttys/getty.nix
+    services.getty.autologinUser = option (types.nullOr types.str) null;
   };
 }

@@ -21,24 +21,29 @@ let
     (lib.evalModules {
       modules = [
         ./nixos.nix
+        ./nixos/modules/virtualisation/qemu-vm.nix
         (test.defaults or { })
         module
       ];
       specialArgs.pkgs = guest;
     }).config;
   nodes = lib.mapAttrs node test.nodes;
+  # For JSON: the rest is for evaluation only.
+  shown = lib.mapAttrs (
+    _: node: removeAttrs node [ "virtualisation" ] // { inherit (node.virtualisation) memorySize; }
+  ) nodes;
 in
 fake {
   name = "vm-test-run-${test.name}";
   inputs = [
     test.testScript
-    (builtins.toJSON nodes)
+    (builtins.toJSON shown)
   ];
   passthru = {
     driverInteractive = fake { name = "nixos-test-driver-${test.name}"; };
     checker = {
       inherit (test) name testScript;
-      inherit nodes;
+      nodes = builtins.attrNames nodes;
     };
   };
 }

@@ -1,12 +1,12 @@
 # `rust-bin.fromRustupToolchainFile` (lib/rust-bin.nix): reads the file, takes `override { targets, extensions }`.
-_final: prev: {
-  rust-bin.fromRustupToolchainFile =
+pkgs: {
+  fromRustupToolchainFile =
     file:
     let
       inherit (fromTOML (builtins.readFile file)) toolchain;
       make =
         targets:
-        prev.checker.fake {
+        pkgs.checker.fake {
           name = "rust-${toolchain.channel}";
           inputs = targets;
         }
@@ -14,7 +14,7 @@ _final: prev: {
           override =
             arguments:
             make
-              (prev.checker.onlyArguments "rust toolchain.override" [ "targets" "extensions" ] arguments).targets
+              (pkgs.checker.onlyArguments "rust toolchain.override" [ "targets" "extensions" ] arguments).targets
                 or [ ];
         };
     in

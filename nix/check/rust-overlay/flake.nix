@@ -1,4 +1,7 @@
 {
   description = "Stand-in for rust-overlay: see ../README.md";
-  outputs = _: { overlays.default = import ./.; };
+  # flake.nix of the locked revision: `mkRustBin { } pkgs` is `rust-bin` without an overlay.
+  outputs = _: {
+    lib.mkRustBin = _: import ./.;
+  };
 }

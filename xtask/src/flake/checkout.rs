@@ -73,8 +73,12 @@ impl Checkout {
             found == 1,
             "{name} has `{from}` {found} times, expected once"
         );
-        fs::write(self.root().join(name), text.replace(from, to))
-            .with_context(|| format!("write {name}"))
+        self.write(name, &text.replace(from, to))
+    }
+
+    /// Gives one of its files this content.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
+        fs::write(self.root().join(name), text).with_context(|| format!("write {name}"))
     }
 
     /// All Nix files, relative to the folder.

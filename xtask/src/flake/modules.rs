@@ -150,6 +150,9 @@ const OF_THE_PACKAGING: &[&str] = &["ExecStart", "ExecStartPre"];
 
 /// The units are what systemd understands, and confined as those of the Debian packages.
 pub(crate) fn units(report: &Report, checkout: &Checkout) -> Result<String> {
+    if std::env::consts::OS != "linux" {
+        return Ok("not looked at: systemd-analyze is a program of Linux".to_owned());
+    }
     ensure!(
         in_path("systemd-analyze"),
         "systemd-analyze is missing (Debian: systemd)"

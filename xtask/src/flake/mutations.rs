@@ -5,10 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 
 use super::checkout::Checkout;
-use super::modules::{self, Programs};
-use super::nix::Nix;
-use super::{lock, outputs, report, scripts, style};
-use crate::cache::Cache;
+use super::{Checks, report, sandbox};
 
 /// A mistake.
 struct Mutation {
@@ -166,7 +163,7 @@ const MUTATIONS: &[Mutation] = &[
         what: "a program without a package in a scenario",
         file: "tests/vm/boot/scenario.toml",
         from: "\"ibv_devinfo\"",
-        to: "\"ibv_deviceinfo\"",
+        to: "\"ibv_devinfo\", \"ibv_deviceinfo\"",
         named: "ibv_deviceinfo",
     },
     Mutation {
@@ -174,7 +171,7 @@ const MUTATIONS: &[Mutation] = &[
         file: "nix/tests/modules.nix",
         from: "for host in [alpha, beta]:\n        host.wait_for_unit(\"rxe.service\")",
         to: "for host in [alpha, beta]\n        host.wait_for_unit(\"rxe.service\")",
-        named: "SyntaxError",
+        named: "[syntax]",
     },
     Mutation {
         what: "a machine that the test does not have",
@@ -197,17 +194,152 @@ const MUTATIONS: &[Mutation] = &[
         to: "  dockerTools,\n  jq,\n",
         named: "jq",
     },
+    Mutation {
+        what: "a plain set that goes through callPackage",
+        file: "flake.nix",
+        from: "vmTests = pkgs: import ./nix/tests { inherit lib pkgs self; };",
+        to: "vmTests = pkgs: pkgs.callPackage ./nix/tests { inherit self; };",
+        named: "override",
+    },
+    Mutation {
+        what: "an Intel Mac that the next nixpkgs refuses",
+        file: "flake.nix",
+        from: "(lib.versionOlder lib.trivial.release \"26.11\")",
+        to: "(lib.versionOlder lib.trivial.release \"27.11\")",
+        named: "x86_64-darwin",
+    },
+    Mutation {
+        what: "VM tests among the checks of macOS",
+        file: "flake.nix",
+        from: "// lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux (vmTests pkgs)",
+        to: "// vmTests pkgs",
+        named: "the row of `checks boot`",
+    },
+    Mutation {
+        what: "a formatter that reads standard input",
+        file: "flake.nix",
+        from: "pkgs.nixfmt-tree",
+        to: "pkgs.nixfmt",
+        named: "formatter.",
+    },
+    Mutation {
+        what: "an image that is not checked",
+        file: "nix/packages/checks.nix",
+        from: "    \"default\"\n",
+        to: "    \"default\"\n    \"image-agent\"\n",
+        named: "checks image-agent",
+    },
+    Mutation {
+        what: "an agent for the other processor that is not checked",
+        file: "nix/packages/checks.nix",
+        from: "elsewhere = lib.optionals isDarwin [",
+        to: "elsewhere = lib.optionals true [",
+        named: "checks agent-",
+    },
+    Mutation {
+        what: "an image that is started otherwise than the one of deploy/Dockerfile",
+        file: "nix/packages/image.nix",
+        from: "\"--config\"\n",
+        to: "\"--configuration\"\n",
+        named: "the start command",
+    },
+    Mutation {
+        what: "an image whose name no Compose file has",
+        file: "nix/packages/image.nix",
+        from: "name = \"rpingmesh/${role}\";",
+        to: "name = \"rpingmesh-${role}\";",
+        named: "rpingmesh-agent",
+    },
+    Mutation {
+        what: "modules that need an overlay in the user's system",
+        file: "nix/modules/default.nix",
+        from: "self.packages.${pkgs.stdenv.hostPlatform.system}.${name}",
+        to: "(self // pkgs).rpingmesh.${name}",
+        named: "attribute 'rpingmesh' missing",
+    },
+    Mutation {
+        what: "a module that cannot be imported beside the one of all roles",
+        file: "nix/modules/default.nix",
+        from: "    key = \"rpingmesh#nixosModules.${name}\";\n",
+        to: "",
+        named: "declared more than once",
+    },
+    Mutation {
+        what: "an option of NixOS that the demo misspells",
+        file: "nix/demo/guest.nix",
+        from: "services.getty.autologinUser",
+        to: "services.getty.autoLoginUser",
+        named: "services.getty.autoLoginUser",
+    },
+    Mutation {
+        what: "a shell whose tools cargo xtask does not take",
+        file: "nix/packages/dev-shell.nix",
+        from: "RPINGMESH_TOOLS = \"path\";",
+        to: "RPINGMESH_TOOL = \"path\";",
+        named: "RPINGMESH_TOOLS",
+    },
+    Mutation {
+        what: "a script whose types are not the driver's: one node",
+        file: "nix/tests/scenario.nix",
+        from: "for each in machines:\n        each.",
+        to: "for machine in machines:\n        machine.",
+        named: "\"QemuMachine\"",
+    },
+    Mutation {
+        what: "a method that the driver's machines do not have",
+        file: "nix/tests/modules.nix",
+        from: "host.wait_for_unit(\"rxe.service\")",
+        to: "host.wait_for_service(\"rxe.service\")",
+        named: "wait_for_service",
+    },
+    Mutation {
+        what: "a step that calls a program which its scenario does not ask for",
+        file: "tests/vm/soft-roce/scenario.toml",
+        from: "\"busybox\", ",
+        to: "",
+        named: "pingpong-server.sh calls busybox",
+    },
+    Mutation {
+        what: "a step that needs what nixpkgs' kernel lacks",
+        file: "tests/vm/service-tracing/steps/locked.sh",
+        from: "modules=$(cat \"$SECURITY/lsm\")",
+        to: "modules=lockdown",
+        named: "the kernel's lockdown",
+    },
 ];
 
+/// Files that tests read and that the sources of the flake's check must have; they show only when the tests are run.
+const SOURCES: &[Mutation] = &[
+    Mutation {
+        what: "a filtered source without a folder whose documents are tested",
+        file: "nix/sources.nix",
+        from: "      ../packaging\n",
+        to: "",
+        named: "/packaging",
+    },
+    Mutation {
+        what: "a filtered source without the flake's own documents",
+        file: "nix/sources.nix",
+        from: "      ../nix\n",
+        to: "",
+        named: "/nix/check",
+    },
+];
+
+/// The test that finds these.
+const OF_SOURCES: &str = "test(=documents::links_between_documents_lead_somewhere)";
+
 /// Runs all and returns whether each was found.
-pub(crate) fn run(cache: &Cache, nix: &Nix, programs: &Programs) -> Result<bool> {
+pub(crate) fn run(checks: &Checks<'_>) -> Result<bool> {
     let checkout = Checkout::of_workspace()?;
-    every_check(cache, nix, &checkout, programs)
+    every_check(checks, &checkout)
         .map_err(|error| error.context("the flake has to pass before it is broken"))?;
     let mut missed = 0;
-    for mutation in MUTATIONS {
+    let of_sources = SOURCES.iter().map(|mutation| (mutation, true));
+    let all = MUTATIONS.iter().map(|mutation| (mutation, false));
+    for (mutation, in_sandbox) in all.chain(of_sources) {
         let started = Instant::now();
-        let outcome = found(cache, nix, &checkout, programs, mutation);
+        let outcome = found(checks, &checkout, mutation, in_sandbox);
         let seconds = started.elapsed().as_secs_f64();
         match outcome {
             Ok(()) => println!("found  {seconds:5.1} s  {}", mutation.what),
@@ -217,20 +349,27 @@ pub(crate) fn run(cache: &Cache, nix: &Nix, programs: &Programs) -> Result<bool>
             }
         }
     }
-    println!("{} mistakes, {missed} missed", MUTATIONS.len());
+    println!(
+        "{} mistakes, {missed} missed",
+        MUTATIONS.len() + SOURCES.len()
+    );
     Ok(missed == 0)
 }
 
 fn found(
-    cache: &Cache,
-    nix: &Nix,
+    checks: &Checks<'_>,
     checkout: &Checkout,
-    programs: &Programs,
     mutation: &Mutation,
+    in_sandbox: bool,
 ) -> Result<()> {
+    let before = checkout.read(mutation.file)?;
     checkout.replace(mutation.file, mutation.from, mutation.to)?;
-    let outcome = every_check(cache, nix, checkout, programs);
-    checkout.replace(mutation.file, mutation.to, mutation.from)?;
+    let outcome = if in_sandbox {
+        sandboxed(checks, checkout)
+    } else {
+        every_check(checks, checkout)
+    };
+    checkout.write(mutation.file, &before)?;
     match outcome {
         Ok(()) => Err(anyhow!("every check passed")),
         Err(error) => {
@@ -245,15 +384,21 @@ fn found(
     }
 }
 
+/// One test in the sandbox.
+fn sandboxed(checks: &Checks<'_>, checkout: &Checkout) -> Result<()> {
+    let report = report::evaluate(checks.nix, checkout)?;
+    let tests = sandbox::Tests::Filter(OF_SOURCES.to_owned());
+    sandbox::run(checks.cache, checks.nix, &report, checkout, &tests).map(drop)
+}
+
 /// The first check that fails decides.
-fn every_check(cache: &Cache, nix: &Nix, checkout: &Checkout, programs: &Programs) -> Result<()> {
-    style::format(cache, checkout)?;
-    lock::check(checkout)?;
-    outputs::check(nix, checkout)?;
-    let report = report::evaluate(nix, checkout)?;
-    modules::check(&report, checkout, programs)?;
-    modules::units(&report, checkout)?;
-    scripts::check(&report, checkout)?;
-    style::dead_code(cache, checkout)?;
+fn every_check(checks: &Checks<'_>, checkout: &Checkout) -> Result<()> {
+    for (_, check) in checks.of_files(checkout) {
+        check()?;
+    }
+    let report = report::evaluate(checks.nix, checkout)?;
+    for (_, check) in checks.of_report(&report, checkout) {
+        check()?;
+    }
     Ok(())
 }

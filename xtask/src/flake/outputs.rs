@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use super::checkout::Checkout;
 use super::nix::Nix;
 use super::report::Report;
+use crate::test::tools;
 
 /// Where the outputs are listed.
 const DOCUMENT: &str = "docs/nix.md";
@@ -26,6 +27,59 @@ pub(crate) fn check(nix: &Nix, checkout: &Checkout) -> Result<String> {
     arguments.push(&reference);
     nix.run(&arguments, checkout.root())?;
     Ok("every output of every system".to_owned())
+}
+
+/// With the nixpkgs that comes after the locked one, which refuses Intel Macs, the other systems keep their packages.
+pub(crate) fn next(report: &Report) -> Result<String> {
+    const GONE: &str = "x86_64-darwin";
+    for system in report.outputs.packages.keys() {
+        ensure!(
+            (system == GONE) != report.next.contains_key(system),
+            "packages.{system} with nixpkgs 26.11: {}",
+            if system == GONE {
+                "there, though nixpkgs refuses it"
+            } else {
+                "missing"
+            }
+        );
+    }
+    Ok(format!(
+        "{} systems evaluate with nixpkgs 26.11, which has no {GONE}",
+        report.next.len()
+    ))
+}
+
+/// `nix fmt` formats files, and the development shell has the tools that developer commands take from `PATH`.
+pub(crate) fn developers(report: &Report) -> Result<String> {
+    // nixfmt alone reads standard input when it is called without files.
+    const FORMATTER: &str = "nixfmt-tree";
+    for (system, name) in &report.formatters {
+        ensure!(
+            name == FORMATTER,
+            "formatter.{system} is {name}, which `nix fmt` cannot call: {FORMATTER}"
+        );
+    }
+    for (system, shell) in &report.shells {
+        ensure!(
+            shell
+                .variables
+                .get(tools::FROM_PATH)
+                .is_some_and(|value| value == "path"),
+            "devShells.{system}.default does not set {}=path: `cargo xtask` compiles tools of its own",
+            tools::FROM_PATH
+        );
+        for tool in tools::IN_SHELL {
+            ensure!(
+                shell.packages.iter().any(|package| package == tool),
+                "devShells.{system}.default has no {tool}, which `cargo xtask` calls"
+            );
+        }
+    }
+    Ok(format!(
+        "{FORMATTER}, and {} tools in {} shells",
+        tools::IN_SHELL.len(),
+        report.shells.len()
+    ))
 }
 
 /// The table in the document names exactly what the flake has, system by system. Scenarios of tests/vm may be missing

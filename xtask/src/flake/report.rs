@@ -20,7 +20,52 @@ pub(crate) struct Report {
     /// What packages and checks run.
     pub(crate) phases: Vec<Phase>,
     /// Scripts of the VM tests, by test.
-    pub(crate) scripts: BTreeMap<String, String>,
+    pub(crate) scripts: BTreeMap<String, Script>,
+    /// Names of the programs that `nix fmt` calls, by system.
+    pub(crate) formatters: BTreeMap<String, String>,
+    /// Development shells, by system.
+    pub(crate) shells: BTreeMap<String, Shell>,
+    /// Container images, by output.
+    pub(crate) images: BTreeMap<String, Image>,
+    /// Derivations of every package with a nixpkgs that has no Intel Macs any more, by system.
+    pub(crate) next: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// What `nix develop` opens.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Shell {
+    /// Names of packages.
+    pub(crate) packages: Vec<String>,
+    /// Variables.
+    pub(crate) variables: BTreeMap<String, String>,
+}
+
+/// What the test driver runs.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Script {
+    /// Names of the machines.
+    pub(crate) nodes: Vec<String>,
+    /// Python.
+    pub(crate) test_script: String,
+}
+
+/// A container image.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Image {
+    /// `rpingmesh/agent`
+    #[serde(rename = "name")]
+    pub(crate) name: String,
+    /// The version.
+    #[serde(rename = "tag")]
+    pub(crate) tag: String,
+    /// The program.
+    pub(crate) entrypoint: Vec<String>,
+    /// Its arguments.
+    pub(crate) cmd: Vec<String>,
+    /// Who runs it; root where absent.
+    pub(crate) user: Option<String>,
 }
 
 /// Names by kind and system.

@@ -1,94 +1,83 @@
-//! The VM tests' scripts are Python, and call nothing that nobody defined.
+//! The VM tests' scripts are what the test driver's build accepts: Python whose types agree with the driver's.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::checkout::Checkout;
-use super::report::Report;
+use super::report::{Report, Script};
+use crate::cache::Cache;
+use crate::test::{python, tools};
 
-/// Reads a script from standard input and the names of the test driver's symbols from the arguments.
-const CHECK: &str = r#"
-import ast, builtins, sys
+/// As the driver's build calls it (nixos/lib/testing/driver.nix).
+const ARGUMENTS: &[&str] = &[
+    "--no-implicit-optional",
+    "--no-color-output",
+    "--no-error-summary",
+];
 
-tree = ast.parse(sys.stdin.read(), "testScript")
-compile(tree, "testScript", "exec")
-known = set(dir(builtins)) | set(sys.argv[1:])
-for node in ast.walk(tree):
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-        known.add(node.name)
-    elif isinstance(node, ast.arg):
-        known.add(node.arg)
-    elif isinstance(node, ast.alias):
-        known.add(node.asname or node.name)
-    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-        known.add(node.id)
-unknown = sorted({
-    f"{node.id} (line {node.lineno})"
-    for node in ast.walk(tree)
-    if isinstance(node, ast.Name) and node.id not in known
-})
-sys.exit(f"unknown names: {', '.join(unknown)}" if unknown else 0)
-"#;
+/// The type checker, and what it imports.
+const PACKAGES: &[&str] = &["mypy==2.4.1"];
 
-/// What nixos/lib/test-driver puts into the script's scope, as far as the tests use it.
-const DRIVER: &[&str] = &["machines", "retry", "start_all", "subtest"];
+/// The driver's types, in the checkout.
+const DRIVER: &str = "nix/check/driver";
 
-pub(crate) fn check(report: &Report, checkout: &Checkout) -> Result<String> {
+pub(crate) fn check(cache: &Cache, report: &Report, checkout: &Checkout) -> Result<String> {
     ensure!(!report.scripts.is_empty(), "the flake has no VM test");
+    let prepended = checkout.read(&format!("{DRIVER}/prepend.py"))?;
+    let folder = tempfile::tempdir().context("make a scratch folder")?;
+    let mut command = mypy(cache)?;
+    command
+        .args(ARGUMENTS)
+        .arg("--cache-dir")
+        .arg(cache.path("mypy"))
+        .current_dir(folder.path())
+        .env("MYPYPATH", checkout.root().join(DRIVER));
     for (test, script) in &report.scripts {
-        // A scenario's nodes are in its file, those of other tests in the Nix file.
-        let nodes = nodes(checkout, test)?;
-        compile(script, &nodes).with_context(|| format!("testScript of {test}"))?;
+        let file = format!("testScript_of_{}.py", variable(test));
+        write(&folder.path().join(&file), &prepended, script)?;
+        command.arg(file);
     }
-    Ok(format!("{} testScripts compile", report.scripts.len()))
-}
-
-/// The test driver's names of the machines.
-fn nodes(checkout: &Checkout, test: &str) -> Result<Vec<String>> {
-    #[derive(serde::Deserialize)]
-    struct Scenario {
-        node: Vec<Node>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Node {
-        name: String,
-    }
-    let file = format!("tests/vm/{test}/scenario.toml");
-    if !checkout.root().join(&file).is_file() {
-        return Ok(["alpha", "beta", "monitor"].map(str::to_owned).to_vec());
-    }
-    let scenario: Scenario = toml::from_str(&checkout.read(&file)?).context(file)?;
-    Ok(scenario
-        .node
-        .into_iter()
-        .map(|node| node.name.replace('-', "_"))
-        .collect())
-}
-
-fn compile(script: &str, nodes: &[String]) -> Result<()> {
-    let mut child = Command::new("python3")
-        .args(["-c", CHECK])
-        .args(DRIVER)
-        .args(nodes)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("run python3")?;
-    child
-        .stdin
-        .take()
-        .context("python3 takes no input")?
-        .write_all(script.as_bytes())
-        .context("hand the script to python3")?;
-    let run = child.wait_with_output().context("run python3")?;
-    let said = String::from_utf8_lossy(&run.stderr);
+    let run = command.output().context("run mypy")?;
     ensure!(
         run.status.success(),
-        "{}",
-        said.lines().last().unwrap_or("python3 failed")
+        "{}{}",
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr)
     );
-    Ok(())
+    Ok(format!(
+        "{} testScripts have the driver's types (mypy)",
+        report.scripts.len()
+    ))
+}
+
+fn mypy(cache: &Cache) -> Result<Command> {
+    if tools::is_path_trusted()
+        && let Some(path) = tools::find_in_path("mypy")
+    {
+        return Ok(Command::new(path));
+    }
+    let mut command = Command::new(python::environment(cache, PACKAGES)?.join("bin/python"));
+    command.args(["-m", "mypy"]);
+    Ok(command)
+}
+
+/// The script below what the driver's build puts before it. One node alone is also called `machine`.
+fn write(file: &Path, prepended: &str, script: &Script) -> Result<()> {
+    let mut text = prepended.to_owned();
+    let single = (script.nodes.len() == 1).then_some("machine");
+    let names = script.nodes.iter().map(String::as_str).chain(single);
+    for name in names {
+        let _ = writeln!(text, "{}: QemuMachine", variable(name));
+    }
+    text.push_str(&script.test_script);
+    fs::write(file, text).with_context(|| format!("write {}", file.display()))
+}
+
+/// A name as Python has it.
+fn variable(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
 }

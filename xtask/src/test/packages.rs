@@ -81,7 +81,8 @@ const FOR_TESTS: &[(&str, Sign)] = &[
         "fonts-dejavu-core",
         Sign::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
     ),
-    // The flake's VM scripts and units.
+    // The flake's VM scripts and units, and its tests in a sandbox.
+    ("bubblewrap", Sign::Program("bwrap")),
     ("python3", Sign::Program("python3")),
     // Checkers from PyPI, each in an environment of its own.
     ("python3-venv", Sign::Module("ensurepip")),

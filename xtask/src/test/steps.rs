@@ -138,12 +138,11 @@ impl Step {
             Self::Dist
             | Self::Workflows
             | Self::Deploy
-            | Self::Flake
             | Self::Vm612
             | Self::Vm61
             | Self::VmServices => &[Self::Programs],
-            // Runs a test binary of the default profile, too.
-            Self::Vm73 => &[Self::Programs, Self::Unit],
+            // They run test binaries of the default profile, too.
+            Self::Vm73 | Self::Flake => &[Self::Programs, Self::Unit],
             Self::VmAarch64 => &[Self::Cross],
         }
     }
