@@ -47,6 +47,7 @@ in
       ../LICENSE-APACHE
       ../LICENSE-MIT
       ../README.md
+      ../SECURITY.md
       ../deny.toml
       ../deploy
       ../docs
