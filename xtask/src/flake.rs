@@ -88,6 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 }
 
 /// What the checks need beside a copy of the repository.
+#[derive(Clone, Copy)]
 struct Checks<'a> {
     cache: &'a Cache,
     nix: &'a Nix,

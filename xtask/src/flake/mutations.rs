@@ -1,11 +1,17 @@
 //! The checker checked: each change that must be found is made to a copy, and the message has to name it.
 
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 
 use super::checkout::Checkout;
+use super::nix::Nix;
 use super::{Checks, report, sandbox};
+
+/// How many mistakes are looked for at a time.
+const WORKERS: usize = 2;
 
 /// A mistake.
 struct Mutation {
@@ -329,26 +335,50 @@ const SOURCES: &[Mutation] = &[
 /// The test that finds these.
 const OF_SOURCES: &str = "test(=documents::links_between_documents_lead_somewhere)";
 
-/// Runs all and returns whether each was found.
+/// Runs all and returns whether each was found. Two at a time, each worker with a copy of the repository and a store of its own.
 pub(crate) fn run(checks: &Checks<'_>) -> Result<bool> {
-    let checkout = Checkout::of_workspace()?;
-    every_check(checks, &checkout)
+    every_check(checks, &Checkout::of_workspace()?)
         .map_err(|error| error.context("the flake has to pass before it is broken"))?;
-    let mut missed = 0;
     let of_sources = SOURCES.iter().map(|mutation| (mutation, true));
     let all = MUTATIONS.iter().map(|mutation| (mutation, false));
-    for (mutation, in_sandbox) in all.chain(of_sources) {
-        let started = Instant::now();
-        let outcome = found(checks, &checkout, mutation, in_sandbox);
-        let seconds = started.elapsed().as_secs_f64();
-        match outcome {
-            Ok(()) => println!("found  {seconds:5.1} s  {}", mutation.what),
-            Err(error) => {
-                missed += 1;
-                println!("MISSED {seconds:5.1} s  {}: {error:#}", mutation.what);
+    let waiting = Mutex::new(all.chain(of_sources));
+    let next = || {
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.next()
+    };
+    let worker = || -> Result<usize> {
+        let checkout = Checkout::of_workspace()?;
+        let nix = Nix::provide(checks.cache)?;
+        let checks = Checks {
+            nix: &nix,
+            ..*checks
+        };
+        let mut missed = 0;
+        while let Some((mutation, in_sandbox)) = next() {
+            let started = Instant::now();
+            let outcome = found(&checks, &checkout, mutation, in_sandbox);
+            let seconds = started.elapsed().as_secs_f64();
+            match outcome {
+                Ok(()) => println!("found  {seconds:5.1} s  {}", mutation.what),
+                Err(error) => {
+                    missed += 1;
+                    println!("MISSED {seconds:5.1} s  {}: {error:#}", mutation.what);
+                }
             }
         }
-    }
+        Ok(missed)
+    };
+    let missed = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        workers
+            .into_iter()
+            .map(|worker| {
+                worker
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow!("a worker panicked")))
+            })
+            .sum::<Result<usize>>()
+    })?;
     println!(
         "{} mistakes, {missed} missed",
         MUTATIONS.len() + SOURCES.len()

@@ -41,6 +41,8 @@ pub(crate) fn check(cache: &Cache, report: &Report, checkout: &Checkout) -> Resu
         write(&folder.path().join(&file), &prepended, script)?;
         command.arg(file);
     }
+    // It does not share the folder of its results.
+    let _lock = cache.lock("mypy")?;
     let run = command.output().context("run mypy")?;
     ensure!(
         run.status.success(),
