@@ -39,7 +39,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::analysis::report::Batch;
-use crate::analysis::routes::{Routes, RoutesError};
+use crate::analysis::routes::Routes;
 use crate::config::analyzer::AnalyzerConfig;
 use crate::rpc::server::{self, Listener, ServerError};
 use crate::store::history::History;
@@ -49,7 +49,6 @@ use crate::store::journal::sqlite::SqliteJournal;
 use crate::store::sqlite::{Location, StoreError};
 use crate::telemetry::otlp;
 use crate::time::Clock;
-use crate::topology::wiring::Wiring;
 
 /// How long open uploads and requests may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(2);
@@ -74,9 +73,6 @@ pub enum AnalyzerError {
         #[source]
         source: std::io::Error,
     },
-    /// The topology is impossible.
-    #[error(transparent)]
-    Topology(#[from] RoutesError),
     /// A part of the analyzer failed in a way that it must not.
     #[error("the analyzer's {0} ended unexpectedly")]
     Ended(&'static str),
@@ -139,8 +135,8 @@ impl Analyzer {
         let web = Listener::bind(config.web, config.web_security).await?;
         let web_address = web.address();
         let metrics = Arc::new(metrics::Metrics::new(listener.counters()));
-        let routes = Routes::new(config.topology.as_ref())?;
-        let plan = plan(config.topology.clone())?;
+        let routes = Routes::new(config.topology.as_ref());
+        let plan = state::Plan::new(config.topology.clone());
         let (state, state_task) = state::start(
             config.limits.clone(),
             plan,
@@ -281,17 +277,6 @@ async fn part(
         Ok(()) if stop.is_cancelled() => Ok(()),
         _ => Err(AnalyzerError::Ended(name)),
     }
-}
-
-/// What is kept of the topology file beside the judge's routes.
-fn plan(wiring: Option<Wiring>) -> Result<state::Plan, AnalyzerError> {
-    let routes = Routes::new(wiring.as_ref())?;
-    let names = wiring.as_ref().map(Wiring::names).transpose();
-    Ok(state::Plan {
-        names: names.map_err(RoutesError::Address)?.unwrap_or_default(),
-        routes,
-        wiring,
-    })
 }
 
 async fn open(location: Location) -> Result<SqliteJournal, AnalyzerError> {

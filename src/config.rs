@@ -23,6 +23,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::topology::wiring::Wiring;
+
 /// Why a configuration cannot be used. Programs exit with status 2.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -108,6 +110,17 @@ pub fn load<S: Layer + DeserializeOwned>(
         message: error.to_string(),
     })?;
     Ok(command_line.or(from_file))
+}
+
+/// Reads and checks the topology file that a key names.
+///
+/// # Errors
+/// [`ConfigError::Value`] with the key, the file, and what is wrong where.
+pub(crate) fn wiring(key: &'static str, file: &Path) -> Result<Wiring, ConfigError> {
+    let fail = |why: String| ConfigError::value(key, format!("{}: {why}", file.display()));
+    let text =
+        std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    Wiring::parse(&text).map_err(|error| fail(format!("is not a topology: {error}")))
 }
 
 /// A duration in the notation people write: `500ms`, `10s`, `1h`.

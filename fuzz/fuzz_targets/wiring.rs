@@ -1,12 +1,20 @@
-//! Any text as the description of a fabric that the controller and the analyzer read: no panic, and no pair of ToRs with
-//! zero paths.
+//! Any text as the topology file of all programs: no panic, no pair of ToRs with zero paths, and what was read is read again
+//! from what is written of it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use rpingmesh::topology::wiring::Wiring;
+use rpingmesh::topology::wiring::file::File;
 
 fuzz_target!(|text: &str| {
-    if let Ok(wiring) = serde_json::from_str::<Wiring>(text) {
-        assert!(wiring.paths().values().all(|paths| *paths > 0), "{text}");
+    let Ok(wiring) = Wiring::parse(text) else {
+        return;
+    };
+    assert!(wiring.paths().values().all(|paths| *paths > 0), "{text}");
+    for host in wiring.hosts() {
+        assert!(!host.tors().is_empty(), "{text}");
     }
+    let file: File = serde_json::from_str(text).expect("it was read");
+    let written = serde_json::to_string(&file).expect("JSON");
+    assert_eq!(Wiring::parse(&written).as_ref(), Ok(&wiring));
 });

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::report::End;
 use super::routes::{MOST_DIFFERENCES, Routes};
-use crate::id::Gid;
+use crate::id::{Gid, RnicName, TorId};
 use crate::probe::trace::Route;
 use crate::time::WallTime;
-use crate::topology::wiring::{Names, Wiring};
+use crate::topology::wiring::{Host, Names, Rnics, Wiring};
 
 /// Addresses that are kept of one switch.
 const MOST_ADDRESSES: usize = 256;
@@ -127,29 +127,46 @@ impl<'a> Map<'a> {
         let Some(wiring) = wiring else {
             return map;
         };
-        for host in &wiring.hosts {
-            map.node(&host.tor, Kind::Tor, Source::File);
-            let node = map.node(&host.name, Kind::Host, Source::File);
-            node.tors.insert(&host.tor);
-            map.link(&host.name, &host.tor, Source::File).0.cables = 1;
+        for host in wiring.hosts() {
+            map.host(host);
         }
-        let hosts: BTreeSet<&str> = wiring.hosts.iter().map(|host| host.name.as_str()).collect();
-        for link in &wiring.links {
-            // Cables of hosts may be listed among the links as well.
-            if hosts.contains(link.a.as_str()) || hosts.contains(link.b.as_str()) {
-                continue;
-            }
+        for link in wiring.links() {
             map.has_file = true;
             map.node(&link.a, Kind::Switch, Source::File);
             map.node(&link.b, Kind::Switch, Source::File);
             map.link(&link.a, &link.b, Source::File).0.cables += 1;
         }
-        for switch in &wiring.switches {
+        for switch in wiring.switches() {
             let node = map.node(&switch.name, Kind::Switch, Source::File);
             node.addresses
                 .extend(switch.addresses.iter().map(String::as_str));
         }
         map
+    }
+
+    fn host(&mut self, host: &'a Host) {
+        let name = host.name.as_str();
+        for tor in host.tors() {
+            self.node(tor.as_str(), Kind::Tor, Source::File);
+            let node = self.node(name, Kind::Host, Source::File);
+            node.tors.insert(tor.as_str());
+        }
+        let rnics = match &host.rnics {
+            Rnics::All(tor) => {
+                self.link(name, tor.as_str(), Source::File).0.cables = 1;
+                return;
+            }
+            Rnics::Each(rnics) => rnics,
+        };
+        for rnic in rnics {
+            for tor in &rnic.tors {
+                self.link(name, tor.as_str(), Source::File).0.cables += 1;
+            }
+            let full = RnicName::new(host.name.clone(), rnic.device.clone()).to_string();
+            let node = self.node(full, Kind::Rnic, Source::File);
+            node.tors.extend(rnic.tors.iter().map(TorId::as_str));
+            node.host = Some(name);
+        }
     }
 
     fn node(&mut self, name: impl Into<Cow<'a, str>>, kind: Kind, source: Source) -> &mut Node<'a> {

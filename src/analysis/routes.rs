@@ -14,9 +14,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::localize::Component;
-use crate::id::TorId;
+use super::report::End;
+use crate::id::{HostName, TorId};
 use crate::probe::trace::Tuple;
-use crate::topology::wiring::Wiring;
+use crate::topology::wiring::{Host, Rnics, Wiring};
 
 /// What the fabric between the ToRs is called while nothing is known of it.
 pub const CLOUD: &str = "fabric";
@@ -49,41 +50,13 @@ pub struct Leg {
     pub path: Option<Vec<String>>,
 }
 
-/// Why a topology cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RoutesError {
-    /// A cable from a node to itself.
-    #[error("topology: `{0}` has a link to itself")]
-    Loop(String),
-    /// A host under a ToR that no link names, where there are links.
-    #[error("topology: host `{host}` stands under `{tor}`, which no link names")]
-    UnknownTor {
-        /// The host.
-        host: String,
-        /// Its ToR.
-        tor: String,
-    },
-    /// A switch under `switches` that no link and no host names.
-    #[error("topology: `switches` gives addresses of `{0}`, which no link and no host names")]
-    UnknownSwitch(String),
-    /// An address of two switches.
-    #[error("topology: two switches have the address `{0}`")]
-    Address(String),
-    /// A host under two ToRs, or a host that is another's ToR.
-    #[error("topology: host `{host}`: {why}")]
-    Host {
-        /// The host.
-        host: String,
-        /// What is wrong.
-        why: String,
-    },
-}
-
 /// The wiring between switches.
 #[derive(Debug, Clone, Default)]
 struct Fabric {
     neighbours: HashMap<String, Vec<String>>,
-    hosts: HashMap<String, String>,
+    /// The ToRs of hosts and RNICs.
+    tors: BTreeSet<TorId>,
+    hosts: HashMap<HostName, Host>,
 }
 
 /// What is known of the paths.
@@ -100,14 +73,11 @@ pub struct Routes {
 
 impl Routes {
     /// With the fabric's wiring, or without.
-    ///
-    /// # Errors
-    /// [`RoutesError`] names what is impossible in the wiring.
-    pub fn new(wiring: Option<&Wiring>) -> Result<Self, RoutesError> {
-        Ok(Self {
-            fabric: wiring.map(Fabric::new).transpose()?,
+    pub fn new(wiring: Option<&Wiring>) -> Self {
+        Self {
+            fabric: wiring.map(Fabric::new),
             ..Self::default()
-        })
+        }
     }
 
     /// Learns the switches that a 5-tuple crosses, from the sender's ToR to the receiver's. A trace that names a switch
@@ -205,10 +175,7 @@ impl Routes {
 
     /// What the wiring says otherwise than the reports: hosts under other ToRs, ToRs that it does not have. At most
     /// [`MOST_DIFFERENCES`].
-    pub fn differences<'a>(
-        &self,
-        reported: impl Iterator<Item = &'a super::report::End>,
-    ) -> Vec<String> {
+    pub fn differences<'a>(&self, reported: impl Iterator<Item = &'a End>) -> Vec<String> {
         let Some(fabric) = &self.fabric else {
             return Vec::new();
         };
@@ -217,21 +184,44 @@ impl Routes {
             if found.len() >= MOST_DIFFERENCES {
                 break;
             }
-            let (host, tor) = (end.host.as_str(), end.tor.as_str());
-            if !fabric.neighbours.contains_key(tor) && !fabric.hosts.values().any(|t| t == tor) {
+            let tor = end.tor.as_str();
+            if !fabric.neighbours.contains_key(tor) && !fabric.tors.contains(&end.tor) {
                 found.insert(format!(
                     "reports name the ToR `{tor}`, the topology file does not"
                 ));
-            } else if let Some(said) = fabric.hosts.get(host)
-                && said != tor
-            {
-                found.insert(format!(
-                    "host `{host}` reports the ToR `{tor}`, the topology file says `{said}`"
-                ));
+            } else if let Some(said) = fabric.hosts.get(&end.host) {
+                found.extend(difference(end, said));
             }
         }
         found.into_iter().collect()
     }
+}
+
+/// What the wiring says otherwise than the report of an RNIC. Of a bond any of its ToRs may be reported.
+fn difference(end: &End, said: &Host) -> Option<String> {
+    let tors = said.tors_of(&end.device);
+    if tors.contains(&end.tor) {
+        return None;
+    }
+    let (who, tor) = (&end.host, &end.tor);
+    let told = match &said.rnics {
+        Rnics::All(said) => {
+            format!("host `{who}` reports the ToR `{tor}`, the topology file says `{said}`")
+        }
+        Rnics::Each(_) if tors.is_empty() => {
+            let rnic = end.rnic();
+            format!(
+                "reports name the RNIC `{rnic}`, the topology file lists other ones of its host"
+            )
+        }
+        Rnics::Each(_) => {
+            let rnic = end.rnic();
+            let said: Vec<&str> = tors.iter().map(TorId::as_str).collect();
+            let said = said.join("` and `");
+            format!("RNIC `{rnic}` reports the ToR `{tor}`, the topology file says `{said}`")
+        }
+    };
+    Some(told)
 }
 
 impl Leg {
@@ -306,62 +296,21 @@ fn add_path(shares: &mut Vec<(Component, f64)>, path: &[String], weight: f64) {
 }
 
 impl Fabric {
-    fn new(wiring: &Wiring) -> Result<Self, RoutesError> {
-        let mut fabric = Self::default();
-        for host in &wiring.hosts {
-            if host.name == host.tor {
-                return Err(RoutesError::Loop(host.name.clone()));
-            }
-            if let Some(other) = fabric.hosts.insert(host.name.clone(), host.tor.clone())
-                && other != host.tor
-            {
-                let why = format!("stands under `{other}` and `{}`", host.tor);
-                let host = host.name.clone();
-                return Err(RoutesError::Host { host, why });
-            }
-        }
-        if let Some((host, tor)) = fabric
-            .hosts
-            .iter()
-            .find(|(_, tor)| fabric.hosts.contains_key(*tor))
-        {
-            let why = format!("its ToR `{tor}` is a host too");
-            let host = host.clone();
-            return Err(RoutesError::Host { host, why });
-        }
-        for cable in &wiring.links {
-            if cable.a == cable.b {
-                return Err(RoutesError::Loop(cable.a.clone()));
-            }
-            if fabric.hosts.contains_key(&cable.a) || fabric.hosts.contains_key(&cable.b) {
-                continue;
-            }
+    fn new(wiring: &Wiring) -> Self {
+        let mut neighbours: HashMap<String, Vec<String>> = HashMap::new();
+        for cable in wiring.links() {
             for (a, b) in [(&cable.a, &cable.b), (&cable.b, &cable.a)] {
-                fabric
-                    .neighbours
-                    .entry(a.clone())
-                    .or_default()
-                    .push(b.clone());
+                neighbours.entry(a.clone()).or_default().push(b.clone());
             }
         }
-        let unknown = fabric
-            .hosts
-            .iter()
-            .filter(|_| !fabric.neighbours.is_empty())
-            .find(|(_, tor)| !fabric.neighbours.contains_key(*tor));
-        if let Some((host, tor)) = unknown {
-            let (host, tor) = (host.clone(), tor.clone());
-            return Err(RoutesError::UnknownTor { host, tor });
+        let hosts = wiring.hosts().iter();
+        Self {
+            neighbours,
+            tors: wiring.tors().into_iter().cloned().collect(),
+            hosts: hosts
+                .map(|host| (host.name.clone(), host.clone()))
+                .collect(),
         }
-        let unknown = wiring.switches.iter().find(|switch| {
-            let is_tor = || fabric.hosts.values().any(|tor| *tor == switch.name);
-            !fabric.neighbours.contains_key(&switch.name) && !is_tor()
-        });
-        if let Some(switch) = unknown {
-            return Err(RoutesError::UnknownSwitch(switch.name.clone()));
-        }
-        wiring.names().map_err(RoutesError::Address)?;
-        Ok(fabric)
     }
 
     /// Hops to `to` from everything that reaches it.

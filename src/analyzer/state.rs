@@ -119,6 +119,18 @@ pub(super) struct Plan {
     pub(super) names: Names,
 }
 
+impl Plan {
+    /// Of a file, or of none.
+    pub(super) fn new(wiring: Option<Wiring>) -> Self {
+        let names = wiring.as_ref().map(Wiring::names);
+        Self {
+            names: names.cloned().unwrap_or_default(),
+            routes: Routes::new(wiring.as_ref()),
+            wiring,
+        }
+    }
+}
+
 /// Starts the thread.
 pub(super) fn start(
     limits: Limits,

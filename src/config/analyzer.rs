@@ -3,7 +3,7 @@
 mod alerts;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderName;
@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::analyzer as default;
 use super::otlp::{OtlpConfig, OtlpSettings};
 use super::size::ByteSize;
-use super::{ConfigError, LogSettings, Span, TlsSettings};
-use crate::analysis::routes::Routes;
+use super::{ConfigError, LogSettings, Span, TlsSettings, wiring};
 use crate::analysis::windows::Limits;
 use crate::rpc::tls::Security;
 use crate::store::sqlite::Location;
@@ -220,7 +219,11 @@ impl AnalyzerSettings {
             ));
         }
         Ok(AnalyzerConfig {
-            topology: self.topology.as_deref().map(topology).transpose()?,
+            topology: self
+                .topology
+                .as_deref()
+                .map(|file| wiring("topology", file))
+                .transpose()?,
             judge_interval,
             incident_retention: self
                 .incident_retention
@@ -297,17 +300,6 @@ impl AnalyzerSettings {
 
 const FASTEST: Duration = Duration::from_millis(200);
 const SLOWEST: Duration = Duration::from_mins(1);
-
-fn topology(file: &Path) -> Result<Wiring, ConfigError> {
-    let fail = |why: String| ConfigError::value("topology", format!("{}: {why}", file.display()));
-    let text =
-        std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
-    let wiring: Wiring =
-        serde_json::from_str(&text).map_err(|error| fail(format!("is not a topology: {error}")))?;
-    // Loops and unknown names are found here, not when the first path is looked up.
-    Routes::new(Some(&wiring)).map_err(|error| fail(error.to_string()))?;
-    Ok(wiring)
-}
 
 const LONGEST: Duration = Duration::from_hours(1);
 

@@ -42,6 +42,7 @@ use crate::service::trace::TraceMessage;
 use crate::store::registry::SqliteRegistry;
 use crate::store::sqlite::{Location, StoreError};
 use crate::time::{Clock, HostTime, SystemClock, WallTime};
+use crate::topology::wiring::WiringError;
 
 /// How often progress is shown.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -58,6 +59,9 @@ pub enum LabError {
     /// A part refuses its configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The fabric cannot be described to the analyzer.
+    #[error("the emulated fabric: {0}")]
+    Wiring(#[from] WiringError),
     /// The scenario cannot be run.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -164,7 +168,7 @@ async fn start_roles(
     }
     .validate()?;
     config.store = Location::Memory;
-    config.topology = Some(super::wiring::of(fabric.topology()));
+    config.topology = Some(super::wiring::of(fabric.topology())?);
     let analyzer =
         Analyzer::start_with_taps(config, Arc::clone(clock), stop_servers.clone(), taps).await?;
     let servers = (controller_address, analyzer.grpc_address());

@@ -1,35 +1,57 @@
 //! The emulated fabric's cables, as an operator would describe them to controller and analyzer.
 
 use crate::fabric::Topology;
-use crate::topology::wiring::{Host, Link, Wiring};
+use crate::topology::wiring::file::{File, HostEntry, RnicEntry};
+use crate::topology::wiring::{Link, Wiring, WiringError};
 
-/// All cables between switches, and every host with its ToR.
-pub fn of(topology: &Topology) -> Wiring {
+/// All cables between switches, and every host with the ToRs of its RNICs.
+///
+/// # Errors
+/// What a topology file could not say either.
+pub fn of(topology: &Topology) -> Result<Wiring, WiringError> {
     let links = topology
         .links()
         .step_by(2)
         .filter(|link| !topology.is_host_link(*link))
         .map(|link| {
             let (a, b) = topology.ends(link);
-            Link {
-                a: topology.node_name(a).to_owned(),
-                b: topology.node_name(b).to_owned(),
-            }
+            Link::new(topology.node_name(a), topology.node_name(b))
         })
         .collect();
     let hosts = (0..)
         .zip(topology.hosts())
-        .filter_map(|(number, name)| {
-            let rnic = topology.rnics_of(number).next()?;
-            Some(Host {
-                name: name.to_string(),
-                tor: topology.rnic(rnic).tor.to_string(),
-            })
-        })
+        .map(|(number, name)| host(topology, number, name.as_str()))
         .collect();
-    Wiring {
+    File {
         links,
         hosts,
         switches: Vec::new(),
+    }
+    .check()
+}
+
+fn host(topology: &Topology, number: u32, name: &str) -> HostEntry {
+    let rnics: Vec<_> = topology
+        .rnics_of(number)
+        .map(|rnic| topology.rnic(rnic))
+        .collect();
+    if let Some(first) = rnics.first()
+        && rnics.iter().all(|rnic| rnic.tor == first.tor)
+    {
+        return HostEntry::new(name, first.tor.as_str());
+    }
+    HostEntry {
+        name: name.to_owned(),
+        tor: None,
+        rnics: Some(
+            rnics
+                .iter()
+                .map(|rnic| RnicEntry {
+                    device: rnic.device.to_string(),
+                    tor: Some(rnic.tor.to_string()),
+                    tors: None,
+                })
+                .collect(),
+        ),
     }
 }

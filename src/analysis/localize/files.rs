@@ -6,61 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::component::Component;
 use super::problem::{PathObservation, Problem, ProblemError};
-use crate::id::RnicName;
-
-/// A cable between two nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LinkEntry {
-    /// One end.
-    pub a: String,
-    /// The other end.
-    pub b: String,
-}
-
-/// A host and the ToR that it is cabled to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HostEntry {
-    /// The host.
-    pub name: String,
-    /// Its ToR.
-    pub tor: String,
-}
-
-/// What a switch calls itself where it answers traces.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SwitchEntry {
-    /// Its name in `links`.
-    pub name: String,
-    /// Addresses of its interfaces.
-    pub addresses: Vec<String>,
-}
-
-/// The topology file: `{"links":[{"a":"spine0","b":"tor3"}], "hosts":[{"name":"h0","tor":"tor0"}]}`.
-///
-/// A host link is a link between the host and its ToR; it need not be listed under `links`. Unknown
-/// fields are errors that name the field.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TopologyFile {
-    /// All cables.
-    pub links: Vec<LinkEntry>,
-    /// All hosts.
-    pub hosts: Vec<HostEntry>,
-    /// For the analyzer, whose file this may be; paths of observations have names already.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub switches: Vec<SwitchEntry>,
-}
+use crate::id::{HostName, RnicName, TorId};
+use crate::topology::wiring::{Rnics, Wiring, WiringError};
 
 /// One line of the observations file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObservationLine {
-    /// Host that probed.
+    /// Host or RNIC (`h1/mlx5_0`) that probed.
     pub src: String,
-    /// Host that was probed.
+    /// Host or RNIC that was probed.
     pub dst: String,
     /// Nodes from `src` to `dst`, where the path is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,6 +23,12 @@ pub struct ObservationLine {
     /// Candidate paths, where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<Vec<String>>>,
+    /// Nodes from `dst` to `src`, where the observation is of round trips and the reverse path is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<Vec<String>>,
+    /// Candidates for the reverse path, where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backs: Option<Vec<Vec<String>>>,
     /// Probes sent.
     pub sent: u64,
     /// Probes lost.
@@ -94,7 +55,7 @@ pub enum FileError {
     },
     /// A topology that cannot be.
     #[error("topology: {0}")]
-    Topology(String),
+    Topology(#[from] WiringError),
     /// No observation at all.
     #[error("observations: {0}")]
     Nothing(String),
@@ -125,7 +86,8 @@ impl FileError {
     }
 }
 
-/// A checked topology.
+/// A checked topology as a graph. A host whose RNICs are all under one ToR is one node, `h0`; where the file lists the RNICs
+/// of a host each is a node, `h1/mlx5_0`.
 #[derive(Debug, Clone, Default)]
 pub struct Topology {
     names: Vec<String>,
@@ -134,10 +96,11 @@ pub struct Topology {
     links: HashSet<(u32, u32)>,
     /// Nodes that each node is cabled to, in the order of the file.
     neighbours: Vec<Vec<u32>>,
-    /// ToR of each node that is a host or an RNIC.
-    tors: HashMap<u32, u32>,
-    /// The nodes that are RNICs: hosts that the file names `HOST/DEVICE`.
+    /// The nodes that are hosts or RNICs.
+    ends: HashSet<u32>,
+    /// The nodes that are RNICs.
     rnics: HashMap<u32, RnicName>,
+    wiring: Wiring,
 }
 
 impl Topology {
@@ -146,55 +109,50 @@ impl Topology {
     /// # Errors
     /// [`FileError::Json`], [`FileError::Topology`] naming the entry.
     pub fn parse(text: &str) -> Result<Self, FileError> {
-        if text.trim().is_empty() {
-            return Err(FileError::Topology(
-                r#"the file is empty; expected {"links":[…],"hosts":[…]}"#.to_owned(),
-            ));
+        match Wiring::parse(text) {
+            Ok(wiring) => Ok(Self::new(wiring)),
+            Err(WiringError::Json { line, column, why }) => Err(FileError::Json {
+                what: "topology",
+                line,
+                column,
+                why,
+            }),
+            Err(error) => Err(error.into()),
         }
-        let file: TopologyFile = serde_json::from_str(text)
-            .map_err(|error| FileError::json("topology", error.line(), &error))?;
-        Self::new(&file)
     }
 
-    /// Checks a topology.
-    ///
-    /// # Errors
-    /// [`FileError::Topology`] naming the entry.
-    pub fn new(file: &TopologyFile) -> Result<Self, FileError> {
+    /// The graph of a wiring.
+    pub fn new(wiring: Wiring) -> Self {
         let mut topology = Self::default();
-        for HostEntry { name, tor } in &file.hosts {
-            let (host, under) = topology.add_link(name, tor)?;
-            if let Ok(rnic) = name.parse() {
-                topology.rnics.insert(host, rnic);
-            }
-            if let Some(other) = topology.tors.insert(host, under) {
-                return Err(FileError::Topology(format!(
-                    "host `{name}` stands under `{}` and `{tor}`",
-                    topology.names[other as usize]
-                )));
-            }
-        }
-        for HostEntry { name, tor } in &file.hosts {
-            if topology.is_host(tor) {
-                return Err(FileError::Topology(format!(
-                    "host `{name}` names the host `{tor}` as its ToR"
-                )));
+        for host in wiring.hosts() {
+            match &host.rnics {
+                Rnics::All(tor) => {
+                    let node = topology.add_link(host.name.as_str(), tor.as_str());
+                    topology.ends.insert(node);
+                }
+                Rnics::Each(rnics) => {
+                    for rnic in rnics {
+                        topology.add_rnic(
+                            RnicName::new(host.name.clone(), rnic.device.clone()),
+                            &rnic.tors,
+                        );
+                    }
+                }
             }
         }
-        for LinkEntry { a, b } in &file.links {
-            if topology.is_host(a) && topology.is_host(b) {
-                return Err(FileError::Topology(format!(
-                    "a link joins the hosts `{a}` and `{b}`; one of its ends has to be a switch"
-                )));
-            }
-            topology.add_link(a, b)?;
+        for link in wiring.links() {
+            topology.add_link(&link.a, &link.b);
         }
-        if topology.tors.is_empty() {
-            return Err(FileError::Topology(
-                "there are no hosts: nothing can have probed".to_owned(),
-            ));
+        topology.wiring = wiring;
+        topology
+    }
+
+    fn add_rnic(&mut self, rnic: RnicName, tors: &[TorId]) {
+        for tor in tors {
+            let node = self.add_link(&rnic.to_string(), tor.as_str());
+            self.ends.insert(node);
+            self.rnics.entry(node).or_insert_with(|| rnic.clone());
         }
-        Ok(topology)
     }
 
     /// Cables, each counted once.
@@ -204,23 +162,54 @@ impl Topology {
 
     /// Number of hosts.
     pub fn hosts(&self) -> usize {
-        self.tors.len()
+        self.wiring.hosts().len()
     }
 
-    /// Whether a name is that of a host.
+    /// Whether a name is that of a host or RNIC.
     pub fn is_host(&self, name: &str) -> bool {
-        self.nodes
-            .get(name)
-            .is_some_and(|node| self.tors.contains_key(node))
+        self.end(name).is_ok()
     }
 
-    /// The RNIC that a node is.
-    fn rnic(&self, name: &str) -> Option<&RnicName> {
-        self.nodes.get(name).and_then(|node| self.rnics.get(node))
+    /// The node of a host or RNIC. An RNIC of a host that is one node is found by its full name, too.
+    fn end(&self, name: &str) -> Result<u32, String> {
+        if let Some(node) = self.nodes.get(name)
+            && self.ends.contains(node)
+        {
+            return Ok(*node);
+        }
+        if let Ok(rnic) = name.parse::<RnicName>()
+            && let Some(host) = self.wiring.host(&rnic.host)
+            && matches!(host.rnics, Rnics::All(_))
+            && let Some(node) = self.nodes.get(rnic.host.as_str())
+        {
+            return Ok(*node);
+        }
+        match self
+            .wiring
+            .host(&HostName::new(name))
+            .map(|host| &host.rnics)
+        {
+            Some(Rnics::Each(rnics)) => {
+                let first = rnics.first().map_or("mlx5_0", |rnic| rnic.device.as_str());
+                let example = RnicName::new(name, first);
+                Err(format!(
+                    "the topology lists the RNICs of the host `{name}`; name one, such as `{example}`"
+                ))
+            }
+            _ => Err(format!("`{name}` is no host and no RNIC of the topology")),
+        }
     }
 
-    /// All shortest paths between two hosts through switches: what ECMP may choose from. At most `most` of them, in the
-    /// order of the file; none when a name is unknown or nothing joins them.
+    /// The RNIC that an end is, if the observation or the topology names one.
+    fn rnic(&self, name: &str) -> Option<RnicName> {
+        match self.nodes.get(name) {
+            Some(node) => self.rnics.get(node).cloned(),
+            None => name.parse().ok(),
+        }
+    }
+
+    /// All shortest paths between two hosts or RNICs through switches: what ECMP may choose from. At most `most` of them, in
+    /// the order of the file; none when a name is unknown or nothing joins them.
     pub fn candidates(&self, src: &str, dst: &str, most: usize) -> Vec<Vec<&str>> {
         let (Some(&src), Some(&dst)) = (self.nodes.get(src), self.nodes.get(dst)) else {
             return Vec::new();
@@ -244,7 +233,7 @@ impl Topology {
             if node == from || distance.get(&from).is_some_and(|far| hops >= *far) {
                 break;
             }
-            if node != to && self.tors.contains_key(&node) {
+            if node != to && self.ends.contains(&node) {
                 continue;
             }
             for next in &self.neighbours[node as usize] {
@@ -287,65 +276,76 @@ impl Topology {
         }
     }
 
-    fn node(&mut self, name: &str) -> Result<u32, FileError> {
+    fn node(&mut self, name: &str) -> u32 {
         if let Some(node) = self.nodes.get(name) {
-            return Ok(*node);
+            return *node;
         }
-        if name.is_empty() {
-            return Err(FileError::Topology("a node has an empty name".to_owned()));
-        }
-        let node = u32::try_from(self.names.len())
-            .map_err(|_| FileError::Topology("more nodes than can be counted".to_owned()))?;
+        // A file with more nodes than that does not fit any memory.
+        let node = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         self.names.push(name.to_owned());
         self.nodes.insert(name.to_owned(), node);
         self.neighbours.push(Vec::new());
-        Ok(node)
+        node
     }
 
-    fn add_link(&mut self, a: &str, b: &str) -> Result<(u32, u32), FileError> {
-        if a == b {
-            return Err(FileError::Topology(format!("`{a}` has a link to itself")));
-        }
-        let (a, b) = (self.node(a)?, self.node(b)?);
-        // A host's link may be listed under `links` too, and parallel cables are one link.
+    /// Adds a cable, and gives its first end. Parallel cables are one link.
+    fn add_link(&mut self, a: &str, b: &str) -> u32 {
+        let (a, b) = (self.node(a), self.node(b));
         if self.links.insert((a, b)) {
             self.links.insert((b, a));
             self.neighbours[a as usize].push(b);
             self.neighbours[b as usize].push(a);
         }
-        Ok((a, b))
+        a
     }
 
-    fn check(&self, line: &ObservationLine, path: &[String]) -> Result<(), String> {
+    fn check(&self, (src, dst): (&str, &str), path: &[String]) -> Result<(), String> {
         let (Some(first), Some(last)) = (path.first(), path.last()) else {
             return Err("the path is empty".to_owned());
         };
-        if *first != line.src || *last != line.dst {
+        if first != src || last != dst {
             return Err(format!(
-                "the path runs from `{first}` to `{last}`, the line says `{}` to `{}`",
-                line.src, line.dst
+                "the path runs from `{first}` to `{last}`, the line says `{src}` to `{dst}`"
             ));
         }
-        for end in [first, last] {
-            if !self.is_host(end) {
-                return Err(format!("`{end}` is no host of the topology"));
-            }
-        }
+        let (src, dst) = (self.end(first)?, self.end(last)?);
         let mut before = None;
         for (index, name) in path.iter().enumerate() {
-            let Some(node) = self.nodes.get(name) else {
-                return Err(format!("`{name}` is not in the topology"));
+            let node = if index == 0 {
+                src
+            } else if index + 1 == path.len() {
+                dst
+            } else {
+                *self
+                    .nodes
+                    .get(name)
+                    .ok_or_else(|| format!("`{name}` is not in the topology"))?
             };
-            if index > 0 && index + 1 < path.len() && self.tors.contains_key(node) {
+            if index > 0 && index + 1 < path.len() && self.ends.contains(&node) {
                 return Err(format!("the path leads through the host `{name}`"));
             }
-            if let Some((from, from_name)) = before.replace((*node, name))
-                && !self.links.contains(&(from, *node))
+            if let Some((from, from_name)) = before.replace((node, name))
+                && !self.links.contains(&(from, node))
             {
                 return Err(format!("the topology has no link `{from_name}`-`{name}`"));
             }
         }
         Ok(())
+    }
+
+    /// The paths of one direction, checked.
+    fn paths<'a>(
+        &self,
+        ends: (&str, &str),
+        paths: &'a [Vec<String>],
+    ) -> Result<Vec<Vec<&'a str>>, String> {
+        paths
+            .iter()
+            .map(|path| {
+                self.check(ends, path)?;
+                Ok(path.iter().map(String::as_str).collect())
+            })
+            .collect()
     }
 }
 
@@ -447,25 +447,32 @@ pub fn add_line(
         (None, Some(paths)) => paths,
         _ => return Err("exactly one of `path` and `paths` is needed".to_owned()),
     };
-    for path in paths {
-        topology.check(line, path)?;
-    }
-    for end in [&line.src, &line.dst] {
+    let backs: Option<&[Vec<String>]> = match (&line.back, &line.backs) {
+        (None, None) => None,
+        (Some(back), None) => Some(std::slice::from_ref(back)),
+        (None, Some(backs)) => Some(backs),
+        (Some(_), Some(_)) => return Err("only one of `back` and `backs` can be given".to_owned()),
+    };
+    let (src, dst) = (line.src.as_str(), line.dst.as_str());
+    let paths = topology.paths((src, dst), paths)?;
+    let backs = backs
+        .map(|backs| topology.paths((dst, src), backs))
+        .transpose()?;
+    for end in [src, dst] {
         if let Some(rnic) = topology.rnic(end) {
-            problem.add_rnic(rnic).map_err(|error| error.to_string())?;
+            problem.add_rnic(&rnic).map_err(|error| error.to_string())?;
         }
     }
     let observation = PathObservation {
-        paths: paths
-            .iter()
-            .map(|path| path.iter().map(String::as_str).collect())
-            .collect(),
+        paths,
         sent: line.sent,
         lost: line.lost,
     };
-    problem
-        .add(&observation)
-        .map_err(|error: ProblemError| error.to_string())
+    let added = match &backs {
+        Some(backs) => problem.add_round_trip(&observation, backs),
+        None => problem.add(&observation),
+    };
+    added.map_err(|error: ProblemError| error.to_string())
 }
 
 /// An answer of any method: what `rpingmesh localize --json` prints, or just the components.

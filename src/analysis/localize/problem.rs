@@ -318,10 +318,38 @@ impl Problem {
                 sent: *sent,
             });
         }
-        self.collect_parts(paths)?;
+        self.collect_parts(&[paths])?;
         let parts = std::mem::take(&mut self.scratch);
-        let nodes: usize = paths.iter().map(|path| path.len() - 1).sum();
-        let links = nodes as f64 / paths.len() as f64;
+        let added = self.add_parts(&parts, links_on(paths), *sent, *lost);
+        self.scratch = parts;
+        added
+    }
+
+    /// Adds an observation of round trips, whose ACKs may have taken one of the paths `back`. Its links count as often as they
+    /// are crossed; a node that both directions cross counts once, as what it loses is lost of one round trip.
+    ///
+    /// # Errors
+    /// [`ProblemError`]; the problem is then as before, but for components that were new.
+    pub fn add_round_trip(
+        &mut self,
+        observation: &PathObservation<'_>,
+        back: &[Vec<&str>],
+    ) -> Result<(), ProblemError> {
+        let PathObservation { paths, sent, lost } = observation;
+        if lost > sent {
+            return Err(ProblemError::LostMoreThanSent {
+                lost: *lost,
+                sent: *sent,
+            });
+        }
+        self.collect_parts(&[paths, back])?;
+        let mut parts = std::mem::take(&mut self.scratch);
+        for part in &mut parts {
+            if !matches!(self.component(part.component), Component::Link { .. }) {
+                part.share = part.share.min(1.0);
+            }
+        }
+        let links = links_on(paths) + links_on(back);
         let added = self.add_parts(&parts, links, *sent, *lost);
         self.scratch = parts;
         added
@@ -376,15 +404,19 @@ impl Problem {
         self.probes.add(parts, links, trials, failures)
     }
 
-    /// Puts the components of all candidate paths into `scratch`, with the share of the candidates that cross each.
-    fn collect_parts(&mut self, paths: &[Vec<&str>]) -> Result<(), ProblemError> {
-        if paths.is_empty() {
+    /// Puts the components of all candidate paths of each direction into `scratch`, with the share of the direction's
+    /// candidates that cross each.
+    fn collect_parts(&mut self, directions: &[&[Vec<&str>]]) -> Result<(), ProblemError> {
+        if directions.iter().any(|paths| paths.is_empty()) {
             return Err(ProblemError::NoPath);
         }
         self.scratch.clear();
         self.observations += 1;
-        let weight = 1.0 / paths.len() as f64;
-        for path in paths {
+        let weighted = directions.iter().flat_map(|paths| {
+            let weight = 1.0 / paths.len() as f64;
+            paths.iter().map(move |path| (path, weight))
+        });
+        for (path, weight) in weighted {
             if let Err(error) = check(path).and_then(|()| self.collect_path(path, weight)) {
                 self.observations -= 1;
                 // Marks of this observation must not be taken for those of the next.
@@ -488,6 +520,12 @@ impl Problem {
         self.paths.grow();
         Ok(id)
     }
+}
+
+/// Links that a packet crosses on one of these paths, on average.
+fn links_on(paths: &[Vec<&str>]) -> f64 {
+    let links: usize = paths.iter().map(|path| path.len() - 1).sum();
+    links as f64 / paths.len() as f64
 }
 
 fn check(path: &[&str]) -> Result<(), ProblemError> {

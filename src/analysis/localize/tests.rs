@@ -204,6 +204,143 @@ fn bad_lines_are_named_with_their_number() {
     ].join("\n"));
 }
 
+/// Three leaves under two spines: two rails of two hosts, and two hosts whose RNICs are not listed.
+const RAILS: &str = r#"{"links":[{"a":"l0","b":"s0"},{"a":"l0","b":"s1"},{"a":"l1","b":"s0"},{"a":"l1","b":"s1"},
+                                 {"a":"l2","b":"s0"},{"a":"l2","b":"s1"}],
+    "hosts":[{"name":"h0","rnics":[{"device":"m0","tor":"l0"},{"device":"m1","tor":"l1"}]},
+             {"name":"h1","rnics":[{"device":"m0","tor":"l0"},{"device":"m1","tor":"l1"}]},
+             {"name":"h2","tor":"l2"},{"name":"h3","tor":"l2"}]}"#;
+
+/// What all RNICs observe over all pairs of spines, one way or as round trips; `lost` decides by the nodes that probe and
+/// ACK cross.
+fn observed(is_round_trip: bool, lost: impl Fn(&[&str], &[&str]) -> u64) -> Problem {
+    let topology = Topology::parse(RAILS).expect("valid");
+    let ends = [
+        ("h0/m0", "l0"),
+        ("h0/m1", "l1"),
+        ("h1/m0", "l0"),
+        ("h1/m1", "l1"),
+        ("h2/m0", "l2"),
+        ("h3", "l2"),
+    ];
+    let mut text = String::new();
+    for (src, from) in ends {
+        for (dst, to) in ends.iter().filter(|(dst, _)| *dst != src) {
+            for (up, down) in [("s0", "s0"), ("s0", "s1"), ("s1", "s0"), ("s1", "s1")] {
+                let (there, back) = if from == *to {
+                    (vec![src, from, *dst], vec![*dst, from, src])
+                } else {
+                    (
+                        vec![src, from, up, *to, *dst],
+                        vec![*dst, *to, down, from, src],
+                    )
+                };
+                let lost = lost(&there, &back);
+                let mut line = serde_json::json!({
+                    "src": src, "dst": dst, "path": there, "sent": 500, "lost": lost,
+                });
+                if is_round_trip {
+                    line["back"] = serde_json::json!(back);
+                }
+                text += &format!("{line}\n");
+            }
+        }
+    }
+    read_observations(&topology, &text, None).expect("valid")
+}
+
+#[test]
+fn round_trips_tell_the_directions_of_a_link_apart() {
+    let crosses = |path: &[&str]| {
+        u64::from(
+            path.windows(2)
+                .any(|pair| pair[0] == "s1" && pair[1] == "l1"),
+        )
+    };
+    let problem = observed(true, |there, back| 50 * (crosses(there) + crosses(back)));
+    let answer = localize(&problem, &Settings::default());
+    let link = Component::Link {
+        from: "s1".to_owned(),
+        to: "l1".to_owned(),
+    };
+    assert_eq!(answer.suspects.len(), 1, "{answer:?}");
+    assert_eq!(answer.suspects[0].component, link);
+    assert!(
+        (answer.suspects[0].loss_rate - 0.1).abs() < 0.02,
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn an_rnic_is_named_as_an_rnic_whatever_form_the_file_has() {
+    for bad in ["h1/m1", "h2/m0"] {
+        let lost = |there: &[&str], _: &[&str]| 100 * u64::from(there.contains(&bad));
+        let rnic = Component::rnic(bad.parse().expect("HOST/DEVICE"));
+        // All round trips of an RNIC cross both directions of its cable: they tell it from none of them.
+        let answer = localize(&observed(true, lost), &Settings::default());
+        let first = &answer.suspects[0];
+        assert_eq!(first.or.len(), 2, "{answer:?}");
+        assert!(
+            first.component == rnic || first.or.contains(&rnic),
+            "{answer:?}"
+        );
+        let answer = localize(&observed(false, lost), &Settings::default());
+        assert_eq!(answer.suspects.len(), 1, "{answer:?}");
+        assert_eq!(answer.suspects[0].component, rnic);
+        assert!(
+            (answer.suspects[0].loss_rate - 0.2).abs() < 0.02,
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn candidates_of_a_bond_leave_by_both_of_its_leaves() {
+    let text = RAILS.replace(
+        r#""tor":"l2""#,
+        r#""rnics":[{"device":"b","tors":["l2","l1"]}]"#,
+    );
+    let topology = Topology::parse(&text).expect("valid");
+    let paths = |src: &str, dst: &str| {
+        let mut paths: Vec<_> = topology
+            .candidates(src, dst, 9)
+            .iter()
+            .map(|path| path.join(" "))
+            .collect();
+        paths.sort();
+        paths
+    };
+    assert_eq!(
+        paths("h2/b", "h0/m0"),
+        [
+            "h2/b l1 s0 l0 h0/m0",
+            "h2/b l1 s1 l0 h0/m0",
+            "h2/b l2 s0 l0 h0/m0",
+            "h2/b l2 s1 l0 h0/m0"
+        ]
+    );
+    assert_eq!(paths("h2/b", "h0/m1"), ["h2/b l1 h0/m1"]);
+}
+
+#[test]
+fn lines_about_rnics_and_round_trips_are_checked() {
+    let topology = Topology::parse(RAILS).expect("valid");
+    let bad = |line: &str| {
+        read_observations(&topology, line, None)
+            .map(|_| ())
+            .expect_err("bad")
+            .to_string()
+    };
+    insta::assert_snapshot!([
+        bad(r#"{"src":"h0","dst":"h2","path":["h0","l0","s0","l2","h2"],"sent":1,"lost":0}"#),
+        bad(r#"{"src":"h0/m9","dst":"h2","path":["h0/m9","l0","s0","l2","h2"],"sent":1,"lost":0}"#),
+        bad(r#"{"src":"h0/m0","dst":"h2","path":["h0/m0","l1","s0","l2","h2"],"sent":1,"lost":0}"#),
+        bad(r#"{"src":"h0/m0","dst":"h2","path":["h0/m0","l0","s0","l2","h2"],"back":["h0/m0","l0","s0","l2","h2"],"sent":1,"lost":0}"#),
+        bad(r#"{"src":"h0/m0","dst":"h2","path":["h0/m0","l0","s0","l2","h2"],"backs":[],"sent":1,"lost":0}"#),
+        bad(r#"{"src":"h0/m0","dst":"h2","path":["h0/m0","l0","s0","l2","h2"],"back":["h2","l2","s0","l0","h0/m0"],"backs":[],"sent":1,"lost":0}"#),
+    ].join("\n"));
+}
+
 #[test]
 fn impossible_topologies_are_named() {
     let bad = |text: &str| {
@@ -328,7 +465,7 @@ fn short_windows_see_hard_faults_and_long_ones_gray_loss() {
 #[test]
 fn candidates_are_all_shortest_paths_through_switches() {
     let fabric = crate::analysis::simulate::Fabric::new(Shape::FatTree { k: 4 }).expect("valid");
-    let topology = Topology::new(&fabric.topology()).expect("valid");
+    let topology = Topology::new(fabric.topology().check().expect("valid"));
     assert_eq!((topology.hosts(), topology.cables()), (16, 48));
     for (src, dst) in [(0, 1), (0, 2), (0, 15), (9, 4)] {
         let (from, to) = (format!("h{src}"), format!("h{dst}"));

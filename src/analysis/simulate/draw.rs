@@ -30,6 +30,8 @@ impl Observed {
     pub fn line(&self, window_s: f64) -> ObservationLine {
         let known = self.candidates.is_none();
         ObservationLine {
+            back: None,
+            backs: None,
             src: self.path.first().cloned().unwrap_or_default(),
             dst: self.path.last().cloned().unwrap_or_default(),
             path: known.then(|| self.path.clone()),

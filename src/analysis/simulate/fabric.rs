@@ -3,7 +3,7 @@
 use super::PlanError;
 use super::fault::FaultKind;
 use crate::analysis::localize::Component;
-use crate::analysis::localize::files::{HostEntry, LinkEntry, TopologyFile};
+use crate::topology::wiring::file::{File, HostEntry, Link};
 
 /// A family of fabrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,18 +204,15 @@ impl Fabric {
     }
 
     /// The topology as `rpingmesh localize` reads it.
-    pub fn topology(&self) -> TopologyFile {
-        TopologyFile {
+    pub fn topology(&self) -> File {
+        File {
             links: self
                 .fabric_links()
                 .into_iter()
-                .map(|(a, b)| LinkEntry { a, b })
+                .map(|(a, b)| Link { a, b })
                 .collect(),
             hosts: (0..self.hosts())
-                .map(|host| HostEntry {
-                    name: Self::host(host),
-                    tor: format!("tor{}", self.tor_of(host)),
-                })
+                .map(|host| HostEntry::new(Self::host(host), format!("tor{}", self.tor_of(host))))
                 .collect(),
             switches: Vec::new(),
         }

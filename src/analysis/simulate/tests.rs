@@ -47,7 +47,7 @@ fn every_path_lies_in_the_topology() {
             ..Plan::default()
         };
         let fabric = Fabric::new(shape).expect("valid");
-        let topology = Topology::new(&fabric.topology()).expect("valid");
+        let topology = Topology::new(fabric.topology().check().expect("valid"));
         let world = World::draw(&plan, 1).expect("valid");
         let mut problem = crate::analysis::localize::Problem::new();
         for observed in &world.observed {

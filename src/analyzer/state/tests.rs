@@ -55,13 +55,8 @@ struct Analyzer {
 
 impl Analyzer {
     fn start(wiring: Option<&str>) -> Self {
-        let wiring: Option<Wiring> =
-            wiring.map(|text| serde_json::from_str(text).expect("a topology"));
-        let plan = Plan {
-            routes: Routes::new(wiring.as_ref()).expect("possible"),
-            names: Names::default(),
-            wiring,
-        };
+        let wiring = wiring.map(|text| Wiring::parse(text).expect("a topology"));
+        let plan = Plan::new(wiring);
         let limits = Limits {
             lateness: Duration::from_mins(1),
             clock_tolerance: Duration::from_secs(5),

@@ -147,6 +147,31 @@ fn what_is_printed_can_be_read_again() {
 }
 
 #[test]
+fn a_topology_file_names_the_tor_of_each_rnic() {
+    let mut file = tempfile::NamedTempFile::new().expect("file");
+    file.write_all(
+        br#"{"links":[{"a":"l0","b":"s"},{"a":"l1","b":"s"}],"hosts":[{"name":"h1","rnics":[
+            {"device":"m0","tor":"l0"},{"device":"m1","tor":"l1"},{"device":"bond","tors":["l1","l0"]}]}]}"#,
+    )
+    .expect("write");
+    let path = file.path().display();
+    let text = format!("topology = '{path}'\nhost = 'h1'\ndevice_tors = ['m1=own']");
+    let config = settings(&text).with_defaults().validate().expect("valid");
+    let tor = |device: &str| {
+        let device = device.into();
+        config.tors.of(&RnicName { device, port: 1 }).cloned()
+    };
+    assert_eq!(tor("m0"), Some("l0".into()));
+    assert_eq!(
+        tor("m1"),
+        Some("own".into()),
+        "the configuration goes first"
+    );
+    assert_eq!(tor("bond"), Some("l1".into()), "the first of a bond");
+    assert_eq!(tor("m2"), None);
+}
+
+#[test]
 fn a_topology_file_names_the_tor_of_this_host() {
     let mut file = tempfile::NamedTempFile::new().expect("file");
     file.write_all(br#"{"links":[{"a":"t7","b":"s"}],"hosts":[{"name":"h1","tor":"t7"}]}"#)
@@ -169,6 +194,13 @@ fn a_topology_file_names_the_tor_of_this_host() {
     let error = tors("host = 'h2'").expect_err("not listed").to_string();
     assert!(
         error.contains("topology: ") && error.contains("lists no host `h2`"),
+        "{error}"
+    );
+    // The file is checked even where it is not asked.
+    std::fs::write(file.path(), r#"{"links":[{"a":"t7","b":"t7"}],"hosts":[]}"#).expect("write");
+    let error = tors("tor = 'own'").expect_err("a loop").to_string();
+    assert!(
+        error.contains("links[0]: `t7` has a link to itself"),
         "{error}"
     );
     let missing = settings("topology = '/nonexistent'")

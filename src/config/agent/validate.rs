@@ -11,12 +11,12 @@ use super::{
 use crate::config::defaults::agent as defaults;
 use crate::config::otlp::{OtlpConfig, OtlpSettings};
 use crate::config::size::ByteSize;
-use crate::config::{ConfigError, Layer, LogFormat, LogSettings, Span, TlsSettings};
+use crate::config::{ConfigError, Layer, LogFormat, LogSettings, Span, TlsSettings, wiring};
 use crate::id::{AgentId, Gid, HostName, ROCE_V2_UDP_PORT, TorId};
 use crate::rpc::client::ServerUrl;
 use crate::rpc::tls::Security;
 use crate::telemetry::logging;
-use crate::topology::wiring::Wiring;
+use crate::topology::wiring::{Rnic, Rnics, Wiring};
 use crate::transport::RnicName;
 use crate::wire::{ClusterKey, Keyring};
 
@@ -30,18 +30,27 @@ const MIN_SPOOL: ByteSize = ByteSize(1 << 20);
 /// Probing faster than this is a load test, not monitoring.
 const MAX_RATE: f64 = 1_000_000.0;
 
-/// The ToR of a host by a description of the fabric.
-fn tor_in(file: &Path, host: &str) -> Result<TorId, ConfigError> {
-    let fail = |why: String| ConfigError::value("topology", format!("{}: {why}", file.display()));
-    let text =
-        std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
-    let wiring: Wiring =
-        serde_json::from_str(&text).map_err(|error| fail(format!("is not a topology: {error}")))?;
-    let found = wiring.hosts.iter().find(|listed| listed.name == host);
-    found.map(|listed| TorId::from(listed.tor.as_str())).ok_or_else(|| {
-        fail(format!(
-            "lists no host `{host}`: add it there, name this host as it is listed (`host`), or name the ToR switch (`tor`)"
+/// Where a host's RNICs are by a description of the fabric.
+fn rnics_in<'a>(wiring: &'a Wiring, file: &Path, host: &str) -> Result<&'a Rnics, ConfigError> {
+    let found = wiring.host(&HostName::new(host));
+    found.map(|host| &host.rnics).ok_or_else(|| {
+        ConfigError::value("topology", format!(
+            "{}: lists no host `{host}`: add it there, name this host as it is listed (`host`), or name the ToR switch (`tor`)",
+            file.display()
         ))
+    })
+}
+
+/// The first ToR of each RNIC: a bond, which has several, registers under that one.
+fn first_tors(rnics: &[Rnic]) -> impl Iterator<Item = DeviceTor> {
+    rnics.iter().filter_map(|rnic| {
+        Some(DeviceTor {
+            device: DeviceFilter {
+                device: rnic.device.clone(),
+                port: None,
+            },
+            tor: rnic.tors.first()?.clone(),
+        })
     })
 }
 
@@ -294,15 +303,25 @@ impl AgentSettings {
         if self.tor.as_deref().is_some_and(str::is_empty) {
             return Err(ConfigError::value("tor", "is empty: name the ToR switch"));
         }
-        let host = match (&self.tor, &self.topology) {
-            (Some(tor), _) => Some(TorId::from(tor.as_str())),
-            (None, Some(file)) => Some(tor_in(file, self.host.as_deref().unwrap_or_default())?),
-            (None, None) => None,
+        // The file is checked even where `tor` goes before it.
+        let file = self.topology.as_deref();
+        let wiring = file.map(|file| wiring("topology", file)).transpose()?;
+        let mut devices = self.device_tors.clone().unwrap_or_default();
+        let host = match (&self.tor, &wiring, file) {
+            (Some(tor), _, _) => Some(TorId::from(tor.as_str())),
+            (None, Some(wiring), Some(file)) => {
+                match rnics_in(wiring, file, self.host.as_deref().unwrap_or_default())? {
+                    Rnics::All(tor) => Some(tor.clone()),
+                    Rnics::Each(rnics) => {
+                        // What the configuration says of a device goes before what the file says.
+                        devices.extend(first_tors(rnics));
+                        None
+                    }
+                }
+            }
+            (None, _, _) => None,
         };
-        Ok(Tors {
-            host,
-            devices: self.device_tors.clone().unwrap_or_default(),
-        })
+        Ok(Tors { host, devices })
     }
 
     fn queue_pairs(&self) -> Result<u8, ConfigError> {

@@ -1,7 +1,6 @@
 //! From what was written to what the controller can run with.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use super::{
@@ -10,13 +9,12 @@ use super::{
 };
 use crate::config::defaults::controller as defaults;
 use crate::config::otlp::OtlpSettings;
-use crate::config::{ConfigError, Layer, LogFormat, LogSettings, Span, TlsSettings};
+use crate::config::{ConfigError, Layer, LogFormat, LogSettings, Span, TlsSettings, wiring};
 use crate::pinglist::coverage::{MAX_PATHS, tuples_for};
 use crate::pinglist::{MAX_SLOTS, Paths, Policy};
 use crate::rpc::tls::Security;
 use crate::store::sqlite::Location;
 use crate::telemetry::logging;
-use crate::topology::wiring::Wiring;
 
 const SPANS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_hours(24);
@@ -201,25 +199,11 @@ fn paths(settings: &PinglistSettings, coverage: f64) -> Result<Paths, ConfigErro
     let Some(file) = &settings.topology else {
         return Ok(Paths::Uniform(otherwise));
     };
-    let known = wiring(file)?.paths();
-    if known.is_empty() {
-        return Err(ConfigError::value(
-            "pinglist.topology",
-            format!("{} connects no two ToRs that have hosts", file.display()),
-        ));
-    }
+    let known = wiring("pinglist.topology", file)?.paths();
     if let Some(most) = known.values().max() {
         check_paths("pinglist.topology", *most, coverage)?;
     }
     Ok(Paths::PerPair { known, otherwise })
-}
-
-fn wiring(file: &Path) -> Result<Wiring, ConfigError> {
-    let fail =
-        |why: String| ConfigError::value("pinglist.topology", format!("{}: {why}", file.display()));
-    let text =
-        std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
-    serde_json::from_str(&text).map_err(|error| fail(format!("is not a topology: {error}")))
 }
 
 fn check_paths(key: &'static str, paths: u32, coverage: f64) -> Result<(), ConfigError> {

@@ -5,13 +5,14 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::id::UdpSourcePort;
-use crate::topology::wiring::{Host, Link, Wiring};
+use crate::topology::wiring::file::{File, HostEntry};
+use crate::topology::wiring::{Link, Wiring};
 
 /// Two pods of two ToRs and two aggregation switches, each of these with two spines of its own.
 fn pods() -> Wiring {
     let mut links = Vec::new();
     let mut link = |a: &str, b: String| {
-        links.push(Link { a: a.to_owned(), b });
+        links.push(Link::new(a, b));
     };
     for pod in 0..2 {
         for agg in 0..2 {
@@ -24,16 +25,15 @@ fn pods() -> Wiring {
         }
     }
     let hosts = (0..2).flat_map(|pod| {
-        (0..2).map(move |tor| Host {
-            name: format!("h{pod}-{tor}"),
-            tor: format!("t{pod}-{tor}"),
-        })
+        (0..2).map(move |tor| HostEntry::new(format!("h{pod}-{tor}"), format!("t{pod}-{tor}")))
     });
-    Wiring {
+    File {
         hosts: hosts.collect(),
         links,
-        ..Wiring::default()
+        ..File::default()
     }
+    .check()
+    .expect("a topology")
 }
 
 /// Traces `count` 5-tuples from pod 0 to pod 1; `turn` chooses the spine of an aggregation switch.
@@ -83,7 +83,7 @@ fn text(found: &[Uneven]) -> Vec<String> {
 
 #[test]
 fn polarised_hashes_are_named_at_the_switches_that_suffer() {
-    let mut routes = Routes::new(Some(&pods())).expect("a wiring");
+    let mut routes = Routes::new(Some(&pods()));
     // Both tiers look at the same bit: each aggregation switch uses one of its two spines.
     let tuples = trace(&mut routes, 200, 1, |_, agg| agg);
     let found = routes.uneven(tuples.clone());
@@ -99,7 +99,7 @@ fn polarised_hashes_are_named_at_the_switches_that_suffer() {
 
 #[test]
 fn a_next_hop_that_is_not_in_the_table_is_missed() {
-    let mut routes = Routes::new(Some(&pods())).expect("a wiring");
+    let mut routes = Routes::new(Some(&pods()));
     let tuples = trace(&mut routes, 300, 2, |random, agg| match agg {
         0 => random.random_range(0..2),
         _ => 0,
@@ -115,7 +115,7 @@ fn a_next_hop_that_is_not_in_the_table_is_missed() {
 
 #[test]
 fn without_the_wiring_what_traces_have_shown_is_even_or_not() {
-    let mut routes = Routes::new(None).expect("nothing");
+    let mut routes = Routes::new(None);
     let tuples = trace(&mut routes, 400, 3, |random, _| {
         usize::from(random.random_bool(0.1))
     });
@@ -128,7 +128,7 @@ fn without_the_wiring_what_traces_have_shown_is_even_or_not() {
 #[test]
 fn chance_is_not_called_uneven() {
     for seed in 0..200 {
-        let mut routes = Routes::new(Some(&pods())).expect("a wiring");
+        let mut routes = Routes::new(Some(&pods()));
         let count = [8, 30, 100, 400][usize::try_from(seed % 4).unwrap()];
         let tuples = trace(&mut routes, count, seed, |random, _| {
             random.random_range(0..2)

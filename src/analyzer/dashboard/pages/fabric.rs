@@ -5,7 +5,7 @@
 
 mod layout;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::incidents::Line;
@@ -156,14 +156,13 @@ fn learn(state: &State, traces: bool) -> Graph {
 }
 
 fn add_wiring(graph: &mut Graph, wiring: &Wiring) {
-    let hosts: BTreeSet<&str> = wiring.hosts.iter().map(|host| host.name.as_str()).collect();
-    for host in &wiring.hosts {
-        graph.add_host(&host.tor, &host.name);
-    }
-    for link in &wiring.links {
-        if !hosts.contains(link.a.as_str()) && !hosts.contains(link.b.as_str()) {
-            graph.add_link(&link.a, &link.b);
+    for host in wiring.hosts() {
+        for tor in host.tors() {
+            graph.add_host(tor.as_str(), host.name.as_str());
         }
+    }
+    for link in wiring.links() {
+        graph.add_link(&link.a, &link.b);
     }
 }
 
