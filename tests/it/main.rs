@@ -31,4 +31,5 @@ mod scenarios;
 mod services;
 mod support;
 mod tls;
+mod topology_files;
 mod userspace;

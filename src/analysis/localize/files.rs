@@ -107,18 +107,9 @@ impl Topology {
     /// Reads and checks a topology file.
     ///
     /// # Errors
-    /// [`FileError::Json`], [`FileError::Topology`] naming the entry.
+    /// [`FileError::Topology`] naming the entry.
     pub fn parse(text: &str) -> Result<Self, FileError> {
-        match Wiring::parse(text) {
-            Ok(wiring) => Ok(Self::new(wiring)),
-            Err(WiringError::Json { line, column, why }) => Err(FileError::Json {
-                what: "topology",
-                line,
-                column,
-                why,
-            }),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Self::new(Wiring::parse(text)?))
     }
 
     /// The graph of a wiring.
