@@ -18,12 +18,12 @@ pub struct IncidentsQuery {
     /// which incidents; all if it is left out
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<StateChoice>,
-    /// only incidents with a smaller number: the next page
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<Number>,
     /// number of one incident
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Number>,
+    /// only incidents with a smaller number: the next page
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Number>,
     /// incidents in the answer; 100 if it is left out
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<IncidentPageSize>,

@@ -26,6 +26,15 @@ pub trait Named: Copy + Eq + 'static {
     /// The value's name.
     fn name(self) -> &'static str;
 
+    /// The schema: a string that is one of the names.
+    fn schema() -> RefOr<Schema> {
+        let names = Self::ALL.iter().map(|value| value.name());
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(names))
+            .into()
+    }
+
     /// The value of this name.
     fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|value| value.name() == name)
@@ -81,18 +90,9 @@ impl<'de, T: Named> Deserialize<'de> for Name<T> {
     }
 }
 
-/// The schema of a type with names: a string that is one of them.
-pub(super) fn schema<T: Named>() -> RefOr<Schema> {
-    let names = T::ALL.iter().map(|value| value.name());
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(names))
-        .into()
-}
-
 impl<T: Named> PartialSchema for Name<T> {
     fn schema() -> RefOr<Schema> {
-        schema::<T>()
+        T::schema()
     }
 }
 
@@ -137,6 +137,10 @@ impl Named for bool {
 
     fn name(self) -> &'static str {
         if self { "true" } else { "false" }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Boolean).into()
     }
 }
 

@@ -125,26 +125,38 @@ pub(super) fn parameters<Q: Request>() -> Vec<Parameter> {
 /// The schema of a field's value where there is one, without null, and what the field means.
 fn value_of(schema: RefOr<Schema>) -> (RefOr<Schema>, Option<String>) {
     match schema {
+        RefOr::Ref(mut reference) => {
+            let description = std::mem::take(&mut reference.description);
+            (RefOr::Ref(reference), Some(description))
+        }
         RefOr::T(Schema::OneOf(mut choice)) => {
-            let reference = choice
-                .items
-                .iter()
-                .position(|item| matches!(item, RefOr::Ref(_)));
-            let description = choice.description.take();
-            match reference {
-                Some(at) => (choice.items.swap_remove(at), description),
-                None => (RefOr::T(Schema::OneOf(choice)), description),
+            choice.items.retain(|item| !is_null(item));
+            match (choice.items.pop(), choice.items.is_empty()) {
+                (Some(only), true) => value_of(only),
+                (last, _) => {
+                    choice.items.extend(last);
+                    (RefOr::T(Schema::OneOf(choice)), None)
+                }
             }
         }
         RefOr::T(Schema::Object(mut object)) => {
             if let SchemaType::Array(types) = &mut object.schema_type {
                 types.retain(|one| *one != Type::Null);
+                if let [only] = &**types {
+                    object.schema_type = SchemaType::Type(only.clone());
+                }
             }
             let description = object.description.take();
             (RefOr::T(Schema::Object(object)), description)
         }
-        other => (other, None),
+        other @ RefOr::T(_) => (other, None),
     }
+}
+
+/// Whether a schema allows nothing but null.
+pub(super) fn is_null(schema: &RefOr<Schema>) -> bool {
+    let null = SchemaType::Type(Type::Null);
+    matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == null)
 }
 
 /// Every field of an answer is always there: null where there is no value.

@@ -11,7 +11,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::incidents::Wanted;
-use super::name::{self, Named};
+use super::name::Named;
 use super::topology::Detail;
 use crate::analysis::windows::Span;
 use crate::probe::Kind;
@@ -47,7 +47,7 @@ impl<T: Named> FromStr for Choice<T> {
 
 impl<T: Named> PartialSchema for Choice<T> {
     fn schema() -> RefOr<Schema> {
-        name::schema::<T>()
+        T::schema()
     }
 }
 
