@@ -2,7 +2,8 @@
 """Checks the deployment examples: `cargo xtask test --only deploy` runs it with what it needs.
 
 Every YAML document parses; Kubernetes manifests are valid and strict for two versions of the API; Compose files follow the
-Compose specification; what they name is there; the configuration files inside are what the programs accept.
+Compose specification; what they name is there; the configuration files inside are what the programs accept; images, Compose,
+Kubernetes and the documents agree (consistency.py).
 
 Needs the packages kubernetes-validate, compose-spec and PyYAML; the folder of the programs is the argument.
 """
@@ -16,6 +17,8 @@ import tempfile
 import compose_spec
 import kubernetes_validate
 import yaml
+
+from consistency import consistency
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 VERSIONS = ["1.30", "1.34"]
@@ -40,6 +43,14 @@ def documents(path):
     return found
 
 
+def valid(where, document):
+    for version in VERSIONS:
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except Exception as error:
+            raise SystemExit(f"{where}, {document['kind']}, Kubernetes {version}: {error}")
+
+
 def kubernetes():
     manifests = {}
     for path in sorted((FOLDER / "kubernetes").glob("*.yaml")):
@@ -48,11 +59,7 @@ def kubernetes():
                 for resource in document["resources"]:
                     check((path.parent / resource).is_file(), f"{path}: {resource} is missing")
                 continue
-            for version in VERSIONS:
-                try:
-                    kubernetes_validate.validate(document, version, strict=True)
-                except Exception as error:
-                    raise SystemExit(f"{path}, {document['kind']}, Kubernetes {version}: {error}")
+            valid(path, document)
             manifests[(document["kind"], document["metadata"]["name"])] = document
             check(True, "")
     for (kind, name), manifest in manifests.items():
@@ -88,12 +95,14 @@ def kubernetes():
 
 
 def compose():
+    composed = {}
     for path in sorted((FOLDER / "compose").glob("*.yaml")):
         (document,) = documents(path)
         try:
             compose_spec.ComposeSpecification.model_validate(document)
         except Exception as error:
             raise SystemExit(f"{path}: {error}")
+        composed[path] = document
         volumes = document.get("volumes", {})
         for name, service in document["services"].items():
             # The types accept unknown keys.
@@ -112,6 +121,18 @@ def compose():
                     check((path.parent / source).exists(), f"{path}, {name}: {source} is missing")
                 elif not source.startswith("/"):
                     check(source in volumes, f"{path}, {name}: volume {source} is not declared")
+    return composed
+
+
+def device_plugin():
+    """The patch of the variant for clusters with a device plugin."""
+    folder = FOLDER / "kubernetes/device-plugin"
+    (overlay,) = documents(folder / "kustomization.yaml")
+    for resource in overlay["resources"]:
+        check((folder / resource / "kustomization.yaml").is_file(), f"{folder}: {resource} is missing")
+    (patch,) = overlay["patches"]
+    (document,) = documents(folder / patch["path"])
+    return document
 
 
 def configurations(manifests, programs):
@@ -135,7 +156,9 @@ def configurations(manifests, programs):
 
 def main():
     manifests = kubernetes()
-    compose()
+    composed = compose()
+    for manifest in consistency(check, manifests, composed, device_plugin()):
+        valid("with device-plugin", manifest)
     configurations(manifests, pathlib.Path(sys.argv[1]))
     print(f"{len(manifests)} manifests for Kubernetes {', '.join(VERSIONS)}, {checked} checks passed")
 

@@ -1,4 +1,5 @@
-//! The deployment examples, checked by `deploy/check.py` with Python packages of a fixed version in the cache folder.
+//! The deployment examples and images, checked by `deploy/check.py` with Python packages of a fixed version in the cache
+//! folder.
 
 use std::process::Command;
 
@@ -23,7 +24,8 @@ pub(super) fn check(cache: &Cache) -> Result<()> {
     succeed(
         Command::new(environment.join("bin/python"))
             .current_dir(workspace())
-            .arg("deploy/check.py")
+            // Leave nothing compiled in the checkout.
+            .args(["-B", "deploy/check.py"])
             .arg(programs),
     )
 }
