@@ -5,6 +5,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use rpingmesh_ebpf_event::architecture::{self, Unfit};
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let files = [
@@ -29,7 +31,8 @@ const VARIABLE: &str = "RPINGMESH_EBPF_OBJECT";
 
 /// The object for the agent's own target: the one that [`VARIABLE`] names, else with the feature `ebpf-build` one that
 /// is built now, else the one that `cargo xtask ebpf` left in `target/ebpf`. Without any of them the agent is built
-/// without tracing; the build says so, unless it was asked for, and the agent when it runs.
+/// without tracing; the build says so, unless it was asked for, and the agent when it runs. So it is with an object in
+/// `target/ebpf` from before objects had their processor's mark; one that was asked for by name is an error then.
 fn ebpf_object() -> Result<Option<PathBuf>, Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed={VARIABLE}");
     println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
@@ -64,13 +67,17 @@ fn ebpf_object() -> Result<Option<PathBuf>, Box<dyn Error>> {
         println!("cargo::rerun-if-changed={}", folder.display());
     }
     let object = folder.join(format!("bpfel-{}.o", env::var("CARGO_CFG_TARGET_ARCH")?));
-    if object.is_file() {
+    let why = if !object.is_file() {
+        format!("there is no {}", object.display())
+    } else if let Err(unfit @ Unfit::Unmarked) = architecture::of(&fs::read(&object)?) {
+        println!("cargo::rerun-if-changed={}", object.display());
+        format!("{} {unfit}", object.display())
+    } else {
         return Ok(Some(object));
-    }
+    };
     println!(
-        "cargo::warning=the agent is built without service tracing: there is no {}. `cargo xtask ebpf` builds it and says \
-         what it needs; {VARIABLE}=none asks for an agent without it",
-        object.display()
+        "cargo::warning=the agent is built without service tracing: {why}. `cargo xtask ebpf` builds it and says what it \
+         needs; {VARIABLE}=none asks for an agent without it"
     );
     Ok(None)
 }
@@ -99,15 +106,16 @@ fn built_now() -> Result<PathBuf, Box<dyn Error>> {
     Err("the feature `ebpf-build` is set and was not when this script was built".into())
 }
 
-/// Writes what the agent includes.
+/// Writes what the agent includes: the object's file name and its bytes.
 fn embed(object: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let expression = match object {
         None => "None".to_owned(),
         Some(path) => {
             println!("cargo::rerun-if-changed={}", path.display());
             check(path)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             format!(
-                "Some(::aya::include_bytes_aligned!({:?}))",
+                "Some(({name:?}, ::aya::include_bytes_aligned!({:?})))",
                 path.display().to_string()
             )
         }
@@ -117,17 +125,15 @@ fn embed(object: Option<&Path>) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// An ELF file for BPF, little endian: not a program or an object of the host.
+/// An eBPF object for the kernels of the agent's target.
 fn check(path: &Path) -> Result<(), Box<dyn Error>> {
-    const EM_BPF: [u8; 2] = 247u16.to_le_bytes();
-    let bytes = fs::read(path)?;
-    let is_elf = bytes.starts_with(b"\x7fELF\x02\x01");
-    if is_elf && bytes.get(18..20) == Some(&EM_BPF[..]) {
-        return Ok(());
-    }
-    Err(format!(
-        "{} is not an eBPF object for little-endian kernels; `cargo xtask ebpf` builds them",
-        path.display()
-    )
-    .into())
+    let wanted = env::var("CARGO_CFG_TARGET_ARCH")?;
+    architecture::check(&fs::read(path)?, &wanted).map_err(|unfit| {
+        format!(
+            "{} {unfit}. `cargo xtask ebpf` builds the objects into target/ebpf: the agent for {wanted} takes \
+             bpfel-{wanted}.o. {VARIABLE} names another, {VARIABLE}=none asks for an agent without service tracing",
+            path.display()
+        )
+        .into()
+    })
 }

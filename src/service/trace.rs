@@ -116,6 +116,14 @@ pub enum Unavailable {
     /// The agent was built without the eBPF object.
     #[error("this agent was built without the eBPF object")]
     NoObject,
+    /// The agent was built with an eBPF object for another processor, or one that does not say for which it is.
+    #[error("the eBPF object in this agent cannot be used: {object} {why}")]
+    WrongObject {
+        /// The object's file name when the agent was built.
+        object: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The kernel refuses the system call for want of privilege.
     #[error("the kernel refuses {call} (EPERM): the agent lacks {missing}")]
     Privilege {
@@ -170,6 +178,9 @@ impl Unavailable {
             Self::Unsupported => "nothing to do; the agent probes without it",
             Self::NoObject => {
                 "build the object with `cargo xtask ebpf` and the agent again, or name one in RPINGMESH_EBPF_OBJECT when building"
+            }
+            Self::WrongObject { .. } => {
+                "build the objects with `cargo xtask ebpf`, and the agent again with the one for its processor"
             }
             Self::Privilege { .. } => {
                 "give the agent CAP_BPF and CAP_PERFMON (AmbientCapabilities= in the systemd unit; in a container also \
@@ -234,6 +245,10 @@ mod tests {
         let reasons = [
             Unavailable::Unsupported,
             Unavailable::NoObject,
+            Unavailable::WrongObject {
+                object: "bpfel-x86_64.o".to_owned(),
+                why: "is for x86_64, and aarch64 is wanted".to_owned(),
+            },
             Unavailable::Privilege {
                 call: "bpf(BPF_PROG_LOAD)".to_owned(),
                 missing: "CAP_BPF".to_owned(),

@@ -1,7 +1,8 @@
 //! `cargo xtask ebpf`: builds the eBPF objects of both architectures, the same bytes wherever the checkout lies.
 //!
 //! The programs are Rust for `bpfel-unknown-none`, a target without a prebuilt core library, linked by bpf-linker. The
-//! instructions are the same for both architectures but for where a kprobe finds its arguments.
+//! instructions are the same for both architectures but for where a kprobe finds its arguments; a mark in the object says for
+//! which it is.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,6 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use rpingmesh_ebpf_event::architecture;
 
 use crate::cache::Cache;
 use crate::cargo::{cargo_with_sources, target_folder, workspace};
@@ -86,6 +88,7 @@ fn build_in(sources: &Sources, to: &Path) -> Result<Vec<PathBuf>> {
             let object = to.join(format!("bpfel-{arch}.o"));
             let built = compile(sources, arch, &linker)?;
             strip(&built, &object)?;
+            check_mark(&object, arch)?;
             Ok(object)
         })
         .collect()
@@ -169,6 +172,22 @@ fn strip(built: &Path, object: &Path) -> Result<()> {
         return Ok(());
     }
     fs::write(object, bytes).with_context(|| format!("write {}", object.display()))
+}
+
+/// The agent takes the object for `arch` only.
+fn check_mark(object: &Path, arch: &str) -> Result<()> {
+    let bytes = fs::read(object).with_context(|| format!("read {}", object.display()))?;
+    if let Err(unfit) = architecture::check(&bytes, arch) {
+        bail!("{} {unfit}", object.display());
+    }
+    for other in ARCHITECTURES.iter().filter(|other| **other != arch) {
+        ensure!(
+            architecture::check(&bytes, other).is_err(),
+            "{} is taken for {other}, too",
+            object.display()
+        );
+    }
+    Ok(())
 }
 
 /// LLVM's, because GNU strip does not know BPF.

@@ -16,6 +16,8 @@
 #![no_std]
 #![warn(missing_docs)]
 
+pub mod architecture;
+
 /// Version of the layout. It grows when a field changes its meaning; fields appended at the end only grow the size.
 pub const VERSION: u16 = 2;
 

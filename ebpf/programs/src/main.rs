@@ -19,7 +19,7 @@ use aya_ebpf::helpers::{
 use aya_ebpf::macros::{kprobe, kretprobe, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use rpingmesh_ebpf_event::{Kind, Offsets, QpEvent, counter};
+use rpingmesh_ebpf_event::{Kind, Offsets, QpEvent, architecture, counter};
 
 /// Offsets in the running kernel's structures; set by the loader.
 #[unsafe(no_mangle)]
@@ -288,3 +288,17 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(bpf_target_arch = "x86_64")]
+const PROCESSOR: &str = "x86_64";
+#[cfg(bpf_target_arch = "aarch64")]
+const PROCESSOR: &str = "aarch64";
+#[cfg(not(any(bpf_target_arch = "x86_64", bpf_target_arch = "aarch64")))]
+compile_error!(
+    "say for which processor's kernels: --cfg=bpf_target_arch=\"x86_64\" or \"aarch64\", as `cargo xtask ebpf` does"
+);
+
+/// Read by the agent's build script and loader, which refuse an object for another processor: see [`architecture`].
+#[unsafe(link_section = "rpingmesh_arch")]
+#[unsafe(no_mangle)]
+static ARCHITECTURE: [u8; architecture::MARK_SIZE] = architecture::mark(PROCESSOR);

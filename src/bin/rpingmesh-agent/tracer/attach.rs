@@ -18,7 +18,7 @@ use rpingmesh_ebpf_event::{Offsets, counter};
 use rustix::io::Errno;
 
 use super::ib_core::{self, Layout};
-use super::object::OBJECT;
+use super::object::object;
 use super::privilege;
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -73,7 +73,7 @@ impl Programs {
     }
 
     fn attach_with(log: VerifierLogLevel) -> Result<(Self, RingBuf<MapData>), Unavailable> {
-        let object = OBJECT.ok_or(Unavailable::NoObject)?;
+        let object = object()?;
         if let Some(mode) = privilege::lockdown() {
             return Err(Unavailable::Lockdown { mode });
         }
