@@ -93,6 +93,14 @@ pub(crate) fn build(arch: Arch, profile: Profile) -> Result<PathBuf> {
         .join(profile.folder()))
 }
 
+/// Builds all programs with one of the profiles that `cargo xtask dist` knows.
+pub(crate) fn build_to_ship(arch: Arch, profile: &str) -> Result<()> {
+    let mut command = command(arch)?;
+    command.args(["build", "--locked", "--profile", profile]);
+    command.args(["--package", "rpingmesh", "--bins"]);
+    process::succeed(command.args(target_options(arch)))
+}
+
 /// Runs the tests of the profile `cross` under emulation.
 pub(crate) fn test(cache: &Cache, arch: Arch) -> Result<()> {
     let runner = format!("qemu-{}-static", arch.gnu());

@@ -1,41 +1,66 @@
-//! `cargo xtask dist`: Debian packages of the three roles, and a check of what is in them.
+//! `cargo xtask dist`: Debian packages, RPMs and an archive of the programs, and a check of what is in them.
 
+mod archive;
 mod contents;
+mod deb;
 mod guest;
+mod layout;
+mod linked;
 mod manual;
+mod object;
+mod rpm;
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
-use crate::cargo::{Profile, cargo, target_folder, workspace};
+use crate::cargo::{cargo, target_folder, workspace};
 use crate::cross;
 use crate::process::{output, succeed};
-use crate::test::tools;
 use crate::vm::Arch;
+use linked::Glibc;
 
 /// The variants of `package.metadata.deb` in Cargo.toml.
 const ROLES: &[&str] = &["agent", "controller", "analyzer"];
 
+/// What is packaged: all programs.
+const PROGRAMS: &[&str] = &[
+    "rpingmesh",
+    "rpingmesh-agent",
+    "rpingmesh-controller",
+    "rpingmesh-analyzer",
+];
+
+/// Of everything in the workspace.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Where packages and archives are, and nothing else. Not `target/dist`: there cargo builds with the profile of that name.
+const FOLDER: &str = "target/packages";
+
 /// What a stripped agent may measure, in bytes.
 const LARGEST_AGENT: u64 = 15 << 20;
 
-/// Builds Debian packages of agent, controller and analyzer into target/dist, and checks them.
+/// Builds Debian packages, RPMs and an archive into target/packages, with their checksums, and checks them.
 ///
-/// The agent embeds the eBPF object that RPINGMESH_EBPF_OBJECT names, else the one that `cargo xtask ebpf` left.
+/// The agent embeds the eBPF object that RPINGMESH_EBPF_OBJECT names, else the one that `cargo xtask ebpf` left. Needs dpkg,
+/// rpmbuild (Debian: rpm) and GNU tar; cargo-deb is compiled once into the cache folder.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Processors, separated by commas [default: the host's]. Another one needs what `cargo xtask cross` needs.
     #[arg(long, value_enum, value_delimiter = ',')]
     arch: Vec<Arch>,
-    /// Package the programs that are in the release folder already.
+    /// Cargo's profile: what ships has `dist`.
+    #[arg(long, value_enum, default_value_t = Profile::Dist)]
+    profile: Profile,
+    /// Package the programs that are in the profile's folder already.
     #[arg(long)]
     no_build: bool,
-    /// Also install the packages in a Debian guest with systemd, start the units, and remove them.
+    /// Also install the Debian packages in a guest with systemd, start the units, and remove them.
     #[arg(long)]
     boot: bool,
     /// Of several processors boot only the host's.
@@ -43,11 +68,39 @@ pub(crate) struct Options {
     boot_host_only: bool,
 }
 
+/// The profiles that packages can be made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    /// Optimised across crates: what ships.
+    Dist,
+    /// Compiled faster: shows that packaging works.
+    Ci,
+}
+
+impl Profile {
+    /// Cargo's name for it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dist => "dist",
+            Self::Ci => "ci",
+        }
+    }
+
+    /// How rpm compresses: its macro `_binary_payload`.
+    fn rpm_payload(self) -> &'static str {
+        match self {
+            Self::Dist => "w19.zstdio",
+            Self::Ci => "w3.zstdio",
+        }
+    }
+}
+
 impl Options {
     /// What CI runs.
     pub(crate) fn for_test() -> Self {
         Self {
             arch: vec![Arch::host()],
+            profile: Profile::Ci,
             no_build: false,
             boot: true,
             boot_host_only: true,
@@ -64,29 +117,45 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     } else {
         &options.arch
     };
+    let declared = Glibc::declared()?;
+    let folder = workspace().join(FOLDER);
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let mut made = Vec::new();
     for &arch in processors {
-        let build = Build::of(arch, options.no_build)?;
-        let packages = build.packages(&cache)?;
+        let build = Build::of(arch, options.profile, options.no_build)?;
+        build.check(declared)?;
+        manual::make(options.profile)?;
+        let others = build.others(&folder, declared)?;
+        let packages = build.debian(&cache, &folder, declared)?;
         if options.boot && (arch == Arch::host() || !options.boot_host_only) {
             guest::check(&cache, &packages, arch)?;
         }
-        build.check_size()?;
+        made.extend(packages);
+        made.extend(others);
     }
+    for file in &made {
+        let size = fs::metadata(file)?.len();
+        println!("{}  {:.1} MB", file.display(), megabytes(size));
+    }
+    let sums = archive::checksums(&made, &folder)?;
+    println!("{}", sums.display());
     Ok(true)
 }
 
-/// The release programs for one processor.
+/// The programs for one processor.
 struct Build {
     arch: Arch,
+    profile: Profile,
     /// Where cargo builds: for another processor not where it builds for the host.
     target: PathBuf,
 }
 
 impl Build {
     /// Builds them, or takes what is there.
-    fn of(arch: Arch, no_build: bool) -> Result<Self> {
+    fn of(arch: Arch, profile: Profile, no_build: bool) -> Result<Self> {
         let build = Self {
             arch,
+            profile,
             target: if arch == Arch::host() {
                 target_folder()
             } else {
@@ -98,11 +167,11 @@ impl Build {
         }
         if arch == Arch::host() {
             let mut command = cargo();
-            command.args(["build", "--locked", "--release"]);
+            command.args(["build", "--locked", "--profile", profile.name()]);
             command.args(["--package", "rpingmesh", "--bins"]);
             succeed(&mut command)?;
         } else {
-            cross::build(arch, Profile::Release)?;
+            cross::build_to_ship(arch, profile.name())?;
         }
         Ok(build)
     }
@@ -110,52 +179,74 @@ impl Build {
     fn programs(&self) -> PathBuf {
         let mut folder = self.target.clone();
         folder.extend((self.arch != Arch::host()).then(|| self.arch.rust_target()));
-        folder.join("release")
+        folder.join(self.profile.name())
     }
 
-    /// Packs and checks one package for each role.
-    fn packages(&self, cache: &Cache) -> Result<Vec<PathBuf>> {
-        let cargo_deb = tools::CARGO_DEB.provide(cache)?;
-        manual::make()?;
-        let folder = workspace().join("target/dist");
-        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        let mut packages = Vec::new();
-        for role in ROLES {
-            let package = self.package(&cargo_deb, role, &folder)?;
-            contents::check(&package, role, self.arch)
-                .with_context(|| format!("package {}", package.display()))?;
-            let size = fs::metadata(&package)?.len();
-            println!("{}  {:.1} MB", package.display(), megabytes(size));
-            packages.push(package);
-        }
-        Ok(packages)
-    }
-
-    /// Under the name that Debian's tools expect.
-    fn package(&self, cargo_deb: &Path, role: &str, folder: &Path) -> Result<PathBuf> {
-        let version = env!("CARGO_PKG_VERSION");
-        let name = format!("rpingmesh-{role}_{version}_{}.deb", self.arch.debian());
-        let file = folder.join(name);
-        let mut command = Command::new(cargo_deb);
-        command
-            .current_dir(workspace())
-            .env("CARGO_TARGET_DIR", &self.target)
-            // Called without cargo, hence with the subcommand's name.
-            .arg("deb")
-            .args(["--package", "rpingmesh", "--variant", role])
-            .args(["--no-build", "--no-strip", "--locked"])
-            .arg("--output")
-            .arg(&file);
-        if self.arch != Arch::host() {
-            command.args(["--target", self.arch.rust_target()]);
-        }
-        output(&mut command)?;
-        Ok(file)
-    }
-
-    fn check_size(&self) -> Result<()> {
+    /// Whether the programs are content with what the packages declare, and the agent has its eBPF object.
+    fn check(&self, declared: Glibc) -> Result<()> {
+        let programs: Vec<PathBuf> = PROGRAMS
+            .iter()
+            .map(|name| self.programs().join(name))
+            .collect();
+        let programs: Vec<&Path> = programs.iter().map(PathBuf::as_path).collect();
+        linked::check(&programs, declared)?;
+        println!(
+            "glibc {declared} is what the programs for {} need, and what the packages declare",
+            self.arch.gnu()
+        );
         let agent = self.programs().join("rpingmesh-agent");
-        let size = fs::metadata(&agent)
+        match object::of(&agent, self.arch.gnu())? {
+            object::Embedded::Fit => {}
+            object::Embedded::None => {
+                let asked_for = env::var_os("RPINGMESH_EBPF_OBJECT").is_some_and(|it| it == "none");
+                ensure!(
+                    asked_for || self.profile != Profile::Dist,
+                    "{} has no eBPF object: run `cargo xtask ebpf` first, or set RPINGMESH_EBPF_OBJECT=none to ship an \
+                     agent that cannot follow services",
+                    agent.display()
+                );
+                println!("rpingmesh-agent has no eBPF object: it cannot follow services");
+            }
+        }
+        self.check_size(&agent)
+    }
+
+    /// Packs and checks one Debian package for each role.
+    fn debian(&self, cache: &Cache, folder: &Path, declared: Glibc) -> Result<Vec<PathBuf>> {
+        ROLES
+            .iter()
+            .map(|role| {
+                let package = deb::build(cache, self, role, folder)?;
+                deb::check(&package, role, self.arch, declared)
+                    .with_context(|| format!("package {}", package.display()))?;
+                Ok(package)
+            })
+            .collect()
+    }
+
+    /// Packs and checks the RPMs and the archive.
+    fn others(&self, folder: &Path, declared: Glibc) -> Result<Vec<PathBuf>> {
+        let programs = self.programs();
+        let roles = ROLES
+            .iter()
+            .map(|&role| Ok((role, layout::of(role, &programs)?)))
+            .collect::<Result<rpm::Roles>>()?;
+        let mut made = rpm::build(self, &roles, folder)?;
+        for ((role, package), files) in ROLES.iter().zip(&made).zip(ROLES.iter().map(|r| &roles[r]))
+        {
+            rpm::check(package, role, self.arch, files, declared)
+                .with_context(|| format!("package {}", package.display()))?;
+        }
+        let archive = archive::build(self, &roles, folder)?;
+        archive::check(&archive, self.arch)
+            .with_context(|| format!("archive {}", archive.display()))?;
+        made.push(archive);
+        Ok(made)
+    }
+
+    /// A limit for what ships; the other profile's programs are larger.
+    fn check_size(&self, agent: &Path) -> Result<()> {
+        let size = fs::metadata(agent)
             .with_context(|| format!("look at {}", agent.display()))?
             .len();
         println!(
@@ -164,12 +255,26 @@ impl Build {
             megabytes(size)
         );
         ensure!(
-            size <= LARGEST_AGENT,
+            size <= LARGEST_AGENT || self.profile != Profile::Dist,
             "{} has {size} bytes, more than {LARGEST_AGENT}",
             agent.display()
         );
         Ok(())
     }
+}
+
+/// The variable that the packaging tools take time stamps from, so that the same commit gives the same bytes: as it is set,
+/// else the commit's time.
+fn source_date() -> Option<(&'static str, String)> {
+    const VARIABLE: &str = "SOURCE_DATE_EPOCH";
+    let of_the_commit = || {
+        let mut git = Command::new("git");
+        git.current_dir(workspace())
+            .args(["log", "-1", "--format=%ct"]);
+        output(&mut git).ok()
+    };
+    let seconds = env::var(VARIABLE).ok().or_else(of_the_commit)?;
+    Some((VARIABLE, seconds.trim().to_owned()))
 }
 
 fn megabytes(bytes: u64) -> f64 {

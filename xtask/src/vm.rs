@@ -5,7 +5,7 @@
 //! goes to a log file.
 
 mod accel;
-mod elf;
+pub(crate) mod elf;
 mod guest;
 mod image;
 mod initramfs;

@@ -1,33 +1,34 @@
 //! Man pages and shell completions, made by the programs themselves, where `package.metadata.deb` looks for them.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::contents::Format;
+use super::{PROGRAMS, Profile};
 use crate::cargo::{cargo, target_folder, workspace};
 use crate::process::output;
 
-/// All programs.
-const PROGRAMS: &[&str] = &[
-    "rpingmesh",
-    "rpingmesh-agent",
-    "rpingmesh-controller",
-    "rpingmesh-analyzer",
-];
 const SHELLS: &[&str] = &["bash", "zsh", "fish"];
 
-/// Makes them in target/dist/manual, with the host's programs: those of the release where they are built, else others.
-pub(super) fn make() -> Result<()> {
-    let folder = workspace().join("target/dist/manual");
+/// Where they are: not among the packages, which are published as they lie there.
+fn folder() -> PathBuf {
+    workspace().join("target/manual")
+}
+
+/// Makes them with the host's programs: those of the profile where they are built, else others.
+pub(super) fn make(profile: Profile) -> Result<()> {
+    let folder = folder();
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
     }
     for name in PROGRAMS {
-        let release = target_folder().join("release").join(name);
+        let packaged = target_folder().join(profile.name()).join(name);
         let run = |arguments: &[&str]| {
-            let mut command = if release.exists() {
-                Command::new(&release)
+            let mut command = if packaged.exists() {
+                Command::new(&packaged)
             } else {
                 let mut command = cargo();
                 command.args(["run", "--quiet", "--locked", "--package", "rpingmesh"]);
@@ -51,22 +52,22 @@ pub(super) fn make() -> Result<()> {
     Ok(())
 }
 
-/// The files that packages have for one program: mode and path. One man page for it and one for each of its commands.
-pub(super) fn expected(name: &str) -> Result<Vec<String>> {
-    let folder = workspace()
-        .join("target/dist/manual")
-        .join(name)
-        .join("man");
+/// Paths of a package's files about one program: one man page for it and one for each of its commands.
+pub(super) fn expected(name: &str, format: Format) -> Result<Vec<String>> {
+    let folder = folder().join(name).join("man");
+    let (zsh, compressed) = match format {
+        Format::Deb => ("vendor-completions", ".gz"),
+        Format::Rpm => ("site-functions", ""),
+    };
     let mut files = vec![
-        format!("-rw-r--r-- ./usr/share/bash-completion/completions/{name}"),
-        format!("-rw-r--r-- ./usr/share/zsh/vendor-completions/_{name}"),
-        format!("-rw-r--r-- ./usr/share/fish/vendor_completions.d/{name}.fish"),
+        format!("/usr/share/bash-completion/completions/{name}"),
+        format!("/usr/share/zsh/{zsh}/_{name}"),
+        format!("/usr/share/fish/vendor_completions.d/{name}.fish"),
     ];
     for page in fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
         let page = page?.file_name();
-        // cargo-deb compresses them.
         files.push(format!(
-            "-rw-r--r-- ./usr/share/man/man1/{}.gz",
+            "/usr/share/man/man1/{}{compressed}",
             page.to_string_lossy()
         ));
     }

@@ -81,6 +81,8 @@ const FOR_TESTS: &[(&str, Sign)] = &[
         "fonts-dejavu-core",
         Sign::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
     ),
+    // RPMs: built and looked into.
+    ("rpm", Sign::Program("rpmbuild")),
     // The flake's VM scripts and units, and its tests in a sandbox.
     ("bubblewrap", Sign::Program("bwrap")),
     ("python3", Sign::Program("python3")),
