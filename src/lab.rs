@@ -8,6 +8,7 @@
 //! - [`services`]: the connections of services that a scenario names, for the agents to follow
 //! - [`located`]: the analyzer's incidents beside the faults
 //! - [`observed`]: what the agents measured, per path and per pair of ToRs
+//! - [`truth_table`]: every kind of fault in virtual time, and what the analysis makes of it
 //! - [`verdict`]: what each fault really did, beside what was observed on the paths that cross it
 //! - [`show`]: lines for people, objects for programs
 //! - [`wiring`]: the fabric's cables as a topology
@@ -21,5 +22,6 @@ pub mod rehearse;
 pub mod run;
 pub mod services;
 pub mod show;
+pub mod truth_table;
 pub mod verdict;
 pub mod wiring;

@@ -13,7 +13,7 @@
 //! rnics = 2      # of each host
 //! # pods, aggs: a third tier; one_hash = true: all switches hash alike
 //!
-//! [[service]]    # a connection of a service; only in the lab, whose agents follow it
+//! [[service]]    # a connection of a service; the lab's agents follow it, in virtual time its path is probed
 //! name = "train"
 //! from = "host0/0"
 //! to = "host9/1"

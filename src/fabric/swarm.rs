@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::engine::{Delivery, Engine};
 use super::realtime::capabilities;
-use super::scenario::Probing;
+use super::scenario::{Probing, ServiceConnection};
 use super::topology::{RnicId, mix};
 use crate::id::{FlowLabel, UdpSourcePort};
 use crate::probe::{Config, Group, Kind, ProbePath, ProbeResult, Rate, Session, Target};
@@ -27,6 +27,9 @@ use crate::wire::Keyring;
 
 /// How long peers take to learn that an RNIC has another address.
 pub const RELEARN: Duration = Duration::from_secs(1);
+
+/// Probes per second on the path of a service's connection (R-Pingmesh: one in 10 ms).
+pub const SERVICE_RATE: f64 = 100.0;
 
 const NEVER: i64 = i64::MAX;
 
@@ -133,6 +136,17 @@ impl Swarm {
 
     /// Lets every RNIC probe all others under its ToR, and some under other ToRs with random 5-tuples.
     pub fn probe(&mut self, probing: &Probing, seed: u64) {
+        self.probe_and_follow(probing, &[], seed);
+    }
+
+    /// As [`Self::probe`]; where a service's connection begins its path is probed, too, [`SERVICE_RATE`] times a second, as an
+    /// agent does that traces it. Connections between RNICs that the fabric does not have are left out.
+    pub fn probe_and_follow(
+        &mut self,
+        probing: &Probing,
+        services: &[ServiceConnection],
+        seed: u64,
+    ) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         for rnic in self.engine.topology().rnic_ids() {
             let mesh = self.mesh(rnic, &mut random);
@@ -144,12 +158,34 @@ impl Swarm {
                     paths,
                 })
             };
+            let followed = self.followed(rnic, services);
             let groups = [
                 group(Kind::TorMesh, probing.tor_mesh, mesh),
                 group(Kind::InterTor, probing.inter_tor, across),
+                group(
+                    Kind::ServiceTracing,
+                    SERVICE_RATE * followed.len() as f64,
+                    followed,
+                ),
             ];
             self.set_groups(rnic, groups.into_iter().flatten().collect());
         }
+    }
+
+    /// Paths of the connections that begin at an RNIC.
+    fn followed(&self, rnic: RnicId, services: &[ServiceConnection]) -> Vec<Arc<ProbePath>> {
+        let topology = self.engine.topology();
+        let mut paths = Vec::new();
+        for service in services {
+            if let Ok(flow) = service.flow(topology)
+                && flow.source == rnic
+            {
+                let mut path = (*self.path_to(flow.target, service.flow_label)).clone();
+                path.service = Some(service.name.clone());
+                paths.push(Arc::new(path));
+            }
+        }
+        paths
     }
 
     fn mesh(&self, rnic: RnicId, random: &mut ChaCha8Rng) -> Vec<Arc<ProbePath>> {

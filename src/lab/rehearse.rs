@@ -94,7 +94,7 @@ pub fn rehearse(scenario: &Scenario, traced: bool) -> Result<Outcome, RehearsalE
         .map(|(fault, _)| fault.clone())
         .collect();
     let mut swarm = Swarm::new(engine, Config::default(), scenario.seed);
-    swarm.probe(&scenario.probing, scenario.seed);
+    swarm.probe_and_follow(&scenario.probing, &scenario.services, scenario.seed);
     let mut stage = Stage::new(&topology, faults, traced);
     let Span(duration) = scenario.duration;
     let mut now = origin;

@@ -48,6 +48,8 @@ enum Bench {
     Dashboard,
     /// Faults of the emulated fabric that the analyzer locates, how soon, and false alarms in simulated days (minutes).
     Rehearse,
+    /// Every kind of fault, alone and in company: how many runs are wholly right, what is wrong, how soon (minutes).
+    Truth,
 }
 
 impl Bench {
@@ -73,6 +75,7 @@ impl Bench {
             Self::Ingest => bench("ingest"),
             Self::Dashboard => example("dashboard_load"),
             Self::Rehearse => bench("rehearse"),
+            Self::Truth => bench("truth"),
         }
     }
 }

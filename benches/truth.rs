@@ -1,0 +1,154 @@
+//! The truth table of the analysis in virtual time: `cargo xtask bench truth`, or `cargo bench --bench truth`.
+//!
+//! Every kind of fault, alone, beside services, beside a second fault and beside a stalling host. A run is wholly right when
+//! every fault has one incident with the right subject and category, and nothing else is blamed. `SEEDS` is how many runs of
+//! each cell [default: 2], `SEED` the first seed [default: 1], `DENSE=1` probes ten times as much; arguments name rows (a part
+//! of the name) and companies, as in `cargo bench --bench truth -- "ToR loses" alone` [default: all]. `VERBOSE=1` prints every
+//! incident of the runs that are not wholly right.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rpingmesh::fabric::scenario::Probing;
+use rpingmesh::lab::truth_table::{BEGIN, Company, PROBING, ROWS, Row, Run, run};
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is not a number"))
+    })
+}
+
+/// Sums over the runs of a cell, a row or the table.
+#[derive(Default)]
+struct Sums {
+    runs: usize,
+    right: usize,
+    faults: usize,
+    missed: usize,
+    incidents: usize,
+    wrong: usize,
+    delays: Vec<Duration>,
+}
+
+impl Sums {
+    fn add(&mut self, run: &Run) {
+        self.runs += 1;
+        self.right += usize::from(run.is_wholly_right());
+        self.faults += run.faults.len();
+        self.incidents += run.named.len();
+        self.wrong += run.wrong().count();
+        let first = run.delay(0);
+        self.missed += (0..run.faults.len())
+            .filter(|fault| run.delay(*fault).is_none())
+            .count();
+        self.delays.extend(first);
+    }
+
+    fn cells(&mut self) -> String {
+        self.delays.sort_unstable();
+        let seconds = |delay: Option<&Duration>| {
+            delay.map_or_else(
+                || "never".to_owned(),
+                |delay| format!("{} s", delay.as_secs()),
+            )
+        };
+        format!(
+            "{:>4} of {:<4} | {:>4} of {:<4} | {:>4} of {:<4} | {:>6} | {:>6}",
+            self.right,
+            self.runs,
+            self.missed,
+            self.faults,
+            self.wrong,
+            self.incidents,
+            seconds(self.delays.get(self.delays.len() / 2)),
+            seconds(self.delays.last()),
+        )
+    }
+}
+
+fn tell(run: &Run, seed: u64) {
+    println!("    seed {seed}: {}", run.faults.join("; "));
+    for named in &run.named {
+        println!(
+            "      {:>3} s {} [{}]{}",
+            named.at.saturating_sub(BEGIN).as_secs(),
+            named.incident.title(),
+            named.incident.category.name(),
+            if named.right { "" } else { " WRONG" }
+        );
+    }
+}
+
+fn is_asked_for(asked: &[String], row: &Row, company: Company) -> bool {
+    let companies: Vec<&String> = asked
+        .iter()
+        .filter(|word| Company::ALL.iter().any(|company| company.name() == **word))
+        .collect();
+    let rows: Vec<&String> = asked
+        .iter()
+        .filter(|word| !companies.contains(word))
+        .collect();
+    (companies.is_empty() || companies.iter().any(|word| *word == company.name()))
+        && (rows.is_empty() || rows.iter().any(|word| row.name.contains(word.as_str())))
+}
+
+fn main() {
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    if asked.iter().any(|argument| argument == "--test") {
+        return;
+    }
+    let (first, seeds) = (number("SEED", 1), number("SEEDS", 2));
+    let verbose = number("VERBOSE", 0) > 0;
+    let probing = if number("DENSE", 0) > 0 {
+        Probing {
+            inter_tor: PROBING.inter_tor * 10.0,
+            ..PROBING
+        }
+    } else {
+        PROBING
+    };
+    println!(
+        "{:<38} {:<22} | {:>12} | {:>12} | {:>12} | {:>6} | {:>6}",
+        "fault", "", "wholly right", "missed", "wrong", "median", "last"
+    );
+    let mut by_company: BTreeMap<Company, Sums> = BTreeMap::new();
+    let mut all = Sums::default();
+    let mut hard = Sums::default();
+    for row in ROWS {
+        for company in Company::ALL {
+            if !is_asked_for(&asked, row, company) {
+                continue;
+            }
+            let mut cell = Sums::default();
+            let mut not_right = Vec::new();
+            for seed in first..first + seeds {
+                let run = run(row, company, probing, seed).expect("a rehearsal");
+                cell.add(&run);
+                all.add(&run);
+                if row.hard {
+                    hard.add(&run);
+                }
+                by_company.entry(company).or_default().add(&run);
+                if !run.is_wholly_right() {
+                    not_right.push((seed, run));
+                }
+            }
+            println!("{:<38} {:<22} | {}", row.name, company.name(), cell.cells());
+            if verbose {
+                for (seed, run) in &not_right {
+                    tell(run, *seed);
+                }
+            }
+        }
+    }
+    println!();
+    for (company, sums) in &mut by_company {
+        println!("{:<38} {:<22} | {}", "all", company.name(), sums.cells());
+    }
+    println!("{:<38} {:<22} | {}", "hard faults", "", hard.cells());
+    println!("{:<38} {:<22} | {}", "all", "", all.cells());
+}

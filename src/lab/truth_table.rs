@@ -1,0 +1,394 @@
+//! The truth table: every kind of fault, alone and in company, in virtual time; what the analysis makes of each.
+//!
+//! A [`Row`] is a kind of fault at a kind of place, a [`Company`] what goes on beside it. [`run`] draws the places from a seed,
+//! rehearses the scenario, and compares the incidents with what was injected. A run is wholly right when every injected
+//! fault has exactly one incident, with the right subject and category at its end, and nothing else is blamed.
+
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::rehearse::{RehearsalError, rehearse};
+use crate::analysis::incident::{Change, Incident};
+use crate::analysis::judge::Category;
+use crate::config::Span;
+use crate::fabric::scenario::{Probing, ServiceConnection};
+use crate::fabric::{Scenario, Shape};
+use crate::id::{FlowLabel, ServiceName};
+
+/// The fabric of all runs.
+pub const FABRIC: Shape = Shape {
+    spines: 4,
+    tors: 6,
+    hosts: 3,
+    rnics: 2,
+    pods: 0,
+    aggs: 0,
+    one_hash: false,
+};
+/// What the controller's defaults come to on that fabric: 105 5-tuples per ToR, each probed once in about two seconds.
+pub const PROBING: Probing = Probing {
+    tor_mesh: 10.0,
+    inter_tor: 10.0,
+    targets: 18,
+};
+/// When the fault begins: by then everything is known that is usual.
+pub const BEGIN: Duration = Duration::from_secs(20);
+/// How long a run goes on after that.
+pub const WAIT: Duration = Duration::from_secs(40);
+
+/// What goes on beside the fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Company {
+    /// Nothing.
+    Alone,
+    /// Three connections of two services, probed a hundred times a second each.
+    Services,
+    /// A second fault, drawn from all rows, elsewhere.
+    Second,
+    /// One of 18 hosts stalls for 300 ms in every second.
+    Stalls,
+}
+
+impl Company {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Alone, Self::Services, Self::Second, Self::Stalls];
+
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Services => "beside services",
+            Self::Second => "beside a second fault",
+            Self::Stalls => "beside a stalling host",
+        }
+    }
+}
+
+/// Places for one fault, no two of them on one cable or switch.
+struct Places {
+    /// An uplink's ToR and spine.
+    tor: u32,
+    spine: u32,
+    host: u32,
+    device: u32,
+}
+
+/// What has to be said of a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Subjects that are right, as text.
+    pub subjects: Vec<String>,
+    /// Categories that are right.
+    pub categories: &'static [Category],
+}
+
+/// A kind of fault at a kind of place.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it must be named within seconds.
+    pub hard: bool,
+    draw: fn(&Places) -> (String, Expected),
+}
+
+fn expect(subjects: &[String], categories: &'static [Category]) -> Expected {
+    Expected {
+        subjects: subjects.to_vec(),
+        categories,
+    }
+}
+
+impl Places {
+    fn draw(random: &mut ChaCha8Rng) -> Self {
+        let mut pick = |count: u32| random.random_range(0..count);
+        Self {
+            tor: pick(FABRIC.tors),
+            spine: pick(FABRIC.spines),
+            host: pick(FABRIC.tors * FABRIC.hosts),
+            device: pick(FABRIC.rnics),
+        }
+    }
+
+    fn up(&self) -> String {
+        format!("tor{}->spine{}", self.tor, self.spine)
+    }
+
+    fn down(&self) -> String {
+        format!("spine{}->tor{}", self.spine, self.tor)
+    }
+
+    fn up_link(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
+        let up = self.up();
+        (
+            format!("link {up} {effect}"),
+            expect(&[format!("link {up}")], categories),
+        )
+    }
+
+    fn down_link(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
+        let down = self.down();
+        (
+            format!("link {down} {effect}"),
+            expect(&[format!("link {down}")], categories),
+        )
+    }
+
+    fn cable(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
+        let (up, down) = (self.up(), self.down());
+        (
+            format!("link tor{}-spine{} {effect}", self.tor, self.spine),
+            expect(&[format!("link {up}"), format!("link {down}")], categories),
+        )
+    }
+
+    fn spine_switch(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
+        let name = format!("switch spine{}", self.spine);
+        (format!("{name} {effect}"), expect(&[name], categories))
+    }
+
+    fn tor_switch(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
+        let name = format!("switch tor{}", self.tor);
+        (format!("{name} {effect}"), expect(&[name], categories))
+    }
+
+    fn rnic(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
+        let (host, device) = (self.host, self.device);
+        (
+            format!("rnic host{host}/{device} {effect}"),
+            expect(&[format!("RNIC host{host}/rnic{device}")], categories),
+        )
+    }
+
+    /// The cable between an RNIC and its ToR, one way.
+    fn rnic_link(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
+        let (host, device, tor) = (self.host, self.device, self.host / FABRIC.hosts);
+        (
+            format!("link tor{tor}->host{host}/{device} {effect}"),
+            expect(&[format!("RNIC host{host}/rnic{device}")], categories),
+        )
+    }
+
+    fn host(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
+        let name = format!("host host{}", self.host);
+        (format!("{name} {effect}"), expect(&[name], categories))
+    }
+}
+
+macro_rules! rows {
+    ($($name:literal $hard:literal $place:ident($effect:literal) $($category:ident)+;)*) => {
+        /// All rows.
+        pub const ROWS: &[Row] = &[$(Row {
+            name: $name,
+            hard: $hard,
+            draw: |at| at.$place($effect, &[$(Category::$category),+]),
+        }),*];
+    };
+}
+
+rows! {
+    "link down" true up_link("down") LinkDown;
+    "cable down" true cable("down") LinkDown;
+    "link loses 50 %" true down_link("loss=50%") LinkLoss;
+    "cable loses 10 %" false cable("loss=10%") LinkLoss;
+    "link loses 5 %" false up_link("loss=5%") LinkLoss;
+    "link loses 2 %" false down_link("loss=2%") LinkLoss;
+    "link corrupts 5 %" false up_link("corrupt=5%") LinkLoss;
+    "link swallows 30 % of the 5-tuples" true up_link("blackhole=30%") Blackhole;
+    "link delays 50 us" false up_link("delay=50us") Congestion;
+    "link pauses 40 of 50 ms" false down_link("pause=40ms every=50ms") PauseStorm;
+    "spine down" true spine_switch("down") SwitchDown;
+    "spine loses 20 %" true spine_switch("loss=20%") SwitchLoss;
+    "spine loses 3 %" false spine_switch("loss=3%") SwitchLoss;
+    "spine swallows 25 % of the 5-tuples" true spine_switch("blackhole=25%") Blackhole;
+    "spine swallows 10 % of the 5-tuples" false spine_switch("blackhole=10%") Blackhole;
+    "ToR loses 5 %" false tor_switch("loss=5%") SwitchLoss;
+    "ToR swallows 20 % of the 5-tuples" true tor_switch("blackhole=20%") Blackhole;
+    "RNIC down" true rnic("down") RnicDown;
+    "RNIC loses 10 %" false rnic("loss=10%") RnicLoss;
+    "RNIC loses 3 %" false rnic("loss=3%") RnicLoss;
+    "RNIC's cable down one way" true rnic_link("down") RnicDown;
+    "RNIC's cable loses 10 % one way" false rnic_link("loss=10%") RnicLoss;
+    "RNIC delays 100 us" false rnic("delay=100us") RnicSlow;
+    "host down" true host("down") HostDown;
+}
+
+/// An incident that was opened in a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named {
+    /// When, since the start.
+    pub at: Duration,
+    /// As it was at the end.
+    pub incident: Incident,
+    /// The injected fault with this subject, by its place in [`Run::faults`].
+    pub fault: Option<usize>,
+    /// Whether subject and category are right, and no earlier incident has the same fault.
+    pub right: bool,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The injected faults as text.
+    pub faults: Vec<String>,
+    /// The incidents, in the order in which they were opened; those about the host that stalls are left out.
+    pub named: Vec<Named>,
+}
+
+impl Run {
+    /// Whether every fault has its one incident and nothing else is named.
+    pub fn is_wholly_right(&self) -> bool {
+        self.named.iter().all(|named| named.right) && self.named.len() == self.faults.len()
+    }
+
+    /// The first incident about a fault, whatever its category, after the fault began.
+    pub fn delay(&self, fault: usize) -> Option<Duration> {
+        let first = self.named.iter().find(|named| named.fault == Some(fault))?;
+        first.at.checked_sub(BEGIN)
+    }
+
+    /// Incidents that are not the right one of a fault.
+    pub fn wrong(&self) -> impl Iterator<Item = &Named> {
+        self.named.iter().filter(|named| !named.right)
+    }
+}
+
+/// Runs a row in company, with places drawn from the seed.
+///
+/// # Errors
+/// [`RehearsalError`].
+pub fn run(
+    row: &Row,
+    company: Company,
+    probing: Probing,
+    seed: u64,
+) -> Result<Run, RehearsalError> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let places = Places::draw(&mut random);
+    let mut drawn = vec![(row.draw)(&places)];
+    if company == Company::Second {
+        drawn.push(second(&places, &mut random));
+    }
+    let mut texts: Vec<String> = drawn
+        .iter()
+        .map(|(fault, _)| format!("{fault} at={}s", BEGIN.as_secs()))
+        .collect();
+    let faults = texts.clone();
+    let mut stalls = None;
+    if company == Company::Stalls {
+        let host = (places.host + 1 + random.random_range(0..FABRIC.hosts * FABRIC.tors - 1))
+            % (FABRIC.hosts * FABRIC.tors);
+        stalls = Some(format!("host{host}"));
+        texts.push(format!("host host{host} stall=300ms every=1s"));
+    }
+    let scenario = Scenario {
+        title: row.name.to_owned(),
+        seed,
+        duration: Span(BEGIN + WAIT),
+        faults: texts
+            .iter()
+            .map(|text| {
+                text.parse()
+                    .unwrap_or_else(|error| unreachable!("{text}: {error}"))
+            })
+            .collect(),
+        outages: Vec::new(),
+        services: if company == Company::Services {
+            services(&mut random)
+        } else {
+            Vec::new()
+        },
+        fabric: FABRIC,
+        probing,
+    };
+    let outcome = rehearse(&scenario, true)?;
+    let mut named: Vec<Named> = Vec::new();
+    for event in outcome.events {
+        let incident = event.change.incident().clone();
+        if stalls
+            .as_ref()
+            .is_some_and(|host| is_of_stall(&incident, host))
+        {
+            continue;
+        }
+        if matches!(event.change, Change::Opened(_)) {
+            named.push(Named {
+                at: event.at,
+                incident,
+                fault: None,
+                right: false,
+            });
+        } else if let Some(known) = named
+            .iter_mut()
+            .find(|known| known.incident.id == incident.id)
+        {
+            known.incident = incident;
+        }
+    }
+    mark(&mut named, &drawn);
+    Ok(Run { faults, named })
+}
+
+/// Says which incidents are right.
+fn mark(named: &mut [Named], drawn: &[(String, Expected)]) {
+    let mut taken = vec![false; drawn.len()];
+    for named in named {
+        let subject = named.incident.subject.to_string();
+        let fault = drawn
+            .iter()
+            .position(|(_, expected)| expected.subjects.contains(&subject));
+        named.fault = fault.filter(|_| named.at >= BEGIN);
+        if let Some(fault) = named.fault {
+            let right_category = drawn[fault].1.categories.contains(&named.incident.category);
+            named.right = right_category && !taken[fault];
+            taken[fault] |= right_category;
+        }
+    }
+}
+
+/// What a stalling host rightly shows.
+fn is_of_stall(incident: &Incident, host: &str) -> bool {
+    !incident.category.is_network() && incident.subject.to_string() == format!("host {host}")
+}
+
+/// Another fault, elsewhere: on another ToR, another spine and another host.
+fn second(first: &Places, random: &mut ChaCha8Rng) -> (String, Expected) {
+    let row = &ROWS[random.random_range(0..ROWS.len())];
+    let mut places = Places::draw(random);
+    let other = |value: u32, first: u32, count: u32| {
+        if value == first {
+            (value + 1) % count
+        } else {
+            value
+        }
+    };
+    places.tor = other(places.tor, first.tor, FABRIC.tors);
+    places.spine = other(places.spine, first.spine, FABRIC.spines);
+    // Under other ToRs than the first fault's RNIC.
+    if places.host / FABRIC.hosts == first.host / FABRIC.hosts {
+        places.host = (places.host + FABRIC.hosts) % (FABRIC.hosts * FABRIC.tors);
+    }
+    (row.draw)(&places)
+}
+
+fn services(random: &mut ChaCha8Rng) -> Vec<ServiceConnection> {
+    let rnics = FABRIC.tors * FABRIC.hosts * FABRIC.rnics;
+    ["train", "train", "store"]
+        .into_iter()
+        .map(|name| {
+            let from = random.random_range(0..rnics);
+            let under = FABRIC.hosts * FABRIC.rnics;
+            let to = (from + under + random.random_range(0..rnics - 2 * under)) % rnics;
+            let place = |rnic: u32| format!("host{}/{}", rnic / FABRIC.rnics, rnic % FABRIC.rnics);
+            ServiceConnection {
+                name: ServiceName::new(name),
+                from: place(from),
+                to: place(to),
+                flow_label: FlowLabel::new(random.random_range(1..=FlowLabel::MAX))
+                    .unwrap_or_else(|| unreachable!("it is between 1 and the largest")),
+            }
+        })
+        .collect()
+}
