@@ -30,6 +30,7 @@ mod component;
 pub mod explain;
 pub mod files;
 mod likelihood;
+mod mixture;
 pub mod persistence;
 mod problem;
 pub mod scales;

@@ -77,22 +77,29 @@ fn count(value: f64) -> u64 {
 /// Explains suspects of a diagnosis, in their order.
 pub fn explain(problem: &Problem, suspects: &[Suspect]) -> Vec<Explanation> {
     let tallies = vote::tallies(problem);
+    // For people a path that lost everything is dead where paths are counted, and lossy where probes are.
+    let doubtful = problem.doubtful.lossy.len();
+    let probes = problem.split(&vec![0.0; doubtful]).probes;
+    let paths = problem.split(&vec![1.0; doubtful]).paths;
     suspects
         .iter()
-        .map(|suspect| explain_one(problem, suspect, suspects, &tallies))
+        .map(|suspect| {
+            let evidence = match suspect.trials {
+                Trials::Probes => &probes,
+                Trials::Paths => &paths,
+            };
+            explain_one(problem, evidence, suspect, suspects, &tallies)
+        })
         .collect()
 }
 
 fn explain_one(
     problem: &Problem,
+    evidence: &Evidence,
     suspect: &Suspect,
     all: &[Suspect],
     tallies: &[vote::Tally],
 ) -> Explanation {
-    let evidence = match suspect.trials {
-        Trials::Probes => &problem.probes,
-        Trials::Paths => &problem.paths,
-    };
     let Some(id) = problem.id(&suspect.component) else {
         return Explanation::empty();
     };
@@ -102,7 +109,7 @@ fn explain_one(
         .collect();
     let lost_at = |at: usize| match suspect.trials {
         Trials::Probes => evidence.lossy[at].lost,
-        Trials::Paths => problem.dead_lost[at] as f64,
+        Trials::Paths => problem.doubtful.lossy[at].lost,
     };
     lossy.sort_by(|a, b| lost_at(*b).total_cmp(&lost_at(*a)).then(a.cmp(b)));
     let examples = lossy.iter().take(EXAMPLES);
@@ -161,15 +168,15 @@ fn example(problem: &Problem, evidence: &Evidence, at: usize, trials: Trials) ->
         })
         .map(Cow::into_owned);
     let (src, dst) = (ends.next(), ends.next());
-    let (sent, lost) = match trials {
-        Trials::Probes => (count(lossy.sent), count(lossy.lost)),
-        Trials::Paths => (problem.dead_sent[at], problem.dead_lost[at]),
+    let probes = match trials {
+        Trials::Probes => lossy,
+        Trials::Paths => &problem.doubtful.lossy[at],
     };
     Example {
         src: src.unwrap_or_default(),
         dst: dst.unwrap_or_default(),
-        sent,
-        lost,
+        sent: count(probes.sent),
+        lost: count(probes.lost),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Gain {
 }
 
 /// `ln(1 − e^{−x})`
-fn ln_loss(x: f64) -> f64 {
+pub(super) fn ln_loss(x: f64) -> f64 {
     (-(-x).exp_m1()).ln()
 }
 

@@ -1,5 +1,6 @@
 //! Observations on paths, brought into the form that the search works on.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -85,9 +86,7 @@ pub(super) struct Lossy {
     pub(super) lost: f64,
 }
 
-/// Probes that a path must have had before losing (nearly) all of them counts as the path being dead.
-const DEAD_MIN_LOST: u64 = 8;
-/// Share of its probes that a dead path loses.
+/// Share of its probes that a path must lose to be dead, or unlucky: which of both is weighed, see [`super::mixture`].
 const DEAD_SHARE: f64 = 0.9;
 
 /// What passed through a component, beside each other in memory: every observation touches a few of these.
@@ -130,6 +129,16 @@ impl Evidence {
         sent: f64,
         lost: f64,
     ) -> Result<(), ProblemError> {
+        if lost > 0.0 {
+            u32::try_from(self.lossy.len()).map_err(|_| ProblemError::TooMany)?;
+            self.append(parts, links, sent, lost);
+        } else {
+            self.count(parts, links, sent, lost);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, parts: &[Part], links: f64, sent: f64, lost: f64) {
         for part in parts {
             let sums = &mut self.sums[part.component.index()];
             sums.passed += part.share * (sent - lost);
@@ -137,20 +146,32 @@ impl Evidence {
             sums.crossing += 1;
         }
         self.passed_links += links * (sent - lost);
-        if lost > 0.0 {
-            let index = u32::try_from(self.lossy.len()).map_err(|_| ProblemError::TooMany)?;
-            for part in parts {
-                self.postings[part.component.index()].push((index, part.share));
-            }
-            self.lossy.push(Lossy {
-                parts: parts.to_vec(),
-                links,
-                sent,
-                lost,
-            });
-        }
-        Ok(())
     }
+
+    /// Adds an observation among those with losses, though it may have none.
+    fn append(&mut self, parts: &[Part], links: f64, sent: f64, lost: f64) {
+        self.count(parts, links, sent, lost);
+        let index = u32::try_from(self.lossy.len()).unwrap_or(u32::MAX);
+        for part in parts {
+            self.postings[part.component.index()].push((index, part.share));
+        }
+        self.lossy.push(Lossy {
+            parts: parts.to_vec(),
+            links,
+            sent,
+            lost,
+        });
+    }
+}
+
+/// The observations of a [`Problem`], divided into what is said about rates and what about dead paths. The doubtful paths
+/// stand in their order behind the others.
+#[derive(Debug)]
+pub(super) struct Split<'a> {
+    /// Trials are the probes on living paths.
+    pub(super) probes: Cow<'a, Evidence>,
+    /// Trials are the paths; the dead have failed.
+    pub(super) paths: Cow<'a, Evidence>,
 }
 
 /// A component as its nodes: a link from one to another, or the node itself.
@@ -195,9 +216,10 @@ impl Hasher for KeyHasher {
 
 /// Observations of one window, as two bodies of evidence.
 ///
-/// A path that loses all its probes says nothing about a loss *rate*: it is dead, as a down link or a blackhole of some
-/// 5-tuples makes it. So dead paths are weighed against living ones, path by path, and rates are told from the probes
-/// on living paths alone.
+/// A path that is dead, as a down link or a blackhole of some 5-tuples makes it, says nothing about a loss *rate*. So dead
+/// paths are weighed against living ones, path by path, and rates are told from the probes on living paths alone. A path
+/// that lost all of its few probes may be either: it counts in both bodies, with the probability that it is dead
+/// ([`Split`]).
 #[derive(Debug, Clone, Default)]
 pub struct Problem {
     pub(super) signal: Signal,
@@ -213,13 +235,11 @@ pub struct Problem {
     /// Nodes of the path at hand.
     path_nodes: Vec<u32>,
     /// Trials are the probes on living paths.
-    pub(super) probes: Evidence,
-    /// Trials are the paths; the dead have failed.
-    pub(super) paths: Evidence,
-    /// Probes lost on each dead path, in the order of `paths.lossy`.
-    pub(super) dead_lost: Vec<u64>,
-    /// Probes sent on each dead path.
-    pub(super) dead_sent: Vec<u64>,
+    probes: Evidence,
+    /// Trials are the living paths; none has failed.
+    paths: Evidence,
+    /// Paths that lost all their probes, or nearly all: each is dead, or alive and unlucky. Trials are the probes.
+    pub(super) doubtful: Evidence,
     sent: u64,
     lost: u64,
     observations: u64,
@@ -238,6 +258,11 @@ impl Problem {
             signal,
             ..Self::default()
         }
+    }
+
+    /// All observations with losses.
+    pub(super) fn lossy(&self) -> impl Iterator<Item = &Lossy> {
+        self.probes.lossy.iter().chain(&self.doubtful.lossy)
     }
 
     /// No observations; dead paths will count as lost probes like all others. For small bodies of evidence, whose few dead
@@ -292,8 +317,28 @@ impl Problem {
     }
 
     /// Paths that lost all their probes, or nearly all.
-    pub const fn dead_paths(&self) -> usize {
-        self.dead_lost.len()
+    pub fn dead_paths(&self) -> usize {
+        self.doubtful.lossy.len()
+    }
+
+    /// The two bodies of evidence, where the doubtful paths are dead with these probabilities.
+    pub(super) fn split(&self, dead: &[f64]) -> Split<'_> {
+        let mut split = Split {
+            probes: Cow::Borrowed(&self.probes),
+            paths: Cow::Borrowed(&self.paths),
+        };
+        for (lossy, dead) in self.doubtful.lossy.iter().zip(dead) {
+            let Lossy {
+                parts,
+                links,
+                sent,
+                lost,
+            } = lossy;
+            let alive = 1.0 - dead;
+            split.probes.to_mut().append(parts, *links, sent * alive, lost * alive);
+            split.paths.to_mut().append(parts, *links, 1.0, *dead);
+        }
+        split
     }
 
     /// Makes an RNIC known, so that paths may end at it.
@@ -395,10 +440,8 @@ impl Problem {
         let (trials, failures) = (sent as f64, lost as f64);
         self.sent = self.sent.saturating_add(sent);
         self.lost = self.lost.saturating_add(lost);
-        if !self.rates_only && lost >= DEAD_MIN_LOST && failures >= DEAD_SHARE * trials {
-            self.dead_lost.push(lost);
-            self.dead_sent.push(sent);
-            return self.paths.add(parts, links, 1.0, 1.0);
+        if !self.rates_only && lost > 0 && failures >= DEAD_SHARE * trials {
+            return self.doubtful.add(parts, links, trials, failures);
         }
         self.paths.add(parts, links, 1.0, 0.0)?;
         self.probes.add(parts, links, trials, failures)
@@ -518,6 +561,7 @@ impl Problem {
         self.touched.push((0, 0));
         self.probes.grow();
         self.paths.grow();
+        self.doubtful.grow();
         Ok(id)
     }
 }

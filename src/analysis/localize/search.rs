@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::component::Component;
 use super::likelihood::{Fit, gain, is_link};
+use super::mixture::Mixture;
 use super::problem::{ComponentId, Evidence, Problem, Signal};
 
 /// The prior, one for all fabrics and windows.
@@ -123,10 +124,10 @@ pub struct Diagnosis {
 
 /// Hazard of a healthy link for single probes, at the least: a fabric without losses has a likelihood too.
 /// At the most, so that in a small fabric, where one fault is a large share of everything, the fault stands out.
-const PROBE_BACKGROUND: (f64, f64) = (1e-9, 1e-3);
+pub(super) const PROBE_BACKGROUND: (f64, f64) = (1e-9, 1e-3);
 /// Share of healthy links at the least that may kill a path for other reasons (a route that changed, a peer that went):
 /// one dead path alone names nothing, two that meet somewhere do.
-const PATH_BACKGROUND: (f64, f64) = (1e-4, 1e-2);
+pub(super) const PATH_BACKGROUND: (f64, f64) = (1e-4, 1e-2);
 /// Share of its paths that a link or switch must kill to be called down.
 const DOWN: f64 = 0.9;
 /// Alternatives are listed from this share of the suspect's own likelihood.
@@ -136,11 +137,19 @@ const LINKS_FOR_NODE: usize = 2;
 /// Alternatives look exactly alike from this share on.
 const ALIKE: f64 = 0.95;
 
-/// Finds the most probable set of faulty components: first what kills paths, then what loses probes on living ones.
+/// Finds the most probable set of faulty components: what kills paths, and what loses probes on living ones.
 pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
-    let kills = Search::new(problem, &problem.paths, settings, PATH_BACKGROUND);
-    let dead = kills.run();
-    let mut suspects = kills.describe_all(&dead, |path| problem.dead_lost[path] as f64);
+    let Mixture {
+        split,
+        kills,
+        rates,
+        ..
+    } = Mixture::best(problem, settings);
+    let search = Search::new(problem, &split.paths, settings, PATH_BACKGROUND);
+    let doubtful = &problem.doubtful.lossy;
+    let mut suspects = search.describe_all(&kills, |path| {
+        split.paths.lossy[path].lost * doubtful[path].lost
+    });
     for suspect in &mut suspects {
         suspect.trials = Trials::Paths;
         suspect.symptom = if suspect.loss_rate >= DOWN {
@@ -149,9 +158,14 @@ pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
             Symptom::Blackhole
         };
     }
-    let rates = Search::new(problem, &problem.probes, settings, PROBE_BACKGROUND);
-    let lossy = rates.run();
-    suspects.extend(rates.describe_all(&lossy, |path| problem.probes.lossy[path].lost));
+    let search = Search::new(problem, &split.probes, settings, PROBE_BACKGROUND);
+    let mut lossy = search.describe_all(&rates, |path| split.probes.lossy[path].lost);
+    for suspect in &mut lossy {
+        if suspect.loss_rate >= DOWN {
+            suspect.symptom = Symptom::Down;
+        }
+    }
+    suspects.extend(lossy);
     if problem.signal() == Signal::Slow {
         for suspect in &mut suspects {
             suspect.symptom = Symptom::Slow;
@@ -165,11 +179,11 @@ pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
     });
     Diagnosis {
         suspects,
-        background_loss_rate: -(-lossy.background).exp_m1(),
+        background_loss_rate: -(-rates.background).exp_m1(),
     }
 }
 
-struct Search<'a> {
+pub(super) struct Search<'a> {
     problem: &'a Problem,
     evidence: &'a Evidence,
     settings: &'a Settings,
@@ -186,7 +200,7 @@ struct Best {
 }
 
 impl<'a> Search<'a> {
-    fn new(
+    pub(super) fn new(
         problem: &'a Problem,
         evidence: &'a Evidence,
         settings: &'a Settings,
@@ -209,7 +223,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn run(&self) -> Fit {
+    pub(super) fn run(&self) -> Fit {
         let mut best = Best {
             fit: self.healthy.clone(),
             score: 0.0,
@@ -284,7 +298,7 @@ impl<'a> Search<'a> {
         fit.log_likelihood(self.evidence) - self.healthy_nats - self.price(fit)
     }
 
-    fn price(&self, fit: &Fit) -> f64 {
+    pub(super) fn price(&self, fit: &Fit) -> f64 {
         let count = fit.members.len();
         if count == 0 {
             return 0.0;

@@ -58,11 +58,7 @@ pub fn tallies(problem: &Problem) -> Vec<Tally> {
 
 /// Every observation with losses, with the probes lost.
 fn ballots(problem: &Problem) -> Vec<(&Lossy, f64)> {
-    let living = problem.probes.lossy.iter().map(|lossy| (lossy, lossy.lost));
-    let dead = problem.paths.lossy.iter().zip(&problem.dead_lost);
-    living
-        .chain(dead.map(|(lossy, lost)| (lossy, *lost as f64)))
-        .collect()
+    problem.lossy().map(|lossy| (lossy, lossy.lost)).collect()
 }
 
 /// Votes of all links, most first.

@@ -1,0 +1,126 @@
+//! Paths that lost all of their probes: dead, or alive and unlucky.
+//!
+//! A path that lost 50 of 50 probes is dead. One that lost 2 of 2 may cross a link that loses half of its packets, or a switch
+//! that swallows its 5-tuple. What tells is the pattern over all paths: a rate makes paths that lose one of two as well, a
+//! blackhole never does.
+//!
+//! Each doubtful path therefore counts with the probability that it is dead, given what kills paths and what loses probes:
+//! `D·dead / (D·dead + (1 − D)·alive)`, with `D` the probability that something on the path kills it, and the likelihoods
+//! of its losses if it is dead and if it is alive. These probabilities and the two sets of suspects are found in turn
+//! (expectation–maximisation), from several starts: all doubtful paths alive, and all dead. The more probable result
+//! stands; where both are nearly alike, that of rates.
+
+use super::likelihood::{Fit, ln_loss};
+use super::problem::{Lossy, Problem, Split};
+use super::search::{PATH_BACKGROUND, PROBE_BACKGROUND, Search, Settings};
+
+/// Rounds of expectation–maximisation.
+const ROUNDS: usize = 4;
+/// Probabilities that change less are settled.
+const SETTLED: f64 = 0.02;
+/// Nats by which dead paths must explain the observations better than rates do.
+const MARGIN: f64 = 3.0;
+/// Share of its probes that a dead path passes, at the beginning or at the end of its being dead.
+const PASSED: f64 = 0.01;
+
+/// Which of the doubtful paths are dead, and what explains the observations then.
+pub(super) struct Mixture<'a> {
+    /// The two bodies of evidence.
+    pub(super) split: Split<'a>,
+    /// What kills paths.
+    pub(super) kills: Fit,
+    /// What loses probes.
+    pub(super) rates: Fit,
+    /// Log posterior, in nats, up to a constant of the problem.
+    score: f64,
+}
+
+impl<'a> Mixture<'a> {
+    /// The most probable one.
+    pub(super) fn best(problem: &'a Problem, settings: &Settings) -> Self {
+        let doubtful = &problem.doubtful.lossy;
+        let rates = Self::from(problem, settings, vec![0.0; doubtful.len()]);
+        // A path that sent one probe is as likely dead as unlucky.
+        if doubtful.iter().all(|path| path.sent <= 1.0) {
+            return rates;
+        }
+        let kills = Self::from(problem, settings, vec![1.0; doubtful.len()]);
+        if kills.score > rates.score + MARGIN {
+            kills
+        } else {
+            rates
+        }
+    }
+
+    fn from(problem: &'a Problem, settings: &Settings, mut dead: Vec<f64>) -> Self {
+        let mut mixture = Self::given(problem, settings, &dead);
+        for _ in 0..ROUNDS {
+            let (next, _) = mixture.expect(problem);
+            let change = dead
+                .iter()
+                .zip(&next)
+                .map(|(before, after)| (before - after).abs())
+                .fold(0.0, f64::max);
+            if change < SETTLED {
+                break;
+            }
+            dead = next;
+            mixture = Self::given(problem, settings, &dead);
+        }
+        mixture
+    }
+
+    /// What explains the observations best where the doubtful paths are dead with these probabilities.
+    fn given(problem: &'a Problem, settings: &Settings, dead: &[f64]) -> Self {
+        let split = problem.split(dead);
+        let search = Search::new(problem, &split.paths, settings, PATH_BACKGROUND);
+        let kills = search.run();
+        let price = search.price(&kills);
+        let search = Search::new(problem, &split.probes, settings, PROBE_BACKGROUND);
+        let rates = search.run();
+        let price = price + search.price(&rates);
+        let mut mixture = Self {
+            split,
+            kills,
+            rates,
+            score: 0.0,
+        };
+        let (_, nats) = mixture.expect(problem);
+        mixture.score = nats - price;
+        mixture
+    }
+
+    /// The probability of each doubtful path to be dead, and the log-likelihood of all observations.
+    fn expect(&self, problem: &Problem) -> (Vec<f64>, f64) {
+        let (paths, probes) = (&self.split.paths, &self.split.probes);
+        let kills = self.kills.hazards(paths, None);
+        let rates = self.rates.hazards(probes, None);
+        let doubtful = &problem.doubtful.lossy;
+        let first = probes.lossy.len() - doubtful.len();
+        // Both bodies count the doubtful paths by their probabilities; here each counts once, as what it may be.
+        let mut nats = self.kills.log_likelihood(paths) + self.rates.log_likelihood(probes);
+        let mut dead = Vec::with_capacity(doubtful.len());
+        for (at, path) in doubtful.iter().enumerate() {
+            let (kill, rate) = (kills[at], rates[first + at]);
+            nats -= nats_of(&paths.lossy[at], kill) + nats_of(&probes.lossy[first + at], rate);
+            let if_dead = ln_loss(kill) + if_dead(path);
+            let if_alive = nats_of(path, rate) - kill;
+            let most = if_dead.max(if_alive);
+            let sum = (if_dead - most).exp() + (if_alive - most).exp();
+            dead.push((if_dead - most).exp() / sum);
+            nats += most + sum.ln();
+        }
+        (dead, nats)
+    }
+}
+
+/// Log-likelihood of an observation at a hazard.
+fn nats_of(lossy: &Lossy, hazard: f64) -> f64 {
+    lossy.lost * ln_loss(hazard) - (lossy.sent - lossy.lost) * hazard
+}
+
+/// Log-likelihood of a path's losses where it is dead.
+fn if_dead(path: &Lossy) -> f64 {
+    let passed = path.sent - path.lost;
+    passed * PASSED.ln() + (-PASSED).ln_1p()
+}
