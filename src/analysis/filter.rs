@@ -358,6 +358,17 @@ impl Ledger {
             })
     }
 
+    /// Hosts whose agents are silent, or only overdue (`true`), and for how long they have uploaded nothing.
+    pub fn quiet_hosts(&self, now: WallTime) -> impl Iterator<Item = (&HostName, Duration, bool)> {
+        self.hosts
+            .iter()
+            .filter_map(move |(name, host)| match host.voice(now) {
+                Voice::Silent(since) => Some((name, since, false)),
+                Voice::Overdue => Some((name, now.since(host.heard), true)),
+                Voice::Heard => None,
+            })
+    }
+
     /// Hosts that were starved of CPU in at least `least` of the last 24 slots, and in how many.
     pub fn starved_hosts(
         &self,

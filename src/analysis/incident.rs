@@ -9,7 +9,7 @@
 //! | [`AT_ONCE_NATS`] of evidence or more | three runs in a row, with new losses in each |
 //! | weaker | two sightings that share no probe: as far apart as the horizon is long |
 //!
-//! An incident has one subject. A finding that cannot tell belongs to the incident of any of its candidates; once a
+//! An incident has one subject; both directions of a cable are one. A finding that cannot tell belongs to the incident of any of its candidates; once a
 //! candidate is certain the incident is about that one. RNICs of a host that is down are part of that host's incident.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,7 +24,7 @@ use crate::time::WallTime;
 
 /// Evidence in one run that chance does not give.
 pub const AT_ONCE_NATS: f64 = 9.0;
-/// Open incidents at once; findings beyond wait.
+/// Open incidents of one [`Room`] at once; findings beyond wait, those of other rooms do not.
 pub const MOST_OPEN: usize = 1_000;
 /// An incident that opens this often within [`FLAPPING_WITHIN`] flaps.
 pub const FLAPPING: usize = 3;
@@ -36,6 +36,12 @@ const MOST_WATCHED: usize = 10_000;
 const PLAIN_FOR: Duration = Duration::from_mins(1);
 /// Lines of evidence that are kept.
 const MOST_EVIDENCE: usize = 40;
+/// Why an incident about an RNIC is closed while its host is down.
+const HOST_IS_DOWN: &str = "closed: its host is down";
+/// A share that has changed by so many e-folds (a quarter) is worth saying,
+const MOVED: f64 = 0.25;
+/// but not more often than this.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Impact (R-Pingmesh, section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,6 +83,9 @@ pub struct Incident {
     pub id: u64,
     /// What it is about.
     pub subject: Component,
+    /// A link of which the other direction is bad, too: the incident is about the cable.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub both_directions: bool,
     /// What it may be instead, where the observations cannot tell.
     #[serde(default)]
     pub or: Vec<Component>,
@@ -112,9 +121,25 @@ impl Incident {
         self.closed_unix_ns.is_none()
     }
 
+    /// Whether it was closed because another incident explains it.
+    pub fn is_explained(&self) -> bool {
+        self.closed_unix_ns.is_some() && self.evidence.iter().any(|line| line == HOST_IS_DOWN)
+    }
+
+    /// Whether that other one is `cause`: the host that its RNIC is in was down.
+    pub fn is_explained_by(&self, cause: &Self) -> bool {
+        self.is_explained()
+            && cause.category == Category::HostDown
+            && cause
+                .subject
+                .node()
+                .is_some_and(|host| is_part_of(&self.subject, &BTreeSet::from([&*host])))
+    }
+
     /// What is wrong, in one line.
     pub fn title(&self) -> String {
         let mut name = match &self.subject {
+            Component::Link { from, to } if self.both_directions => format!("cable {from}-{to}"),
             // The sentences below say what it is.
             subject @ (Component::Host { .. } | Component::Rnic { .. }) if self.or.is_empty() => {
                 subject.node().unwrap_or_default().into_owned()
@@ -182,6 +207,28 @@ impl Change {
     }
 }
 
+/// Incidents that have room of their own: thousands of silent agents must not keep a network fault from opening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// The network is at fault, RNICs included.
+    Network,
+    /// Hosts are down.
+    Hosts,
+    /// What agents show of themselves.
+    Agents,
+}
+
+impl Room {
+    /// Where an incident of a category belongs.
+    pub const fn of(category: Category) -> Self {
+        match category {
+            Category::HostDown => Self::Hosts,
+            network if network.is_network() => Self::Network,
+            _ => Self::Agents,
+        }
+    }
+}
+
 /// What is remembered of a subject.
 #[derive(Debug)]
 struct Watch {
@@ -199,6 +246,8 @@ struct Watch {
     /// When it was last as plain as its incident says.
     plain: WallTime,
     horizon: Horizon,
+    /// When somebody was last told of its share, and which.
+    told: (WallTime, f64),
     incident: Option<Incident>,
     /// When incidents of it were opened.
     openings: VecDeque<WallTime>,
@@ -230,6 +279,7 @@ impl Tracker {
                 last: now,
                 plain: now,
                 horizon: Horizon::Long,
+                told: (now, incident.share),
                 openings: VecDeque::from([WallTime::from_nanos(incident.opened_unix_ns)]),
                 incident: Some(incident),
             })
@@ -265,7 +315,7 @@ impl Tracker {
                 continue;
             }
             let at = self.watch_of(finding, now);
-            let open = self.open_count();
+            let open = self.open_count(Room::of(finding.category));
             let watch = &mut self.watched[at];
             watch.see(finding, now);
             let confirmed = watch.is_confirmed(finding);
@@ -281,10 +331,11 @@ impl Tracker {
         changes
     }
 
-    fn open_count(&self) -> usize {
+    fn open_count(&self, room: Room) -> usize {
         self.watched
             .iter()
-            .filter(|watch| watch.incident.is_some())
+            .filter_map(|watch| watch.incident.as_ref())
+            .filter(|incident| Room::of(incident.category) == room)
             .count()
     }
 
@@ -299,7 +350,16 @@ impl Tracker {
                 watch.alike.contains(&finding.subject) || finding.or.contains(&watch.subject)
             })
         };
-        if let Some(at) = same.or_else(alike) {
+        // Both directions of a cable are one incident.
+        let reverse = finding.subject.reverse();
+        let other_direction = || {
+            self.watched.iter().position(|watch| {
+                watch.incident.is_some()
+                    && finding.or.is_empty()
+                    && reverse.as_ref() == Some(&watch.subject)
+            })
+        };
+        if let Some(at) = same.or_else(other_direction).or_else(alike) {
             return at;
         }
         self.watched.push(Watch {
@@ -311,6 +371,7 @@ impl Tracker {
             last: now,
             plain: now,
             horizon: finding.horizon,
+            told: (now, finding.share),
             incident: None,
             openings: VecDeque::new(),
         });
@@ -328,7 +389,7 @@ impl Tracker {
             if let Some(mut incident) = watch.incident.take_if(|_| gone) {
                 incident.closed_unix_ns = Some(now.nanos());
                 if part {
-                    incident.note("closed: its host is down".to_owned());
+                    incident.note(HOST_IS_DOWN.to_owned());
                 }
                 changes.push(Change::Closed(incident));
             }
@@ -383,7 +444,8 @@ fn is_part_of(subject: &Component, hosts: &BTreeSet<&str>) -> bool {
 
 impl Watch {
     fn see(&mut self, finding: &Finding, now: WallTime) {
-        if finding.or.is_empty() && self.subject != finding.subject {
+        let is_other_direction = finding.subject.reverse().as_ref() == Some(&self.subject);
+        if finding.or.is_empty() && self.subject != finding.subject && !is_other_direction {
             self.subject = finding.subject.clone();
         }
         self.alike.clear();
@@ -439,11 +501,21 @@ impl Watch {
             return incident.sight(finding, now).then(|| incident.clone());
         }
         self.plain = now;
-        incident.update(finding, now).then(|| incident.clone())
+        let changed = incident.update(finding, now);
+        let moved = (incident.share / self.told.1.max(f64::MIN_POSITIVE))
+            .ln()
+            .abs()
+            >= MOVED
+            && now.since(self.told.0) >= TOLD_EVERY;
+        if changed || moved {
+            self.told = (now, incident.share);
+        }
+        (changed || moved).then(|| incident.clone())
     }
 
     fn open(&mut self, finding: &Finding, id: u64, now: WallTime) -> Incident {
         self.plain = now;
+        self.told = (now, finding.share);
         while self
             .openings
             .front()
@@ -470,6 +542,15 @@ impl Watch {
     }
 }
 
+/// The share over the longest horizon that the incident has filled: short ones are noisy, longer ones hold what was before.
+fn best_share(finding: &Finding, age: Duration) -> f64 {
+    std::iter::once(&(finding.horizon, finding.share))
+        .chain(&finding.shares)
+        .filter(|(horizon, _)| length(*horizon) <= age)
+        .max_by_key(|(horizon, _)| *horizon)
+        .map_or(finding.share, |(_, share)| *share)
+}
+
 fn length(horizon: Horizon) -> Duration {
     match horizon {
         Horizon::Now | Horizon::Short => Duration::from_secs(10),
@@ -492,6 +573,7 @@ impl Incident {
         Self {
             id,
             subject: finding.subject.clone(),
+            both_directions: finding.both_directions,
             or: finding.or.clone(),
             category: finding.category,
             severity: Severity::of(&services),
@@ -531,19 +613,25 @@ impl Incident {
         if !finding.or.is_empty() && self.or.is_empty() {
             return self.sight(finding, now);
         }
-        let before = (self.category, self.subject.clone());
+        let before = (self.category, self.subject.clone(), self.both_directions);
         let worse = self.sight(finding, now);
-        self.subject = finding.subject.clone();
+        if finding.subject.reverse().as_ref() == Some(&self.subject) {
+            self.both_directions = true;
+        } else {
+            self.subject = finding.subject.clone();
+            self.both_directions |= finding.both_directions;
+        }
         self.or.clone_from(&finding.or);
         if self.category != Category::Flapping {
             self.category = finding.category;
         }
         self.confidence = finding.confidence;
-        self.share = finding.share;
+        let age = now.since(WallTime::from_nanos(self.opened_unix_ns));
+        self.share = best_share(finding, age);
         self.sent = finding.probes.sent;
         self.lost = finding.probes.lost;
         self.evidence.clone_from(&finding.evidence);
-        worse || before != (self.category, self.subject.clone())
+        worse || before != (self.category, self.subject.clone(), self.both_directions)
     }
 }
 

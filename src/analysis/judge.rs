@@ -12,6 +12,7 @@
 mod hosts;
 mod locate;
 mod recent;
+mod selective;
 pub mod snapshot;
 mod spread;
 mod stalled;
@@ -141,10 +142,14 @@ pub struct Finding {
     pub nats: f64,
     /// Losses that the next run may see again; `None` where what was seen is a state, not losses.
     pub recent: Option<Recent>,
+    /// A link of which the other direction is bad, too: the cable.
+    pub both_directions: bool,
     /// What it may be instead; empty where the observations tell. With losses the category is then [`Category::Undecided`].
     pub or: Vec<Component>,
     /// Share of probes (of 5-tuples for a blackhole, of round trips for latency) that it affects, 0 to 1.
     pub share: f64,
+    /// The same over other horizons that show it.
+    pub shares: Vec<(Horizon, f64)>,
     /// Probes on the paths that cross it, and those lost or slow.
     pub probes: Counts,
     /// So plain that one confirmation is enough.
@@ -194,16 +199,30 @@ pub struct Judge {
     long: Vec<Finding>,
     /// RNICs that were anomalous lately, and when last: longer horizons still hold what they lost.
     bad_rnics: HashMap<RnicName, WallTime>,
-    /// Hard faults of lately with the share that they lose, and when last: not every run sees them.
-    hard: Vec<(Component, f64, WallTime)>,
+    /// Hard faults of lately: not every run sees them.
+    hard: Vec<Hard>,
     /// Switches that divide 5-tuples unevenly, until that is looked at again.
     spread: spread::Spread,
+}
+
+/// A fault that explains what others show.
+#[derive(Debug, Clone)]
+struct Hard {
+    subject: Component,
+    /// The most that it lost lately, 0 to 1.
+    share: f64,
+    /// It is dead, or swallows whole 5-tuples: whatever is bad inside it is of it.
+    whole: bool,
+    /// When it was last seen.
+    last: WallTime,
 }
 
 /// How long the paths of an anomalous RNIC are left out after it was last seen to be one.
 const LEFT_OUT: Duration = Duration::from_mins(1);
 /// How long a hard fault counts as there after it was last seen.
 const REMEMBERED: Duration = Duration::from_secs(10);
+/// How long it is no wonder that ECMP goes around it: traces follow slowly.
+const AVOIDED: Duration = Duration::from_mins(3);
 
 /// A round trip is slow above this many times the usual one,
 const SLOW_FACTOR: i64 = 3;
@@ -255,6 +274,9 @@ impl Judge {
         };
         let mut findings = hosts::judge(snapshot);
         for verdict in Self::rnics(snapshot)? {
+            if is_of_some_tuples(&verdict, snapshot) {
+                continue;
+            }
             for rnic in verdict.rnics() {
                 self.bad_rnics.insert(rnic, snapshot.now);
             }
@@ -282,7 +304,8 @@ impl Judge {
         findings.extend(self.without_spilt(&seen, losses, snapshot.now));
         findings.extend(self.locate_slow(&seen)?);
         findings.extend(self.uneven(&seen, snapshot.now));
-        judgement.findings = merge(findings);
+        findings.retain(|finding| !self.is_detour(finding, snapshot.now));
+        judgement.findings = cables(merge(findings));
         Ok(judgement)
     }
 
@@ -307,8 +330,8 @@ impl Judge {
                 .map(|seen| rnic::Pair {
                     source: (&seen.source_name, seen.source.tor.as_str()),
                     target: (&seen.target_name, seen.target.tor.as_str()),
-                    sent: seen.counts(horizon).sent,
-                    lost: seen.counts(horizon).lost,
+                    sent: seen.weighed(horizon).sent,
+                    lost: seen.weighed(horizon).lost,
                     unsent: seen.unsent(horizon),
                 })
                 .filter(|pair| pair.sent > 0 || pair.unsent > 0)
@@ -334,12 +357,71 @@ fn merge(findings: Vec<Finding>) -> Vec<Finding> {
             .iter_mut()
             .find(|known| known.subject == finding.subject)
         {
-            Some(known) if finding.outranks(known) => *known = finding,
-            Some(_) => {}
+            Some(known) => {
+                let mut other = finding;
+                if other.outranks(known) {
+                    std::mem::swap(&mut other, known);
+                }
+                if other.category == known.category && other.horizon != known.horizon {
+                    known.shares.push((other.horizon, other.share));
+                }
+            }
             None => merged.push(finding),
         }
     }
     merged
+}
+
+/// Whether an RNIC is suspected for what befalls some of its 5-tuples and spares the others: an RNIC and its cable do not look
+/// at 5-tuples, a switch does.
+fn is_of_some_tuples(verdict: &rnic::Verdict, snapshot: &Snapshot) -> bool {
+    let finding = verdict.finding();
+    if finding.loss >= hosts::DOWN {
+        return false;
+    }
+    [Horizon::Now, Horizon::Short].into_iter().any(|horizon| {
+        let paths: Vec<Counts> = snapshot
+            .seen
+            .iter()
+            .filter(|seen| *seen.source_name == finding.rnic || *seen.target_name == finding.rnic)
+            .filter(|seen| !snapshot.is_waited_for(&seen.target.host))
+            .map(|seen| seen.weighed(horizon))
+            .filter(|counts| counts.sent > 0)
+            .collect();
+        selective::is_selective(&paths)
+    })
+}
+
+/// Both directions of a cable as one finding, about the one with more evidence.
+fn cables(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = Vec::new();
+    for mut finding in findings {
+        let other = finding
+            .subject
+            .reverse()
+            .filter(|_| finding.or.is_empty())
+            .and_then(|reverse| {
+                kept.iter_mut()
+                    .find(|known| known.subject == reverse && known.or.is_empty())
+            });
+        let Some(other) = other else {
+            kept.push(finding);
+            continue;
+        };
+        let is_plainer = (finding.hard, finding.nats) > (other.hard, other.nats);
+        if is_plainer {
+            std::mem::swap(&mut finding, other);
+        }
+        other.both_directions = true;
+        other.evidence.push(format!(
+            "the other direction of the cable, too: {} of {} probes lost or slow across it",
+            finding.probes.lost, finding.probes.sent
+        ));
+        for (service, suffers) in finding.services {
+            *other.services.entry(service).or_default() |= suffers;
+        }
+    }
+    kept
 }
 
 impl Finding {
@@ -353,7 +435,17 @@ impl Finding {
             | Category::PauseStorm
             | Category::RnicSlow
             | Category::UnevenEcmp => 1,
-            _ => 2,
+            // What is dead or swallows whole 5-tuples loses a share of the probes as well.
+            Category::Blackhole
+            | Category::LinkDown
+            | Category::SwitchDown
+            | Category::RnicDown
+            | Category::HostDown => 3,
+            Category::AgentSilent
+            | Category::RnicLoss
+            | Category::Flapping
+            | Category::LinkLoss
+            | Category::SwitchLoss => 2,
         };
         (rank(self), self.confidence > 0.5) > (rank(other), other.confidence > 0.5)
     }

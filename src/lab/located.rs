@@ -72,11 +72,33 @@ pub struct LocatedJson {
     pub fault: Option<String>,
     /// How long after that began.
     pub delay_ns: Option<u64>,
-    /// Whether that is right; `null` where it is about a host and nothing was injected there, since a busy machine starves
+    /// Whether subject and category are right; `null` where it is about a host and nothing was injected there, since a busy machine starves
     /// the lab's hosts too.
     pub right: Option<bool>,
+    /// Titles of the incidents that it explains: the analyzer had opened them before it knew the cause, and closed them then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub explains: Vec<String>,
     /// Lines that explain it.
     pub evidence: Vec<String>,
+}
+
+/// An injected fault that no incident names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MissedJson {
+    /// The fault as text.
+    pub fault: String,
+    /// Whether it is so plain and was there for so long that it should have been named.
+    pub must_show: bool,
+}
+
+impl MissedJson {
+    /// For people, appended.
+    pub fn add_to(&self, text: &mut String) {
+        let _ = write!(text, "\n\nmissed   {}: nothing names it", self.fault);
+        if !self.must_show {
+            text.push_str(" (too mild, or there for too short a time, to demand it)");
+        }
+    }
 }
 
 /// Collects incidents while a lab runs.
@@ -125,20 +147,31 @@ impl Located {
                 .chain(&incident.or)
                 .any(|component| names(engine, fault, component))
         };
-        let missing = faults.iter().any(|fault| {
-            must_show(fault, ended)
-                && !self
+        summary.missed = faults
+            .iter()
+            .filter(|fault| {
+                !self
                     .incidents
                     .iter()
                     .any(|(incident, ..)| is_about(incident, fault))
-        });
+            })
+            .map(|fault| MissedJson {
+                fault: fault.fault.to_string(),
+                must_show: must_show(fault, ended),
+            })
+            .collect();
+        let missing = summary.missed.iter().any(|missed| missed.must_show);
         let judged = faults.iter().any(|fault| must_show(fault, ended));
-        for (incident, opened, closed) in self.incidents {
+        let (causes, explained): (Vec<_>, Vec<_>) = self
+            .incidents
+            .into_iter()
+            .partition(|(incident, ..)| !incident.is_explained());
+        for (incident, opened, closed) in causes {
             let fault = faults
                 .iter()
                 .find(|fault| is_about(&incident, fault) && fault.fault.at <= opened);
             let right = match fault {
-                Some(_) => Some(true),
+                Some(fault) => Some(is_category_of(fault, incident.category)),
                 None if incident.category.is_network() => Some(false),
                 None => None,
             };
@@ -152,6 +185,11 @@ impl Located {
                 fault: fault.map(|fault| fault.fault.to_string()),
                 delay_ns: fault.map(|fault| nanos(opened.saturating_sub(fault.fault.at))),
                 right,
+                explains: explained
+                    .iter()
+                    .filter(|(other, ..)| other.is_explained_by(&incident))
+                    .map(|(other, ..)| other.title())
+                    .collect(),
                 evidence: incident.evidence,
                 or: incident.or,
                 subject: incident.subject,
@@ -211,6 +249,56 @@ fn names(engine: &Engine, fault: &Resolved, component: &Component) -> bool {
     }
 }
 
+/// Whether a fault is rightly called so.
+fn is_category_of(fault: &Resolved, category: Category) -> bool {
+    match category {
+        // What comes and goes is that, whatever it is; and where several things may be meant nothing more is claimed.
+        Category::Flapping | Category::Undecided => true,
+        Category::HostDown | Category::AgentSilent => {
+            matches!(fault.fault.target, Target::Host(_)) && has(fault, is_outage)
+        }
+        Category::CpuOverload => has(fault, |effect| matches!(effect, Effect::Stall(_))),
+        Category::RnicDown | Category::LinkDown | Category::SwitchDown => has(fault, is_outage),
+        Category::RnicLoss | Category::LinkLoss | Category::SwitchLoss => has(fault, |effect| {
+            matches!(
+                effect,
+                Effect::Loss(_)
+                    | Effect::Corrupt(_)
+                    | Effect::Rate(_)
+                    | Effect::Queue(_)
+                    | Effect::Load(_)
+                    | Effect::Pause(_)
+                    | Effect::Flap(_)
+            )
+        }),
+        Category::Blackhole => has(fault, |effect| matches!(effect, Effect::Blackhole(_))),
+        Category::Congestion | Category::PauseStorm | Category::RnicSlow => has(fault, |effect| {
+            matches!(
+                effect,
+                Effect::Delay(_)
+                    | Effect::Jitter(_)
+                    | Effect::Rate(_)
+                    | Effect::Queue(_)
+                    | Effect::Load(_)
+                    | Effect::Pause(_)
+            )
+        }),
+        Category::MissingRoute | Category::UnevenEcmp => false,
+    }
+}
+
+fn has(fault: &Resolved, is: impl Fn(&Effect) -> bool) -> bool {
+    fault.fault.effects.iter().any(is)
+}
+
+fn is_outage(effect: &Effect) -> bool {
+    match effect {
+        Effect::Down | Effect::Flap(_) | Effect::Restart => true,
+        Effect::Loss(share) | Effect::Corrupt(share) => share.get() >= 0.9,
+        _ => false,
+    }
+}
+
 fn must_show(fault: &Resolved, ended: Duration) -> bool {
     let there = ended.saturating_sub(fault.fault.at);
     let long_enough = there.min(fault.fault.lasts.unwrap_or(there)) >= MUST_SHOW;
@@ -247,6 +335,9 @@ impl LocatedJson {
                 "\n  fault     {fault}, {:.1} s before",
                 delay as f64 / 1e9
             );
+        }
+        for explained in &self.explains {
+            let _ = write!(text, "\n  explains  {explained}");
         }
         if let Some(closed) = self.closed_ns {
             let _ = write!(text, "\n  closed    after {:.1} s", closed as f64 / 1e9);

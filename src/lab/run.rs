@@ -531,6 +531,7 @@ fn summarise(engine: &Engine, watch: &Watch, now: HostTime) -> Summary {
             })
             .collect(),
         located: Vec::new(),
+        missed: Vec::new(),
         starved_hosts: 0,
         locations_right: None,
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::located::{IncidentLine, LocatedJson};
+use super::located::{IncidentLine, LocatedJson, MissedJson};
 use super::observed::{Counts, Pair, Stats};
 use super::verdict::{Overall, Verdict};
 use crate::fabric::truth::Totals;
@@ -201,8 +201,11 @@ pub struct Summary {
     pub services: Vec<ServiceSummary>,
     /// Whether observation and ground truth agree everywhere.
     pub agrees: bool,
-    /// The incidents that the analyzer opened, and whether they are right.
+    /// The incidents that the analyzer opened, and whether they are right; those that it found to be part of another stand in
+    /// that one's `explains`.
     pub located: Vec<LocatedJson>,
+    /// The faults that nothing names.
+    pub missed: Vec<MissedJson>,
     /// Hosts of the lab that this machine starved of processor time. Results of those times were set aside, so that faults
     /// are located later, or not at all.
     pub starved_hosts: usize,
@@ -271,6 +274,9 @@ impl Summary {
         }
         if nothing {
             text.push_str("\n\nlocated  nothing");
+        }
+        for missed in &self.missed {
+            missed.add_to(&mut text);
         }
         if self.starved_hosts > 0 {
             let _ = write!(

@@ -15,6 +15,7 @@ fn incident(id: u64) -> Incident {
             from: format!("spine{id}"),
             to: "tor0".to_owned(),
         },
+        both_directions: false,
         or: Vec::new(),
         category: Category::LinkLoss,
         severity: Severity::P2,

@@ -31,6 +31,8 @@ fn finding(subject: Component, category: Category, nats: f64) -> Finding {
         confidence: 0.99,
         nats,
         recent: None,
+        both_directions: false,
+        shares: Vec::new(),
         or: Vec::new(),
         share: 0.01,
         probes: Counts {
@@ -254,4 +256,81 @@ fn a_restart_goes_on_with_what_was_open() {
     assert!(run(&mut restarted, 101, vec![seen()]).is_empty());
     assert_eq!(restarted.open()[0].opened_unix_ns, at(2).nanos());
     assert_eq!(run(&mut restarted, 200, vec![]).len(), 1);
+}
+
+#[test]
+fn both_directions_of_a_cable_are_one_incident() {
+    let down = |from: &str, to: &str| Finding {
+        hard: true,
+        ..finding(
+            Component::Link {
+                from: from.to_owned(),
+                to: to.to_owned(),
+            },
+            Category::LinkDown,
+            30.0,
+        )
+    };
+    let mut tracker = Tracker::new(Vec::new(), 1, at(0));
+    run(&mut tracker, 1, vec![down("tor1", "spine2")]);
+    run(&mut tracker, 2, vec![down("tor1", "spine2")]);
+    assert_eq!(tracker.open().len(), 1);
+    for second in 3..6 {
+        run(&mut tracker, second, vec![down("spine2", "tor1")]);
+    }
+    let open = tracker.open();
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert!(open[0].both_directions);
+    assert_eq!(open[0].title(), "cable tor1-spine2 is down");
+    assert_eq!(open[0].subject.to_string(), "link tor1->spine2");
+}
+
+/// A thousand silent agents fill their own room, not that of the network.
+#[test]
+fn silent_agents_leave_room_for_network_faults() {
+    let mut tracker = Tracker::new(Vec::new(), 1, at(0));
+    let silent = || {
+        (0..=MOST_OPEN).map(|number| {
+            finding(
+                host(&format!("h{number}")),
+                Category::AgentSilent,
+                f64::INFINITY,
+            )
+        })
+    };
+    for second in 1..4 {
+        run(&mut tracker, second, silent().collect());
+    }
+    assert_eq!(tracker.open().len(), MOST_OPEN);
+    for second in 4..6 {
+        let dead = Finding {
+            hard: true,
+            ..finding(rnic("h1/mlx5_0"), Category::RnicDown, 30.0)
+        };
+        run(&mut tracker, second, silent().chain([dead]).collect());
+    }
+    let network = tracker
+        .open()
+        .iter()
+        .filter(|incident| incident.category == Category::RnicDown)
+        .count();
+    assert_eq!((tracker.open().len(), network), (MOST_OPEN + 1, 1));
+}
+
+#[test]
+fn a_title_follows_the_longest_horizon_that_the_incident_has_filled() {
+    let seen = || Finding {
+        horizon: Horizon::Short,
+        share: 0.17,
+        shares: vec![(Horizon::Middle, 0.05), (Horizon::Long, 0.01)],
+        hard: true,
+        ..finding(link("tor3"), Category::LinkLoss, 30.0)
+    };
+    let mut tracker = Tracker::new(Vec::new(), 1, at(0));
+    let mut told = Vec::new();
+    for second in 1..60 {
+        told.extend(run(&mut tracker, second, vec![seen()]));
+    }
+    assert_eq!(tracker.open()[0].title(), "link spine1->tor3 loses 5.0 %");
+    assert_eq!(told.len(), 2, "opened, and told once more: {told:?}");
 }

@@ -13,7 +13,7 @@ use crate::analysis::windows::Slot;
 use crate::id::{HostName, RnicName, ServiceName};
 
 /// An RNIC that loses so much counts as down.
-const DOWN: f64 = 0.9;
+pub(super) const DOWN: f64 = 0.9;
 
 /// What hosts themselves show: silence, starvation, queue pairs that come and go, sends that fail.
 pub(super) fn judge(snapshot: &Snapshot) -> Vec<Finding> {
@@ -91,6 +91,8 @@ fn blank(subject: Component, category: Category, share: f64) -> Finding {
         confidence: 1.0,
         nats: f64::INFINITY,
         recent: None,
+        both_directions: false,
+        shares: Vec::new(),
         or: Vec::new(),
         share,
         probes: Counts::default(),

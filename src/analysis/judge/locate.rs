@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::recent::Newest;
-use super::snapshot::{Counts, Horizon, Seen};
+use super::snapshot::{Counts, Horizon, Seen, most_weight, weighed};
 use super::stalled::against_stall;
-use super::{Category, Finding, HARD, Judge, LEAST_CONFIDENCE, LEAST_SLOW, REMEMBERED};
+use super::{
+    AVOIDED, Category, Finding, HARD, Hard, Judge, LEAST_CONFIDENCE, LEAST_SLOW, REMEMBERED,
+};
 use crate::analysis::localize::explain::{Told, explain};
 use crate::analysis::localize::{
     Component, ComponentId, Problem, ProblemError, Signal, Suspect, Symptom, localize,
 };
 use crate::analysis::report::End;
 use crate::analysis::routes::{Leg, Origin};
-use crate::id::{RnicName, ServiceName};
+use crate::id::{RnicName, ServiceName, TorId};
 use crate::probe::trace::Tuple;
 use crate::time::WallTime;
 
@@ -58,7 +60,7 @@ fn is_of_few_rnics(seen: &[&Seen], finding: &Finding) -> bool {
                 rnics
                     .entry(rnic)
                     .or_default()
-                    .add(seen.counts(finding.horizon));
+                    .add(seen.weighed(finding.horizon));
             }
         }
     }
@@ -68,10 +70,16 @@ fn is_of_few_rnics(seen: &[&Seen], finding: &Finding) -> bool {
     })
 }
 
-/// Whether a switch is an end of a link.
-fn is_end(switch: &Component, link: &Component) -> bool {
-    match (switch, link) {
-        (Component::Switch { name }, Component::Link { from, to }) => name == from || name == to,
+/// Whether a finding is about an RNIC under a ToR, and not about one that is dead itself.
+fn is_rnic_under(tor: &Component, finding: &Finding, rnics: &HashMap<&RnicName, &TorId>) -> bool {
+    match (tor, &finding.subject) {
+        (Component::Switch { name }, Component::Rnic { host, device }) => {
+            let rnic = RnicName {
+                host: host.clone(),
+                device: device.clone(),
+            };
+            finding.share < DOWN && rnics.get(&rnic).is_some_and(|tor| tor.as_str() == name)
+        }
         _ => false,
     }
 }
@@ -152,13 +160,16 @@ impl Judge {
         seen: &[&Seen],
         horizon: Horizon,
     ) -> Result<Vec<Finding>, ProblemError> {
-        self.locate(seen, Problem::new(), horizon, |seen| seen.counts(horizon))
+        self.locate(seen, Problem::new(), horizon, |seen| seen.weighed(horizon))
     }
 
     /// What explains the slow round trips of 20 s.
     pub(super) fn locate_slow(&mut self, seen: &[&Seen]) -> Result<Vec<Finding>, ProblemError> {
         let problem = Problem::of(Signal::Slow);
-        self.locate(seen, problem, Horizon::Middle, |seen| seen.slow)
+        let most = most_weight(seen.iter().map(|seen| seen.slow.sent));
+        self.locate(seen, problem, Horizon::Middle, |seen| {
+            weighed(seen.slow, most)
+        })
     }
 
     fn locate(
@@ -215,15 +226,26 @@ impl Judge {
             .collect();
         for finding in &findings {
             if (finding.hard || finding.nats >= PLAIN_NATS) && finding.or.is_empty() {
-                self.remember(&finding.subject, finding.share, now);
+                self.remember(finding, now);
             }
         }
-        self.hard
-            .retain(|(_, _, last)| now.since(*last) < REMEMBERED);
-        let hard = self.hard.clone();
+        self.hard.retain(|hard| now.since(hard.last) < AVOIDED);
+        let mut hard = self.hard.clone();
+        hard.retain(|hard| now.since(hard.last) < REMEMBERED);
+        let rnics: HashMap<&RnicName, &TorId> = seen
+            .iter()
+            .flat_map(|seen| {
+                [
+                    (&*seen.source_name, &seen.source.tor),
+                    (&*seen.target_name, &seen.target.tor),
+                ]
+            })
+            .collect();
         let of_hard_switch = |finding: &Finding| {
-            hard.iter().any(|(hard, share, _)| {
-                (*share >= HARD || *share >= finding.share) && is_end(hard, &finding.subject)
+            hard.iter().any(|hard| {
+                let is_link_of = hard.subject.is_end_of(&finding.subject)
+                    && (hard.whole || hard.share >= HARD || hard.share >= finding.share);
+                is_link_of || hard.whole && is_rnic_under(&hard.subject, finding, &rnics)
             })
         };
         let mut kept = Vec::new();
@@ -233,11 +255,12 @@ impl Judge {
             }
             let harder: Vec<Component> = hard
                 .iter()
-                .filter(|(hard, share, _)| {
-                    *hard != finding.subject
-                        && (*share > HARDER * finding.share || is_end(&finding.subject, hard))
+                .filter(|hard| {
+                    hard.subject != finding.subject
+                        && (hard.share > HARDER * finding.share
+                            || finding.subject.is_end_of(&hard.subject))
                 })
-                .map(|(hard, ..)| hard.clone())
+                .map(|hard| hard.subject.clone())
                 .collect();
             if harder.is_empty() || self.stands_alone(seen, &finding, &harder) {
                 kept.push(finding);
@@ -247,18 +270,47 @@ impl Judge {
     }
 
     /// Keeps a fault with the most that it lost lately: horizons that begin before it show less.
-    fn remember(&mut self, subject: &Component, share: f64, now: WallTime) {
-        match self.hard.iter_mut().find(|(known, ..)| known == subject) {
-            Some((_, most, last)) => {
-                *most = if now.since(*last) < REMEMBERED {
-                    most.max(share)
+    fn remember(&mut self, finding: &Finding, now: WallTime) {
+        let whole = matches!(
+            finding.category,
+            Category::Blackhole | Category::SwitchDown | Category::LinkDown | Category::RnicDown
+        );
+        let known = self
+            .hard
+            .iter_mut()
+            .find(|hard| hard.subject == finding.subject);
+        match known {
+            Some(hard) => {
+                let lately = now.since(hard.last) < REMEMBERED;
+                hard.share = if lately {
+                    hard.share.max(finding.share)
                 } else {
-                    share
+                    finding.share
                 };
-                *last = now;
+                hard.whole = whole || lately && hard.whole;
+                hard.last = now;
             }
-            None => self.hard.push((subject.clone(), share, now)),
+            None => self.hard.push(Hard {
+                subject: finding.subject.clone(),
+                share: finding.share,
+                whole,
+                last: now,
+            }),
         }
+    }
+
+    /// Whether ECMP is uneven because it goes around something that is bad, or was lately.
+    pub(super) fn is_detour(&self, finding: &Finding, now: WallTime) -> bool {
+        finding.category == Category::UnevenEcmp
+            && self.hard.iter().any(|hard| {
+                now.since(hard.last) < AVOIDED
+                    && match &hard.subject {
+                        link @ Component::Link { .. } => finding.subject.is_end_of(link),
+                        // Which next hops lead there is not looked at: an uneven hash will still be there when it is back.
+                        Component::Switch { .. } => true,
+                        Component::Host { .. } | Component::Rnic { .. } => false,
+                    }
+            })
     }
 
     /// Whether a mild suspect also loses probes on paths that no hard one may touch.
@@ -268,7 +320,7 @@ impl Judge {
             let crossed = self.crossed(seen);
             let share = crossed.share(seen, &finding.subject);
             if share > 0.0 && hard.iter().all(|hard| crossed.share(seen, hard) <= 0.0) {
-                let counts = seen.counts(finding.horizon);
+                let counts = seen.weighed(finding.horizon);
                 expected += finding.share * share * counts.sent as f64;
                 lost += counts.lost as f64;
             }
@@ -285,7 +337,7 @@ impl Judge {
         counts: &impl Fn(&Seen) -> Counts,
     ) -> Option<Finding> {
         let slow = suspect.symptom == Symptom::Slow;
-        let sums = self.sums(seen, suspect, counts);
+        let sums = self.sums(seen, suspect, horizon);
         if !slow && sums.is_over(suspect, horizon) {
             return None;
         }
@@ -324,6 +376,8 @@ impl Judge {
             confidence: suspect.confidence.min(1.0),
             nats: suspect.evidence_nats.min(over_stall),
             recent: (!slow).then(|| sums.recent.in_slot(self.slot)),
+            both_directions: false,
+            shares: Vec::new(),
             or,
             share: suspect.loss_rate,
             probes: sums.all,
@@ -334,12 +388,7 @@ impl Judge {
     }
 
     /// What the paths across a suspect counted.
-    fn sums(
-        &mut self,
-        seen: &[&Seen],
-        suspect: &Suspect,
-        counts: &impl Fn(&Seen) -> Counts,
-    ) -> Sums {
+    fn sums(&mut self, seen: &[&Seen], suspect: &Suspect, over: Horizon) -> Sums {
         let mut sums = Sums::default();
         let mut worst: Vec<(Counts, String)> = Vec::new();
         let slow = suspect.symptom == Symptom::Slow;
@@ -349,19 +398,19 @@ impl Judge {
             if share <= 0.0 {
                 continue;
             }
-            let all = counts(seen);
+            let all = if slow { seen.slow } else { seen.counts(over) };
             sums.all.add(all);
             sums.recent.add(seen);
             sums.slow = sums.slow.saturating_add(seen.slow.lost);
             sums.paused = sums.paused.saturating_add(seen.paused);
             for (sum, horizon) in sums.by_horizon.iter_mut().zip(Horizon::ALL) {
-                let counts = seen.counts(horizon);
+                let counts = seen.weighed(horizon);
                 sum.0 += share * counts.sent as f64;
                 sum.1 += counts.lost as f64;
             }
             if share >= 0.99 {
                 for (sum, horizon) in sums.sure.iter_mut().zip(Horizon::ALL) {
-                    sum.add(seen.counts(horizon));
+                    sum.add(seen.weighed(horizon));
                 }
             }
             // A service's own path must surely cross it.

@@ -93,6 +93,8 @@ pub struct Seen {
     /// The service that uses it.
     pub service: Option<ServiceName>,
     counts: [Counts; 4],
+    /// The same, as much as it may weigh: see [`weighed`].
+    weighed: [Counts; 4],
     unsent: [u64; 2],
     /// Round trips of 20 s that can be trusted, and the slow ones.
     pub slow: Counts,
@@ -104,6 +106,12 @@ impl Seen {
     /// Probes over a horizon.
     pub const fn counts(&self, horizon: Horizon) -> Counts {
         self.counts[horizon.index()]
+    }
+
+    /// Probes over a horizon as evidence of where losses come from: those of a path that is probed much more than others count
+    /// as fewer, with the same share lost.
+    pub const fn weighed(&self, horizon: Horizon) -> Counts {
+        self.weighed[horizon.index()]
     }
 
     /// Probes that could not be sent, over one of the two shortest horizons; none over the others.
@@ -128,6 +136,7 @@ impl Seen {
     /// The same path with other counts over all horizons.
     pub(super) fn with_counts(mut self, counts: Counts) -> Self {
         self.counts = [counts; 4];
+        self.weighed = [counts; 4];
         self
     }
 }
@@ -139,6 +148,8 @@ pub struct SilentHost {
     pub host: HostName,
     /// For how long.
     pub since: Duration,
+    /// Its upload is due for too short a time to call it silent; it is here because it answers nothing.
+    pub overdue: bool,
     /// Probes to it since then, and those without an answer.
     pub probes: Counts,
 }
@@ -166,6 +177,40 @@ pub struct Snapshot {
     pub unsendable: Vec<End>,
     /// Median of the paths' median round trips, by the number of links that a probe and its ACK cross.
     pub usual: HashMap<u32, Nanos>,
+}
+
+/// A path weighs no more than so many times the median path,
+const MOST_WEIGHT: u64 = 4;
+/// or than so many probes.
+const LEAST_WEIGHT: u64 = 64;
+
+/// The most probes that one path counts as, where the paths have sent so many. All probes of a path take one way through the
+/// fabric: the thousandth says hardly more than the hundredth about what other 5-tuples meet there.
+pub(super) fn most_weight(sent: impl Iterator<Item = u64>) -> u64 {
+    let mut sent: Vec<u64> = sent.filter(|sent| *sent > 0).collect();
+    if sent.is_empty() {
+        return LEAST_WEIGHT;
+    }
+    let middle = sent.len() / 2;
+    let (_, median, _) = sent.select_nth_unstable(middle);
+    median.saturating_mul(MOST_WEIGHT).max(LEAST_WEIGHT)
+}
+
+/// Counts of a path, scaled down to `most` probes.
+pub(super) fn weighed(counts: Counts, most: u64) -> Counts {
+    if counts.sent <= most {
+        return counts;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and `most`"
+    )]
+    let lost = (counts.share() * most as f64).round() as u64;
+    Counts {
+        sent: most,
+        lost: lost.min(most),
+    }
 }
 
 /// Slots of starvation, re-registration or failed sends from which on they are reported.
@@ -233,6 +278,7 @@ impl Snapshot {
                 sample.push(median);
             }
         }
+        snapshot.weigh();
         for (class, mut sample) in round_trips {
             sample.sort_unstable();
             if let Some(median) = sample.get(sample.len() / 2) {
@@ -319,10 +365,20 @@ impl Snapshot {
             port: path.source_port(),
             service: path.service().cloned(),
             counts,
+            weighed: counts,
             unsent,
             slow,
             paused,
         });
+    }
+
+    fn weigh(&mut self) {
+        for horizon in Horizon::ALL {
+            let most = most_weight(self.seen.iter().map(|seen| seen.counts(horizon).sent));
+            for seen in &mut self.seen {
+                seen.weighed[horizon.index()] = weighed(seen.counts(horizon), most);
+            }
+        }
     }
 
     fn set_aside_for(&mut self, reason: Reason, sent: u64, lost: u64) {
@@ -364,11 +420,12 @@ fn over(horizon: Horizon, now: WallTime) -> Range<Slot> {
 
 fn silent(windows: &Windows, ledger: &Ledger, now: WallTime) -> Vec<SilentHost> {
     let mut silent: HashMap<HostName, SilentHost> = ledger
-        .silent_hosts(now)
-        .map(|(host, since)| {
+        .quiet_hosts(now)
+        .map(|(host, since, overdue)| {
             let silent = SilentHost {
                 host: host.clone(),
                 since,
+                overdue,
                 probes: Counts::default(),
             };
             (host.clone(), silent)
@@ -406,6 +463,8 @@ fn silent(windows: &Windows, ledger: &Ledger, now: WallTime) -> Vec<SilentHost> 
         }
     }
     let mut silent: Vec<_> = silent.into_values().collect();
+    // One whose upload is merely late is only down if it answers nothing either.
+    silent.retain(|host| !host.overdue || host.is_down());
     silent.sort_by(|a, b| a.host.as_str().cmp(b.host.as_str()));
     silent
 }

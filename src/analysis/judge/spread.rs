@@ -82,6 +82,8 @@ impl Judge {
             confidence: 1.0,
             nats: worst.nats,
             recent: None,
+            both_directions: false,
+            shares: Vec::new(),
             or: Vec::new(),
             share: misplaced(&uneven.next),
             probes,

@@ -85,6 +85,17 @@ impl Component {
         }
     }
 
+    /// The other direction of the cable, where this is a link.
+    pub fn reverse(&self) -> Option<Self> {
+        match self {
+            Self::Link { from, to } => Some(Self::Link {
+                from: to.clone(),
+                to: from.clone(),
+            }),
+            Self::Switch { .. } | Self::Host { .. } | Self::Rnic { .. } => None,
+        }
+    }
+
     /// Whether this is a node, and one end of `link`.
     pub fn is_end_of(&self, link: &Self) -> bool {
         match link {

@@ -124,3 +124,6 @@ fn if_dead(path: &Lossy) -> f64 {
     let passed = path.sent - path.lost;
     passed * PASSED.ln() + (-PASSED).ln_1p()
 }
+
+#[cfg(test)]
+mod tests;

@@ -335,7 +335,10 @@ impl Problem {
                 lost,
             } = lossy;
             let alive = 1.0 - dead;
-            split.probes.to_mut().append(parts, *links, sent * alive, lost * alive);
+            split
+                .probes
+                .to_mut()
+                .append(parts, *links, sent * alive, lost * alive);
             split.paths.to_mut().append(parts, *links, 1.0, *dead);
         }
         split

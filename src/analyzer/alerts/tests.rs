@@ -28,6 +28,7 @@ fn incident() -> Incident {
             from: "spine1".to_owned(),
             to: "tor3".to_owned(),
         },
+        both_directions: false,
         or: Vec::new(),
         category: Category::LinkLoss,
         severity: Severity::P0,

@@ -36,6 +36,7 @@ fn the_exemplar_of_opened_incidents_is_the_last_ones_number() {
         subject: Component::Switch {
             name: "spine1".to_owned(),
         },
+        both_directions: false,
         or: Vec::new(),
         category: Category::SwitchDown,
         severity: Severity::P0,

@@ -116,8 +116,19 @@ fn summary() -> Summary {
             fault: Some("link spine1->tor3 loss=1% at=10s".to_owned()),
             delay_ns: Some(12_300_000_000),
             right: Some(true),
+            explains: vec!["RNIC host3/rnic0 is down".to_owned()],
             evidence: vec!["over the last 20 s".to_owned()],
         }],
+        missed: vec![
+            MissedJson {
+                fault: "switch spine2 down at=10s".to_owned(),
+                must_show: true,
+            },
+            MissedJson {
+                fault: "link spine0->tor1 loss=0.01%".to_owned(),
+                must_show: false,
+            },
+        ],
         starved_hosts: 3,
         locations_right: Some(true),
     }

@@ -51,6 +51,7 @@ fn the_documentation_names_exactly_the_fields() {
         subject: localize::Component::Switch {
             name: "spine1".to_owned(),
         },
+        both_directions: false,
         or: Vec::new(),
         category: Category::SwitchDown,
         severity: Severity::P0,

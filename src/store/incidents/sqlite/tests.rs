@@ -12,6 +12,7 @@ fn incident(id: u64, closed: Option<i64>) -> Incident {
             from: "spine1".to_owned(),
             to: "tor3".to_owned(),
         },
+        both_directions: false,
         or: Vec::new(),
         category: Category::LinkLoss,
         severity: Severity::P1,
