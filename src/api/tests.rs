@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use axum::extract::Query;
 use serde_json::json;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, Schema, SchemaType, Type};
@@ -30,7 +32,7 @@ fn refusals<Q: Request>(queries: &[&str]) -> String {
     let mut text = format!("{}\n", Q::PATH);
     for query in queries {
         let message = asked::<Q>(query).err().expect("a refusal");
-        text += &format!("  {query}\n    {message}\n");
+        writeln!(text, "  {query}\n    {message}").expect("a string takes all");
     }
     text
 }
@@ -254,7 +256,8 @@ impl<'a> Table<'a> {
                     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
                     assert!(!text.is_empty(), "{path} has no description");
                     let kind = self.kind(field, "");
-                    self.rows += &format!("| `{path}` | {kind} | {text} |\n");
+                    writeln!(self.rows, "| `{path}` | {kind} | {text} |")
+                        .expect("a string takes all");
                     self.members(&format!("{path}."), field);
                 }
                 if let Some(AdditionalProperties::RefOr(values)) =

@@ -124,7 +124,7 @@ impl Topology {
                 Rnics::Each(rnics) => {
                     for rnic in rnics {
                         topology.add_rnic(
-                            RnicName::new(host.name.clone(), rnic.device.clone()),
+                            &RnicName::new(host.name.clone(), rnic.device.clone()),
                             &rnic.tors,
                         );
                     }
@@ -138,7 +138,7 @@ impl Topology {
         topology
     }
 
-    fn add_rnic(&mut self, rnic: RnicName, tors: &[TorId]) {
+    fn add_rnic(&mut self, rnic: &RnicName, tors: &[TorId]) {
         for tor in tors {
             let node = self.add_link(&rnic.to_string(), tor.as_str());
             self.ends.insert(node);

@@ -242,7 +242,8 @@ fn observed(is_round_trip: bool, lost: impl Fn(&[&str], &[&str]) -> u64) -> Prob
                 if is_round_trip {
                     line["back"] = serde_json::json!(back);
                 }
-                text += &format!("{line}\n");
+                text.push_str(&line.to_string());
+                text.push('\n');
             }
         }
     }

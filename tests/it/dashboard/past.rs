@@ -43,6 +43,7 @@ fn prepare(folder: &Path) {
         subject: Component::Switch {
             name: "tor1".to_owned(),
         },
+        both_directions: false,
         or: Vec::new(),
         category: Category::SwitchLoss,
         severity: Severity::P1,
