@@ -70,6 +70,8 @@ def nix(check):
     check('name = "rpingmesh/${role}";' in text, f"{path}: the image's name is not rpingmesh/ROLE")
     (words,) = re.findall(r"\bCmd = \[([^]]*)\]", text)
     check(re.findall(r'"([^"]*)"', words) == start("${role}"), f"{path}: Cmd is {words.split()}")
+    users = re.findall(r'role != "agent"\) \{ User = "(\d+)"; \}', text)
+    check(users == [str(USER)], f"{path}: the servers' user is {users}")
 
 
 def image(check, where, name, version):
