@@ -107,7 +107,7 @@ pub fn load<S: Layer + DeserializeOwned>(
     })?;
     let from_file = toml::from_str::<S>(&text).map_err(|error| ConfigError::Parse {
         path: path.to_owned(),
-        message: error.to_string(),
+        message: with_nearest_key(error.to_string()),
     })?;
     Ok(command_line.or(from_file))
 }
@@ -121,6 +121,25 @@ pub(crate) fn wiring(key: &'static str, file: &Path) -> Result<Wiring, ConfigErr
     let text =
         std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
     Wiring::parse(&text).map_err(|error| fail(format!("is not a topology: {error}")))
+}
+
+/// Adds to the message about an unknown key the key that looks most like it, if one does.
+fn with_nearest_key(message: String) -> String {
+    let nearest = message
+        .split_once("unknown field `")
+        .and_then(|(_, rest)| rest.split_once('`'))
+        .and_then(|(unknown, expected)| {
+            let limit = (unknown.len() / 3).max(1);
+            // Between the backticks are the keys that may be there.
+            let keys = expected.split('`').skip(1).step_by(2);
+            keys.map(|key| (strsim::damerau_levenshtein(unknown, key), key))
+                .filter(|(distance, _)| *distance <= limit)
+                .min()
+        });
+    match nearest {
+        Some((_, key)) => format!("{}\ndid you mean `{key}`?", message.trim_end()),
+        None => message,
+    }
 }
 
 /// A duration in the notation people write: `500ms`, `10s`, `1h`.
@@ -241,3 +260,6 @@ crate::layer!(TlsSettings {
     ca,
     allow_plaintext,
 });
+
+#[cfg(test)]
+mod tests;
