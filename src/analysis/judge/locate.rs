@@ -38,6 +38,9 @@ const DOWN: f64 = 0.9;
 const SURE: u64 = 10;
 /// A fault is harder than another from this ratio of their losses on: what it spills may look like the other.
 const HARDER: f64 = 1.5;
+/// A link of a lossy switch is an incident of its own only if it loses more than so many times the switch's share: by chance
+/// some of its links show more than others.
+const INSIDE: f64 = 3.0;
 /// Evidence from which on a fault that is not hard may spill as well.
 const PLAIN_NATS: f64 = 15.0;
 /// Paths that are listed as evidence.
@@ -244,7 +247,7 @@ impl Judge {
         let of_hard_switch = |finding: &Finding| {
             hard.iter().any(|hard| {
                 let is_link_of = hard.subject.is_end_of(&finding.subject)
-                    && (hard.whole || hard.share >= HARD || hard.share >= finding.share);
+                    && (hard.whole || hard.share >= HARD || hard.share * INSIDE >= finding.share);
                 is_link_of || hard.whole && is_rnic_under(&hard.subject, finding, &rnics)
             })
         };
