@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The UDP destination port of RoCE v2 (IANA; InfiniBand Architecture Specification, Annex A17).
 pub const ROCE_V2_UDP_PORT: u16 = 4791;
 
+/// The longest name (host, device, ToR, switch, agent, service) that is accepted anywhere, in bytes.
+pub const MAX_NAME: usize = 256;
+
 /// An identifier that does not have the form it must have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {

@@ -1,12 +1,9 @@
 //! Checked conversion of single fields, shared by all messages: what came from the network is named when it is wrong.
 
-use crate::id::{Gid, QKey, Qpn, UdpSourcePort};
+use crate::id::{Gid, MAX_NAME, QKey, Qpn, UdpSourcePort};
 use crate::transport::{Address, CompletionClock, SourcePortSteering};
 
 use super::v1;
-
-/// The longest name (host, device, ToR, agent, service) that is accepted, in bytes.
-pub const MAX_NAME_BYTES: usize = 255;
 
 /// A field of a message that cannot be used; gRPC answers `INVALID_ARGUMENT` with this text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +66,7 @@ pub fn qpn(field: &str, number: u32) -> Result<Qpn, FieldError> {
     Qpn::try_from(number).map_err(|error| FieldError::new(field, error.to_string()))
 }
 
-/// A name of 1 to [`MAX_NAME_BYTES`] bytes without control characters.
+/// A name of 1 to [`MAX_NAME`] bytes without control characters.
 pub fn name<T: From<String>>(field: &str, text: String) -> Result<T, FieldError> {
     if text.is_empty() {
         return Err(FieldError::new(field, "is empty"));
@@ -79,11 +76,8 @@ pub fn name<T: From<String>>(field: &str, text: String) -> Result<T, FieldError>
 
 /// Text that may be empty, otherwise like [`name`].
 pub fn optional_text(field: &str, text: String) -> Result<String, FieldError> {
-    if text.len() > MAX_NAME_BYTES {
-        let why = format!(
-            "has {} bytes, at most {MAX_NAME_BYTES} are accepted",
-            text.len()
-        );
+    if text.len() > MAX_NAME {
+        let why = format!("has {} bytes, at most {MAX_NAME} are accepted", text.len());
         return Err(FieldError::new(field, why));
     }
     if text.chars().any(char::is_control) {

@@ -1,8 +1,9 @@
 //! Conversions of hardware counters. What is wrong is refused by itself, like a report.
 
-use super::results::{MAX_NAME, Refusals, ReportError};
+use super::results::{Refusals, ReportError};
 use super::v1;
 use crate::analysis::hardware::{CounterName, MOST_COUNTERS, MOST_PORTS, PortRise};
+use crate::id::MAX_NAME;
 
 /// Why the counters of a port, or one of them, were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

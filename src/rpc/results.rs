@@ -13,7 +13,7 @@ use super::hardware::HardwareError;
 use super::traces::TraceError;
 use super::v1;
 use crate::analysis::report::{AgentCounters, Batch, End, MAX_PROBES, PathReport};
-use crate::id::{DeviceName, Gid, HostName, IdError, Qpn, TorId};
+use crate::id::{DeviceName, Gid, HostName, IdError, MAX_NAME, Qpn, TorId};
 use crate::measure::{Invalid, Measurement};
 use crate::probe::Kind;
 use crate::time::Nanos;
@@ -24,9 +24,6 @@ pub const MAX_INTERVAL: Duration = Duration::from_mins(2);
 
 /// The most traces of one batch; agents make a few per second.
 pub const MAX_TRACES: usize = 4096;
-
-/// The longest name of a host, ToR, device, service or agent, in bytes.
-pub const MAX_NAME: usize = 256;
 
 /// Why a batch cannot be taken at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

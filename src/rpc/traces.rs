@@ -1,8 +1,7 @@
 //! Conversions of traces. One that contradicts itself is refused by itself, like a report.
 
-use super::results::MAX_NAME;
 use super::v1;
-use crate::id::{Gid, IdError, NodeName, UdpSourcePort};
+use crate::id::{Gid, IdError, MAX_NAME, NodeName, UdpSourcePort};
 use crate::probe::trace::{Answer, End, MAX_HOPS, Reason, Trace, Tuple};
 use crate::time::{Nanos, WallTime};
 

@@ -1,16 +1,15 @@
 use prost::Message as _;
 
 use super::*;
-use crate::id::{DeviceName, Gid, Qpn, ServiceName, TorId, UdpSourcePort};
+use crate::id::{DeviceName, Gid, MAX_NAME, Qpn, ServiceName, TorId, UdpSourcePort};
 use crate::measure::{Measurement, Outcome};
 use crate::probe::Kind;
 use crate::rpc::MAX_MESSAGE_BYTES;
-use crate::rpc::convert::MAX_NAME_BYTES;
 use crate::transport::CompletionClock;
 
 /// A report with the longest names and numbers.
 fn largest(port: u16, samples: usize) -> PathReport {
-    let name = "n".repeat(MAX_NAME_BYTES);
+    let name = "n".repeat(MAX_NAME);
     let end = || {
         Arc::new(End {
             gid: Gid::from_bytes([0xfe; 16]),

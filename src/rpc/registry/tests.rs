@@ -148,7 +148,7 @@ type Spoil = fn(&mut v1::Announcement);
 fn what_is_wrong_is_named() {
     let cases: &[(&str, Spoil)] = &[
         ("agent_id: is empty", |m| m.agent_id.clear()),
-        ("host: has 256 bytes", |m| m.host = "x".repeat(256)),
+        ("host: has 257 bytes", |m| m.host = "x".repeat(257)),
         ("host: contains control", |m| m.host = "a\nb".to_owned()),
         ("rnics: has 65 entries", |m| {
             m.rnics = vec![m.rnics[0].clone(); 65];

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use hashbrown::HashTable;
 use prost::{DecodeError, Message as _};
 
-use super::{MAX_NAME, ReportError, end};
+use super::{ReportError, end};
 use crate::analysis::report::End;
+use crate::id::MAX_NAME;
 use crate::rpc::v1;
 
 /// Locks, so that uploads seldom wait for each other.

@@ -5,13 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::{Connection, Fidelity, Local, PathChange};
-use crate::id::{FlowLabel, Gid, ServiceName, UdpSourcePort};
+use crate::id::{FlowLabel, Gid, MAX_NAME, ServiceName, UdpSourcePort};
 use crate::probe::{PathId, ProbePath, Target};
 use crate::service::flow::{Flow, QpKey};
 use crate::transport::RnicName;
-
-/// The longest name of a service in results, in bytes; the analyzer refuses longer ones.
-const MAX_SERVICE_NAME: usize = 256;
 
 /// What makes a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -137,10 +134,10 @@ pub(super) fn service_name(flow: &Flow) -> ServiceName {
         None => return ServiceName::from("unknown"),
     };
     let text = name.as_str();
-    if text.len() <= MAX_SERVICE_NAME {
+    if text.len() <= MAX_NAME {
         return name;
     }
-    let begin = (text.len() + '…'.len_utf8() - MAX_SERVICE_NAME..text.len())
+    let begin = (text.len() + '…'.len_utf8() - MAX_NAME..text.len())
         .find(|at| text.is_char_boundary(*at))
         .unwrap_or(text.len());
     ServiceName::new(format!("…{}", &text[begin..]))

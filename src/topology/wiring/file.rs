@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, Names, Rnic, Rnics, Wiring, WiringError, canonical};
-use crate::id::{HostName, RnicName, TorId};
+use crate::id::{HostName, MAX_NAME, RnicName, TorId};
 
 /// The file: `{"links":[{"a":"spine0","b":"tor3"}], "hosts":[{"name":"h0","tor":"tor3"}]}`. Unknown fields are errors that
 /// name the field.
@@ -340,15 +340,25 @@ impl Hosts {
 }
 
 fn check_name(place: &str, what: &'static str, name: &str) -> Result<(), WiringError> {
-    if name.is_empty() {
-        return Err(WiringError::Name {
-            place: place.to_owned(),
-            name: name.to_owned(),
-            what,
-            why: "it is empty",
-        });
-    }
-    Ok(())
+    let why = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > MAX_NAME {
+        "it is too long"
+    } else if name.contains(char::is_control) {
+        "it has control characters"
+    } else {
+        return Ok(());
+    };
+    Err(WiringError::Name {
+        place: place.to_owned(),
+        name: name
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(40)
+            .collect(),
+        what,
+        why,
+    })
 }
 
 fn check_device(place: &str, device: &str) -> Result<(), WiringError> {
