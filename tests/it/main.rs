@@ -32,4 +32,5 @@ mod services;
 mod support;
 mod tls;
 mod topology_files;
+mod truth_table;
 mod userspace;

@@ -1,0 +1,48 @@
+//! A slice of the truth table (`cargo xtask bench truth`): what the analysis makes of faults in company, as a table.
+
+use std::fmt::Write as _;
+
+use rpingmesh::lab::truth_table::{BEGIN, Company, PROBING, ROWS, run};
+
+/// Rows and companies of the slice: those in which one fault has become several incidents, or one of a wrong category.
+const SLICE: [(&str, Company); 7] = [
+    ("cable down", Company::Alone),
+    ("link swallows 30 % of the 5-tuples", Company::Services),
+    ("spine swallows 25 % of the 5-tuples", Company::Services),
+    ("ToR swallows 20 % of the 5-tuples", Company::Alone),
+    ("RNIC down", Company::Second),
+    ("host down", Company::Alone),
+    ("link loses 5 %", Company::Stalls),
+];
+
+#[test]
+fn one_cause_is_one_incident() {
+    let mut table = String::new();
+    for (name, company) in SLICE {
+        let row = ROWS
+            .iter()
+            .find(|row| row.name == name)
+            .expect("a row of that name");
+        let run = run(row, company, PROBING, 1).expect("a rehearsal");
+        let _ = writeln!(
+            table,
+            "{name}, {}: {}",
+            company.name(),
+            run.faults.join("; ")
+        );
+        for named in &run.named {
+            let _ = writeln!(
+                table,
+                "  after {:>2} s [{}] {}{}",
+                named.at.saturating_sub(BEGIN).as_secs(),
+                named.incident.category.name(),
+                named.incident.title(),
+                if named.right { "" } else { ", WRONG" }
+            );
+        }
+        assert!(run.is_wholly_right(), "{table}");
+    }
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true, snapshot_path => "../snapshots" }, {
+        insta::assert_snapshot!("truth_table", table);
+    });
+}
