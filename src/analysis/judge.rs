@@ -379,16 +379,26 @@ fn is_of_some_tuples(verdict: &rnic::Verdict, snapshot: &Snapshot) -> bool {
     if finding.loss >= hosts::DOWN {
         return false;
     }
+    // Each direction alone: an RNIC may well lose only what is sent to it.
+    let is_of = |seen: &Seen, from: bool| {
+        let end = if from {
+            &seen.source_name
+        } else {
+            &seen.target_name
+        };
+        **end == finding.rnic && !snapshot.is_waited_for(&seen.target.host)
+    };
     [Horizon::Now, Horizon::Short].into_iter().any(|horizon| {
-        let paths: Vec<Counts> = snapshot
-            .seen
-            .iter()
-            .filter(|seen| *seen.source_name == finding.rnic || *seen.target_name == finding.rnic)
-            .filter(|seen| !snapshot.is_waited_for(&seen.target.host))
-            .map(|seen| seen.weighed(horizon))
-            .filter(|counts| counts.sent > 0)
-            .collect();
-        selective::is_selective(&paths)
+        [true, false].into_iter().any(|from| {
+            let paths: Vec<Counts> = snapshot
+                .seen
+                .iter()
+                .filter(|seen| is_of(seen, from))
+                .map(|seen| seen.weighed(horizon))
+                .filter(|counts| counts.sent > 0)
+                .collect();
+            selective::is_selective(&paths)
+        })
     })
 }
 
