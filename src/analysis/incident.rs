@@ -457,7 +457,12 @@ impl Watch {
             self.recent = finding.recent;
         }
         self.last = now;
-        self.horizon = finding.horizon;
+        // Longer horizons go on to hold what a short one has seen end.
+        self.horizon = if finding.hard {
+            self.horizon.min(finding.horizon)
+        } else {
+            finding.horizon
+        };
         let length = length(finding.horizon);
         if self
             .apart
@@ -496,7 +501,8 @@ impl Watch {
         let incident = self.incident.as_mut()?;
         let fades = plainness(finding.category) < plainness(incident.category)
             && now.since(self.plain) < PLAIN_FOR
-            && finding.subject == incident.subject;
+            && (finding.subject == incident.subject
+                || finding.subject.reverse().as_ref() == Some(&incident.subject));
         if fades {
             return incident.sight(finding, now).then(|| incident.clone());
         }

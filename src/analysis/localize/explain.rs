@@ -77,9 +77,14 @@ fn count(value: f64) -> u64 {
 /// Explains suspects of a diagnosis, in their order.
 pub fn explain(problem: &Problem, suspects: &[Suspect]) -> Vec<Explanation> {
     let tallies = vote::tallies(problem);
-    // For people a path that lost everything is dead where paths are counted, and lossy where probes are.
+    // For people a path that lost everything is dead if a suspect kills paths, and lossy if none does.
     let doubtful = problem.doubtful.lossy.len();
-    let probes = problem.split(&vec![0.0; doubtful]).probes;
+    let kills = suspects
+        .iter()
+        .any(|suspect| suspect.trials == Trials::Paths);
+    let probes = problem
+        .split(&vec![f64::from(u8::from(kills)); doubtful])
+        .probes;
     let paths = problem.split(&vec![1.0; doubtful]).paths;
     suspects
         .iter()
