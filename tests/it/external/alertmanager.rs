@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rpingmesh::rpc::http::{Url, get};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::hook::Hook;
 use super::rnics::Agents;
@@ -125,10 +125,13 @@ fn ended(notified: &[[String; 3]], subject: &str) -> bool {
     !told.is_empty() && told.values().all(|told| *told == ["firing", "resolved"])
 }
 
+/// `subject` is an RNIC, `HOST/DEVICE`.
 async fn open_about(analyzer: &Analyzer, subject: &str) -> Value {
+    let (host, device) = subject.split_once('/').expect("an RNIC");
+    let rnic = json!({"kind": "rnic", "host": host, "device": device});
     wait(subject, || async {
         let open = analyzer.incidents("open").await;
-        match open.iter().find(|one| one["subject"]["name"] == subject) {
+        match open.iter().find(|one| one["subject"] == rnic) {
             Some(incident) => Ok(incident.clone()),
             None => Err(format!("{open:#?}")),
         }
@@ -168,7 +171,7 @@ async fn an_incident_is_an_alert_until_it_closes() {
         down.cloned().ok_or(format!("{alerts:#?}"))
     })
     .await;
-    let labels = serde_json::json!({
+    let labels = json!({
         "alertname": NAME, "severity": "info", "impact": "P2", "kind": "rnic",
         "subject": "host3/mlx5_0", "cluster": "a",
     });
