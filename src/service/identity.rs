@@ -9,6 +9,8 @@ use crate::id::ServiceName;
 pub enum Service {
     /// A Slurm job, by its number: the same on all its hosts, whatever step or task of it made the connection.
     Slurm(u32),
+    /// A PBS job, by its id (`123.server`): the same on all its hosts.
+    Pbs(String),
     /// A Kubernetes pod; the container where the path names it.
     Pod {
         /// The pod's UID, with dashes.
@@ -16,12 +18,19 @@ pub enum Service {
         /// The container's id, shortened to 12 digits.
         container: Option<String>,
     },
-    /// A container outside Kubernetes.
+    /// A container outside Kubernetes, system containers included.
     Container {
-        /// What runs it: docker, containerd, crio, libpod.
+        /// What runs it: docker, containerd, crio, libpod, lxc, nspawn, machine.
         runtime: String,
-        /// Its id, shortened to 12 digits.
+        /// Its id, shortened to 12 digits, or its name.
         id: String,
+    },
+    /// A process that somebody started by hand: numbers of login sessions say nothing, and differ from host to host.
+    User {
+        /// Who is logged in.
+        uid: u32,
+        /// The process's name.
+        comm: String,
     },
     /// A systemd unit.
     Unit(String),
@@ -49,7 +58,13 @@ impl Service {
         let parts = parts(path);
         Self::managed(&parts).unwrap_or_else(|| {
             match parts.iter().rev().find(|part| is_unit(part)) {
-                Some(unit) => Self::Unit(printable(unit)),
+                Some(unit) => match login(unit, &parts) {
+                    Some(uid) => Self::User {
+                        uid,
+                        comm: printable(comm),
+                    },
+                    None => Self::Unit(printable(unit)),
+                },
                 None if parts.is_empty() => process(),
                 None => Self::Cgroup(printable(&format!("/{}", parts.join("/")))),
             }
@@ -60,6 +75,9 @@ impl Service {
     fn managed(parts: &[&str]) -> Option<Self> {
         if let Some(job) = slurm_job(parts) {
             return Some(Self::Slurm(job));
+        }
+        if let Some(job) = pbs_job(parts) {
+            return Some(Self::Pbs(job));
         }
         let pod = |(at, part): (usize, &&str)| Some((at, pod_uid(part)?));
         if let Some((at, uid)) = parts.iter().enumerate().rev().find_map(pod) {
@@ -72,7 +90,10 @@ impl Service {
             return Some(Self::Pod { uid, container });
         }
         let found = parts.iter().rev().find_map(|part| container(part));
-        let (runtime, id) = found.or_else(|| plain_docker(parts))?;
+        let (runtime, id) = found
+            .or_else(|| plain_docker(parts))
+            .or_else(|| plain(parts))
+            .or_else(|| parts.iter().rev().find_map(|part| machine(part)))?;
         Some(Self::Container { runtime, id })
     }
 
@@ -86,6 +107,8 @@ impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Slurm(job) => write!(f, "slurm/{job}"),
+            Self::Pbs(job) => write!(f, "pbs/{job}"),
+            Self::User { uid, comm } => write!(f, "user/{uid}/{comm}"),
             Self::Pod {
                 uid,
                 container: Some(container),
@@ -171,6 +194,23 @@ fn slurm_job(parts: &[&str]) -> Option<u32> {
     })
 }
 
+/// `pbs_jobs.service/jobid/123.server`; the first folder's name is configurable (PBS, `pbs_cgroups.PY`, `cgroup_prefix`).
+fn pbs_job(parts: &[&str]) -> Option<String> {
+    parts.windows(3).find_map(|three| match three {
+        [folder, "jobid", job] if folder.starts_with("pbs") => Some(printable(job)),
+        _ => None,
+    })
+}
+
+/// The user in whose login session a process is, where no unit of the user's own says more.
+fn login(unit: &str, parts: &[&str]) -> Option<u32> {
+    let session = unit.strip_suffix(".scope");
+    let is_session = session.is_some_and(|name| name.starts_with("session-"));
+    let is_manager = unit == "init.scope" || unit.starts_with("user@");
+    let user = |part: &&str| numbered(part.strip_suffix(".slice")?, "user-");
+    (is_session || is_manager).then(|| parts.iter().find_map(user))?
+}
+
 /// `prefix` and a decimal number of 32 bits.
 fn numbered(part: &str, prefix: &str) -> Option<u32> {
     let digits = part.strip_prefix(prefix)?;
@@ -192,6 +232,8 @@ fn container(part: &str) -> Option<(String, String)> {
         return None;
     }
     let runtime = runtime.strip_prefix("cri-").unwrap_or(runtime);
+    // Podman with `--cgroups=split`.
+    let runtime = runtime.strip_suffix("-payload").unwrap_or(runtime);
     Some((printable(runtime), short_id(id)?))
 }
 
@@ -201,6 +243,27 @@ fn plain_docker(parts: &[&str]) -> Option<(String, String)> {
         ["docker", id] => Some(("docker".to_owned(), short_id(id)?)),
         _ => None,
     })
+}
+
+/// `/ecs/<task>/<id>`, `/default/<id>`: a runtime's own folder and, somewhere below, a whole id.
+fn plain(parts: &[&str]) -> Option<(String, String)> {
+    let (runtime, below) = parts.split_first()?;
+    let id = below.iter().rev().find(|part| part.len() == 64);
+    Some((printable(runtime), short_id(id?)?))
+}
+
+/// A system container with units of its own inside: `lxc.payload.<name>`, `systemd-nspawn@<name>.service`,
+/// `machine-<name>.scope` (`systemd-machined`).
+fn machine(part: &str) -> Option<(String, String)> {
+    let named = |runtime: &str, name: &str| (runtime.to_owned(), printable(name));
+    if let Some(name) = part.strip_prefix("lxc.payload.") {
+        return Some(named("lxc", name));
+    }
+    if let Some(name) = part.strip_suffix(".scope") {
+        return Some(named("machine", name.strip_prefix("machine-")?));
+    }
+    let name = part.strip_suffix(".service")?;
+    Some(named("nspawn", name.strip_prefix("systemd-nspawn@")?))
 }
 
 /// `kubepods-burstable-pod<uid with underscores>.slice`, the same below a cgroup root for the kubelet

@@ -24,6 +24,8 @@ enum No {
     Empty,
     Kind,
     Elsewhere,
+    /// Address handles have 8 bits for the index (`ibv_global_route.sgid_index`, `verbs.h`).
+    Index,
 }
 
 impl fmt::Display for Rank {
@@ -36,6 +38,7 @@ impl fmt::Display for Rank {
             Self::No(No::Empty) => "an empty entry",
             Self::No(No::Kind) => "not RoCE v2",
             Self::No(No::Elsewhere) => "of an interface in another network namespace",
+            Self::No(No::Index) => "at an index above 255, for which address handles have no room",
         })
     }
 }
@@ -46,6 +49,9 @@ fn rank(entry: &GidEntry) -> Rank {
     }
     if entry.kind != GidKind::RoceV2 {
         return Rank::No(No::Kind);
+    }
+    if u8::try_from(entry.index).is_err() {
+        return Rank::No(No::Index);
     }
     match entry.place {
         Place::Elsewhere(_) => Rank::No(No::Elsewhere),
@@ -109,6 +115,10 @@ pub(crate) fn choose<'a>(
             format!("{named} is of an interface in another network namespace"),
             "name an entry of this network namespace, or run the agent in that one",
         )),
+        Rank::No(No::Index) => Err(wrong(
+            format!("{named} is at an index above 255, for which address handles have no room"),
+            "name an entry with a smaller index, or remove addresses of the interface that nobody needs",
+        )),
         _ => Ok(entry),
     }
 }
@@ -121,6 +131,11 @@ fn none(table: &[GidEntry]) -> Trouble {
             "its RoCE v2 GIDs all belong to interfaces of other network namespaces",
             "run the agent in the network namespace of the RNIC's interface (in a container: with the host's network), or \
              move the interface here",
+        )
+    } else if has(No::Index) {
+        (
+            "its RoCE v2 GIDs are all at indexes above 255, for which address handles have no room",
+            "remove addresses of the interface that nobody needs",
         )
     } else if table.iter().any(|entry| entry.kind == GidKind::RoceV1) {
         (

@@ -23,7 +23,21 @@ fn cgroup_paths_that_occur() {
         )),
         Some("/user.slice/user-1000.slice/user@1000.service/app.slice/run-u5.service".to_owned()),
         Some("/user.slice/user-0.slice/session-4.scope".to_owned()),
+        Some("/user.slice/user-1000.slice/user@1000.service/init.scope".to_owned()),
         Some("/job_17/uid_1000/step_0".to_owned()),
+        Some("/pbs_jobs.service/jobid/123.head".to_owned()),
+        Some("/system.slice/pbs.service".to_owned()),
+        Some("/lxc.payload.c1/system.slice/train.service".to_owned()),
+        Some("/lxc.payload.c1/init.scope".to_owned()),
+        Some(format!("/lxc.payload.c1/system.slice/docker-{id}.scope")),
+        Some(
+            "/machine.slice/systemd-nspawn@c1.service/payload/system.slice/train.service"
+                .to_owned(),
+        ),
+        Some("/machine.slice/machine-c2.scope/payload/init.scope".to_owned()),
+        Some(format!("/system.slice/train.service/libpod-payload-{id}")),
+        Some(format!("/ecs/0f1e2d3c/{id}")),
+        Some(format!("/default/{id}")),
         Some("/".to_owned()),
         None,
     ];

@@ -23,8 +23,8 @@ const PARTS: [&str; 3] = [".fingerprint", "build", "deps"];
 /// How deep below `target` the folders of profiles are: `debug`, `cross/TARGET/debug`.
 const DEPTH: usize = 4;
 
-/// Copies the crates of others from `target` to `folder`, which is complete or not there at all. Others beside it, from an earlier
-/// lock file or compiler, go.
+/// Copies the crates of others from `target` to `folder`, which is complete or not there at all. Folders beside it of earlier lock
+/// files and compilers go.
 pub(super) fn keep(folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -41,16 +41,29 @@ pub(super) fn keep(folder: &Path) -> Result<()> {
             copy_foreign(&profile.join(part), &scratch.join(below).join(part), &ours)?;
         }
     }
-    let parent = folder.parent().context("the folder has a parent")?;
-    for entry in fs::read_dir(parent).with_context(|| format!("read {}", parent.display()))? {
-        let path = entry?.path();
-        if path != scratch {
-            fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
-        }
-    }
     fs::rename(&scratch, folder).with_context(|| format!("finish {}", folder.display()))?;
+    for earlier in earlier(folder)? {
+        fs::remove_dir_all(&earlier).with_context(|| format!("remove {}", earlier.display()))?;
+    }
     println!("kept the compiled crates of others in {}", folder.display());
     Ok(())
+}
+
+/// Folders beside this one that are named as `.ci/run` names them, by 16 digits of a hash: those of earlier lock files and
+/// compilers. Nothing else is touched.
+fn earlier(folder: &Path) -> Result<Vec<PathBuf>> {
+    let is_key = |name: &str| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parent = folder.parent().context("the folder has a parent")?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(parent).with_context(|| format!("read {}", parent.display()))? {
+        let entry = entry?;
+        let path = entry.path();
+        let is_earlier = is_key(&entry.file_name().to_string_lossy()) && path != folder;
+        if is_earlier && entry.file_type()?.is_dir() {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
 
 /// Names of our packages and of all their targets, with dashes and with underscores.
@@ -184,6 +197,18 @@ mod tests {
                 folder.path().join("debug")
             ]
         );
+    }
+
+    #[test]
+    fn only_folders_of_earlier_keys_are_removed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| root.path().join(name);
+        for name in ["0123456789abcdef", "fedcba9876543210", "work", "Photos"] {
+            fs::create_dir(at(name)).expect("made");
+        }
+        fs::write(at("00112233aabbccdd"), "a file").expect("written");
+        let found = earlier(&at("0123456789abcdef")).expect("read");
+        assert_eq!(found, [at("fedcba9876543210")]);
     }
 
     #[test]

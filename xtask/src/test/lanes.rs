@@ -5,6 +5,7 @@
 //! tests one at a time.
 
 use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -129,7 +130,11 @@ fn lane(progress: &Mutex<Progress>, changed: &Condvar, folder: &Path) {
 /// Runs one step in a process of its own.
 fn one(step: Step, folder: &Path) -> Row {
     let started = Instant::now();
-    println!("##### {} started: {}", step.name(), step.purpose());
+    say(&format!(
+        "##### {} started: {}",
+        step.name(),
+        step.purpose()
+    ));
     let log = folder.join(format!("{}.log", step.name()));
     let result = folder.join(format!("{}.json", step.name()));
     let outcome = process(step, &log, &result).unwrap_or_else(|error| Outcome {
@@ -182,12 +187,17 @@ fn show(row: &Row, log: &Path) {
     } else {
         "passed"
     };
-    println!(
+    say(&format!(
         "\n##### {name}: {}\n{}\n##### {name} {verdict} after {:.0} s",
         row.step.purpose(),
         text.trim_end(),
         row.elapsed.as_secs_f64()
-    );
+    ));
+}
+
+/// A reader that went away (`.ci/run | head`) does not keep the steps from running; the end of the whole says so.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 #[cfg(test)]

@@ -36,6 +36,17 @@ pub(super) fn recorded(file: &Path, config: &AgentConfig) -> Result<Vec<Finding>
         parse(&text).map_err(|error| Failure::run(format!("{}, {error}", file.display())))?;
     let choice = transports::verbs_settings(config).gid;
     let mut findings = Vec::new();
+    if tables.is_empty() {
+        findings.push(Finding::problem(
+            "ports",
+            format!("{} has no `gid` line", file.display()),
+            "write one line for each entry: `gid PORT INDEX ADDRESS TYPE`, below a line `dev NAME`",
+        ));
+    }
+    // One port that can be used is enough to probe.
+    let usable = tables
+        .values()
+        .any(|table| gid_choice::choose(table, &choice).is_ok());
     for (name, table) in &tables {
         findings.push(match gid_choice::choose(table, &choice) {
             Ok(entry) => Finding::ok(
@@ -44,7 +55,11 @@ pub(super) fn recorded(file: &Path, config: &AgentConfig) -> Result<Vec<Finding>
             ),
             Err(trouble) => Finding::with(
                 "ports",
-                super::Status::Note,
+                if usable {
+                    super::Status::Note
+                } else {
+                    super::Status::Problem
+                },
                 format!("{name}: {}", trouble.what),
                 trouble.advice,
             ),

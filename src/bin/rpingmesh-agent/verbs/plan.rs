@@ -39,7 +39,9 @@ impl Plan<'_> {
             let clock = format.clock();
             match self.open(format) {
                 Ok(opened) => {
-                    if let Some((better, call, error)) = refused {
+                    if let Some((better, call, error)) = refused
+                        && better != clock
+                    {
                         tracing::info!(
                             rnic = %self.rnic, refused = ?better, call, %error, used = ?clock,
                             "completions are stamped otherwise than asked for first"
