@@ -1,8 +1,7 @@
 //! Runs steps side by side: each is a process of its own, its output goes to a file and is shown as a whole when it ends.
 //!
 //! Two steps run at a time, one of each [`Load`]: compilers fill what tests and guests leave idle, and run with a lower
-//! priority, because tests and guests watch the clock. When only steps of one load are left, compilers run two at a time and
-//! tests one at a time.
+//! priority, because tests and guests watch the clock. Where no test can start, two compilers run; two tests never do.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -68,22 +67,27 @@ impl Progress {
         Some(step)
     }
 
-    fn may_start(&self, step: Step) -> bool {
+    /// Whether all that it builds upon has ended.
+    fn is_ready(&self, step: Step) -> bool {
         let unfinished =
             |other: &Step| self.waiting.contains(other) || self.running.contains(other);
-        if step.after().iter().any(unfinished) {
+        !step.after().iter().any(unfinished)
+    }
+
+    fn may_start(&self, step: Step) -> bool {
+        if !self.is_ready(step) {
             return false;
         }
         let beside = |load: Load| self.running.iter().any(|other| other.load() == load);
-        let has_other_kind = self
-            .waiting
-            .iter()
-            .any(|other| other.load() == Load::Watches);
+        let a_test_could = || {
+            let mut waiting = self.waiting.iter().copied();
+            waiting.any(|other| other.load() == Load::Watches && self.is_ready(other))
+        };
         match step.load() {
             _ if beside(Load::Alone) => false,
             Load::Alone => self.running.is_empty(),
             Load::Watches => !beside(Load::Watches),
-            Load::Compiles => !beside(Load::Compiles) || !has_other_kind,
+            Load::Compiles => !beside(Load::Compiles) || !(beside(Load::Watches) || a_test_could()),
         }
     }
 }
@@ -244,6 +248,15 @@ mod tests {
         let mut progress = progress(&[Step::Clippy, Step::Deny], &[]);
         assert_eq!(progress.next(), Some(Step::Clippy));
         assert_eq!(progress.next(), Some(Step::Deny));
+    }
+
+    #[test]
+    fn a_test_that_waits_for_a_compiler_keeps_no_other_compiler_waiting() {
+        let mut progress = progress(&[Step::VmAarch64, Step::Deny], &[Step::Cross]);
+        assert_eq!(progress.next(), Some(Step::Deny));
+        assert_eq!(progress.next(), None);
+        progress.running.clear();
+        assert_eq!(progress.next(), Some(Step::VmAarch64));
     }
 
     #[test]

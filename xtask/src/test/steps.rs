@@ -50,10 +50,6 @@ pub(crate) enum Step {
     Vm73,
     /// soft-RoCE guests on an arm64 kernel, emulated.
     VmAarch64,
-    /// The code and its tests compile for macOS, without a warning: x86_64.
-    Macos,
-    /// Programs and an archive of the tests link for macOS (cargo-zigbuild, no SDK): aarch64.
-    MacosLink,
     /// The Nix flake, as far as it can be verified without nixpkgs.
     Flake,
     /// Rustdoc has no warning.
@@ -65,6 +61,10 @@ pub(crate) enum Step {
     /// Deployment examples: manifests, Compose files, images, what they agree on, the configuration in them (Python packages in
     /// the cache folder).
     Deploy,
+    /// The code and its tests compile for macOS, without a warning: x86_64.
+    Macos,
+    /// Programs and an archive of the tests link for macOS (cargo-zigbuild, no SDK): aarch64.
+    MacosLink,
     /// GitHub's workflows and forms follow their schemas; those of their commands run that can run here.
     Workflows,
 }
