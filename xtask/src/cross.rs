@@ -16,14 +16,18 @@ use crate::vm::Arch;
 pub(crate) const TARGET_FOLDER: &str = "target/cross";
 
 /// Tests that are built for another processor: those inside the library and the programs. The integration tests run natively
-/// on the public CI's arm64 machine; here they would take most of the time and say the same as on this processor. With the
-/// example, programs and tests have the same features of the crates below.
-const TESTS: [&str; 5] = [
+/// on the public CI's arm64 machine; here they would take most of the time and say the same as on this processor.
+///
+/// The example and the test of rdma-core-sys are in both commands that build: so both have the crates below with the same
+/// features, and a standard library with its test crate, and neither compiles them again.
+const TESTS: [&str; 7] = [
     "--lib",
     "--package",
     "rdma-core-sys",
     "--example",
     "qp-churn",
+    "--test",
+    "headers",
 ];
 
 /// Builds all programs for another processor, with `--test` runs the tests that can differ there, under QEMU's user emulation.
