@@ -221,7 +221,7 @@ struct Hard {
 const LEFT_OUT: Duration = Duration::from_mins(1);
 /// How long a hard fault counts as there after it was last seen.
 const REMEMBERED: Duration = Duration::from_secs(10);
-/// How long it is no wonder that ECMP goes around it: traces follow slowly.
+/// How long after a fault uneven ECMP around it is put down to it: traces show the return of a path late.
 const AVOIDED: Duration = Duration::from_mins(3);
 
 /// A round trip is slow above this many times the usual one,
