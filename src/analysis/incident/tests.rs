@@ -1,6 +1,7 @@
-use super::super::judge::Counts;
+use super::super::judge::{Counts, Finding, Horizon, Judgement, Recent};
 use super::super::windows::Slot;
 use super::*;
+use crate::time::WallTime;
 
 fn at(seconds: i64) -> WallTime {
     WallTime::from_nanos((1_800_000_000 + seconds) * 1_000_000_000)

@@ -1,0 +1,227 @@
+//! What is remembered of one subject: when it is confirmed, and how long its incident stays what it was.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::Incident;
+use crate::analysis::judge::{Category, Finding, Horizon, Recent};
+use crate::analysis::localize::Component;
+use crate::time::WallTime;
+
+/// Evidence in one run that chance does not give.
+pub const AT_ONCE_NATS: f64 = 9.0;
+/// An incident that opens this often within [`FLAPPING_WITHIN`] flaps.
+pub const FLAPPING: usize = 3;
+/// See [`FLAPPING`].
+pub const FLAPPING_WITHIN: Duration = Duration::from_mins(10);
+/// How long an incident goes on to be called what it was when it was plainest.
+const PLAIN_FOR: Duration = Duration::from_mins(1);
+/// A share that has changed by so many e-folds (a quarter) is worth saying,
+const MOVED: f64 = 0.25;
+/// but not more often than this.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// What is remembered of a subject.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) subject: Component,
+    /// The subject and what it may be instead.
+    pub(super) alike: BTreeSet<Component>,
+    /// Of the runs in a row that have seen it, those that saw what the run before could not: the same losses confirm nothing
+    /// twice.
+    pub(super) news: u32,
+    /// The losses that the last one saw.
+    recent: Option<Recent>,
+    /// Sightings that share no probe.
+    apart: VecDeque<WallTime>,
+    pub(super) last: WallTime,
+    /// When it was last as plain as its incident says.
+    plain: WallTime,
+    pub(super) horizon: Horizon,
+    /// When somebody was last told of its share, and which.
+    told: (WallTime, f64),
+    pub(super) incident: Option<Incident>,
+    /// When incidents of it were opened.
+    openings: VecDeque<WallTime>,
+}
+
+/// How much a category says: all of some packets rather than a share of all, lost rather than late or not sent.
+const fn plainness(category: Category) -> u8 {
+    match category {
+        Category::Undecided | Category::CpuOverload => 0,
+        Category::Congestion
+        | Category::PauseStorm
+        | Category::RnicSlow
+        | Category::UnevenEcmp
+        | Category::MissingRoute
+        | Category::AgentSilent => 1,
+        Category::LinkLoss | Category::SwitchLoss | Category::RnicLoss => 2,
+        Category::LinkDown
+        | Category::SwitchDown
+        | Category::RnicDown
+        | Category::HostDown
+        | Category::Blackhole
+        | Category::Flapping => 3,
+    }
+}
+
+/// How long a finding must stay away before its incident is closed.
+pub(super) const fn clear_after(horizon: Horizon) -> Duration {
+    match horizon {
+        Horizon::Now | Horizon::Short => Duration::from_secs(15),
+        Horizon::Middle => Duration::from_secs(30),
+        Horizon::Long => Duration::from_mins(1),
+    }
+}
+
+impl Watch {
+    /// Of a subject that was not known before.
+    pub(super) fn new(finding: &Finding, now: WallTime) -> Self {
+        Self {
+            subject: finding.subject.clone(),
+            alike: BTreeSet::new(),
+            news: 0,
+            recent: None,
+            apart: VecDeque::new(),
+            last: now,
+            plain: now,
+            horizon: finding.horizon,
+            told: (now, finding.share),
+            incident: None,
+            openings: VecDeque::new(),
+        }
+    }
+
+    /// Of an incident that was open before the start.
+    pub(super) fn restored(incident: Incident, now: WallTime) -> Self {
+        Self {
+            alike: std::iter::once(&incident.subject)
+                .chain(&incident.or)
+                .cloned()
+                .collect(),
+            subject: incident.subject.clone(),
+            news: 0,
+            recent: None,
+            apart: VecDeque::new(),
+            // As if it had been seen just now: an analyzer that comes back first has to hear from the agents.
+            last: now,
+            plain: now,
+            horizon: Horizon::Long,
+            told: (now, incident.share),
+            openings: VecDeque::from([WallTime::from_nanos(incident.opened_unix_ns)]),
+            incident: Some(incident),
+        }
+    }
+
+    pub(super) fn see(&mut self, finding: &Finding, now: WallTime) {
+        let is_other_direction = finding.subject.reverse().as_ref() == Some(&self.subject);
+        if finding.or.is_empty() && self.subject != finding.subject && !is_other_direction {
+            self.subject = finding.subject.clone();
+        }
+        self.alike.clear();
+        self.alike.insert(finding.subject.clone());
+        self.alike.extend(finding.or.iter().cloned());
+        // Two findings of one run may be the same incident's.
+        if self.last < now || (self.news == 0 && self.recent.is_none()) {
+            self.news = self.news.saturating_add(u32::from(self.is_news(finding)));
+            self.recent = finding.recent;
+        }
+        self.last = now;
+        // Longer horizons go on to hold what a short one has seen end.
+        self.horizon = if finding.hard {
+            self.horizon.min(finding.horizon)
+        } else {
+            finding.horizon
+        };
+        let length = length(finding.horizon);
+        if self
+            .apart
+            .back()
+            .is_none_or(|last| now.since(*last) >= length)
+        {
+            self.apart.push_back(now);
+        }
+        while self
+            .apart
+            .front()
+            .is_some_and(|first| now.since(*first) > length * 3)
+        {
+            self.apart.pop_front();
+        }
+    }
+
+    pub(super) fn is_confirmed(&self, finding: &Finding) -> bool {
+        let certain = finding.nats >= AT_ONCE_NATS;
+        let needed = if finding.hard { 2 } else { 3 };
+        (certain && self.news >= needed) || self.apart.len() >= 2
+    }
+
+    fn is_news(&self, finding: &Finding) -> bool {
+        match (finding.recent, self.recent) {
+            (Some(recent), Some(earlier)) => recent.is_news_to(earlier),
+            _ => true,
+        }
+    }
+
+    /// Takes a newer finding over; the incident, if somebody should be told.
+    ///
+    /// What was plain stays so for a while: a switch that swallows some 5-tuples or a link that is down also loses a share of
+    /// the probes, and that is all that the first seconds of a window, or the last ones of a fault, show.
+    pub(super) fn update(&mut self, finding: &Finding, now: WallTime) -> Option<Incident> {
+        let incident = self.incident.as_mut()?;
+        let fades = plainness(finding.category) < plainness(incident.category)
+            && now.since(self.plain) < PLAIN_FOR
+            && (finding.subject == incident.subject
+                || finding.subject.reverse().as_ref() == Some(&incident.subject));
+        if fades {
+            return incident.sight(finding, now).then(|| incident.clone());
+        }
+        self.plain = now;
+        let changed = incident.update(finding, now);
+        let moved = (incident.share / self.told.1.max(f64::MIN_POSITIVE))
+            .ln()
+            .abs()
+            >= MOVED
+            && now.since(self.told.0) >= TOLD_EVERY;
+        if changed || moved {
+            self.told = (now, incident.share);
+        }
+        (changed || moved).then(|| incident.clone())
+    }
+
+    pub(super) fn open(&mut self, finding: &Finding, id: u64, now: WallTime) -> Incident {
+        self.plain = now;
+        self.told = (now, finding.share);
+        while self
+            .openings
+            .front()
+            .is_some_and(|first| now.since(*first) > FLAPPING_WITHIN)
+        {
+            self.openings.pop_front();
+        }
+        self.openings.push_back(now);
+        let mut incident = Incident::new(finding, id, now);
+        incident.openings = self.openings.len();
+        if self.openings.len() >= FLAPPING {
+            // A host that goes down again and again is not the network's.
+            if finding.category.is_network() {
+                incident.category = Category::Flapping;
+            }
+            incident.note(format!(
+                "opened {} times within {} minutes",
+                self.openings.len(),
+                FLAPPING_WITHIN.as_secs() / 60
+            ));
+        }
+        self.incident = Some(incident.clone());
+        incident
+    }
+}
+
+pub(super) fn length(horizon: Horizon) -> Duration {
+    match horizon {
+        Horizon::Now | Horizon::Short => Duration::from_secs(10),
+        Horizon::Middle => Duration::from_secs(25),
+        Horizon::Long => Duration::from_secs(125),
+    }
+}
