@@ -148,6 +148,8 @@ pub struct Finding {
     pub or: Vec<Component>,
     /// Share of probes (of 5-tuples for a blackhole, of round trips for latency) that it affects, 0 to 1.
     pub share: f64,
+    /// The 95 % interval of `share`, low and high, over the same horizon; `None` where it is not a rate that was estimated.
+    pub loss_interval: Option<[f64; 2]>,
     /// The same over other horizons that show it.
     pub shares: Vec<(Horizon, f64)>,
     /// Probes on the paths that cross it, and those lost or slow.

@@ -29,6 +29,7 @@ pub mod answer;
 mod component;
 pub mod explain;
 pub mod files;
+pub mod interval;
 mod likelihood;
 mod mixture;
 pub mod persistence;

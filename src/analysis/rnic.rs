@@ -58,6 +58,8 @@ pub struct Finding {
     pub rnic: RnicName,
     /// Share of the probes to and from it that is lost on account of it, 0 to 1.
     pub loss: f64,
+    /// The 95 % interval of `loss`, low and high.
+    pub loss_interval: [f64; 2],
     /// How sure this is, 0 to 1.
     pub confidence: f64,
     /// By how many nats the observations favour it over nothing being wrong with the network: over chance, and over a host
@@ -274,6 +276,7 @@ fn finding(
     let mut finding = Finding {
         rnic: rnic.clone(),
         loss: suspect.loss_rate,
+        loss_interval: suspect.loss_interval,
         confidence: suspect.confidence,
         // A host that stood still did not answer, or did not handle answers in time.
         nats: suspect

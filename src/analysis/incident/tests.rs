@@ -36,6 +36,7 @@ fn finding(subject: Component, category: Category, nats: f64) -> Finding {
         shares: Vec::new(),
         or: Vec::new(),
         share: 0.01,
+        loss_interval: None,
         probes: Counts {
             sent: 1_000,
             lost: 10,

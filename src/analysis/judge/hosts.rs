@@ -95,6 +95,7 @@ fn blank(subject: Component, category: Category, share: f64) -> Finding {
         shares: Vec::new(),
         or: Vec::new(),
         share,
+        loss_interval: None,
         probes: Counts::default(),
         hard: false,
         services: BTreeMap::new(),
@@ -163,6 +164,7 @@ pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
     let rnic::Finding {
         rnic,
         loss,
+        loss_interval,
         confidence,
         nats,
         probes: (sent, lost),
@@ -212,6 +214,7 @@ pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
         recent: Some(recent(&rnic, snapshot)),
         or,
         probes: Counts { sent, lost },
+        loss_interval: Some(loss_interval),
         hard: loss >= HARD,
         services: services_of(|end| is_named(end, &rnic), snapshot),
         evidence,

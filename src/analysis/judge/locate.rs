@@ -383,6 +383,7 @@ impl Judge {
             shares: Vec::new(),
             or,
             share: suspect.loss_rate,
+            loss_interval: Some(suspect.loss_interval),
             probes: sums.all,
             hard: !slow && (suspect.loss_rate >= HARD || suspect.symptom != Symptom::Loss),
             services: sums.services,

@@ -86,6 +86,7 @@ impl Judge {
             shares: Vec::new(),
             or: Vec::new(),
             share: misplaced(&uneven.next),
+            loss_interval: None,
             probes,
             hard: false,
             services,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::component::Component;
+use super::interval::wilson;
 use super::likelihood::{Fit, gain, is_link};
 use super::mixture::Mixture;
 use super::problem::{ComponentId, Evidence, Problem, Signal};
@@ -86,6 +87,9 @@ pub struct Suspect {
     /// Estimated share of its packets (for a blackhole: of its 5-tuples) that it loses, or that come late, 0 to 1.
     #[serde(serialize_with = "rounded")]
     pub loss_rate: f64,
+    /// The 95 % interval of `loss_rate` (Wilson score interval), low and high.
+    #[serde(skip)]
+    pub loss_interval: [f64; 2],
     /// By how many nats (natural logarithms of odds) the observations favour it over nothing being wrong there, after
     /// the price of naming one of many components. Grows with the evidence where `confidence` is already 1.
     #[serde(serialize_with = "rounded")]
@@ -97,19 +101,23 @@ pub struct Suspect {
 
 /// Four significant digits: more are noise, and differ between processors.
 #[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde calls"
-)]
-#[expect(
     clippy::cast_possible_truncation,
     reason = "the exponent of a finite number fits by far"
 )]
-fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    if *value == 0.0 || !value.is_finite() {
-        return value.serialize(serializer);
+fn four_digits(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
     }
     let scale = 10_f64.powi(3 - value.abs().log10().floor() as i32);
-    ((value * scale).round() / scale).serialize(serializer)
+    (value * scale).round() / scale
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    four_digits(*value).serialize(serializer)
 }
 
 /// What the observations say.
@@ -385,13 +393,14 @@ impl<'a> Search<'a> {
     fn describe(&self, fit: &Fit, index: usize, lost: impl Fn(usize) -> f64) -> Option<Suspect> {
         let (member, hazard) = fit.members[index];
         let rest = fit.hazards(self.evidence, Some(member));
-        let explains_lost = self.evidence.postings[member.index()]
-            .iter()
-            .map(|(observation, share)| {
-                let at = *observation as usize;
-                lost(at) * share * hazard / (rest[at] + share * hazard)
-            })
-            .sum();
+        let explained = |at: usize, share: f64| share * hazard / (rest[at] + share * hazard);
+        let (mut explains_lost, mut failures) = (0.0, 0.0);
+        for (observation, share) in &self.evidence.postings[member.index()] {
+            let at = *observation as usize;
+            explains_lost += lost(at) * explained(at, *share);
+            failures += self.evidence.lossy[at].lost * explained(at, *share);
+        }
+        let loss_rate = -(-hazard).exp_m1();
         let own = gain(self.evidence, member, &rest).nats - self.price_of(member);
         let evidence_nats = own - self.price_beside(fit.members.len() - 1);
         let nothing = (-evidence_nats).exp();
@@ -409,7 +418,9 @@ impl<'a> Search<'a> {
             trials: Trials::Probes,
             confidence,
             explains_lost,
-            loss_rate: -(-hazard).exp_m1(),
+            loss_rate,
+            // As many trials as make the estimate of what the failures are that it explains.
+            loss_interval: wilson(failures, failures / loss_rate.max(f64::MIN_POSITIVE)),
             evidence_nats,
             or: others
                 .into_iter()
