@@ -309,7 +309,7 @@ impl EndpointTask {
                 () = stop.cancelled() => return End::Stopped,
                 Ok(()) = orders.changed() => {
                     let orders = orders.borrow_and_update().clone();
-                    self.obey(&orders, driver);
+                    self.apply_orders(&orders, driver);
                     driver.advance(&mut results).map(|()| Turn::Continue)
                 }
                 () = mailbox.arrival() => {
@@ -351,7 +351,7 @@ impl EndpointTask {
         self.announce(driver.session().address(), driver.capabilities().clone());
     }
 
-    fn obey(&self, orders: &Orders, driver: &mut Driver) {
+    fn apply_orders(&self, orders: &Orders, driver: &mut Driver) {
         let groups = orders
             .groups
             .get(&driver.session().address().gid)

@@ -141,11 +141,11 @@ pub struct Services {
     lookup: Option<Lookup>,
     absence: Absence,
     status: ServiceStatus,
-    told_at: HostTime,
+    published_at: HostTime,
     /// Something has happened since the status was told.
     is_news: bool,
     /// The tracer is gone: its channel is closed.
-    is_deaf: bool,
+    tracer_ended: bool,
 }
 
 impl Services {
@@ -160,9 +160,9 @@ impl Services {
             lookup: None,
             absence: Absence::default(),
             status: ServiceStatus::default(),
-            told_at: HostTime::from_nanos(i64::MIN),
+            published_at: HostTime::from_nanos(i64::MIN),
             is_news: true,
-            is_deaf: false,
+            tracer_ended: false,
         }
     }
 
@@ -184,7 +184,7 @@ impl Services {
     async fn turn(&mut self, messages: &mut Vec<TraceMessage>) {
         let wakeup = self.wakeup();
         tokio::select! {
-            count = self.wiring.messages.recv_many(messages, BATCH), if !self.is_deaf => {
+            count = self.wiring.messages.recv_many(messages, BATCH), if !self.tracer_ended => {
                 if count == 0 {
                     self.tracer_is_gone();
                 }
@@ -213,7 +213,9 @@ impl Services {
     /// How long until a look-up is due or a status that has waited may be told.
     fn wakeup(&self) -> Option<Duration> {
         let lookup = self.planner.next_lookup();
-        let status = self.is_news.then(|| self.told_at.after(STATUS_INTERVAL));
+        let status = self
+            .is_news
+            .then(|| self.published_at.after(STATUS_INTERVAL));
         let at = lookup.into_iter().chain(status).min()?;
         Some(at.since(self.clock.host()))
     }
@@ -252,7 +254,7 @@ impl Services {
     }
 
     fn tracer_is_gone(&mut self) {
-        self.is_deaf = true;
+        self.tracer_ended = true;
         tracing::warn!("the tracer has ended: service connections are followed no longer");
         self.table.clear();
         let now = self.clock.host();
@@ -306,15 +308,15 @@ impl Services {
                 (asked, answer)
             }));
         }
-        self.tell_status(now);
+        self.publish_status(now);
     }
 
-    fn tell_status(&mut self, now: HostTime) {
-        if !self.is_news || now.since(self.told_at) < STATUS_INTERVAL {
+    fn publish_status(&mut self, now: HostTime) {
+        if !self.is_news || now.since(self.published_at) < STATUS_INTERVAL {
             return;
         }
         self.is_news = false;
-        self.told_at = now;
+        self.published_at = now;
         self.status.flows = self.table.counters();
         let census = self.planner.census();
         if census.unknown != self.status.census.unknown {

@@ -93,7 +93,7 @@ impl Site {
         }
         site.start(Server::Analyzer).await;
         site.start(Server::Controller).await;
-        site.obey();
+        site.apply_pinglists();
         site
     }
 
@@ -190,7 +190,7 @@ impl Site {
     }
 
     /// Gives the sessions what the agents were told.
-    fn obey(&mut self) {
+    fn apply_pinglists(&mut self) {
         let topology = self.topology();
         for (number, host) in (0..).zip(&mut self.hosts) {
             let orders = host.orders.borrow().clone();
@@ -296,7 +296,7 @@ impl Site {
             self.instructed().await;
         }
         if self.controller.is_some() {
-            self.obey();
+            self.apply_pinglists();
         }
         if self.analyzer.is_some() {
             self.uploaded().await;
