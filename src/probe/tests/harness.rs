@@ -21,7 +21,7 @@ pub(super) const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// What a packet is, for tests that treat some differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum Message {
     Probe,
     FirstAck,
     SecondAck,
@@ -30,8 +30,8 @@ pub(super) enum Stage {
 /// One packet on its way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hop {
-    pub(super) stage: Stage,
-    /// How many packets of this stage were sent before.
+    pub(super) message: Message,
+    /// How many packets of this message were sent before.
     pub(super) nth: u64,
 }
 
@@ -147,7 +147,7 @@ pub(super) fn millis(number: u64) -> Duration {
     Duration::from_millis(number)
 }
 
-fn stage_of(request: &SendRequest, source: Gid, keys: &Keyring) -> Stage {
+fn message_of(request: &SendRequest, source: Gid, keys: &Keyring) -> Message {
     let ends = Ends {
         source,
         destination: request.to.gid,
@@ -156,9 +156,9 @@ fn stage_of(request: &SendRequest, source: Gid, keys: &Keyring) -> Stage {
         .expect("sessions send packets")
         .body
     {
-        Body::Probe { .. } => Stage::Probe,
-        Body::FirstAck { .. } => Stage::FirstAck,
-        Body::SecondAck { .. } => Stage::SecondAck,
+        Body::Probe { .. } => Message::Probe,
+        Body::FirstAck { .. } => Message::FirstAck,
+        Body::SecondAck { .. } => Message::SecondAck,
     }
 }
 
@@ -212,14 +212,14 @@ impl<F: FnMut(Hop) -> Fate> Net<F> {
 
     fn carry(&mut self, from: usize, request: &SendRequest) {
         let source = self.nodes[from].session.address();
-        let stage = stage_of(request, source.gid, &Keyring::unkeyed());
+        let message = message_of(request, source.gid, &Keyring::unkeyed());
         let to = self
             .nodes
             .iter()
             .position(|node| node.session.address().name() == request.to.name());
-        let nth = self.sent[stage as usize];
-        self.sent[stage as usize] += 1;
-        let fate = (self.fate)(Hop { stage, nth });
+        let nth = self.sent[message as usize];
+        self.sent[message as usize] += 1;
+        let fate = (self.fate)(Hop { message, nth });
         let left = self.now.after(MICROSECOND);
         if let Some(delay) = fate.completion {
             let completion = Completion::Sent {

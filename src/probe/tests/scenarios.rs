@@ -36,21 +36,21 @@ fn a_quiet_network() {
 
 #[test]
 fn what_is_lost_decides_the_outcome() {
-    let mut net = pair(config(), |hop| match (hop.nth, hop.stage) {
-        (1, Stage::Probe) | (2, Stage::FirstAck) | (3, Stage::SecondAck) => Fate::lost(),
-        (4, Stage::Probe) | (5, Stage::FirstAck) => Fate {
+    let mut net = pair(config(), |hop| match (hop.nth, hop.message) {
+        (1, Message::Probe) | (2, Message::FirstAck) | (3, Message::SecondAck) => Fate::lost(),
+        (4, Message::Probe) | (5, Message::FirstAck) => Fate {
             completion: None,
             ..Fate::arrives()
         },
-        (5, Stage::Probe) => Fate {
+        (5, Message::Probe) => Fate {
             completion: None,
             ..Fate::lost()
         },
-        (6, Stage::Probe) => Fate {
+        (6, Message::Probe) => Fate {
             status: SendStatus::Failed(12),
             ..Fate::lost()
         },
-        (6, Stage::FirstAck) => Fate {
+        (6, Message::FirstAck) => Fate {
             status: SendStatus::Failed(5),
             ..Fate::lost()
         },
@@ -67,8 +67,8 @@ fn what_is_lost_decides_the_outcome() {
 #[test]
 fn a_responder_is_told_how_its_acks_fare() {
     let asked = |kind| {
-        let mut net = Net::new(2, config(), |hop| match (hop.stage, hop.nth) {
-            (Stage::FirstAck, 3..6) => Fate::lost(),
+        let mut net = Net::new(2, config(), |hop| match (hop.message, hop.nth) {
+            (Message::FirstAck, 3..6) => Fate::lost(),
             _ => Fate::arrives(),
         });
         let now = net.now;
@@ -101,9 +101,9 @@ fn acks_and_completions_in_any_order() {
         completion: Some(millis(3)),
         ..Fate::arrives()
     };
-    let mut net = pair(config(), |hop| match (hop.nth, hop.stage) {
-        (1 | 3, Stage::FirstAck) => Fate::arrives_after(millis(1)),
-        (2 | 3, Stage::Probe) => late_completion.clone(),
+    let mut net = pair(config(), |hop| match (hop.nth, hop.message) {
+        (1 | 3, Message::FirstAck) => Fate::arrives_after(millis(1)),
+        (2 | 3, Message::Probe) => late_completion.clone(),
         _ => Fate::arrives(),
     });
     net.run_for(millis(350));
@@ -112,17 +112,17 @@ fn acks_and_completions_in_any_order() {
 
 #[test]
 fn duplicates_and_late_acks_are_counted_and_change_nothing() {
-    let mut net = pair(config(), |hop| match (hop.nth, hop.stage) {
-        (0, Stage::Probe) => Fate {
+    let mut net = pair(config(), |hop| match (hop.nth, hop.message) {
+        (0, Message::Probe) => Fate {
             arrivals: vec![MICROSECOND, millis(2)],
             ..Fate::arrives()
         },
-        (3, Stage::FirstAck) => Fate {
+        (3, Message::FirstAck) => Fate {
             arrivals: vec![MICROSECOND, 2 * MICROSECOND, millis(700)],
             ..Fate::arrives()
         },
-        (4, Stage::FirstAck) => Fate::arrives_after(millis(600)),
-        (4, Stage::SecondAck) => Fate::arrives_after(millis(601)),
+        (4, Message::FirstAck) => Fate::arrives_after(millis(600)),
+        (4, Message::SecondAck) => Fate::arrives_after(millis(601)),
         _ => Fate::arrives(),
     });
     net.run_for(millis(450));
@@ -312,8 +312,8 @@ fn a_responder_whose_completions_never_come_stays_bounded() {
             responder,
             ..config()
         },
-        |hop| match hop.stage {
-            Stage::FirstAck => Fate {
+        |hop| match hop.message {
+            Message::FirstAck => Fate {
                 completion: None,
                 ..Fate::arrives()
             },
