@@ -170,7 +170,8 @@ impl Core {
             }
             Command::Heard { agent, stream } => {
                 self.metrics.heartbeats.inc();
-                self.directory.heard(&agent, stream, self.clock.host());
+                self.directory
+                    .renew_lease(&agent, stream, self.clock.host());
             }
             Command::Ended { agent, stream } => {
                 self.directory.ended(&agent, stream);

@@ -68,7 +68,7 @@ pub(super) struct Expired {
 #[derive(Debug)]
 struct Entry {
     announcement: Announcement,
-    heard_at: HostTime,
+    renewed_at: HostTime,
     live: bool,
     stream: Option<StreamId>,
 }
@@ -246,7 +246,7 @@ impl Directory {
             announcement.agent.clone(),
             Entry {
                 announcement,
-                heard_at: now,
+                renewed_at: now,
                 live: true,
                 stream,
             },
@@ -254,7 +254,7 @@ impl Directory {
     }
 
     /// A sign of life on a stream; false when the stream is no longer the agent's.
-    pub(super) fn heard(&mut self, agent: &AgentId, stream: StreamId, now: HostTime) -> bool {
+    pub(super) fn renew_lease(&mut self, agent: &AgentId, stream: StreamId, now: HostTime) -> bool {
         let Some(entry) = self
             .agents
             .get_mut(agent)
@@ -262,7 +262,7 @@ impl Directory {
         else {
             return false;
         };
-        entry.heard_at = now;
+        entry.renewed_at = now;
         entry.live = true;
         true
     }
@@ -279,14 +279,14 @@ impl Directory {
     }
 
     fn is_live(&self, entry: &Entry, now: HostTime) -> bool {
-        entry.live && now.since(entry.heard_at) <= self.lifetimes.lease
+        entry.live && now.since(entry.renewed_at) <= self.lifetimes.lease
     }
 
     /// Marks whom time has overtaken.
     pub(super) fn expire(&mut self, now: HostTime) -> Expired {
         let mut expired = Expired::default();
         for (agent, entry) in &mut self.agents {
-            let silence = now.since(entry.heard_at);
+            let silence = now.since(entry.renewed_at);
             if entry.live && silence > self.lifetimes.lease {
                 entry.live = false;
                 expired.stale.push(agent.clone());

@@ -115,10 +115,10 @@ fn a_restart_takes_over_and_a_second_host_with_the_same_id_does_not() {
         at(1),
     );
     assert!(
-        !directory.heard(&"a".into(), StreamId(1), at(2)),
+        !directory.renew_lease(&"a".into(), StreamId(1), at(2)),
         "the old stream is not the agent's"
     );
-    assert!(directory.heard(&"a".into(), StreamId(2), at(2)));
+    assert!(directory.renew_lease(&"a".into(), StreamId(2), at(2)));
 
     let mut other = announcement("a", 3, &[("10.0.0.3", 17)]);
     other.host = "elsewhere".into();
@@ -175,6 +175,6 @@ fn a_heartbeat_revives() {
         at(0),
     );
     assert_eq!(directory.expire(at(40)).stale.len(), 1);
-    assert!(directory.heard(&"a".into(), StreamId(1), at(41)));
+    assert!(directory.renew_lease(&"a".into(), StreamId(1), at(41)));
     assert_eq!(directory.census().live, 1);
 }
