@@ -303,7 +303,7 @@ impl Judge {
             self.long = self.locate_losses(&seen, Horizon::Long)?;
         }
         losses.extend(self.long.iter().cloned());
-        findings.extend(self.without_spilt(&seen, losses, snapshot.now));
+        findings.extend(self.without_explained(&seen, losses, snapshot.now));
         findings.extend(self.locate_slow(&seen)?);
         findings.extend(self.uneven(&seen, snapshot.now));
         findings.retain(|finding| !self.is_detour(finding, snapshot.now));

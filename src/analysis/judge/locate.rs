@@ -217,7 +217,7 @@ impl Judge {
     /// Takes out what the hard faults among the findings explain: their links where a switch is one, and mild suspects that
     /// lose nothing apart from them. Where the way back is not traced, the losses of a hard fault spill over to everything
     /// that shares paths with it.
-    pub(super) fn without_spilt(
+    pub(super) fn without_explained(
         &mut self,
         seen: &[&Seen],
         findings: Vec<Finding>,
