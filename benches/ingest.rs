@@ -1,7 +1,7 @@
 //! Path summaries (one path in one interval) that one core takes: `cargo xtask bench ingest`.
 //!
 //! Agents with two RNICs upload once a second, 150 probes/s and RNIC over 100 or 20 5-tuples. Steps as the analyzer takes
-//! them: decoding a batch from its bytes as agents encode it with all checks, the watermark, the ledger, the windows, freeing
+//! them: decoding a batch from its bytes as agents encode it with all checks, the watermark, the host filter, the windows, freeing
 //! the batch; the network and the journal are not measured. CPU time of one thread. `SLOTS` is for how many slots of 5 s [default: 6].
 
 use std::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use rpingmesh::analysis::admission::{Admission, Watermark};
-use rpingmesh::analysis::filter::Ledger;
+use rpingmesh::analysis::filter::HostFilter;
 use rpingmesh::analysis::report::{AgentCounters, Batch, End, Path, PathReport, Sender, SpoolId};
 use rpingmesh::analysis::windows::{Limits, Placement, Windows};
 use rpingmesh::id::{AgentId, DeviceName, HostName, Qpn, TorId, UdpSourcePort};
@@ -37,7 +37,7 @@ fn cpu_time() -> Duration {
 #[derive(Default)]
 struct Spent {
     decode: Duration,
-    ledger: Duration,
+    host_filter: Duration,
     windows: Duration,
     free: Duration,
     summaries: u64,
@@ -111,7 +111,7 @@ fn run(tuples: u32, seconds: u32) -> Spent {
         paths: 1 << 22,
         bytes: usize::MAX,
     });
-    let mut ledger = Ledger::default();
+    let mut host_filter = HostFilter::default();
     let mut marks: Vec<Watermark> = (0..HOSTS)
         .map(|host| {
             let name = format!("host{host}");
@@ -140,13 +140,13 @@ fn run(tuples: u32, seconds: u32) -> Spent {
                 mark.admit(batch.sequence, now),
                 Admission::New { skipped: 0 }
             );
-            ledger.hear(&mark.host, batch, now);
-            let heard = cpu_time();
+            host_filter.ingest(&mark.host, batch, now);
+            let ingested = cpu_time();
             assert_eq!(windows.ingest(batch, now), Placement::Counted);
             let counted = cpu_time();
             spent.decode += decoded.saturating_sub(begin);
-            spent.ledger += heard.saturating_sub(decoded);
-            spent.windows += counted.saturating_sub(heard);
+            spent.host_filter += ingested.saturating_sub(decoded);
+            spent.windows += counted.saturating_sub(ingested);
             spent.summaries += batch.paths.len() as u64;
             let samples = batch.paths.iter().map(|path| path.samples.len() as u64);
             spent.samples += samples.sum::<u64>();
@@ -178,13 +178,13 @@ fn main() {
         let spent = run(tuples, slots * 5);
         let rate = |time: Duration| spent.summaries as f64 / time.as_secs_f64() / 1e6;
         println!(
-            "     million summaries/s and core: decoded {:.2}, ledger {:.2}, windows {:.2}, freed {:.2}; ledger and windows {:.2}, all steps {:.2}",
+            "     million summaries/s and core: decoded {:.2}, host filter {:.2}, windows {:.2}, freed {:.2}; host filter and windows {:.2}, all steps {:.2}",
             rate(spent.decode),
-            rate(spent.ledger),
+            rate(spent.host_filter),
             rate(spent.windows),
             rate(spent.free),
-            rate(spent.ledger + spent.windows),
-            rate(spent.decode + spent.ledger + spent.windows + spent.free)
+            rate(spent.host_filter + spent.windows),
+            rate(spent.decode + spent.host_filter + spent.windows + spent.free)
         );
     }
 }

@@ -1,12 +1,13 @@
-//! What speaks against judging the network by a result: the host, not the fabric, may have caused it.
+//! Reasons why a result says nothing about the network: the host, not the fabric, may have caused it.
 //!
-//! The [`Ledger`] hears every batch that is counted and keeps, per host and RNIC and for each of the last slots, what
-//! its own agent and its peers say: whether its agent uploaded, whether its RNIC registered another queue pair, whether
-//! host delays show that it was starved of CPU, whether its clock runs backwards. [`Ledger::reason`] then says for a
-//! path and a slot why its results must be set aside. Whole slots of a path are set aside, successes too: leaving out
-//! only the losses would make the path look better than it is.
+//! The [`HostFilter`] takes every batch that is counted. Per host and RNIC, and for each of the last slots, it keeps what
+//! the host's own agent and its peers say: whether the agent uploaded, whether the RNIC registered another queue pair, whether
+//! host delays show that it was starved of CPU, whether its clock runs backwards. [`HostFilter::reason`] then says for a
+//! path and a slot why its results must be set aside. All results of a path in that slot are set aside, successes too:
+//! without its losses alone a path would look better than it is.
 //!
-//! Memory is bounded by [`MOST_HOSTS`] and [`MOST_RNICS`]; beyond, nothing is set aside and [`Ledger::unlisted`] counts.
+//! Memory is bounded by [`MOST_HOSTS`] and [`MOST_RNICS`]. Results of hosts and RNICs beyond these limits are never set
+//! aside; [`HostFilter::unlisted`] counts them.
 
 mod slots;
 
@@ -77,11 +78,11 @@ impl Reason {
     }
 }
 
-/// How an agent has been heard of.
+/// Whether an agent uploads on time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Voice {
+pub enum UploadState {
     /// It uploads.
-    Heard,
+    Current,
     /// Its upload is due, but not for long.
     Overdue,
     /// It has not uploaded for this long.
@@ -109,7 +110,7 @@ struct Host {
     /// End of its last interval, by its own clock.
     last_end: WallTime,
     /// When that came.
-    heard: WallTime,
+    received: WallTime,
     /// How long its intervals are.
     interval: Duration,
     /// Slots in which it uploaded nothing, and in which others still report what it missed then.
@@ -138,35 +139,35 @@ struct Rnic {
     contradicted: SlotSet,
 }
 
-/// What was heard. See the module.
+/// What hosts and their peers said lately. See the module.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct HostFilter {
     hosts: HashMap<HostName, Host>,
     rnics: HashMap<Gid, Rnic>,
     unlisted: u64,
     contradictions: u64,
 }
 
-impl Ledger {
+impl HostFilter {
     /// Hears a batch that was counted, which came at `at` from the agent of `host`.
-    pub fn hear(&mut self, host: &HostName, batch: &Batch, at: WallTime) {
+    pub fn ingest(&mut self, host: &HostName, batch: &Batch, at: WallTime) {
         let slot = Slot::of_interval(&batch.interval);
-        self.hear_host(host, batch, at);
+        self.ingest_host(host, batch, at);
         let mut sending = Sending::default();
         for report in &batch.paths {
-            self.hear_source(report, slot);
-            self.hear_target(report, slot);
-            self.hear_delays(report, slot);
+            self.ingest_source(report, slot);
+            self.ingest_target(report, slot);
+            self.ingest_delays(report, slot);
             sending.add(report);
         }
         for (gid, could, could_not) in sending.0 {
             if let Some(rnic) = self.rnics.get_mut(&gid) {
-                rnic.hear_sending(slot, could, could_not);
+                rnic.ingest_sending(slot, could, could_not);
             }
         }
     }
 
-    fn hear_host(&mut self, name: &HostName, batch: &Batch, at: WallTime) {
+    fn ingest_host(&mut self, name: &HostName, batch: &Batch, at: WallTime) {
         let length = batch.interval.end.since(batch.interval.start);
         if !self.hosts.contains_key(name) && self.hosts.len() >= MOST_HOSTS {
             self.unlisted += 1;
@@ -174,7 +175,7 @@ impl Ledger {
         }
         let host = self.hosts.entry(name.clone()).or_insert_with(|| Host {
             last_end: batch.interval.end,
-            heard: at,
+            received: at,
             interval: length.clamp(MIN_INTERVAL, MAX_INTERVAL),
             silent: SlotSet::default(),
             slow_to_answer: SlotSet::default(),
@@ -196,7 +197,7 @@ impl Ledger {
         }
         host.interval = (usual * 7 + length.clamp(MIN_INTERVAL, MAX_INTERVAL)) / 8;
         host.last_end = host.last_end.max(batch.interval.end);
-        host.heard = host.heard.max(at);
+        host.received = host.heard.max(at);
     }
 
     fn rnic(&mut self, end: &Arc<End>, slot: Slot) -> Option<&mut Rnic> {
@@ -222,7 +223,7 @@ impl Ledger {
         }
     }
 
-    fn hear_source(&mut self, report: &PathReport, slot: Slot) {
+    fn ingest_source(&mut self, report: &PathReport, slot: Slot) {
         let end = &report.path.source;
         let Some(rnic) = self.rnic(end, slot) else {
             return;
@@ -251,7 +252,7 @@ impl Ledger {
         }
     }
 
-    fn hear_target(&mut self, report: &PathReport, slot: Slot) {
+    fn ingest_target(&mut self, report: &PathReport, slot: Slot) {
         let end = &report.path.target;
         let Some(rnic) = self.rnics.get_mut(&end.gid) else {
             return;
@@ -268,7 +269,7 @@ impl Ledger {
         }
     }
 
-    fn hear_delays(&mut self, report: &PathReport, slot: Slot) {
+    fn ingest_delays(&mut self, report: &PathReport, slot: Slot) {
         let slow = |delay: fn(&crate::measure::Measurement) -> Nanos| {
             report.samples.iter().any(|sample| delay(sample) > STARVED)
         };
@@ -302,7 +303,8 @@ impl Ledger {
 
     /// Forgets hosts and RNICs that were not heard of for so long.
     pub fn expire(&mut self, now: WallTime, after: Duration) {
-        self.hosts.retain(|_, host| now.since(host.heard) < after);
+        self.hosts
+            .retain(|_, host| now.since(host.received) < after);
         let oldest = Slot::of(now).before(u32::try_from(after.as_secs() / 5).unwrap_or(u32::MAX));
         self.rnics.retain(|_, rnic| {
             rnic.first >= oldest || rnic.queue_pairs.iter().any(|(_, last)| *last >= oldest)
@@ -339,22 +341,23 @@ impl Ledger {
     pub fn is_silent(&self, host: &HostName, slot: Slot, now: WallTime) -> bool {
         self.hosts.get(host).is_some_and(|known| {
             known.silent.contains(slot)
-                || matches!(known.voice(now), Voice::Silent(_)) && slot >= Slot::of(known.last_end)
+                || matches!(known.upload_state(now), UploadState::Silent(_))
+                    && slot >= Slot::of(known.last_end)
         })
     }
 
-    /// How the agent of a host has been heard of lately; `None` for one that never was.
-    pub fn voice(&self, host: &HostName, now: WallTime) -> Option<Voice> {
-        self.hosts.get(host).map(|host| host.voice(now))
+    /// Whether the agent of a host uploads on time; `None` for one that never uploaded.
+    pub fn upload_state(&self, host: &HostName, now: WallTime) -> Option<UploadState> {
+        self.hosts.get(host).map(|host| host.upload_state(now))
     }
 
     /// Hosts whose agents upload nothing, for how long.
     pub fn silent_hosts(&self, now: WallTime) -> impl Iterator<Item = (&HostName, Duration)> {
         self.hosts
             .iter()
-            .filter_map(move |(name, host)| match host.voice(now) {
-                Voice::Silent(since) => Some((name, since)),
-                Voice::Heard | Voice::Overdue => None,
+            .filter_map(move |(name, host)| match host.upload_state(now) {
+                UploadState::Silent(since) => Some((name, since)),
+                UploadState::Current | UploadState::Overdue => None,
             })
     }
 
@@ -362,10 +365,10 @@ impl Ledger {
     pub fn quiet_hosts(&self, now: WallTime) -> impl Iterator<Item = (&HostName, Duration, bool)> {
         self.hosts
             .iter()
-            .filter_map(move |(name, host)| match host.voice(now) {
-                Voice::Silent(since) => Some((name, since, false)),
-                Voice::Overdue => Some((name, now.since(host.heard), true)),
-                Voice::Heard => None,
+            .filter_map(move |(name, host)| match host.upload_state(now) {
+                UploadState::Silent(since) => Some((name, since, false)),
+                UploadState::Overdue => Some((name, now.since(host.received), true)),
+                UploadState::Current => None,
             })
     }
 
@@ -460,14 +463,14 @@ impl Host {
         SILENT.max(self.interval * SILENT_INTERVALS)
     }
 
-    fn voice(&self, now: WallTime) -> Voice {
-        let since = now.since(self.heard);
+    fn upload_state(&self, now: WallTime) -> UploadState {
+        let since = now.since(self.received);
         if since > self.silent_after() {
-            Voice::Silent(since)
+            UploadState::Silent(since)
         } else if since > self.interval * 3 / 2 + Duration::from_millis(200) {
-            Voice::Overdue
+            UploadState::Overdue
         } else {
-            Voice::Heard
+            UploadState::Current
         }
     }
 }
@@ -496,7 +499,7 @@ impl Sending {
 
 impl Rnic {
     /// What a batch says; one in which it could send to some peers only is no sign of a port that comes and goes.
-    fn hear_sending(&mut self, slot: Slot, could: bool, could_not: bool) {
+    fn ingest_sending(&mut self, slot: Slot, could: bool, could_not: bool) {
         match (could, could_not) {
             (true, false) => self.all_sendable.insert(slot),
             (false, true) => self.none_sendable.insert(slot),

@@ -1,6 +1,6 @@
 //! What the RNICs' own hardware counters say beside the probes, as evidence in incidents.
 //!
-//! Agents report by how much counters of faults have risen ([`PortRise`]); the [`Hardware`] ledger keeps that for
+//! Agents report by how much counters of faults have risen ([`PortRise`]); [`Hardware`] keeps that for
 //! [`KEPT`]; [`Risen`] turns it into lines for an incident whose subject is that RNIC, its host, or the link to it.
 //! Counters never make an incident: their meaning differs between drivers, and they also count what services cause.
 
@@ -206,7 +206,7 @@ pub struct Hardware {
 
 impl Hardware {
     /// Takes the rises of one batch.
-    pub fn hear(&mut self, host: &HostName, rises: &[PortRise], now: WallTime) {
+    pub fn ingest(&mut self, host: &HostName, rises: &[PortRise], now: WallTime) {
         if rises.is_empty() || (self.hosts.len() >= MOST_HOSTS && !self.hosts.contains_key(host)) {
             return;
         }

@@ -17,7 +17,7 @@ use super::agents::Agents;
 use super::judging::{Material, Traced};
 use super::metrics::Metrics;
 use crate::analysis::admission::Watermark;
-use crate::analysis::filter::Ledger;
+use crate::analysis::filter::HostFilter;
 use crate::analysis::hardware::Hardware;
 use crate::analysis::judge::Snapshot;
 use crate::analysis::map::{self, Map};
@@ -39,7 +39,7 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_TRACES: Duration = Duration::from_hours(24);
 
 /// How long a host or RNIC that nobody hears of is remembered.
-const KEEP_LEDGER: Duration = Duration::from_mins(10);
+const KEEP_HOSTS: Duration = Duration::from_mins(10);
 
 /// A batch that was stored, or came again.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ pub(super) fn start(
         paths: KnownPaths::new(limits.paths),
         windows: Windows::new(limits),
         agents: Agents::default(),
-        ledger: Ledger::default(),
+        host_filter: HostFilter::default(),
         hardware: Hardware::default(),
         plan,
         fresh: RefCell::default(),
@@ -164,7 +164,7 @@ pub(super) struct State {
     /// What traces have shown.
     pub(super) paths: KnownPaths,
     /// What speaks against judging the network by a result.
-    pub(super) ledger: Ledger,
+    pub(super) host_filter: HostFilter,
     /// What the RNICs' own counters say.
     hardware: Hardware,
     /// What the topology file says.
@@ -188,7 +188,7 @@ impl State {
                 self.windows.expire(wall);
                 self.agents.expire(wall);
                 self.paths.expire(wall, KEEP_TRACES);
-                self.ledger.expire(wall, KEEP_LEDGER);
+                self.host_filter.expire(wall, KEEP_HOSTS);
                 self.hardware.expire(wall);
                 self.compare();
             }
@@ -237,9 +237,9 @@ impl State {
         }
         if placement == Placement::Counted {
             self.hardware
-                .hear(&taken.mark.host, &received.batch.hardware, taken.at);
-            self.ledger
-                .hear(&taken.mark.host, &received.batch, taken.at);
+                .ingest(&taken.mark.host, &received.batch.hardware, taken.at);
+            self.host_filter
+                .ingest(&taken.mark.host, &received.batch, taken.at);
         }
         if taken.replayed {
             return;
@@ -289,7 +289,10 @@ impl State {
         let fresh = std::mem::take(&mut *self.fresh.borrow_mut());
         let mut traced = Vec::new();
         for tuple in fresh {
-            let ends = (self.ledger.end(tuple.source), self.ledger.end(tuple.target));
+            let ends = (
+                self.host_filter.end(tuple.source),
+                self.host_filter.end(tuple.target),
+            );
             if let (Some(_), Some(_)) = ends {
                 traced.extend(self.traced(&tuple));
             } else if self.paths.get(&tuple).is_some() {
@@ -297,11 +300,11 @@ impl State {
                 self.fresh.borrow_mut().insert(tuple);
             }
         }
-        let mut differences = self.plan.routes.differences(self.ledger.rnics());
+        let mut differences = self.plan.routes.differences(self.host_filter.rnics());
         differences.extend(self.differences.iter().cloned());
         differences.truncate(MOST_DIFFERENCES);
         Material {
-            snapshot: Snapshot::take(&self.windows, &self.ledger, limits, now),
+            snapshot: Snapshot::take(&self.windows, &self.host_filter, limits, now),
             traced,
             differences,
             hardware: self.hardware.risen(now),
@@ -312,8 +315,8 @@ impl State {
     pub(super) fn traced(&self, tuple: &Tuple) -> Option<Traced> {
         let route = self.paths.get(tuple)?.route()?;
         let (source, target) = (
-            self.ledger.end(tuple.source)?,
-            self.ledger.end(tuple.target)?,
+            self.host_filter.end(tuple.source)?,
+            self.host_filter.end(tuple.target)?,
         );
         if source.tor == target.tor || route.hops().len() < 2 {
             return None;
@@ -327,12 +330,15 @@ impl State {
     /// The fabric as file, reports and traces know it together.
     pub(super) fn map(&self) -> Map<'_> {
         let mut map = Map::new(self.plan.wiring.as_ref());
-        for end in self.ledger.rnics() {
+        for end in self.host_filter.rnics() {
             map.report(end);
         }
         for (tuple, known) in self.paths.iter() {
             if let (Some(route), Some(confirmed)) = (known.route(), known.confirmed()) {
-                let ends = (self.ledger.end(tuple.source), self.ledger.end(tuple.target));
+                let ends = (
+                    self.host_filter.end(tuple.source),
+                    self.host_filter.end(tuple.target),
+                );
                 let plan = (&self.plan.names, &self.plan.routes);
                 map.trace(ends, route, plan, confirmed);
             }

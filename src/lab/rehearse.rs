@@ -1,13 +1,13 @@
 //! The analysis over the emulated fabric in virtual time: hours of a small fabric in seconds, the same in every run.
 //!
-//! Everything but transport and storage is real: probe sessions, collectors, ledger, windows, judge, tracker. Agents
+//! Everything but transport and storage is real: probe sessions, collectors, host filter, windows, judge, tracker. Agents
 //! upload once a second unless their host is down or stalled, as they would over a management network of their own.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::analysis::filter::{Ledger, Reason};
+use crate::analysis::filter::{HostFilter, Reason};
 use crate::analysis::incident::{Change, Tracker};
 use crate::analysis::judge::{Counts, Judge, Snapshot};
 use crate::analysis::localize::ProblemError;
@@ -100,7 +100,7 @@ pub fn rehearse(scenario: &Scenario, traced: bool) -> Result<Outcome, RehearsalE
     let mut now = origin;
     while now.since(origin) < duration {
         now = now.after(INTERVAL);
-        swarm.run_until(now, |source, result| stage.hear(source, &result));
+        swarm.run_until(now, |source, result| stage.ingest(source, &result));
         stage.upload(&swarm, now);
         stage.judge(now)?;
     }
@@ -113,7 +113,7 @@ struct Stage {
     traced: Option<HashSet<Tuple>>,
     agents: Vec<Agent>,
     windows: Windows,
-    ledger: Ledger,
+    host_filter: HostFilter,
     judge: Judge,
     tracker: Tracker,
     outcome: Outcome,
@@ -147,14 +147,14 @@ impl Stage {
                 paths: 1 << 20,
                 bytes: usize::MAX,
             }),
-            ledger: Ledger::default(),
+            host_filter: HostFilter::default(),
             judge: Judge::new(Routes::new(wiring.as_ref())),
             tracker: Tracker::new(Vec::new(), 1, start),
             outcome: Outcome::default(),
         }
     }
 
-    fn hear(&mut self, source: RnicId, result: &ProbeResult) {
+    fn ingest(&mut self, source: RnicId, result: &ProbeResult) {
         self.outcome.probes += 1;
         let rnic = self.topology.rnic(source);
         let target = &result.path.target;
@@ -236,7 +236,7 @@ impl Stage {
             };
             agent.since = wall(now);
             let name = &self.topology.hosts()[host];
-            self.ledger.hear(name, &batch, wall(now));
+            self.host_filter.ingest(name, &batch, wall(now));
             self.windows.ingest(&batch, wall(now));
         }
         // What the agent of a host that is down would have kept dies with it.
@@ -254,7 +254,7 @@ impl Stage {
         if now.nanos() % 5_000_000_000 == 0 {
             self.windows.expire(at);
         }
-        let snapshot = Snapshot::take(&self.windows, &self.ledger, &self.judge.limits(), at);
+        let snapshot = Snapshot::take(&self.windows, &self.host_filter, &self.judge.limits(), at);
         let judgement = self.judge.judge(&snapshot)?;
         self.outcome.runs += 1;
         for (reason, counts) in &judgement.set_aside {

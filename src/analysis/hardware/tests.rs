@@ -34,12 +34,12 @@ fn names_of_counters_are_plain_and_short() {
 fn rises_are_summed_and_told_of_the_rnic_its_host_and_its_link() {
     let mut hardware = Hardware::default();
     let name = HostName::new("h1");
-    hardware.hear(
+    hardware.ingest(
         &name,
         &[rise("mlx5_0", 1, &[("rx_icrc_encapsulated", 40)])],
         at(10),
     );
-    hardware.hear(
+    hardware.ingest(
         &name,
         &[
             rise(
@@ -77,7 +77,7 @@ fn rises_are_summed_and_told_of_the_rnic_its_host_and_its_link() {
 fn what_is_old_says_nothing_and_takes_no_room() {
     let mut hardware = Hardware::default();
     let name = HostName::new("h1");
-    hardware.hear(&name, &[rise("mlx5_0", 1, &[("symbol_error", 5)])], at(10));
+    hardware.ingest(&name, &[rise("mlx5_0", 1, &[("symbol_error", 5)])], at(10));
     assert!(!hardware.risen(at(309)).is_empty());
     assert!(hardware.risen(at(310)).is_empty());
     hardware.expire(at(310));
@@ -91,13 +91,13 @@ fn an_agent_that_invents_counters_and_ports_stays_within_bounds() {
     for round in 0..300u32 {
         let counter = format!("c{round}");
         let device = format!("d{round}");
-        hardware.hear(&name, &[rise("d0", 1, &[(&counter, u64::MAX)])], at(10));
-        hardware.hear(
+        hardware.ingest(&name, &[rise("d0", 1, &[(&counter, u64::MAX)])], at(10));
+        hardware.ingest(
             &name,
             &[rise(&device, 1, &[("symbol_error", u64::MAX)])],
             at(10),
         );
-        hardware.hear(
+        hardware.ingest(
             &name,
             &[rise("d0", 1, &[("symbol_error", u64::MAX)])],
             at(10),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::analysis::filter::{Flaps, Ledger, Reason, Voice};
+use crate::analysis::filter::{Flaps, HostFilter, Reason, UploadState};
 use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, Slot, Windows};
 use crate::id::{Gid, HostName, RnicName, ServiceName, UdpSourcePort};
@@ -239,7 +239,7 @@ impl Snapshot {
     /// Copies what is to be judged. `limits` are those above which a round trip is slow, by class.
     pub fn take(
         windows: &Windows,
-        ledger: &Ledger,
+        host_filter: &HostFilter,
         limits: &HashMap<u32, Nanos>,
         now: WallTime,
     ) -> Self {
@@ -248,17 +248,17 @@ impl Snapshot {
             seen: Vec::new(),
             set_aside: BTreeMap::new(),
             judged: Counts::default(),
-            silent: silent(windows, ledger, now),
+            silent: silent(windows, host_filter, now),
             overdue: HashSet::new(),
-            starved: ledger
+            starved: host_filter
                 .starved_hosts(now, REPEATED)
                 .map(|(host, slots)| (host.clone(), slots))
                 .collect(),
-            flapping: ledger
+            flapping: host_filter
                 .flapping(now, REPEATED)
                 .map(|(end, flaps)| (end.clone(), flaps))
                 .collect(),
-            unsendable: ledger.unsendable(now, REPEATED).cloned().collect(),
+            unsendable: host_filter.unsendable(now, REPEATED).cloned().collect(),
             usual: HashMap::new(),
         };
         let down: HashSet<HostName> = snapshot
@@ -270,7 +270,7 @@ impl Snapshot {
         let mut names = Names::default();
         let mut round_trips: HashMap<u32, Vec<Nanos>> = HashMap::new();
         for path in windows.paths() {
-            snapshot.add(path, ledger, limits, &down, &mut names);
+            snapshot.add(path, host_filter, limits, &down, &mut names);
             let sample = round_trips.entry(class(path)).or_default();
             if sample.len() < USUAL_PATHS
                 && let Some(median) = path.network_rtt(&over(Horizon::Middle, now)).quantile(0.5)
@@ -291,7 +291,7 @@ impl Snapshot {
     fn add(
         &mut self,
         path: PathView<'_>,
-        ledger: &Ledger,
+        host_filter: &HostFilter,
         limits: &HashMap<u32, Nanos>,
         down: &HashSet<HostName>,
         names: &mut Names,
@@ -311,20 +311,20 @@ impl Snapshot {
             };
             let is_recent = age <= Horizon::Middle.slots();
             if is_recent
-                && (ledger.has_bad_clock(source.gid, slot.slot)
-                    || ledger.has_bad_clock(target.gid, slot.slot))
+                && (host_filter.has_bad_clock(source.gid, slot.slot)
+                    || host_filter.has_bad_clock(target.gid, slot.slot))
             {
                 clocks_run = false;
                 self.set_aside_for(Reason::ClockInvalid, slot.invalid, 0);
             }
-            let reason = if ledger.is_silent(&target.host, slot.slot, self.now) {
+            let reason = if host_filter.is_silent(&target.host, slot.slot, self.now) {
                 Some(if down.contains(&target.host) {
                     Reason::HostDown
                 } else {
                     Reason::AgentSilent
                 })
             } else {
-                ledger.reason(source, target, slot.slot)
+                host_filter.reason(source, target, slot.slot)
             };
             if let Some(reason) = reason {
                 if is_recent {
@@ -348,7 +348,7 @@ impl Snapshot {
             return;
         }
         if !self.overdue.contains(&target.host)
-            && ledger.voice(&target.host, self.now) == Some(Voice::Overdue)
+            && host_filter.upload_state(&target.host, self.now) == Some(UploadState::Overdue)
         {
             self.overdue.insert(target.host.clone());
         }
@@ -418,8 +418,8 @@ fn over(horizon: Horizon, now: WallTime) -> Range<Slot> {
     last.before(horizon.slots())..last.next().next()
 }
 
-fn silent(windows: &Windows, ledger: &Ledger, now: WallTime) -> Vec<SilentHost> {
-    let mut silent: HashMap<HostName, SilentHost> = ledger
+fn silent(windows: &Windows, host_filter: &HostFilter, now: WallTime) -> Vec<SilentHost> {
+    let mut silent: HashMap<HostName, SilentHost> = host_filter
         .quiet_hosts(now)
         .map(|(host, since, overdue)| {
             let silent = SilentHost {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::*;
-use crate::analysis::filter::Ledger;
+use crate::analysis::filter::HostFilter;
 use crate::analysis::incident::{Change, Tracker};
 use crate::analysis::report::{AgentCounters, Batch, End, Path, PathReport};
 use crate::analysis::windows::{Limits, Windows};
@@ -19,12 +19,12 @@ const START: i64 = 1_800_000_000 * 1_000_000_000;
 const PROBES: u64 = 20;
 
 /// Hosts with one RNIC each, so many under each ToR, that all probe each other once a second; everything else is real.
-struct Stage {
+struct TestFabric {
     tors: u8,
     under: u8,
     seconds: i64,
     windows: Windows,
-    ledger: Ledger,
+    host_filter: HostFilter,
     judge: Judge,
     tracker: Tracker,
     lines: Vec<String>,
@@ -47,7 +47,7 @@ fn now(seconds: i64) -> WallTime {
     WallTime::from_nanos(START + seconds * 1_000_000_000)
 }
 
-impl Stage {
+impl TestFabric {
     fn new(tors: u8, under: u8) -> Self {
         Self {
             tors,
@@ -59,7 +59,7 @@ impl Stage {
                 paths: 1_000,
                 bytes: usize::MAX,
             }),
-            ledger: Ledger::default(),
+            host_filter: HostFilter::default(),
             judge: Judge::new(Routes::default()),
             tracker: Tracker::new(Vec::new(), 1, now(0)),
             lines: Vec::new(),
@@ -131,8 +131,8 @@ impl Stage {
                     counters: AgentCounters::default(),
                     hardware: Vec::new(),
                 };
-                self.ledger
-                    .hear(&HostName::new(format!("h{source}")), &batch, at);
+                self.host_filter
+                    .ingest(&HostName::new(format!("h{source}")), &batch, at);
                 self.windows.ingest(&batch, at);
             }
             self.judge_now(at);
@@ -141,7 +141,7 @@ impl Stage {
 
     fn judge_now(&mut self, at: WallTime) {
         let limits = self.judge.limits();
-        let snapshot = Snapshot::take(&self.windows, &self.ledger, &limits, at);
+        let snapshot = Snapshot::take(&self.windows, &self.host_filter, &limits, at);
         let judgement = self.judge.judge(&snapshot).expect("possible counts");
         for change in self.tracker.step(&judgement, at) {
             let (what, incident) = match &change {
@@ -160,56 +160,56 @@ impl Stage {
 
 #[test]
 fn an_rnic_that_cannot_send_has_no_route() {
-    let mut stage = Stage::new(2, 3);
-    stage.run(20, |_, _| Fate::Lost(0));
-    stage.run(20, |source, _| match source {
+    let mut fabric = TestFabric::new(2, 3);
+    fabric.run(20, |_, _| Fate::Lost(0));
+    fabric.run(20, |source, _| match source {
         4 => Fate::Unsendable,
         _ => Fate::Lost(0),
     });
     assert_eq!(
-        stage.lines,
+        fabric.lines,
         ["opened [missing_route] RNIC h4/mlx5_0 cannot send"]
     );
-    stage.run(60, |_, _| Fate::Lost(0));
+    fabric.run(60, |_, _| Fate::Lost(0));
     assert_eq!(
-        stage.lines[1..],
+        fabric.lines[1..],
         ["closed [missing_route] RNIC h4/mlx5_0 cannot send"]
     );
 }
 
 #[test]
 fn an_agent_that_is_silent_while_its_rnics_answer_is_no_host_that_is_down() {
-    let mut stage = Stage::new(2, 3);
-    stage.run(20, |_, _| Fate::Lost(0));
-    stage.run(20, |source, _| match source {
+    let mut fabric = TestFabric::new(2, 3);
+    fabric.run(20, |_, _| Fate::Lost(0));
+    fabric.run(20, |source, _| match source {
         1 => Fate::Silent,
         _ => Fate::Lost(0),
     });
     assert_eq!(
-        stage.lines,
+        fabric.lines,
         ["opened [agent_silent] the agent of host h1 is silent"]
     );
 }
 
 #[test]
 fn a_host_that_is_silent_and_does_not_answer_is_down() {
-    let mut stage = Stage::new(2, 3);
-    stage.run(20, |_, _| Fate::Lost(0));
-    stage.run(10, |source, target| match (source, target) {
+    let mut fabric = TestFabric::new(2, 3);
+    fabric.run(20, |_, _| Fate::Lost(0));
+    fabric.run(10, |source, target| match (source, target) {
         (1, _) => Fate::Silent,
         (_, 1) => Fate::Lost(PROBES),
         _ => Fate::Lost(0),
     });
-    assert_eq!(stage.lines, ["opened [host_down] host h1 is down"]);
+    assert_eq!(fabric.lines, ["opened [host_down] host h1 is down"]);
 }
 
 #[test]
 fn two_rnics_and_nothing_else_cannot_be_told_apart() {
-    let mut stage = Stage::new(1, 2);
-    stage.run(10, |_, _| Fate::Lost(0));
-    stage.run(10, |_, _| Fate::Lost(PROBES / 2));
-    let [line] = stage.lines.as_slice() else {
-        panic!("{:?}", stage.lines);
+    let mut fabric = TestFabric::new(1, 2);
+    fabric.run(10, |_, _| Fate::Lost(0));
+    fabric.run(10, |_, _| Fate::Lost(PROBES / 2));
+    let [line] = fabric.lines.as_slice() else {
+        panic!("{:?}", fabric.lines);
     };
     assert!(line.starts_with("opened [undecided] "), "{line}");
     for candidate in ["h0/mlx5_0", "h1/mlx5_0", "tor0"] {
@@ -222,28 +222,28 @@ fn two_rnics_and_nothing_else_cannot_be_told_apart() {
 #[test]
 fn losses_of_a_host_that_stands_still_do_not_blame_the_network() {
     for lost in [1, 3, PROBES / 2] {
-        let mut stage = Stage::new(3, 2);
-        stage.run(20, |_, _| Fate::Lost(0));
-        stage.run(2, |_, target| match target {
+        let mut fabric = TestFabric::new(3, 2);
+        fabric.run(20, |_, _| Fate::Lost(0));
+        fabric.run(2, |_, target| match target {
             1 => Fate::Lost(lost),
             _ => Fate::Lost(0),
         });
-        stage.run(60, |_, _| Fate::Lost(0));
-        assert_eq!(stage.lines, [""; 0], "{lost} of {PROBES}");
+        fabric.run(60, |_, _| Fate::Lost(0));
+        assert_eq!(fabric.lines, [""; 0], "{lost} of {PROBES}");
     }
 }
 
 /// Whatever it is, it is no host that stands still.
 #[test]
 fn an_rnic_that_goes_on_to_lose_what_is_sent_to_it_is_told() {
-    let mut stage = Stage::new(3, 2);
-    stage.run(20, |_, _| Fate::Lost(0));
-    stage.run(20, |_, target| match target {
+    let mut fabric = TestFabric::new(3, 2);
+    fabric.run(20, |_, _| Fate::Lost(0));
+    fabric.run(20, |_, target| match target {
         1 => Fate::Lost(PROBES / 4),
         _ => Fate::Lost(0),
     });
-    let [line] = stage.lines.as_slice() else {
-        panic!("{:?}", stage.lines);
+    let [line] = fabric.lines.as_slice() else {
+        panic!("{:?}", fabric.lines);
     };
     assert!(
         line.starts_with("opened [rnic_loss] RNIC h1/mlx5_0"),
@@ -254,16 +254,16 @@ fn an_rnic_that_goes_on_to_lose_what_is_sent_to_it_is_told() {
 #[test]
 fn a_port_that_is_down_for_two_seconds_is_told() {
     for own in [Fate::Unsendable, Fate::Lost(PROBES)] {
-        let mut stage = Stage::new(3, 2);
-        stage.run(20, |_, _| Fate::Lost(0));
-        stage.run(2, |source, target| match (source, target) {
+        let mut fabric = TestFabric::new(3, 2);
+        fabric.run(20, |_, _| Fate::Lost(0));
+        fabric.run(2, |source, target| match (source, target) {
             (1, _) => own,
             (_, 1) => Fate::Lost(PROBES),
             _ => Fate::Lost(0),
         });
-        stage.run(5, |_, _| Fate::Lost(0));
-        let first = stage.lines.first().map_or("", String::as_str);
-        assert!(first.starts_with("opened [rnic_"), "{:?}", stage.lines);
+        fabric.run(5, |_, _| Fate::Lost(0));
+        let first = fabric.lines.first().map_or("", String::as_str);
+        assert!(first.starts_with("opened [rnic_"), "{:?}", fabric.lines);
         assert!(first.contains("h1/mlx5_0"), "{first}");
     }
 }
@@ -272,18 +272,18 @@ fn a_port_that_is_down_for_two_seconds_is_told() {
 #[test]
 fn slow_round_trips_are_queues_or_pauses() {
     for (rtt, category) in [(80_000, "congestion"), (8_000_000, "pause_storm")] {
-        let mut stage = Stage::new(3, 3);
-        stage.run(20, |_, _| Fate::Lost(0));
+        let mut fabric = TestFabric::new(3, 3);
+        fabric.run(20, |_, _| Fate::Lost(0));
         // What crosses the uplinks of ToR 2 is slow.
-        stage.run(20, |source, target| {
+        fabric.run(20, |source, target| {
             if (source / 3 == 2) == (target / 3 == 2) {
                 Fate::Lost(0)
             } else {
                 Fate::Rtt(rtt)
             }
         });
-        let [line] = stage.lines.as_slice() else {
-            panic!("{rtt}: {:?}", stage.lines);
+        let [line] = fabric.lines.as_slice() else {
+            panic!("{rtt}: {:?}", fabric.lines);
         };
         assert!(line.starts_with(&format!("opened [{category}]")), "{line}");
         assert!(line.contains("tor2"), "{line}");
@@ -292,16 +292,16 @@ fn slow_round_trips_are_queues_or_pauses() {
 
 #[test]
 fn more_lost_than_sent_is_refused_without_a_panic() {
-    let stage = {
-        let mut stage = Stage::new(2, 2);
-        stage.run(3, |_, _| Fate::Lost(0));
-        stage
+    let fabric = {
+        let mut fabric = TestFabric::new(2, 2);
+        fabric.run(3, |_, _| Fate::Lost(0));
+        fabric
     };
-    let limits = stage.judge.limits();
-    let mut snapshot = Snapshot::take(&stage.windows, &stage.ledger, &limits, now(3));
+    let limits = fabric.judge.limits();
+    let mut snapshot = Snapshot::take(&fabric.windows, &fabric.host_filter, &limits, now(3));
     let impossible = Counts { sent: 3, lost: 4 };
     snapshot.seen[0] = snapshot.seen[0].clone().with_counts(impossible);
-    let mut judge = stage.judge;
+    let mut judge = fabric.judge;
     assert_eq!(
         judge.judge(&snapshot).map(|judgement| judgement.findings),
         Err(ProblemError::LostMoreThanSent { lost: 4, sent: 3 })
@@ -311,10 +311,10 @@ fn more_lost_than_sent_is_refused_without_a_panic() {
 /// Counts at the end of what can be counted are judged, not added up to nonsense.
 #[test]
 fn counts_that_would_overflow_saturate() {
-    let mut stage = Stage::new(2, 3);
-    stage.run(5, |_, _| Fate::Lost(0));
-    let limits = stage.judge.limits();
-    let mut snapshot = Snapshot::take(&stage.windows, &stage.ledger, &limits, now(5));
+    let mut fabric = TestFabric::new(2, 3);
+    fabric.run(5, |_, _| Fate::Lost(0));
+    let limits = fabric.judge.limits();
+    let mut snapshot = Snapshot::take(&fabric.windows, &fabric.host_filter, &limits, now(5));
     let huge = Counts {
         sent: u64::MAX,
         lost: u64::MAX / 2,
@@ -324,7 +324,7 @@ fn counts_that_would_overflow_saturate() {
             *seen = seen.clone().with_counts(huge);
         }
     }
-    let judgement = stage.judge.judge(&snapshot).expect("possible counts");
+    let judgement = fabric.judge.judge(&snapshot).expect("possible counts");
     for finding in &judgement.findings {
         assert!(finding.probes.lost <= finding.probes.sent, "{finding:?}");
         assert!((0.0..=1.0).contains(&finding.share), "{finding:?}");

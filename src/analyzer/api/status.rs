@@ -33,7 +33,7 @@ pub(in crate::analyzer) fn status(
     };
     let judgement = &view.judgement;
     let paths = |origin| judgement.paths.get(&origin).copied().unwrap_or_default();
-    let (hosts, rnics) = state.ledger.sizes();
+    let (hosts, rnics) = state.host_filter.sizes();
     Status {
         now_unix_ns: now.nanos(),
         agents: state.agents.len(),
@@ -49,7 +49,7 @@ pub(in crate::analyzer) fn status(
             .collect(),
         hosts,
         rnics,
-        tors: state.ledger.tors().len(),
+        tors: state.host_filter.tors().len(),
         incidents: OpenIncidents {
             open: view.open.len(),
             p0: of(Severity::P0),
@@ -81,9 +81,9 @@ pub(in crate::analyzer) fn status(
         },
         topology: Contradictions {
             differences: view.differences.clone(),
-            contradictions: state.ledger.contradictions(),
+            contradictions: state.host_filter.contradictions(),
             contradicted_rnics: state
-                .ledger
+                .host_filter
                 .contradicted(now)
                 .take(MOST_CONTRADICTED)
                 .map(|end| end.rnic().to_string())

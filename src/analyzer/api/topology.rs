@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::analysis::filter::Voice;
+use crate::analysis::filter::UploadState;
 use crate::analysis::localize::Component;
 use crate::analysis::map::{Finished, Kind, Source};
 use crate::analyzer::judging::View;
@@ -92,8 +92,8 @@ pub(in crate::analyzer) fn topology(
         links: cables,
     } = state.map().finish();
     let is_silent = |host: &str| {
-        let voice = state.ledger.voice(&HostName::new(host), now);
-        matches!(voice, Some(Voice::Silent(_)))
+        let upload_state = state.host_filter.upload_state(&HostName::new(host), now);
+        matches!(upload_state, Some(UploadState::Silent(_)))
     };
     let mut nodes = Vec::new();
     for (name, node) in known.iter().filter(|(_, node)| node.kind <= detail) {

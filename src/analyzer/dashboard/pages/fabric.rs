@@ -140,7 +140,7 @@ fn drawn(
 /// What reports and traces say: hosts under ToRs, and the links of traced paths if they are wanted.
 fn learn(state: &State, traces: bool) -> Graph {
     let mut graph = Graph::default();
-    for end in state.ledger.rnics() {
+    for end in state.host_filter.rnics() {
         graph.add_host(end.tor.as_str(), end.host.as_str());
     }
     if traces {

@@ -73,8 +73,13 @@ async fn now(board: &Dashboard, view: View) -> Result<Overview, PageError> {
     let sizes = parts
         .state
         .read(|state, _| {
-            let (hosts, rnics) = state.ledger.sizes();
-            (state.agents.len(), hosts, rnics, state.ledger.tors().len())
+            let (hosts, rnics) = state.host_filter.sizes();
+            (
+                state.agents.len(),
+                hosts,
+                rnics,
+                state.host_filter.tors().len(),
+            )
         })
         .await
         .ok_or(PageError::Stopping)?;
