@@ -1,15 +1,15 @@
-//! What has to be told to one receiver of alerts, and when. Pure: the time is passed in, nothing is sent here.
+//! Which alerts one receiver has to get, and when. Logic only: the time is passed in, nothing is sent here.
 //!
 //! An [`Outbox`] knows each incident's newest state and the last state that the receiver has acknowledged; what differs is
-//! due. So nothing is lost while a receiver is down, and nothing floods it when it comes back: it is told how things
-//! stand now, each incident once, one that opened and closed meanwhile included.
+//! due. So nothing is lost while a receiver is down, and nothing floods it when it comes back: it gets the present state
+//! of each incident once. This includes an incident that opened and closed meanwhile.
 //!
 //! | what happens | what follows |
 //! |---|---|
 //! | an incident opens, changes, closes | it is due at once |
-//! | a receiver that forgets ([`Config::refresh`]) | open incidents are due again at that interval |
-//! | the receiver does not answer | nothing is sent for a while, longer each time ([`Config::first_wait`]) |
-//! | the receiver refuses a batch | its members go one by one; one that is refused alone waits for itself, the others go on |
+//! | a receiver expires alerts ([`Config::refresh`]) | alerts of open incidents are due again at that interval |
+//! | the receiver does not answer | nothing is sent for a while; the wait grows each time ([`Config::first_wait`]) |
+//! | the receiver refuses a batch | its alerts are sent one by one; one that is refused alone waits, the others go on |
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::time::HostTime;
 /// How an outbox behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// How often open incidents are told again; `None` for a receiver that remembers.
+    /// How often alerts of open incidents are sent again; `None` for a receiver that keeps them itself.
     pub refresh: Option<Duration>,
     /// Incidents in one batch.
     pub batch: usize,
@@ -48,9 +48,9 @@ impl Default for Config {
     }
 }
 
-/// What a receiver was told of an incident: as far as a change of it is worth telling.
+/// The state of an incident as it was delivered to a receiver. A change of any field is worth an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct DeliveryState {
     /// What it was about.
     pub subject: Component,
     /// What was wrong.
@@ -61,7 +61,7 @@ pub struct Told {
     pub closed: bool,
 }
 
-impl Told {
+impl DeliveryState {
     /// Whether both name the same subject, category and severity.
     pub fn says_the_same(&self, other: &Self) -> bool {
         (&self.subject, self.category, self.severity)
@@ -69,7 +69,7 @@ impl Told {
     }
 }
 
-impl From<&Incident> for Told {
+impl From<&Incident> for DeliveryState {
     fn from(incident: &Incident) -> Self {
         Self {
             subject: incident.subject.clone(),
@@ -80,7 +80,7 @@ impl From<&Incident> for Told {
     }
 }
 
-/// Why an incident is told.
+/// Why an alert is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     /// The receiver does not know it yet.
@@ -114,7 +114,7 @@ pub struct Item {
     pub event: Event,
     /// What is no longer so: the state before, or that of an incident which is over. `None` if another open incident says
     /// the same.
-    pub over: Option<Told>,
+    pub over: Option<DeliveryState>,
 }
 
 /// What to do now.
@@ -142,9 +142,9 @@ pub enum Outcome {
 #[derive(Debug)]
 struct Entry {
     incident: Incident,
-    told: Option<Told>,
+    delivered: Option<DeliveryState>,
     /// When; `None` if that was before the start.
-    told_at: Option<HostTime>,
+    delivered_at: Option<HostTime>,
     /// It was in a batch that was refused.
     suspect: bool,
     /// How often it was refused alone.
@@ -153,7 +153,7 @@ struct Entry {
     not_before: Option<HostTime>,
 }
 
-/// What one receiver has to be told. See the module.
+/// The alerts that one receiver still has to get. See the module.
 #[derive(Debug)]
 pub struct Outbox {
     config: Config,
@@ -165,7 +165,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// With incidents from before the start and what the receiver knew of each.
-    pub fn new(config: Config, known: Vec<(Incident, Option<Told>)>) -> Self {
+    pub fn new(config: Config, known: Vec<(Incident, Option<DeliveryState>)>) -> Self {
         let mut outbox = Self {
             config,
             entries: BTreeMap::new(),
@@ -173,10 +173,10 @@ impl Outbox {
             not_before: None,
             dropped: 0,
         };
-        for (incident, told) in known {
+        for (incident, delivered) in known {
             outbox.learn(&incident);
             if let Some(entry) = outbox.entries.get_mut(&incident.id) {
-                entry.told = told;
+                entry.delivered = delivered;
             }
         }
         outbox
@@ -186,8 +186,8 @@ impl Outbox {
     pub fn learn(&mut self, incident: &Incident) {
         let entry = self.entries.entry(incident.id).or_insert_with(|| Entry {
             incident: incident.clone(),
-            told: None,
-            told_at: None,
+            delivered: None,
+            delivered_at: None,
             suspect: false,
             refusals: 0,
             not_before: None,
@@ -239,13 +239,13 @@ impl Outbox {
         due.filter_map(|entry| self.due(entry, now)).min()
     }
 
-    /// When an incident has to be told, whatever the receiver's state.
+    /// When the alert of an incident is due, whatever the receiver's state.
     fn due(&self, entry: &Entry, now: HostTime) -> Option<HostTime> {
-        let at = if entry.told.as_ref() != Some(&Told::from(&entry.incident)) {
+        let at = if entry.delivered.as_ref() != Some(&DeliveryState::from(&entry.incident)) {
             now
         } else if entry.incident.is_open() {
             let refresh = self.config.refresh?;
-            entry.told_at.map_or(now, |told| told.after(refresh))
+            entry.delivered_at.map_or(now, |delivered| delivered.after(refresh))
         } else {
             return None;
         };
@@ -260,7 +260,7 @@ impl Outbox {
         outcome: Outcome,
         now: HostTime,
         jitter: f64,
-    ) -> Vec<(u64, Told)> {
+    ) -> Vec<(u64, DeliveryState)> {
         match outcome {
             Outcome::Taken => {
                 self.failures = 0;
@@ -297,25 +297,25 @@ impl Outbox {
         Vec::new()
     }
 
-    fn taken(&mut self, batch: &[Item], now: HostTime) -> Vec<(u64, Told)> {
+    fn taken(&mut self, batch: &[Item], now: HostTime) -> Vec<(u64, DeliveryState)> {
         let mut known = Vec::new();
         for item in batch {
             let id = item.incident.id;
             let Some(entry) = self.entries.get_mut(&id) else {
                 continue;
             };
-            let told = Told::from(&item.incident);
-            if entry.told.as_ref() != Some(&told) {
-                known.push((id, told.clone()));
+            let delivered = DeliveryState::from(&item.incident);
+            if entry.delivered.as_ref() != Some(&delivered) {
+                known.push((id, delivered.clone()));
             }
-            entry.told_at = Some(now);
+            entry.delivered_at = Some(now);
             entry.suspect = false;
             entry.refusals = 0;
             entry.not_before = None;
-            if told.closed {
+            if delivered.closed {
                 self.entries.remove(&id);
             } else {
-                entry.told = Some(told);
+                entry.delivered = Some(delivered);
             }
         }
         known
@@ -329,13 +329,13 @@ impl Outbox {
 
     /// Incidents whose newest state the receiver has not acknowledged.
     pub fn waiting(&self) -> usize {
-        let news = |entry: &&Entry| entry.told.as_ref() != Some(&Told::from(&entry.incident));
+        let news = |entry: &&Entry| entry.delivered.as_ref() != Some(&DeliveryState::from(&entry.incident));
         self.entries.values().filter(news).count()
     }
 
     fn item(&self, entry: &Entry) -> Item {
-        let now = Told::from(&entry.incident);
-        let event = match &entry.told {
+        let now = DeliveryState::from(&entry.incident);
+        let event = match &entry.delivered {
             _ if now.closed => Event::Closed,
             None => Event::Opened,
             Some(before) if *before == now => Event::Refreshed,
@@ -343,20 +343,20 @@ impl Outbox {
         };
         let over = match event {
             Event::Opened | Event::Refreshed => None,
-            Event::Updated => entry.told.clone(),
-            Event::Closed => Some(entry.told.clone().unwrap_or(now)),
+            Event::Updated => entry.delivered.clone(),
+            Event::Closed => Some(entry.delivered.clone().unwrap_or(now)),
         };
         Item {
             incident: entry.incident.clone(),
             event,
-            over: over.filter(|told| !self.is_open(told)),
+            over: over.filter(|delivered| !self.is_open(delivered)),
         }
     }
 
-    fn is_open(&self, told: &Told) -> bool {
+    fn is_open(&self, delivered: &DeliveryState) -> bool {
         self.entries.values().any(|entry| {
-            let now = Told::from(&entry.incident);
-            !now.closed && now.says_the_same(told)
+            let now = DeliveryState::from(&entry.incident);
+            !now.closed && now.says_the_same(delivered)
         })
     }
 

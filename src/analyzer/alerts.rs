@@ -1,12 +1,12 @@
-//! Tells Alertmanagers and webhooks of incidents.
+//! Sends alerts about incidents to Alertmanagers and webhooks.
 //!
-//! One task per receiver. What it has to be told is in its [`Outbox`], which the judging task feeds ([`Alerts::learn`]) and
-//! the receiver's task empties; a [`Notify`] wakes that one. There is no queue that could overflow: an outbox keeps each
-//! incident's newest state, and of closed ones a bounded number.
+//! One task per receiver. The judging task puts incidents into the receiver's [`Outbox`] ([`Alerts::learn`]); the receiver's
+//! task empties it, and a [`Notify`] wakes that task. No queue can overflow: an outbox keeps the newest state of each
+//! open incident, and a bounded number of closed ones.
 //!
-//! What a receiver has acknowledged is kept in the store, so that a restarted analyzer tells neither too little nor the same
-//! again. Cancelling is safe: what was not acknowledged is told again, which Alertmanager takes for one alert, and which
-//! webhooks can tell by the incident's number and the event.
+//! What a receiver has acknowledged is kept in the store. So a restarted analyzer loses no alert and repeats none. Cancelling
+//! is safe: what was not acknowledged is sent again. Alertmanager takes both for one alert; webhooks recognise the
+//! repetition by the incident's number and the event.
 
 mod message;
 pub(super) mod metrics;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::message::Links;
 use self::metrics::{AlertMetrics, ReceiverMetrics};
 use super::GRACE;
-use crate::analysis::alerts::{self, Item, Next, Outbox, Outcome, Told};
+use crate::analysis::alerts::{self, Item, Next, Outbox, Outcome, DeliveryState};
 use crate::analysis::incident::Incident;
 use crate::config::analyzer::{AlertConfig, Secret};
 use crate::config::program::describe;
@@ -94,7 +94,7 @@ impl Kind {
     }
 }
 
-/// Somebody who is told.
+/// A receiver of alerts.
 struct Receiver {
     kind: Kind,
     url: Url,
@@ -112,7 +112,7 @@ struct Receiver {
     clock: Arc<dyn Clock>,
 }
 
-/// Restores what has to be told and starts a task for each receiver.
+/// Restores the alerts that are due and starts a task for each receiver.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -130,7 +130,7 @@ pub(super) async fn start(
     for (kind, url) in urls {
         let name = format!("{} {url}", kind.name());
         let now = parts.clock.wall();
-        let known = parts.store.untold(&name, now, MOST_RESTORED).await?;
+        let known = parts.store.undelivered(&name, now, MOST_RESTORED).await?;
         let behaviour = alerts::Config {
             refresh: (kind == Kind::Alertmanager).then_some(config.resend_interval),
             ..alerts::Config::default()
@@ -241,7 +241,7 @@ impl Receiver {
         &self,
         batch: &[Item],
         result: Result<(), HttpError>,
-        unsaved: &mut BTreeMap<u64, Told>,
+        unsaved: &mut BTreeMap<u64, DeliveryState>,
         lines: &mut LogLimit,
     ) {
         let outcome = match &result {
@@ -265,21 +265,21 @@ impl Receiver {
         }
     }
 
-    async fn save(&self, unsaved: &mut BTreeMap<u64, Told>, lines: &mut LogLimit) {
+    async fn save(&self, unsaved: &mut BTreeMap<u64, DeliveryState>, lines: &mut LogLimit) {
         if unsaved.is_empty() {
             return;
         }
-        let told = unsaved
+        let delivered = unsaved
             .iter()
-            .map(|(id, told)| (*id, told.clone()))
+            .map(|(id, delivered)| (*id, delivered.clone()))
             .collect();
-        match self.store.tell(&self.name, told).await {
+        match self.store.record_delivered(&self.name, delivered).await {
             Ok(()) => unsaved.clear(),
             Err(error) => {
                 if let Some(suppressed) = lines.admit(self.clock.host()) {
                     tracing::warn!(
                         kind = self.kind.name(), receiver = self.url.authority(), error = %describe(&error), suppressed,
-                        "what this receiver was told cannot be stored; after a restart it would be told again"
+                        "what was delivered to this receiver cannot be stored; after a restart it would be sent again"
                     );
                 }
             }

@@ -4,7 +4,7 @@
 pub mod sqlite;
 
 use super::sqlite::StoreError;
-use crate::analysis::alerts::Told;
+use crate::analysis::alerts::DeliveryState;
 use crate::analysis::incident::Incident;
 use crate::time::WallTime;
 
@@ -52,22 +52,22 @@ pub trait Incidents: Send + Sync {
     /// The store cannot be written; nothing is forgotten.
     async fn prune(&self, closed: WallTime) -> Result<usize, StoreError>;
 
-    /// What a receiver of alerts still has to be told or reminded of: open incidents, and closed ones whose end it does not
-    /// know, each with what it was told last; the oldest first, of the newest `limit`. A receiver that is asked for the
-    /// first time is told nothing of incidents that were closed before `now`.
+    /// The incidents that a receiver of alerts may still need: open ones, and closed ones whose end was not delivered to
+    /// it. Each comes with the state that was delivered last. Of the newest `limit`, the oldest first. When a receiver is
+    /// new, incidents that were closed before `now` are left out.
     ///
     /// # Errors
     /// The store cannot be read, or not written at a receiver's first time.
-    async fn untold(
+    async fn undelivered(
         &self,
         receiver: &str,
         now: WallTime,
         limit: u32,
-    ) -> Result<Vec<(Incident, Option<Told>)>, StoreError>;
+    ) -> Result<Vec<(Incident, Option<DeliveryState>)>, StoreError>;
 
-    /// Keeps what a receiver was told of incidents; durable when it returns.
+    /// Stores which states of incidents were delivered to a receiver; durable when it returns.
     ///
     /// # Errors
     /// Nothing was stored.
-    async fn tell(&self, receiver: &str, told: Vec<(u64, Told)>) -> Result<(), StoreError>;
+    async fn record_delivered(&self, receiver: &str, delivered: Vec<(u64, DeliveryState)>) -> Result<(), StoreError>;
 }

@@ -86,7 +86,7 @@ fn an_incident_is_told_when_it_opens_changes_and_closes_and_no_more() {
     outbox.learn(&worse);
     let update = batch(&outbox, at(2));
     assert_eq!(events(&update), [(1, "updated")]);
-    assert_eq!(update[0].over, Some(Told::from(&incident(1))));
+    assert_eq!(update[0].over, Some(DeliveryState::from(&incident(1))));
     outbox.settle(&update, Outcome::Taken, at(2), 0.0);
     outbox.learn(&Incident {
         severity: Severity::P0,
@@ -94,7 +94,7 @@ fn an_incident_is_told_when_it_opens_changes_and_closes_and_no_more() {
     });
     let end = batch(&outbox, at(3));
     assert_eq!(events(&end), [(1, "closed")]);
-    assert_eq!(end[0].over, Some(Told::from(&worse)));
+    assert_eq!(end[0].over, Some(DeliveryState::from(&worse)));
     outbox.settle(&end, Outcome::Taken, at(3), 0.0);
     assert_eq!((outbox.next(at(9_999)), outbox.waiting()), (Next::Idle, 0));
 }
@@ -138,8 +138,8 @@ fn a_receiver_that_was_away_is_told_how_things_stand_each_once() {
     outbox.learn(&closed(2));
     assert_eq!(outbox.waiting(), 3);
     // One opened, one changed, one came and went: one line each.
-    let told = deliver(&mut outbox, now);
-    assert_eq!(told, [(1, "opened"), (2, "closed"), (3, "opened")]);
+    let delivered = deliver(&mut outbox, now);
+    assert_eq!(delivered, [(1, "opened"), (2, "closed"), (3, "opened")]);
     assert_eq!((outbox.next(now), outbox.waiting()), (Next::Idle, 0));
 }
 
@@ -166,10 +166,10 @@ fn what_is_refused_does_not_stop_the_others() {
 
 #[test]
 fn what_was_known_before_a_restart_is_not_told_again() {
-    let told = |incident: &Incident| Some(Told::from(incident));
+    let delivered = |incident: &Incident| Some(DeliveryState::from(incident));
     let known = vec![
-        (incident(1), told(&incident(1))),
-        (closed(2), told(&incident(2))),
+        (incident(1), delivered(&incident(1))),
+        (closed(2), delivered(&incident(2))),
         (incident(3), None),
     ];
     let mut outbox = Outbox::new(Config::default(), known.clone());
@@ -205,8 +205,8 @@ fn beyond_the_bound_the_oldest_closed_ones_go() {
     outbox.learn(&incident(1));
     (2..=5).for_each(|id| outbox.learn(&closed(id)));
     assert_eq!(outbox.dropped(), 2);
-    let told = deliver(&mut outbox, at(0));
-    assert_eq!(told, [(1, "opened"), (4, "closed"), (5, "closed")]);
+    let delivered = deliver(&mut outbox, at(0));
+    assert_eq!(delivered, [(1, "opened"), (4, "closed"), (5, "closed")]);
 }
 
 #[derive(Debug, Clone)]
@@ -239,10 +239,10 @@ proptest! {
     #[test]
     fn in_the_end_the_receiver_knows_how_things_stand(steps in prop::collection::vec(any_step(), 0..60)) {
         let mut incidents: BTreeMap<u64, Incident> = BTreeMap::new();
-        let mut receiver: BTreeMap<u64, Told> = BTreeMap::new();
+        let mut receiver: BTreeMap<u64, DeliveryState> = BTreeMap::new();
         let mut outbox = Outbox::new(Config::default(), Vec::new());
         let mut now = at(0);
-        let send = |outbox: &mut Outbox, receiver: &mut BTreeMap<u64, Told>, outcome, now: &mut HostTime| {
+        let send = |outbox: &mut Outbox, receiver: &mut BTreeMap<u64, DeliveryState>, outcome, now: &mut HostTime| {
             let batch = loop {
                 match outbox.next(*now) {
                     Next::Send(batch) => break batch,
@@ -253,9 +253,9 @@ proptest! {
             let marks = outbox.settle(&batch, outcome, *now, 0.5);
             if outcome == Outcome::Taken {
                 for item in &batch {
-                    let told = Told::from(&item.incident);
-                    let before = receiver.insert(item.incident.id, told.clone());
-                    assert_ne!(before, Some(told), "told twice");
+                    let delivered = DeliveryState::from(&item.incident);
+                    let before = receiver.insert(item.incident.id, delivered.clone());
+                    assert_ne!(before, Some(delivered), "delivered twice");
                 }
                 assert_eq!(marks.len(), batch.len());
             }
@@ -286,16 +286,16 @@ proptest! {
                 Step::Restart => {
                     // What the store gives: open incidents, and closed ones whose end was not told.
                     let known = incidents.values().filter_map(|incident| {
-                        let told = receiver.get(&incident.id).cloned();
-                        let done = told.as_ref() == Some(&Told::from(incident)) && !incident.is_open();
-                        (!done).then(|| (incident.clone(), told))
+                        let delivered = receiver.get(&incident.id).cloned();
+                        let done = delivered.as_ref() == Some(&DeliveryState::from(incident)) && !incident.is_open();
+                        (!done).then(|| (incident.clone(), delivered))
                     });
                     outbox = Outbox::new(Config::default(), known.collect());
                 }
             }
         }
         while send(&mut outbox, &mut receiver, Outcome::Taken, &mut now) {}
-        let expected: BTreeMap<u64, Told> = incidents.iter().map(|(id, incident)| (*id, Told::from(incident))).collect();
+        let expected: BTreeMap<u64, DeliveryState> = incidents.iter().map(|(id, incident)| (*id, DeliveryState::from(incident))).collect();
         prop_assert_eq!(receiver, expected);
         prop_assert_eq!(outbox.waiting(), 0);
     }

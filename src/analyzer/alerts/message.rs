@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::rfc3339;
-use crate::analysis::alerts::{Event, Item, Told};
+use crate::analysis::alerts::{Event, Item, DeliveryState};
 use crate::analysis::incident::{Incident, Severity};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
@@ -68,7 +68,7 @@ pub(super) fn alerts(
     for item in batch {
         let incident = &item.incident;
         let starts = WallTime::from_nanos(incident.opened_unix_ns);
-        let alert = |told: &Told, ends: WallTime| Alert {
+        let alert = |told: &DeliveryState, ends: WallTime| Alert {
             labels: labels_of(told, labels),
             annotations: annotations(incident),
             starts_at: rfc3339(starts),
@@ -82,7 +82,7 @@ pub(super) fn alerts(
             alerts.push(alert(over, ended.min(now)));
         }
         if item.event != Event::Closed {
-            alerts.push(alert(&Told::from(incident), until));
+            alerts.push(alert(&DeliveryState::from(incident), until));
         }
     }
     alerts
@@ -90,7 +90,7 @@ pub(super) fn alerts(
 
 /// What an alert is about: the same for the same subject, category and severity, and bounded by what there is in the
 /// fabric. Numbers of incidents are no labels, or each would be an alert of its own for ever.
-fn labels_of(told: &Told, further: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn labels_of(told: &DeliveryState, further: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let (kind, subject) = match &told.subject {
         Component::Link { from, to } => ("link", format!("{from}->{to}")),
         Component::Switch { name } => ("switch", name.clone()),

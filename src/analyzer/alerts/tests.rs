@@ -57,9 +57,9 @@ fn links() -> Links {
 
 #[test]
 fn alertmanager_is_told_what_is_open_and_what_is_over() {
-    let milder = Told {
+    let milder = DeliveryState {
         severity: Severity::P2,
-        ..Told::from(&incident())
+        ..DeliveryState::from(&incident())
     };
     let closed = Incident {
         closed_unix_ns: Some(1_800_000_030 * SECOND),
@@ -73,7 +73,7 @@ fn alertmanager_is_told_what_is_open_and_what_is_over() {
         },
         Item {
             event: Event::Closed,
-            over: Some(Told::from(&incident())),
+            over: Some(DeliveryState::from(&incident())),
             incident: closed,
         },
     ];

@@ -4,7 +4,7 @@ use rusqlite::{Row, params, types};
 use serde::de::DeserializeOwned;
 
 use super::{Incidents, Query};
-use crate::analysis::alerts::Told;
+use crate::analysis::alerts::DeliveryState;
 use crate::analysis::incident::Incident;
 use crate::store::sqlite::{Db, StoreError};
 use crate::time::WallTime;
@@ -19,7 +19,8 @@ pub(in crate::store) const MIGRATION: &str = "
     CREATE INDEX incident_by_closed ON incident (closed);
 ";
 
-/// What receivers of alerts were told. An incident may be told before it could be stored, so it is not referred to.
+/// The states of incidents that were delivered to receivers of alerts. An alert may be delivered before its incident is
+/// stored, so there is no foreign key.
 pub(in crate::store) const ALERTS_MIGRATION: &str = "
     CREATE TABLE alert_receiver (
         receiver TEXT    PRIMARY KEY,
@@ -121,7 +122,7 @@ impl Incidents for SqliteIncidents {
         self.db
             .call(move |connection| {
                 let transaction = connection.transaction()?;
-                // With the incident goes what was told of it; one that could not be stored yet has none here.
+                // What was delivered about an incident is deleted with it. An incident that is not stored yet has no row here.
                 transaction.execute(
                     "DELETE FROM alert WHERE incident IN (SELECT id FROM incident WHERE closed < ?1)",
                     [closed.nanos()],
@@ -134,12 +135,12 @@ impl Incidents for SqliteIncidents {
             .await
     }
 
-    async fn untold(
+    async fn undelivered(
         &self,
         receiver: &str,
         now: WallTime,
         limit: u32,
-    ) -> Result<Vec<(Incident, Option<Told>)>, StoreError> {
+    ) -> Result<Vec<(Incident, Option<DeliveryState>)>, StoreError> {
         let receiver = receiver.to_owned();
         self.db
             .call(move |connection| {
@@ -148,7 +149,7 @@ impl Incidents for SqliteIncidents {
                      ON CONFLICT (receiver) DO NOTHING",
                     params![receiver, now.nanos()],
                 )?;
-                let mut untold = connection
+                let mut undelivered = connection
                     .prepare(
                         "SELECT incident.body, alert.told FROM incident
                          JOIN alert_receiver ON alert_receiver.receiver = ?1
@@ -160,18 +161,18 @@ impl Incidents for SqliteIncidents {
                     )?
                     .query_map(params![receiver, limit], |row| {
                         let incident = from_json(0, &row.get::<_, String>(0)?)?;
-                        let told = row.get::<_, Option<String>>(1)?;
-                        let told = told.map(|told| from_json(1, &told)).transpose()?;
-                        Ok((incident, told))
+                        let delivered = row.get::<_, Option<String>>(1)?;
+                        let delivered = delivered.map(|delivered| from_json(1, &delivered)).transpose()?;
+                        Ok((incident, delivered))
                     })?
                     .collect::<Result<Vec<_>, _>>()?;
-                untold.reverse();
-                Ok(untold)
+                undelivered.reverse();
+                Ok(undelivered)
             })
             .await
     }
 
-    async fn tell(&self, receiver: &str, told: Vec<(u64, Told)>) -> Result<(), StoreError> {
+    async fn record_delivered(&self, receiver: &str, delivered: Vec<(u64, DeliveryState)>) -> Result<(), StoreError> {
         let receiver = receiver.to_owned();
         self.db
             .call(move |connection| {
@@ -181,12 +182,12 @@ impl Incidents for SqliteIncidents {
                         "INSERT INTO alert (receiver, incident, told, closed) VALUES (?1, ?2, ?3, ?4)
                          ON CONFLICT (receiver, incident) DO UPDATE SET told = excluded.told, closed = excluded.closed",
                     )?;
-                    for (id, told) in &told {
+                    for (id, delivered) in &delivered {
                         upsert.execute(params![
                             receiver,
                             id.cast_signed(),
-                            to_json(told)?,
-                            told.closed
+                            to_json(delivered)?,
+                            delivered.closed
                         ])?;
                     }
                 }

@@ -83,7 +83,7 @@ async fn what_receivers_were_told_outlives_the_process() {
     let location = Location::File(folder.path().join("analyzer.db"));
     let open = || SqliteJournal::open(&location).expect("a store").incidents();
     let now = WallTime::from_nanos(6_000);
-    let told = |id, closed| (id, Told::from(&incident(id, closed)));
+    let delivered = |id, closed| (id, DeliveryState::from(&incident(id, closed)));
     {
         let store = open();
         let all = vec![
@@ -93,15 +93,15 @@ async fn what_receivers_were_told_outlives_the_process() {
             incident(4, None),
         ];
         store.put(all).await.expect("stored");
-        // What was over before the receiver was known is not told to it.
-        let first = store.untold("a", now, 10).await.expect("readable");
+        // Incidents that were closed before the receiver was known are not delivered to it.
+        let first = store.undelivered("a", now, 10).await.expect("readable");
         let ids: Vec<_> = first
             .iter()
-            .map(|(one, told)| (one.id, told.is_some()))
+            .map(|(one, delivered)| (one.id, delivered.is_some()))
             .collect();
         assert_eq!(ids, [(1, false), (3, false), (4, false)]);
-        let told = vec![told(1, None), told(3, None)];
-        store.tell("a", told).await.expect("stored");
+        let delivered = vec![delivered(1, None), delivered(3, None)];
+        store.record_delivered("a", delivered).await.expect("stored");
         let ends = vec![
             incident(3, Some(7_000)),
             incident(4, Some(7_000)),
@@ -110,14 +110,14 @@ async fn what_receivers_were_told_outlives_the_process() {
         store.put(ends).await.expect("stored");
     }
     let store = open();
-    let untold = |receiver: &'static str| {
+    let undelivered = |receiver: &'static str| {
         let store = store.clone();
         async move {
-            let untold = store.untold(receiver, now, 10).await.expect("readable");
-            let line = |(one, told): (Incident, Option<Told>)| {
-                (one.id, one.is_open(), told.map(|told| told.closed))
+            let undelivered = store.undelivered(receiver, now, 10).await.expect("readable");
+            let line = |(one, delivered): (Incident, Option<DeliveryState>)| {
+                (one.id, one.is_open(), delivered.map(|delivered| delivered.closed))
             };
-            untold.into_iter().map(line).collect::<Vec<_>>()
+            undelivered.into_iter().map(line).collect::<Vec<_>>()
         }
     };
     let expected = [
@@ -126,16 +126,16 @@ async fn what_receivers_were_told_outlives_the_process() {
         (4, false, None),
         (5, false, None),
     ];
-    assert_eq!(untold("a").await, expected);
-    let ends = [3, 4, 5].map(|id| told(id, Some(7_000))).to_vec();
-    store.tell("a", ends).await.expect("stored");
-    assert_eq!(untold("a").await, expected[..1]);
+    assert_eq!(undelivered("a").await, expected);
+    let ends = [3, 4, 5].map(|id| delivered(id, Some(7_000))).to_vec();
+    store.record_delivered("a", ends).await.expect("stored");
+    assert_eq!(undelivered("a").await, expected[..1]);
     // Another receiver has its own account.
-    let later = store.untold("b", WallTime::from_nanos(8_000), 10).await;
+    let later = store.undelivered("b", WallTime::from_nanos(8_000), 10).await;
     assert_eq!(later.expect("readable").len(), 1);
     store
         .prune(WallTime::from_nanos(9_000))
         .await
         .expect("pruned");
-    assert_eq!(untold("a").await, expected[..1]);
+    assert_eq!(undelivered("a").await, expected[..1]);
 }
