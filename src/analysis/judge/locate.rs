@@ -10,7 +10,7 @@ use super::stalled::against_stall;
 use super::{
     AVOIDED, Category, Finding, HARD, Hard, Judge, LEAST_CONFIDENCE, LEAST_SLOW, REMEMBERED,
 };
-use crate::analysis::localize::explain::{Told, explain};
+use crate::analysis::localize::explain::{SuspectText, explain};
 use crate::analysis::localize::{
     Component, ComponentId, Problem, ProblemError, Signal, Suspect, Symptom, localize,
 };
@@ -203,10 +203,10 @@ impl Judge {
             .filter(|suspect| suspect.explains_lost >= LEAST_LOST)
             .filter(|suspect| !slow || suspect.loss_rate >= LEAST_SLOW)
             .collect();
-        let told = explain(&problem, &suspects);
+        let explanations = explain(&problem, &suspects);
         let mut findings = Vec::new();
-        for (suspect, why) in suspects.iter().zip(&told) {
-            let text = Told { suspect, why }.to_string();
+        for (suspect, why) in suspects.iter().zip(&explanations) {
+            let text = SuspectText { suspect, why }.to_string();
             if let Some(finding) = self.finding(seen, suspect, horizon, &text, &counts) {
                 findings.push(finding);
             }

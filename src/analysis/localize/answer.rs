@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::explain::{Explanation, Told, explain};
+use super::explain::{Explanation, SuspectText, explain};
 use super::problem::Problem;
 use super::search::{Diagnosis, Suspect};
 
@@ -73,11 +73,11 @@ impl fmt::Display for Answer {
             return write!(f, "no suspects: what was lost is what healthy links lose");
         }
         for (index, explained) in self.suspects.iter().enumerate() {
-            let told = Told {
+            let text = SuspectText {
                 suspect: &explained.suspect,
                 why: &explained.evidence,
             };
-            write!(f, "\n{}. {told}", index + 1)?;
+            write!(f, "\n{}. {text}", index + 1)?;
             if index + 1 < self.suspects.len() {
                 writeln!(f)?;
             }

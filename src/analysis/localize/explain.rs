@@ -239,14 +239,14 @@ impl fmt::Display for Percent {
 
 /// A suspect with its explanation as a paragraph for people.
 #[derive(Debug, Clone, Copy)]
-pub struct Told<'a> {
+pub struct SuspectText<'a> {
     /// The suspect.
     pub suspect: &'a Suspect,
     /// Its explanation.
     pub why: &'a Explanation,
 }
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for SuspectText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { suspect, why } = self;
         let Suspect {
@@ -296,7 +296,7 @@ fn list(components: &[Component]) -> String {
     names.join(", ")
 }
 
-impl Told<'_> {
+impl SuspectText<'_> {
     const fn failed(&self) -> &'static str {
         match self.suspect.symptom {
             Symptom::Slow => "late",
