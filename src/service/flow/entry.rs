@@ -1,7 +1,8 @@
-//! One queue pair in the table: each field keeps the time of what set it.
+//! One queue pair in the table. Each field keeps the time of the event that set it.
 //!
-//! The latest word on a field stands, whatever order the words come in. What begins or ends a life of the number (a
-//! creation, a destruction) cuts: older words are forgotten, later ones belong to the next life and stay.
+//! The value with the latest time wins, in whatever order the events arrive. A kernel uses a queue pair number again, so
+//! one number has several lives. A creation or a destruction separates them: values from before it are dropped, later
+//! ones belong to the next life and stay.
 
 use rpingmesh_ebpf_event::{Kind, QpEvent, present};
 
@@ -11,25 +12,25 @@ use super::text;
 use crate::id::{Gid, Qpn};
 use crate::time::HostTime;
 
-/// A value and when it was told.
+/// A value with the time of the event that set it.
 #[derive(Debug, Clone)]
-struct Told<T>(Option<(i64, T)>);
+struct Latest<T>(Option<(i64, T)>);
 
-impl<T> Told<T> {
-    const NEVER: Self = Self(None);
+impl<T> Latest<T> {
+    const UNKNOWN: Self = Self(None);
 
     fn get(&self) -> Option<&T> {
         self.0.as_ref().map(|(_, value)| value)
     }
 
-    /// The latest stands; of two from the same time the one that comes last.
-    fn tell(&mut self, at: i64, value: T) {
+    /// Keeps the value with the latest time; of two with the same time the one that arrives last.
+    fn update(&mut self, at: i64, value: T) {
         if self.0.as_ref().is_none_or(|(then, _)| at >= *then) {
             self.0 = Some((at, value));
         }
     }
 
-    /// Forgets what was told before `begin`.
+    /// Drops a value from before `begin`.
     fn forget_before(&mut self, begin: i64) {
         if self.0.as_ref().is_some_and(|(then, _)| *then < begin) {
             self.0 = None;
@@ -46,15 +47,15 @@ pub(super) struct Entry {
     pub(super) born: i64,
     /// The latest time at which it was there.
     pub(super) seen: i64,
-    qp_type: Told<QpType>,
-    port: Told<u8>,
-    state: Told<QpState>,
-    remote: Told<Qpn>,
-    source: Told<Gid>,
-    route: Told<Route>,
-    creator: Told<Owner>,
-    listed: Told<Owner>,
-    modifier: Told<Owner>,
+    qp_type: Latest<QpType>,
+    port: Latest<u8>,
+    state: Latest<QpState>,
+    remote: Latest<Qpn>,
+    source: Latest<Gid>,
+    route: Latest<Route>,
+    creator: Latest<Owner>,
+    listed: Latest<Owner>,
+    modifier: Latest<Owner>,
 }
 
 impl Entry {
@@ -73,22 +74,22 @@ impl Entry {
                 since: HostTime::from_nanos(at),
             },
             updated: 0,
-            // It existed before, unless its creation is what is seen.
+            // It existed before, unless this event is its creation.
             born: i64::MIN,
             seen: at,
-            qp_type: Told::NEVER,
-            port: Told::NEVER,
-            state: Told::NEVER,
-            remote: Told::NEVER,
-            source: Told::NEVER,
-            route: Told::NEVER,
-            creator: Told::NEVER,
-            listed: Told::NEVER,
-            modifier: Told::NEVER,
+            qp_type: Latest::UNKNOWN,
+            port: Latest::UNKNOWN,
+            state: Latest::UNKNOWN,
+            remote: Latest::UNKNOWN,
+            source: Latest::UNKNOWN,
+            route: Latest::UNKNOWN,
+            creator: Latest::UNKNOWN,
+            listed: Latest::UNKNOWN,
+            modifier: Latest::UNKNOWN,
         }
     }
 
-    /// A life begins at `begin`: what was told before is of an earlier one.
+    /// A life begins at `begin`: values from before belong to an earlier one.
     pub(super) fn begin_life(&mut self, begin: i64, origin: Origin) {
         self.born = begin;
         self.seen = self.seen.max(begin);
@@ -109,15 +110,15 @@ impl Entry {
     /// Takes an event of this life in.
     pub(super) fn fill(&mut self, event: &QpEvent, cgroup: Option<&CgroupPath>, at: i64) {
         self.seen = self.seen.max(at);
-        self.qp_type.tell(at, QpType::from(event.qp_type));
+        self.qp_type.update(at, QpType::from(event.qp_type));
         if event.port != 0 {
-            self.port.tell(at, event.port);
+            self.port.update(at, event.port);
         }
         if event.has(present::STATE) {
-            self.state.tell(at, QpState::from(event.qp_state));
+            self.state.update(at, QpState::from(event.qp_state));
         }
         if event.has(present::REMOTE_QPN) {
-            self.remote.tell(at, Qpn::from_lower_bits(event.remote_qpn));
+            self.remote.update(at, Qpn::from_lower_bits(event.remote_qpn));
         }
         if event.has(present::ADDRESS_VECTOR) {
             let route = Route {
@@ -126,10 +127,10 @@ impl Entry {
                 traffic_class: event.traffic_class,
                 sgid_index: event.sgid_index,
             };
-            self.route.tell(at, route);
+            self.route.update(at, route);
         }
         if event.has(present::SOURCE_GID) {
-            self.source.tell(at, Gid::from_bytes(event.source_gid));
+            self.source.update(at, Gid::from_bytes(event.source_gid));
         }
         let owner = || Owner {
             pid: event.tgid,
@@ -138,8 +139,8 @@ impl Entry {
             cgroup: cgroup.cloned(),
         };
         match event.kind() {
-            Kind::Create => self.creator.tell(at, owner()),
-            Kind::Modify => self.modifier.tell(at, owner()),
+            Kind::Create => self.creator.update(at, owner()),
+            Kind::Modify => self.modifier.update(at, owner()),
             // Who asks for its attributes says nothing.
             Kind::Query | Kind::Destroy | Kind::Unknown(_) => {}
         }
@@ -149,16 +150,16 @@ impl Entry {
     /// Takes an entry of a listing in that began at `begin`.
     pub(super) fn merge(&mut self, qp: &ListedQp, begin: i64) {
         self.seen = self.seen.max(begin);
-        self.qp_type.tell(begin, qp.qp_type);
-        self.state.tell(begin, qp.state);
+        self.qp_type.update(begin, qp.qp_type);
+        self.state.update(begin, qp.state);
         if let Some(port) = qp.port {
-            self.port.tell(begin, port);
+            self.port.update(begin, port);
         }
         if let Some(remote) = qp.remote_qpn {
-            self.remote.tell(begin, remote);
+            self.remote.update(begin, remote);
         }
         if let Some(owner) = &qp.owner {
-            self.listed.tell(begin, owner.clone());
+            self.listed.update(begin, owner.clone());
         }
         self.refresh();
     }
