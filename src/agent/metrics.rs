@@ -27,11 +27,11 @@ struct KindLabels {
     kind: &'static str,
 }
 
-/// What the agent's tasks have told, and what shows it. Clones share their values.
+/// What the agent's tasks report, and the registry that exposes it. Clones share their values.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    told: Arc<Told>,
+    state: Arc<SharedState>,
     rtt: Rtts,
 }
 
@@ -58,7 +58,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Nothing counted yet.
     pub fn new() -> Self {
-        let told = Arc::new(Told::default());
+        let state = Arc::new(SharedState::default());
         let rtt: Family<KindLabels, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(rtt_histogram);
         let of = |kind| rtt.get_or_create(&KindLabels { kind }).clone();
@@ -74,10 +74,10 @@ impl Metrics {
             "Network round-trip time of the probes measured here",
             rtt,
         );
-        registry.register_collector(Box::new(Shown(Arc::clone(&told))));
+        registry.register_collector(Box::new(StateCollector(Arc::clone(&state))));
         Self {
             registry: Arc::new(registry),
-            told,
+            state,
             rtt: rtts,
         }
     }
@@ -99,11 +99,11 @@ impl Metrics {
     }
 
     pub(super) fn rnics(&self, open: usize, failed: usize) {
-        self.told.change(|state| state.rnics = (open, failed));
+        self.state.change(|state| state.rnics = (open, failed));
     }
 
     pub(super) fn hardware(&self, ports: Ports) {
-        self.told.change(|state| state.hardware = ports);
+        self.state.change(|state| state.hardware = ports);
     }
 
     pub(super) fn flushed<'a>(
@@ -111,7 +111,7 @@ impl Metrics {
         health: Health,
         endpoints: impl Iterator<Item = (&'a RnicName, &'a EndpointCounters)>,
     ) {
-        self.told.change(|state| {
+        self.state.change(|state| {
             state.health = health;
             for (name, counters) in endpoints {
                 state.endpoints.insert(name.clone(), *counters);
@@ -134,18 +134,18 @@ struct State {
 }
 
 #[derive(Debug, Default)]
-struct Told(Mutex<State>);
+struct SharedState(Mutex<State>);
 
-impl Told {
+impl SharedState {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 #[derive(Debug)]
-struct Shown(Arc<Told>);
+struct StateCollector(Arc<SharedState>);
 
-impl Collector for Shown {
+impl Collector for StateCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let encoder = &mut encoder;
