@@ -58,7 +58,7 @@ use endpoint::{DELIVERY_DEPTH, Inventory, Orders, Shared};
 use hardware::{Hardware, RISES_DEPTH};
 use mailbox::Mailboxes;
 use metrics::Metrics;
-use registration::{Registration, Wiring};
+use registration::{Registration, RegistrationChannels};
 use rnics::Rnics;
 use services::{ServiceStatus, Services};
 use traces::{SEEN_DEPTH, Settings, TRACES_DEPTH, Traces};
@@ -169,7 +169,7 @@ impl Agent {
             config.host.clone(),
             self.clock.clone(),
         );
-        let wiring = Wiring {
+        let channels = RegistrationChannels {
             inventory: inventory_in,
             health: health_in,
             degraded: degraded_in,
@@ -179,16 +179,16 @@ impl Agent {
         };
         let mailboxes = Mailboxes::default();
         let services = self.tracing.map(|messages| {
-            let wiring = services::Wiring {
+            let channels = services::ServiceChannels {
                 messages,
                 inventory: inventory.subscribe(),
                 orders: orders_in.clone(),
                 mailboxes: mailboxes.clone(),
                 status: service_status,
             };
-            Services::new(wiring, controller.clone(), self.clock.clone())
+            Services::new(channels, controller.clone(), self.clock.clone())
         });
-        let registration = Registration::new(config.clone(), controller, wiring, self.off);
+        let registration = Registration::new(config.clone(), controller, channels, self.off);
 
         let counters = Hardware::new(self.hardware, inventory.subscribe(), rises, self.metrics);
         others.push(("counters", tokio::spawn(counters.run(stop.clone()))));

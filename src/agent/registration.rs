@@ -62,7 +62,7 @@ pub enum RegistrationError {
 }
 
 /// The channels of the task.
-pub struct Wiring {
+pub struct RegistrationChannels {
     /// Who is reached where.
     pub inventory: watch::Receiver<Inventory>,
     /// For heartbeats.
@@ -81,7 +81,7 @@ pub struct Wiring {
 pub struct Registration {
     config: Arc<AgentConfig>,
     controller: Controller,
-    wiring: Wiring,
+    channels: RegistrationChannels,
     cache: PinglistCache,
     /// What is off in this agent for its whole life, in words.
     off: Vec<String>,
@@ -98,14 +98,14 @@ impl Registration {
     pub fn new(
         config: Arc<AgentConfig>,
         controller: Controller,
-        wiring: Wiring,
+        channels: RegistrationChannels,
         off: Vec<String>,
     ) -> Self {
         Self {
             cache: PinglistCache::new(&config.state_dir),
             config,
             controller,
-            wiring,
+            channels,
             off,
             incarnation: rand::random(),
             pinglist_version: 0,
@@ -190,7 +190,7 @@ impl Registration {
                         heartbeat = heartbeats(interval);
                     }
                 }
-                Ok(()) = self.wiring.inventory.changed() => self.announce(&requests)?,
+                Ok(()) = self.channels.inventory.changed() => self.announce(&requests)?,
                 _ = heartbeat.tick() => Self::send(&requests, Outgoing::Heartbeat(self.heartbeat()))?,
             }
         }
@@ -214,7 +214,7 @@ impl Registration {
         requests: &mpsc::Sender<RegisterRequest>,
     ) -> Result<(), RegistrationError> {
         let announcement = {
-            let inventory = self.wiring.inventory.borrow_and_update();
+            let inventory = self.channels.inventory.borrow_and_update();
             Announcement {
                 agent: self.config.agent_id.clone(),
                 incarnation: self.incarnation,
@@ -227,19 +227,19 @@ impl Registration {
     }
 
     fn heartbeat(&self) -> v1::Heartbeat {
-        let health = *self.wiring.health.borrow();
+        let health = *self.channels.health.borrow();
         let mut degraded = self.off.clone();
         degraded.extend(
-            self.wiring
+            self.channels
                 .degraded
                 .borrow()
                 .iter()
                 .map(|why| format!("probing: {why}")),
         );
-        if let Some(services) = &self.wiring.services {
+        if let Some(services) = &self.channels.services {
             degraded.extend(services.borrow().degraded());
         }
-        for (rnic, state) in &*self.wiring.inventory.borrow() {
+        for (rnic, state) in &*self.channels.inventory.borrow() {
             if let Err(why) = state {
                 degraded.push(format!("RNIC {rnic}: {why}"));
             }
@@ -300,7 +300,7 @@ impl Registration {
         self.config_version = answer.version;
         if let Some(config) = answer.value {
             let session = overridden(&self.config, &config);
-            self.wiring.orders.send_if_modified(|orders| {
+            self.channels.orders.send_if_modified(|orders| {
                 let changed = orders.session != session;
                 Arc::make_mut(orders).session = session;
                 changed
@@ -309,7 +309,7 @@ impl Registration {
                 .upload_interval_ns
                 .map_or(UPLOAD_INTERVAL, Duration::from_nanos)
                 .clamp(UPLOAD_BOUNDS.0, UPLOAD_BOUNDS.1);
-            self.wiring.upload_interval.send_replace(interval);
+            self.channels.upload_interval.send_replace(interval);
         }
         Ok(())
     }
@@ -350,7 +350,7 @@ impl Registration {
             paths,
             "new pinglist"
         );
-        self.wiring.orders.send_if_modified(|orders| {
+        self.channels.orders.send_if_modified(|orders| {
             let changed = orders.groups != groups;
             Arc::make_mut(orders).groups = groups;
             changed

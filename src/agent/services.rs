@@ -115,7 +115,7 @@ fn unknown_in_words(census: &Census) -> String {
 }
 
 /// The channels of the task.
-pub struct Wiring {
+pub struct ServiceChannels {
     /// From the tracer.
     pub messages: mpsc::Receiver<TraceMessage>,
     /// The RNICs of this host.
@@ -133,7 +133,7 @@ type Lookup = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// The task.
 pub struct Services {
-    wiring: Wiring,
+    channels: ServiceChannels,
     controller: Controller,
     clock: Arc<dyn Clock>,
     table: FlowTable,
@@ -150,9 +150,9 @@ pub struct Services {
 
 impl Services {
     /// Asks `controller` for the responders of destinations.
-    pub fn new(wiring: Wiring, controller: Controller, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(channels: ServiceChannels, controller: Controller, clock: Arc<dyn Clock>) -> Self {
         Self {
-            wiring,
+            channels,
             controller,
             clock,
             table: FlowTable::new(FLOW_CAPACITY),
@@ -168,8 +168,8 @@ impl Services {
 
     /// Follows connections until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        self.wiring.inventory.mark_changed();
-        self.wiring.orders.mark_changed();
+        self.channels.inventory.mark_changed();
+        self.channels.orders.mark_changed();
         let mut messages = Vec::with_capacity(BATCH);
         while stop
             .run_until_cancelled(self.turn(&mut messages))
@@ -184,7 +184,7 @@ impl Services {
     async fn turn(&mut self, messages: &mut Vec<TraceMessage>) {
         let wakeup = self.wakeup();
         tokio::select! {
-            count = self.wiring.messages.recv_many(messages, BATCH), if !self.tracer_ended => {
+            count = self.channels.messages.recv_many(messages, BATCH), if !self.tracer_ended => {
                 if count == 0 {
                     self.tracer_is_gone();
                 }
@@ -196,12 +196,12 @@ impl Services {
                 self.lookup = None;
                 self.take_answer(&asked, answer);
             }
-            Ok(()) = self.wiring.inventory.changed() => {
-                let locals = locals(&self.wiring.inventory.borrow_and_update());
+            Ok(()) = self.channels.inventory.changed() => {
+                let locals = locals(&self.channels.inventory.borrow_and_update());
                 self.planner.set_locals(locals);
             }
-            Ok(()) = self.wiring.orders.changed() => {
-                let hints = hints(&self.wiring.orders.borrow_and_update());
+            Ok(()) = self.channels.orders.changed() => {
+                let hints = hints(&self.channels.orders.borrow_and_update());
                 self.planner.set_hints(hints);
             }
             () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => return,
@@ -295,7 +295,7 @@ impl Services {
             letters.push((change.id, change.path));
         }
         for (rnic, news) in news {
-            self.wiring.mailboxes.of(&rnic).post(news);
+            self.channels.mailboxes.of(&rnic).post(news);
         }
         let now = self.clock.host();
         if self.lookup.is_none()
@@ -328,7 +328,7 @@ impl Services {
         }
         self.status.census = census;
         let status = self.status.clone();
-        self.wiring.status.send_if_modified(|known| {
+        self.channels.status.send_if_modified(|known| {
             let is_news = *known != status;
             *known = status;
             is_news

@@ -245,7 +245,9 @@ impl Outbox {
             now
         } else if entry.incident.is_open() {
             let refresh = self.config.refresh?;
-            entry.delivered_at.map_or(now, |delivered| delivered.after(refresh))
+            entry
+                .delivered_at
+                .map_or(now, |delivered| delivered.after(refresh))
         } else {
             return None;
         };
@@ -329,7 +331,9 @@ impl Outbox {
 
     /// Incidents whose newest state the receiver has not acknowledged.
     pub fn waiting(&self) -> usize {
-        let news = |entry: &&Entry| entry.delivered.as_ref() != Some(&DeliveryState::from(&entry.incident));
+        let news = |entry: &&Entry| {
+            entry.delivered.as_ref() != Some(&DeliveryState::from(&entry.incident))
+        };
         self.entries.values().filter(news).count()
     }
 

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::message::Links;
 use self::metrics::{AlertMetrics, ReceiverMetrics};
 use super::GRACE;
-use crate::analysis::alerts::{self, Item, Next, Outbox, Outcome, DeliveryState};
+use crate::analysis::alerts::{self, DeliveryState, Item, Next, Outbox, Outcome};
 use crate::analysis::incident::Incident;
 use crate::config::analyzer::{AlertConfig, Secret};
 use crate::config::program::describe;

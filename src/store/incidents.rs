@@ -69,5 +69,9 @@ pub trait Incidents: Send + Sync {
     ///
     /// # Errors
     /// Nothing was stored.
-    async fn record_delivered(&self, receiver: &str, delivered: Vec<(u64, DeliveryState)>) -> Result<(), StoreError>;
+    async fn record_delivered(
+        &self,
+        receiver: &str,
+        delivered: Vec<(u64, DeliveryState)>,
+    ) -> Result<(), StoreError>;
 }

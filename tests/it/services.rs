@@ -8,7 +8,7 @@ use std::time::Duration;
 use rpingmesh::agent::client::Controller;
 use rpingmesh::agent::endpoint::{Inventory, OpenRnic, Orders};
 use rpingmesh::agent::mailbox::Mailboxes;
-use rpingmesh::agent::services::{ServiceStatus, Services, Wiring};
+use rpingmesh::agent::services::{ServiceChannels, ServiceStatus, Services};
 use rpingmesh::config::TlsSettings;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
 use rpingmesh::probe::{Config, PathId};
@@ -195,7 +195,7 @@ impl Alone {
         let (status_out, status) = watch::channel(ServiceStatus::default());
         let (tracer, messages) = mpsc::channel(TRACE_DEPTH);
         let mailboxes = Mailboxes::default();
-        let wiring = Wiring {
+        let channels = ServiceChannels {
             messages,
             inventory: inventory_in,
             orders: orders_in,
@@ -208,7 +208,7 @@ impl Alone {
             .expect("an address");
         let controller = Controller::new(&url, &security).expect("a client");
         let stop = CancellationToken::new();
-        let services = Services::new(wiring, controller, Arc::new(SystemClock));
+        let services = Services::new(channels, controller, Arc::new(SystemClock));
         let task = tokio::spawn(services.run(stop.clone()));
         Self {
             tracer,

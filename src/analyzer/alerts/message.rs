@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::rfc3339;
-use crate::analysis::alerts::{Event, Item, DeliveryState};
+use crate::analysis::alerts::{DeliveryState, Event, Item};
 use crate::analysis::incident::{Incident, Severity};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;

@@ -118,7 +118,8 @@ impl Entry {
             self.state.update(at, QpState::from(event.qp_state));
         }
         if event.has(present::REMOTE_QPN) {
-            self.remote.update(at, Qpn::from_lower_bits(event.remote_qpn));
+            self.remote
+                .update(at, Qpn::from_lower_bits(event.remote_qpn));
         }
         if event.has(present::ADDRESS_VECTOR) {
             let route = Route {

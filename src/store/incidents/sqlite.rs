@@ -162,7 +162,9 @@ impl Incidents for SqliteIncidents {
                     .query_map(params![receiver, limit], |row| {
                         let incident = from_json(0, &row.get::<_, String>(0)?)?;
                         let delivered = row.get::<_, Option<String>>(1)?;
-                        let delivered = delivered.map(|delivered| from_json(1, &delivered)).transpose()?;
+                        let delivered = delivered
+                            .map(|delivered| from_json(1, &delivered))
+                            .transpose()?;
                         Ok((incident, delivered))
                     })?
                     .collect::<Result<Vec<_>, _>>()?;
@@ -172,7 +174,11 @@ impl Incidents for SqliteIncidents {
             .await
     }
 
-    async fn record_delivered(&self, receiver: &str, delivered: Vec<(u64, DeliveryState)>) -> Result<(), StoreError> {
+    async fn record_delivered(
+        &self,
+        receiver: &str,
+        delivered: Vec<(u64, DeliveryState)>,
+    ) -> Result<(), StoreError> {
         let receiver = receiver.to_owned();
         self.db
             .call(move |connection| {

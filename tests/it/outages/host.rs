@@ -8,7 +8,7 @@ use rpingmesh::agent::client::Controller;
 use rpingmesh::agent::collect::{Collect, Health, Inputs, Outputs};
 use rpingmesh::agent::endpoint::{Inventory, Orders};
 use rpingmesh::agent::metrics::Metrics;
-use rpingmesh::agent::registration::{Registration, Wiring, groups};
+use rpingmesh::agent::registration::{Registration, RegistrationChannels, groups};
 use rpingmesh::agent::session_config;
 use rpingmesh::agent::upload::Upload;
 use rpingmesh::config::agent::AgentConfig;
@@ -90,7 +90,7 @@ impl Host {
         let (upload_interval, interval) = watch::channel(INTERVAL);
         let upload = Upload::new(&config, spool.clone(), spooled.clone(), acknowledged_out)
             .expect("an uploader");
-        let wiring = Wiring {
+        let channels = RegistrationChannels {
             inventory: inventory_in,
             health: health_in,
             degraded,
@@ -98,7 +98,7 @@ impl Host {
             orders: orders_out,
             upload_interval,
         };
-        let registration = Registration::new(config.clone(), client.clone(), wiring, Vec::new());
+        let registration = Registration::new(config.clone(), client.clone(), channels, Vec::new());
         // The swarm delivers by itself, and nothing is traced.
         let inputs = Inputs {
             deliveries: mpsc::channel(1).1,

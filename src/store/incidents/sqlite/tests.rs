@@ -101,7 +101,10 @@ async fn what_receivers_were_told_outlives_the_process() {
             .collect();
         assert_eq!(ids, [(1, false), (3, false), (4, false)]);
         let delivered = vec![delivered(1, None), delivered(3, None)];
-        store.record_delivered("a", delivered).await.expect("stored");
+        store
+            .record_delivered("a", delivered)
+            .await
+            .expect("stored");
         let ends = vec![
             incident(3, Some(7_000)),
             incident(4, Some(7_000)),
@@ -113,9 +116,16 @@ async fn what_receivers_were_told_outlives_the_process() {
     let undelivered = |receiver: &'static str| {
         let store = store.clone();
         async move {
-            let undelivered = store.undelivered(receiver, now, 10).await.expect("readable");
+            let undelivered = store
+                .undelivered(receiver, now, 10)
+                .await
+                .expect("readable");
             let line = |(one, delivered): (Incident, Option<DeliveryState>)| {
-                (one.id, one.is_open(), delivered.map(|delivered| delivered.closed))
+                (
+                    one.id,
+                    one.is_open(),
+                    delivered.map(|delivered| delivered.closed),
+                )
             };
             undelivered.into_iter().map(line).collect::<Vec<_>>()
         }
@@ -131,7 +141,9 @@ async fn what_receivers_were_told_outlives_the_process() {
     store.record_delivered("a", ends).await.expect("stored");
     assert_eq!(undelivered("a").await, expected[..1]);
     // Another receiver has its own account.
-    let later = store.undelivered("b", WallTime::from_nanos(8_000), 10).await;
+    let later = store
+        .undelivered("b", WallTime::from_nanos(8_000), 10)
+        .await;
     assert_eq!(later.expect("readable").len(), 1);
     store
         .prune(WallTime::from_nanos(9_000))
