@@ -153,14 +153,14 @@ impl Analyzer {
         )
         .await?;
         let for_pushing = clock.clone();
-        let receivers = alerts::Parts {
+        let receivers = alerts::AlertInputs {
             config: config.alerts,
             store: incidents.clone(),
             clock: clock.clone(),
             web: web_address,
         };
         let (alerts, alert_tasks) = alerts::start(receivers, &metrics.alerts, &stop).await?;
-        let parts = judging::Parts {
+        let parts = judging::JudgingInputs {
             store: incidents.clone(),
             alerts: alerts.clone(),
             state: state.clone(),
@@ -191,7 +191,7 @@ impl Analyzer {
                 Ok(())
             });
         }
-        let pages = dashboard::Parts {
+        let pages = dashboard::DashboardInputs {
             state: state.clone(),
             views: views.clone(),
             incidents: incidents.clone(),

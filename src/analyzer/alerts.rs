@@ -40,7 +40,7 @@ const LIFETIME: u32 = 4;
 const MOST_RESTORED: u32 = 10_000;
 
 /// What the tasks need.
-pub(super) struct Parts {
+pub(super) struct AlertInputs {
     pub(super) config: AlertConfig,
     pub(super) store: Arc<dyn Incidents>,
     pub(super) clock: Arc<dyn Clock>,
@@ -117,7 +117,7 @@ struct Receiver {
 /// # Errors
 /// The store cannot be read.
 pub(super) async fn start(
-    parts: Parts,
+    parts: AlertInputs,
     metrics: &AlertMetrics,
     stop: &CancellationToken,
 ) -> Result<(Alerts, JoinSet<()>), StoreError> {

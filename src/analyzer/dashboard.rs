@@ -43,7 +43,7 @@ pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-sr
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What the dashboard shows, and for how long.
-pub(super) struct Parts {
+pub(super) struct DashboardInputs {
     pub(super) state: StateHandle,
     pub(super) views: Views,
     pub(super) incidents: Arc<dyn Incidents>,
@@ -57,7 +57,7 @@ pub(super) struct Parts {
 
 /// Everything that pages are made from.
 struct Dashboard {
-    parts: Parts,
+    parts: DashboardInputs,
     matrices: Matrices,
     cache: Cache,
     live: Live,
@@ -67,7 +67,7 @@ struct Dashboard {
 type Board = Arc<Dashboard>;
 
 /// Starts what runs in the background and returns the pages' addresses. Ends with `stop`.
-pub(super) fn start(parts: Parts, stop: &CancellationToken) -> Router {
+pub(super) fn start(parts: DashboardInputs, stop: &CancellationToken) -> Router {
     let version = assets::version();
     history::start(&parts, stop.clone());
     let live = Live::start(

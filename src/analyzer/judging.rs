@@ -73,7 +73,7 @@ impl Views {
 }
 
 /// What the task needs.
-pub(super) struct Parts {
+pub(super) struct JudgingInputs {
     pub(super) store: Arc<dyn Incidents>,
     pub(super) alerts: Alerts,
     pub(super) state: StateHandle,
@@ -99,7 +99,7 @@ pub(super) struct Material {
 
 /// Restores what was open and starts the task.
 pub(super) async fn start(
-    parts: Parts,
+    parts: JudgingInputs,
     stop: CancellationToken,
 ) -> Result<(Views, JoinHandle<()>), StoreError> {
     let query = Query {
@@ -140,7 +140,7 @@ struct Worker {
 
 struct Judging {
     worker: Option<Worker>,
-    parts: Parts,
+    parts: JudgingInputs,
     views: Views,
     waiting: Vec<Incident>,
     runs: u64,

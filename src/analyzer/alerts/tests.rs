@@ -231,7 +231,7 @@ async fn told_of(settings: AlertSettings, stop: &CancellationToken) -> Alerts {
         ..Default::default()
     };
     let journal = SqliteJournal::open(&Location::Memory).expect("a store");
-    let parts = Parts {
+    let parts = AlertInputs {
         config: settings.validate().expect("valid").alerts,
         store: Arc::new(journal.incidents()),
         clock: Arc::new(SystemClock),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::Parts;
+use super::DashboardInputs;
 use super::details::Details;
 use super::grid;
 use super::matrix::{Cell, Matrix, collect_all};
@@ -110,7 +110,7 @@ pub(super) fn decode(body: &[u8]) -> Option<Picture> {
 }
 
 /// Starts the task. It ends with `stop`; a minute that it is at then is not kept.
-pub(super) fn start(parts: &Parts, stop: CancellationToken) {
+pub(super) fn start(parts: &DashboardInputs, stop: CancellationToken) {
     let keeper = Keeper {
         state: parts.state.clone(),
         history: Arc::clone(&parts.history),
