@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::endpoint::{Delivery, EndpointCounters};
 use super::metrics::Metrics;
-use super::traces::Seen;
+use super::traces::PathOutcome;
 use crate::analysis::hardware::PortRise;
 use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path, PathReport};
 use crate::config::program::describe;
@@ -88,9 +88,9 @@ pub struct Collect {
     hardware: mpsc::Receiver<Vec<PortRise>>,
     interval: watch::Receiver<Duration>,
     outputs: Outputs,
-    seen: Option<mpsc::Sender<Vec<Seen>>>,
+    seen: Option<mpsc::Sender<Vec<PathOutcome>>>,
     /// Of the interval, for `seen`.
-    ways_back: Vec<Seen>,
+    ways_back: Vec<PathOutcome>,
     host: HostName,
     clock: Arc<dyn Clock>,
     collector: Collector,
@@ -109,7 +109,7 @@ impl Collect {
     pub fn new(
         inputs: Inputs,
         outputs: Outputs,
-        seen: Option<mpsc::Sender<Vec<Seen>>>,
+        seen: Option<mpsc::Sender<Vec<PathOutcome>>>,
         host: HostName,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -170,7 +170,7 @@ impl Collect {
         let (paths, counters) = (self.collector.take(), self.counters());
         if let Some(tracer) = &self.seen {
             // A tracer that is behind learns of the next interval.
-            let there = paths.iter().filter_map(Seen::of);
+            let there = paths.iter().filter_map(PathOutcome::of);
             let _ = tracer.try_send(there.chain(self.ways_back.drain(..)).collect());
         }
         let mut traces = Vec::new();

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::traces::Seen;
+use super::traces::PathOutcome;
 use crate::id::{FlowLabel, UdpSourcePort};
 use crate::probe::steering::LearnedSteering;
 use crate::probe::trace::Tuple;
@@ -107,13 +107,13 @@ impl Driver {
     }
 
     /// The ways of the ACKs that were sent since the last time, where probers ask for them and their source port is known.
-    pub fn ways_back(&mut self) -> Vec<Seen> {
+    pub fn ways_back(&mut self) -> Vec<PathOutcome> {
         let mut answered = Vec::new();
         self.session.drain_answered(&mut answered);
         let (source, corrected) = (self.session.address().gid, self.corrected());
         let seen = answered.into_iter().filter_map(|flow| {
             let port = self.source_port(corrected.as_ref(), flow.label)?;
-            Some(Seen {
+            Some(PathOutcome {
                 tuple: Tuple {
                     source,
                     target: flow.to,

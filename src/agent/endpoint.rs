@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::drive::{Driver, DriverCounters, Turn};
 use super::mailbox::{Mailboxes, News};
-use super::traces::Seen;
+use super::traces::PathOutcome;
 use crate::config::program::describe;
 use crate::id::{Gid, TorId};
 use crate::probe::{Config, Counters, Group, ProbeResult, Session};
@@ -91,7 +91,7 @@ pub struct Delivery {
     /// What became of its probes.
     pub results: Vec<ProbeResult>,
     /// The ways of the ACKs that it has sent, at most once in [`COUNTERS_INTERVAL`].
-    pub ways_back: Vec<Seen>,
+    pub ways_back: Vec<PathOutcome>,
     /// What it has counted since its start.
     pub counters: EndpointCounters,
 }

@@ -37,7 +37,7 @@ const GENERAL_PAUSE: Duration = Duration::from_mins(1);
 
 /// What became of a path's probes in one interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct PathOutcome {
     /// The path.
     pub tuple: Tuple,
     /// Of probes that are sent here, or of ACKs to those of others.
@@ -48,7 +48,7 @@ pub struct Seen {
     pub complete: u64,
 }
 
-impl Seen {
+impl PathOutcome {
     /// What a report says; `None` where the path cannot be traced because its source port is not known, or nothing
     /// speaks for or against it.
     pub fn of(report: &PathReport) -> Option<Self> {
@@ -81,7 +81,7 @@ pub struct Traces {
     settings: Settings,
     clock: Arc<dyn Clock>,
     schedule: Schedule,
-    seen: mpsc::Receiver<Vec<Seen>>,
+    seen: mpsc::Receiver<Vec<PathOutcome>>,
     finished: mpsc::Sender<Trace>,
     running: JoinSet<(Order, Result<Trace, TraceError>)>,
     failing: bool,
@@ -93,7 +93,7 @@ impl Traces {
         tracer: Arc<dyn PathTracer>,
         settings: Settings,
         clock: Arc<dyn Clock>,
-        seen: mpsc::Receiver<Vec<Seen>>,
+        seen: mpsc::Receiver<Vec<PathOutcome>>,
         traces: mpsc::Sender<Trace>,
     ) -> Self {
         Self {
@@ -135,7 +135,7 @@ impl Traces {
         }
     }
 
-    fn see(&mut self, seen: &[Seen]) {
+    fn see(&mut self, seen: &[PathOutcome]) {
         let now = self.clock.host();
         for seen in seen {
             self.schedule

@@ -29,7 +29,7 @@ use crate::id::{RnicName, ServiceName};
 use crate::time::{Nanos, WallTime};
 
 pub use recent::Recent;
-pub use snapshot::{Counts, Horizon, Seen, Snapshot};
+pub use snapshot::{Counts, Horizon, PathCounts, Snapshot};
 
 /// What an operator calls it (FIELD.md's list of problem classes).
 #[derive(
@@ -287,7 +287,7 @@ impl Judge {
         self.bad_rnics
             .retain(|_, last| snapshot.now.since(*last) < LEFT_OUT);
         let left_out: BTreeSet<RnicName> = self.bad_rnics.keys().cloned().collect();
-        let seen: Vec<&Seen> = snapshot
+        let seen: Vec<&PathCounts> = snapshot
             .seen
             .iter()
             .filter(|seen| !seen.touches(&left_out) && !snapshot.is_waited_for(&seen.target.host))
@@ -382,7 +382,7 @@ fn is_of_some_tuples(verdict: &rnic::Verdict, snapshot: &Snapshot) -> bool {
         return false;
     }
     // Each direction alone: an RNIC may well lose only what is sent to it.
-    let is_of = |seen: &Seen, from: bool| {
+    let is_of = |seen: &PathCounts, from: bool| {
         let end = if from {
             &seen.source_name
         } else {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::recent::Newest;
-use super::snapshot::{Counts, Horizon, Seen, most_weight, weighed};
+use super::snapshot::{Counts, Horizon, PathCounts, most_weight, weighed};
 use super::stalled::against_stall;
 use super::{
     AVOIDED, Category, Finding, HARD, Hard, Judge, LEAST_CONFIDENCE, LEAST_SLOW, REMEMBERED,
@@ -48,7 +48,7 @@ const EXAMPLES: usize = 3;
 
 /// Whether a ToR is suspected for what some of its RNICs lose: there is another under it that loses nothing with RNICs
 /// elsewhere, though at the suspect's rate it would.
-fn is_of_few_rnics(seen: &[&Seen], finding: &Finding) -> bool {
+fn is_of_few_rnics(seen: &[&PathCounts], finding: &Finding) -> bool {
     let Component::Switch { name } = &finding.subject else {
         return false;
     };
@@ -95,7 +95,7 @@ struct Crossed {
 
 impl Crossed {
     /// Share of the path's packets that cross a component above the RNICs.
-    fn share(&self, seen: &Seen, component: &Component) -> f64 {
+    fn share(&self, seen: &PathCounts, component: &Component) -> f64 {
         match component {
             Component::Rnic { host, device } => {
                 let is_it = |end: &End| end.host == *host && end.device == *device;
@@ -122,7 +122,7 @@ impl Crossed {
 }
 
 impl Judge {
-    fn crossed(&mut self, seen: &Seen) -> Crossed {
+    fn crossed(&mut self, seen: &PathCounts) -> Crossed {
         if seen.is_under_one_tor() {
             return Crossed {
                 there: None,
@@ -151,7 +151,7 @@ impl Judge {
     }
 
     /// Where the way there is known from.
-    pub(super) fn origin(&mut self, seen: &Seen) -> Origin {
+    pub(super) fn origin(&mut self, seen: &PathCounts) -> Origin {
         self.crossed(seen)
             .there
             .map_or(Origin::Traced, |leg| leg.origin)
@@ -160,14 +160,14 @@ impl Judge {
     /// What explains the losses of one horizon.
     pub(super) fn locate_losses(
         &mut self,
-        seen: &[&Seen],
+        seen: &[&PathCounts],
         horizon: Horizon,
     ) -> Result<Vec<Finding>, ProblemError> {
         self.locate(seen, Problem::new(), horizon, |seen| seen.weighed(horizon))
     }
 
     /// What explains the slow round trips of 20 s.
-    pub(super) fn locate_slow(&mut self, seen: &[&Seen]) -> Result<Vec<Finding>, ProblemError> {
+    pub(super) fn locate_slow(&mut self, seen: &[&PathCounts]) -> Result<Vec<Finding>, ProblemError> {
         let problem = Problem::of(Signal::Slow);
         let most = most_weight(seen.iter().map(|seen| seen.slow.sent));
         self.locate(seen, problem, Horizon::Middle, |seen| {
@@ -177,10 +177,10 @@ impl Judge {
 
     fn locate(
         &mut self,
-        seen: &[&Seen],
+        seen: &[&PathCounts],
         mut problem: Problem,
         horizon: Horizon,
-        counts: impl Fn(&Seen) -> Counts,
+        counts: impl Fn(&PathCounts) -> Counts,
     ) -> Result<Vec<Finding>, ProblemError> {
         // Without losses there is nothing to blame.
         if seen.iter().all(|seen| counts(seen).lost == 0) {
@@ -219,7 +219,7 @@ impl Judge {
     /// that shares paths with it.
     pub(super) fn without_explained(
         &mut self,
-        seen: &[&Seen],
+        seen: &[&PathCounts],
         findings: Vec<Finding>,
         now: WallTime,
     ) -> Vec<Finding> {
@@ -317,7 +317,7 @@ impl Judge {
     }
 
     /// Whether a mild suspect also loses probes on paths that no hard one may touch.
-    fn stands_alone(&mut self, seen: &[&Seen], finding: &Finding, hard: &[Component]) -> bool {
+    fn stands_alone(&mut self, seen: &[&PathCounts], finding: &Finding, hard: &[Component]) -> bool {
         let (mut expected, mut lost) = (0.0, 0.0);
         for seen in seen {
             let crossed = self.crossed(seen);
@@ -333,11 +333,11 @@ impl Judge {
 
     fn finding(
         &mut self,
-        seen: &[&Seen],
+        seen: &[&PathCounts],
         suspect: &Suspect,
         horizon: Horizon,
         text: &str,
-        counts: &impl Fn(&Seen) -> Counts,
+        counts: &impl Fn(&PathCounts) -> Counts,
     ) -> Option<Finding> {
         let slow = suspect.symptom == Symptom::Slow;
         let sums = self.sums(seen, suspect, horizon);
@@ -392,7 +392,7 @@ impl Judge {
     }
 
     /// What the paths across a suspect counted.
-    fn sums(&mut self, seen: &[&Seen], suspect: &Suspect, over: Horizon) -> Sums {
+    fn sums(&mut self, seen: &[&PathCounts], suspect: &Suspect, over: Horizon) -> Sums {
         let mut sums = Sums::default();
         let mut worst: Vec<(Counts, String)> = Vec::new();
         let slow = suspect.symptom == Symptom::Slow;
@@ -446,7 +446,7 @@ impl Judge {
     }
 }
 
-fn describe(seen: &Seen, crossed: &Crossed) -> String {
+fn describe(seen: &PathCounts, crossed: &Crossed) -> String {
     let port = seen
         .port
         .map_or_else(String::new, |port| format!(" port {port}"));
@@ -537,7 +537,7 @@ impl Ids {
     fn shares(
         &mut self,
         problem: &mut Problem,
-        seen: &Seen,
+        seen: &PathCounts,
         crossed: &Crossed,
     ) -> Result<(Shares, f64), ProblemError> {
         let mut shares = vec![

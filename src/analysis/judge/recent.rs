@@ -1,6 +1,6 @@
 //! Whether losses came since the last run: a run that sees the losses of the one before again confirms nothing.
 
-use super::snapshot::{Horizon, Seen};
+use super::snapshot::{Horizon, PathCounts};
 use crate::analysis::windows::Slot;
 
 /// Losses on some paths in the newest slots.
@@ -14,7 +14,7 @@ pub(super) struct Newest {
 
 impl Newest {
     /// Adds a path's.
-    pub(super) fn add(&mut self, seen: &Seen) {
+    pub(super) fn add(&mut self, seen: &PathCounts) {
         let lost = |horizon| seen.counts(horizon).lost;
         self.now = self.now.saturating_add(lost(Horizon::Now));
         self.short = self.short.saturating_add(lost(Horizon::Short));

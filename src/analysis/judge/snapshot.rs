@@ -77,7 +77,7 @@ impl Counts {
 
 /// A path with what it counted.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct PathCounts {
     /// Who probes.
     pub source: Arc<End>,
     /// Who answers.
@@ -102,7 +102,7 @@ pub struct Seen {
     pub paused: u64,
 }
 
-impl Seen {
+impl PathCounts {
     /// Probes over a horizon.
     pub const fn counts(&self, horizon: Horizon) -> Counts {
         self.counts[horizon.index()]
@@ -132,7 +132,7 @@ impl Seen {
 }
 
 #[cfg(test)]
-impl Seen {
+impl PathCounts {
     /// The same path with other counts over all horizons.
     pub(super) fn with_counts(mut self, counts: Counts) -> Self {
         self.counts = [counts; 4];
@@ -160,7 +160,7 @@ pub struct Snapshot {
     /// When it was taken.
     pub now: WallTime,
     /// Every path with results in the longest horizon.
-    pub seen: Vec<Seen>,
+    pub seen: Vec<PathCounts>,
     /// Probes of 20 s that were set aside.
     pub set_aside: BTreeMap<Reason, Counts>,
     /// Probes of 20 s that were not.
@@ -356,7 +356,7 @@ impl Snapshot {
             Some(limit) if clocks_run => slow(path, &over(Horizon::Middle, self.now), *limit),
             _ => (Counts::default(), 0),
         };
-        self.seen.push(Seen {
+        self.seen.push(PathCounts {
             source_name: names.of(source),
             target_name: names.of(target),
             source: path.source_end(),

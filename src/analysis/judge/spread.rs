@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::snapshot::{Counts, Horizon, Seen};
+use super::snapshot::{Counts, Horizon, PathCounts};
 use super::{Category, Finding, Judge};
 use crate::analysis::localize::Component;
 use crate::analysis::routes::Leg;
@@ -32,7 +32,7 @@ impl Spread {
 
 impl Judge {
     /// Switches that divide the 5-tuples which are probed now unevenly, as far as traces show.
-    pub(super) fn uneven(&mut self, seen: &[&Seen], now: WallTime) -> Vec<Finding> {
+    pub(super) fn uneven(&mut self, seen: &[&PathCounts], now: WallTime) -> Vec<Finding> {
         if self.spread.is_due(now) {
             let tuples = seen.iter().flat_map(|seen| ways(seen)).flatten();
             let found = self.routes.uneven(tuples);
@@ -48,7 +48,7 @@ impl Judge {
         self.spread.findings.clone()
     }
 
-    fn uneven_finding(&self, seen: &[&Seen], uneven: &Uneven) -> Option<Finding> {
+    fn uneven_finding(&self, seen: &[&PathCounts], uneven: &Uneven) -> Option<Finding> {
         let worst = uneven.worst()?;
         let overfull: BTreeSet<&str> = uneven
             .next
@@ -96,7 +96,7 @@ impl Judge {
 }
 
 /// The 5-tuples of a path, there and back: responders answer with the probe's own source port.
-fn ways(seen: &Seen) -> [Option<Tuple>; 2] {
+fn ways(seen: &PathCounts) -> [Option<Tuple>; 2] {
     if seen.is_under_one_tor() {
         return [None, None];
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::snapshot::{Counts, Seen};
+use super::snapshot::{Counts, PathCounts};
 use crate::analysis::localize::{Component, Suspect};
 use crate::analysis::stall;
 use crate::id::{DeviceName, HostName};
@@ -10,9 +10,9 @@ use crate::id::{DeviceName, HostName};
 /// By how many nats the network explains the losses of a suspected RNIC, or of one that may be meant, better than a host that
 /// stood still; infinite where no RNIC is among them.
 pub(super) fn against_stall(
-    seen: &[&Seen],
+    seen: &[&PathCounts],
     suspect: &Suspect,
-    counts: &impl Fn(&Seen) -> Counts,
+    counts: &impl Fn(&PathCounts) -> Counts,
 ) -> f64 {
     let mut directions: BTreeMap<(&HostName, &DeviceName), [Counts; 2]> =
         std::iter::once(&suspect.component)

@@ -41,7 +41,7 @@ pub(crate) struct FlowsArgs {
 }
 
 /// What came of the tracer until its first listing.
-struct Seen {
+struct TracerView {
     table: FlowTable,
     status: TracerStatus,
     counters: TracerCounters,
@@ -64,7 +64,7 @@ async fn show(choice: TracingChoice, output: &Output, watch: bool) -> Result<(),
     let started = Instant::now();
     let mut messages =
         tracer::start(choice != TracingChoice::Off, stop.clone()).map_err(Failure::run)?;
-    let mut seen = Seen {
+    let mut seen = TracerView {
         table: FlowTable::new(CAPACITY),
         status: TracerStatus::Off,
         counters: TracerCounters::default(),
@@ -90,7 +90,7 @@ async fn show(choice: TracingChoice, output: &Output, watch: bool) -> Result<(),
     Ok(())
 }
 
-impl Seen {
+impl TracerView {
     /// Takes everything in until the first listing.
     async fn begin(&mut self, messages: &mut mpsc::Receiver<TraceMessage>, started: Instant) {
         while let Ok(Some(message)) = timeout_at(started + PATIENCE, messages.recv()).await {

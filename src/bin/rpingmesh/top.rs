@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Analyzer, ApiArgs};
 use crate::{incidents, status};
-use model::{Model, Seen};
+use model::{Model, Answers};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Keys and answers that wait for the loop, which takes them as they come.
@@ -181,10 +181,10 @@ fn read_events() -> mpsc::Receiver<Event> {
 }
 
 /// Asks again and again until nobody wants to know.
-async fn look(analyzer: Analyzer, interval: Duration, answers: mpsc::Sender<Result<Seen, String>>) {
+async fn look(analyzer: Analyzer, interval: Duration, answers: mpsc::Sender<Result<Answers, String>>) {
     loop {
         let seen = async {
-            Ok::<_, Failure>(Seen {
+            Ok::<_, Failure>(Answers {
                 status: analyzer.ask(&StatusQuery::default()).await?,
                 matrix: analyzer.ask(&MatrixQuery::default()).await?,
                 incidents: analyzer.ask(&incidents_query(Wanted::All)).await?.incidents,

@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, TableState, Tabs, Wrap};
 use rpingmesh::api::matrix::Pair;
 
-use super::model::{Model, Page, Seen, Show};
+use super::model::{Model, Page, Answers, Show};
 use crate::{api, incidents};
 
 /// Blue and orange, which nearly everybody can tell apart; what is worst is reversed too.
@@ -85,7 +85,7 @@ fn summary(model: &Model) -> Vec<Line<'static>> {
     ]
 }
 
-fn matrix(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
+fn matrix(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Answers) {
     let what = match model.show {
         Show::Loss => "probes lost in percent, from the rows to the columns, over 20 s",
         Show::Rtt => "network RTT in µs, 99th percentile, from the rows to the columns, over 20 s",
@@ -146,7 +146,7 @@ fn cell(pair: &Pair, show: Show) -> Cell<'static> {
     Cell::from(text).style(style)
 }
 
-fn list_of_incidents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
+fn list_of_incidents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Answers) {
     let all = seen.incidents();
     if all.is_empty() {
         frame.render_widget(Paragraph::new("no incident is known"), area);
@@ -189,7 +189,7 @@ fn list_of_incidents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Se
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-fn explanation(frame: &mut Frame<'_>, area: Rect, seen: &Seen, id: u64) {
+fn explanation(frame: &mut Frame<'_>, area: Rect, seen: &Answers, id: u64) {
     let found = seen
         .incidents()
         .into_iter()
@@ -202,7 +202,7 @@ fn explanation(frame: &mut Frame<'_>, area: Rect, seen: &Seen, id: u64) {
     frame.render_widget(paragraph, area);
 }
 
-fn agents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
+fn agents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Answers) {
     let now = seen.now();
     let rows = seen.agents().into_iter().map(|agent| {
         let last = agent.last_upload_unix_ns;

@@ -8,14 +8,14 @@ use rpingmesh::api::status::Status;
 
 /// What the analyzer has said in one look.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(super) struct Answers {
     pub(super) status: Status,
     pub(super) matrix: Matrix,
     pub(super) incidents: Vec<Incident>,
     pub(super) agents: Vec<Agent>,
 }
 
-impl Seen {
+impl Answers {
     /// The analyzer's clock.
     pub(super) const fn now(&self) -> i64 {
         self.status.now_unix_ns
@@ -80,7 +80,7 @@ pub(super) enum Show {
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) url: String,
-    pub(super) seen: Option<Seen>,
+    pub(super) seen: Option<Answers>,
     /// Why the last look failed.
     pub(super) error: Option<String>,
     pub(super) page: Page,
@@ -113,7 +113,7 @@ impl Model {
     }
 
     /// Takes an answer; what was seen before stays when there is none.
-    pub(super) fn take(&mut self, answer: Result<Seen, String>) {
+    pub(super) fn take(&mut self, answer: Result<Answers, String>) {
         match answer {
             Ok(seen) => {
                 self.seen = Some(seen);

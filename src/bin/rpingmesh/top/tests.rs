@@ -104,7 +104,7 @@ fn status(tors: usize) -> Status {
     }
 }
 
-fn seen(tors: usize) -> Seen {
+fn seen(tors: usize) -> Answers {
     let names: Vec<_> = (0..tors).map(|tor| format!("tor{tor}")).collect();
     let pairs: Vec<_> = names
         .iter()
@@ -123,7 +123,7 @@ fn seen(tors: usize) -> Seen {
             rtt_p99_ns: Some(12_300),
         })
         .collect();
-    Seen {
+    Answers {
         status: status(tors),
         matrix: Matrix {
             window: windows::Span::Middle.into(),
