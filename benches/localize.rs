@@ -13,7 +13,7 @@ use rpingmesh::analysis::localize::persistence::{Persistence, Standing};
 use rpingmesh::analysis::localize::{
     Component, Diagnosis, PathObservation, Problem, Settings, Suspect, localize, vote,
 };
-use rpingmesh::analysis::simulate::{FaultKind, FaultPlan, Plan, Score, Shape, World, oracle};
+use rpingmesh::analysis::simulate::{FaultKind, FaultPlan, SimulationPlan, Score, Shape, World, oracle};
 use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time of this thread: what else the machine does is left out.
@@ -121,7 +121,7 @@ fn median(times: &mut [Duration]) -> f64 {
 }
 
 /// A row: the methods on one plan, and the oracle where its threshold is given.
-fn case(label: &str, plan: &Plan, seeds: Seeds, threshold: Option<f64>) {
+fn case(label: &str, plan: &SimulationPlan, seeds: Seeds, threshold: Option<f64>) {
     let mut scores = [Score::default(); METHODS.len()];
     let mut times: [Vec<Duration>; METHODS.len()] = Default::default();
     let mut rated = Vec::new();
@@ -155,9 +155,9 @@ fn case(label: &str, plan: &Plan, seeds: Seeds, threshold: Option<f64>) {
 
 /// The threshold above which the oracle has [`ALLOWED`] suspects.
 fn oracle_threshold(seeds: Seeds) -> f64 {
-    let plan = Plan {
+    let plan = SimulationPlan {
         faults: Vec::new(),
-        ..Plan::default()
+        ..SimulationPlan::default()
     };
     let mut nats = Vec::new();
     for seed in seeds.first..seeds.first + HEALTHY_FOR_ORACLE {
@@ -226,10 +226,10 @@ fn main_table(seeds: Seeds) {
                     low * 100.0,
                     high * 100.0
                 );
-                let plan = Plan {
+                let plan = SimulationPlan {
                     faults: links(faults, low, high),
                     window_s,
-                    ..Plan::default()
+                    ..SimulationPlan::default()
                 };
                 case(&label, &plan, seeds, Some(threshold));
             }
@@ -270,9 +270,9 @@ fn kinds(seeds: Seeds) {
     ];
     println!("\nother kinds, 20 s; right is only the very component");
     for (label, faults) in rows {
-        let plan = Plan {
+        let plan = SimulationPlan {
             faults,
-            ..Plan::default()
+            ..SimulationPlan::default()
         };
         case(label, &plan, seeds, None);
     }
@@ -283,10 +283,10 @@ fn kinds(seeds: Seeds) {
 fn candidates(seeds: Seeds) {
     println!("\ncandidate paths only, 20 s");
     for (faults, low, high) in [(1, 0.002, 0.02), (4, 0.002, 0.02), (4, 0.01, 0.05)] {
-        let plan = Plan {
+        let plan = SimulationPlan {
             faults: links(faults, low, high),
             known_paths: false,
-            ..Plan::default()
+            ..SimulationPlan::default()
         };
         let label = format!("{faults} link(s), {:.1}-{:.1} %", low * 100.0, high * 100.0);
         case(&label, &plan, seeds, None);
@@ -325,10 +325,10 @@ fn calibration(seeds: Seeds) {
     let mut counts = [(0_u32, 0_u32); FROM.len() - 1];
     for (low, high) in [(0.002, 0.02), (0.0005, 0.003)] {
         for (faults, window_s) in [(1, 20.0), (4, 20.0), (8, 20.0), (4, 120.0)] {
-            let plan = Plan {
+            let plan = SimulationPlan {
                 faults: links(faults, low, high),
                 window_s,
-                ..Plan::default()
+                ..SimulationPlan::default()
             };
             for seed in seeds.all() {
                 let world = World::draw(&plan, seed).expect("a valid plan");
@@ -350,9 +350,9 @@ fn calibration(seeds: Seeds) {
 }
 
 fn healthy(seeds: Seeds) {
-    let plan = Plan {
+    let plan = SimulationPlan {
         faults: Vec::new(),
-        ..Plan::default()
+        ..SimulationPlan::default()
     };
     let mut suspects = 0;
     for seed in seeds.first..seeds.first + HEALTHY {
@@ -384,10 +384,10 @@ fn healthy(seeds: Seeds) {
 }
 
 fn large(name: &str, shape: Shape, tuples_per_host: usize) {
-    let plan = Plan {
+    let plan = SimulationPlan {
         shape,
         tuples_per_host,
-        ..Plan::default()
+        ..SimulationPlan::default()
     };
     let world = World::draw(&plan, 1).expect("a valid plan");
     let start = Stopwatch::start();

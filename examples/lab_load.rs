@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rpingmesh::config::Span;
 use rpingmesh::config::lab::LabSettings;
-use rpingmesh::lab::plan::Plan;
+use rpingmesh::lab::plan::LabPlan;
 use rpingmesh::lab::run::run;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ fn main() {
         duration: Some(Span(Duration::from_secs(seconds))),
         ..LabSettings::default()
     };
-    let plan = Plan::new(settings).expect("the defaults are valid");
+    let plan = LabPlan::new(settings).expect("the defaults are valid");
     let summary = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -136,10 +136,10 @@ impl Analyzer {
         let web_address = web.address();
         let metrics = Arc::new(metrics::Metrics::new(listener.counters()));
         let routes = Routes::new(config.topology.as_ref());
-        let plan = state::Plan::new(config.topology.clone());
+        let topology = state::KnownTopology::new(config.topology.clone());
         let (state, state_task) = state::start(
             config.limits.clone(),
-            plan,
+            topology,
             clock.clone(),
             metrics.clone(),
             taps.batches,

@@ -1,6 +1,6 @@
 //! What every RNIC has to probe: ToR-mesh lists, and inter-ToR lists with enough 5-tuples for all ECMP paths.
 //!
-//! [`Plan`] is a topology seen under a [`Policy`] at one moment. It computes the list of one agent from the agent's own
+//! [`PinglistPlan`] is a topology seen under a [`Policy`] at one moment. It computes the list of one agent from the agent's own
 //! position alone, so an answer costs what it contains; nothing is stored per 5-tuple. The same topology, policy and
 //! hour give the same lists in every controller.
 //!
@@ -27,7 +27,7 @@ use crate::time::WallTime;
 use crate::topology::Peer;
 use crate::transport::SourcePortSteering;
 
-pub use plan::Plan;
+pub use plan::PinglistPlan;
 
 /// Fraction of the slots that one rotation changes, as its inverse.
 pub const ROTATION_COHORTS: u64 = 5;

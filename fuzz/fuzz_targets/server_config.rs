@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use rpingmesh::config::analyzer::AnalyzerSettings;
 use rpingmesh::config::controller::ControllerSettings;
 use rpingmesh::config::lab::LabSettings;
-use rpingmesh::lab::plan::Plan;
+use rpingmesh::lab::plan::LabPlan;
 
 fuzz_target!(|text: &str| {
     if let Ok(settings) = toml::from_str::<ControllerSettings>(text) {
@@ -16,6 +16,6 @@ fuzz_target!(|text: &str| {
         let _ = settings.with_defaults().validate();
     }
     if let Ok(settings) = toml::from_str::<LabSettings>(text) {
-        let _ = Plan::new(settings);
+        let _ = LabPlan::new(settings);
     }
 });

@@ -19,7 +19,7 @@ use super::localize::Component;
 
 /// What is simulated.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct SimulationPlan {
     /// The fabric.
     pub shape: Shape,
     /// What fails, all at the same time.
@@ -36,7 +36,7 @@ pub struct Plan {
     pub known_paths: bool,
 }
 
-impl Default for Plan {
+impl Default for SimulationPlan {
     /// A k = 8 fat tree at 150 probes/s and host, 20 s, four faulty links.
     fn default() -> Self {
         Self {
@@ -77,7 +77,7 @@ pub enum PlanError {
     NoPlace(Component),
 }
 
-impl Plan {
+impl SimulationPlan {
     /// Checks that the plan can be carried out.
     ///
     /// # Errors

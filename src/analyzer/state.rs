@@ -110,7 +110,7 @@ impl StateHandle {
 
 /// What the topology file says, checked.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct KnownTopology {
     /// The file.
     pub(super) wiring: Option<Wiring>,
     /// To compare with reports.
@@ -119,7 +119,7 @@ pub(super) struct Plan {
     pub(super) names: Names,
 }
 
-impl Plan {
+impl KnownTopology {
     /// Of a file, or of none.
     pub(super) fn new(wiring: Option<Wiring>) -> Self {
         let names = wiring.as_ref().map(Wiring::names);
@@ -134,7 +134,7 @@ impl Plan {
 /// Starts the thread.
 pub(super) fn start(
     limits: Limits,
-    plan: Plan,
+    topology: KnownTopology,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     tap: Option<Tap>,
@@ -146,7 +146,7 @@ pub(super) fn start(
         agents: Agents::default(),
         host_filter: HostFilter::default(),
         hardware: Hardware::default(),
-        plan,
+        topology,
         fresh: RefCell::default(),
         differences: Vec::new(),
         metrics,
@@ -168,7 +168,7 @@ pub(super) struct State {
     /// What the RNICs' own counters say.
     hardware: Hardware,
     /// What the topology file says.
-    plan: Plan,
+    topology: KnownTopology,
     /// Paths that were learned or have changed since the last run of the judge, and those whose RNICs nobody knows yet.
     fresh: RefCell<HashSet<Tuple>>,
     /// Where traces contradict the file, as it was when old paths were last forgotten.
@@ -300,7 +300,7 @@ impl State {
                 self.fresh.borrow_mut().insert(tuple);
             }
         }
-        let mut differences = self.plan.routes.differences(self.host_filter.rnics());
+        let mut differences = self.topology.routes.differences(self.host_filter.rnics());
         differences.extend(self.differences.iter().cloned());
         differences.truncate(MOST_DIFFERENCES);
         Material {
@@ -321,7 +321,7 @@ impl State {
         if source.tor == target.tor || route.hops().len() < 2 {
             return None;
         }
-        let switches = map::named((Some(source), Some(target)), route, &self.plan.names)
+        let switches = map::named((Some(source), Some(target)), route, &self.topology.names)
             .map(|(_, name)| name.map(str::to_owned))
             .collect::<Option<_>>()?;
         Some((*tuple, switches))
@@ -329,7 +329,7 @@ impl State {
 
     /// The fabric as file, reports and traces know it together.
     pub(super) fn map(&self) -> Map<'_> {
-        let mut map = Map::new(self.plan.wiring.as_ref());
+        let mut map = Map::new(self.topology.wiring.as_ref());
         for end in self.host_filter.rnics() {
             map.report(end);
         }
@@ -339,8 +339,8 @@ impl State {
                     self.host_filter.end(tuple.source),
                     self.host_filter.end(tuple.target),
                 );
-                let plan = (&self.plan.names, &self.plan.routes);
-                map.trace(ends, route, plan, confirmed);
+                let names_and_routes = (&self.topology.names, &self.topology.routes);
+                map.trace(ends, route, names_and_routes, confirmed);
             }
         }
         map
@@ -348,14 +348,14 @@ impl State {
 
     /// Looks where traces contradict the file.
     fn compare(&mut self) {
-        if self.plan.wiring.is_some() {
+        if self.topology.wiring.is_some() {
             self.differences = self.map().differences().map(str::to_owned).collect();
         }
     }
 
     /// Whether there is a topology file.
     pub(super) const fn has_file(&self) -> bool {
-        self.plan.wiring.is_some()
+        self.topology.wiring.is_some()
     }
 
     fn update_gauges(&self) {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::controller::ControllerConfig;
 use crate::config::program::describe;
 use crate::id::AgentId;
-use crate::pinglist::{Plan, Policy};
+use crate::pinglist::{PinglistPlan, Policy};
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
 use crate::store::registry::{Registry, RegistryError};
 use crate::time::{Clock, HostTime};
@@ -57,7 +57,7 @@ pub(super) enum ListAnswer {
     Changed {
         version: u64,
         announcement: Announcement,
-        plan: Arc<Plan>,
+        plan: Arc<PinglistPlan>,
     },
 }
 
@@ -102,7 +102,7 @@ pub(super) struct Core {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     commands: mpsc::Receiver<Command>,
-    plan: Option<Arc<Plan>>,
+    plan: Option<Arc<PinglistPlan>>,
     listening: HashMap<AgentId, Listening>,
     versions: HashMap<AgentId, u64>,
     last_version: u64,
@@ -285,10 +285,10 @@ impl Core {
         }
     }
 
-    fn plan(&mut self) -> Arc<Plan> {
+    fn plan(&mut self) -> Arc<PinglistPlan> {
         let (topology, policy, clock) = (self.directory.topology(), &self.policy, &self.clock);
         self.plan
-            .get_or_insert_with(|| Arc::new(Plan::new(topology, policy.clone(), clock.wall())))
+            .get_or_insert_with(|| Arc::new(PinglistPlan::new(topology, policy.clone(), clock.wall())))
             .clone()
     }
 

@@ -10,7 +10,7 @@ use crate::fabric::{Fault, Scenario, Shape};
 
 /// A lab that can be run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct LabPlan {
     /// Fabric, faults, duration and seed.
     pub scenario: Scenario,
     /// Where the dashboard listens.
@@ -21,7 +21,7 @@ pub struct Plan {
     pub json: bool,
 }
 
-impl Plan {
+impl LabPlan {
     /// Checks settings and reads the scenario file that they name.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn refusal(settings: LabSettings) -> String {
-        match Plan::new(settings) {
+        match LabPlan::new(settings) {
             Ok(plan) => panic!("{plan:?} was accepted"),
             Err(error) => error.to_string(),
         }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_contract() {
-        let plan = Plan::new(LabSettings::default()).expect("the default lab");
+        let plan = LabPlan::new(LabSettings::default()).expect("the default lab");
         let fabric = plan.scenario.fabric;
         assert_eq!(
             (
@@ -151,7 +151,7 @@ mod tests {
             "seed = 3\nfaults = [\"host host1 down\"]\n[fabric]\ntors = 4\nhosts = 1\n",
         )
         .expect("written");
-        let plan = Plan::new(LabSettings {
+        let plan = LabPlan::new(LabSettings {
             scenario: Some(path),
             hosts: Some(2),
             ..with_fault("switch spine1 down")

@@ -19,7 +19,7 @@ use super::counters::EmulatedCounters;
 use super::exposed::Exposed;
 use super::located::Located;
 use super::observed::{Counts, Observed, PathSample};
-use super::plan::Plan;
+use super::plan::LabPlan;
 use super::services::tracers;
 use super::show::{FaultProgress, Line, Progress, ServiceSummary, Started, Summary};
 use super::verdict::{overall, verdicts};
@@ -133,7 +133,7 @@ fn parallel_paths(topology: &Topology) -> u32 {
 }
 
 async fn start_roles(
-    plan: &Plan,
+    plan: &LabPlan,
     fabric: &Fabric,
     clock: &Arc<dyn Clock>,
     stop_servers: CancellationToken,
@@ -438,7 +438,7 @@ impl Running {
 /// # Errors
 /// [`LabError`] names the part that failed.
 pub async fn run(
-    plan: &Plan,
+    plan: &LabPlan,
     stop: CancellationToken,
     mut show: impl FnMut(Line<'_>),
 ) -> Result<Summary, LabError> {

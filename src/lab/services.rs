@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::fabric::topology::{Flow, Topology};
 use crate::fabric::{ScenarioError, scenario::ServiceConnection};
-use crate::lab::plan::Plan;
+use crate::lab::plan::LabPlan;
 use crate::service::trace::{TraceMessage, TracedEvent, TracerStatus};
 use crate::time::HostTime;
 
@@ -34,7 +34,7 @@ pub struct Tracers {
 ///
 /// # Errors
 /// [`ScenarioError`]: a connection is between RNICs that the fabric does not have.
-pub fn tracers(plan: &Plan, topology: &Topology, now: HostTime) -> Result<Tracers, ScenarioError> {
+pub fn tracers(plan: &LabPlan, topology: &Topology, now: HostTime) -> Result<Tracers, ScenarioError> {
     let mut told: HashMap<u32, Vec<TraceMessage>> = HashMap::new();
     for (number, service) in (0_u32..).zip(&plan.scenario.services) {
         let flow = service.flow(topology)?;

@@ -16,7 +16,7 @@ use super::{Group, Kind, Limit, Pinglist, Policy, RnicPinglist, Shortfall, Targe
 
 /// Answers what an agent has to probe. Made anew when the topology or the hour changes, which costs a look at each RNIC.
 #[derive(Debug)]
-pub struct Plan {
+pub struct PinglistPlan {
     policy: Arc<Policy>,
     /// Rotations since the Unix epoch.
     period: u64,
@@ -45,7 +45,7 @@ struct Site {
     allowed: f64,
 }
 
-impl Plan {
+impl PinglistPlan {
     /// Of `topology` under `policy` at `now`.
     pub fn new(topology: &Topology, policy: Arc<Policy>, now: WallTime) -> Self {
         let tors: Vec<_> = topology

@@ -60,8 +60,8 @@ fn topology(agents: &[Announcement]) -> Topology {
     topology
 }
 
-fn plan(agents: &[Announcement], policy: Policy, hours: i64) -> Plan {
-    Plan::new(
+fn plan(agents: &[Announcement], policy: Policy, hours: i64) -> PinglistPlan {
+    PinglistPlan::new(
         &topology(agents),
         Arc::new(policy),
         WallTime::from_nanos(hours * HOUR),
@@ -79,7 +79,7 @@ type Tuple = (Gid, Gid, UdpSourcePort);
 type ByPair = BTreeMap<(TorId, TorId), Vec<Tuple>>;
 
 /// All inter-ToR 5-tuples by ordered pair of ToRs, and the rate of each source ToR.
-fn tuples(agents: &[Announcement], plan: &Plan) -> (ByPair, BTreeMap<TorId, f64>) {
+fn tuples(agents: &[Announcement], plan: &PinglistPlan) -> (ByPair, BTreeMap<TorId, f64>) {
     let mut pairs = ByPair::new();
     let mut rates = BTreeMap::new();
     for agent in agents {

@@ -11,7 +11,7 @@ use rpingmesh::config::Span;
 use rpingmesh::config::lab::LabSettings;
 use rpingmesh::fabric::scenario::ServiceConnection;
 use rpingmesh::id::FlowLabel;
-use rpingmesh::lab::plan::Plan;
+use rpingmesh::lab::plan::LabPlan;
 use rpingmesh::lab::run::run;
 use rpingmesh::lab::show::Line;
 use rpingmesh::rpc::v1;
@@ -43,7 +43,7 @@ impl Lab {
             faults: Some(vec!["link spine1->tor3 loss=25% at=20s".to_owned()]),
             ..LabSettings::default()
         };
-        let mut plan = Plan::new(settings).expect("a lab");
+        let mut plan = LabPlan::new(settings).expect("a lab");
         for label in 1..=16 {
             plan.scenario.services.push(ServiceConnection {
                 name: "train".into(),

@@ -11,7 +11,7 @@ use rpingmesh::fabric::scenario::ServiceConnection;
 use rpingmesh::fabric::topology::Flow;
 use rpingmesh::id::FlowLabel;
 use rpingmesh::id::UdpSourcePort;
-use rpingmesh::lab::plan::Plan;
+use rpingmesh::lab::plan::LabPlan;
 use rpingmesh::lab::run::run;
 use rpingmesh::lab::show::Line;
 use tokio_util::sync::CancellationToken;
@@ -29,8 +29,8 @@ fn settings() -> LabSettings {
     }
 }
 
-fn plan(faults: &[&str]) -> Plan {
-    Plan::new(LabSettings {
+fn plan(faults: &[&str]) -> LabPlan {
+    LabPlan::new(LabSettings {
         faults: Some(faults.iter().map(|fault| (*fault).to_owned()).collect()),
         ..settings()
     })
@@ -142,7 +142,7 @@ fn traces(web: SocketAddr) -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_trace_the_paths_that_packets_take() {
-    let plan = Plan::new(LabSettings {
+    let plan = LabPlan::new(LabSettings {
         duration: Some(Span(Duration::from_mins(1))),
         ..settings()
     })

@@ -1,6 +1,6 @@
 use super::files::{Topology, read_observations};
 use super::*;
-use crate::analysis::simulate::{FaultKind, FaultPlan, Plan, Score, Shape, World};
+use crate::analysis::simulate::{FaultKind, FaultPlan, SimulationPlan, Score, Shape, World};
 
 fn problem(world: &World) -> Problem {
     let mut problem = Problem::new();
@@ -24,7 +24,7 @@ fn problem(world: &World) -> Problem {
     problem
 }
 
-fn score(plan: &Plan, seeds: std::ops::Range<u64>) -> Score {
+fn score(plan: &SimulationPlan, seeds: std::ops::Range<u64>) -> Score {
     let mut all = Score::default();
     for seed in seeds {
         let world = World::draw(plan, seed).expect("valid");
@@ -41,20 +41,20 @@ fn links(count: usize, loss: f64) -> Vec<FaultPlan> {
     vec![FaultPlan::drawn(FaultKind::Link, count, loss..=loss)]
 }
 
-fn small() -> Plan {
-    Plan {
+fn small() -> SimulationPlan {
+    SimulationPlan {
         shape: Shape::LeafSpine {
             spines: 4,
             tors: 8,
             hosts: 4,
         },
-        ..Plan::default()
+        ..SimulationPlan::default()
     }
 }
 
 #[test]
 fn one_bad_link_is_named_with_its_direction() {
-    let plan = Plan {
+    let plan = SimulationPlan {
         faults: links(1, 0.01),
         ..small()
     };
@@ -77,7 +77,7 @@ fn every_kind_of_fault_is_found() {
         (FaultKind::Blackhole, 0.2..=0.4),
     ] {
         let score = score(
-            &Plan {
+            &SimulationPlan {
                 faults: vec![FaultPlan::drawn(kind, 2, loss.clone())],
                 ..small()
             },
@@ -94,7 +94,7 @@ fn every_kind_of_fault_is_found() {
 fn a_healthy_fabric_has_no_suspects() {
     assert_eq!(
         score(
-            &Plan {
+            &SimulationPlan {
                 faults: Vec::new(),
                 ..small()
             },
@@ -117,7 +117,7 @@ fn nothing_observed_is_nothing_suspected() {
 /// Without traces the uplinks of one ToR look alike: the answer must name one of them and say which others it may be.
 #[test]
 fn candidate_paths_narrow_a_fault_down_and_say_how_far() {
-    let plan = Plan {
+    let plan = SimulationPlan {
         faults: links(1, 0.05),
         known_paths: false,
         ..small()
@@ -138,7 +138,7 @@ fn candidate_paths_narrow_a_fault_down_and_say_how_far() {
 
 #[test]
 fn voting_names_one_or_many() {
-    let plan = Plan {
+    let plan = SimulationPlan {
         faults: links(3, 0.02),
         ..small()
     };
@@ -154,7 +154,7 @@ fn voting_names_one_or_many() {
 fn symptoms_are_told_apart() {
     let symptom = |kind, loss: f64| {
         let world = World::draw(
-            &Plan {
+            &SimulationPlan {
                 faults: vec![FaultPlan::drawn(kind, 1, loss..=loss)],
                 ..small()
             },
@@ -394,7 +394,7 @@ fn round_trips_given_as_shares_tell_two_rnics_apart() {
 /// Late packets instead of lost ones: the counts mean something else, the search is the same.
 #[test]
 fn a_slow_link_is_found_like_a_lossy_one() {
-    let plan = Plan {
+    let plan = SimulationPlan {
         faults: links(1, 0.3),
         ..small()
     };
@@ -431,7 +431,7 @@ fn short_windows_see_hard_faults_and_long_ones_gray_loss() {
     };
     let (hard, gray) = (("tor1", "spine0"), ("tor6", "spine3"));
     let window = |seconds: f64| {
-        let plan = Plan {
+        let plan = SimulationPlan {
             faults: vec![fault(hard, 0.5), fault(gray, 0.002)],
             window_s: seconds,
             ..small()
@@ -503,12 +503,12 @@ mod properties {
             loss in prop::sample::select(vec![0.001, 0.01, 0.1, 0.5, 1.0]),
             known_paths: bool,
         ) {
-            let plan = Plan {
+            let plan = SimulationPlan {
                 shape: Shape::LeafSpine { spines: 3, tors: 4, hosts: 2 },
                 faults: vec![FaultPlan::drawn(kind, count, loss..=loss)],
                 tuples_per_host: 30,
                 known_paths,
-                ..Plan::default()
+                ..SimulationPlan::default()
             };
             let problem = problem(&World::draw(&plan, seed).expect("valid"));
             let answer = localize(&problem, &Settings::default());

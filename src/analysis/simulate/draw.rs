@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::fabric::Fabric;
 use super::fault::{FaultKind, Truth};
-use super::{Plan, PlanError};
+use super::{SimulationPlan, PlanError};
 use crate::analysis::localize::files::ObservationLine;
 use crate::analysis::localize::{Component, Symptom};
 
@@ -57,7 +57,7 @@ impl World {
     ///
     /// # Errors
     /// [`PlanError`].
-    pub fn draw(plan: &Plan, seed: u64) -> Result<Self, PlanError> {
+    pub fn draw(plan: &SimulationPlan, seed: u64) -> Result<Self, PlanError> {
         Self::draw_window(plan, seed, 0)
     }
 
@@ -65,7 +65,7 @@ impl World {
     ///
     /// # Errors
     /// [`PlanError`].
-    pub fn draw_window(plan: &Plan, seed: u64, window: u64) -> Result<Self, PlanError> {
+    pub fn draw_window(plan: &SimulationPlan, seed: u64, window: u64) -> Result<Self, PlanError> {
         plan.check()?;
         let fabric = Fabric::new(plan.shape)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -101,7 +101,7 @@ impl World {
     clippy::cast_sign_loss,
     reason = "checked: positive, below 1e18"
 )]
-fn shares(plan: &Plan, rng: &mut ChaCha8Rng) -> Vec<u64> {
+fn shares(plan: &SimulationPlan, rng: &mut ChaCha8Rng) -> Vec<u64> {
     let all = (plan.probes_per_second * plan.window_s).round() as u64;
     let tuples = plan.tuples_per_host as u64;
     let mut shares: Vec<u64> = (0..tuples)
@@ -120,7 +120,7 @@ fn draw_tuple(fabric: &Fabric, source: usize, rng: &mut ChaCha8Rng) -> (usize, u
 }
 
 fn draw_faults(
-    plan: &Plan,
+    plan: &SimulationPlan,
     fabric: &Fabric,
     rng: &mut ChaCha8Rng,
 ) -> Result<Vec<Truth>, PlanError> {
@@ -169,7 +169,7 @@ fn draw_faults(
 
 /// Draws losses; what does not change from window to window comes from the world's own seed.
 struct Losses<'a> {
-    plan: &'a Plan,
+    plan: &'a SimulationPlan,
     truth: &'a [Truth],
     seed: u64,
     fixed: ChaCha8Rng,
@@ -178,7 +178,7 @@ struct Losses<'a> {
 }
 
 impl<'a> Losses<'a> {
-    fn new(plan: &'a Plan, truth: &'a [Truth], seed: u64, window: u64) -> Self {
+    fn new(plan: &'a SimulationPlan, truth: &'a [Truth], seed: u64, window: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(window + 1);
         Self {

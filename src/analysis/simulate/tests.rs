@@ -7,9 +7,9 @@ fn links(count: usize, loss: f64) -> Vec<FaultPlan> {
 
 #[test]
 fn the_same_seed_draws_the_same_world() {
-    let plan = Plan {
+    let plan = SimulationPlan {
         shape: Shape::FatTree { k: 4 },
-        ..Plan::default()
+        ..SimulationPlan::default()
     };
     let (a, b) = (
         World::draw(&plan, 7).expect("valid"),
@@ -41,10 +41,10 @@ fn every_path_lies_in_the_topology() {
             hosts: 2,
         },
     ] {
-        let plan = Plan {
+        let plan = SimulationPlan {
             shape,
             faults: links(1, 0.01),
-            ..Plan::default()
+            ..SimulationPlan::default()
         };
         let fabric = Fabric::new(shape).expect("valid");
         let topology = Topology::new(fabric.topology().check().expect("valid"));
@@ -64,7 +64,7 @@ fn every_path_lies_in_the_topology() {
 
 #[test]
 fn losses_agree_with_the_rates() {
-    let plan = Plan {
+    let plan = SimulationPlan {
         shape: Shape::LeafSpine {
             spines: 1,
             tors: 2,
@@ -74,7 +74,7 @@ fn losses_agree_with_the_rates() {
         background: 0.0,
         probes_per_second: 100_000.0,
         window_s: 1.0,
-        ..Plan::default()
+        ..SimulationPlan::default()
     };
     let world = World::draw(&plan, 3).expect("valid");
     let (sent, lost) = world
@@ -91,7 +91,7 @@ fn losses_agree_with_the_rates() {
 
 #[test]
 fn impossible_plans_are_named() {
-    let check = |plan: Plan| {
+    let check = |plan: SimulationPlan| {
         World::draw(&plan, 0)
             .map(|_| ())
             .expect_err("impossible")
@@ -99,22 +99,22 @@ fn impossible_plans_are_named() {
     };
     insta::assert_snapshot!(
         [
-            check(Plan {
+            check(SimulationPlan {
                 shape: Shape::FatTree { k: 7 },
-                ..Plan::default()
+                ..SimulationPlan::default()
             }),
-            check(Plan {
+            check(SimulationPlan {
                 faults: vec![FaultPlan::drawn(FaultKind::Link, 1, 0.5..=1.5)],
-                ..Plan::default()
+                ..SimulationPlan::default()
             }),
-            check(Plan {
+            check(SimulationPlan {
                 window_s: 0.0,
-                ..Plan::default()
+                ..SimulationPlan::default()
             }),
-            check(Plan {
+            check(SimulationPlan {
                 shape: Shape::FatTree { k: 4 },
                 faults: links(1000, 0.01),
-                ..Plan::default()
+                ..SimulationPlan::default()
             }),
         ]
         .join("\n"),

@@ -56,7 +56,7 @@ struct Analyzer {
 impl Analyzer {
     fn start(wiring: Option<&str>) -> Self {
         let wiring = wiring.map(|text| Wiring::parse(text).expect("a topology"));
-        let plan = Plan::new(wiring);
+        let plan = KnownTopology::new(wiring);
         let limits = Limits {
             lateness: Duration::from_mins(1),
             clock_tolerance: Duration::from_secs(5),

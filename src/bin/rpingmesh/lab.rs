@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use rpingmesh::config::lab::LabSettings;
 use rpingmesh::config::program::{Failure, stop_on_signal};
-use rpingmesh::lab::plan::Plan;
+use rpingmesh::lab::plan::LabPlan;
 use rpingmesh::lab::run::run;
 use rpingmesh::lab::show::Line;
 use rpingmesh::telemetry::logging;
@@ -32,7 +32,7 @@ pub(crate) fn main(args: LabArgs) -> Result<(), Failure> {
         .level
         .get_or_insert_with(|| LOG_LEVEL.to_owned());
     logging::init(&settings.log)?;
-    let plan = Plan::new(settings)?;
+    let plan = LabPlan::new(settings)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -40,7 +40,7 @@ pub(crate) fn main(args: LabArgs) -> Result<(), Failure> {
         .block_on(show_lab(&plan))
 }
 
-async fn show_lab(plan: &Plan) -> Result<(), Failure> {
+async fn show_lab(plan: &LabPlan) -> Result<(), Failure> {
     let stop = stop_on_signal().map_err(Failure::run)?;
     let output = Output {
         json: plan.json,

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use rpingmesh::analysis::localize::files::AnswerFile;
 use rpingmesh::analysis::simulate::fault::{TruthFile, ratio};
-use rpingmesh::analysis::simulate::{Fabric, FaultPlan, Plan, Report, Shape, World};
+use rpingmesh::analysis::simulate::{Fabric, FaultPlan, SimulationPlan, Report, Shape, World};
 use rpingmesh::config::program::Failure;
 use rpingmesh::config::{ConfigError, Span};
 
@@ -100,7 +100,7 @@ pub(crate) fn main(args: &SimulateArgs) -> Result<(), Failure> {
 }
 
 impl GenerateArgs {
-    fn plan(&self) -> Plan {
+    fn plan(&self) -> SimulationPlan {
         let shape = match (self.spines, self.tors, self.hosts) {
             (Some(spines), Some(tors), Some(hosts)) => Shape::LeafSpine {
                 spines,
@@ -111,7 +111,7 @@ impl GenerateArgs {
                 k: self.fat_tree.unwrap_or(8),
             },
         };
-        Plan {
+        SimulationPlan {
             shape,
             faults: self.faults.clone(),
             background: self.background,

@@ -23,7 +23,7 @@ use crate::process::Owned;
 const WATCH: Duration = Duration::from_millis(200);
 
 /// What to boot.
-pub(crate) struct Plan<'a> {
+pub(crate) struct GuestSpec<'a> {
     /// Position in the scenario: decides the MAC address and which environment the guest reads.
     pub(crate) number: usize,
     /// The node's name.
@@ -70,27 +70,27 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Starts QEMU; [`Guest::await_boot`] waits for the guest.
-    pub(crate) fn start(plan: &Plan<'_>) -> Result<Self> {
-        let socket = plan.folder.join(format!("{}.control", plan.name));
-        let console = plan.folder.join(format!("{}.log", plan.name));
+    pub(crate) fn start(spec: &GuestSpec<'_>) -> Result<Self> {
+        let socket = spec.folder.join(format!("{}.control", spec.name));
+        let console = spec.folder.join(format!("{}.log", spec.name));
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("listen on {}", socket.display()))?;
-        let mut qemu = Owned::spawn(&mut command(plan, &socket, &console)?).with_context(|| {
+        let mut qemu = Owned::spawn(&mut command(spec, &socket, &console)?).with_context(|| {
             format!(
                 "start {} (package qemu-system-x86 or qemu-system-arm)",
-                plan.arch.qemu()
+                spec.arch.qemu()
             )
         })?;
         let control = accept(&listener, &mut qemu, &console)?;
         let (sender, events) = channel();
         let reader = control.try_clone().context("the control channel")?;
-        let name = plan.name.to_owned();
+        let name = spec.name.to_owned();
         thread::Builder::new()
-            .name(format!("control-{}", plan.name))
+            .name(format!("control-{}", spec.name))
             .spawn(move || read_events(&name, reader, &sender))
             .context("start the reader of the control channel")?;
         Ok(Self {
-            name: plan.name.to_owned(),
+            name: spec.name.to_owned(),
             console,
             qemu,
             control,
@@ -209,33 +209,33 @@ pub(crate) fn kernel_arguments(arch: Arch) -> &'static str {
     }
 }
 
-fn command(plan: &Plan<'_>, control: &Path, console: &Path) -> Result<Command> {
+fn command(spec: &GuestSpec<'_>, control: &Path, console: &Path) -> Result<Command> {
     let errors = fs::File::create(console.with_extension("qemu")).context("create QEMU's log")?;
-    let mut command = Command::new(plan.arch.qemu());
-    machine(&mut command, plan.arch, plan.accel, plan.memory);
+    let mut command = Command::new(spec.arch.qemu());
+    machine(&mut command, spec.arch, spec.accel, spec.memory);
     command
-        .args(["-name", plan.name])
+        .args(["-name", spec.name])
         .arg("-kernel")
-        .arg(plan.kernel)
+        .arg(spec.kernel)
         .arg("-initrd")
-        .arg(plan.initramfs)
+        .arg(spec.initramfs)
         .arg("-append")
         .arg(format!(
             "{} quiet loglevel=4 net.ifnames=0 rpingmesh.node={}",
-            kernel_arguments(plan.arch),
-            plan.number
+            kernel_arguments(spec.arch),
+            spec.number
         ))
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
         .arg("-netdev")
         .arg(format!(
             "stream,id=segment,server=off,addr.type=unix,addr.path={}",
-            plan.switch.display()
+            spec.switch.display()
         ))
         .arg("-device")
         .arg(format!(
             "virtio-net-pci,netdev=segment,romfile=,mac=52:54:00:77:00:{:02x}",
-            plan.number + 1
+            spec.number + 1
         ))
         .args(["-device", "virtio-serial-pci"])
         .arg("-chardev")

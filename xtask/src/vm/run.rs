@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::guest::{Guest, Plan};
+use super::guest::{Guest, GuestSpec};
 use super::image::Image;
 use super::kernel::Kernel;
 use super::scenario::Scenario;
@@ -158,7 +158,7 @@ impl Segment {
             .iter()
             .enumerate()
             .map(|(number, node)| {
-                Guest::start(&Plan {
+                Guest::start(&GuestSpec {
                     number,
                     name: &node.name,
                     memory: node.memory,

@@ -1,5 +1,5 @@
 use crate::analysis::localize::{Component, PathObservation, Problem, Settings, Symptom, localize};
-use crate::analysis::simulate::{FaultKind, FaultPlan, Plan, Shape, World};
+use crate::analysis::simulate::{FaultKind, FaultPlan, SimulationPlan, Shape, World};
 
 fn named(world: &World) -> Vec<(String, Symptom)> {
     let mut problem = Problem::new();
@@ -19,8 +19,8 @@ fn named(world: &World) -> Vec<(String, Symptom)> {
 }
 
 /// A window in which each 5-tuple gets about so many probes.
-fn window(fault: FaultPlan, probes: f64) -> Plan {
-    let plan = Plan {
+fn window(fault: FaultPlan, probes: f64) -> SimulationPlan {
+    let plan = SimulationPlan {
         shape: Shape::LeafSpine {
             spines: 4,
             tors: 8,
@@ -28,9 +28,9 @@ fn window(fault: FaultPlan, probes: f64) -> Plan {
         },
         faults: vec![fault],
         tuples_per_host: 60,
-        ..Plan::default()
+        ..SimulationPlan::default()
     };
-    Plan {
+    SimulationPlan {
         window_s: probes * plan.tuples_per_host as f64 / plan.probes_per_second,
         ..plan
     }

@@ -28,7 +28,7 @@ use super::handles::{
     AddressHandle, Addresses, AsyncEvents, Channel, Context as Device, Notifications, Origin,
     ProtectionDomain, Route,
 };
-use super::plan::Plan;
+use super::plan::QueueSpec;
 use super::ports::{self, UsablePort};
 use super::queue::{Queue, WorkId};
 use super::steering::{self, Steering};
@@ -118,7 +118,7 @@ impl VerbsEndpoint {
 
         let domain = ProtectionDomain::new(&device).map_err(failed("ibv_alloc_pd"))?;
         let channel = Channel::new(&device).map_err(failed("ibv_create_comp_channel"))?;
-        let plan = Plan {
+        let spec = QueueSpec {
             rnic,
             device: &device,
             domain: &domain,
@@ -129,7 +129,7 @@ impl VerbsEndpoint {
             q_key: settings.q_key,
         };
         let formats = Format::candidates(&port.attributes, settings.extended_cq);
-        let (queues, completions) = plan.open_first(formats)?;
+        let (queues, completions) = spec.open_first(formats)?;
         let first = queues.first().map_or(Qpn::from_lower_bits(0), Queue::qpn);
         let origin = Origin {
             port: rnic.port,

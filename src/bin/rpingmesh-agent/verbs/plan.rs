@@ -11,7 +11,7 @@ use super::handles::{Channel, Context as Device, ProtectionDomain};
 use super::queue::Queue;
 
 /// What the queues of an endpoint are to be.
-pub(super) struct Plan<'a> {
+pub(super) struct QueueSpec<'a> {
     pub(super) rnic: &'a RnicName,
     pub(super) device: &'a Arc<Device>,
     pub(super) domain: &'a Arc<ProtectionDomain>,
@@ -25,7 +25,7 @@ pub(super) struct Plan<'a> {
     pub(super) q_key: QKey,
 }
 
-impl Plan<'_> {
+impl QueueSpec<'_> {
     /// Opens with the first format that the device accepts: some refuse one only when a queue pair is made.
     ///
     /// # Errors
