@@ -15,7 +15,7 @@ use rpingmesh::analysis::report::{AgentCounters, Batch, End, Path, PathReport, S
 use rpingmesh::analysis::windows::{Limits, Placement, Windows};
 use rpingmesh::id::{AgentId, DeviceName, HostName, Qpn, TorId, UdpSourcePort};
 use rpingmesh::measure::Measurement;
-use rpingmesh::probe::Kind;
+use rpingmesh::probe::ProbeKind;
 use rpingmesh::rpc::results::{Ends, Received};
 use rpingmesh::rpc::v1;
 use rpingmesh::time::{Nanos, WallTime};
@@ -69,9 +69,9 @@ fn batch(ends: &[Arc<End>], host: u32, second: u32, tuples: u32) -> Batch {
                 source: Arc::clone(source),
                 target: Arc::clone(target),
                 kind: if source.tor == target.tor {
-                    Kind::TorMesh
+                    ProbeKind::TorMesh
                 } else {
-                    Kind::InterTor
+                    ProbeKind::InterTor
                 },
                 source_port: Some(UdpSourcePort(port)),
                 service: None,

@@ -13,7 +13,7 @@ use divan::counter::ItemsCount;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
 use rpingmesh::measure::Summary;
 use rpingmesh::probe::{
-    Config, Group, Kind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start, Target,
+    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start, Target,
 };
 use rpingmesh::time::{Clock, HostTime, Nanos, SystemClock, WallTime};
 use rpingmesh::transport::memory::{MemoryEndpoint, Network};
@@ -144,7 +144,7 @@ fn complete_probes(bencher: Bencher, keyed: bool) {
     let mut prober = Node::new(&network, gid(1), config(Rate::MAX), &keys);
     let mut responder = Node::new(&network, gid(2), config(Rate::MAX), &keys);
     let group = Group {
-        kind: Kind::TorMesh,
+        kind: ProbeKind::TorMesh,
         rate: Rate::MAX,
         paths: vec![path(responder.session.address(), 1)],
     };
@@ -221,7 +221,7 @@ fn one_turn_with_half_of_1000_targets_dead(bencher: Bencher) {
     let mut prober = Node::new(&network, gid(1), config(rate), &keys);
     let mut responder = Node::new(&network, gid(2), config(rate), &keys);
     let group = Group {
-        kind: Kind::InterTor,
+        kind: ProbeKind::InterTor,
         rate,
         paths: half_dead(responder.session.address()),
     };
@@ -247,7 +247,7 @@ fn report_deviation() {
     let begin = clock.host();
     let alive = responder.session.address();
     let group = Group {
-        kind: Kind::InterTor,
+        kind: ProbeKind::InterTor,
         rate,
         paths: half_dead(alive),
     };

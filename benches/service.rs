@@ -30,7 +30,7 @@ use rpingmesh::transport::{
     SendRequest, SourcePortSteering, TransportError,
 };
 use rpingmesh::wire::Keyring;
-use rpingmesh_ebpf_event::{Kind, QpEvent, present};
+use rpingmesh_ebpf_event::{EventKind, QpEvent, present};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +55,7 @@ fn gid(node: u8) -> Gid {
     Gid::from(Ipv4Addr::new(10, 0, 0, node))
 }
 
-fn event(kind: Kind, qpn: u32, time_ns: u64) -> QpEvent {
+fn event(kind: EventKind, qpn: u32, time_ns: u64) -> QpEvent {
     QpEvent {
         qp_type: 2,
         port: 1,
@@ -73,7 +73,7 @@ fn moved(qpn: u32, time_ns: u64, state: u8) -> QpEvent {
     QpEvent {
         qp_state: state,
         present: present::DEVICE | present::STATE,
-        ..event(Kind::Modify, qpn, time_ns)
+        ..event(EventKind::Modify, qpn, time_ns)
     }
 }
 
@@ -95,11 +95,11 @@ fn connected(qpn: u32, time_ns: u64, label: u32) -> QpEvent {
 /// The life of every queue pair, all at once: creation, INIT, RTR, RTS, destruction.
 fn lives() -> Vec<QpEvent> {
     let stages: [fn(u32, u64) -> QpEvent; 5] = [
-        |qpn, time| event(Kind::Create, qpn, time),
+        |qpn, time| event(EventKind::Create, qpn, time),
         |qpn, time| moved(qpn, time, 1),
         |qpn, time| connected(qpn, time, 1 + qpn),
         |qpn, time| moved(qpn, time, 3),
-        |qpn, time| event(Kind::Destroy, qpn, time),
+        |qpn, time| event(EventKind::Destroy, qpn, time),
     ];
     let mut events = Vec::new();
     for stage in stages {
@@ -405,7 +405,7 @@ async fn first_probe(tracer: &mpsc::Sender<TraceMessage>, posted: &Posted, numbe
         }
     };
     tracer
-        .send(tell(event(Kind::Destroy, qpn, now())))
+        .send(tell(event(EventKind::Destroy, qpn, now())))
         .await
         .expect("listens");
     Nanos::from(at.duration_since(said))

@@ -9,7 +9,7 @@ use rpingmesh::agent::drive::Driver;
 use rpingmesh::id::FlowLabel;
 use rpingmesh::measure::percentile;
 use rpingmesh::probe::{
-    Config, Group, Kind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start, Target,
+    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start, Target,
 };
 use rpingmesh::time::{Clock, Nanos, SystemClock};
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
@@ -69,7 +69,7 @@ async fn probe(rate: Rate, under_way: usize) -> Vec<ProbeResult> {
         })
     });
     let group = Group {
-        kind: Kind::TorMesh,
+        kind: ProbeKind::TorMesh,
         rate,
         paths: paths.collect(),
     };

@@ -10,7 +10,7 @@ use rpingmesh::agent::collect::{Collect, Health, Inputs, Outputs};
 use rpingmesh::agent::endpoint::{DELIVERY_DEPTH, EndpointTask, Inventory, Orders, Shared};
 use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::id::{FlowLabel, Gid};
-use rpingmesh::probe::{Config, Group, Kind, ProbePath, Rate, Target};
+use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, Rate, Target};
 use rpingmesh::store::spool::Spool;
 use rpingmesh::store::sqlite::Location;
 use rpingmesh::time::SystemClock;
@@ -32,7 +32,7 @@ fn gid(number: u8) -> Gid {
 /// Each endpoint probes the next one, so each also answers.
 fn groups(addresses: &[Address]) -> HashMap<Gid, Vec<Group>> {
     let group = |to: Address| Group {
-        kind: Kind::InterTor,
+        kind: ProbeKind::InterTor,
         rate: Rate::per_second(RATE).expect("rate"),
         paths: (1..=PATHS)
             .map(|label| {

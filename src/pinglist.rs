@@ -109,7 +109,7 @@ impl Policy {
 
 /// Why a list is probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum GroupKind {
     /// All RNICs under the same ToR.
     TorMesh,
     /// RNICs under other ToRs, over all paths between.
@@ -129,7 +129,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     /// Why.
-    pub kind: Kind,
+    pub kind: GroupKind,
     /// Probes per second of the whole group.
     pub probes_per_second: f64,
     /// The 5-tuples.

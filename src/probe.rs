@@ -38,7 +38,7 @@ pub use session::Session;
 /// Why a probe is sent; the names are those of `ProbeKind` in `common.proto`. The order is that of importance: what is later gives way when the rates exceed the cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ProbeKind {
     /// Between RNICs under one ToR: finds bad RNICs.
     TorMesh,
     /// Across the fabric: covers links and switches above the ToR.
@@ -47,7 +47,7 @@ pub enum Kind {
     ServiceTracing,
 }
 
-impl Kind {
+impl ProbeKind {
     /// Every kind, the most important first.
     pub const ALL: [Self; 3] = [Self::TorMesh, Self::InterTor, Self::ServiceTracing];
 
@@ -81,7 +81,7 @@ pub struct ProbePath {
     pub target: Target,
     /// Decides the UDP source port, there and back.
     pub flow_label: FlowLabel,
-    /// The service for whose connection this is probed ([`Kind::ServiceTracing`] only).
+    /// The service for whose connection this is probed ([`ProbeKind::ServiceTracing`] only).
     pub service: Option<ServiceName>,
 }
 
@@ -118,7 +118,7 @@ impl Rate {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     /// Why.
-    pub kind: Kind,
+    pub kind: ProbeKind,
     /// Probes per second of the whole group.
     pub rate: Rate,
     /// What. A path named twice is probed once; no paths, no probes.
@@ -199,7 +199,7 @@ impl Default for Config {
 #[derive(Debug, Clone)]
 pub struct ProbeResult {
     /// Why it was sent.
-    pub kind: Kind,
+    pub kind: ProbeKind,
     /// From where, at the time.
     pub source: Address,
     /// Where to, at the time, and by which flow.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
-use rpingmesh::probe::{Config, Group, Kind, ProbePath, Rate, Session, Start, Target};
+use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, Rate, Session, Start, Target};
 use rpingmesh::time::{HostTime, NicTime};
 use rpingmesh::transport::{
     Address, Capabilities, Completion, CompletionClock, Payload, Received, SendStatus, SendToken,
@@ -35,7 +35,7 @@ fn group() -> Option<Group> {
         service: None,
     };
     Some(Group {
-        kind: Kind::TorMesh,
+        kind: ProbeKind::TorMesh,
         rate: Rate::per_second(100.0)?,
         paths: vec![Arc::new(path)],
     })

@@ -18,7 +18,7 @@ use super::collect::Health;
 use super::endpoint::EndpointCounters;
 use super::hardware::Ports;
 use crate::measure::Outcome;
-use crate::probe::{Kind, ProbeResult};
+use crate::probe::{ProbeKind, ProbeResult};
 use crate::telemetry::metrics::register_build_info;
 use crate::transport::RnicName;
 
@@ -90,9 +90,9 @@ impl Metrics {
     pub(super) fn measured(&self, result: &ProbeResult) {
         if let Outcome::Complete(measurement) = &result.outcome {
             let histogram = match result.kind {
-                Kind::TorMesh => &self.rtt.tor_mesh,
-                Kind::InterTor => &self.rtt.inter_tor,
-                Kind::ServiceTracing => &self.rtt.service_tracing,
+                ProbeKind::TorMesh => &self.rtt.tor_mesh,
+                ProbeKind::InterTor => &self.rtt.inter_tor,
+                ProbeKind::ServiceTracing => &self.rtt.service_tracing,
             };
             histogram.observe(measurement.network_rtt.0 as f64 / 1e9);
         }

@@ -30,7 +30,7 @@ use crate::config::defaults::agent::UPLOAD_INTERVAL;
 use crate::config::program::describe;
 use crate::id::Gid;
 use crate::pinglist::{self, Pinglist};
-use crate::probe::{Config, Group, Kind, ProbePath, Rate, Target};
+use crate::probe::{Config, Group, ProbeKind, ProbePath, Rate, Target};
 use crate::rpc::v1::register_request::Message as Outgoing;
 use crate::rpc::v1::register_response::Message as Incoming;
 use crate::rpc::v1::{self, RegisterRequest, RegisterResponse};
@@ -422,8 +422,8 @@ pub fn groups(list: &Pinglist) -> HashMap<Gid, Vec<Group>> {
 fn group(group: &pinglist::Group) -> Option<Group> {
     Some(Group {
         kind: match group.kind {
-            pinglist::Kind::TorMesh => Kind::TorMesh,
-            pinglist::Kind::InterTor => Kind::InterTor,
+            pinglist::GroupKind::TorMesh => ProbeKind::TorMesh,
+            pinglist::GroupKind::InterTor => ProbeKind::InterTor,
         },
         rate: Rate::per_second(group.probes_per_second)?,
         paths: group

@@ -18,7 +18,7 @@ const MOST_ADDRESSES: usize = 256;
 
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum NodeKind {
     /// A switch above the ToRs.
     Switch,
     /// A switch with hosts.
@@ -29,7 +29,7 @@ pub enum Kind {
     Rnic,
 }
 
-impl Kind {
+impl NodeKind {
     /// Every kind, from the top down.
     pub const ALL: [Self; 4] = [Self::Switch, Self::Tor, Self::Host, Self::Rnic];
 
@@ -73,7 +73,7 @@ impl Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node<'a> {
     /// What it is.
-    pub kind: Kind,
+    pub kind: NodeKind,
     /// Links from the hosts: 0 for hosts and RNICs, 1 for ToRs; `None` for a switch that no known link joins to a ToR.
     pub tier: Option<u32>,
     /// ToRs that a host or RNIC is cabled to.
@@ -132,12 +132,12 @@ impl<'a> Map<'a> {
         }
         for link in wiring.links() {
             map.has_file = true;
-            map.node(&link.a, Kind::Switch, Source::File);
-            map.node(&link.b, Kind::Switch, Source::File);
+            map.node(&link.a, NodeKind::Switch, Source::File);
+            map.node(&link.b, NodeKind::Switch, Source::File);
             map.link(&link.a, &link.b, Source::File).0.cables += 1;
         }
         for switch in wiring.switches() {
-            let node = map.node(&switch.name, Kind::Switch, Source::File);
+            let node = map.node(&switch.name, NodeKind::Switch, Source::File);
             node.addresses
                 .extend(switch.addresses.iter().map(String::as_str));
         }
@@ -147,8 +147,8 @@ impl<'a> Map<'a> {
     fn host(&mut self, host: &'a Host) {
         let name = host.name.as_str();
         for tor in host.tors() {
-            self.node(tor.as_str(), Kind::Tor, Source::File);
-            let node = self.node(name, Kind::Host, Source::File);
+            self.node(tor.as_str(), NodeKind::Tor, Source::File);
+            let node = self.node(name, NodeKind::Host, Source::File);
             node.tors.insert(tor.as_str());
         }
         let rnics = match &host.rnics {
@@ -163,13 +163,13 @@ impl<'a> Map<'a> {
                 self.link(name, tor.as_str(), Source::File).0.cables += 1;
             }
             let full = RnicName::new(host.name.clone(), rnic.device.clone()).to_string();
-            let node = self.node(full, Kind::Rnic, Source::File);
+            let node = self.node(full, NodeKind::Rnic, Source::File);
             node.tors.extend(rnic.tors.iter().map(TorId::as_str));
             node.host = Some(name);
         }
     }
 
-    fn node(&mut self, name: impl Into<Cow<'a, str>>, kind: Kind, source: Source) -> &mut Node<'a> {
+    fn node(&mut self, name: impl Into<Cow<'a, str>>, kind: NodeKind, source: Source) -> &mut Node<'a> {
         let node = self.nodes.entry(name.into()).or_insert_with(|| Node {
             kind,
             tier: None,
@@ -197,11 +197,11 @@ impl<'a> Map<'a> {
     /// Takes an RNIC as its own agent describes it.
     pub fn report(&mut self, end: &'a End) {
         let (host, tor) = (end.host.as_str(), end.tor.as_str());
-        self.node(tor, Kind::Tor, Source::Report);
-        self.node(host, Kind::Host, Source::Report).tors.insert(tor);
+        self.node(tor, NodeKind::Tor, Source::Report);
+        self.node(host, NodeKind::Host, Source::Report).tors.insert(tor);
         self.link(host, tor, Source::Report);
         let name = end.rnic().to_string();
-        let rnic = self.node(name, Kind::Rnic, Source::Report);
+        let rnic = self.node(name, NodeKind::Rnic, Source::Report);
         rnic.tors.insert(tor);
         rnic.host = Some(host);
         rnic.gid = Some(end.gid);
@@ -238,7 +238,7 @@ impl<'a> Map<'a> {
                     )
                 });
             }
-            let node = self.node(name, Kind::Switch, Source::Trace);
+            let node = self.node(name, NodeKind::Switch, Source::Trace);
             if answer != name && node.addresses.len() < MOST_ADDRESSES {
                 node.addresses.insert(answer);
             }
@@ -288,11 +288,11 @@ impl<'a> Map<'a> {
         let mut queue = VecDeque::new();
         for (name, node) in &mut self.nodes {
             node.tier = match node.kind {
-                Kind::Switch => None,
-                Kind::Tor => Some(1),
-                Kind::Host | Kind::Rnic => Some(0),
+                NodeKind::Switch => None,
+                NodeKind::Tor => Some(1),
+                NodeKind::Host | NodeKind::Rnic => Some(0),
             };
-            if node.kind == Kind::Tor {
+            if node.kind == NodeKind::Tor {
                 queue.push_back((name.clone(), 1));
             }
         }

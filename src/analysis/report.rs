@@ -13,7 +13,7 @@ use crate::id::{
     AgentId, DeviceName, Gid, HostName, Qpn, RnicName, ServiceName, TorId, UdpSourcePort,
 };
 use crate::measure::{Invalid, Measurement, Outcome};
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
 use crate::time::WallTime;
 use crate::transport::CompletionClock;
@@ -56,10 +56,10 @@ pub struct Path {
     /// The RNIC that answers.
     pub target: Arc<End>,
     /// Why it is probed.
-    pub kind: Kind,
+    pub kind: ProbeKind,
     /// UDP source port of the probes, where the driver shows it.
     pub source_port: Option<UdpSourcePort>,
-    /// The service that uses the path ([`Kind::ServiceTracing`]).
+    /// The service that uses the path ([`ProbeKind::ServiceTracing`]).
     pub service: Option<ServiceName>,
 }
 
@@ -210,7 +210,7 @@ pub struct Collector {
     dropped: u64,
 }
 
-type Key = (Gid, Gid, Kind, Option<UdpSourcePort>, Option<ServiceName>);
+type Key = (Gid, Gid, ProbeKind, Option<UdpSourcePort>, Option<ServiceName>);
 
 impl Collector {
     /// Holds at most `limit` results; those beyond are dropped and counted until [`Collector::take`] makes room.

@@ -25,7 +25,7 @@ use super::report::{Batch, End, PathReport};
 use super::sketch::Sketch;
 use crate::id::{ServiceName, UdpSourcePort};
 use crate::measure::Invalid;
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 use crate::time::{Nanos, WallTime};
 
 /// The grain of time.
@@ -187,7 +187,7 @@ pub struct Summary {
     /// The RNIC that answers.
     pub target: Arc<End>,
     /// Why it is probed.
-    pub kind: Kind,
+    pub kind: ProbeKind,
     /// UDP source port of the probes, where known.
     pub source_port: Option<UdpSourcePort>,
     /// The service that uses the path.
@@ -322,7 +322,7 @@ impl<'a> PathView<'a> {
     }
 
     /// Why it is probed.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ProbeKind {
         self.0.kind
     }
 

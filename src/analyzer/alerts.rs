@@ -80,12 +80,12 @@ impl Alerts {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ReceiverKind {
     Alertmanager,
     Webhook,
 }
 
-impl Kind {
+impl ReceiverKind {
     const fn name(self) -> &'static str {
         match self {
             Self::Alertmanager => "alertmanager",
@@ -96,7 +96,7 @@ impl Kind {
 
 /// A receiver of alerts.
 struct Receiver {
-    kind: Kind,
+    kind: ReceiverKind,
     url: Url,
     /// In the store.
     name: String,
@@ -125,14 +125,14 @@ pub(super) async fn start(
     let mut receivers = Vec::new();
     let alertmanagers = config.alertmanagers.iter();
     let urls = alertmanagers
-        .map(|url| (Kind::Alertmanager, url))
-        .chain(config.webhooks.iter().map(|url| (Kind::Webhook, url)));
+        .map(|url| (ReceiverKind::Alertmanager, url))
+        .chain(config.webhooks.iter().map(|url| (ReceiverKind::Webhook, url)));
     for (kind, url) in urls {
         let name = format!("{} {url}", kind.name());
         let now = parts.clock.wall();
         let known = parts.store.undelivered(&name, now, MOST_RESTORED).await?;
         let behaviour = alerts::Config {
-            refresh: (kind == Kind::Alertmanager).then_some(config.resend_interval),
+            refresh: (kind == ReceiverKind::Alertmanager).then_some(config.resend_interval),
             ..alerts::Config::default()
         };
         let receiver = Receiver {
@@ -149,8 +149,8 @@ pub(super) async fn start(
             store: Arc::clone(&parts.store),
             clock: Arc::clone(&parts.clock),
             url: match kind {
-                Kind::Alertmanager => url.join("/api/v2/alerts"),
-                Kind::Webhook => url.clone(),
+                ReceiverKind::Alertmanager => url.join("/api/v2/alerts"),
+                ReceiverKind::Webhook => url.clone(),
             },
         };
         receiver.count();
@@ -215,7 +215,7 @@ impl Receiver {
     async fn send(&self, batch: &[Item]) -> Result<(), HttpError> {
         let now = self.clock.wall();
         let (body, headers) = match self.kind {
-            Kind::Alertmanager => {
+            ReceiverKind::Alertmanager => {
                 let until = now.after(self.lifetime);
                 let alerts = message::alerts(batch, &self.labels, &self.links, now, until);
                 if alerts.is_empty() {
@@ -224,7 +224,7 @@ impl Receiver {
                 }
                 (to_bytes(&alerts), Vec::new())
             }
-            Kind::Webhook => {
+            ReceiverKind::Webhook => {
                 let body = to_bytes(&message::changes(batch, &self.links));
                 let signature = self
                     .secret

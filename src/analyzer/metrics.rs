@@ -21,7 +21,7 @@ use crate::analysis::paths::Learned;
 use crate::analysis::report::{Batch, PathReport};
 use crate::analysis::windows::{Memory, Placement};
 use crate::id::TorId;
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
 use crate::rpc::server::{RefusalKind, ServerCounters};
 use crate::telemetry::metrics::register_build_info;
@@ -74,7 +74,7 @@ struct Pair {
 /// alone.
 pub(super) struct Metrics {
     registry: Registry,
-    pairs: Mutex<HashMap<(TorId, TorId, Kind), Pair>>,
+    pairs: Mutex<HashMap<(TorId, TorId, ProbeKind), Pair>>,
     sent: Family<PairLabels, Counter>,
     lost: Family<PairLabels, Counter>,
     invalid: Family<PairLabels, Counter>,
@@ -323,7 +323,7 @@ impl Metrics {
         }
     }
 
-    fn measured(&self, pairs: &mut HashMap<(TorId, TorId, Kind), Pair>, report: &PathReport) {
+    fn measured(&self, pairs: &mut HashMap<(TorId, TorId, ProbeKind), Pair>, report: &PathReport) {
         let path = &report.path;
         let mut key = (path.source.tor.clone(), path.target.tor.clone(), path.kind);
         if !pairs.contains_key(&key) && pairs.len() >= TOR_PAIRS {
@@ -344,7 +344,7 @@ impl Metrics {
         }
     }
 
-    fn pair(&self, key: &(TorId, TorId, Kind)) -> Pair {
+    fn pair(&self, key: &(TorId, TorId, ProbeKind)) -> Pair {
         let labels = PairLabels {
             source_tor: key.0.to_string(),
             target_tor: key.1.to_string(),

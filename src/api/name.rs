@@ -11,9 +11,9 @@ use utoipa::{PartialSchema, ToSchema};
 use super::{incidents, topology};
 use crate::analysis::incident::Severity;
 use crate::analysis::judge::Category;
-use crate::analysis::map::{Kind as NodeKind, Source};
+use crate::analysis::map::{NodeKind, Source};
 use crate::analysis::windows::Span;
-use crate::probe::Kind as ProbeKind;
+use crate::probe::ProbeKind;
 use crate::probe::trace::{End as TraceEnd, Reason as TraceReason};
 
 /// A type whose values have names.

@@ -14,7 +14,7 @@ use super::incidents::Wanted;
 use super::name::Named;
 use super::topology::Detail;
 use crate::analysis::windows::Span;
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 
 /// One of the names of a type, and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub type Port = Bounded<1, 65_535>;
 /// A window.
 pub type WindowChoice = Choice<Span>;
 /// The kind of probes.
-pub type ProbeKindChoice = Choice<Kind>;
+pub type ProbeKindChoice = Choice<ProbeKind>;
 /// Which incidents.
 pub type StateChoice = Choice<Wanted>;
 /// What of the topology is listed.

@@ -76,7 +76,7 @@ fn a_query_is_written_as_it_is_read() {
     let paths = PathsQuery {
         window: Some(Choice(Span::Long)),
         source: Some("a b&c=ü".to_owned()),
-        kind: Some(Choice(crate::probe::Kind::InterTor)),
+        kind: Some(Choice(crate::probe::ProbeKind::InterTor)),
         limit: PageSize::new(7),
         offset: Some(3.into()),
         ..PathsQuery::default()

@@ -20,7 +20,7 @@ use super::realtime::capabilities;
 use super::scenario::{Probing, ServiceConnection};
 use super::topology::{RnicId, mix};
 use crate::id::{FlowLabel, UdpSourcePort};
-use crate::probe::{Config, Group, Kind, ProbePath, ProbeResult, Rate, Session, Target};
+use crate::probe::{Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session, Target};
 use crate::time::HostTime;
 use crate::transport::{Address, Completion, EndpointEvent, SendRequest};
 use crate::wire::Keyring;
@@ -160,10 +160,10 @@ impl Swarm {
             };
             let followed = self.followed(rnic, services);
             let groups = [
-                group(Kind::TorMesh, probing.tor_mesh, mesh),
-                group(Kind::InterTor, probing.inter_tor, across),
+                group(ProbeKind::TorMesh, probing.tor_mesh, mesh),
+                group(ProbeKind::InterTor, probing.inter_tor, across),
                 group(
-                    Kind::ServiceTracing,
+                    ProbeKind::ServiceTracing,
                     SERVICE_RATE * followed.len() as f64,
                     followed,
                 ),

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use rpingmesh_ebpf_event::{Kind, QpEvent, present};
+use rpingmesh_ebpf_event::{EventKind, QpEvent, present};
 use tokio::sync::mpsc;
 
 use crate::fabric::topology::{Flow, Topology};
@@ -87,7 +87,7 @@ fn connected(
         destination_gid: target.gid.bytes(),
         comm: padded(service.name.as_str()),
         device: padded(source.device.as_str()),
-        ..QpEvent::empty(Kind::Modify)
+        ..QpEvent::empty(EventKind::Modify)
     };
     TraceMessage::Event(TracedEvent {
         event,

@@ -12,7 +12,7 @@ use crate::transport::SourcePortSteering;
 use super::coverage::{coverage_of, tuples_for};
 use super::mix::{hash, join};
 use super::pair::{Pair, label_of};
-use super::{Group, Kind, Limit, Pinglist, Policy, RnicPinglist, Shortfall, Target};
+use super::{Group, GroupKind, Limit, Pinglist, Policy, RnicPinglist, Shortfall, Target};
 
 /// Answers what an agent has to probe. Made anew when the topology or the hour changes, which costs a look at each RNIC.
 #[derive(Debug)]
@@ -164,7 +164,7 @@ impl PinglistPlan {
             })
             .collect();
         (!targets.is_empty()).then_some(Group {
-            kind: Kind::TorMesh,
+            kind: GroupKind::TorMesh,
             probes_per_second: self.policy.tor_mesh_rate,
             targets,
         })
@@ -208,7 +208,7 @@ impl PinglistPlan {
         found.sort_by_key(|(order, _)| *order);
         let targets: Vec<_> = found.into_iter().map(|(_, target)| target).collect();
         (!targets.is_empty()).then(|| Group {
-            kind: Kind::InterTor,
+            kind: GroupKind::InterTor,
             probes_per_second: (self.tors[site].slot_rate * share as f64)
                 .min((self.policy.rnic_budget - self.policy.tor_mesh_rate).max(0.0)),
             targets,

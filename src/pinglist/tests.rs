@@ -88,7 +88,7 @@ fn tuples(agents: &[Announcement], plan: &PinglistPlan) -> (ByPair, BTreeMap<Tor
             for group in rnic
                 .groups
                 .iter()
-                .filter(|group| group.kind == Kind::InterTor)
+                .filter(|group| group.kind == GroupKind::InterTor)
             {
                 *rates.entry(own.tor.clone()).or_insert(0.0) += group.probes_per_second;
                 for target in &group.targets {
@@ -277,7 +277,7 @@ fn address_families_do_not_mix() {
         lists[2].rnics[0]
             .groups
             .iter()
-            .all(|group| group.kind == Kind::InterTor)
+            .all(|group| group.kind == GroupKind::InterTor)
     );
     assert!(plan.shortfalls().is_empty());
 

@@ -10,7 +10,7 @@ use crate::transport::{Address, CompletionClock, SendStatus};
 use crate::wire::{Body, Packet, Sequence, SessionId, WayBack};
 
 use super::window::Window;
-use super::{Counters, Kind, ProbePath, ProbeResult};
+use super::{Counters, ProbeKind, ProbePath, ProbeResult};
 
 /// Flows that are known to fail. Beyond, all are forgotten, and the next loss tells anew: those of paths that are no longer
 /// probed must not stay for ever.
@@ -18,7 +18,7 @@ const MOST_FAILING: usize = 65_536;
 
 /// A probe under way.
 struct Outstanding {
-    kind: Kind,
+    kind: ProbeKind,
     source: Address,
     path: Arc<ProbePath>,
     source_port: Option<UdpSourcePort>,
@@ -48,7 +48,7 @@ impl History {
 
 /// A probe that is about to be sent.
 pub(super) struct NewProbe {
-    pub(super) kind: Kind,
+    pub(super) kind: ProbeKind,
     pub(super) source: Address,
     pub(super) path: Arc<ProbePath>,
     pub(super) source_port: Option<UdpSourcePort>,
@@ -91,13 +91,13 @@ impl Prober {
     }
 
     /// What a probe of this flow says of the way that its ACKs take. Under one ToR there is no way to speak of.
-    pub(super) fn way_back(&self, kind: Kind, flow: (Gid, FlowLabel)) -> WayBack {
+    pub(super) fn way_back(&self, kind: ProbeKind, flow: (Gid, FlowLabel)) -> WayBack {
         match kind {
-            Kind::TorMesh => WayBack::Unasked,
-            Kind::InterTor | Kind::ServiceTracing if self.failing.contains(&flow) => {
+            ProbeKind::TorMesh => WayBack::Unasked,
+            ProbeKind::InterTor | ProbeKind::ServiceTracing if self.failing.contains(&flow) => {
                 WayBack::Failing
             }
-            Kind::InterTor | Kind::ServiceTracing => WayBack::Healthy,
+            ProbeKind::InterTor | ProbeKind::ServiceTracing => WayBack::Healthy,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::transport::Address;
 
 use super::connections::Connections;
 use super::limit::{Limit, Meter, interval};
-use super::{Config, Group, Kind, PathId, ProbePath, Rate, Start};
+use super::{Config, Group, ProbeKind, PathId, ProbePath, Rate, Start};
 
 /// Probes that may leave at the same time.
 const BURST: u32 = 4;
@@ -38,7 +38,7 @@ fn spreading(max_rate: Rate) -> Limit {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grant {
     /// Which kind.
-    pub kind: Kind,
+    pub kind: ProbeKind,
     /// Sum over its groups.
     pub asked: f64,
     /// Below `asked` when the cap does not suffice; each of the kind's groups is slowed in proportion.
@@ -47,7 +47,7 @@ pub struct Grant {
 
 /// A turn.
 pub(super) struct Due {
-    pub(super) kind: Kind,
+    pub(super) kind: ProbeKind,
     pub(super) path: Arc<ProbePath>,
     /// Turns of the group that passed before this one.
     pub(super) missed: u64,
@@ -55,7 +55,7 @@ pub(super) struct Due {
 
 /// A group with its place in time.
 struct Lane {
-    kind: Kind,
+    kind: ProbeKind,
     /// As the group has it.
     asked: Rate,
     /// As the cap allows it; `None` when it allows nothing.
@@ -92,7 +92,7 @@ pub(super) struct Schedule {
     /// Lanes by the time of their next turn.
     waiting: BinaryHeap<Reverse<(HostTime, usize)>>,
     /// Lanes whose turn has come, the most important first.
-    ready: BinaryHeap<Reverse<(Kind, HostTime, usize)>>,
+    ready: BinaryHeap<Reverse<(ProbeKind, HostTime, usize)>>,
 }
 
 impl Schedule {
@@ -219,7 +219,7 @@ impl Schedule {
         let Some(Reverse((_, _, index))) = self.ready.pop() else {
             let turn = self.connections.take(now)?;
             return Some(Due {
-                kind: Kind::ServiceTracing,
+                kind: ProbeKind::ServiceTracing,
                 path: turn.path,
                 missed: turn.missed,
             });
@@ -253,7 +253,7 @@ impl Schedule {
         let asked = self.connections.asked();
         if asked > 0.0 {
             let granted = asked.min(left.map_or(0.0, Rate::get));
-            let kind = Kind::ServiceTracing;
+            let kind = ProbeKind::ServiceTracing;
             match self.grants.iter_mut().find(|grant| grant.kind == kind) {
                 Some(grant) => {
                     grant.asked += asked;
@@ -268,7 +268,7 @@ impl Schedule {
         }
     }
 
-    fn granted_interval(&self, kind: Kind, asked: Rate) -> Option<Nanos> {
+    fn granted_interval(&self, kind: ProbeKind, asked: Rate) -> Option<Nanos> {
         let share = self
             .shares
             .iter()
@@ -396,8 +396,8 @@ fn rescale(next: HostTime, old: Nanos, new: Nanos, now: HostTime) -> HostTime {
 }
 
 /// Divides the cap, the most important kind first.
-fn grants(asked: impl Iterator<Item = (Kind, Rate)>, cap: Rate) -> Vec<Grant> {
-    let mut sums: BTreeMap<Kind, f64> = BTreeMap::new();
+fn grants(asked: impl Iterator<Item = (ProbeKind, Rate)>, cap: Rate) -> Vec<Grant> {
+    let mut sums: BTreeMap<ProbeKind, f64> = BTreeMap::new();
     for (kind, rate) in asked {
         *sums.entry(kind).or_default() += rate.get();
     }

@@ -4,25 +4,25 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::id::FlowLabel;
-use crate::pinglist::{Group, Kind, Limit, Pinglist, RnicPinglist, Shortfall, Target};
+use crate::pinglist::{Group, GroupKind, Limit, Pinglist, RnicPinglist, Shortfall, Target};
 use crate::topology::Peer;
 
 use super::convert::{self, FieldError};
 use super::v1;
 
-impl From<Kind> for v1::ProbeKind {
-    fn from(kind: Kind) -> Self {
+impl From<GroupKind> for v1::ProbeKind {
+    fn from(kind: GroupKind) -> Self {
         match kind {
-            Kind::TorMesh => Self::TorMesh,
-            Kind::InterTor => Self::InterTor,
+            GroupKind::TorMesh => Self::TorMesh,
+            GroupKind::InterTor => Self::InterTor,
         }
     }
 }
 
-fn kind(number: i32) -> Result<Kind, FieldError> {
+fn kind(number: i32) -> Result<GroupKind, FieldError> {
     match v1::ProbeKind::try_from(number) {
-        Ok(v1::ProbeKind::TorMesh) => Ok(Kind::TorMesh),
-        Ok(v1::ProbeKind::InterTor) => Ok(Kind::InterTor),
+        Ok(v1::ProbeKind::TorMesh) => Ok(GroupKind::TorMesh),
+        Ok(v1::ProbeKind::InterTor) => Ok(GroupKind::InterTor),
         _ => Err(convert::unknown("kind", number)),
     }
 }

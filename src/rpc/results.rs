@@ -15,7 +15,7 @@ use super::v1;
 use crate::analysis::report::{AgentCounters, Batch, End, MAX_PROBES, PathReport};
 use crate::id::{DeviceName, Gid, HostName, IdError, MAX_NAME, Qpn, TorId};
 use crate::measure::{Invalid, Measurement};
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 use crate::time::Nanos;
 use crate::transport::CompletionClock;
 
@@ -300,7 +300,7 @@ macro_rules! numbers {
     };
 }
 
-numbers!("probe kind" Kind ProbeKind kind_from kind_to {
+numbers!("probe kind" ProbeKind ProbeKind kind_from kind_to {
     TorMesh = TorMesh,
     InterTor = InterTor,
     ServiceTracing = ServiceTracing,

@@ -103,7 +103,7 @@ pub struct Btf<'base> {
 #[derive(Debug, Clone, Copy)]
 struct Type {
     name: u32,
-    kind: Kind,
+    kind: TypeKind,
     count: u32,
     bit_fields: bool,
     /// Size in bytes or the id of another type, by kind.
@@ -113,7 +113,7 @@ struct Type {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum TypeKind {
     Sized,
     Pointer,
     Array,
@@ -125,21 +125,21 @@ enum Kind {
 }
 
 /// Kind and length of the variable part, from `BTF_KIND_*` in `include/uapi/linux/btf.h`.
-fn layout(kind: u8, count: usize) -> Option<(Kind, usize)> {
+fn layout(kind: u8, count: usize) -> Option<(TypeKind, usize)> {
     Some(match kind {
-        1 => (Kind::Sized, 4),
-        2 => (Kind::Pointer, 0),
-        3 => (Kind::Array, 12),
-        4 | 5 => (Kind::Composite, 12 * count),
-        6 => (Kind::Sized, 8 * count),
-        7 => (Kind::Forward, 0),
-        8..=11 | 18 => (Kind::Alias, 0),
-        12 => (Kind::Other, 0),
-        13 => (Kind::Other, 8 * count),
-        14 | 17 => (Kind::Other, 4),
-        15 => (Kind::Other, 12 * count),
-        16 => (Kind::Sized, 0),
-        19 => (Kind::Sized, 12 * count),
+        1 => (TypeKind::Sized, 4),
+        2 => (TypeKind::Pointer, 0),
+        3 => (TypeKind::Array, 12),
+        4 | 5 => (TypeKind::Composite, 12 * count),
+        6 => (TypeKind::Sized, 8 * count),
+        7 => (TypeKind::Forward, 0),
+        8..=11 | 18 => (TypeKind::Alias, 0),
+        12 => (TypeKind::Other, 0),
+        13 => (TypeKind::Other, 8 * count),
+        14 | 17 => (TypeKind::Other, 4),
+        15 => (TypeKind::Other, 12 * count),
+        16 => (TypeKind::Sized, 0),
+        19 => (TypeKind::Sized, 12 * count),
         _ => return None,
     })
 }
@@ -244,7 +244,7 @@ impl<'base> Btf<'base> {
         let count = info & 0x00ff_ffff;
         let number = ((info >> 24) & 0x7f) as u8;
         let (kind, length) = layout(number, count as usize)
-            .or_else(|| Some((Kind::Other, self.told_length(number, count as usize)?)))
+            .or_else(|| Some((TypeKind::Other, self.told_length(number, count as usize)?)))
             .ok_or(BtfError::Kind { id, kind: number })?;
         let next = (at + 12)
             .checked_add(length)
@@ -316,7 +316,7 @@ impl<'base> Btf<'base> {
                 (
                     _,
                     Type {
-                        kind: Kind::Alias,
+                        kind: TypeKind::Alias,
                         value,
                         ..
                     },
@@ -333,15 +333,15 @@ impl<'base> Btf<'base> {
         }
         let (part, found) = self.get(self.resolve(id)?)?;
         match found.kind {
-            Kind::Sized | Kind::Composite => Some(found.value),
+            TypeKind::Sized | TypeKind::Composite => Some(found.value),
             // Both targets are 64-bit.
-            Kind::Pointer => Some(8),
-            Kind::Array => {
+            TypeKind::Pointer => Some(8),
+            TypeKind::Array => {
                 let element = word(&part.types, found.at)?;
                 let count = word(&part.types, found.at + 8)?;
                 self.size(element, depth + 1)?.checked_mul(count)
             }
-            Kind::Forward | Kind::Alias | Kind::Other => None,
+            TypeKind::Forward | TypeKind::Alias | TypeKind::Other => None,
         }
     }
 
@@ -386,7 +386,7 @@ impl<'base> Btf<'base> {
             return None;
         }
         let (part, found) = self.get(self.resolve(id)?)?;
-        if found.kind != Kind::Composite {
+        if found.kind != TypeKind::Composite {
             return None;
         }
         for index in 0..found.count as usize {

@@ -11,7 +11,7 @@ mod entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use rpingmesh_ebpf_event::{Kind, QpEvent};
+use rpingmesh_ebpf_event::{EventKind, QpEvent};
 
 use self::entry::Entry;
 use super::trace::{CgroupPath, TraceMessage};
@@ -130,12 +130,12 @@ impl FlowTable {
         }
         let at = i64::try_from(event.time_ns).unwrap_or(i64::MAX);
         match event.kind() {
-            Kind::Destroy => return self.destroy(&key, at),
-            Kind::Unknown(_) => {
+            EventKind::Destroy => return self.destroy(&key, at),
+            EventKind::Unknown(_) => {
                 self.counters.odd += 1;
                 return;
             }
-            Kind::Create | Kind::Modify | Kind::Query => {}
+            EventKind::Create | EventKind::Modify | EventKind::Query => {}
         }
         if self.is_stale(&key, at) {
             self.counters.stale += 1;
@@ -143,8 +143,8 @@ impl FlowTable {
         }
         self.counters.applied += 1;
         let origin = match event.kind() {
-            Kind::Create => Origin::Created,
-            Kind::Query => Origin::Listed,
+            EventKind::Create => Origin::Created,
+            EventKind::Query => Origin::Listed,
             _ => Origin::Modified,
         };
         if !self.entries.contains_key(&key) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows; its sample ends in `_total`.
     Counter,
     /// Goes up and down.
@@ -21,7 +21,7 @@ pub enum Kind {
     Unknown,
 }
 
-impl Kind {
+impl MetricKind {
     /// Its name in `TYPE` lines.
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ pub struct Family {
     /// Its name, without the suffixes of its samples.
     pub name: String,
     /// What it is.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// What it says.
     pub help: String,
     /// What it counts, where the name does not say it.
@@ -114,7 +114,7 @@ fn describe(families: &mut Vec<Family>, comment: &str) -> Result<(), &'static st
     if families.last().is_none_or(|family| family.name != name) {
         families.push(Family {
             name: name.to_owned(),
-            kind: Kind::Unknown,
+            kind: MetricKind::Unknown,
             help: String::new(),
             unit: String::new(),
             samples: Vec::new(),
@@ -126,7 +126,7 @@ fn describe(families: &mut Vec<Family>, comment: &str) -> Result<(), &'static st
     match what {
         // The registry ends each help text with a full stop.
         "HELP" => text.trim_end_matches('.').clone_into(&mut family.help),
-        "TYPE" => family.kind = Kind::read(text),
+        "TYPE" => family.kind = MetricKind::read(text),
         "UNIT" => text.clone_into(&mut family.unit),
         _ => {}
     }

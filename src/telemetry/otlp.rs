@@ -18,7 +18,7 @@ use prost::Message as _;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::exposition::{self, Family, Kind, Sample};
+use super::exposition::{self, Family, MetricKind, Sample};
 use crate::config::otlp::OtlpConfig;
 use crate::config::program::describe;
 use crate::rpc::http::post;
@@ -168,16 +168,16 @@ fn attributes(sample: &Sample) -> Vec<KeyValue> {
 fn metric(family: &Family, times: Times) -> Metric {
     let cumulative = AggregationTemporality::Cumulative.into();
     let data = match family.kind {
-        Kind::Counter => metric::Data::Sum(Sum {
+        MetricKind::Counter => metric::Data::Sum(Sum {
             data_points: numbers(family, times),
             aggregation_temporality: cumulative,
             is_monotonic: true,
         }),
-        Kind::Histogram => metric::Data::Histogram(Histogram {
+        MetricKind::Histogram => metric::Data::Histogram(Histogram {
             data_points: histograms(family, times),
             aggregation_temporality: cumulative,
         }),
-        Kind::Gauge | Kind::Info | Kind::Unknown => metric::Data::Gauge(Gauge {
+        MetricKind::Gauge | MetricKind::Info | MetricKind::Unknown => metric::Data::Gauge(Gauge {
             data_points: numbers(family, times),
         }),
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
 use rpingmesh::controller::Controller;
-use rpingmesh::pinglist::{Kind, Pinglist};
+use rpingmesh::pinglist::{GroupKind, Pinglist};
 use rpingmesh::rpc::client::channel;
 use rpingmesh::rpc::tls::Security;
 use rpingmesh::rpc::v1;
@@ -216,7 +216,7 @@ async fn list_when(
     }
 }
 
-fn qpns(list: &Pinglist, kind: Kind) -> Vec<u32> {
+fn qpns(list: &Pinglist, kind: GroupKind) -> Vec<u32> {
     let groups = list.rnics.iter().flat_map(|rnic| &rnic.groups);
     let mut qpns: Vec<_> = groups
         .filter(|group| group.kind == kind)
@@ -244,11 +244,11 @@ async fn agents_find_each_other_and_unchanged_lists_are_empty_answers() {
         .await
         .expect("c");
     let list = list_when(&server, &mut a, "a", |list| {
-        !qpns(list, Kind::TorMesh).is_empty() && !qpns(list, Kind::InterTor).is_empty()
+        !qpns(list, GroupKind::TorMesh).is_empty() && !qpns(list, GroupKind::InterTor).is_empty()
     })
     .await;
-    assert_eq!(qpns(&list, Kind::TorMesh), [0x12]);
-    assert_eq!(qpns(&list, Kind::InterTor), [0x13]);
+    assert_eq!(qpns(&list, GroupKind::TorMesh), [0x12]);
+    assert_eq!(qpns(&list, GroupKind::InterTor), [0x13]);
     assert!((list.rnics[0].groups[0].probes_per_second - 10.0).abs() < f64::EPSILON);
 
     // Rounds of changes have an end: then the version stays and the answer is empty.
@@ -274,7 +274,7 @@ async fn a_restarted_responders_new_qpn_reaches_its_probers_at_once() {
         .await
         .expect("b");
     list_when(&server, &mut a, "a", |list| {
-        qpns(list, Kind::TorMesh) == [0x12]
+        qpns(list, GroupKind::TorMesh) == [0x12]
     })
     .await;
     drop(b);
@@ -283,7 +283,7 @@ async fn a_restarted_responders_new_qpn_reaches_its_probers_at_once() {
         .await
         .expect("b again");
     list_when(&server, &mut a, "a", |list| {
-        qpns(list, Kind::TorMesh) == [0x99]
+        qpns(list, GroupKind::TorMesh) == [0x99]
     })
     .await;
     assert!(
@@ -300,7 +300,7 @@ async fn a_restarted_responders_new_qpn_reaches_its_probers_at_once() {
     )))
     .await;
     list_when(&server, &mut a, "a", |list| {
-        qpns(list, Kind::TorMesh) == [0x77]
+        qpns(list, GroupKind::TorMesh) == [0x77]
     })
     .await;
     server.stop().await;
@@ -515,7 +515,7 @@ async fn a_restart_keeps_the_registry_and_the_versions_apart() {
     assert_eq!(found[0].agent_id, "b", "known before it has come back");
     let response = fetch(&server, "a", before).await;
     assert!(response.version > before);
-    assert_eq!(qpns(&decode(response), Kind::TorMesh), [0x12]);
+    assert_eq!(qpns(&decode(response), GroupKind::TorMesh), [0x12]);
     let again = announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]);
     Session::register(&server, again).await.expect("back again");
     server.stop().await;

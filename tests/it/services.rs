@@ -16,7 +16,7 @@ use rpingmesh::rpc::tls::Security;
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage, TracedEvent, TracerStatus};
 use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::{Address, Capabilities, CompletionClock, RnicName, SourcePortSteering};
-use rpingmesh_ebpf_event::{Kind, QpEvent, present};
+use rpingmesh_ebpf_event::{EventKind, QpEvent, present};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ fn now_ns() -> u64 {
     u64::try_from(SystemClock.host().nanos()).expect("since boot")
 }
 
-fn event(kind: Kind, qpn: u32) -> QpEvent {
+fn event(kind: EventKind, qpn: u32) -> QpEvent {
     QpEvent {
         qp_type: 2,
         port: 1,
@@ -64,7 +64,7 @@ fn connected(qpn: u32, to: Ipv4Addr, label: u32) -> TraceMessage {
             | present::ADDRESS_VECTOR
             | present::REMOTE_QPN
             | present::SOURCE_GID,
-        ..event(Kind::Modify, qpn)
+        ..event(EventKind::Modify, qpn)
     })
 }
 
@@ -137,7 +137,7 @@ async fn a_connection_is_probed_from_its_beginning_to_its_end() {
         .await;
 
     tracer
-        .send(traced(event(Kind::Destroy, 5)))
+        .send(traced(event(EventKind::Destroy, 5)))
         .await
         .expect("the agent listens");
     chain
@@ -295,7 +295,7 @@ async fn thousands_of_connections_are_resolved_in_batches() {
     task.tracer.send(again).await.expect("it listens");
     task.until(&mut held, 2_001).await;
     task.tracer
-        .send(traced(event(Kind::Destroy, 9_000)))
+        .send(traced(event(EventKind::Destroy, 9_000)))
         .await
         .expect("it listens");
     task.until(&mut held, 2_000).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rpingmesh::agent::drive::Driver;
 use rpingmesh::id::FlowLabel;
-use rpingmesh::probe::{Config, Group, Kind, ProbePath, ProbeResult, Rate, Session, Start, Target};
+use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session, Start, Target};
 use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::fault::{Faults, FaultyEndpoint};
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
@@ -57,7 +57,7 @@ fn group(to: Address, labels: &[u32]) -> Group {
         })
     });
     Group {
-        kind: Kind::TorMesh,
+        kind: ProbeKind::TorMesh,
         rate: Rate::per_second(500.0).expect("valid"),
         paths: paths.collect(),
     }

@@ -26,7 +26,7 @@ pub const SIZE: usize = size_of::<QpEvent>();
 
 /// What happened to the queue pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventKind {
     /// `ib_create_qp_user` returned.
     Create,
     /// `ib_modify_qp_with_udata` returned.
@@ -40,7 +40,7 @@ pub enum Kind {
     Unknown(u8),
 }
 
-impl Kind {
+impl EventKind {
     /// The number in the event.
     pub const fn code(self) -> u8 {
         match self {
@@ -85,7 +85,7 @@ pub struct QpEvent {
     pub version: u16,
     /// Bytes of the whole record.
     pub size: u16,
-    /// [`Kind::code`].
+    /// [`EventKind::code`].
     pub kind: u8,
     /// `enum ib_qp_type` of `include/rdma/ib_verbs.h` (2 is RC, 4 is UD).
     pub qp_type: u8,
@@ -174,7 +174,7 @@ impl core::error::Error for DecodeError {}
 impl QpEvent {
     /// An event with nothing filled in but its version and size.
     #[expect(clippy::cast_possible_truncation, reason = "176 fits")]
-    pub const fn empty(kind: Kind) -> Self {
+    pub const fn empty(kind: EventKind) -> Self {
         Self {
             version: VERSION,
             size: SIZE as u16,
@@ -204,8 +204,8 @@ impl QpEvent {
     }
 
     /// What happened.
-    pub const fn kind(&self) -> Kind {
-        Kind::from_code(self.kind)
+    pub const fn kind(&self) -> EventKind {
+        EventKind::from_code(self.kind)
     }
 
     /// Whether all of these bits of [`present`] are set.
@@ -413,7 +413,7 @@ mod tests {
             destination_gid: [0xb0; 16],
             comm: *b"ib_write_bw\0\0\0\0\0",
             device: [b'r'; 64],
-            ..QpEvent::empty(Kind::Modify)
+            ..QpEvent::empty(EventKind::Modify)
         }
     }
 
@@ -491,6 +491,6 @@ mod tests {
     fn unknown_kinds_are_values() {
         let mut event = sample();
         event.kind = 77;
-        assert_eq!(event.kind(), Kind::Unknown(77));
+        assert_eq!(event.kind(), EventKind::Unknown(77));
     }
 }

@@ -19,7 +19,7 @@ use aya_ebpf::helpers::{
 use aya_ebpf::macros::{kprobe, kretprobe, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use rpingmesh_ebpf_event::{Kind, Offsets, QpEvent, architecture, counter};
+use rpingmesh_ebpf_event::{EventKind, Offsets, QpEvent, architecture, counter};
 
 /// Offsets in the running kernel's structures; set by the loader.
 #[unsafe(no_mangle)]
@@ -136,7 +136,7 @@ fn stamp(event: &mut QpEvent) {
 }
 
 /// Reserves a record, lets `fill` write it, and submits it; counts when there is no room.
-fn emit(kind: Kind, fill: impl FnOnce(&mut QpEvent)) {
+fn emit(kind: EventKind, fill: impl FnOnce(&mut QpEvent)) {
     let Some(mut record) = EVENTS.reserve::<QpEvent>(0) else {
         count(counter::RING_FULL);
         return;
@@ -156,7 +156,7 @@ pub fn qp_created(context: RetProbeContext) -> u32 {
     if qp == 0 || qp > u64::MAX - 4095 {
         return 0;
     }
-    emit(Kind::Create, |event| {
+    emit(EventKind::Create, |event| {
         stamp(event);
         kernel::read_qp(qp, &offsets, event);
     });
@@ -194,7 +194,7 @@ pub fn qp_modified(context: RetProbeContext) -> u32 {
     let _ = MODIFYING.remove(thread);
     let Some(offsets) = offsets() else { return 0 };
     let return_code: i32 = context.ret();
-    emit(Kind::Modify, |event| {
+    emit(EventKind::Modify, |event| {
         stamp(event);
         event.return_code = return_code;
         kernel::read_qp(call.qp, &offsets, event);
@@ -213,7 +213,7 @@ pub fn qp_destroy(context: ProbeContext) -> u32 {
         return 0;
     };
     let Some(offsets) = offsets() else { return 0 };
-    let mut event = QpEvent::empty(Kind::Destroy);
+    let mut event = QpEvent::empty(EventKind::Destroy);
     kernel::read_qp(qp, &offsets, &mut event);
     keep(&DESTROYING, &event);
     0
@@ -228,7 +228,7 @@ pub fn qp_destroyed(context: RetProbeContext) -> u32 {
         return 0;
     };
     let return_code: i32 = context.ret();
-    emit(Kind::Destroy, |event| {
+    emit(EventKind::Destroy, |event| {
         *event = *kept;
         stamp(event);
         event.return_code = return_code;
@@ -270,7 +270,7 @@ pub fn qp_queried(context: RetProbeContext) -> u32 {
     if return_code != 0 || !kernel::is_connected(call.qp, call.attr, &offsets) {
         return 0;
     }
-    emit(Kind::Query, |event| {
+    emit(EventKind::Query, |event| {
         stamp(event);
         kernel::read_qp(call.qp, &offsets, event);
         kernel::read_attributes(call.attr, kernel::CONNECTION, &offsets, event);

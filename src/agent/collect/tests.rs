@@ -3,7 +3,7 @@ use prost::Message as _;
 use super::*;
 use crate::id::{DeviceName, Gid, MAX_NAME, Qpn, ServiceName, TorId, UdpSourcePort};
 use crate::measure::{Measurement, Outcome};
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::transport::CompletionClock;
 
@@ -22,7 +22,7 @@ fn largest(port: u16, samples: usize) -> PathReport {
     let path = Path {
         source: end(),
         target: end(),
-        kind: Kind::ServiceTracing,
+        kind: ProbeKind::ServiceTracing,
         source_port: Some(UdpSourcePort(port)),
         service: Some(ServiceName::new(name.clone())),
     };

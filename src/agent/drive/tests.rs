@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::id::{FlowLabel, Gid};
 use crate::measure::{Invalid, Outcome};
-use crate::probe::{Config, Group, Kind, ProbePath, Rate, Start, Target};
+use crate::probe::{Config, Group, ProbeKind, ProbePath, Rate, Start, Target};
 use crate::time::SystemClock;
 use crate::transport::memory::Network;
 use crate::transport::{Address, EndpointEvent, MAX_PAYLOAD, SourcePortSteering};
@@ -32,7 +32,7 @@ fn driver(network: &Network, last: u8) -> Driver {
 
 fn probing(to: Address) -> Vec<Group> {
     vec![Group {
-        kind: Kind::TorMesh,
+        kind: ProbeKind::TorMesh,
         rate: Rate::per_second(500.0).expect("rate"),
         paths: vec![Arc::new(ProbePath {
             target: Target {
@@ -88,7 +88,7 @@ async fn the_ways_of_acks_are_those_that_they_leave_by() {
     let network = Network::new();
     let (mut a, mut b) = (driver(&network, 1), driver(&network, 2));
     let mut to_b = probing(b.session().address());
-    to_b[0].kind = Kind::InterTor;
+    to_b[0].kind = ProbeKind::InterTor;
     a.session_mut().set_groups(to_b, SystemClock.host());
     let results = results_of(&mut a, &mut b, 5).await;
     let ways = b.ways_back();

@@ -4,7 +4,7 @@ use super::super::report::{AgentCounters, Path};
 use super::*;
 use crate::id::{DeviceName, UdpSourcePort};
 use crate::measure::Measurement;
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 use crate::transport::CompletionClock;
 
 const START: i64 = 1_800_000_000 * 1_000_000_000;
@@ -27,7 +27,7 @@ fn report(source: End, target: End, responder_delay: i64) -> PathReport {
     let path = Path {
         source: Arc::new(source),
         target: Arc::new(target),
-        kind: Kind::TorMesh,
+        kind: ProbeKind::TorMesh,
         source_port: Some(UdpSourcePort(50_000)),
         service: None,
     };

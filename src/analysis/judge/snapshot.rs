@@ -9,7 +9,7 @@ use crate::analysis::filter::{Flaps, HostFilter, Reason, UploadState};
 use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, Slot, Windows};
 use crate::id::{Gid, HostName, RnicName, ServiceName, UdpSourcePort};
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 use crate::time::{Nanos, WallTime};
 
 /// How far back is looked. All end with the slot that is still being filled.
@@ -87,7 +87,7 @@ pub struct PathCounts {
     /// The RNIC that answers.
     pub target_name: Arc<RnicName>,
     /// Why it is probed.
-    pub kind: Kind,
+    pub kind: ProbeKind,
     /// UDP source port, where it is known.
     pub port: Option<UdpSourcePort>,
     /// The service that uses it.
@@ -230,8 +230,8 @@ const LEAST_TO_SILENT: u64 = 3;
 /// Links that a probe and its ACK cross; between ToRs the fabric's tiers are not known here, and all count alike.
 fn class(path: PathView<'_>) -> u32 {
     match path.kind() {
-        Kind::TorMesh => 4,
-        Kind::InterTor | Kind::ServiceTracing => 8,
+        ProbeKind::TorMesh => 4,
+        ProbeKind::InterTor | ProbeKind::ServiceTracing => 8,
     }
 }
 

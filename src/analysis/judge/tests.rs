@@ -11,7 +11,7 @@ use crate::analysis::report::{AgentCounters, Batch, End, Path, PathReport};
 use crate::analysis::windows::{Limits, Windows};
 use crate::id::{DeviceName, HostName, Qpn, TorId, UdpSourcePort};
 use crate::measure::{Invalid, Measurement};
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 use crate::transport::CompletionClock;
 
 const START: i64 = 1_800_000_000 * 1_000_000_000;
@@ -80,9 +80,9 @@ impl TestFabric {
         let (source, target) = (self.end(source), self.end(target));
         let path = Path {
             kind: if source.tor == target.tor {
-                Kind::TorMesh
+                ProbeKind::TorMesh
             } else {
-                Kind::InterTor
+                ProbeKind::InterTor
             },
             source: Arc::new(source),
             target: Arc::new(target),

@@ -17,7 +17,7 @@ fn path(target: u8, port: u16) -> Path {
     Path {
         source: Arc::new(end(1)),
         target: Arc::new(end(target)),
-        kind: Kind::InterTor,
+        kind: ProbeKind::InterTor,
         source_port: Some(UdpSourcePort(port)),
         service: None,
     }

@@ -11,7 +11,7 @@ use super::super::report::{End, Path, PathReport};
 use super::bucket::{Bucket, Sums};
 use super::{Memory, Slot, Summary};
 use crate::id::{Gid, ServiceName, UdpSourcePort};
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -21,7 +21,7 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Entry {
     pub(super) source: Arc<End>,
     pub(super) target: Arc<End>,
-    pub(super) kind: Kind,
+    pub(super) kind: ProbeKind,
     pub(super) source_port: Option<UdpSourcePort>,
     pub(super) service: Option<Box<ServiceName>>,
     /// Sorted by slot.

@@ -40,7 +40,7 @@ fn report(source: u8, target: u8, lost: u64, rtts: &[i64]) -> PathReport {
     let path = Path {
         source: Arc::new(end(source)),
         target: Arc::new(end(target)),
-        kind: Kind::TorMesh,
+        kind: ProbeKind::TorMesh,
         source_port: Some(UdpSourcePort(50_000)),
         service: None,
     };

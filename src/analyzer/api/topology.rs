@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::filter::UploadState;
 use crate::analysis::localize::Component;
-use crate::analysis::map::{Finished, Kind, Source};
+use crate::analysis::map::{Finished, NodeKind, Source};
 use crate::analyzer::judging::View;
 use crate::analyzer::state::State;
 use crate::api::name::SourceName;
@@ -82,9 +82,9 @@ pub(in crate::analyzer) fn topology(
     now: WallTime,
 ) -> Topology {
     let detail = match query.detail.map_or(Detail::Rnics, |detail| detail.0) {
-        Detail::Switches => Kind::Tor,
-        Detail::Hosts => Kind::Host,
-        Detail::Rnics => Kind::Rnic,
+        Detail::Switches => NodeKind::Tor,
+        Detail::Hosts => NodeKind::Host,
+        Detail::Rnics => NodeKind::Rnic,
     };
     let suspects = Suspects::of(view);
     let Finished {
@@ -98,9 +98,9 @@ pub(in crate::analyzer) fn topology(
     let mut nodes = Vec::new();
     for (name, node) in known.iter().filter(|(_, node)| node.kind <= detail) {
         let silent = match node.kind {
-            Kind::Host => is_silent(name),
-            Kind::Rnic => node.host.is_some_and(is_silent),
-            Kind::Switch | Kind::Tor => false,
+            NodeKind::Host => is_silent(name),
+            NodeKind::Rnic => node.host.is_some_and(is_silent),
+            NodeKind::Switch | NodeKind::Tor => false,
         };
         let incidents = suspects.of_node(name);
         nodes.push(Node {
@@ -128,7 +128,7 @@ pub(in crate::analyzer) fn topology(
         } else {
             (first, second)
         };
-        if detail < Kind::Host && tier(a) == Some(0) {
+        if detail < NodeKind::Host && tier(a) == Some(0) {
             continue;
         }
         let (there, back) = (suspects.of_link(a, b), suspects.of_link(b, a));

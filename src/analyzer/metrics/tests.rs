@@ -6,7 +6,7 @@ use crate::analysis::localize::Component;
 /// What `/metrics` shows when everything that is counted has been counted once.
 pub(crate) fn every() -> String {
     let metrics = Metrics::new(Arc::default());
-    let _ = metrics.pair(&("tor0".into(), "tor1".into(), Kind::TorMesh));
+    let _ = metrics.pair(&("tor0".into(), "tor1".into(), ProbeKind::TorMesh));
     metrics.refuse_upload("hello");
     let reason = |reason| ReasonLabels { reason };
     let _ = metrics.batches.get_or_create(&reason("counted"));

@@ -6,7 +6,7 @@ use crate::analysis::report::{
 };
 use crate::id::{AgentId, HostName, Qpn, UdpSourcePort};
 use crate::measure::{Measurement, Outcome};
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 use crate::probe::trace::{Answer, End, Reason, Trace};
 use crate::time::SystemClock;
 use crate::transport::CompletionClock;
@@ -79,7 +79,7 @@ impl Analyzer {
         let path = Path {
             source: Arc::new(end(source)),
             target: Arc::new(end(target)),
-            kind: Kind::InterTor,
+            kind: ProbeKind::InterTor,
             source_port: Some(UdpSourcePort(50_000)),
             service: None,
         };

@@ -12,7 +12,7 @@ use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::config::program::{Failure, stop_on_signal};
 use rpingmesh::config::{ConfigError, Span};
 use rpingmesh::id::{DeviceName, FlowLabel, HostName, QKey, TorId};
-use rpingmesh::probe::{self, Config, Group, Kind, ProbePath, Rate, Session, Start, Target};
+use rpingmesh::probe::{self, Config, Group, ProbeKind, ProbePath, Rate, Session, Start, Target};
 use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::{Endpoint, TransportError};
 use tokio_util::sync::CancellationToken;
@@ -106,7 +106,7 @@ async fn ping(args: &PingArgs, rate: Rate, config: &AgentConfig) -> Result<(), F
         count: args.count,
         driver: driver(endpoint, session, config),
         group: Group {
-            kind: Kind::InterTor,
+            kind: ProbeKind::InterTor,
             rate,
             paths: vec![path],
         },

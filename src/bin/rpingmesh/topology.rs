@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::Args;
-use rpingmesh::analysis::map::Kind;
+use rpingmesh::analysis::map::NodeKind;
 use rpingmesh::api::Name;
 use rpingmesh::api::name::NodeStateName;
 use rpingmesh::api::topology::{Link, State, Topology, TopologyQuery};
@@ -59,21 +59,21 @@ fn describe(answer: &Topology, with_hosts: bool) -> String {
     };
     let mut text = format!(
         "{} switches above {} ToRs, {} hosts, {} RNICs; known from {source}\n",
-        count(Kind::Switch),
-        count(Kind::Tor),
-        count(Kind::Host),
-        count(Kind::Rnic),
+        count(NodeKind::Switch),
+        count(NodeKind::Tor),
+        count(NodeKind::Host),
+        count(NodeKind::Rnic),
     );
     let neighbours = neighbours(&answer.links);
     let names = answer.nodes.iter().map(|node| node.name.len());
     let width = names.max().unwrap_or(0);
     for node in &answer.nodes {
-        let is_switch = node.kind.is(Kind::Switch) || node.kind.is(Kind::Tor);
+        let is_switch = node.kind.is(NodeKind::Switch) || node.kind.is(NodeKind::Tor);
         if !is_switch && !with_hosts && node.state.is(State::Ok) {
             continue;
         }
         let beside = match node.kind {
-            Name::Known(Kind::Rnic) => node.gid.clone().unwrap_or_default(),
+            Name::Known(NodeKind::Rnic) => node.gid.clone().unwrap_or_default(),
             _ => list(neighbours.get(&*node.name).map_or(&[], Vec::as_slice)),
         };
         let (name, kind) = (&node.name, &node.kind);
@@ -129,14 +129,14 @@ mod tests {
 
     use super::*;
 
-    fn node(name: &str, kind: Kind, state: State) -> Node {
+    fn node(name: &str, kind: NodeKind, state: State) -> Node {
         Node {
             name: name.to_owned(),
             kind: kind.into(),
             tier: None,
             tors: Vec::new(),
             host: None,
-            gid: (kind == Kind::Rnic).then(|| "10.0.0.1".to_owned()),
+            gid: (kind == NodeKind::Rnic).then(|| "10.0.0.1".to_owned()),
             addresses: Vec::new(),
             known_from: Vec::new(),
             state: state.into(),
@@ -172,13 +172,13 @@ mod tests {
             total_nodes: 6,
             total_links: 2,
             nodes: vec![
-                node("spine0", Kind::Switch, State::Unseen),
-                node("tor0", Kind::Tor, State::Ok),
-                node("h0", Kind::Host, State::Ok),
-                node("h1", Kind::Host, State::Silent),
+                node("spine0", NodeKind::Switch, State::Unseen),
+                node("tor0", NodeKind::Tor, State::Ok),
+                node("h0", NodeKind::Host, State::Ok),
+                node("h1", NodeKind::Host, State::Silent),
                 Node {
                     incidents: vec![4],
-                    ..node("h0/mlx5_0", Kind::Rnic, State::Incident)
+                    ..node("h0/mlx5_0", NodeKind::Rnic, State::Incident)
                 },
             ],
             links: vec![link("tor0", "spine0", &[3]), link("h0", "tor0", &[])],

@@ -45,7 +45,7 @@ fn every_probe_of_a_healthy_fabric_is_measured() {
         let Outcome::Complete(measured) = result.outcome else {
             panic!("{result:?}")
         };
-        let same_tor = result.kind == Kind::TorMesh;
+        let same_tor = result.kind == ProbeKind::TorMesh;
         let expected = if same_tor { 2_400..2_500 } else { 6_400..6_600 };
         assert!(expected.contains(&measured.network_rtt.0), "{result:?}");
         assert!(!measured.prober_delay.is_negative());

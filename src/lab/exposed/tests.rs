@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::telemetry::exposition::{self, Family, Kind};
+use crate::telemetry::exposition::{self, Family, MetricKind};
 
 /// Set it to write the table instead of comparing it.
 const UPDATE: &str = "RPINGMESH_UPDATE_DOCS";
@@ -45,9 +45,9 @@ fn roles() -> [(&'static str, Vec<Family>); 3] {
 /// As Prometheus shows it.
 fn series(family: &Family) -> String {
     match family.kind {
-        Kind::Counter => format!("{}_total", family.name),
-        Kind::Info => format!("{}_info", family.name),
-        Kind::Gauge | Kind::Histogram | Kind::Unknown => family.name.clone(),
+        MetricKind::Counter => format!("{}_total", family.name),
+        MetricKind::Info => format!("{}_info", family.name),
+        MetricKind::Gauge | MetricKind::Histogram | MetricKind::Unknown => family.name.clone(),
     }
 }
 

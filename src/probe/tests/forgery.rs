@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::harness::*;
 use crate::id::Gid;
-use crate::probe::{Counters, Kind, Session};
+use crate::probe::{Counters, ProbeKind, Session};
 use crate::time::{HostTime, Nanos, NicTime};
 use crate::transport::{Completion, Payload, Received, SendRequest};
 use crate::wire::{Body, ClusterKey, Ends, Keyring, Packet, Sequence, SessionId};
@@ -45,7 +45,7 @@ fn ends(from: usize, to: usize) -> Ends {
 fn probing(keys: &Arc<Keyring>) -> (Session, SendRequest, Packet) {
     let mut prober = session(keys, 0);
     prober.set_groups(
-        vec![group(Kind::TorMesh, 1.0, vec![path_to(address(1), 1)])],
+        vec![group(ProbeKind::TorMesh, 1.0, vec![path_to(address(1), 1)])],
         at(0),
     );
     let mut sent = Vec::new();

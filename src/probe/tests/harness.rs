@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::id::{FlowLabel, Gid, QKey, Qpn};
 use crate::measure::Outcome;
 use crate::probe::{
-    Config, Group, Kind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start, Target,
+    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start, Target,
 };
 use crate::time::{HostTime, NicTime};
 use crate::transport::{
@@ -135,7 +135,7 @@ pub(super) fn path_to(address: Address, number: u32) -> Arc<ProbePath> {
     })
 }
 
-pub(super) fn group(kind: Kind, per_second: f64, paths: Vec<Arc<ProbePath>>) -> Group {
+pub(super) fn group(kind: ProbeKind, per_second: f64, paths: Vec<Arc<ProbePath>>) -> Group {
     Group {
         kind,
         rate: Rate::per_second(per_second).expect("a rate"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::harness::*;
-use crate::probe::{Config, Counters, Group, Kind, Rate, Session, Start};
+use crate::probe::{Config, Counters, Group, ProbeKind, Rate, Session, Start};
 use crate::time::{HostTime, NicTime};
 use crate::transport::{
     Completion, EndpointEvent, Payload, Received, SendRequest, SendStatus, SendToken,
@@ -74,7 +74,7 @@ fn groups(specs: &[(u8, u16, Vec<u8>)]) -> Vec<Group> {
     specs
         .iter()
         .map(|(kind, per_second, paths)| Group {
-            kind: Kind::ALL[usize::from(*kind)],
+            kind: ProbeKind::ALL[usize::from(*kind)],
             rate: rate(*per_second),
             paths: paths
                 .iter()
@@ -170,7 +170,7 @@ proptest! {
         let mut net = Net::new(2, config(), move |_| fates.next().expect("endless"));
         for (node, peer) in [(0, 1), (1, 0)] {
             let paths = vec![path_to(address(peer), 1), path_to(address(peer), 2)];
-            net.nodes[node].session.set_groups(vec![group(Kind::InterTor, 50.0, paths)], HostTime::from_nanos(0));
+            net.nodes[node].session.set_groups(vec![group(ProbeKind::InterTor, 50.0, paths)], HostTime::from_nanos(0));
         }
         net.run_for(millis(1_000));
         for node in 0..2 {
@@ -251,7 +251,7 @@ proptest! {
         let first = |seed| {
             let config = Config { start: Start::RandomPhase, ..Config::default() };
             let mut session = Session::new(config, Arc::new(Keyring::unkeyed()), address(0), capabilities(), seed);
-            session.set_groups(vec![group(Kind::TorMesh, 10.0, paths.clone())], HostTime::from_nanos(0));
+            session.set_groups(vec![group(ProbeKind::TorMesh, 10.0, paths.clone())], HostTime::from_nanos(0));
             session.next_wakeup().expect("a probe is planned")
         };
         let wakeup = first(seed);

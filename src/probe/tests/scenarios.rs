@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::harness::*;
 use crate::id::UdpSourcePort;
-use crate::probe::{Answered, Config, Kind, Rate, ResponderConfig};
+use crate::probe::{Answered, Config, ProbeKind, Rate, ResponderConfig};
 use crate::time::HostTime;
 use crate::transport::{Capabilities, Completion, EndpointEvent, SendStatus, SourcePortSteering};
 
@@ -13,7 +13,7 @@ fn pair<F: FnMut(Hop) -> Fate>(config: Config, fate: F) -> Net<F> {
     let mut net = Net::new(2, config, fate);
     let now = net.now;
     net.nodes[0].session.set_groups(
-        vec![group(Kind::TorMesh, 10.0, vec![path_to(address(1), 1)])],
+        vec![group(ProbeKind::TorMesh, 10.0, vec![path_to(address(1), 1)])],
         now,
     );
     net
@@ -90,9 +90,9 @@ fn a_responder_is_told_how_its_acks_fare() {
         healthy: 7,
         failing: 3,
     };
-    assert_eq!(asked(Kind::InterTor), [expected]);
-    assert_eq!(asked(Kind::ServiceTracing), [expected]);
-    assert_eq!(asked(Kind::TorMesh), [], "there is no way to speak of");
+    assert_eq!(asked(ProbeKind::InterTor), [expected]);
+    assert_eq!(asked(ProbeKind::ServiceTracing), [expected]);
+    assert_eq!(asked(ProbeKind::TorMesh), [], "there is no way to speak of");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn turns_that_pass_are_not_caught_up() {
     let now = net.now;
     net.nodes[0]
         .session
-        .set_groups(vec![group(Kind::InterTor, 100.0, paths)], now);
+        .set_groups(vec![group(ProbeKind::InterTor, 100.0, paths)], now);
     net.run_for(millis(25));
     // The process is stopped for a second: the next turn is used, 97 are gone, the rhythm and the order go on.
     net.now = net.now.after(millis(980));
@@ -196,9 +196,9 @@ fn service_probes_give_way_first() {
     let mut net = Net::new(2, config(), |_| Fate::arrives());
     let now = net.now;
     let kinds = [
-        (Kind::ServiceTracing, 200.0),
-        (Kind::InterTor, 60.0),
-        (Kind::TorMesh, 10.0),
+        (ProbeKind::ServiceTracing, 200.0),
+        (ProbeKind::InterTor, 60.0),
+        (ProbeKind::TorMesh, 10.0),
     ];
     let groups = (1..)
         .zip(kinds)
@@ -237,7 +237,7 @@ fn groups_change_without_losing_their_rhythm() {
     let mut net = Net::new(4, config(), |_| Fate::arrives_after(millis(30)));
     let ten = |nodes: &[usize]| {
         vec![group(
-            Kind::TorMesh,
+            ProbeKind::TorMesh,
             10.0,
             nodes
                 .iter()
@@ -292,7 +292,7 @@ fn a_responder_bounds_what_it_does_for_one_source() {
     let now = net.now;
     for (node, rate) in [(0, 100.0), (2, 5.0)] {
         net.nodes[node].session.set_groups(
-            vec![group(Kind::TorMesh, rate, vec![path_to(address(1), 1)])],
+            vec![group(ProbeKind::TorMesh, rate, vec![path_to(address(1), 1)])],
             now,
         );
     }
@@ -358,7 +358,7 @@ fn dead_targets_delay_nobody() {
     let now = net.now;
     net.nodes[0]
         .session
-        .set_groups(vec![group(Kind::InterTor, 1_000.0, paths)], now);
+        .set_groups(vec![group(ProbeKind::InterTor, 1_000.0, paths)], now);
     net.run_for(millis(5_000));
 
     let worst = net

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::harness::{Fate, Net, address, config, group, label, millis, path_to};
-use crate::probe::{Config, Kind, PathId, ProbePath};
+use crate::probe::{Config, ProbeKind, PathId, ProbePath};
 
 fn service_path(node: usize, number: u32, service: &str) -> Arc<ProbePath> {
     let path = path_to(address(node), number);
@@ -19,8 +19,8 @@ fn service_path(node: usize, number: u32, service: &str) -> Arc<ProbePath> {
 fn connections_come_and_go_beside_the_pinglist() {
     let mut net = Net::new(3, config(), |_| Fate::arrives());
     let groups = vec![
-        group(Kind::TorMesh, 10.0, vec![path_to(address(1), 1)]),
-        group(Kind::InterTor, 30.0, vec![path_to(address(2), 2)]),
+        group(ProbeKind::TorMesh, 10.0, vec![path_to(address(1), 1)]),
+        group(ProbeKind::InterTor, 30.0, vec![path_to(address(2), 2)]),
     ];
     let now = net.now;
     net.nodes[0].session.set_groups(groups, now);

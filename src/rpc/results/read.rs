@@ -20,7 +20,7 @@ use crate::analysis::hardware::MOST_PORTS;
 use crate::analysis::report::{Batch, End, MAX_PROBES, Path, PathReport};
 use crate::id::{Gid, ServiceName, UdpSourcePort};
 use crate::measure::Measurement;
-use crate::probe::Kind;
+use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
 use crate::rpc::{hardware, v1};
 use crate::time::{Nanos, WallTime};
@@ -308,7 +308,7 @@ fn check(
     let clock = clock_from(report.clock)?;
     let service = match (name(report.service, "service")?, kind) {
         ("", _) => None,
-        (service, Kind::ServiceTracing) => Some(ServiceName::new(service)),
+        (service, ProbeKind::ServiceTracing) => Some(ServiceName::new(service)),
         _ => return Err(ReportError::Service),
     };
     let source_port = match report.source_port {

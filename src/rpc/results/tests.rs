@@ -33,9 +33,9 @@ fn any_report() -> impl Strategy<Value = PathReport> {
         any_end(),
         any_end(),
         prop_oneof![
-            Just((Kind::TorMesh, None)),
-            Just((Kind::InterTor, None)),
-            Just((Kind::ServiceTracing, Some(ServiceName::new("training")))),
+            Just((ProbeKind::TorMesh, None)),
+            Just((ProbeKind::InterTor, None)),
+            Just((ProbeKind::ServiceTracing, Some(ServiceName::new("training")))),
         ],
         prop::option::of(1u16..),
     )

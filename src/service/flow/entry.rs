@@ -4,7 +4,7 @@
 //! one number has several lives. A creation or a destruction separates them: values from before it are dropped, later
 //! ones belong to the next life and stay.
 
-use rpingmesh_ebpf_event::{Kind, QpEvent, present};
+use rpingmesh_ebpf_event::{EventKind, QpEvent, present};
 
 use super::super::qp::{Flow, ListedQp, Origin, Owner, QpKey, QpState, QpType, Route};
 use super::super::trace::CgroupPath;
@@ -140,10 +140,10 @@ impl Entry {
             cgroup: cgroup.cloned(),
         };
         match event.kind() {
-            Kind::Create => self.creator.update(at, owner()),
-            Kind::Modify => self.modifier.update(at, owner()),
+            EventKind::Create => self.creator.update(at, owner()),
+            EventKind::Modify => self.modifier.update(at, owner()),
             // Who asks for its attributes says nothing.
-            Kind::Query | Kind::Destroy | Kind::Unknown(_) => {}
+            EventKind::Query | EventKind::Destroy | EventKind::Unknown(_) => {}
         }
         self.refresh();
     }

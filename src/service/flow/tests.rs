@@ -18,7 +18,7 @@ fn padded<const N: usize>(name: &str) -> [u8; N] {
     bytes
 }
 
-fn event(kind: Kind, qpn: u32, time: u64) -> QpEvent {
+fn event(kind: EventKind, qpn: u32, time: u64) -> QpEvent {
     QpEvent {
         qp_type: 2,
         port: 1,
@@ -35,7 +35,7 @@ fn event(kind: Kind, qpn: u32, time: u64) -> QpEvent {
 }
 
 fn state(qpn: u32, time: u64, state: u8) -> QpEvent {
-    let mut event = event(Kind::Modify, qpn, time);
+    let mut event = event(EventKind::Modify, qpn, time);
     event.qp_state = state;
     event.present |= present::STATE;
     event
@@ -85,7 +85,7 @@ fn a_connection_lives_from_rtr_to_destroy() {
     apply(
         &mut table,
         &[
-            event(Kind::Create, 5, 10),
+            event(EventKind::Create, 5, 10),
             state(5, 20, INIT),
             rtr(5, 30),
             state(5, 40, RTS),
@@ -99,7 +99,7 @@ fn a_connection_lives_from_rtr_to_destroy() {
         flow.owner.as_ref().map(|owner| (owner.pid, &*owner.comm)),
         Some((4242, "ib_write_bw"))
     );
-    table.apply(&event(Kind::Destroy, 5, 50), None);
+    table.apply(&event(EventKind::Destroy, 5, 50), None);
     assert_eq!(
         names(&mut table),
         [
@@ -127,7 +127,7 @@ fn a_flow_label_of_zero_follows_the_qpns() {
 #[test]
 fn order_of_arrival_does_not_matter() {
     let events = [
-        event(Kind::Create, 5, 10),
+        event(EventKind::Create, 5, 10),
         state(5, 20, INIT),
         rtr(5, 30),
         state(5, 40, RTS),
@@ -150,8 +150,8 @@ fn a_destroy_that_overtakes_leaves_nothing_behind() {
     apply(
         &mut table,
         &[
-            event(Kind::Destroy, 5, 50),
-            event(Kind::Create, 5, 10),
+            event(EventKind::Destroy, 5, 50),
+            event(EventKind::Create, 5, 10),
             rtr(5, 30),
         ],
     );
@@ -166,14 +166,14 @@ fn a_number_used_again_is_another_life() {
     apply(
         &mut table,
         &[
-            event(Kind::Create, 5, 10),
+            event(EventKind::Create, 5, 10),
             rtr(5, 30),
-            event(Kind::Create, 5, 100),
+            event(EventKind::Create, 5, 100),
         ],
     );
     assert_eq!(table.get(&key(5)).map(|flow| flow.state), Some(None));
     // A late destroy of the first life does not end the second.
-    table.apply(&event(Kind::Destroy, 5, 50), None);
+    table.apply(&event(EventKind::Destroy, 5, 50), None);
     assert!(table.get(&key(5)).is_some());
     table.apply(&rtr(5, 40), None);
     assert!(
@@ -197,7 +197,7 @@ fn errors_and_resets_end_a_connection() {
         let mut table = FlowTable::new(16);
         apply(
             &mut table,
-            &[event(Kind::Create, 5, 10), rtr(5, 30), state(5, 40, end)],
+            &[event(EventKind::Create, 5, 10), rtr(5, 30), state(5, 40, end)],
         );
         assert_eq!(
             names(&mut table),
@@ -248,8 +248,8 @@ fn a_listing_fills_gaps_and_yields_to_newer_events() {
         &mut table,
         &[
             rtr(5, 2_000),
-            event(Kind::Destroy, 6, 2_000),
-            event(Kind::Create, 8, 10),
+            event(EventKind::Destroy, 6, 2_000),
+            event(EventKind::Create, 8, 10),
         ],
     );
     table.merge_listing(
@@ -308,7 +308,7 @@ fn queried(qpn: u32, time: u64) -> QpEvent {
     QpEvent {
         tgid: 1,
         comm: padded("rpingmesh-agent"),
-        kind: Kind::Query.code(),
+        kind: EventKind::Query.code(),
         ..rtr(qpn, time)
     }
 }
@@ -365,7 +365,7 @@ fn a_connection_from_before_goes_live_with_its_owner() {
 #[test]
 fn the_cgroup_of_the_creator_names_the_service() {
     let mut table = FlowTable::new(16);
-    let creation = event(Kind::Create, 5, 10);
+    let creation = event(EventKind::Create, 5, 10);
     table.apply(&creation, Some(&"/system.slice/train.service".into()));
     let mut other = rtr(5, 20);
     other.tgid = 1;
@@ -383,7 +383,7 @@ fn the_cgroup_of_the_creator_names_the_service() {
 #[test]
 fn a_cgroup_that_was_gone_is_filled_in_when_it_is_known() {
     let mut table = FlowTable::new(16);
-    table.apply(&event(Kind::Create, 5, 10), None);
+    table.apply(&event(EventKind::Create, 5, 10), None);
     table.apply(&rtr(5, 20), Some(&"/job".into()));
     let owner = table
         .get(&key(5))
@@ -399,9 +399,9 @@ fn the_table_is_bounded_and_keeps_connections_first() {
         &mut table,
         &[
             rtr(1, 10),
-            event(Kind::Create, 2, 20),
+            event(EventKind::Create, 2, 20),
             rtr(3, 30),
-            event(Kind::Create, 4, 40),
+            event(EventKind::Create, 4, 40),
         ],
     );
     assert_eq!(table.counters().evicted, 1);
@@ -419,7 +419,7 @@ fn the_qps_of_a_process_that_died_end_when_the_kernel_destroys_them() {
     let by_kernel = QpEvent {
         tgid: 2,
         comm: padded("kworker/0:1"),
-        ..event(Kind::Destroy, 1, 40)
+        ..event(EventKind::Destroy, 1, 40)
     };
     apply(&mut table, &[by_kernel]);
     assert_eq!(table.get(&key(1)), None);
@@ -444,10 +444,10 @@ proptest! {
         let mut live = HashSet::new();
         for (what, qpn, time, to) in steps {
             match what {
-                0 => table.apply(&event(Kind::Create, qpn, time), None),
+                0 => table.apply(&event(EventKind::Create, qpn, time), None),
                 1 => table.apply(&state(qpn, time, to), None),
                 2 => table.apply(&rtr(qpn, time), None),
-                3 => table.apply(&event(Kind::Destroy, qpn, time), None),
+                3 => table.apply(&event(EventKind::Destroy, qpn, time), None),
                 _ => table.merge_listing(&[listed(qpn)], HostTime::from_nanos(i64::try_from(time).expect("small")), true),
             }
             for change in table.drain_changes() {
@@ -470,14 +470,14 @@ fn what_a_complete_listing_does_not_name_is_over() {
     table.merge_listing(&[listed(7)], HostTime::from_nanos(1_000), true);
     apply(
         &mut table,
-        &[event(Kind::Create, 5, 900), rtr(5, 950), rtr(7, 950)],
+        &[event(EventKind::Create, 5, 900), rtr(5, 950), rtr(7, 950)],
     );
     assert_eq!(table.get(&key(5)), None, "its destruction was lost");
     assert!(
         table.get(&key(7)).is_some_and(Flow::is_live),
         "late events complete what is listed"
     );
-    apply(&mut table, &[event(Kind::Create, 5, 1_100), rtr(5, 1_200)]);
+    apply(&mut table, &[event(EventKind::Create, 5, 1_100), rtr(5, 1_200)]);
     assert!(table.get(&key(5)).is_some_and(Flow::is_live));
 }
 
@@ -494,7 +494,7 @@ fn a_listing_and_events_of_the_same_qp_are_one_flow() {
     );
     assert!(!flow.is_live());
     let mut query = rtr(7, 2_100);
-    query.kind = Kind::Query.code();
+    query.kind = EventKind::Query.code();
     query.qp_state = RTS;
     table.apply(&query, None);
     let flow = table.get(&key(7)).expect("listed");
@@ -522,11 +522,11 @@ fn tombstones_are_bounded_and_expire() {
     let mut table = FlowTable::new(4);
     let second = 1_000_000_000;
     for qpn in 1..=10 {
-        table.apply(&event(Kind::Destroy, qpn, second + u64::from(qpn)), None);
+        table.apply(&event(EventKind::Destroy, qpn, second + u64::from(qpn)), None);
     }
     assert_eq!((table.tombstones.len(), table.burials.len()), (4, 4));
     assert_eq!(table.counters().tombstones_dropped, 6);
-    table.apply(&event(Kind::Destroy, 20, 10 * second), None);
+    table.apply(&event(EventKind::Destroy, 20, 10 * second), None);
     assert_eq!((table.tombstones.len(), table.burials.len()), (1, 1));
     assert_eq!(
         table.counters().tombstones_dropped,
@@ -538,7 +538,7 @@ fn tombstones_are_bounded_and_expire() {
 #[test]
 fn clearing_ends_every_connection() {
     let mut table = FlowTable::new(16);
-    apply(&mut table, &[rtr(1, 10), event(Kind::Create, 2, 20)]);
+    apply(&mut table, &[rtr(1, 10), event(EventKind::Create, 2, 20)]);
     table.clear();
     assert_eq!(table.flows().count(), 0);
     assert_eq!(

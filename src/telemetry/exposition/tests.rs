@@ -46,10 +46,10 @@ fn what_a_registry_writes_is_read_back() {
     assert_eq!(
         described,
         [
-            ("x_counts", Kind::Counter, "Things counted", ""),
-            ("x_share_ratios", Kind::Gauge, "A share", "ratios"),
-            ("x_took_seconds", Kind::Histogram, "How long", ""),
-            ("x_build", Kind::Info, "Version of the program", ""),
+            ("x_counts", MetricKind::Counter, "Things counted", ""),
+            ("x_share_ratios", MetricKind::Gauge, "A share", "ratios"),
+            ("x_took_seconds", MetricKind::Histogram, "How long", ""),
+            ("x_build", MetricKind::Info, "Version of the program", ""),
         ]
     );
     assert_eq!(families[0].samples[0].suffix, "_total");

@@ -89,14 +89,14 @@ const fn is_ahead(this: u32, than: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rpingmesh_ebpf_event::Kind;
+    use rpingmesh_ebpf_event::EventKind;
 
     use super::*;
 
     fn event(counted: u32) -> QpEvent {
         QpEvent {
             counted,
-            ..QpEvent::empty(Kind::Create)
+            ..QpEvent::empty(EventKind::Create)
         }
     }
 

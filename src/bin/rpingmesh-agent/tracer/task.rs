@@ -6,7 +6,7 @@ use aya::maps::{MapData, RingBuf};
 use rpingmesh::config::program::describe;
 use rpingmesh::service::trace::{Listing, TraceMessage, TracedEvent, TracerCounters, TracerStatus};
 use rpingmesh::time::{Clock as _, HostTime, SystemClock};
-use rpingmesh_ebpf_event::{Kind, QpEvent};
+use rpingmesh_ebpf_event::{EventKind, QpEvent};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -272,9 +272,9 @@ impl Task {
     /// An event with what belongs to it outside of the kernel's memory.
     fn traced(&mut self, event: QpEvent) -> TracedEvent {
         let cgroup = match event.kind() {
-            Kind::Create | Kind::Modify => self.cgroups.path(event.cgroup_id, event.tgid),
+            EventKind::Create | EventKind::Modify => self.cgroups.path(event.cgroup_id, event.tgid),
             // Says nothing of the owner.
-            Kind::Query | Kind::Destroy | Kind::Unknown(_) => None,
+            EventKind::Query | EventKind::Destroy | EventKind::Unknown(_) => None,
         };
         TracedEvent { event, cgroup }
     }

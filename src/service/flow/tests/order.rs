@@ -1,7 +1,7 @@
 //! What must not depend on the order in which events arrive.
 
 use proptest::prelude::*;
-use rpingmesh_ebpf_event::{Kind, QpEvent};
+use rpingmesh_ebpf_event::{EventKind, QpEvent};
 
 use super::{apply, event, key, rtr, state};
 use crate::service::flow::{FlowChange, FlowTable, Origin};
@@ -21,12 +21,12 @@ fn histories() -> impl Strategy<Value = (Vec<QpEvent>, Vec<QpEvent>)> {
             .map(|(order, (what, to, process))| {
                 let time = order * 10;
                 let mut event = match what {
-                    0 => event(Kind::Create, 5, time),
+                    0 => event(EventKind::Create, 5, time),
                     1 => state(5, time, to),
                     2 => rtr(5, time),
-                    3 => event(Kind::Destroy, 5, time),
+                    3 => event(EventKind::Destroy, 5, time),
                     _ => QpEvent {
-                        kind: Kind::Query.code(),
+                        kind: EventKind::Query.code(),
                         ..rtr(5, time)
                     },
                 };
