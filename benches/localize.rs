@@ -13,7 +13,9 @@ use rpingmesh::analysis::localize::persistence::{Persistence, Standing};
 use rpingmesh::analysis::localize::{
     Component, Diagnosis, PathObservation, Problem, Settings, Suspect, localize, vote,
 };
-use rpingmesh::analysis::simulate::{FaultKind, FaultPlan, SimulationPlan, Score, Shape, World, oracle};
+use rpingmesh::analysis::simulate::{
+    FaultKind, FaultPlan, Score, Shape, SimulationPlan, World, oracle,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time of this thread: what else the machine does is left out.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rpingmesh::analysis::incident::{Change, Incident};
-use rpingmesh::config::Span;
+use rpingmesh::config::HumanDuration;
 use rpingmesh::fabric::scenario::Probing;
 use rpingmesh::fabric::{Fault, Scenario, Shape};
 use rpingmesh::lab::rehearse::rehearse;
@@ -285,7 +285,7 @@ fn days(first: u64, days: u64) {
         }
         events += faults.len() - 1;
         let scenario = scenario(SMALL, SPARSE, RUN, run + apart, &faults);
-        let Span(length) = scenario.duration;
+        let HumanDuration(length) = scenario.duration;
         assert_eq!(length, Duration::from_secs(RUN));
         let outcome = rehearse(&scenario, true).expect("a rehearsal");
         judged += outcome.runs;

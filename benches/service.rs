@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use rpingmesh::agent::Agent;
-use rpingmesh::config::Span;
+use rpingmesh::config::HumanDuration;
 use rpingmesh::config::agent::AgentSettings;
 use rpingmesh::config::controller::{AgentsSettings, ControllerSettings};
 use rpingmesh::controller::Controller;
@@ -299,7 +299,7 @@ async fn report_first_probes() {
         listen: Some((Ipv4Addr::LOCALHOST, 0).into()),
         store: Some("sqlite::memory:".to_owned()),
         agents: AgentsSettings {
-            upload_interval: Some(Span(Duration::from_secs(1))),
+            upload_interval: Some(HumanDuration(Duration::from_secs(1))),
             ..AgentsSettings::default()
         },
         ..ControllerSettings::default()

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rpingmesh::config::Span;
+use rpingmesh::config::HumanDuration;
 use rpingmesh::config::lab::LabSettings;
 use rpingmesh::lab::plan::LabPlan;
 use rpingmesh::lab::run::run;
@@ -15,7 +15,7 @@ fn main() {
         .and_then(|text| text.parse().ok())
         .unwrap_or(30);
     let settings = LabSettings {
-        duration: Some(Span(Duration::from_secs(seconds))),
+        duration: Some(HumanDuration(Duration::from_secs(seconds))),
         ..LabSettings::default()
     };
     let plan = LabPlan::new(settings).expect("the defaults are valid");

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use libfuzzer_sys::fuzz_target;
 use rpingmesh::analysis::simulate::fault::FaultPlan;
-use rpingmesh::config::Span;
+use rpingmesh::config::HumanDuration;
 use rpingmesh::config::size::ByteSize;
 use rpingmesh::id::{FlowLabel, Gid, Qpn, TargetName};
 use rpingmesh::rpc::client::ServerUrl;
@@ -26,7 +26,7 @@ fuzz_target!(|text: &str| {
     round_trip::<Qpn>(text);
     round_trip::<FlowLabel>(text);
     round_trip::<TargetName>(text);
-    round_trip::<Span>(text);
+    round_trip::<HumanDuration>(text);
     round_trip::<ByteSize>(text);
     round_trip::<ServerUrl>(text);
     if let Ok(url) = Url::parse(text) {

@@ -169,7 +169,12 @@ impl<'a> Map<'a> {
         }
     }
 
-    fn node(&mut self, name: impl Into<Cow<'a, str>>, kind: NodeKind, source: Source) -> &mut Node<'a> {
+    fn node(
+        &mut self,
+        name: impl Into<Cow<'a, str>>,
+        kind: NodeKind,
+        source: Source,
+    ) -> &mut Node<'a> {
         let node = self.nodes.entry(name.into()).or_insert_with(|| Node {
             kind,
             tier: None,
@@ -198,7 +203,9 @@ impl<'a> Map<'a> {
     pub fn report(&mut self, end: &'a End) {
         let (host, tor) = (end.host.as_str(), end.tor.as_str());
         self.node(tor, NodeKind::Tor, Source::Report);
-        self.node(host, NodeKind::Host, Source::Report).tors.insert(tor);
+        self.node(host, NodeKind::Host, Source::Report)
+            .tors
+            .insert(tor);
         self.link(host, tor, Source::Report);
         let name = end.rnic().to_string();
         let rnic = self.node(name, NodeKind::Rnic, Source::Report);

@@ -210,7 +210,13 @@ pub struct Collector {
     dropped: u64,
 }
 
-type Key = (Gid, Gid, ProbeKind, Option<UdpSourcePort>, Option<ServiceName>);
+type Key = (
+    Gid,
+    Gid,
+    ProbeKind,
+    Option<UdpSourcePort>,
+    Option<ServiceName>,
+);
 
 impl Collector {
     /// Holds at most `limit` results; those beyond are dropped and counted until [`Collector::take`] makes room.

@@ -28,13 +28,13 @@ use crate::measure::Invalid;
 use crate::probe::ProbeKind;
 use crate::time::{Nanos, WallTime};
 
-/// The grain of time.
+/// Length of a slot: the resolution of all windows.
 pub const SLOT: Duration = Duration::from_secs(5);
 const SLOT_NANOS: i64 = 5_000_000_000;
 
-/// The spans over which paths are judged.
+/// The lengths of the windows over which paths are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Span {
+pub enum WindowLength {
     /// 5 s: hard faults.
     Short,
     /// 20 s: loss of a per cent.
@@ -43,7 +43,7 @@ pub enum Span {
     Long,
 }
 
-impl Span {
+impl WindowLength {
     /// All of them, shortest first.
     pub const ALL: [Self; 3] = [Self::Short, Self::Middle, Self::Long];
 
@@ -132,7 +132,7 @@ pub struct Limits {
 impl Limits {
     /// How long after its beginning a slot is kept.
     pub fn kept(&self) -> Duration {
-        Span::Long.duration() + SLOT + self.lateness
+        WindowLength::Long.duration() + SLOT + self.lateness
     }
 
     /// The oldest slot that is kept.
@@ -280,7 +280,7 @@ impl Windows {
     }
 
     /// The slots of a window that ends with the last slot that was over at `now`.
-    pub fn slots(&self, span: Span, now: WallTime) -> Range<Slot> {
+    pub fn slots(&self, span: WindowLength, now: WallTime) -> Range<Slot> {
         let end = Slot::of(now);
         Slot(end.0.saturating_sub(span.slots()))..end
     }

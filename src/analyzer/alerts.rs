@@ -126,7 +126,12 @@ pub(super) async fn start(
     let alertmanagers = config.alertmanagers.iter();
     let urls = alertmanagers
         .map(|url| (ReceiverKind::Alertmanager, url))
-        .chain(config.webhooks.iter().map(|url| (ReceiverKind::Webhook, url)));
+        .chain(
+            config
+                .webhooks
+                .iter()
+                .map(|url| (ReceiverKind::Webhook, url)),
+        );
     for (kind, url) in urls {
         let name = format!("{} {url}", kind.name());
         let now = parts.clock.wall();

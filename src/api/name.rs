@@ -12,7 +12,7 @@ use super::{incidents, topology};
 use crate::analysis::incident::Severity;
 use crate::analysis::judge::Category;
 use crate::analysis::map::{NodeKind, Source};
-use crate::analysis::windows::Span;
+use crate::analysis::windows::WindowLength;
 use crate::probe::ProbeKind;
 use crate::probe::trace::{End as TraceEnd, Reason as TraceReason};
 
@@ -121,7 +121,7 @@ named! {
     Severity as "Severity";
     NodeKind as "NodeKind";
     Source as "Source";
-    Span as "Window";
+    WindowLength as "Window";
     ProbeKind as "ProbeKind";
     TraceEnd as "TraceEnd";
     TraceReason as "TraceReason";
@@ -145,7 +145,7 @@ impl Named for bool {
 }
 
 /// A window.
-pub type WindowName = Name<Span>;
+pub type WindowName = Name<WindowLength>;
 /// The kind of probes.
 pub type ProbeKindName = Name<ProbeKind>;
 /// What is wrong.

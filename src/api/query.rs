@@ -13,7 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::incidents::Wanted;
 use super::name::Named;
 use super::topology::Detail;
-use crate::analysis::windows::Span;
+use crate::analysis::windows::WindowLength;
 use crate::probe::ProbeKind;
 
 /// One of the names of a type, and nothing else.
@@ -70,7 +70,7 @@ pub type IncidentPageSize = Bounded<1, 1_000>;
 /// A UDP source port.
 pub type Port = Bounded<1, 65_535>;
 /// A window.
-pub type WindowChoice = Choice<Span>;
+pub type WindowChoice = Choice<WindowLength>;
 /// The kind of probes.
 pub type ProbeKindChoice = Choice<ProbeKind>;
 /// Which incidents.

@@ -17,7 +17,7 @@ use super::topology::TopologyQuery;
 use super::traces::TracesQuery;
 use super::*;
 use crate::analysis::judge::Category;
-use crate::analysis::windows::Span;
+use crate::analysis::windows::WindowLength;
 
 /// A query as the analyzer takes it.
 fn asked<Q: Request>(query: &str) -> Result<Q, String> {
@@ -74,7 +74,7 @@ fn a_wrong_query_is_refused_with_what_is_allowed() {
 #[test]
 fn a_query_is_written_as_it_is_read() {
     let paths = PathsQuery {
-        window: Some(Choice(Span::Long)),
+        window: Some(Choice(WindowLength::Long)),
         source: Some("a b&c=ü".to_owned()),
         kind: Some(Choice(crate::probe::ProbeKind::InterTor)),
         limit: PageSize::new(7),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::otlp::OtlpSettings;
 use super::size::ByteSize;
-use super::{LogSettings, Span, TlsSettings};
+use super::{HumanDuration, LogSettings, TlsSettings};
 use crate::id::{DeviceName, Gid, TorId};
 use crate::transport::RnicName;
 
@@ -252,7 +252,7 @@ pub struct AgentSettings {
     /// How long a probe waits for its ACKs, 1ms to 60s [default: 500ms]
     #[arg(long, env = "RPINGMESH_PROBE_TIMEOUT", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe_timeout: Option<Span>,
+    pub probe_timeout: Option<HumanDuration>,
     /// Between two probes of one service connection, 1ms to 60s; longer where max_probes_per_second leaves less
     /// [default: 10ms]
     #[arg(
@@ -261,7 +261,7 @@ pub struct AgentSettings {
         value_name = "DURATION"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_probe_interval: Option<Span>,
+    pub service_probe_interval: Option<HumanDuration>,
     /// DSCP and ECN bits of probes and ACKs, 0 to 255 [default: 0]
     #[arg(long, env = "RPINGMESH_TRAFFIC_CLASS", value_name = "BYTE")]
     #[serde(skip_serializing_if = "Option::is_none")]

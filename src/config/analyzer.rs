@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::analyzer as default;
 use super::otlp::{OtlpConfig, OtlpSettings};
 use super::size::ByteSize;
-use super::{ConfigError, LogSettings, Span, TlsSettings, wiring};
+use super::{ConfigError, HumanDuration, LogSettings, TlsSettings, wiring};
 use crate::analysis::windows::Limits;
 use crate::rpc::tls::Security;
 use crate::store::sqlite::Location;
@@ -58,11 +58,11 @@ pub struct AnalyzerSettings {
     /// How late a batch may come and still be counted into the longest window, at most 1h [default: 60s]
     #[arg(long, env = "RPINGMESH_LATENESS", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lateness: Option<Span>,
+    pub lateness: Option<HumanDuration>,
     /// How far an agent's clock may be ahead before its batches are not counted, at most 1h [default: 5s]
     #[arg(long, env = "RPINGMESH_CLOCK_TOLERANCE", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clock_tolerance: Option<Span>,
+    pub clock_tolerance: Option<HumanDuration>,
     /// The most paths kept in the windows; beyond, the one silent for longest goes [default: 500000]
     #[arg(long, env = "RPINGMESH_MAX_PATHS", value_name = "COUNT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,11 +78,11 @@ pub struct AnalyzerSettings {
     /// How often the analyzer judges, 200ms to 1m; it takes longer breaks when judging takes long [default: 1s]
     #[arg(long, env = "RPINGMESH_JUDGE_INTERVAL", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub judge_interval: Option<Span>,
+    pub judge_interval: Option<HumanDuration>,
     /// How long closed incidents are kept [default: 28days]
     #[arg(long, env = "RPINGMESH_INCIDENT_RETENTION", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub incident_retention: Option<Span>,
+    pub incident_retention: Option<HumanDuration>,
     /// Section `[otlp]`.
     #[command(flatten)]
     pub otlp: OtlpSettings,
@@ -92,7 +92,7 @@ pub struct AnalyzerSettings {
     /// How long the dashboard's past is kept, one matrix per minute [default: 1day]
     #[arg(long, env = "RPINGMESH_HISTORY_RETENTION", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub history_retention: Option<Span>,
+    pub history_retention: Option<HumanDuration>,
     /// Section `[log]`.
     #[command(flatten)]
     pub log: LogSettings,
@@ -164,18 +164,21 @@ impl AnalyzerSettings {
             web_tls: Some(self.web_tls.unwrap_or(false)),
             web_auth_header: self.web_auth_header,
             store: Some(self.store.unwrap_or_else(|| default::STORE.to_owned())),
-            lateness: Some(self.lateness.unwrap_or(Span(default::LATENESS))),
+            lateness: Some(self.lateness.unwrap_or(HumanDuration(default::LATENESS))),
             clock_tolerance: Some(
                 self.clock_tolerance
-                    .unwrap_or(Span(default::CLOCK_TOLERANCE)),
+                    .unwrap_or(HumanDuration(default::CLOCK_TOLERANCE)),
             ),
             max_paths: Some(self.max_paths.unwrap_or(default::MAX_PATHS)),
             memory_limit: Some(self.memory_limit.unwrap_or(ByteSize(default::MEMORY_LIMIT))),
             topology: self.topology,
-            judge_interval: Some(self.judge_interval.unwrap_or(Span(default::JUDGE_INTERVAL))),
+            judge_interval: Some(
+                self.judge_interval
+                    .unwrap_or(HumanDuration(default::JUDGE_INTERVAL)),
+            ),
             incident_retention: Some(
                 self.incident_retention
-                    .unwrap_or(Span(default::INCIDENT_RETENTION)),
+                    .unwrap_or(HumanDuration(default::INCIDENT_RETENTION)),
             ),
             otlp: OtlpSettings {
                 interval: self.otlp.interval.or(OtlpSettings::defaults().interval),
@@ -184,7 +187,7 @@ impl AnalyzerSettings {
             alerts: self.alerts.with_defaults(),
             history_retention: Some(
                 self.history_retention
-                    .unwrap_or(Span(default::HISTORY_RETENTION)),
+                    .unwrap_or(HumanDuration(default::HISTORY_RETENTION)),
             ),
             log: self.log,
             tls: self.tls,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::otlp::{OtlpConfig, OtlpSettings};
-use super::{LogSettings, Span, TlsSettings};
+use super::{HumanDuration, LogSettings, TlsSettings};
 use crate::pinglist::Policy;
 use crate::rpc::tls::Security;
 use crate::store::sqlite::Location;
@@ -74,7 +74,7 @@ pub struct RegistrySettings {
         value_name = "D"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lease: Option<Span>,
+    pub lease: Option<HumanDuration>,
     /// Silence after which an agent is forgotten and leaves the pinglists [default: 10m]
     #[arg(
         long = "registry-retention",
@@ -82,7 +82,7 @@ pub struct RegistrySettings {
         value_name = "D"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retention: Option<Span>,
+    pub retention: Option<HumanDuration>,
 }
 
 crate::layer!(RegistrySettings { lease, retention });
@@ -163,7 +163,7 @@ pub struct PinglistSettings {
         value_name = "D"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rotation: Option<Span>,
+    pub rotation: Option<HumanDuration>,
 }
 
 crate::layer!(PinglistSettings {
@@ -189,7 +189,7 @@ pub struct AgentsSettings {
         value_name = "D"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe_timeout: Option<Span>,
+    pub probe_timeout: Option<HumanDuration>,
     /// How often every agent probes a traced connection [default: the agent's own]
     #[arg(
         long = "agents-service-probe-interval",
@@ -197,7 +197,7 @@ pub struct AgentsSettings {
         value_name = "D"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_probe_interval: Option<Span>,
+    pub service_probe_interval: Option<HumanDuration>,
     /// Upper bound over all kinds of probes, per RNIC of every agent [default: the agent's own]
     #[arg(
         long = "agents-max-probes-per-second",
@@ -213,7 +213,7 @@ pub struct AgentsSettings {
         value_name = "D"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub upload_interval: Option<Span>,
+    pub upload_interval: Option<HumanDuration>,
 }
 
 crate::layer!(AgentsSettings {

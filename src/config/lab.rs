@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, LogSettings, Span};
+use super::{ConfigError, HumanDuration, LogSettings};
 
 /// How long the lab runs by default.
 pub const DEFAULT_DURATION: Duration = Duration::from_mins(1);
@@ -54,7 +54,7 @@ pub struct LabSettings {
     /// How long to run [default: 1m]
     #[arg(long, env = "RPINGMESH_DURATION", value_name = "D")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub duration: Option<Span>,
+    pub duration: Option<HumanDuration>,
     /// For everything that is random in the fabric [default: 0]
     #[arg(long, env = "RPINGMESH_SEED", value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]

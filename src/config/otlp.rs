@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::defaults::OTLP_INTERVAL;
-use super::{ConfigError, Span};
+use super::{ConfigError, HumanDuration};
 use crate::rpc::http::Url;
 
 const INTERVALS: std::ops::RangeInclusive<Duration> =
@@ -35,7 +35,7 @@ pub struct OtlpSettings {
         value_name = "DURATION"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Span>,
+    pub interval: Option<HumanDuration>,
 }
 
 crate::layer!(OtlpSettings { endpoint, interval });
@@ -54,7 +54,7 @@ impl OtlpSettings {
     pub fn defaults() -> Self {
         Self {
             endpoint: None,
-            interval: Some(Span(OTLP_INTERVAL)),
+            interval: Some(HumanDuration(OTLP_INTERVAL)),
         }
     }
 
@@ -67,7 +67,10 @@ impl OtlpSettings {
         if !INTERVALS.contains(&interval) {
             return Err(ConfigError::value(
                 "otlp.interval",
-                format!("{} is not possible: use 100ms to 1h", Span(interval)),
+                format!(
+                    "{} is not possible: use 100ms to 1h",
+                    HumanDuration(interval)
+                ),
             ));
         }
         let Some(endpoint) = &self.endpoint else {
@@ -94,7 +97,7 @@ mod tests {
     fn settings(endpoint: Option<&str>, interval: Option<u64>) -> OtlpSettings {
         OtlpSettings {
             endpoint: endpoint.map(str::to_owned),
-            interval: interval.map(|ms| Span(Duration::from_millis(ms))),
+            interval: interval.map(|ms| HumanDuration(Duration::from_millis(ms))),
         }
     }
 

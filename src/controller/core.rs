@@ -288,7 +288,9 @@ impl Core {
     fn plan(&mut self) -> Arc<PinglistPlan> {
         let (topology, policy, clock) = (self.directory.topology(), &self.policy, &self.clock);
         self.plan
-            .get_or_insert_with(|| Arc::new(PinglistPlan::new(topology, policy.clone(), clock.wall())))
+            .get_or_insert_with(|| {
+                Arc::new(PinglistPlan::new(topology, policy.clone(), clock.wall()))
+            })
             .clone()
     }
 

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Span;
+use crate::config::HumanDuration;
 use crate::time::Nanos;
 
 pub use resolve::{Place, Resolved};
@@ -241,7 +241,7 @@ impl From<Fault> for String {
 }
 
 fn span(f: &mut fmt::Formatter<'_>, key: &str, duration: Duration) -> fmt::Result {
-    let text = Span(duration).to_string().replace(' ', "");
+    let text = HumanDuration(duration).to_string().replace(' ', "");
     write!(f, " {key}={text}")
 }
 

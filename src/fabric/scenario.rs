@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, FaultError};
 use super::topology::{Flow, RnicId, Shape, ShapeError, Topology};
-use crate::config::Span;
+use crate::config::HumanDuration;
 use crate::id::{FlowLabel, ServiceName};
 
 /// The longest name of a service.
@@ -100,10 +100,10 @@ pub struct Outage {
     /// Which.
     pub server: Server,
     /// When it stops, since the start; whole seconds.
-    pub at: Span,
+    pub at: HumanDuration,
     /// How long it is away; whole seconds.
     #[serde(rename = "for")]
-    pub lasts: Span,
+    pub lasts: HumanDuration,
 }
 
 impl Outage {
@@ -114,11 +114,11 @@ impl Outage {
 
     fn check(&self, duration: Duration) -> Result<(), ScenarioError> {
         let refuse = |key, why| Err(ScenarioError::Value { key, why });
-        for (key, Span(span)) in [("outage.at", self.at), ("outage.for", self.lasts)] {
+        for (key, HumanDuration(span)) in [("outage.at", self.at), ("outage.for", self.lasts)] {
             if span.is_zero() || span.subsec_nanos() != 0 {
                 let why = format!(
                     "{} is impossible, expected whole seconds from 1s on",
-                    Span(span)
+                    HumanDuration(span)
                 );
                 return refuse(key, why);
             }
@@ -126,8 +126,8 @@ impl Outage {
         if self.end() >= duration {
             let why = format!(
                 "it ends after {}, which the scenario does not reach: it lasts {}",
-                Span(self.end()),
-                Span(duration)
+                HumanDuration(self.end()),
+                HumanDuration(duration)
             );
             return refuse("outage.for", why);
         }
@@ -257,7 +257,7 @@ pub struct Scenario {
     pub seed: u64,
     /// How long it runs.
     #[serde(default = "default_duration")]
-    pub duration: Span,
+    pub duration: HumanDuration,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -275,8 +275,8 @@ pub struct Scenario {
     pub probing: Probing,
 }
 
-fn default_duration() -> Span {
-    Span(Duration::from_secs(30))
+fn default_duration() -> HumanDuration {
+    HumanDuration(Duration::from_secs(30))
 }
 
 impl Scenario {

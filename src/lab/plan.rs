@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::config::lab::{DEFAULT_DURATION, LONGEST_DURATION, LabSettings};
 use crate::config::program::describe;
-use crate::config::{ConfigError, Span};
+use crate::config::{ConfigError, HumanDuration};
 use crate::fabric::scenario::Probing;
 use crate::fabric::{Fault, Scenario, Shape};
 
@@ -34,7 +34,7 @@ impl LabPlan {
             None => Scenario {
                 title: String::new(),
                 seed: 0,
-                duration: Span(DEFAULT_DURATION),
+                duration: HumanDuration(DEFAULT_DURATION),
                 faults: Vec::new(),
                 outages: Vec::new(),
                 services: Vec::new(),

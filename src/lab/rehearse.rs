@@ -14,7 +14,7 @@ use crate::analysis::localize::ProblemError;
 use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path};
 use crate::analysis::routes::Routes;
 use crate::analysis::windows::{Limits, Windows};
-use crate::config::Span;
+use crate::config::HumanDuration;
 use crate::fabric::fault::{Effect, Fault, Place, Resolved};
 use crate::fabric::swarm::Swarm;
 use crate::fabric::topology::{Flow, RnicId, Topology};
@@ -96,7 +96,7 @@ pub fn rehearse(scenario: &Scenario, traced: bool) -> Result<Outcome, RehearsalE
     let mut swarm = Swarm::new(engine, Config::default(), scenario.seed);
     swarm.probe_and_follow(&scenario.probing, &scenario.services, scenario.seed);
     let mut stage = Stage::new(&topology, faults, traced);
-    let Span(duration) = scenario.duration;
+    let HumanDuration(duration) = scenario.duration;
     let mut now = origin;
     while now.since(origin) < duration {
         now = now.after(INTERVAL);

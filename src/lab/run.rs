@@ -31,7 +31,7 @@ use crate::analyzer::{Analyzer, AnalyzerError, Taps};
 use crate::config::agent::AgentSettings;
 use crate::config::analyzer::AnalyzerSettings;
 use crate::config::controller::{AgentsSettings, ControllerSettings, PinglistSettings};
-use crate::config::{ConfigError, Span};
+use crate::config::{ConfigError, HumanDuration};
 use crate::controller::{Controller, ControllerError};
 use crate::fabric::realtime::{Fabric, Stopped};
 use crate::fabric::topology::{Flow, Topology};
@@ -150,7 +150,7 @@ async fn start_roles(
             ..PinglistSettings::default()
         },
         agents: AgentsSettings {
-            upload_interval: Some(Span(UPLOAD_INTERVAL)),
+            upload_interval: Some(HumanDuration(UPLOAD_INTERVAL)),
             ..AgentsSettings::default()
         },
         ..ControllerSettings::default()

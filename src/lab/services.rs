@@ -34,7 +34,11 @@ pub struct Tracers {
 ///
 /// # Errors
 /// [`ScenarioError`]: a connection is between RNICs that the fabric does not have.
-pub fn tracers(plan: &LabPlan, topology: &Topology, now: HostTime) -> Result<Tracers, ScenarioError> {
+pub fn tracers(
+    plan: &LabPlan,
+    topology: &Topology,
+    now: HostTime,
+) -> Result<Tracers, ScenarioError> {
     let mut told: HashMap<u32, Vec<TraceMessage>> = HashMap::new();
     for (number, service) in (0_u32..).zip(&plan.scenario.services) {
         let flow = service.flow(topology)?;

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use super::rehearse::{RehearsalError, rehearse};
 use crate::analysis::incident::{Change, Incident};
 use crate::analysis::judge::Category;
-use crate::config::Span;
+use crate::config::HumanDuration;
 use crate::fabric::scenario::{Probing, ServiceConnection};
 use crate::fabric::{Scenario, Shape};
 use crate::id::{FlowLabel, ServiceName};
@@ -286,7 +286,7 @@ pub fn run(
     let scenario = Scenario {
         title: row.name.to_owned(),
         seed,
-        duration: Span(BEGIN + WAIT),
+        duration: HumanDuration(BEGIN + WAIT),
         faults: texts
             .iter()
             .map(|text| {

@@ -18,7 +18,7 @@ use crate::transport::Address;
 
 use super::connections::Connections;
 use super::limit::{Limit, Meter, interval};
-use super::{Config, Group, ProbeKind, PathId, ProbePath, Rate, Start};
+use super::{Config, Group, PathId, ProbeKind, ProbePath, Rate, Start};
 
 /// Probes that may leave at the same time.
 const BURST: u32 = 4;

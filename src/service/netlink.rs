@@ -184,7 +184,7 @@ pub fn queue_pairs(datagram: &[u8], sequence: u32) -> Result<Part<QueuePair>, Ne
     })
 }
 
-fn queue_pair(entry: Span<'_>) -> Result<Option<QueuePair>, NetlinkError> {
+fn queue_pair(entry: AttributePayload<'_>) -> Result<Option<QueuePair>, NetlinkError> {
     let (mut qpn, mut qp_type, mut state) = (None, None, None);
     let (mut port, mut remote_qpn, mut pid, mut kernel) = (None, None, None, None);
     for attribute in entry.attributes() {
@@ -219,7 +219,7 @@ fn read<T>(
     datagram: &[u8],
     sequence: u32,
     wanted: u16,
-    mut take: impl FnMut(Span<'_>, &mut Part<T>) -> Result<(), NetlinkError>,
+    mut take: impl FnMut(AttributePayload<'_>, &mut Part<T>) -> Result<(), NetlinkError>,
 ) -> Result<Part<T>, NetlinkError> {
     let mut part = Part {
         items: Vec::new(),
@@ -242,7 +242,7 @@ fn read<T>(
         if length < HEADER || length > datagram.len() - at {
             return Err(damaged("message length does not fit", at));
         }
-        let body = Span {
+        let body = AttributePayload {
             bytes: &datagram[at + HEADER..at + length],
             at: at + HEADER,
             length: datagram.len(),
@@ -273,27 +273,27 @@ fn read<T>(
 
 /// Bytes within a datagram that hold attributes, or one value.
 #[derive(Debug, Clone, Copy)]
-struct Span<'a> {
+struct AttributePayload<'a> {
     bytes: &'a [u8],
     /// Where they begin in the datagram, and how long that is: for messages.
     at: usize,
     length: usize,
 }
 
-impl<'a> Span<'a> {
+impl<'a> AttributePayload<'a> {
     fn attributes(self) -> Attributes<'a> {
         Attributes(self)
     }
 }
 
 /// The attributes of a span; ends after the first error.
-struct Attributes<'a>(Span<'a>);
+struct Attributes<'a>(AttributePayload<'a>);
 
 impl<'a> Iterator for Attributes<'a> {
-    type Item = Result<(u16, Span<'a>), NetlinkError>;
+    type Item = Result<(u16, AttributePayload<'a>), NetlinkError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Span { bytes, at, length } = self.0;
+        let AttributePayload { bytes, at, length } = self.0;
         if bytes.is_empty() {
             return None;
         }
@@ -309,7 +309,7 @@ impl<'a> Iterator for Attributes<'a> {
             }));
         };
         let kind = u16::from_ne_bytes([bytes[2], bytes[3]]) & TYPE_MASK;
-        let payload = Span {
+        let payload = AttributePayload {
             bytes: &bytes[ATTRIBUTE_HEADER..own],
             at: at + ATTRIBUTE_HEADER,
             length,
@@ -321,12 +321,12 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-fn word(span: Span<'_>) -> Option<u32> {
+fn word(span: AttributePayload<'_>) -> Option<u32> {
     span.bytes.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 /// Ends with a zero; bytes that are not UTF-8 are replaced.
-fn text(span: Span<'_>) -> String {
+fn text(span: AttributePayload<'_>) -> String {
     let bytes = span.bytes;
     let end = bytes
         .iter()

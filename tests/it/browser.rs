@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpingmesh::config::Span;
+use rpingmesh::config::HumanDuration;
 use rpingmesh::config::lab::LabSettings;
 use rpingmesh::fabric::scenario::ServiceConnection;
 use rpingmesh::id::FlowLabel;
@@ -39,7 +39,7 @@ impl Lab {
             tors: Some(8),
             hosts: Some(2),
             rnics: Some(1),
-            duration: Some(Span(Duration::from_mins(5))),
+            duration: Some(HumanDuration(Duration::from_mins(5))),
             faults: Some(vec!["link spine1->tor3 loss=25% at=20s".to_owned()]),
             ..LabSettings::default()
         };

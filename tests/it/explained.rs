@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rpingmesh::analysis::incident::{Change, Incident};
-use rpingmesh::config::Span;
+use rpingmesh::config::HumanDuration;
 use rpingmesh::fabric::Scenario;
 use rpingmesh::lab::rehearse::rehearse;
 
@@ -21,7 +21,7 @@ fn told(name: &str) -> (String, BTreeMap<u64, Incident>) {
         _ => folder.join(format!("{name}.toml")),
     };
     let mut scenario = Scenario::load(&path).expect("a scenario");
-    scenario.duration = Span(scenario.duration.0.max(AT_LEAST));
+    scenario.duration = HumanDuration(scenario.duration.0.max(AT_LEAST));
     let outcome = rehearse(&scenario, true).expect("a rehearsal");
     let mut text = format!("{}\n\n", scenario.title);
     for fault in &scenario.faults {

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use rpingmesh::config::Span;
+use rpingmesh::config::HumanDuration;
 use rpingmesh::config::lab::LabSettings;
 use rpingmesh::fabric::scenario::ServiceConnection;
 use rpingmesh::fabric::topology::Flow;
@@ -24,7 +24,7 @@ fn settings() -> LabSettings {
         tors: Some(2),
         hosts: Some(2),
         rnics: Some(1),
-        duration: Some(Span(Duration::from_secs(5))),
+        duration: Some(HumanDuration(Duration::from_secs(5))),
         ..LabSettings::default()
     }
 }
@@ -143,7 +143,7 @@ fn traces(web: SocketAddr) -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_trace_the_paths_that_packets_take() {
     let plan = LabPlan::new(LabSettings {
-        duration: Some(Span(Duration::from_mins(1))),
+        duration: Some(HumanDuration(Duration::from_mins(1))),
         ..settings()
     })
     .expect("a lab");

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rpingmesh::agent::drive::Driver;
 use rpingmesh::id::FlowLabel;
-use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session, Start, Target};
+use rpingmesh::probe::{
+    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session, Start, Target,
+};
 use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::fault::{Faults, FaultyEndpoint};
 use rpingmesh::transport::userspace::{self, UserspaceProvider};

@@ -167,7 +167,10 @@ impl Judge {
     }
 
     /// What explains the slow round trips of 20 s.
-    pub(super) fn locate_slow(&mut self, seen: &[&PathCounts]) -> Result<Vec<Finding>, ProblemError> {
+    pub(super) fn locate_slow(
+        &mut self,
+        seen: &[&PathCounts],
+    ) -> Result<Vec<Finding>, ProblemError> {
         let problem = Problem::of(Signal::Slow);
         let most = most_weight(seen.iter().map(|seen| seen.slow.sent));
         self.locate(seen, problem, Horizon::Middle, |seen| {
@@ -317,7 +320,12 @@ impl Judge {
     }
 
     /// Whether a mild suspect also loses probes on paths that no hard one may touch.
-    fn stands_alone(&mut self, seen: &[&PathCounts], finding: &Finding, hard: &[Component]) -> bool {
+    fn stands_alone(
+        &mut self,
+        seen: &[&PathCounts],
+        finding: &Finding,
+        hard: &[Component],
+    ) -> bool {
         let (mut expected, mut lost) = (0.0, 0.0);
         for seen in seen {
             let crossed = self.crossed(seen);

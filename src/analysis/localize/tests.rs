@@ -1,6 +1,6 @@
 use super::files::{Topology, read_observations};
 use super::*;
-use crate::analysis::simulate::{FaultKind, FaultPlan, SimulationPlan, Score, Shape, World};
+use crate::analysis::simulate::{FaultKind, FaultPlan, Score, Shape, SimulationPlan, World};
 
 fn problem(world: &World) -> Problem {
     let mut problem = Problem::new();

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::fabric::Fabric;
 use super::fault::{FaultKind, Truth};
-use super::{SimulationPlan, PlanError};
+use super::{PlanError, SimulationPlan};
 use crate::analysis::localize::files::ObservationLine;
 use crate::analysis::localize::{Component, Symptom};
 

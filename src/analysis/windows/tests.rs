@@ -68,7 +68,7 @@ fn batch(start: f64, end: f64, paths: Vec<PathReport>) -> Batch {
     }
 }
 
-fn summaries(windows: &Windows, span: Span, now: WallTime) -> Vec<Summary> {
+fn summaries(windows: &Windows, span: WindowLength, now: WallTime) -> Vec<Summary> {
     let slots = windows.slots(span, now);
     windows
         .paths()
@@ -78,7 +78,7 @@ fn summaries(windows: &Windows, span: Span, now: WallTime) -> Vec<Summary> {
 
 fn table(windows: &Windows, now: WallTime) -> String {
     let mut lines = Vec::new();
-    for span in Span::ALL {
+    for span in WindowLength::ALL {
         for found in summaries(windows, span, now) {
             lines.push(format!(
                 "{:>3}s {} -> {} sent {} lost {} invalid {} rtt {}",
@@ -141,7 +141,7 @@ fn a_late_batch_goes_where_it_belongs_or_is_named_late() {
         place(&mut windows, 204.5),
         Placement::Future(Duration::from_millis(5500))
     );
-    let long = summaries(&windows, Span::Long, now);
+    let long = summaries(&windows, WindowLength::Long, now);
     assert_eq!(long[0].sent, 2, "of 199 s and 90 s");
     assert_eq!(windows.memory().buckets, 4);
 }
@@ -160,7 +160,7 @@ fn extreme_intervals_do_no_harm() {
     }
     windows.expire(WallTime::from_nanos(i64::MAX));
     assert_eq!(
-        windows.slots(Span::Long, WallTime::from_nanos(0)),
+        windows.slots(WindowLength::Long, WallTime::from_nanos(0)),
         Slot(0)..Slot(0)
     );
 }
@@ -211,7 +211,7 @@ fn what_is_known_of_an_rnic_follows_its_last_report() {
     let mut moved = report(1, 2, 0, &[7]);
     Arc::make_mut(&mut moved.path.target).tor = TorId::new("elsewhere");
     windows.ingest(&batch(1.0, 2.0, vec![moved]), at(2.0));
-    let found = summaries(&windows, Span::Short, at(5.0));
+    let found = summaries(&windows, WindowLength::Short, at(5.0));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].target.tor.as_str(), "elsewhere");
     assert_eq!(found[0].sent, 2);
@@ -224,7 +224,7 @@ fn a_count_larger_than_a_cell_is_kept_whole() {
     large.add_invalid(Invalid::EndpointReset, 1_000_000);
     large.add_invalid(Invalid::SendFailed, 3);
     windows.ingest(&batch(0.0, 1.0, vec![large.clone(), large]), at(1.0));
-    let found = summaries(&windows, Span::Short, at(5.0));
+    let found = summaries(&windows, WindowLength::Short, at(5.0));
     assert_eq!(found[0].invalid_for(Invalid::EndpointReset), 2_000_000);
     assert_eq!(found[0].invalid_for(Invalid::SendFailed), 6);
     assert_eq!(found[0].sent, 2_000_006);
@@ -260,7 +260,7 @@ proptest! {
             let placed = windows.ingest(&batch(start, start + f64::from(*length), paths.clone()), now);
             prop_assert_eq!(placed, Placement::Counted);
         }
-        for span in Span::ALL {
+        for span in WindowLength::ALL {
             let from = 180.0 - span.duration().as_secs_f64();
             let mut expected: BTreeMap<(Gid, Gid), (u64, u64, u64, Sketch)> = BTreeMap::new();
             for (start, length, paths) in &batches {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::analysis::sketch::Sketch;
-use crate::analysis::windows::Span;
+use crate::analysis::windows::WindowLength;
 use crate::analyzer::state::State;
 use crate::api::matrix::{Matrix, MatrixQuery, Pair};
 use crate::id::TorId;
@@ -22,7 +22,7 @@ struct Sums {
 
 /// Answers `GET /api/v1/matrix`.
 pub(in crate::analyzer) fn matrix(state: &State, query: &MatrixQuery, now: WallTime) -> Matrix {
-    let window = query.window.map_or(Span::Middle, |window| window.0);
+    let window = query.window.map_or(WindowLength::Middle, |window| window.0);
     let slots = state.windows.slots(window, now);
     let mut pairs: BTreeMap<(&TorId, &TorId), Sums> = BTreeMap::new();
     for path in state.windows.paths() {

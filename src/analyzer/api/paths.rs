@@ -2,7 +2,7 @@
 
 use crate::analysis::report::End;
 use crate::analysis::sketch::Sketch;
-use crate::analysis::windows::{PathView, Span, Summary};
+use crate::analysis::windows::{PathView, Summary, WindowLength};
 use crate::analyzer::state::State;
 use crate::api;
 use crate::api::paths::{DEFAULT_LIMIT, Distribution, Path, Paths, PathsQuery};
@@ -28,7 +28,7 @@ fn wants(query: &PathsQuery, path: PathView<'_>) -> bool {
 
 /// Answers `GET /api/v1/paths`.
 pub(in crate::analyzer) fn paths(state: &State, query: &PathsQuery, now: WallTime) -> Paths {
-    let window = query.window.map_or(Span::Middle, |window| window.0);
+    let window = query.window.map_or(WindowLength::Middle, |window| window.0);
     let limit = query.limit.map_or(DEFAULT_LIMIT, PageSize::as_usize);
     let offset = query.offset.map_or(0, Number::as_usize);
     let slots = state.windows.slots(window, now);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::details::{Details, Gatherer};
-use crate::analysis::windows::{Slot, Span, Sums};
+use crate::analysis::windows::{Slot, Sums, WindowLength};
 use crate::analyzer::state::{State, StateHandle};
 use crate::id::TorId;
 use crate::time::{Clock, HostTime, Nanos, WallTime};
@@ -288,7 +288,7 @@ struct Kept {
 /// The newest matrix of each window.
 #[derive(Debug)]
 pub(super) struct Matrices {
-    kept: [Mutex<Option<Kept>>; Span::ALL.len()],
+    kept: [Mutex<Option<Kept>>; WindowLength::ALL.len()],
     /// Nothing is collected before, except for windows that are [`OUTDATED`].
     not_before: std::sync::Mutex<HostTime>,
 }
@@ -296,7 +296,7 @@ pub(super) struct Matrices {
 impl Matrices {
     pub(super) fn new(now: HostTime) -> Self {
         Self {
-            kept: [const { Mutex::const_new(None) }; Span::ALL.len()],
+            kept: [const { Mutex::const_new(None) }; WindowLength::ALL.len()],
             not_before: std::sync::Mutex::new(now),
         }
     }
@@ -304,11 +304,11 @@ impl Matrices {
     /// The newest matrix; `None` when the analyzer ends. Those who ask at the same time share one collection.
     pub(super) async fn get(
         &self,
-        span: Span,
+        span: WindowLength,
         state: &StateHandle,
         clock: &Arc<dyn Clock>,
     ) -> Option<Arc<Matrix>> {
-        let place = Span::ALL
+        let place = WindowLength::ALL
             .iter()
             .position(|one| *one == span)
             .unwrap_or_default();

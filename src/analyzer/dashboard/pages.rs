@@ -16,7 +16,7 @@ pub(super) use askama::Template as Page;
 use super::details::Numbers;
 use super::query::{When, at_query};
 use super::{Dashboard, format};
-use crate::analysis::windows::{Span, Sums};
+use crate::analysis::windows::{Sums, WindowLength};
 use crate::store::sqlite::StoreError;
 use crate::time::WallTime;
 use past::Past;
@@ -165,17 +165,17 @@ impl Fact {
 }
 
 /// For people: `20 s`.
-const fn window_title(span: Span) -> &'static str {
+const fn window_title(span: WindowLength) -> &'static str {
     match span {
-        Span::Short => "5 s",
-        Span::Middle => "20 s",
-        Span::Long => "120 s",
+        WindowLength::Short => "5 s",
+        WindowLength::Middle => "20 s",
+        WindowLength::Long => "120 s",
     }
 }
 
 /// The windows to choose from; `link` gets the query of one.
-fn windows(current: Span, link: impl Fn(Span) -> String) -> Vec<Choice> {
-    Span::ALL
+fn windows(current: WindowLength, link: impl Fn(WindowLength) -> String) -> Vec<Choice> {
+    WindowLength::ALL
         .into_iter()
         .map(|span| Choice {
             title: window_title(span).to_owned(),

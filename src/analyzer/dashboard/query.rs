@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::format::escaped;
 use super::grid::{Metric, Part};
-use crate::analysis::windows::Span;
+use crate::analysis::windows::WindowLength;
 use crate::time::WallTime;
 
 /// The longest address of a page: names, nothing else, need room.
@@ -34,7 +34,7 @@ pub(super) fn each(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) metric: Metric,
-    pub(super) window: Span,
+    pub(super) window: WindowLength,
     pub(super) rows: Part,
     pub(super) columns: Part,
     /// A point of the past.
@@ -45,7 +45,7 @@ impl Default for View {
     fn default() -> Self {
         Self {
             metric: Metric::default(),
-            window: Span::Middle,
+            window: WindowLength::Middle,
             rows: None,
             columns: None,
             at: None,
@@ -108,14 +108,14 @@ impl View {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct When {
     /// Without a meaning in the past, but kept for the way back.
-    pub(super) window: Span,
+    pub(super) window: WindowLength,
     pub(super) at: Option<WallTime>,
 }
 
 impl Default for When {
     fn default() -> Self {
         Self {
-            window: Span::Middle,
+            window: WindowLength::Middle,
             at: None,
         }
     }
@@ -139,7 +139,7 @@ impl When {
     /// The query string, `?` included, without what is as usual.
     pub(super) fn query(self) -> String {
         let mut pairs = Vec::new();
-        if self.window != Span::Middle {
+        if self.window != WindowLength::Middle {
             pairs.push(("window", self.window.name().to_owned()));
         }
         pairs.extend(at_pair(self.at));
@@ -202,8 +202,8 @@ fn metric(text: &str) -> Result<Metric, String> {
 }
 
 /// A window by its name in URLs.
-pub(super) fn window(text: &str) -> Result<Span, String> {
-    Span::ALL
+pub(super) fn window(text: &str) -> Result<WindowLength, String> {
+    WindowLength::ALL
         .into_iter()
         .find(|span| span.name() == text)
         .ok_or_else(|| format!("`window` must be 5s, 20s or 120s, not `{}`", cut(text)))

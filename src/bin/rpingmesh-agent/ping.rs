@@ -10,7 +10,7 @@ use rpingmesh::agent::drive::{Driver, Turn};
 use rpingmesh::agent::session_config;
 use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::config::program::{Failure, stop_on_signal};
-use rpingmesh::config::{ConfigError, Span};
+use rpingmesh::config::{ConfigError, HumanDuration};
 use rpingmesh::id::{DeviceName, FlowLabel, HostName, QKey, TorId};
 use rpingmesh::probe::{self, Config, Group, ProbeKind, ProbePath, Rate, Session, Start, Target};
 use rpingmesh::time::{Clock, SystemClock};
@@ -36,7 +36,7 @@ pub(crate) struct PingArgs {
     count: u64,
     /// Time from one probe to the next
     #[arg(long, default_value = "200ms", value_name = "DURATION")]
-    interval: Span,
+    interval: HumanDuration,
     /// Flow label of the probes, 1 to 1048575: decides their UDP source port [default: at random]
     #[arg(long, value_name = "LABEL")]
     flow_label: Option<FlowLabel>,

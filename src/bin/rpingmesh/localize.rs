@@ -9,7 +9,7 @@ use clap::Args;
 use rpingmesh::analysis::localize::answer::Answer;
 use rpingmesh::analysis::localize::files::{Topology, read_observations};
 use rpingmesh::analysis::localize::{Settings, localize};
-use rpingmesh::config::Span;
+use rpingmesh::config::HumanDuration;
 use rpingmesh::config::program::Failure;
 
 /// What to read, and how to answer.
@@ -25,7 +25,7 @@ pub(crate) struct LocalizeArgs {
     observations: PathBuf,
     /// Only lines of windows of this length, for instance 20s [default: all lines, of one length]
     #[arg(long, value_name = "DURATION")]
-    window: Option<Span>,
+    window: Option<HumanDuration>,
     /// Print the answer as one JSON object
     #[arg(long)]
     json: bool,
@@ -55,7 +55,9 @@ pub(crate) fn main(args: &LocalizeArgs) -> Result<(), Failure> {
         .with_context(|| about(&args.topology))
         .map_err(Failure::run)?;
     let text = read("observations", &args.observations)?;
-    let window = args.window.map(|Span(window)| window.as_secs_f64());
+    let window = args
+        .window
+        .map(|HumanDuration(window)| window.as_secs_f64());
     let problem = read_observations(&topology, &text, window)
         .with_context(|| about(&args.observations))
         .map_err(Failure::run)?;

@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use rpingmesh::analysis::localize::files::AnswerFile;
 use rpingmesh::analysis::simulate::fault::{TruthFile, ratio};
-use rpingmesh::analysis::simulate::{Fabric, FaultPlan, SimulationPlan, Report, Shape, World};
+use rpingmesh::analysis::simulate::{Fabric, FaultPlan, Report, Shape, SimulationPlan, World};
 use rpingmesh::config::program::Failure;
-use rpingmesh::config::{ConfigError, Span};
+use rpingmesh::config::{ConfigError, HumanDuration};
 
 use crate::localize::{print, read};
 
@@ -68,7 +68,7 @@ struct GenerateArgs {
     tuples: usize,
     /// Length of the window
     #[arg(long, value_name = "DURATION", default_value = "20s")]
-    window: Span,
+    window: HumanDuration,
     /// Do not tell which path the probes took: list all shortest ones
     #[arg(long)]
     candidates: bool,

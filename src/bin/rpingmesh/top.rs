@@ -19,14 +19,14 @@ use rpingmesh::api::incidents::{IncidentsQuery, Wanted};
 use rpingmesh::api::matrix::MatrixQuery;
 use rpingmesh::api::query::Choice;
 use rpingmesh::api::status::StatusQuery;
-use rpingmesh::config::Span;
+use rpingmesh::config::HumanDuration;
 use rpingmesh::config::program::{Failure, describe, stop_on_signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Analyzer, ApiArgs};
 use crate::{incidents, status};
-use model::{Model, Answers};
+use model::{Answers, Model};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Keys and answers that wait for the loop, which takes them as they come.
@@ -39,7 +39,7 @@ pub(crate) struct TopArgs {
     api: ApiArgs,
     /// How often to look [default: 2s]
     #[arg(long, value_name = "DURATION")]
-    interval: Option<Span>,
+    interval: Option<HumanDuration>,
     /// Stop after so many looks [default: go on]
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -181,7 +181,11 @@ fn read_events() -> mpsc::Receiver<Event> {
 }
 
 /// Asks again and again until nobody wants to know.
-async fn look(analyzer: Analyzer, interval: Duration, answers: mpsc::Sender<Result<Answers, String>>) {
+async fn look(
+    analyzer: Analyzer,
+    interval: Duration,
+    answers: mpsc::Sender<Result<Answers, String>>,
+) {
     loop {
         let seen = async {
             Ok::<_, Failure>(Answers {

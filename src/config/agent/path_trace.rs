@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TracingChoice;
 use crate::config::defaults::agent as defaults;
-use crate::config::{ConfigError, Span};
+use crate::config::{ConfigError, HumanDuration};
 use crate::probe::Rate;
 use crate::probe::trace::MAX_HOPS;
 use crate::probe::trace::schedule::Config;
@@ -39,7 +39,7 @@ pub struct PathTraceSettings {
         value_name = "DURATION"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Span>,
+    pub interval: Option<HumanDuration>,
     /// Upper bound of traces per second of this agent, up to 1000 [default: 4]
     #[arg(
         long = "path-trace-rate",
@@ -92,7 +92,7 @@ impl PathTraceSettings {
     pub(super) fn defaults() -> Self {
         Self {
             mode: Some(TracingChoice::Auto),
-            interval: Some(Span(defaults::PATH_TRACE_INTERVAL)),
+            interval: Some(HumanDuration(defaults::PATH_TRACE_INTERVAL)),
             rate: Some(defaults::PATH_TRACE_RATE),
             switch_rate: Some(defaults::PATH_TRACE_SWITCH_RATE),
             max_hops: Some(defaults::PATH_TRACE_MAX_HOPS),
@@ -106,7 +106,7 @@ impl PathTraceSettings {
         if !INTERVALS.contains(&interval) {
             return Err(ConfigError::value(
                 "path_trace.interval",
-                format!("{} is not possible: use 1s to 24h", Span(interval)),
+                format!("{} is not possible: use 1s to 24h", HumanDuration(interval)),
             ));
         }
         let max_hops = self.max_hops.unwrap_or(defaults::PATH_TRACE_MAX_HOPS);

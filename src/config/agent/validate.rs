@@ -11,7 +11,9 @@ use super::{
 use crate::config::defaults::agent as defaults;
 use crate::config::otlp::{OtlpConfig, OtlpSettings};
 use crate::config::size::ByteSize;
-use crate::config::{ConfigError, Layer, LogFormat, LogSettings, Span, TlsSettings, wiring};
+use crate::config::{
+    ConfigError, HumanDuration, Layer, LogFormat, LogSettings, TlsSettings, wiring,
+};
 use crate::id::{AgentId, Gid, HostName, ROCE_V2_UDP_PORT, TorId};
 use crate::rpc::client::ServerUrl;
 use crate::rpc::tls::Security;
@@ -226,8 +228,8 @@ impl AgentSettings {
             queue_pairs: Some(defaults::QUEUE_PAIRS),
             steering: Some(SteeringChoice::Auto),
             userspace_port: Some(ROCE_V2_UDP_PORT),
-            probe_timeout: Some(Span(defaults::PROBE_TIMEOUT)),
-            service_probe_interval: Some(Span(defaults::SERVICE_PROBE_INTERVAL)),
+            probe_timeout: Some(HumanDuration(defaults::PROBE_TIMEOUT)),
+            service_probe_interval: Some(HumanDuration(defaults::SERVICE_PROBE_INTERVAL)),
             traffic_class: Some(defaults::TRAFFIC_CLASS),
             max_probes_per_second: Some(defaults::MAX_PROBES_PER_SECOND),
             spool_dir: Some(state_dir.clone()),
@@ -357,7 +359,7 @@ impl AgentSettings {
         if !PROBE_TIMEOUTS.contains(&timeout) {
             return Err(ConfigError::value(
                 "probe_timeout",
-                format!("{} is not possible: use 1ms to 60s", Span(timeout)),
+                format!("{} is not possible: use 1ms to 60s", HumanDuration(timeout)),
             ));
         }
         Ok(timeout)
@@ -370,7 +372,10 @@ impl AgentSettings {
         if !SERVICE_INTERVALS.contains(&interval) {
             return Err(ConfigError::value(
                 "service_probe_interval",
-                format!("{} is not possible: use 1ms to 60s", Span(interval)),
+                format!(
+                    "{} is not possible: use 1ms to 60s",
+                    HumanDuration(interval)
+                ),
             ));
         }
         Ok(interval)

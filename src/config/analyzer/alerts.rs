@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::default;
-use crate::config::{ConfigError, Span};
+use crate::config::{ConfigError, HumanDuration};
 use crate::rpc::http::{Client, Url};
 
 /// Alertmanager forgets an alert that is not told again for four of these.
@@ -69,7 +69,7 @@ pub struct AlertSettings {
         value_name = "DURATION"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resend_interval: Option<Span>,
+    pub resend_interval: Option<HumanDuration>,
     /// Where people reach the analyzer's web server, for the links in alerts [default: the web address]
     #[arg(
         long = "alerts-external-url",
@@ -155,7 +155,7 @@ impl AlertSettings {
         Self {
             resend_interval: Some(
                 self.resend_interval
-                    .unwrap_or(Span(default::ALERTS_RESEND_INTERVAL)),
+                    .unwrap_or(HumanDuration(default::ALERTS_RESEND_INTERVAL)),
             ),
             ..self
         }

@@ -9,7 +9,9 @@ use super::{
 };
 use crate::config::defaults::controller as defaults;
 use crate::config::otlp::OtlpSettings;
-use crate::config::{ConfigError, Layer, LogFormat, LogSettings, Span, TlsSettings, wiring};
+use crate::config::{
+    ConfigError, HumanDuration, Layer, LogFormat, LogSettings, TlsSettings, wiring,
+};
 use crate::pinglist::coverage::{MAX_PATHS, tuples_for};
 use crate::pinglist::{MAX_SLOTS, Paths, Policy};
 use crate::rpc::tls::Security;
@@ -36,8 +38,8 @@ impl ControllerSettings {
             metrics: None,
             store: Some(defaults::STORE.to_owned()),
             registry: RegistrySettings {
-                lease: Some(Span(defaults::LEASE)),
-                retention: Some(Span(defaults::RETENTION)),
+                lease: Some(HumanDuration(defaults::LEASE)),
+                retention: Some(HumanDuration(defaults::RETENTION)),
             },
             pinglist: PinglistSettings {
                 seed: Some(0),
@@ -48,7 +50,7 @@ impl ControllerSettings {
                 link_rate: Some(defaults::LINK_RATE),
                 rnic_budget: Some(defaults::RNIC_BUDGET),
                 max_tuples_per_rnic: Some(defaults::MAX_TUPLES_PER_RNIC),
-                rotation: Some(Span(defaults::ROTATION)),
+                rotation: Some(HumanDuration(defaults::ROTATION)),
             },
             agents: AgentsSettings::default(),
             otlp: OtlpSettings::defaults(),
@@ -120,8 +122,8 @@ fn lifetimes(settings: &RegistrySettings) -> Result<Lifetimes, ConfigError> {
             "registry.retention",
             format!(
                 "{} is shorter than registry.lease, {}",
-                Span(retention),
-                Span(lease)
+                HumanDuration(retention),
+                HumanDuration(lease)
             ),
         ));
     }
@@ -238,7 +240,7 @@ fn positive(key: &'static str, value: f64) -> Result<f64, ConfigError> {
 
 fn span(
     key: &'static str,
-    value: Option<Span>,
+    value: Option<HumanDuration>,
     range: &std::ops::RangeInclusive<Duration>,
 ) -> Result<Option<Duration>, ConfigError> {
     match value {
@@ -246,8 +248,8 @@ fn span(
             key,
             format!(
                 "{span} is not between {} and {}",
-                Span(*range.start()),
-                Span(*range.end())
+                HumanDuration(*range.start()),
+                HumanDuration(*range.end())
             ),
         )),
         other => Ok(other.map(|span| span.0)),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{Effect, Fault, FaultError, Pulse, Ratio, Target};
-use crate::config::Span;
+use crate::config::HumanDuration;
 use crate::time::Nanos;
 
 /// The longest time that a fault can name: keeps sums of nanoseconds far from overflow.
@@ -83,7 +83,10 @@ impl Word<'_> {
         if self.value.starts_with('-') {
             return Err(self.error("a duration cannot be negative"));
         }
-        let Span(duration) = self.value.parse::<Span>().map_err(|why| self.error(why))?;
+        let HumanDuration(duration) = self
+            .value
+            .parse::<HumanDuration>()
+            .map_err(|why| self.error(why))?;
         if duration > LONGEST {
             return Err(self.error("longer than a year"));
         }

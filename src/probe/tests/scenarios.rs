@@ -13,7 +13,11 @@ fn pair<F: FnMut(Hop) -> Fate>(config: Config, fate: F) -> Net<F> {
     let mut net = Net::new(2, config, fate);
     let now = net.now;
     net.nodes[0].session.set_groups(
-        vec![group(ProbeKind::TorMesh, 10.0, vec![path_to(address(1), 1)])],
+        vec![group(
+            ProbeKind::TorMesh,
+            10.0,
+            vec![path_to(address(1), 1)],
+        )],
         now,
     );
     net
@@ -292,7 +296,11 @@ fn a_responder_bounds_what_it_does_for_one_source() {
     let now = net.now;
     for (node, rate) in [(0, 100.0), (2, 5.0)] {
         net.nodes[node].session.set_groups(
-            vec![group(ProbeKind::TorMesh, rate, vec![path_to(address(1), 1)])],
+            vec![group(
+                ProbeKind::TorMesh,
+                rate,
+                vec![path_to(address(1), 1)],
+            )],
             now,
         );
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::harness::{Fate, Net, address, config, group, label, millis, path_to};
-use crate::probe::{Config, ProbeKind, PathId, ProbePath};
+use crate::probe::{Config, PathId, ProbeKind, ProbePath};
 
 fn service_path(node: usize, number: u32, service: &str) -> Arc<ProbePath> {
     let path = path_to(address(node), number);

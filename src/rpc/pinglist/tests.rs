@@ -26,7 +26,11 @@ fn any_target() -> impl Strategy<Value = Target> {
 
 fn any_group() -> impl Strategy<Value = Group> {
     (any::<bool>(), 0.0_f64..1e6, vec(any_target(), 0..8)).prop_map(|(mesh, rate, targets)| Group {
-        kind: if mesh { GroupKind::TorMesh } else { GroupKind::InterTor },
+        kind: if mesh {
+            GroupKind::TorMesh
+        } else {
+            GroupKind::InterTor
+        },
         probes_per_second: rate,
         targets,
     })

@@ -35,7 +35,10 @@ fn any_report() -> impl Strategy<Value = PathReport> {
         prop_oneof![
             Just((ProbeKind::TorMesh, None)),
             Just((ProbeKind::InterTor, None)),
-            Just((ProbeKind::ServiceTracing, Some(ServiceName::new("training")))),
+            Just((
+                ProbeKind::ServiceTracing,
+                Some(ServiceName::new("training"))
+            )),
         ],
         prop::option::of(1u16..),
     )

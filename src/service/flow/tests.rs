@@ -197,7 +197,11 @@ fn errors_and_resets_end_a_connection() {
         let mut table = FlowTable::new(16);
         apply(
             &mut table,
-            &[event(EventKind::Create, 5, 10), rtr(5, 30), state(5, 40, end)],
+            &[
+                event(EventKind::Create, 5, 10),
+                rtr(5, 30),
+                state(5, 40, end),
+            ],
         );
         assert_eq!(
             names(&mut table),
@@ -477,7 +481,10 @@ fn what_a_complete_listing_does_not_name_is_over() {
         table.get(&key(7)).is_some_and(Flow::is_live),
         "late events complete what is listed"
     );
-    apply(&mut table, &[event(EventKind::Create, 5, 1_100), rtr(5, 1_200)]);
+    apply(
+        &mut table,
+        &[event(EventKind::Create, 5, 1_100), rtr(5, 1_200)],
+    );
     assert!(table.get(&key(5)).is_some_and(Flow::is_live));
 }
 
@@ -522,7 +529,10 @@ fn tombstones_are_bounded_and_expire() {
     let mut table = FlowTable::new(4);
     let second = 1_000_000_000;
     for qpn in 1..=10 {
-        table.apply(&event(EventKind::Destroy, qpn, second + u64::from(qpn)), None);
+        table.apply(
+            &event(EventKind::Destroy, qpn, second + u64::from(qpn)),
+            None,
+        );
     }
     assert_eq!((table.tombstones.len(), table.burials.len()), (4, 4));
     assert_eq!(table.counters().tombstones_dropped, 6);

@@ -61,7 +61,7 @@ async fn collector(status: StatusCode) -> (String, mpsc::Receiver<(HeaderMap, By
 fn config(endpoint: String) -> OtlpConfig {
     OtlpSettings {
         endpoint: Some(endpoint),
-        interval: Some(crate::config::Span(Duration::from_millis(100))),
+        interval: Some(crate::config::HumanDuration(Duration::from_millis(100))),
     }
     .validate()
     .expect("valid")

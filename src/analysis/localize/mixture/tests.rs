@@ -1,5 +1,5 @@
 use crate::analysis::localize::{Component, PathObservation, Problem, Settings, Symptom, localize};
-use crate::analysis::simulate::{FaultKind, FaultPlan, SimulationPlan, Shape, World};
+use crate::analysis::simulate::{FaultKind, FaultPlan, Shape, SimulationPlan, World};
 
 fn named(world: &World) -> Vec<(String, Symptom)> {
     let mut problem = Problem::new();

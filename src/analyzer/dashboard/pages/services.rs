@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::incidents::Line;
 use super::{Frame, Measured, Page, PageError, pair_href, past, service_href, window_title};
 use crate::analysis::incident::{Incident, Severity};
-use crate::analysis::windows::{Span, Sums};
+use crate::analysis::windows::{Sums, WindowLength};
 use crate::analyzer::dashboard::Dashboard;
 use crate::analyzer::dashboard::details::{Details, Numbers};
 use crate::analyzer::dashboard::query::{Pairs, When, at_query, only_at};
@@ -151,7 +151,7 @@ fn listed(
 }
 
 fn gather(state: &State, now: WallTime) -> BTreeMap<ServiceName, Gathered> {
-    let slots = state.windows.slots(Span::Middle, now);
+    let slots = state.windows.slots(WindowLength::Middle, now);
     let mut services: BTreeMap<ServiceName, Gathered> = BTreeMap::new();
     for path in state.windows.paths() {
         let Some(name) = path.service() else {
@@ -337,8 +337,8 @@ fn impact(open: &[&Incident]) -> (&'static str, &'static str) {
 }
 
 fn measure(state: &State, now: WallTime, wanted: &ServiceName) -> Option<Measurements> {
-    let slots = Span::ALL.map(|span| state.windows.slots(span, now));
-    let mut sums: [Sums; Span::ALL.len()] = std::array::from_fn(|_| Sums::default());
+    let slots = WindowLength::ALL.map(|span| state.windows.slots(span, now));
+    let mut sums: [Sums; WindowLength::ALL.len()] = std::array::from_fn(|_| Sums::default());
     let mut pairs: BTreeMap<(&TorId, &TorId), (usize, Sums)> = BTreeMap::new();
     let mut known = false;
     for path in state
@@ -359,7 +359,7 @@ fn measure(state: &State, now: WallTime, wanted: &ServiceName) -> Option<Measure
     if !known {
         return None;
     }
-    let windows = Span::ALL
+    let windows = WindowLength::ALL
         .iter()
         .zip(&sums)
         .map(|(span, sums)| (window_title(*span), Measured::from(sums)))

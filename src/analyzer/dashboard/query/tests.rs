@@ -49,11 +49,11 @@ proptest! {
     /// Links lead where they say: what is written is read again as it was.
     #[test]
     fn views_survive_their_address(
-        metric in 0..Metric::ALL.len(), window in 0..Span::ALL.len(), first in ".{0,8}", last in ".{0,8}", at in proptest::option::of(0..4_000_000_000i64),
+        metric in 0..Metric::ALL.len(), window in 0..WindowLength::ALL.len(), first in ".{0,8}", last in ".{0,8}", at in proptest::option::of(0..4_000_000_000i64),
     ) {
         let view = View {
             metric: Metric::ALL[metric],
-            window: Span::ALL[window],
+            window: WindowLength::ALL[window],
             rows: Some((first, last)),
             columns: None,
             at: at.map(|seconds| WallTime::from_nanos(seconds * 1_000_000_000)),

@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, TableState, Tabs, Wrap};
 use rpingmesh::api::matrix::Pair;
 
-use super::model::{Model, Page, Answers, Show};
+use super::model::{Answers, Model, Page, Show};
 use crate::{api, incidents};
 
 /// Blue and orange, which nearly everybody can tell apart; what is worst is reversed too.

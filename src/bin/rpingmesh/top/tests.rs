@@ -126,7 +126,7 @@ fn seen(tors: usize) -> Answers {
     Answers {
         status: status(tors),
         matrix: Matrix {
-            window: windows::Span::Middle.into(),
+            window: windows::WindowLength::Middle.into(),
             start_unix_ns: 0,
             end_unix_ns: 0,
             tors: names,
