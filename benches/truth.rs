@@ -126,7 +126,7 @@ fn main() {
             let mut cell = Sums::default();
             let mut not_right = Vec::new();
             for seed in first..first + seeds {
-                let run = run(row, company, probing, seed).expect("a rehearsal");
+                let run = run(row, company, probing, seed).expect("the run ends");
                 cell.add(&run);
                 all.add(&run);
                 if row.hard {

@@ -3,7 +3,7 @@
 //! - `counters`: what the emulated RNICs have counted, for their agents
 //! - `exposed`: the metrics of controller and agents, for a Prometheus
 //! - [`plan`]: what to run, from settings and a scenario file
-//! - [`rehearse`]: the analysis in virtual time
+//! - [`virtual_time`]: the analysis in virtual time
 //! - [`run`]: the running parts
 //! - [`services`]: the connections of services that a scenario names, for the agents to follow
 //! - [`located`]: the analyzer's incidents beside the faults
@@ -18,10 +18,10 @@ mod exposed;
 pub mod located;
 pub mod observed;
 pub mod plan;
-pub mod rehearse;
 pub mod run;
 pub mod services;
 pub mod show;
 pub mod truth_table;
 pub mod verdict;
+pub mod virtual_time;
 pub mod wiring;

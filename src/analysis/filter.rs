@@ -197,7 +197,7 @@ impl HostFilter {
         }
         host.interval = (usual * 7 + length.clamp(MIN_INTERVAL, MAX_INTERVAL)) / 8;
         host.last_end = host.last_end.max(batch.interval.end);
-        host.received = host.heard.max(at);
+        host.received = host.received.max(at);
     }
 
     fn rnic(&mut self, end: &Arc<End>, slot: Slot) -> Option<&mut Rnic> {

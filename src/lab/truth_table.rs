@@ -1,7 +1,7 @@
 //! The truth table: every kind of fault, alone and in company, in virtual time; what the analysis makes of each.
 //!
 //! A [`Row`] is a kind of fault at a kind of place, a [`Company`] what goes on beside it. [`run`] draws the places from a seed,
-//! rehearses the scenario, and compares the incidents with what was injected. A run is wholly right when every injected
+//! runs the scenario in virtual time, and compares the incidents with what was injected. A run is wholly right when every injected
 //! fault has exactly one incident, with the right subject and category at its end, and nothing else is blamed.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::rehearse::{RehearsalError, rehearse};
+use super::virtual_time::{VirtualTimeError, run_in_virtual_time};
 use crate::analysis::incident::{Change, Incident};
 use crate::analysis::judge::Category;
 use crate::config::HumanDuration;
@@ -258,13 +258,13 @@ impl Run {
 /// Runs a row in company, with places drawn from the seed.
 ///
 /// # Errors
-/// [`RehearsalError`].
+/// [`VirtualTimeError`].
 pub fn run(
     row: &Row,
     company: Company,
     probing: Probing,
     seed: u64,
-) -> Result<Run, RehearsalError> {
+) -> Result<Run, VirtualTimeError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let places = Places::draw(&mut random);
     let mut drawn = vec![(row.draw)(&places)];
@@ -303,7 +303,7 @@ pub fn run(
         fabric: FABRIC,
         probing,
     };
-    let outcome = rehearse(&scenario, true)?;
+    let outcome = run_in_virtual_time(&scenario, true)?;
     let mut named: Vec<Named> = Vec::new();
     for event in outcome.events {
         let incident = event.change.incident().clone();

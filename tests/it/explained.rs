@@ -8,7 +8,7 @@ use std::time::Duration;
 use rpingmesh::analysis::incident::{Change, Incident};
 use rpingmesh::config::HumanDuration;
 use rpingmesh::fabric::Scenario;
-use rpingmesh::lab::rehearse::rehearse;
+use rpingmesh::lab::virtual_time::run_in_virtual_time;
 
 /// The scenarios last too short to say much about mild faults; their faults begin after 5 s at the latest.
 const AT_LEAST: Duration = Duration::from_secs(40);
@@ -22,7 +22,7 @@ fn told(name: &str) -> (String, BTreeMap<u64, Incident>) {
     };
     let mut scenario = Scenario::load(&path).expect("a scenario");
     scenario.duration = HumanDuration(scenario.duration.0.max(AT_LEAST));
-    let outcome = rehearse(&scenario, true).expect("a rehearsal");
+    let outcome = run_in_virtual_time(&scenario, true).expect("the run ends");
     let mut text = format!("{}\n\n", scenario.title);
     for fault in &scenario.faults {
         let _ = writeln!(text, "injected: {fault}");

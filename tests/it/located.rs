@@ -6,7 +6,7 @@ use std::time::Duration;
 use rpingmesh::analysis::incident::{Change, Incident};
 use rpingmesh::analysis::judge::Category;
 use rpingmesh::fabric::Scenario;
-use rpingmesh::lab::rehearse::{Outcome, rehearse};
+use rpingmesh::lab::virtual_time::{Outcome, run_in_virtual_time};
 
 fn scenario(seconds: u64, seed: u64, faults: &[String]) -> Scenario {
     let faults: Vec<_> = faults.iter().map(|fault| format!("{fault:?}")).collect();
@@ -19,7 +19,7 @@ fn scenario(seconds: u64, seed: u64, faults: &[String]) -> Scenario {
 
 fn run(seconds: u64, seed: u64, faults: &[&str]) -> Outcome {
     let faults: Vec<_> = faults.iter().map(|fault| (*fault).to_owned()).collect();
-    rehearse(&scenario(seconds, seed, &faults), true).expect("a rehearsal")
+    run_in_virtual_time(&scenario(seconds, seed, &faults), true).expect("the run ends")
 }
 
 fn opened(outcome: &Outcome) -> Vec<(Duration, &Incident)> {
@@ -136,7 +136,7 @@ fn what_comes_and_goes_is_called_flapping() {
     scenario.fabric.tors = 3;
     scenario.fabric.hosts = 2;
     scenario.fabric.rnics = 1;
-    let outcome = rehearse(&scenario, true).expect("a rehearsal");
+    let outcome = run_in_virtual_time(&scenario, true).expect("the run ends");
     let found = opened(&outcome);
     let subjects: BTreeSet<_> = found
         .iter()
@@ -178,7 +178,7 @@ fn host_noise_is_no_network_incident() {
     scenario.fabric.rnics = 1;
     scenario.probing.inter_tor = 20.0;
     scenario.probing.targets = 8;
-    let outcome = rehearse(&scenario, true).expect("a rehearsal");
+    let outcome = run_in_virtual_time(&scenario, true).expect("the run ends");
     let network: Vec<_> = opened(&outcome)
         .into_iter()
         .filter(|(_, incident)| incident.category.is_network())

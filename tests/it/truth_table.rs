@@ -23,7 +23,7 @@ fn one_cause_is_one_incident() {
             .iter()
             .find(|row| row.name == name)
             .expect("a row of that name");
-        let run = run(row, company, PROBING, 1).expect("a rehearsal");
+        let run = run(row, company, PROBING, 1).expect("the run ends");
         let _ = writeln!(
             table,
             "{name}, {}: {}",

@@ -46,8 +46,10 @@ enum Bench {
     Ingest,
     /// What 64 viewers of the dashboard cost an analyzer of 256 ToRs, and how long pages take.
     Dashboard,
-    /// Faults of the emulated fabric that the analyzer locates, how soon, and false alarms in simulated days (minutes).
-    Rehearse,
+    /// Faults that the analyzer locates on the emulated fabric in virtual time, how soon, and false alarms in simulated days
+    /// (minutes).
+    #[value(alias = "rehearse")]
+    VirtualTime,
     /// Every kind of fault, alone and in company: how many runs are wholly right, what is wrong, how soon (minutes).
     Truth,
 }
@@ -74,7 +76,7 @@ impl Bench {
             Self::Localize => bench("localize"),
             Self::Ingest => bench("ingest"),
             Self::Dashboard => example("dashboard_load"),
-            Self::Rehearse => bench("rehearse"),
+            Self::VirtualTime => bench("virtual_time"),
             Self::Truth => bench("truth"),
         }
     }

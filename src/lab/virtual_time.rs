@@ -32,9 +32,9 @@ const A_LITTLE: Duration = Duration::from_millis(500);
 /// Results that one agent holds.
 const HELD: usize = 100_000;
 
-/// Why a rehearsal ends early.
+/// Why a run in virtual time ends early.
 #[derive(Debug, thiserror::Error)]
-pub enum RehearsalError {
+pub enum VirtualTimeError {
     /// The scenario cannot be run.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -75,8 +75,8 @@ struct Agent {
 /// without, only the fabric's wiring is known.
 ///
 /// # Errors
-/// [`RehearsalError`].
-pub fn rehearse(scenario: &Scenario, traced: bool) -> Result<Outcome, RehearsalError> {
+/// [`VirtualTimeError`].
+pub fn run_in_virtual_time(scenario: &Scenario, traced: bool) -> Result<Outcome, VirtualTimeError> {
     let topology = Arc::new(scenario.topology()?);
     let origin = HostTime::from_nanos(0);
     let profile = Profile::default();
@@ -95,19 +95,19 @@ pub fn rehearse(scenario: &Scenario, traced: bool) -> Result<Outcome, RehearsalE
         .collect();
     let mut swarm = Swarm::new(engine, Config::default(), scenario.seed);
     swarm.probe_and_follow(&scenario.probing, &scenario.services, scenario.seed);
-    let mut stage = Stage::new(&topology, faults, traced);
+    let mut lab = VirtualLab::new(&topology, faults, traced);
     let HumanDuration(duration) = scenario.duration;
     let mut now = origin;
     while now.since(origin) < duration {
         now = now.after(INTERVAL);
-        swarm.run_until(now, |source, result| stage.ingest(source, &result));
-        stage.upload(&swarm, now);
-        stage.judge(now)?;
+        swarm.run_until(now, |source, result| lab.ingest(source, &result));
+        lab.upload(&swarm, now);
+        lab.judge(now)?;
     }
-    Ok(stage.outcome)
+    Ok(lab.outcome)
 }
 
-struct Stage {
+struct VirtualLab {
     topology: Arc<Topology>,
     faults: Vec<Resolved>,
     traced: Option<HashSet<Tuple>>,
@@ -123,7 +123,7 @@ fn wall(now: HostTime) -> WallTime {
     WallTime::from_nanos(EPOCH + now.nanos())
 }
 
-impl Stage {
+impl VirtualLab {
     fn new(topology: &Arc<Topology>, faults: Vec<Resolved>, traced: bool) -> Self {
         let start = WallTime::from_nanos(EPOCH);
         let agents = topology

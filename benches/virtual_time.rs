@@ -1,4 +1,4 @@
-//! The whole analysis over the emulated fabric in virtual time: `cargo xtask bench rehearse`.
+//! The whole analysis over the emulated fabric in virtual time: `cargo xtask bench virtual-time`.
 //!
 //! First, faults: how many are located, how soon, and what else was named. Then days of stalls, restarts, changed queue pairs
 //! and hosts that go down on a fabric whose links lose no more than healthy ones do: no incident may blame the network.
@@ -14,7 +14,7 @@ use rpingmesh::analysis::incident::{Change, Incident};
 use rpingmesh::config::HumanDuration;
 use rpingmesh::fabric::scenario::Probing;
 use rpingmesh::fabric::{Fault, Scenario, Shape};
-use rpingmesh::lab::rehearse::rehearse;
+use rpingmesh::lab::virtual_time::run_in_virtual_time;
 
 /// When a fault begins: by then everything is known that is usual.
 const BEGIN: u64 = 30;
@@ -89,9 +89,9 @@ impl Places {
 }
 
 /// A kind of fault: its text and what has to be named, at a place.
-type Kind = (&'static str, fn(&Places) -> (String, String));
+type FaultKind = (&'static str, fn(&Places) -> (String, String));
 
-const KINDS: [Kind; 13] = [
+const KINDS: [FaultKind; 13] = [
     ("link down", |at| {
         (format!("link {} down", at.up), format!("link {}", at.up))
     }),
@@ -180,8 +180,9 @@ fn faults(first: u64, seeds: u64) {
         for seed in first..first + seeds {
             let (fault, subject) = kind(&Places::draw(seed));
             let at = [format!("{fault} at={BEGIN}s")];
-            let outcome = rehearse(&scenario(FABRIC, PROBING, BEGIN + WAIT, seed, &at), true)
-                .expect("a rehearsal");
+            let outcome =
+                run_in_virtual_time(&scenario(FABRIC, PROBING, BEGIN + WAIT, seed, &at), true)
+                    .expect("the run ends");
             let mut delay = None;
             for event in &outcome.events {
                 let incident = event.change.incident();
@@ -287,7 +288,7 @@ fn days(first: u64, days: u64) {
         let scenario = scenario(SMALL, SPARSE, RUN, run + apart, &faults);
         let HumanDuration(length) = scenario.duration;
         assert_eq!(length, Duration::from_secs(RUN));
-        let outcome = rehearse(&scenario, true).expect("a rehearsal");
+        let outcome = run_in_virtual_time(&scenario, true).expect("the run ends");
         judged += outcome.runs;
         probes += outcome.probes;
         lost_aside += outcome
