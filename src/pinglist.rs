@@ -9,16 +9,25 @@
 //! that no other slot of the pair has. Each hour one fifth of the slots takes new ports (the paper's rotation of about
 //! 20 %); the others keep theirs.
 //!
+//! **Sparse matrix.** While the RNICs of every ToR can send all their 5-tuples once per `tuple_interval`, all pairs of
+//! connected ToRs are probed, and all RNICs of a ToR probe each other. In a larger fabric each ToR probes only so many
+//! partner ToRs ([`partners`]), and each RNIC [`MESH_PARTNERS`] others under its own ToR; what an agent probes then does
+//! not grow with the fabric. ToRs that no path connects (planes) are never probed from each other.
+//!
 //! **Rates.** A ToR's RNICs together send `N` times the rate per link, so that each of its uplinks, and by symmetry each
 //! downlink, carries at least that rate when ECMP spreads evenly. What the budget per RNIC cuts off is reported as
 //! [`Shortfall`], never silently missing.
 
+mod changes;
 pub mod coverage;
 mod mix;
 mod pair;
+mod partners;
+mod paths;
 mod plan;
+mod shortfalls;
+mod site;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,40 +36,21 @@ use crate::time::WallTime;
 use crate::topology::Peer;
 use crate::transport::SourcePortSteering;
 
-pub use plan::PinglistPlan;
+pub use changes::Changed;
+pub use paths::{PathTable, Paths};
+pub use plan::{Matrix, PinglistPlan};
 
 /// Fraction of the slots that one rotation changes, as its inverse.
 pub const ROTATION_COHORTS: u64 = 5;
 
+/// RNICs under its own ToR that each RNIC probes in a sparse matrix.
+pub const MESH_PARTNERS: usize = 6;
+
+/// The fewest partners of a ToR in a sparse matrix: with one, the links on both sides would be crossed by the same 5-tuples.
+pub const MIN_PARTNERS: usize = 2;
+
 /// Slots per ToR pair beyond which distinct ports for the next rotation run out.
 pub const MAX_SLOTS: u32 = 8192;
-
-/// How many equal-cost paths there are between two ToRs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Paths {
-    /// The same number everywhere.
-    Uniform(u32),
-    /// By ordered pair, from a description of the fabric.
-    PerPair {
-        /// The pairs that are known.
-        known: HashMap<(TorId, TorId), u32>,
-        /// For all others.
-        otherwise: u32,
-    },
-}
-
-impl Paths {
-    /// Between two ToRs, at least 1.
-    pub fn between(&self, source: &TorId, target: &TorId) -> u32 {
-        let paths = match self {
-            Self::Uniform(paths) => *paths,
-            Self::PerPair { known, otherwise } => *known
-                .get(&(source.clone(), target.clone()))
-                .unwrap_or(otherwise),
-        };
-        paths.clamp(1, coverage::MAX_PATHS)
-    }
-}
 
 /// What pinglists must achieve and may cost.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +71,10 @@ pub struct Policy {
     pub max_tuples: u32,
     /// How often a fifth of the 5-tuples changes.
     pub rotation: Duration,
+    /// Within which each inter-ToR 5-tuple is probed at least once: bounds how many ToRs a ToR probes at a time.
+    pub tuple_interval: Duration,
+    /// Where hosts have their RNICs under several ToRs (rails): fraction of a ToR's partners that are of its own rail.
+    pub same_rail: f64,
 }
 
 impl Default for Policy {
@@ -94,6 +88,8 @@ impl Default for Policy {
             rnic_budget: 100.0,
             max_tuples: 8192,
             rotation: Duration::from_hours(1),
+            tuple_interval: Duration::from_secs(10),
+            same_rail: 0.75,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The 5-tuples of one ordered pair of ToRs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::id::{FlowLabel, UdpSourcePort};
 use crate::topology::Member;
 use crate::transport::SourcePortSteering;
 
-use super::mix::{join, mix, permute_14_bits};
+use super::mix::{hash, join, mix, permute_14_bits};
 use super::{MAX_SLOTS, ROTATION_COHORTS, steerable_ports};
 
 const PORTS: u32 = UdpSourcePort::COUNT as u32;
@@ -20,6 +21,13 @@ pub(super) struct Pair<'a> {
     pub(super) key: u64,
     /// Rotations since the epoch.
     pub(super) period: u64,
+}
+
+/// The RNICs of a slot in a sparse matrix, by their places in [`Pair::sources`] and [`Pair::targets`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) source: usize,
+    pub(super) target: usize,
 }
 
 /// A slot that one source RNIC fills.
@@ -113,6 +121,81 @@ impl<'a> Pair<'a> {
             .collect()
     }
 
+    /// Source and target RNIC of each slot in a sparse matrix, by rendezvous hashing: an RNIC that joins takes over one
+    /// slot in so many, and the others keep theirs.
+    pub(super) fn assign(&self) -> Vec<Ends> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let keys = |members: &[Arc<Member>]| -> Vec<u64> {
+            members
+                .iter()
+                .map(|member| hash(&member.gid().bytes()))
+                .collect()
+        };
+        let (sources, targets) = (keys(self.sources), keys(self.targets));
+        (0..u64::from(self.slots))
+            .map(|slot| Ends {
+                source: highest(join(self.key, 2 * slot), &sources),
+                target: highest(join(self.key, 2 * slot + 1), &targets),
+            })
+            .collect()
+    }
+
+    /// The slots of `ends` that a source fills, without those that it could only repeat.
+    pub(super) fn slots_among(&self, ends: &[Ends], source: usize) -> Vec<Slot> {
+        let steering = &self.sources[source].steering;
+        let ports = steerable_ports(steering);
+        let mut repeats: HashMap<usize, u32> = HashMap::new();
+        let own = (0_u32..)
+            .zip(ends)
+            .filter(|(_, ends)| ends.source == source);
+        own.filter_map(|(slot, ends)| {
+            let repeat = repeats.entry(ends.target).or_default();
+            let nth = std::mem::replace(repeat, *repeat + 1);
+            (nth < ports).then(|| Slot {
+                target: ends.target,
+                flow_label: self.label_of_repeat(steering, slot, *ends, nth),
+                order: mix(self.key ^ (u64::from(slot) << 20)),
+            })
+        })
+        .collect()
+    }
+
+    fn label_of_repeat(
+        &self,
+        steering: &SourcePortSteering,
+        slot: u32,
+        ends: Ends,
+        repeat: u32,
+    ) -> FlowLabel {
+        let port = match steering {
+            SourcePortSteering::QueuePair(ports) if !ports.is_empty() => {
+                let (source, target) = (&self.sources[ends.source], &self.targets[ends.target]);
+                let both = join(hash(&source.gid().bytes()), hash(&target.gid().bytes()));
+                let count = u32::try_from(ports.len()).unwrap_or(u32::MAX);
+                let shift = remainder(mix(self.key ^ 3 ^ both), count);
+                ports[((shift + repeat) % count) as usize]
+            }
+            _ => self.port(slot, slot),
+        };
+        label_of(port)
+    }
+
+    /// How many distinct 5-tuples all sources together make of the slots with these ends.
+    pub(super) fn distinct_among(&self, ends: &[Ends]) -> u32 {
+        let mut repeats: HashMap<(usize, usize), u32> = HashMap::new();
+        for ends in ends {
+            *repeats.entry((ends.source, ends.target)).or_default() += 1;
+        }
+        repeats
+            .iter()
+            .map(|((source, _), count)| {
+                (*count).min(steerable_ports(&self.sources[*source].steering))
+            })
+            .sum()
+    }
+
     fn label(
         &self,
         steering: &SourcePortSteering,
@@ -189,6 +272,14 @@ const FALLBACK: FlowLabel = match FlowLabel::new(1) {
     Some(label) => label,
     None => panic!("1 is a flow label"),
 };
+
+/// The member with the highest score for `key` (rendezvous hashing, Thaler and Ravishankar 1998).
+fn highest(key: u64, members: &[u64]) -> usize {
+    let scored = members.iter().enumerate();
+    scored
+        .max_by_key(|(_, member)| mix(key ^ **member))
+        .map_or(0, |(at, _)| at)
+}
 
 fn remainder64(value: u64, by: u64) -> u64 {
     value.checked_rem(by).unwrap_or(0)

@@ -10,6 +10,8 @@ use crate::time::WallTime;
 use crate::topology::{Announcement, Rnic, Topology};
 use crate::transport::{Address, CompletionClock};
 
+mod sparse;
+
 const HOUR: i64 = 3_600_000_000_000;
 
 fn rnic(gid: Gid, tor: &str, steering: SourcePortSteering) -> Rnic {
@@ -313,9 +315,14 @@ fn probers_of_an_rnic_are_exactly_those_that_list_it() {
 }
 
 #[test]
-fn ten_thousand_rnics() {
+fn ten_thousand_rnics_without_a_bound_on_the_interval() {
     let agents = fabric(313, 4, 8);
-    let plan = plan(&agents, with_paths(16), 0);
+    let policy = Policy {
+        tuple_interval: Duration::from_hours(1),
+        ..with_paths(16)
+    };
+    let plan = plan(&agents, policy, 0);
+    assert_eq!(plan.matrix(), Matrix::Complete);
     let list = plan.pinglist(&agents[17]);
     assert_eq!(list.rnics.len(), 8);
     let targets: usize = list.rnics[0]

@@ -97,6 +97,6 @@ fn a_topology_file_gives_the_paths_of_each_pair() {
     let settings = parse(&format!("[pinglist]\ntopology = '{}'", file.display()));
     let paths = settings.validate().expect("valid").policy.paths;
     assert!(matches!(paths, Paths::PerPair { .. }));
-    assert_eq!(paths.between(&"t0".into(), &"t1".into()), 2);
-    assert_eq!(paths.between(&"t0".into(), &"unknown".into()), 16);
+    assert_eq!(paths.between(&"t0".into(), &"t1".into()), Some(2));
+    assert_eq!(paths.between(&"t0".into(), &"unknown".into()), Some(16));
 }

@@ -192,6 +192,7 @@ fn policy(settings: &PinglistSettings) -> Result<Policy, ConfigError> {
         max_tuples,
         rotation: span("pinglist.rotation", settings.rotation, &ROTATIONS)?
             .unwrap_or(defaults::ROTATION),
+        ..Policy::default()
     })
 }
 
@@ -201,11 +202,17 @@ fn paths(settings: &PinglistSettings, coverage: f64) -> Result<Paths, ConfigErro
     let Some(file) = &settings.topology else {
         return Ok(Paths::Uniform(otherwise));
     };
-    let known = wiring("pinglist.topology", file)?.paths();
+    let wiring = wiring("pinglist.topology", file)?;
+    let known = wiring.paths();
     if let Some(most) = known.values().max() {
         check_paths("pinglist.topology", *most, coverage)?;
     }
-    Ok(Paths::PerPair { known, otherwise })
+    // Without links the file says which RNICs are where, and nothing of paths.
+    let described = wiring
+        .tors()
+        .into_iter()
+        .filter(|_| !wiring.links().is_empty());
+    Ok(Paths::per_pair(described.cloned(), &known, otherwise))
 }
 
 fn check_paths(key: &'static str, paths: u32, coverage: f64) -> Result<(), ConfigError> {
