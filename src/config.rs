@@ -116,7 +116,7 @@ pub fn load<S: Layer + DeserializeOwned>(
 ///
 /// # Errors
 /// [`ConfigError::Value`] with the key, the file, and what is wrong where.
-pub(crate) fn wiring(key: &'static str, file: &Path) -> Result<Wiring, ConfigError> {
+pub fn wiring(key: &'static str, file: &Path) -> Result<Wiring, ConfigError> {
     let fail = |why: String| ConfigError::value(key, format!("{}: {why}", file.display()));
     let text =
         std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;

@@ -20,6 +20,7 @@
 
 mod changes;
 pub mod coverage;
+pub mod forecast;
 mod mix;
 mod pair;
 mod partners;
@@ -37,7 +38,7 @@ use crate::topology::Peer;
 use crate::transport::SourcePortSteering;
 
 pub use changes::Changed;
-pub use paths::{PathTable, Paths};
+pub use paths::Paths;
 pub use plan::{Matrix, PinglistPlan};
 
 /// Fraction of the slots that one rotation changes, as its inverse.
@@ -45,6 +46,9 @@ pub const ROTATION_COHORTS: u64 = 5;
 
 /// RNICs under its own ToR that each RNIC probes in a sparse matrix.
 pub const MESH_PARTNERS: usize = 6;
+
+/// Inter-ToR 5-tuples per RNIC in a sparse matrix, on average over the RNICs of a ToR: bounds the partners of small ToRs.
+pub const SPARSE_TUPLES: usize = 60;
 
 /// The fewest partners of a ToR in a sparse matrix: with one, the links on both sides would be crossed by the same 5-tuples.
 pub const MIN_PARTNERS: usize = 2;

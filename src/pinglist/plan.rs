@@ -13,7 +13,10 @@ use super::mix::{hash, join};
 use super::pair::{Pair, label_of};
 use super::partners::{Circles, Draw, neighbours};
 use super::site::{Site, Sparse};
-use super::{Group, GroupKind, MESH_PARTNERS, MIN_PARTNERS, Pinglist, Policy, RnicPinglist, Target};
+use super::{
+    Group, GroupKind, MESH_PARTNERS, MIN_PARTNERS, Pinglist, Policy, RnicPinglist, SPARSE_TUPLES,
+    Target,
+};
 
 type Others<'a> = Box<dyn Iterator<Item = usize> + 'a>;
 
@@ -146,7 +149,14 @@ impl PinglistPlan {
             )]
             let partners = (partners as usize).max(MIN_PARTNERS);
             is_sparse |= demand.slots as f64 > sent && partners < demand.others;
-            wanted[source] = partners.min(demand.others);
+            let room = SPARSE_TUPLES as f64 * site.probers() / f64::from(demand.most_tuples.max(1));
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates, not negative"
+            )]
+            let room = (room as usize).max(MIN_PARTNERS);
+            wanted[source] = partners.min(room).min(demand.others);
         }
         if is_sparse {
             self.partners = Some(self.circles(&wanted));
@@ -258,6 +268,11 @@ impl PinglistPlan {
             slots,
             (self.policy.seed, self.period),
         )
+    }
+
+    /// The ToRs with RNICs, by name.
+    pub fn tor_names(&self) -> impl Iterator<Item = &TorId> {
+        self.tors.iter().map(|site| &site.name)
     }
 
     /// Which pairs are probed.

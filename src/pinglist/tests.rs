@@ -54,7 +54,7 @@ fn fabric(tors: u16, hosts: u16, rails: u8) -> Vec<Announcement> {
     agents
 }
 
-fn topology(agents: &[Announcement]) -> Topology {
+pub(super) fn topology(agents: &[Announcement]) -> Topology {
     let mut topology = Topology::default();
     for agent in agents {
         topology.insert(agent);

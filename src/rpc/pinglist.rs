@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use prost::Message as _;
+
 use crate::id::FlowLabel;
 use crate::pinglist::{Group, GroupKind, Limit, Pinglist, RnicPinglist, Shortfall, Target};
 use crate::topology::Peer;
@@ -46,6 +48,11 @@ fn limit(number: i32) -> Result<Limit, FieldError> {
         Ok(v1::CoverageLimit::AddressFamily) => Ok(Limit::AddressFamily),
         Ok(v1::CoverageLimit::Unspecified) | Err(_) => Err(convert::unknown("limit", number)),
     }
+}
+
+/// Bytes of a list as a message.
+pub fn encoded_len(list: &Pinglist) -> usize {
+    v1::Pinglist::from(list).encoded_len()
 }
 
 impl From<&Target> for v1::ProbeTarget {

@@ -6,14 +6,16 @@
 
 mod error;
 pub mod file;
+pub mod graph;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use crate::id::{DeviceName, HostName, TorId};
 
 pub use error::WiringError;
 pub use file::{Link, Switch};
+pub use graph::{Graph, PathCounts};
 
 /// A checked description of the fabric.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,48 +126,15 @@ impl Wiring {
         self.hosts.iter().flat_map(Host::tors).collect()
     }
 
-    /// The number of shortest paths from each ToR to each other one; pairs without a path are absent.
-    pub fn paths(&self) -> HashMap<(TorId, TorId), u32> {
-        let tors = self.tors();
-        let mut neighbours: HashMap<&str, Vec<&str>> = HashMap::new();
-        for link in &self.links {
-            neighbours.entry(&link.a).or_default().push(&link.b);
-            neighbours.entry(&link.b).or_default().push(&link.a);
-        }
-        let mut paths = HashMap::new();
-        for source in &tors {
-            let reached = shortest_paths(source.as_str(), &neighbours);
-            for target in tors.iter().filter(|target| *target != source) {
-                if let Some((_, count)) = reached.get(target.as_str()) {
-                    paths.insert(((*source).clone(), (*target).clone()), *count);
-                }
-            }
-        }
-        paths
+    /// The switches and cables as a graph.
+    pub fn graph(&self) -> Graph {
+        Graph::new(self)
     }
-}
 
-/// Distance and number of shortest paths from `source` to everything that it reaches.
-fn shortest_paths<'a>(
-    source: &'a str,
-    neighbours: &HashMap<&'a str, Vec<&'a str>>,
-) -> HashMap<&'a str, (u32, u32)> {
-    let mut reached = HashMap::from([(source, (0, 1))]);
-    let mut queue = VecDeque::from([source]);
-    while let Some(node) = queue.pop_front() {
-        let (distance, paths): (u32, u32) = reached[node];
-        for next in neighbours.get(node).into_iter().flatten() {
-            match reached.get_mut(next) {
-                None => {
-                    reached.insert(next, (distance + 1, paths));
-                    queue.push_back(next);
-                }
-                Some((at, count)) if *at == distance + 1 => *count = count.saturating_add(paths),
-                Some(_) => {}
-            }
-        }
+    /// The number of shortest paths from each ToR to each other one.
+    pub fn paths(&self) -> PathCounts {
+        PathCounts::new(self)
     }
-    reached
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ enum Bench {
     Localize,
     /// Path summaries per second that one core of the analyzer takes.
     Ingest,
+    /// What 100 000 RNICs cost the controller: plan, lists, one RNIC that joins; what links get.
+    Fleet,
     /// What 64 viewers of the dashboard cost an analyzer of 256 ToRs, and how long pages take.
     Dashboard,
     /// Faults that the analyzer locates on the emulated fabric in virtual time, how soon, and false alarms in simulated days
@@ -75,6 +77,7 @@ impl Bench {
             Self::Service => bench("service"),
             Self::Localize => bench("localize"),
             Self::Ingest => bench("ingest"),
+            Self::Fleet => example("fleet"),
             Self::Dashboard => example("dashboard_load"),
             Self::VirtualTime => bench("virtual_time"),
             Self::Truth => bench("truth"),

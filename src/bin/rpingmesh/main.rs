@@ -5,6 +5,7 @@ mod incidents;
 mod lab;
 mod localize;
 mod matrix;
+mod plan;
 mod simulate;
 mod status;
 mod top;
@@ -39,6 +40,10 @@ enum Command {
     Localize(localize::LocalizeArgs),
     /// Make path observations with a known truth, and score answers to them
     Simulate(simulate::SimulateArgs),
+    /// What the controller's pinglists will cost and cover on a fabric, before a roll-out
+    ///
+    /// Reads the topology file alone. Counts are exact; which link a 5-tuple crosses is drawn, as ECMP would.
+    Plan(plan::PlanArgs),
     /// What the analyzer knows, in a few lines
     Status(status::StatusArgs),
     /// What is or was wrong; with a number, one incident explained
@@ -58,6 +63,7 @@ fn main() -> ExitCode {
         Command::Lab(args) => lab::main(args),
         Command::Localize(args) => localize::main(&args),
         Command::Simulate(args) => simulate::main(&args),
+        Command::Plan(args) => plan::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Incidents(args) => incidents::main(&args),
         Command::Matrix(args) => matrix::main(&args),

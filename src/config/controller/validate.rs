@@ -146,6 +146,16 @@ fn overrides(settings: &AgentsSettings) -> Result<AgentOverrides, ConfigError> {
     })
 }
 
+impl PinglistSettings {
+    /// What pinglists must achieve and may cost.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key.
+    pub fn policy(&self) -> Result<Policy, ConfigError> {
+        policy(self)
+    }
+}
+
 fn policy(settings: &PinglistSettings) -> Result<Policy, ConfigError> {
     let coverage = settings.coverage.unwrap_or(defaults::COVERAGE);
     if !(0.5..=0.999_999).contains(&coverage) {
@@ -203,16 +213,13 @@ fn paths(settings: &PinglistSettings, coverage: f64) -> Result<Paths, ConfigErro
         return Ok(Paths::Uniform(otherwise));
     };
     let wiring = wiring("pinglist.topology", file)?;
-    let known = wiring.paths();
-    if let Some(most) = known.values().max() {
-        check_paths("pinglist.topology", *most, coverage)?;
-    }
     // Without links the file says which RNICs are where, and nothing of paths.
-    let described = wiring
-        .tors()
-        .into_iter()
-        .filter(|_| !wiring.links().is_empty());
-    Ok(Paths::per_pair(described.cloned(), &known, otherwise))
+    if wiring.links().is_empty() {
+        return Ok(Paths::Uniform(otherwise));
+    }
+    let known = wiring.paths();
+    check_paths("pinglist.topology", known.most().max(1), coverage)?;
+    Ok(Paths::PerPair { known, otherwise })
 }
 
 fn check_paths(key: &'static str, paths: u32, coverage: f64) -> Result<(), ConfigError> {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::*;
+use crate::topology::wiring::Link;
+use crate::topology::wiring::file::{File, HostEntry};
 
 /// Hosts with one RNIC per rail; leaf `P-R` has the RNICs of rail `R` of `hosts` hosts of pod `P`.
 pub(super) fn rails(pods: u16, hosts: u16, rails: u8) -> Vec<Announcement> {
@@ -112,7 +114,10 @@ fn the_tor_mesh_is_bounded_and_everybody_is_probed_in_it() {
     let plan = plan(&agents, with_paths(16), 0);
     let mut probed: HashMap<Gid, usize> = HashMap::new();
     for rnic in agents.iter().flat_map(|agent| plan.pinglist(agent).rnics) {
-        let mesh = rnic.groups.iter().find(|group| group.kind == GroupKind::TorMesh);
+        let mesh = rnic
+            .groups
+            .iter()
+            .find(|group| group.kind == GroupKind::TorMesh);
         let mesh = mesh.expect("each RNIC has a ToR-mesh");
         assert_eq!(mesh.targets.len(), MESH_PARTNERS);
         for target in &mesh.targets {
@@ -155,17 +160,23 @@ fn planes(pods: u16) -> (Vec<Announcement>, Policy) {
         .iter()
         .flat_map(|agent| agent.rnics.iter().map(|rnic| rnic.tor.clone()))
         .collect();
-    let plane = |tor: &TorId| tor.as_str().ends_with('1');
-    let mut known = HashMap::new();
-    for source in &tors {
-        for target in tors.iter().filter(|target| *target != source) {
-            if plane(source) == plane(target) {
-                known.insert((source.clone(), target.clone()), 16);
-            }
-        }
-    }
+    let links = tors.iter().flat_map(|tor| {
+        let plane = &tor.as_str()[tor.as_str().len() - 1..];
+        (0..16).map(move |spine| Link::new(tor.as_str(), format!("spine{plane}-{spine}")))
+    });
+    let hosts = tors
+        .iter()
+        .map(|tor| HostEntry::new(format!("under-{tor}"), tor.as_str()));
+    let file = File {
+        links: links.collect(),
+        hosts: hosts.collect(),
+        switches: Vec::new(),
+    };
     let policy = Policy {
-        paths: Paths::per_pair(tors, &known, 16),
+        paths: Paths::PerPair {
+            known: file.check().expect("a sound file").paths(),
+            otherwise: 16,
+        },
         ..Policy::default()
     };
     (agents, policy)
