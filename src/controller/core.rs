@@ -2,8 +2,13 @@
 //!
 //! Versions: each agent's pinglist has one, taken from a counter that starts at the wall clock, so that a version never
 //! means two lists, not even across a restart. A changed address raises the version of exactly those agents that probe
-//! it, at once. RNICs that come or go change lists everywhere; those rounds, and the hourly rotation, reach the agents
-//! one slice per tick, so that a starting cluster does not fetch all its lists over and over.
+//! it, at once. RNICs that come or go change all lists of a small fabric, and those of few agents in a large one, whose
+//! probe matrix is sparse. These rounds, and the hourly rotation, reach the agents one slice per tick, so that a starting
+//! cluster does not fetch all its lists over and over.
+//!
+//! A plan is a look at each RNIC. While one costs more than [`CHEAP_PLAN`], changes wait for the next tick, and
+//! [`PLAN_PAUSE`] times the cost passes between two plans: 10 000 agents that register at once do not cost 10 000 plans. Until then
+//! lists come from the plan at hand, and who got one gets a newer version with the next plan.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::controller::ControllerConfig;
 use crate::config::program::describe;
 use crate::id::AgentId;
-use crate::pinglist::{PinglistPlan, Policy};
+use crate::pinglist::{Changed, PinglistPlan, Policy};
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
 use crate::store::registry::{Registry, RegistryError};
 use crate::time::{Clock, HostTime};
@@ -30,6 +35,10 @@ pub(super) const QUEUE_DEPTH: usize = 1024;
 const TICK: Duration = Duration::from_millis(100);
 /// Agents told of a round per tick: 400 per second, each of which then fetches its list.
 const AGENTS_PER_TICK: usize = 40;
+/// Cost of a plan up to which each change makes a new one.
+const CHEAP_PLAN: Duration = Duration::from_millis(5);
+/// Between two costlier plans so many times the cost of one passes: the core has three quarters of its time for answers.
+const PLAN_PAUSE: u32 = 3;
 /// Pairs without full coverage that are logged one by one.
 const SHORTFALL_LINES: usize = 5;
 
@@ -103,6 +112,16 @@ pub(super) struct Core {
     metrics: Metrics,
     commands: mpsc::Receiver<Command>,
     plan: Option<Arc<PinglistPlan>>,
+    /// How long the newest plan took.
+    plan_cost: Duration,
+    /// When the newest plan was made.
+    planned: HostTime,
+    /// The topology has changed since the plan at hand was made.
+    is_outdated: bool,
+    /// The plan that all lists were last brought up to.
+    announced: Option<Arc<PinglistPlan>>,
+    /// Who got a list from an outdated plan or probes a changed address: to be told with the next plan.
+    due: BTreeSet<AgentId>,
     listening: HashMap<AgentId, Listening>,
     versions: HashMap<AgentId, u64>,
     last_version: u64,
@@ -133,6 +152,11 @@ impl Core {
             metrics,
             commands,
             plan: None,
+            plan_cost: Duration::ZERO,
+            planned: HostTime::from_nanos(0),
+            is_outdated: false,
+            announced: None,
+            due: BTreeSet::new(),
             listening: HashMap::new(),
             versions: HashMap::new(),
             round_due: true,
@@ -266,7 +290,7 @@ impl Core {
     /// Makes a change known to those whom it concerns.
     fn spread(&mut self, change: &Change, by: &AgentId) {
         if change.membership {
-            self.plan = None;
+            self.outdate();
             self.round_due = true;
         }
         if change.readdressed.is_empty() {
@@ -278,20 +302,37 @@ impl Core {
         for (tor, gid) in &change.readdressed {
             concerned.append(&mut plan.probers_of(tor, *gid));
         }
-        self.plan = None;
+        self.outdate();
         concerned.remove(by);
+        if self.is_outdated {
+            self.due.append(&mut concerned);
+        }
         for agent in concerned {
             self.push(&agent);
         }
     }
 
+    /// The topology has changed: the next list needs a new plan, or the next tick if that is costly.
+    fn outdate(&mut self) {
+        if self.plan_cost <= CHEAP_PLAN {
+            self.plan = None;
+        } else {
+            self.is_outdated = true;
+        }
+    }
+
     fn plan(&mut self) -> Arc<PinglistPlan> {
-        let (topology, policy, clock) = (self.directory.topology(), &self.policy, &self.clock);
-        self.plan
-            .get_or_insert_with(|| {
-                Arc::new(PinglistPlan::new(topology, policy.clone(), clock.wall()))
-            })
-            .clone()
+        if let Some(plan) = &self.plan {
+            return plan.clone();
+        }
+        let (topology, policy) = (self.directory.topology(), self.policy.clone());
+        let start = self.clock.host();
+        let plan = Arc::new(PinglistPlan::new(topology, policy, self.clock.wall()));
+        self.planned = self.clock.host();
+        self.plan_cost = self.planned.since(start);
+        self.is_outdated = false;
+        self.plan = Some(plan.clone());
+        plan
     }
 
     fn version(&mut self, agent: &AgentId) -> u64 {
@@ -324,6 +365,9 @@ impl Core {
             return ListAnswer::Unchanged(version);
         }
         let plan = self.plan();
+        if self.is_outdated {
+            self.due.insert(agent.clone());
+        }
         match self.directory.announcement(agent) {
             Some(announcement) => ListAnswer::Changed {
                 version,
@@ -341,10 +385,7 @@ impl Core {
             self.plan = None;
             self.round_due = true;
         }
-        if self.round.is_empty() && std::mem::take(&mut self.round_due) {
-            self.round = self.directory.agents().cloned().collect();
-            self.report();
-        }
+        self.begin_round();
         for _ in 0..AGENTS_PER_TICK.min(self.round.len()) {
             if let Some(agent) = self.round.pop_front() {
                 self.push(&agent);
@@ -355,6 +396,44 @@ impl Core {
         set(&self.metrics.stale_agents, census.stale);
         set(&self.metrics.rnics, census.rnics);
         set(&self.metrics.tors, census.tors);
+    }
+
+    /// Decides whom a changed topology or a new rotation concerns.
+    fn begin_round(&mut self) {
+        if self.is_outdated {
+            if self.clock.host().since(self.planned) < self.plan_cost * PLAN_PAUSE {
+                return;
+            }
+            self.plan = None;
+        }
+        let mut concerned = std::mem::take(&mut self.due);
+        if std::mem::take(&mut self.round_due) {
+            let plan = self.plan();
+            let changed = match &self.announced {
+                Some(announced) => plan.changed_since(announced),
+                None => Changed::All,
+            };
+            match changed {
+                // The lists that the round under way has not reached yet will be new as well; the others have their turn next.
+                Changed::All if !self.round.is_empty() => self.round_due = true,
+                Changed::All => {
+                    self.announced = Some(plan);
+                    self.round = self.directory.agents().cloned().collect();
+                    self.report();
+                }
+                Changed::Agents(mut agents) => {
+                    self.announced = Some(plan);
+                    concerned.append(&mut agents);
+                    self.report();
+                }
+            }
+        }
+        if !concerned.is_empty() {
+            self.round.retain(|agent| !concerned.contains(agent));
+            for agent in concerned {
+                self.round.push_front(agent);
+            }
+        }
     }
 
     async fn expire(&mut self, now: HostTime) {
@@ -378,7 +457,7 @@ impl Core {
             self.listening.remove(agent);
         }
         self.directory.forget(&expired.forgotten);
-        self.plan = None;
+        self.outdate();
         self.round_due = true;
     }
 

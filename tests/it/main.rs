@@ -25,6 +25,7 @@ mod metrics;
 mod netns;
 mod operator;
 mod outages;
+mod plan;
 mod readme;
 mod restarts;
 mod scenarios;

@@ -11,7 +11,7 @@ use rpingmesh::config::wiring;
 use rpingmesh::pinglist::forecast::{Forecast, LinkForecast, implied_agents};
 use rpingmesh::pinglist::{Matrix, PinglistPlan, Policy};
 use rpingmesh::rpc::pinglist::encoded_len;
-use rpingmesh::time::{Clock as _, SystemClock};
+use rpingmesh::time::WallTime;
 use rpingmesh::topology::Topology;
 use rpingmesh::wire;
 use serde::Serialize;
@@ -20,6 +20,9 @@ use serde::Serialize;
 const BYTES_ON_THE_WIRE: usize = 38 + 20 + 8 + 12 + 8 + wire::LENGTH + 4;
 /// A probe, its first ACK and its second ACK.
 const PACKETS_PER_PROBE: f64 = 3.0;
+
+/// All rotations are alike; a fixed one makes the answer reproducible.
+const FIRST_ROTATION: WallTime = WallTime::from_nanos(0);
 
 /// What to plan for.
 #[derive(Debug, Args)]
@@ -74,7 +77,7 @@ pub(crate) fn main(args: &PlanArgs) -> Result<(), Failure> {
     for agent in &agents {
         topology.insert(agent);
     }
-    let plan = PinglistPlan::new(&topology, Arc::new(policy.clone()), SystemClock.wall());
+    let plan = PinglistPlan::new(&topology, Arc::new(policy.clone()), FIRST_ROTATION);
     let forecast = Forecast::new(&plan, &agents, &wiring.graph());
     let lists = agents
         .iter()
@@ -144,6 +147,7 @@ fn describe(answer: &Answer, policy: &Policy) -> String {
             answer.rnics,
             answer.tors,
             match answer.planes {
+                _ if answer.links == 0 => "how they are connected is not known".to_owned(),
                 1 => "a path connects all ToRs".to_owned(),
                 planes => format!("{planes} planes that no path connects"),
             }

@@ -47,15 +47,9 @@ fn a_large_fabric_has_partners_and_its_lists_do_not_grow() {
     for pods in [10, 40] {
         let agents = rails(pods, 16, 8);
         let plan = plan(&agents, with_paths(16), 0);
-        assert_eq!(
-            plan.matrix(),
-            Matrix::Sparse {
-                fewest: 13,
-                most: 13
-            }
-        );
+        assert_eq!(plan.matrix(), Matrix::Sparse { fewest: 8, most: 8 });
         for (tor, own) in partners(&plan, &agents) {
-            assert_eq!(own.len(), 13, "{tor}");
+            assert_eq!(own.len(), 8, "{tor}");
         }
         let longest = agents
             .iter()
@@ -67,8 +61,8 @@ fn a_large_fabric_has_partners_and_its_lists_do_not_grow() {
                     .sum::<usize>()
             })
             .max();
-        // 13 partners with 115 5-tuples each, over 16 RNICs: 93 on average.
-        assert!(longest.is_some_and(|most| most < 93 + 50), "{longest:?}");
+        // 8 partners with 115 5-tuples each, over 16 RNICs: 57.5 on average, and a ToR-mesh of 6.
+        assert!(longest.is_some_and(|most| most <= 100), "{longest:?}");
         assert!(plan.shortfalls().is_empty());
     }
 }
@@ -102,10 +96,14 @@ fn most_partners_are_of_the_own_rail_and_the_others_are_probed_too() {
     let agents = rails(30, 16, 4);
     let plan = plan(&agents, with_paths(16), 0);
     let rail = |tor: &TorId| tor.as_str().rsplit('-').next().map(str::to_owned);
+    let mut of_rail = 0;
     for (tor, own) in partners(&plan, &agents) {
         let same = own.iter().filter(|other| rail(other) == rail(&tor)).count();
-        assert!((10..=13).contains(&same), "{tor}: {same} of 13");
+        assert!((6..=8).contains(&same), "{tor}: {same} of 8");
+        of_rail += same;
     }
+    // 6 of 8 by choice, and a quarter of the other two by chance: 780 of 960.
+    assert!((730..830).contains(&of_rail), "{of_rail} of {}", 120 * 8);
 }
 
 #[test]
@@ -230,8 +228,8 @@ fn one_rnic_that_joins_changes_few_lists() {
         .filter(|agent| *agent != joining.agent)
         .collect();
     assert_eq!(told, differing);
-    // Some 95 of its 5-tuples were others', some 95 that came to it others' targets, and its ToR has 15 other RNICs.
-    assert!((30..260).contains(&told.len()), "{} of 640", told.len());
+    // Some 58 of its 5-tuples were others', some 58 that came to it others' targets, and its ToR has 15 other RNICs.
+    assert!((30..200).contains(&told.len()), "{} of 640", told.len());
 }
 
 #[test]
