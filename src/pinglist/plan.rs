@@ -132,7 +132,7 @@ impl PinglistPlan {
     fn choose_partners(&mut self) {
         let mut wanted = vec![0; self.tors.len()];
         let mut is_sparse = false;
-        for source in 0..self.tors.len() {
+        for (source, wanted) in wanted.iter_mut().enumerate() {
             let demand = self.demand(source);
             let rate = self.policy.link_rate * f64::from(demand.most_paths);
             let site = &mut self.tors[source];
@@ -156,7 +156,7 @@ impl PinglistPlan {
                 reason = "saturates, not negative"
             )]
             let room = (room as usize).max(MIN_PARTNERS);
-            wanted[source] = partners.min(room).min(demand.others);
+            *wanted = partners.min(room).min(demand.others);
         }
         if is_sparse {
             self.partners = Some(self.circles(&wanted));
