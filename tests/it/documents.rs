@@ -1,4 +1,5 @@
-//! Links of the documents: every relative one leads to a file that exists, every anchor to a heading.
+//! Links of the documents: every relative one leads to a file that exists, every anchor to a heading, and every function that
+//! docs/follow-one-probe.md names is where it says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,4 +111,66 @@ fn a_wrong_link_is_found() {
         links("a [b](c.md) `x` ```\n[d](e)\n``` [f](#g)"),
         ["c.md", "#g"]
     );
+}
+
+/// The functions that docs/follow-one-probe.md names in order: step, type, function, file.
+fn steps(text: &str) -> Vec<(usize, &str, &str, &str)> {
+    text.lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let step = cells.get(1)?.parse().ok()?;
+            let (function, file) = cells.get(2)?.split_once("](../")?;
+            let (of, function) = function.strip_prefix("[`")?.split_once("::")?;
+            Some((
+                step,
+                of,
+                function.strip_suffix('`')?,
+                file.strip_suffix(')')?,
+            ))
+        })
+        .collect()
+}
+
+/// Whether a source file has an `impl` block of a type with this function.
+fn has_method(source: &str, of: &str, function: &str) -> bool {
+    let is_block_of = |line: &str| {
+        line.strip_prefix("impl").is_some_and(|rest| {
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .any(|word| word == of)
+        })
+    };
+    let mut inside = false;
+    source.lines().any(|line| {
+        if line == "}" {
+            inside = false;
+        } else if is_block_of(line) {
+            inside = true;
+        }
+        inside && line.contains(&format!("fn {function}("))
+    })
+}
+
+#[test]
+fn the_functions_that_a_probe_passes_are_where_the_document_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/follow-one-probe.md")).expect("the document");
+    let steps = steps(&text);
+    let numbers: Vec<usize> = steps.iter().map(|(step, ..)| *step).collect();
+    assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
+    for (step, of, function, file) in steps {
+        let source = fs::read_to_string(root.join(file)).expect("a source file");
+        assert!(
+            has_method(&source, of, function),
+            "step {step}: {file} has no function `{function}` of `{of}`"
+        );
+    }
+}
+
+#[test]
+fn a_function_is_looked_for_in_the_blocks_of_its_type() {
+    let source =
+        "impl A {\n    fn x(&self) {}\n}\nimpl fmt::Debug for Bc {\n    fn y(&self) {}\n}\n";
+    assert!(has_method(source, "A", "x") && has_method(source, "Bc", "y"));
+    assert!(!has_method(source, "A", "y") && !has_method(source, "B", "y"));
+    assert!(!has_method(source, "Bc", "x") && !has_method(source, "A", "X"));
 }
