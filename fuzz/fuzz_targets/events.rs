@@ -12,8 +12,9 @@ fuzz_target!(|data: &[u8]| {
         let mut bytes = [0; SIZE];
         bytes[..record.len()].copy_from_slice(record);
         let _ = QpEvent::decode(record);
-        bytes[..4]
-            .copy_from_slice(&QpEvent::empty(rpingmesh_ebpf_event::EventKind::Create).encode()[..4]);
+        bytes[..4].copy_from_slice(
+            &QpEvent::empty(rpingmesh_ebpf_event::EventKind::Create).encode()[..4],
+        );
         let event = QpEvent::decode(&bytes).expect("version and size are right");
         assert_eq!(event.encode(), bytes);
         table.apply(&event, None);
