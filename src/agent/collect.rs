@@ -49,7 +49,7 @@ const MAX_PATHS: usize = 5_000;
 pub struct Health {
     /// Probes sent since the start.
     pub probes_sent: u64,
-    /// Results that found no place.
+    /// Results that were dropped because the buffer was full.
     pub results_dropped: u64,
     /// Batches that the spool dropped.
     pub batches_dropped: u64,

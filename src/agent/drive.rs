@@ -40,7 +40,7 @@ pub enum Turn {
 /// What the driver counts, since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DriverCounters {
-    /// Requests that found no place in the queue before the endpoint.
+    /// Send requests that were dropped because the queue of the endpoint was full.
     pub requests_dropped: u64,
     /// Times that the port went down.
     pub port_downs: u64,

@@ -103,9 +103,9 @@ pub struct EndpointCounters {
     pub session: Counters,
     /// The driver's.
     pub driver: DriverCounters,
-    /// Results that found no place in the delivery channel.
+    /// Results that were dropped because the delivery channel was full.
     pub results_dropped: u64,
-    /// Times that a new endpoint was opened in place of a lost one.
+    /// Times that a lost endpoint was replaced by a new one.
     pub reopened: u64,
 }
 

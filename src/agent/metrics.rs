@@ -160,12 +160,12 @@ fn encode_health(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Result<(
     for (name, help, value) in [
         (
             "results_dropped",
-            "Results that found no place",
+            "Results that were dropped because the buffer was full",
             health.results_dropped,
         ),
         (
             "batches_dropped",
-            "Batches that the full spool dropped",
+            "Batches that were dropped because the spool was full",
             health.batches_dropped,
         ),
     ] {
@@ -175,7 +175,7 @@ fn encode_health(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Result<(
     let waiting = gauge(health.batches_waiting);
     waiting.encode(encoder.encode_descriptor(
         "batches_waiting",
-        "Batches in the spool that the analyzer has not taken",
+        "Batches in the spool that the analyzer has not acknowledged",
         None,
         MetricType::Gauge,
     )?)?;
@@ -205,17 +205,17 @@ fn encode_endpoints(
         let own = [
             (
                 "source_ports_as_meant",
-                "Probes of others that came from the UDP source port that was meant.",
+                "Own probes that a responder received from the intended UDP source port.",
                 counters.driver.source_ports_as_meant,
             ),
             (
                 "source_ports_otherwise",
-                "Probes of others that came from another UDP source port.",
+                "Own probes that a responder received from another UDP source port than intended.",
                 counters.driver.source_ports_otherwise,
             ),
             (
                 "requests_dropped",
-                "Requests that found no place in the queue before the endpoint.",
+                "Send requests that were dropped because the queue of the endpoint was full.",
                 counters.driver.requests_dropped,
             ),
             (
@@ -225,7 +225,7 @@ fn encode_endpoints(
             ),
             (
                 "endpoints_reopened",
-                "Times that a new endpoint was opened in place of a lost one.",
+                "Times that a lost endpoint was replaced by a new one.",
                 counters.reopened,
             ),
         ];

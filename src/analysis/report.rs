@@ -160,7 +160,7 @@ pub struct Sender {
 /// What an agent counted since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AgentCounters {
-    /// Results that found no place before they were put into a batch.
+    /// Results that were dropped before they were in a batch, because the buffer was full.
     pub results_dropped: u64,
     /// Batches that the spool had to drop.
     pub batches_dropped: u64,

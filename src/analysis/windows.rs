@@ -173,9 +173,9 @@ pub struct Memory {
     pub buckets: usize,
     /// Bytes, heap and tables included, as allocated.
     pub bytes: usize,
-    /// Paths that went because of a bound, since the start.
+    /// Paths that were dropped because of a limit, since the start.
     pub evicted: u64,
-    /// Paths that went because nothing came for longer than slots are kept, since the start.
+    /// Paths that were dropped because they had no new results for longer than slots are kept, since the start.
     pub expired: u64,
 }
 

@@ -168,7 +168,7 @@ impl Metrics {
             let r = &mut registry;
             r.register(
                 "probes_sent",
-                "Probes of the reports taken, by ToR pair and kind",
+                "Probes sent, by ToR pair and kind",
                 self.sent.clone(),
             );
             r.register(
@@ -183,7 +183,7 @@ impl Metrics {
             );
             r.register(
                 "probes_invalid_by_reason",
-                "The same by reason",
+                "Probes that say nothing about the network, by reason",
                 self.invalid_reasons.clone(),
             );
             r.register(
@@ -202,12 +202,12 @@ impl Metrics {
             );
             r.register(
                 "batches_duplicate",
-                "Batches that came again",
+                "Batches received a second time",
                 self.duplicates.clone(),
             );
             r.register(
                 "batches_lost",
-                "Batches that agents skipped",
+                "Batches that agents dropped before the upload",
                 self.lost_batches.clone(),
             );
             r.register(
@@ -232,12 +232,12 @@ impl Metrics {
             r.register("windows_bytes", "Memory of the windows", self.bytes.clone());
             r.register(
                 "paths_evicted",
-                "Paths that went because of a bound",
+                "Paths that were dropped because of a limit",
                 self.evicted.clone(),
             );
             r.register(
                 "paths_expired",
-                "Paths that went because nothing came",
+                "Paths that were dropped because they had no new results",
                 self.expired.clone(),
             );
             self.register_traces(r);
@@ -248,7 +248,7 @@ impl Metrics {
             );
             r.register(
                 "connections_refused",
-                "Peers turned away before their first request",
+                "gRPC connections refused before their first request",
                 self.refused_peers.clone(),
             );
         }
@@ -258,17 +258,17 @@ impl Metrics {
     fn register_traces(&self, r: &mut Registry) {
         r.register(
             "traces",
-            "Traces taken, by why they were made and what they showed",
+            "Traces received, by reason and result",
             self.traces.clone(),
         );
         r.register(
             "traced_paths",
-            "Paths that traces have shown",
+            "Paths known from traces",
             self.traced_paths.clone(),
         );
         r.register(
             "traced_paths_evicted",
-            "Traced paths that went because of a bound",
+            "Traced paths that were dropped because of a limit",
             self.traced_paths_evicted.clone(),
         );
     }
@@ -303,7 +303,7 @@ impl Metrics {
         );
         r.register(
             "incidents_waiting",
-            "Changes of incidents that the store has not taken yet",
+            "Changes of incidents that are not stored yet",
             self.incidents_waiting.clone(),
         );
     }

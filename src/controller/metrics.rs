@@ -70,12 +70,12 @@ impl Metrics {
         register_build_info(&mut registry);
         registry.register(
             "announcements",
-            "Announcements by how they were answered",
+            "Announcements of agents by result",
             metrics.announcements.clone(),
         );
         registry.register(
             "pinglist_requests",
-            "Pinglist requests by how they were answered",
+            "Pinglist requests by result",
             metrics.pinglist_requests.clone(),
         );
         registry.register(
@@ -85,17 +85,17 @@ impl Metrics {
         );
         registry.register(
             "changes_pushed",
-            "Changes that agents were told of on their streams",
+            "Change notices that were sent to agents on their streams",
             metrics.changes_pushed.clone(),
         );
         registry.register(
             "live_agents",
-            "Registered agents heard of within their lease",
+            "Registered agents with a valid lease",
             metrics.live_agents.clone(),
         );
         registry.register(
             "stale_agents",
-            "Registered agents whose lease has lapsed",
+            "Registered agents whose lease has expired",
             metrics.stale_agents.clone(),
         );
         registry.register("rnics", "Registered RNICs", metrics.rnics.clone());
@@ -126,7 +126,7 @@ impl Metrics {
         );
         registry.register(
             "link_rate_lowest",
-            "Probes per second of the worst such uplink, else the wanted rate",
+            "Probes per second of the uplink with the fewest, else the wanted rate",
             metrics.lowest_link_rate.clone(),
         );
         registry.register_collector(Box::new(Connections(server)));
@@ -143,7 +143,7 @@ impl Collector for Connections {
         let accepted = ConstCounter::new(self.0.accepted());
         let descriptor = encoder.encode_descriptor(
             "connections_accepted",
-            "Connections let in",
+            "Connections accepted",
             None,
             accepted.metric_type(),
         )?;

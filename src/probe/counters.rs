@@ -26,41 +26,42 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Probes that were handed out for sending, or failed for want of a port that is up.
+    /// Probes that were sent, or that failed because the port is down.
     probes_sent,
     /// Probes that were measured.
     probes_completed,
-    /// Probes that nothing came back of.
+    /// Probes without a first ACK in time.
     probes_lost,
-    /// Probes that tell nothing about the network.
+    /// Probes that say nothing about the network.
     probes_invalid,
-    /// Turns that passed while the process was late or the cap did not allow them. They are not caught up.
+    /// Scheduled probes that were skipped because the process was late or the rate cap was reached; they are not sent
+    /// later.
     slots_missed,
-    /// Turns that were skipped because too many probes were under way.
+    /// Scheduled probes that were skipped because too many probes were outstanding.
     slots_window_full,
-    /// ACKs that came after their probe had been given up.
+    /// ACKs that arrived after the timeout of their probe.
     acks_late,
-    /// ACKs that had come before.
+    /// ACKs that arrived a second time.
     acks_duplicate,
     /// ACKs that belong to no probe of this session: stale, forged, or from another peer.
     acks_unmatched,
-    /// Packets that are not probes or ACKs of a version we know.
+    /// Packets that are not probes or ACKs of a known version.
     packets_malformed,
-    /// Packets that are not signed with our cluster key, or signed when we have none.
+    /// Packets without a valid signature of the cluster key, or with a signature although no key is configured.
     packets_unauthentic,
-    /// Probes whose first ACK was handed out for sending.
+    /// Probes that were answered with a first ACK.
     probes_answered,
-    /// Probes that were not answered because their source asks too often.
+    /// Probes that were not answered because their source exceeds the rate limit.
     probes_refused_rate,
-    /// Probes that were not answered because too many answers are under way.
+    /// Probes that were not answered because too many answers are outstanding.
     probes_refused_full,
     /// First or second ACKs that could not be sent.
     acks_failed,
-    /// First ACKs whose send completion never came, so that there is no second.
+    /// First ACKs without a send completion; no second ACK follows.
     acks_expired,
-    /// Send completions that belong to nothing.
+    /// Send completions without a known request.
     completions_unmatched,
-    /// Received packets that the endpoint reports to have dropped.
+    /// Received packets that the endpoint dropped.
     receive_overflows,
     /// Events of the endpoint that this version does not know.
     events_unknown,

@@ -42,12 +42,12 @@ impl AlertMetrics {
     pub(in crate::analyzer) fn register(&self, registry: &mut Registry) {
         registry.register(
             "alerts_sent",
-            "Incidents that receivers of alerts were told of and have acknowledged",
+            "Incidents that were delivered to receivers of alerts and acknowledged",
             self.sent.clone(),
         );
         registry.register(
             "alert_requests_failed",
-            "Requests to receivers of alerts that failed: unreachable (tried again) or refused (their members alone)",
+            "Failed requests to receivers of alerts: unreachable (sent again) or refused (incidents sent one by one)",
             self.failed.clone(),
         );
         registry.register(

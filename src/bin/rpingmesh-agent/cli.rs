@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the agent: probe and answer on each RNIC, register with the controller, upload to the analyzer
     Run(Box<Configured>),
-    /// Probe one responder and print everything that is measured
+    /// Probe one responder and print all measurements
     ///
     /// T1 and T6 are on this host's clock, T2 and T5 on the clock that stamps the endpoint's completions; T4-T3 is what
     /// the responder took. Network RTT = (T5-T2) - (T4-T3), prober delay = (T6-T1) - (T5-T2). Exit status 1 if nothing
@@ -46,13 +46,13 @@ pub(crate) enum Command {
     /// Follows queue pairs with eBPF (CAP_BPF and CAP_PERFMON), and lists those that exist over RDMA netlink, which needs
     /// no privilege but knows no GIDs.
     Flows(Box<FlowsArgs>),
-    /// Say what this host lacks for probing and what to do about it; exit status 1 if the agent cannot probe here
+    /// Check whether this host can probe, and say what to do; exit status 1 if it cannot
     Doctor(Box<DoctorArgs>),
     /// Check the configuration and exit
     CheckConfig(Box<Configured>),
-    /// Print the configuration that the agent would run with, defaults filled in, as TOML
+    /// Print the agent's configuration in force, with defaults, as TOML
     PrintConfig(Box<Configured>),
-    /// Make shell completions, man pages, the reference of the options
+    /// Write shell completions, man pages or the reference of the options
     Manual(manual::ManualArgs),
 }
 

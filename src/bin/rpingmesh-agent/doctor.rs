@@ -18,7 +18,7 @@ pub(crate) struct DoctorArgs {
     /// Print one JSON object per finding and one with the verdict
     #[arg(long)]
     json: bool,
-    /// Say of every entry of the GID tables whether it is used, and why
+    /// Explain for every entry of the GID tables why it is used or not
     #[arg(long)]
     explain_gids: bool,
     /// Explain the tables in this file instead of this host's, and check nothing else. Lines `dev NAME`, `gid PORT INDEX

@@ -27,13 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Arguments of `flows`.
 #[derive(Debug, Args)]
 pub(crate) struct FlowsArgs {
-    /// Go on and print each change until SIGTERM or Ctrl-C
+    /// Print each change until SIGTERM or Ctrl-C
     #[arg(long)]
     watch: bool,
     /// Print one JSON object per connection or change
     #[arg(long)]
     json: bool,
-    /// Also queue pairs that are no connection: datagrams, the kernel's own, not connected yet
+    /// Also list queue pairs without a connection: datagrams, the kernel's own, not connected yet
     #[arg(long)]
     all: bool,
     #[command(flatten)]

@@ -23,9 +23,9 @@ pub(crate) enum Command {
     Run(Configured),
     /// Check the configuration and exit
     CheckConfig(Configured),
-    /// Print the configuration that the analyzer would run with, defaults filled in, as TOML
+    /// Print the analyzer's configuration in force, with defaults, as TOML
     PrintConfig(Configured),
-    /// Make shell completions, man pages, the reference of the options
+    /// Write shell completions, man pages or the reference of the options
     Manual(manual::ManualArgs),
 }
 

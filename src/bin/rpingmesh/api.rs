@@ -20,13 +20,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Where to ask and how to answer.
 #[derive(Debug, Args)]
 pub(crate) struct ApiArgs {
-    /// The analyzer's web address, or that of the proxy before it [default: http://127.0.0.1:7472]
+    /// The analyzer's web address, or that of its proxy [default: http://127.0.0.1:7472]
     #[arg(long, env = "RPINGMESH_ANALYZER_API", value_name = "URL")]
     analyzer: Option<String>,
-    /// PEM file with the CA certificates that an https:// server is verified by [default: none]
+    /// PEM file with the CA certificates that verify an https:// server [default: none]
     #[arg(long, env = "RPINGMESH_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// PEM file with the certificate that is shown to it, which an analyzer with `web_tls` asks for [default: none]
+    /// PEM file with the client certificate, for an analyzer with `web_tls` [default: none]
     #[arg(long, env = "RPINGMESH_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// PEM file with the private key of the certificate [default: none]

@@ -24,15 +24,15 @@ enum State {
 /// What `incidents` takes.
 #[derive(Debug, Args)]
 pub(crate) struct IncidentsArgs {
-    /// Explain this one [default: list all]
+    /// Number of the incident to explain [default: list all]
     #[arg(value_name = "NUMBER")]
     id: Option<u64>,
     #[command(flatten)]
     api: ApiArgs,
-    /// Which to list [default: open]
+    /// Which incidents to list [default: open]
     #[arg(long, value_enum)]
     state: Option<State>,
-    /// At most so many, the newest first [default: 100]
+    /// Maximum number of incidents, the newest first [default: 100]
     #[arg(long, value_name = "N")]
     limit: Option<IncidentPageSize>,
 }

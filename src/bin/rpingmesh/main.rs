@@ -29,32 +29,32 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The whole system on an emulated Clos fabric in this process: no root, no hardware, no configuration
+    /// Run the whole system on an emulated Clos fabric in this process: no root, no hardware, no configuration
     ///
-    /// Runs an agent for each host, a controller and an analyzer over gRPC on loopback, injects the faults that are
-    /// asked for, and shows what the agents measure beside what really happened.
+    /// Runs an agent for each host, a controller and an analyzer over gRPC on loopback, injects the given faults, and
+    /// shows what the agents measure and what really happened.
     Lab(lab::LabArgs),
     /// Find the links, switches and hosts that explain the losses in recorded or simulated path observations
     ///
-    /// The analyzer's localisation, offline. docs/localize.md describes the files, the method and how to compare another.
+    /// The analyzer's localisation, offline. docs/localize.md describes the files and the method.
     Localize(localize::LocalizeArgs),
-    /// Make path observations with a known truth, and score answers to them
+    /// Generate path observations with known faults, and score answers
     Simulate(simulate::SimulateArgs),
     /// What the controller's pinglists will cost and cover on a fabric, before a roll-out
     ///
     /// Reads the topology file alone. Counts are exact; which link a 5-tuple crosses is drawn, as ECMP would.
     Plan(plan::PlanArgs),
-    /// What the analyzer knows, in a few lines
+    /// Show what the analyzer knows, in a few lines
     Status(status::StatusArgs),
-    /// What is or was wrong; with a number, one incident explained
+    /// List incidents; with a number, explain one
     Incidents(incidents::IncidentsArgs),
-    /// Loss or latency from each ToR to each other
+    /// Show loss or latency between all pairs of ToRs
     Matrix(matrix::MatrixArgs),
-    /// Switches, hosts and links as topology file, reports and traces know them, and where these differ
+    /// Show switches, hosts and links from topology file, reports and traces, and their differences
     Topology(topology::TopologyArgs),
-    /// Matrix, incidents and agents, live: full screen on a terminal, plain lines elsewhere
+    /// Show matrix, incidents and agents live: full screen on a terminal, plain lines elsewhere
     Top(top::TopArgs),
-    /// Make shell completions, man pages, the reference of the options
+    /// Write shell completions, man pages or the reference of the options
     Manual(manual::ManualArgs),
 }
 

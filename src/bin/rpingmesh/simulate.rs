@@ -23,10 +23,10 @@ pub(crate) struct SimulateArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write topology.json, observations.jsonl and truth.json of a made-up fabric with faults
+    /// Write topology.json, observations.jsonl and truth.json of a generated fabric with faults
     ///
-    /// Losses are drawn per path from the loss rates on it; everything follows from the seed. Files of that name in the
-    /// folder are replaced.
+    /// The losses of a path are drawn from the loss rates of its components. The same seed gives the same files.
+    /// Existing files are replaced.
     Generate(Box<GenerateArgs>),
     /// Compare an answer with the truth: precision, recall, F1
     ///
@@ -57,7 +57,7 @@ struct GenerateArgs {
     /// 5-tuples at a switch) [default: none]
     #[arg(long = "fault", value_name = "SPEC")]
     faults: Vec<FaultPlan>,
-    /// Loss rate of healthy links, drawn evenly from 0 to this
+    /// Highest loss rate of healthy links; each link gets a random rate from 0 to this
     #[arg(long, value_name = "RATE", default_value = "0.01%", value_parser = ratio)]
     background: f64,
     /// Probes that each host sends in a second
@@ -69,10 +69,10 @@ struct GenerateArgs {
     /// Length of the window
     #[arg(long, value_name = "DURATION", default_value = "20s")]
     window: HumanDuration,
-    /// Do not tell which path the probes took: list all shortest ones
+    /// List all shortest paths as candidates instead of the path that the probes took
     #[arg(long)]
     candidates: bool,
-    /// Everything random follows from it
+    /// Seed of all random numbers
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }

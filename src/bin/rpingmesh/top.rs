@@ -37,10 +37,10 @@ const DEPTH: usize = 64;
 pub(crate) struct TopArgs {
     #[command(flatten)]
     api: ApiArgs,
-    /// How often to look [default: 2s]
+    /// Time between two requests [default: 2s]
     #[arg(long, value_name = "DURATION")]
     interval: Option<HumanDuration>,
-    /// Stop after so many looks [default: go on]
+    /// Stop after this number of requests [default: run until interrupted]
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Print lines even on a terminal

@@ -20,7 +20,7 @@ const MOST_NAMED: usize = 16;
 pub(crate) struct TopologyArgs {
     #[command(flatten)]
     api: ApiArgs,
-    /// List hosts and RNICs too; else only those that something is wrong with [default: false]
+    /// List all hosts and RNICs; otherwise only those with a fault [default: false]
     #[arg(long)]
     hosts: bool,
 }
