@@ -168,7 +168,7 @@ const KINDS: [FaultKind; 13] = [
 
 fn faults(first: u64, seeds: u64) {
     println!(
-        "4 spines, 4 ToRs, 12 hosts, 24 RNICs at 130 probes/s; the ways there and back are traced"
+        "4 spines, 4 ToRs, 12 hosts, 24 RNICs at 130 probes/s; paths and reverse paths are traced"
     );
     println!(
         "{:<24} | {:>8} | {:>12} | {:>9} | {:>9} | named besides",

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::{HostTime, Nanos, NicTime};
 
-/// What is known of a probe's six points in time. What never happened is `None`.
+/// The six timestamps of a probe, as far as they are known. An event that did not happen is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamps {
     /// T1.
@@ -43,7 +43,7 @@ impl Timestamps {
         }
     }
 
-    /// Whether nothing more can be learned.
+    /// Whether all timestamps are known.
     pub const fn is_complete(&self) -> bool {
         self.sent.is_some()
             && self.responder_delay.is_some()
@@ -51,7 +51,7 @@ impl Timestamps {
             && self.handled.is_some()
     }
 
-    /// What became of the probe if nothing more is heard of it.
+    /// The outcome of the probe if nothing more arrives.
     pub fn conclude(&self) -> Outcome {
         match self.measure() {
             Ok(measurement) => Outcome::Complete(measurement),
@@ -89,19 +89,19 @@ impl From<Invalid> for Missing {
     }
 }
 
-/// What a complete probe tells.
+/// The results of a complete probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// (T5 - T2) - (T4 - T3): the time on the network, both ways.
+    /// Network RTT, (T5 - T2) - (T4 - T3): the time on the network, in both directions.
     pub network_rtt: Nanos,
-    /// (T6 - T1) - (T5 - T2): the time that the prober's host and RNIC took.
+    /// Prober delay, Prober delay, (T6 - T1) - (T5 - T2): the time that the prober's host and RNIC took.
     pub prober_delay: Nanos,
-    /// T4 - T3: the time that the responder took.
+    /// Responder delay, Responder delay, T4 - T3: the time that the responder took.
     pub responder_delay: Nanos,
 }
 
 impl Measurement {
-    /// Refuses spans that point backwards: clocks were mixed, set or broken.
+    /// Refuses negative spans: clocks were mixed, set or broken.
     fn check(self) -> Result<Self, Invalid> {
         // The responder's delay first: a broken one falsifies the round-trip time too.
         if self.responder_delay.is_negative() {
@@ -185,11 +185,11 @@ impl Invalid {
 /// What became of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It came back and is measured.
+    /// Both ACKs arrived and the probe is measured.
     Complete(Measurement),
-    /// It left and no first ACK came in time.
+    /// It was sent, and no first ACK arrived in time.
     Lost,
-    /// It tells nothing about the network.
+    /// It says nothing about the network.
     Invalid(Invalid),
 }
 
@@ -203,24 +203,24 @@ impl Outcome {
     }
 }
 
-/// A handful of numbers about many spans.
+/// Minimum, percentiles and maximum of many spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The smallest.
     pub min: Nanos,
-    /// Half are not above it.
+    /// The 50th percentile.
     pub p50: Nanos,
-    /// 90 % are not above it.
+    /// The 90th percentile.
     pub p90: Nanos,
-    /// 99 % are not above it.
+    /// The 99th percentile.
     pub p99: Nanos,
     /// The largest.
     pub max: Nanos,
 }
 
 impl Summary {
-    /// Of the given spans, in any order; `None` if there are none. Percentiles are of the nearest rank, so each is one
-    /// of the spans.
+    /// The summary of the given spans, in any order; `None` if there are none. Percentiles use the nearest rank, so
+    /// each is one of the spans.
     pub fn of(spans: impl IntoIterator<Item = Nanos>) -> Option<Self> {
         let mut sorted: Vec<Nanos> = spans.into_iter().collect();
         sorted.sort_unstable();

@@ -1,8 +1,8 @@
-//! What every RNIC has to probe: ToR-mesh lists, and inter-ToR lists with enough 5-tuples for all ECMP paths.
+//! The pinglists: what every RNIC probes. ToR-mesh lists, and inter-ToR lists with enough 5-tuples for all ECMP paths.
 //!
-//! [`PinglistPlan`] is a topology seen under a [`Policy`] at one moment. It computes the list of one agent from the agent's own
-//! position alone, so an answer costs what it contains; nothing is stored per 5-tuple. The same topology, policy and
-//! hour give the same lists in every controller.
+//! [`PinglistPlan`] is a topology seen under a [`Policy`] at one moment. It computes the list of one agent from the
+//! agent's own position alone, so the cost of an answer is proportional to its length; nothing is stored per 5-tuple.
+//! The same topology, policy and hour give the same lists in every controller.
 //!
 //! **Inter-ToR.** For each ordered pair of ToRs with `N` parallel paths, Eq. (1) ([`coverage`]) gives the number `k` of
 //! 5-tuples. Slot `i` of the `k` goes from source RNIC `i mod S` to destination RNICs in turn, under a UDP source port
@@ -14,9 +14,9 @@
 //! partner ToRs ([`partners`]), and each RNIC [`MESH_PARTNERS`] others under its own ToR; what an agent probes then does
 //! not grow with the fabric. ToRs that no path connects (planes) are never probed from each other.
 //!
-//! **Rates.** A ToR's RNICs together send `N` times the rate per link, so that each of its uplinks, and by symmetry each
-//! downlink, carries at least that rate when ECMP spreads evenly. What the budget per RNIC cuts off is reported as
-//! [`Shortfall`], never silently missing.
+//! **Rates.** A ToR's RNICs together send `N` times the rate per link, so that each of its uplinks, and by symmetry
+//! each downlink, carries at least that rate when ECMP spreads evenly. If the budget per RNIC is too small, the missing
+//! part is reported as [`Shortfall`].
 
 mod changes;
 pub mod coverage;
@@ -136,7 +136,7 @@ pub struct Group {
     pub targets: Vec<Target>,
 }
 
-/// What one RNIC has to probe.
+/// The pinglist of one RNIC.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RnicPinglist {
     /// The RNIC.
@@ -145,7 +145,7 @@ pub struct RnicPinglist {
     pub groups: Vec<Group>,
 }
 
-/// What one agent has to probe, and what that does not reach.
+/// The pinglist of one agent, and the coverage that it does not reach.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Pinglist {
     /// One entry for each of the agent's RNICs.
@@ -154,7 +154,7 @@ pub struct Pinglist {
     pub shortfalls: Vec<Shortfall>,
 }
 
-/// What keeps a pair of ToRs from being covered.
+/// The reason why a pair of ToRs is not covered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Limit {
     /// `max_tuples`, the number of 5-tuples per RNIC.

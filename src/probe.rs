@@ -35,7 +35,8 @@ pub use counters::Counters;
 pub use schedule::Grant;
 pub use session::Session;
 
-/// Why a probe is sent; the names are those of `ProbeKind` in `common.proto`. The order is that of importance: what is later gives way when the rates exceed the cap.
+/// Why a probe is sent. The names are those of `ProbeKind` in `common.proto`. The most important kind is first; later
+/// kinds get less if the rates exceed the cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeKind {
@@ -74,12 +75,12 @@ pub struct Target {
     pub device: DeviceName,
 }
 
-/// What is probed: a target by one flow.
+/// What is probed: a target, and the flow that chooses the path to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProbePath {
     /// The responder.
     pub target: Target,
-    /// Decides the UDP source port, there and back.
+    /// Decides the UDP source port of probes and ACKs.
     pub flow_label: FlowLabel,
     /// The service for whose connection this is probed ([`ProbeKind::ServiceTracing`] only).
     pub service: Option<ServiceName>,
@@ -128,13 +129,14 @@ pub struct Group {
 /// When a new group sends its first probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// After a random part of its interval, and with a random path: the agents of a cluster do not beat in time.
+    /// After a random part of its interval, and with a random path, so that the agents of a cluster do not send at the
+    /// same time.
     RandomPhase,
-    /// Without delay and with the first path: for a person who waits.
+    /// Without delay and with the first path, for commands such as `ping`.
     AtOnce,
 }
 
-/// Bounds of the answering side.
+/// Bounds of the responder.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ResponderConfig {
     /// Probes whose first ACK may be on its way out at once; more are dropped and counted.
@@ -218,16 +220,16 @@ pub struct ProbeResult {
     pub clock: CompletionClock,
 }
 
-/// A flow whose probes an endpoint answers and whose prober asks for the way of the ACKs.
+/// A flow whose probes an endpoint answers, and whose prober asks for the reverse path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answered {
     /// The prober.
     pub to: Gid,
     /// The label of its probes and of the ACKs.
     pub label: FlowLabel,
-    /// Probes that came with the word that the one before came through.
+    /// Probes which report that the previous probe was answered.
     pub healthy: u64,
-    /// Probes that came with the word that the one before was lost.
+    /// Probes which report that the previous probe was lost.
     pub failing: u64,
 }
 

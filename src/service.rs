@@ -1,4 +1,4 @@
-//! The services' own connections: what is learned of them from queue-pair events.
+//! The services' own connections, as queue-pair events show them.
 //!
 //! Portable and without I/O: the tracer (a Linux leaf of the agent) feeds events in, tests do the same.
 

@@ -1,4 +1,4 @@
-//! What a program tells about itself: log lines and metrics.
+//! Log lines and metrics of a program.
 
 pub mod exposition;
 pub mod logging;

@@ -27,7 +27,7 @@ pub struct Rnic {
     pub steering: SourcePortSteering,
 }
 
-/// The whole truth about an agent, as it announces itself.
+/// An agent with all its RNICs, as it registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
     /// Stable over restarts of the agent.
@@ -42,7 +42,7 @@ pub struct Announcement {
     pub rnics: Vec<Rnic>,
 }
 
-/// What a prober has to know of a target.
+/// What a prober needs to know about a target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// How it is reached.

@@ -11,19 +11,19 @@
 //!  kind 2, first ACK   argument u64: UDP source port seen, 0 if none       endpoint: responder's QPN
 //!  kind 3, second ACK  argument i64: T4 - T3 in nanoseconds                endpoint: responder's QPN
 //!
-//!  flags: 1 signed; of a probe: 2 the way of its ACKs is asked for, 4 the newest probe of its flow was lost
+//!  flags: 1 signed; of a probe: 2 asks for the reverse path, 4 the newest probe of its flow was lost
 //! ```
 //!
-//! Session and sequence come back unchanged. The session is random per prober and the sequence starts at random, so an
-//! ACK to an earlier life of the prober, or a guessed one, matches nothing.
+//! ACKs return session and sequence unchanged. The session is random per prober, and the sequence starts at a random
+//! number. So an ACK to an earlier prober, or a guessed ACK, matches no probe.
 //!
-//! A receive completion tells the sender's GID and QPN but not its Q_Key, nor the flow label: the probe carries both.
-//! The responder names the QPN it is registered by because an endpoint with several QPs may answer from any of them.
-//! A responder that sees the UDP source port of what it receives (user space does, RNICs do not) tells it in the first
-//! ACK: so the prober learns whether its own driver chose the port that was meant.
+//! A receive completion has the sender's GID and QPN, but neither its Q_Key nor the flow label, so the probe carries
+//! both. An endpoint with several QPs may answer from any of them, so the responder names the QPN that it registered. A
+//! responder in user space sees the UDP source port of a probe; an RNIC does not. It puts the port into the first ACK,
+//! and the prober learns whether its driver chose the intended port.
 //!
-//! Only the responder can trace the way of its ACKs, and only the prober knows when they stop coming: the flags tell.
-//! Versions that do not know them ignore them.
+//! Only the responder can trace the reverse path, and only the prober knows when ACKs stop arriving. The flags pass
+//! this on. Versions that do not know the flags ignore them.
 //!
 //! The MAC covers everything before it and the GIDs of both ends as the packet's IP header has them, so a packet
 //! recorded elsewhere proves nothing here. It does not cover QPNs: which of its QPs an endpoint sends from is decided
@@ -88,10 +88,10 @@ pub struct Ends {
     pub destination: Gid,
 }
 
-/// What a probe says of the way that its ACKs take.
+/// What a probe says about its reverse path, the path of its ACKs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WayBack {
-    /// Nobody asks for it.
+pub enum ReversePath {
+    /// The prober does not ask for it.
     Unasked,
     /// The responder may trace it. The newest probe of the flow came through, or there was none.
     Healthy,
@@ -99,7 +99,7 @@ pub enum WayBack {
     Failing,
 }
 
-impl WayBack {
+impl ReversePath {
     const fn flags(self) -> u8 {
         match self {
             Self::Unasked => 0,
@@ -120,17 +120,16 @@ impl WayBack {
 /// What a packet is for, with the fields that only this kind has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// Asks for both ACKs.
+    /// A probe, which both ACKs answer.
     Probe {
-        /// The label that the ACKs are to be sent with: the probe's own, so that the way back is as stable as the way
-        /// there.
+        /// The label for the ACKs: the probe's own, so that the reverse path is as stable as the forward path.
         reply_label: FlowLabel,
         /// The key that the prober's QP demands.
         reply_key: QKey,
-        /// Whether the way of the ACKs is asked for.
-        way_back: WayBack,
+        /// Whether the prober asks for the reverse path.
+        reverse_path: ReversePath,
     },
-    /// Sent the moment a probe arrives; its arrival is T5.
+    /// Sent at once when a probe arrives; its arrival at the prober is T5.
     FirstAck {
         /// The QPN that the responder is registered by.
         responder: Qpn,
@@ -157,10 +156,10 @@ impl Body {
             Self::Probe {
                 reply_label,
                 reply_key,
-                way_back,
+                reverse_path,
             } => (
                 Self::PROBE,
-                way_back.flags(),
+                reverse_path.flags(),
                 u64::from(reply_label.get()).to_be_bytes(),
                 reply_key.0,
             ),
@@ -190,7 +189,7 @@ impl Body {
                 Ok(Self::Probe {
                     reply_label,
                     reply_key: QKey(endpoint),
-                    way_back: WayBack::from_flags(flags),
+                    reverse_path: ReversePath::from_flags(flags),
                 })
             }
             Self::FIRST_ACK => {
@@ -230,7 +229,7 @@ pub enum WireError {
     /// Longer than a packet.
     #[error("oversized: {0} bytes, a packet has 50")]
     Oversized(usize),
-    /// Not ours at all.
+    /// Not a packet of this protocol.
     #[error("magic number {0:#06x} is not that of rpingmesh")]
     BadMagic(u16),
     /// From a newer or broken program.
@@ -248,13 +247,13 @@ pub enum WireError {
     /// A first ACK whose UDP source port is longer than 16 bits.
     #[error("UDP source port {0:#x} is longer than 16 bits")]
     SourcePort(u64),
-    /// None of our cluster keys made the MAC.
+    /// No cluster key of this program verifies the MAC.
     #[error("the MAC fits none of the cluster keys: give both ends the same key")]
     BadMac,
-    /// We have a cluster key, the sender has none.
+    /// This program has a cluster key, the sender has none.
     #[error("not signed, but a cluster key is configured here: give the peer the key")]
     Unsigned,
-    /// The sender has a cluster key, we have none.
+    /// The sender has a cluster key, this program has none.
     #[error("signed, but no cluster key is configured here: give this end the key")]
     Unverifiable,
 }

@@ -90,7 +90,7 @@ pub struct Collect {
     outputs: Outputs,
     seen: Option<mpsc::Sender<Vec<PathOutcome>>>,
     /// Of the interval, for `seen`.
-    ways_back: Vec<PathOutcome>,
+    reverse_paths: Vec<PathOutcome>,
     host: HostName,
     clock: Arc<dyn Clock>,
     collector: Collector,
@@ -120,7 +120,7 @@ impl Collect {
             interval: inputs.interval,
             outputs,
             seen,
-            ways_back: Vec::new(),
+            reverse_paths: Vec::new(),
             host,
             collector: Collector::new(MAX_RESULTS),
             endpoints: HashMap::new(),
@@ -159,7 +159,7 @@ impl Collect {
             self.collector.add(&path, result.clock, &result.outcome);
         }
         if self.seen.is_some() {
-            self.ways_back.extend(delivery.ways_back);
+            self.reverse_paths.extend(delivery.reverse_paths);
         }
         self.endpoints.insert(delivery.rnic, delivery.counters);
     }
@@ -171,7 +171,7 @@ impl Collect {
         if let Some(tracer) = &self.seen {
             // A tracer that is behind learns of the next interval.
             let there = paths.iter().filter_map(PathOutcome::of);
-            let _ = tracer.try_send(there.chain(self.ways_back.drain(..)).collect());
+            let _ = tracer.try_send(there.chain(self.reverse_paths.drain(..)).collect());
         }
         let mut traces = Vec::new();
         while let Ok(trace) = self.traces.try_recv() {

@@ -13,7 +13,7 @@ use super::traces::PathOutcome;
 use crate::id::{FlowLabel, UdpSourcePort};
 use crate::probe::steering::LearnedSteering;
 use crate::probe::trace::Tuple;
-use crate::probe::trace::schedule::Way;
+use crate::probe::trace::schedule::Direction;
 use crate::probe::{ProbeResult, Session};
 use crate::time::{Clock, NicTime};
 use crate::transport::{
@@ -107,7 +107,7 @@ impl Driver {
     }
 
     /// The ways of the ACKs that were sent since the last time, where probers ask for them and their source port is known.
-    pub fn ways_back(&mut self) -> Vec<PathOutcome> {
+    pub fn reverse_paths(&mut self) -> Vec<PathOutcome> {
         let mut answered = Vec::new();
         self.session.drain_answered(&mut answered);
         let (source, corrected) = (self.session.address().gid, self.corrected());
@@ -119,7 +119,7 @@ impl Driver {
                     target: flow.to,
                     port,
                 },
-                way: Way::Back,
+                direction: Direction::Reverse,
                 lost: flow.failing,
                 complete: flow.healthy,
             })

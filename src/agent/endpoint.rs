@@ -91,7 +91,7 @@ pub struct Delivery {
     /// What became of its probes.
     pub results: Vec<ProbeResult>,
     /// The ways of the ACKs that it has sent, at most once in [`COUNTERS_INTERVAL`].
-    pub ways_back: Vec<PathOutcome>,
+    pub reverse_paths: Vec<PathOutcome>,
     /// What it has counted since its start.
     pub counters: EndpointCounters,
 }
@@ -135,7 +135,7 @@ pub struct EndpointTask {
     tor: TorId,
     counters: EndpointCounters,
     delivered_at: HostTime,
-    ways_back_at: HostTime,
+    reverse_paths_at: HostTime,
     backoff: Backoff,
     /// When the endpoint was opened.
     opened_at: HostTime,
@@ -175,7 +175,7 @@ impl EndpointTask {
             tor,
             counters: EndpointCounters::default(),
             delivered_at: HostTime::from_nanos(0),
-            ways_back_at: HostTime::from_nanos(0),
+            reverse_paths_at: HostTime::from_nanos(0),
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
             opened_at: HostTime::from_nanos(0),
             gid_index: 0,
@@ -381,9 +381,9 @@ impl EndpointTask {
         }
         self.delivered_at = now;
         let count = results.len() as u64;
-        let ways_back = if now.since(self.ways_back_at) >= COUNTERS_INTERVAL {
-            self.ways_back_at = now;
-            driver.ways_back()
+        let reverse_paths = if now.since(self.reverse_paths_at) >= COUNTERS_INTERVAL {
+            self.reverse_paths_at = now;
+            driver.reverse_paths()
         } else {
             Vec::new()
         };
@@ -391,7 +391,7 @@ impl EndpointTask {
             rnic: self.rnic.clone(),
             tor: self.tor.clone(),
             results: std::mem::take(results),
-            ways_back,
+            reverse_paths,
             counters: self.counters,
         };
         if self.shared.deliveries.try_send(delivery).is_err() {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::analysis::report::PathReport;
 use crate::config::program::describe;
 use crate::path_trace::{self, PathTracer, Round, TraceError};
-use crate::probe::trace::schedule::{Config, Order, Schedule, Way};
+use crate::probe::trace::schedule::{Config, Direction, Order, Schedule};
 use crate::probe::trace::{Trace, Tuple};
 use crate::time::Clock;
 
@@ -41,7 +41,7 @@ pub struct PathOutcome {
     /// The path.
     pub tuple: Tuple,
     /// Of probes that are sent here, or of ACKs to those of others.
-    pub way: Way,
+    pub direction: Direction,
     /// Probes without an ACK in time.
     pub lost: u64,
     /// Probes that came through.
@@ -58,7 +58,7 @@ impl PathOutcome {
                 target: report.path.target.gid,
                 port: report.path.source_port?,
             },
-            way: Way::There,
+            direction: Direction::Forward,
             lost: report.lost,
             complete: report.samples.len() as u64,
         };
@@ -139,7 +139,7 @@ impl Traces {
         let now = self.clock.host();
         for seen in seen {
             self.schedule
-                .seen((seen.tuple, seen.way), seen.lost, seen.complete, now);
+                .seen((seen.tuple, seen.direction), seen.lost, seen.complete, now);
         }
     }
 

@@ -183,7 +183,7 @@ fn is_cleared(suspect: &Suspect, merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u
 /// An RNIC and its ToR.
 type Name<'a> = (&'a RnicName, &'a str);
 
-/// Both directions together: a probe and its ACK cross both RNICs both ways.
+/// Both directions together: a probe and its ACK cross both RNICs in both directions.
 fn merge<'a>(pairs: &[Pair<'a>]) -> BTreeMap<(Name<'a>, Name<'a>), (u64, u64)> {
     let mut merged: BTreeMap<_, (u64, u64)> = BTreeMap::new();
     for pair in pairs.iter().filter(|pair| pair.sent > 0) {

@@ -83,7 +83,7 @@ pub struct Path {
     pub lost: u64,
     /// counts by reason of measurements that say nothing about the network; reasons without any are left out
     pub invalid: BTreeMap<String, u64>,
-    /// time on the network, both ways; null without a complete probe
+    /// time on the network, both directions together; null without a complete probe
     pub network_rtt: Option<Distribution>,
     /// time that the prober's host added; null without a complete probe
     pub prober_delay: Option<Distribution>,

@@ -106,7 +106,7 @@ pub struct ProbeCounts {
 /// What is known of the paths that are judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KnownPaths {
-    /// paths judged whose way there is known by a trace, and those under one ToR; ways back are not counted
+    /// judged paths whose forward path is known from a trace, and those under one ToR; reverse paths are not counted
     pub traced: usize,
     /// paths of which only what ECMP may choose is known
     pub candidates: usize,

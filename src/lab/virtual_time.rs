@@ -71,8 +71,8 @@ struct Agent {
     sequence: u64,
 }
 
-/// Runs a scenario to its end. With `traced` the ways of each 5-tuple, there and back, are known from its first probe on;
-/// without, only the fabric's wiring is known.
+/// Runs a scenario to its end. With `traced` the path and the reverse path of each 5-tuple are known from its first
+/// probe on; without it only the fabric's wiring is known.
 ///
 /// # Errors
 /// [`VirtualTimeError`].

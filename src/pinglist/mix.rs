@@ -1,5 +1,5 @@
-//! Deterministic scattering: the same on every machine and in every version, because controllers and restarts must
-//! agree on it.
+//! Deterministic hashing: the same on every machine and in every version, because controllers must agree on it, also
+//! after restarts.
 
 /// SplitMix64's finaliser: every input bit affects every output bit.
 pub(super) const fn mix(value: u64) -> u64 {

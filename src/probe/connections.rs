@@ -1,13 +1,13 @@
-//! Which service connection is probed when: thousands of them share what the cap leaves.
+//! When each service connection is probed. Thousands of connections share the rate that the cap leaves.
 //!
 //! Connections stand in a ring and take turns, so that none is probed twice before each was probed once. Turns are
 //! evenly apart: by the interval divided by the number of connections or, where that is more than the cap leaves, as
 //! closely as the cap allows. A connection that has just appeared does not wait for its place in the ring: it is probed
 //! at once, within the same cap, and then stands last; only those in the ring that have waited for longer than a round
-//! when it appears go before it, so that new connections cannot starve the others. A turn that passes unused is counted
-//! and gone.
+//! when it appears go before it, so that new connections cannot starve the others. A turn that passes unused is
+//! counted, and is not made up for.
 //!
-//! Adding, removing and taking cost the same however many connections there are.
+//! The cost of adding, removing and taking does not depend on the number of connections.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

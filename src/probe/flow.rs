@@ -1,4 +1,4 @@
-//! Flow labels, chosen as distinct UDP source ports.
+//! Flow labels with distinct UDP source ports.
 //!
 //! ECMP hashes see the UDP source port, and 64 labels fold to the same one: distinct labels can share a path for a
 //! reason that has nothing to do with the fabric. So ports are drawn, and labels derived from them.

@@ -1,4 +1,4 @@
-//! The asking side: probes under way and the ACKs that belong to them.
+//! The prober: outstanding probes and their ACKs.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use crate::id::{FlowLabel, Gid, Qpn, UdpSourcePort};
 use crate::measure::{Invalid, Outcome, Timestamps};
 use crate::time::{HostTime, Nanos, NicTime};
 use crate::transport::{Address, CompletionClock, SendStatus};
-use crate::wire::{Body, Packet, Sequence, SessionId, WayBack};
+use crate::wire::{Body, Packet, ReversePath, Sequence, SessionId};
 
 use super::window::Window;
 use super::{Counters, ProbeKind, ProbePath, ProbeResult};
 
-/// Flows that are known to fail. Beyond, all are forgotten, and the next loss tells anew: those of paths that are no longer
-/// probed must not stay for ever.
+/// The most flows that are remembered as failing. On overflow the set is cleared, and the next loss of a flow adds it
+/// again. So flows that are no longer probed do not stay for ever.
 const MOST_FAILING: usize = 65_536;
 
-/// A probe under way.
+/// A probe that was sent and is not concluded.
 struct Outstanding {
     kind: ProbeKind,
     source: Address,
@@ -27,7 +27,7 @@ struct Outstanding {
     clock: CompletionClock,
 }
 
-/// Which of the latest probes were measured: tells a duplicate ACK from a late one.
+/// Which of the latest probes were measured. With this a duplicate ACK is distinguished from a late one.
 struct History([bool; Self::LENGTH]);
 
 impl History {
@@ -90,14 +90,14 @@ impl Prober {
         }
     }
 
-    /// What a probe of this flow says of the way that its ACKs take. Under one ToR there is no way to speak of.
-    pub(super) fn way_back(&self, kind: ProbeKind, flow: (Gid, FlowLabel)) -> WayBack {
+    /// What a probe of this flow says about its reverse path. Under one ToR there is no path to trace.
+    pub(super) fn reverse_path(&self, kind: ProbeKind, flow: (Gid, FlowLabel)) -> ReversePath {
         match kind {
-            ProbeKind::TorMesh => WayBack::Unasked,
+            ProbeKind::TorMesh => ReversePath::Unasked,
             ProbeKind::InterTor | ProbeKind::ServiceTracing if self.failing.contains(&flow) => {
-                WayBack::Failing
+                ReversePath::Failing
             }
-            ProbeKind::InterTor | ProbeKind::ServiceTracing => WayBack::Healthy,
+            ProbeKind::InterTor | ProbeKind::ServiceTracing => ReversePath::Healthy,
         }
     }
 
@@ -117,7 +117,7 @@ impl Prober {
         Sequence(self.epoch.wrapping_add(index))
     }
 
-    /// Begins a probe and returns its index and what identifies it on the wire.
+    /// Begins a probe. Returns its index, and the session and sequence that identify it on the wire.
     pub(super) fn begin(
         &mut self,
         probe: NewProbe,
@@ -168,7 +168,8 @@ impl Prober {
         }
     }
 
-    /// An ACK has arrived; only one of this session, for a probe under way, from the peer that was probed counts.
+    /// An ACK has arrived. It counts only if it is of this session, for an outstanding probe, from the peer that was
+    /// probed.
     pub(super) fn on_ack(
         &mut self,
         packet: &Packet,
@@ -269,7 +270,7 @@ impl Prober {
 }
 
 impl Outstanding {
-    /// Whether the ACK is news.
+    /// Whether the ACK has a timestamp that was not known.
     fn note(&mut self, ack: &Ack, now: HostTime) -> bool {
         let stamps = &mut self.timestamps;
         match ack.delay {

@@ -1,23 +1,23 @@
-//! The answering side: a first ACK at once, a second one when the first has left.
+//! The responder: it sends a first ACK at once, and a second ACK when the first one's send has completed.
 //!
-//! Both go back with the flow label that the probe names, which is the probe's own. Where labels steer the UDP source
-//! port the ACKs thus have the probe's port; where only the choice among QPs does, the same label still chooses the
-//! same QP each time. Either way the path back is the same for every probe of a flow.
+//! Both ACKs have the flow label that the probe names, which is the probe's own. If the label decides the UDP source
+//! port, the ACKs have the probe's port. If only the queue pair decides it, the same label always chooses the same
+//! queue pair. In both cases all probes of a flow have the same reverse path.
 //!
-//! Which flows were answered is kept for the tracer, where their probes ask for the way back.
+//! The flows whose probes ask for the reverse path are kept for the path tracer.
 
 use std::collections::HashMap;
 
 use crate::id::{FlowLabel, Gid, QKey, Qpn};
 use crate::time::{HostTime, NicTime};
 use crate::transport::{Address, Received, SendStatus};
-use crate::wire::{Body, Packet, WayBack};
+use crate::wire::{Body, Packet, ReversePath};
 
 use super::limit::{Limit, SourceMeters};
 use super::window::Window;
 use super::{Answered, Counters, ResponderConfig};
 
-/// Answered flows that are kept until somebody asks for them. Those of eight RNICs' probers, many times over.
+/// The most answered flows that are kept until they are drained: many times those of eight RNICs' probers.
 const MOST_FLOWS: usize = 4096;
 
 /// A packet to be sent back, not yet encoded.
@@ -42,7 +42,7 @@ pub(super) struct Responder {
     limit: Limit,
     meters: SourceMeters,
     window: Window<Pending>,
-    /// Probes of each flow since somebody asked: those that tell of a healthy way, and of a failing one.
+    /// Probes of each flow since the last drain: those that report a healthy path, and those that report a failing one.
     answered: HashMap<(Gid, FlowLabel), (u64, u64)>,
 }
 
@@ -65,7 +65,7 @@ impl Responder {
     pub(super) fn on_probe(
         &mut self,
         probe: &Packet,
-        (reply_label, reply_key, way_back): (FlowLabel, QKey, WayBack),
+        (reply_label, reply_key, reverse_path): (FlowLabel, QKey, ReversePath),
         received: &Received,
         responder: Qpn,
         now: HostTime,
@@ -103,19 +103,21 @@ impl Responder {
             },
         );
         counters.probes_answered += 1;
-        self.note(received.source_gid, reply_label, way_back);
+        self.note(received.source_gid, reply_label, reverse_path);
         Some(answer)
     }
 
-    fn note(&mut self, to: Gid, label: FlowLabel, way_back: WayBack) {
+    fn note(&mut self, to: Gid, label: FlowLabel, reverse_path: ReversePath) {
         let is_full = self.answered.len() >= MOST_FLOWS;
-        if way_back == WayBack::Unasked || is_full && !self.answered.contains_key(&(to, label)) {
+        if reverse_path == ReversePath::Unasked
+            || is_full && !self.answered.contains_key(&(to, label))
+        {
             return;
         }
         let (healthy, failing) = self.answered.entry((to, label)).or_default();
-        match way_back {
-            WayBack::Failing => *failing += 1,
-            WayBack::Healthy | WayBack::Unasked => *healthy += 1,
+        match reverse_path {
+            ReversePath::Failing => *failing += 1,
+            ReversePath::Healthy | ReversePath::Unasked => *healthy += 1,
         }
     }
 
@@ -168,7 +170,7 @@ impl Responder {
         }
     }
 
-    /// Forgets everything: the endpoint is gone.
+    /// Drops all state: the endpoint is gone.
     pub(super) fn reset(&mut self) {
         while self.window.pop().is_some() {}
         self.answered.clear();

@@ -1,10 +1,10 @@
-//! Which path is probed when.
+//! When each path is probed.
 //!
-//! A group has turns at even distances on a grid of its own; each turn takes the next of its paths. A turn that passes
-//! unused is counted and gone: the grid stays where it is, nothing is caught up. The cap over all kinds acts twice:
-//! when groups are set, the rates that they are granted add up to it at most, less important kinds giving way; and a
-//! limit on what is handed out keeps groups that are due together (after a stall) from making a burst. Service
-//! connections come and go one by one and share what the groups leave, see [`Connections`].
+//! Each group has its own evenly spaced turns; each turn takes the next path of the group. A turn that passes unused is
+//! counted, and is not made up for: the later turns keep their times. The cap over all kinds acts twice: when groups
+//! are set, the rates that they are granted add up to it at most, less important kinds giving way; and a limit on what
+//! is handed out keeps groups that are due together (after a stall) from making a burst. Service connections come and
+//! go one by one and share what the groups leave, see [`Connections`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};

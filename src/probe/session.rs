@@ -1,4 +1,4 @@
-//! Prober and responder of one endpoint as one machine.
+//! Prober and responder of one endpoint as one state machine.
 
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ impl Session {
         self.address
     }
 
-    /// Replaces what is probed. A group that shares a path with an old one of its kind goes on in its rhythm and order,
-    /// new paths last; probes under way are not touched.
+    /// Replaces what is probed. A group that shares a path with an old one of its kind keeps the schedule and the order
+    /// of the old one; new paths come last. Outstanding probes are not changed.
     pub fn set_groups(&mut self, groups: Vec<Group>, now: HostTime) {
         self.schedule.set_groups(groups, now, &mut self.rng);
     }
@@ -89,7 +89,7 @@ impl Session {
         self.schedule.set_connection(id, path, now);
     }
 
-    /// Probes the path no longer; probes under way are not touched.
+    /// Stops probing the path. Outstanding probes are not changed.
     pub fn remove_connection(&mut self, id: PathId) {
         self.schedule.remove_connection(id);
     }
@@ -158,12 +158,12 @@ impl Session {
         .min()
     }
 
-    /// Moves the results that have come in to `out`. To be called after each poll: they are kept until then.
+    /// Moves the results to `out`. Call it after each poll: results are kept until then.
     pub fn drain_results(&mut self, out: &mut Vec<ProbeResult>) {
         self.prober.drain_results(out);
     }
 
-    /// Appends the flows that were answered since the last time, where their probes ask for the way of the ACKs.
+    /// Appends the flows that were answered since the last call and whose probes ask for the reverse path.
     pub fn drain_answered(&mut self, out: &mut Vec<Answered>) {
         self.responder.drain_answered(out);
     }
@@ -193,7 +193,7 @@ impl Session {
             return None;
         }
         let (to, flow_label) = (due.path.target.address, due.path.flow_label);
-        let way_back = self.prober.way_back(due.kind, (to.gid, flow_label));
+        let reverse_path = self.prober.reverse_path(due.kind, (to.gid, flow_label));
         let probe = NewProbe {
             kind: due.kind,
             source: self.address,
@@ -214,7 +214,7 @@ impl Session {
             body: Body::Probe {
                 reply_label: flow_label,
                 reply_key: self.address.q_key,
-                way_back,
+                reverse_path,
             },
         };
         Some(SendRequest {
@@ -287,12 +287,12 @@ impl Session {
         if let Body::Probe {
             reply_label,
             reply_key,
-            way_back,
+            reverse_path,
         } = packet.body
         {
             let answer = self.responder.on_probe(
                 &packet,
-                (reply_label, reply_key, way_back),
+                (reply_label, reply_key, reverse_path),
                 received,
                 self.address.qpn,
                 now,

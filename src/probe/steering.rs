@@ -1,7 +1,7 @@
 //! What decides an endpoint's UDP source ports, learned from responders that can see them.
 //!
-//! A driver is believed by its name at first (`SourcePortSteering`, claimed by the transport). Each first ACK of a
-//! responder that sees ports is a test of that claim.
+//! At first the name of the driver decides (`SourcePortSteering`, claimed by the transport). Each first ACK of a
+//! responder that sees ports tests this claim.
 
 use crate::id::{FlowLabel, UdpSourcePort};
 use crate::transport::SourcePortSteering;
@@ -10,10 +10,10 @@ use crate::transport::SourcePortSteering;
 /// one with probability 1/16384.
 pub const ENOUGH: u32 = 3;
 
-/// What was seen of one endpoint's source ports, since it was opened.
+/// What responders have seen of one endpoint's source ports since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LearnedSteering {
-    /// Ports that were those that had been meant.
+    /// Ports that were the intended ones.
     pub as_meant: u64,
     /// Ports that were others.
     pub otherwise: u64,

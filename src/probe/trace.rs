@@ -4,8 +4,8 @@
 //! One such round is an [`Observation`]. Answers get lost and switches limit their rate, so rounds are put together by an
 //! [`Assembly`], which concludes them to a [`Trace`].
 //!
-//! RNICs swallow packets to port 4791 whatever their hop limit, so nothing tells where the path ends: what is behind the
-//! last switch that answered is inferred, and [`End`] says how.
+//! RNICs do not answer packets to port 4791 with any hop limit, so a trace does not see the end of the path. What is
+//! behind the last switch that answered is inferred; [`End`] says how.
 
 pub mod schedule;
 

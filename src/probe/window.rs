@@ -1,7 +1,7 @@
-//! Things under way, numbered in the order they began, that all time out after the same time.
+//! Outstanding entries with the same timeout, numbered in the order in which they began.
 //!
-//! Because the timeout is the same for all, the oldest is always the first to expire: every operation costs the same
-//! however many there are, and nothing that is stuck holds up another.
+//! All have the same timeout, so the oldest always expires first. The cost of an operation does not depend on the
+//! number of entries, and no entry delays another.
 
 use std::collections::VecDeque;
 

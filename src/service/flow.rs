@@ -104,7 +104,7 @@ impl FlowTable {
         self.changes.drain(..)
     }
 
-    /// Takes in what a tracer tells. Its status and counters change nothing here.
+    /// Takes a message of a tracer. Its status and counters change nothing here.
     pub fn take(&mut self, message: &TraceMessage) {
         match message {
             TraceMessage::Event(traced) => self.apply(&traced.event, traced.cgroup.as_ref()),
@@ -182,7 +182,7 @@ impl FlowTable {
         });
     }
 
-    /// Forgets everything: whoever told it sees no longer what happens. Live connections end.
+    /// Drops everything, because the source of the events is gone. Live connections end.
     pub fn clear(&mut self) {
         let keys: Vec<QpKey> = self.order.values().cloned().collect();
         for key in keys {

@@ -1,10 +1,10 @@
-//! Which service a process belongs to, as far as its cgroup path tells.
+//! The service that a process belongs to, from its cgroup path.
 
 use std::fmt;
 
 use crate::id::ServiceName;
 
-/// The owner of a connection, in the most telling form that is known.
+/// The owner of a connection, in the most specific form that is known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Service {
     /// A Slurm job, by its number: the same on all its hosts, whatever step or task of it made the connection.

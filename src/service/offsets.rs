@@ -4,7 +4,7 @@ use rpingmesh_ebpf_event::Offsets;
 
 use super::btf::{Btf, BtfError};
 
-/// Why the programs cannot be told where the kernel's fields lie.
+/// Why the offsets of the kernel's fields are not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OffsetError {
     /// A structure or member is missing or unreadable.

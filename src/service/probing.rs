@@ -3,10 +3,10 @@
 //! Without I/O. The owner feeds in what the flow table tells, the RNICs of this host and the controller's answers, and
 //! passes on what [`Planner::drain_changes`] and [`Planner::due_lookup`] give out.
 //!
-//! Connections of one service from one RNIC to one GID with one UDP source port share a path. A destination is asked for
-//! when a connection to it appears, in one call with all others of the next milliseconds, and again now and then, so
-//! that a responder that has another queue pair is followed. One that no agent has registered is never probed, and asked
-//! for again ever more rarely. Answers are kept for a while after the last connection has ended.
+//! Connections of one service from one RNIC to one GID with one UDP source port share a path. A destination is asked
+//! for when a connection to it appears, in one call with all others of the next milliseconds, and again now and then,
+//! so that a responder that has another queue pair is followed. A destination that no agent has registered is never
+//! probed; the time between look-ups grows. Answers are kept for a while after the last connection has ended.
 
 mod destinations;
 mod path;
@@ -37,7 +37,7 @@ pub struct Local {
     pub steering: SourcePortSteering,
 }
 
-/// How far the probes of a connection take its own path, which ECMP chooses by addresses and UDP source port.
+/// Whether the probes of a connection take the connection's path, which ECMP chooses by addresses and UDP source port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fidelity {

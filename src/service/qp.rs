@@ -1,4 +1,4 @@
-//! Queue pairs and their connections, as the flow table tells of them.
+//! Queue pairs and their connections, as the flow table reports them.
 
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
-//! What a tracer tells: the items of the channel between the tracer, a leaf of the agent's binary that talks to the
-//! kernel, and everything that follows the services' connections.
+//! The messages of the tracer. The tracer is a part of the agent's binary that talks to the kernel; this is its channel
+//! to everything that follows the services' connections.
 //!
 //! A tracer sends [`TraceMessage::Status`] first and at each change of it, a [`TraceMessage::Listing`] when it starts
 //! (and whenever events were lost), and [`TraceMessage::Event`]s as they happen, each on its own account in time but not
@@ -29,7 +29,7 @@ pub enum TraceMessage {
     Event(TracedEvent),
     /// The queue pairs that exist.
     Listing(Listing),
-    /// What the tracer does or why it does nothing: first of all messages, then at each change.
+    /// The state of the tracer, or the reason why it does not trace: the first message, and again after each change.
     Status(TracerStatus),
     /// What the tracer counted, when it changed; totals since the agent started.
     Counters(TracerCounters),
@@ -124,12 +124,12 @@ pub enum Unavailable {
         /// What is wrong with it.
         why: String,
     },
-    /// The kernel refuses the system call for want of privilege.
+    /// The kernel refuses the system call because a privilege is missing.
     #[error("the kernel refuses {call} (EPERM): the agent lacks {missing}")]
     Privilege {
         /// What was refused.
         call: String,
-        /// The capabilities that it lacks, or what else may be the cause.
+        /// The missing capabilities, or another possible cause.
         missing: String,
     },
     /// The kernel is locked down, so that not even root may read its memory with eBPF.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// The media type of the text format.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Registers what tells which version runs: `build_info{version="…"} 1`.
+/// Registers the version of the program: `build_info{version="…"} 1`.
 pub fn register_build_info(registry: &mut Registry) {
     registry.register(
         "build",

@@ -1,8 +1,8 @@
 //! Pushes metrics to an OpenTelemetry collector: OTLP/HTTP with protobuf (OpenTelemetry Protocol 1.x, `/v1/metrics`).
 //!
-//! One task: every interval it takes what `/metrics` would show and posts it. The collector is a guest: when it is away
-//! or slow nothing else waits, nothing piles up, and since all values are cumulative the next push says all that the last
-//! would have. It is reported once per absence. Cancelling is safe at any point.
+//! One task: every interval it takes what `/metrics` would show and posts it. If the collector is away or slow, nothing
+//! else waits and nothing is queued. All values are cumulative, so the next push contains what the last one would have.
+//! Each absence is reported once. Cancelling is safe at any point.
 
 use std::time::Duration;
 

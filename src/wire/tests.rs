@@ -13,23 +13,25 @@ fn key(byte: u8) -> ClusterKey {
     ClusterKey::new(&[byte; 32]).expect("long enough")
 }
 
-fn any_way_back() -> impl Strategy<Value = WayBack> {
+fn any_way_back() -> impl Strategy<Value = ReversePath> {
     prop_oneof![
-        Just(WayBack::Unasked),
-        Just(WayBack::Healthy),
-        Just(WayBack::Failing),
+        Just(ReversePath::Unasked),
+        Just(ReversePath::Healthy),
+        Just(ReversePath::Failing),
     ]
 }
 
 fn any_body() -> impl Strategy<Value = Body> {
     prop_oneof![
-        (1..=FlowLabel::MAX, any::<u32>(), any_way_back()).prop_map(|(label, key, way_back)| {
-            Body::Probe {
-                reply_label: FlowLabel::new(label).expect("in range"),
-                reply_key: QKey(key),
-                way_back,
+        (1..=FlowLabel::MAX, any::<u32>(), any_way_back()).prop_map(
+            |(label, key, reverse_path)| {
+                Body::Probe {
+                    reply_label: FlowLabel::new(label).expect("in range"),
+                    reply_key: QKey(key),
+                    reverse_path,
+                }
             }
-        }),
+        ),
         (any::<u32>(), any::<u16>()).prop_map(|(qpn, port)| Body::FirstAck {
             responder: Qpn::from_lower_bits(qpn),
             seen: (port != 0).then_some(UdpSourcePort(port)),
@@ -56,7 +58,7 @@ fn probe() -> Packet {
         body: Body::Probe {
             reply_label: FlowLabel::new(0x2_1234).expect("in range"),
             reply_key: QKey(0x1111_1111),
-            way_back: WayBack::Failing,
+            reverse_path: ReversePath::Failing,
         },
     }
 }

@@ -104,7 +104,7 @@ async fn stopping_ends_a_lab_early_and_in_order() {
     assert!(summary.agrees);
 }
 
-/// Whether a trace shows the way of the ACKs to the probes of another.
+/// Whether a trace shows the reverse path of another's probes.
 fn shows_both_ways(answer: &serde_json::Value) -> bool {
     let tuple = |trace: &serde_json::Value, ends: [&str; 2]| {
         let [from, to] = ends.map(|end| trace[end]["gid"].to_string());
@@ -120,7 +120,7 @@ fn shows_both_ways(answer: &serde_json::Value) -> bool {
         .any(|trace| known.contains(&tuple(trace, ["target", "source"])))
 }
 
-/// Waits until the analyzer has traces there and back, and gives its answer.
+/// Waits until the analyzer has traces of paths and reverse paths, and gives its answer.
 fn traces(web: SocketAddr) -> serde_json::Value {
     let end = Instant::now() + Duration::from_secs(30);
     loop {

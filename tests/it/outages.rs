@@ -226,7 +226,7 @@ impl Site {
                 tor: rnic.tor.clone(),
                 results,
                 // For a tracer, of which there is none.
-                ways_back: Vec::new(),
+                reverse_paths: Vec::new(),
                 counters: EndpointCounters {
                     session: self.swarm.session(RnicId(number)).counters(),
                     ..EndpointCounters::default()

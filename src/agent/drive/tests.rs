@@ -91,16 +91,19 @@ async fn the_ways_of_acks_are_those_that_they_leave_by() {
     to_b[0].kind = ProbeKind::InterTor;
     a.session_mut().set_groups(to_b, SystemClock.host());
     let results = results_of(&mut a, &mut b, 5).await;
-    let ways = b.ways_back();
-    let way = ways.first().expect("one");
+    let outcomes = b.reverse_paths();
+    let outcome = outcomes.first().expect("one");
     let tuple = Tuple {
         source: b.session().address().gid,
         target: a.session().address().gid,
         port: results[0].source_port.expect("known"),
     };
-    assert_eq!((ways.len(), way.tuple, way.way), (1, tuple, Way::Back));
-    assert!(way.complete >= 5 && way.lost == 0, "{way:?}");
-    assert_eq!(a.ways_back(), [], "it has answered nobody");
+    assert_eq!(
+        (outcomes.len(), outcome.tuple, outcome.direction),
+        (1, tuple, Direction::Reverse)
+    );
+    assert!(outcome.complete >= 5 && outcome.lost == 0, "{outcome:?}");
+    assert_eq!(a.reverse_paths(), [], "it has answered nobody");
 }
 
 /// An endpoint whose driver ignores labels, whatever the transport believes.

@@ -217,9 +217,9 @@ impl Judge {
         Ok(findings)
     }
 
-    /// Takes out what the hard faults among the findings explain: their links where a switch is one, and mild suspects that
-    /// lose nothing apart from them. Where the way back is not traced, the losses of a hard fault spill over to everything
-    /// that shares paths with it.
+    /// Takes out what the hard faults among the findings explain: their links where a switch is one, and mild suspects
+    /// that lose nothing apart from them. If the reverse path is not traced, the losses of a hard fault also count for
+    /// everything that shares candidate paths with it.
     pub(super) fn without_explained(
         &mut self,
         seen: &[&PathCounts],
@@ -464,7 +464,7 @@ fn describe(seen: &PathCounts, crossed: &Crossed) -> String {
     };
     let route = match (name(&crossed.there), name(&crossed.back)) {
         (Some(there), Some(back)) => format!(" by {there}, back by {back} (traced)"),
-        (Some(there), None) => format!(" by {there} (traced), the way back not traced"),
+        (Some(there), None) => format!(" by {there} (traced), reverse path not traced"),
         (None, Some(back)) => format!(", back by {back} (traced)"),
         (None, None) if crossed.there.is_some() => ", not traced".to_owned(),
         (None, None) => format!(" under {}", seen.source.tor),

@@ -95,7 +95,7 @@ impl Judge {
     }
 }
 
-/// The 5-tuples of a path, there and back: responders answer with the probe's own source port.
+/// The 5-tuples of a path and of its reverse path: responders answer with the probe's own source port.
 fn ways(seen: &PathCounts) -> [Option<Tuple>; 2] {
     if seen.is_under_one_tor() {
         return [None, None];

@@ -244,8 +244,16 @@ impl Measured {
                 self.loss.clone(),
                 format!("{} of {} probes {sent}", self.lost, self.sent),
             ),
-            Fact::new("RTT median", self.p50.clone(), "on the network, both ways"),
-            Fact::new("RTT p99", self.p99.clone(), "on the network, both ways"),
+            Fact::new(
+                "RTT median",
+                self.p50.clone(),
+                "on the network, both directions",
+            ),
+            Fact::new(
+                "RTT p99",
+                self.p99.clone(),
+                "on the network, both directions",
+            ),
             Fact::new(
                 "Prober delay",
                 self.prober.clone(),

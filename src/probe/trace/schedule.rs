@@ -1,8 +1,8 @@
-//! Which path is traced when: new ones, ones that begin to fail, ones that recover, and all of them in turn. Ways of probes
-//! and of ACKs alike.
+//! When each path is traced: when it is new, when it begins to fail, when it recovers, and all paths in turn. This
+//! holds for the paths of probes and of ACKs.
 //!
-//! Two bounds hold always, since switches answer from a slow processor that many share: so many traces per second and
-//! agent, and so many answers per second asked of one switch. What is urgent goes first within them.
+//! Two bounds always hold, because a switch answers from a slow processor that many agents share: the traces per second
+//! of an agent, and the answers per second that it asks of one switch. Within these bounds urgent traces go first.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
@@ -14,16 +14,16 @@ use crate::probe::Rate;
 use crate::probe::limit::{Limit, Meter};
 use crate::time::{HostTime, Nanos};
 
-/// Switches whose allowance is remembered; beyond that those without any use of it are forgotten.
+/// The most switches whose rate is remembered. On overflow those without recent traces are dropped.
 const MAX_SWITCHES: usize = 16_384;
 
-/// Whose packets take a path.
+/// Which packets take a path, seen from this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Way {
-    /// Probes that are sent here.
-    There,
-    /// ACKs to probes of others.
-    Back,
+pub enum Direction {
+    /// Probes that this host sends.
+    Forward,
+    /// ACKs that this host sends to probes of others.
+    Reverse,
 }
 
 /// How a [`Schedule`] behaves.
@@ -45,7 +45,8 @@ pub struct Config {
     pub recovery: u32,
     /// A path without probes for so long is forgotten.
     pub forget: Duration,
-    /// The most paths; more are counted and not traced. Others decide how many ways back there are, so these get half.
+    /// The most paths; further ones are counted and not traced. Peers decide how many reverse paths there are, so these
+    /// get at most half.
     pub max_paths: usize,
 }
 
@@ -120,7 +121,7 @@ enum Place {
 
 #[derive(Debug)]
 struct PathState {
-    way: Way,
+    direction: Direction,
     seen: HostTime,
     failing: bool,
     /// Whether the newest probes came through, if not all.
@@ -143,8 +144,8 @@ pub struct Schedule {
     paths: HashMap<Tuple, PathState>,
     ready: BTreeSet<(Reason, Due)>,
     later: BTreeSet<Due>,
-    /// How many of the paths are ways back.
-    ways_back: usize,
+    /// How many of the paths are reverse paths.
+    reverse_paths: usize,
     agent: Meter,
     switches: HashMap<NodeName, Meter>,
     swept: HostTime,
@@ -160,7 +161,7 @@ impl Schedule {
             paths: HashMap::new(),
             ready: BTreeSet::new(),
             later: BTreeSet::new(),
-            ways_back: 0,
+            reverse_paths: 0,
             agent: Meter::FRESH,
             switches: HashMap::new(),
             swept: HostTime::from_nanos(0),
@@ -184,21 +185,28 @@ impl Schedule {
         self.paths.is_empty()
     }
 
-    fn has_room(&self, way: Way) -> bool {
-        let is_allowed = way == Way::There || self.ways_back < self.config.max_paths / 2;
+    fn has_room(&self, direction: Direction) -> bool {
+        let is_allowed =
+            direction == Direction::Forward || self.reverse_paths < self.config.max_paths / 2;
         is_allowed && self.paths.len() < self.config.max_paths
     }
 
     /// Probes of a path have ended: so many were lost, so many came through.
-    pub fn seen(&mut self, (tuple, way): (Tuple, Way), lost: u64, complete: u64, now: HostTime) {
+    pub fn seen(
+        &mut self,
+        (tuple, direction): (Tuple, Direction),
+        lost: u64,
+        complete: u64,
+        now: HostTime,
+    ) {
         if !self.paths.contains_key(&tuple) {
-            if !self.has_room(way) {
+            if !self.has_room(direction) {
                 self.counters.paths_dropped += 1;
                 return;
             }
-            self.ways_back += usize::from(way == Way::Back);
+            self.reverse_paths += usize::from(direction == Direction::Reverse);
             let path = PathState {
-                way,
+                direction,
                 seen: now,
                 failing: false,
                 alive: true,
@@ -433,7 +441,7 @@ impl Schedule {
         for tuple in gone {
             self.unplace(tuple);
             if let Some(path) = self.paths.remove(&tuple) {
-                self.ways_back -= usize::from(path.way == Way::Back);
+                self.reverse_paths -= usize::from(path.direction == Direction::Reverse);
             }
         }
     }

@@ -173,7 +173,7 @@ fn read(state: &State, now: WallTime, when: When, from: Gid, to: Gid) -> Option<
     let (mut source, mut target) = (None, None);
     let mut rows = Vec::new();
     for path in state.windows.paths() {
-        // The way back of a path that is probed one way only has ends, and no probes.
+        // The reverse path of a path that is probed in one direction only has ends, but no probes.
         for end in [path.source(), path.target()] {
             if end.gid == from && source.is_none() {
                 source = Some(Rnic::from(end));

@@ -59,7 +59,12 @@ fn run(
         if now % 1000 == 0 {
             for number in paths {
                 let lost = u64::from(lossy.contains(number));
-                schedule.seen((tuple(*number), Way::There), lost, 2 - lost, at(now));
+                schedule.seen(
+                    (tuple(*number), Direction::Forward),
+                    lost,
+                    2 - lost,
+                    at(now),
+                );
             }
         }
         while let Some(order) = schedule.next(at(now)) {
@@ -111,10 +116,10 @@ fn a_path_that_flaps_is_not_traced_more_often_than_its_gap_allows() {
 #[test]
 fn what_came_up_during_a_trace_follows_it() {
     let mut schedule = Schedule::new(config());
-    schedule.seen((tuple(1), Way::There), 0, 1, at(0));
+    schedule.seen((tuple(1), Direction::Forward), 0, 1, at(0));
     let order = schedule.next(at(0)).expect("new");
     assert_eq!((order.reason, order.healthy), (Reason::New, true));
-    schedule.seen((tuple(1), Way::There), 1, 0, at(500));
+    schedule.seen((tuple(1), Direction::Forward), 1, 0, at(500));
     assert_eq!(schedule.next(at(500)), None, "it is being traced");
     schedule.failed(tuple(1), at(1000));
     assert_eq!(schedule.counters().failed, 1);
@@ -161,11 +166,11 @@ fn ways_back_get_half_of_the_places() {
         ..config()
     });
     for number in 0..3 {
-        schedule.seen((tuple(number), Way::Back), 0, 1, at(0));
+        schedule.seen((tuple(number), Direction::Reverse), 0, 1, at(0));
     }
     assert_eq!((schedule.len(), schedule.counters().paths_dropped), (2, 1));
     for number in 10..13 {
-        schedule.seen((tuple(number), Way::There), 0, 1, at(0));
+        schedule.seen((tuple(number), Direction::Forward), 0, 1, at(0));
     }
     assert_eq!((schedule.len(), schedule.counters().paths_dropped), (4, 2));
     // Their places come free with them.
@@ -173,26 +178,26 @@ fn ways_back_get_half_of_the_places() {
         schedule.failed(order.tuple, at(1_000));
     }
     assert_eq!(schedule.next(at(400_000)), None, "all are forgotten");
-    schedule.seen((tuple(3), Way::Back), 0, 1, at(400_000));
+    schedule.seen((tuple(3), Direction::Reverse), 0, 1, at(400_000));
     assert_eq!(schedule.len(), 1);
 }
 
 #[test]
 fn a_route_that_stops_in_silence_does_not_replace_what_is_known() {
     let mut schedule = Schedule::new(config());
-    schedule.seen((tuple(1), Way::There), 0, 1, at(0));
+    schedule.seen((tuple(1), Direction::Forward), 0, 1, at(0));
     let order = schedule.next(at(0)).expect("new");
     schedule.done(
         &trace(order.tuple, &["tor0", "spine1", "tor2"], End::Inferred),
         at(100),
     );
-    schedule.seen((tuple(1), Way::There), 1, 0, at(10_000));
+    schedule.seen((tuple(1), Direction::Forward), 1, 0, at(10_000));
     let order = schedule.next(at(10_000)).expect("failing");
     let known = order.route.clone().expect("known");
     assert_eq!(known.to_string(), "tor0 spine1 tor2");
     schedule.done(&trace(order.tuple, &["tor0"], End::Silent), at(10_100));
     for millis in (11_000..20_000).step_by(1000) {
-        schedule.seen((tuple(1), Way::There), 0, 5, at(millis));
+        schedule.seen((tuple(1), Direction::Forward), 0, 5, at(millis));
     }
     let order = schedule.next(at(20_000)).expect("recovered");
     assert_eq!(
