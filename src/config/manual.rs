@@ -66,8 +66,8 @@ pub fn reference(mut command: Command) -> String {
     let name = command.get_name().to_owned();
     let mut text = format!("# {name}\n\n");
     text.push_str(
-        "Made from the program's command line and compared with it by a test. Each option that has a variable can be \
-         given by it; those of `run` are keys of the configuration file as well (`docs/config`).\n",
+        "Generated from the program's command line; a test compares both. The variable of an option sets that option. \
+         The options of `run` are also keys of the configuration file (`docs/config`).\n",
     );
     describe(&mut text, &name, &command, &[]);
     text
