@@ -40,7 +40,7 @@ const IBV_QP_MIN_RNR_TIMER: i32 = 1 << 15;
 const IBV_QP_MAX_DEST_RD_ATOMIC: i32 = 1 << 17;
 const IBV_QP_DEST_QPN: i32 = 1 << 20;
 
-/// The peer's queue pair; nobody has it, and nothing is ever sent.
+/// The queue pair number of the peer. No such queue pair exists, and nothing is sent.
 const REMOTE_QPN: u32 = 0x00ab_cdef;
 
 /// How long a connection of `connect` lives, and the pause before the next.
@@ -269,7 +269,7 @@ fn one_by_one(device: &Device, count: usize) -> Outcome<()> {
     for _ in 0..count {
         let qp = device.create()?;
         device.init(qp)?;
-        // Before the call: whoever follows it may be faster than this process.
+        // Before the call: the tracer may be faster than this process.
         let connected = wall_clock()?;
         device.ready_to_receive(qp)?;
         device.ready_to_send(qp)?;

@@ -234,7 +234,7 @@ mod root {
             }
         }
 
-        /// What `value` of this architecture is on another, where `pthread_mutex_t` has another size.
+        /// The counterpart of `value` on another architecture, where `pthread_mutex_t` has another size.
         fn shifted(value: usize, after: Option<usize>, architecture: &str) -> usize {
             match after {
                 Some(mutex) if value > mutex => {

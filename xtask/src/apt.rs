@@ -33,7 +33,7 @@ pub(crate) const UNREACHABLE: &str = "fetch Debian's package lists (is the archi
 /// Names a mirror of the Debian archive that is nearer than [`MIRROR`].
 pub(crate) const MIRROR_VARIABLE: &str = "RPINGMESH_DEBIAN_MIRROR";
 
-/// The index files we want: packages only, no translations or component metadata.
+/// The index files to download: packages only, no translations or component metadata.
 const INDEXES: &str = r#"Acquire::IndexTargets::deb::Packages {
   MetaKey "$(COMPONENT)/binary-$(ARCHITECTURE)/Packages";
   flatMetaKey "Packages";
@@ -48,7 +48,7 @@ const INDEXES: &str = r#"Acquire::IndexTargets::deb::Packages {
 pub(crate) struct Apt {
     root: PathBuf,
     configuration: PathBuf,
-    /// Nobody else downloads into the same folders meanwhile.
+    /// A lock keeps other processes out of the same folders.
     _lock: File,
 }
 

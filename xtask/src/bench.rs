@@ -11,7 +11,7 @@ use crate::process;
 
 /// Runs benchmarks, all of them or those named.
 ///
-/// Figures are for reading, nothing is compared with a limit: run them on a machine that does nothing else.
+/// The figures are compared with no limit. Run benchmarks on an idle machine.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Which ones [default: all]

@@ -59,7 +59,7 @@ impl Cache {
         Ok(complete)
     }
 
-    /// Waits until nobody else holds the lock of that name; it ends with the file.
+    /// Waits for the lock of that name; closing the file releases it.
     pub(crate) fn lock(&self, name: &str) -> Result<File> {
         let path = self.path(format!("{}.lock", name.replace('/', "-")));
         let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;

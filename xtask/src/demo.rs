@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the system at work on soft-RoCE, for people who want to see it.
+//! `cargo xtask demo`: the whole system on soft-RoCE, shown live.
 
 use anyhow::Result;
 use clap::Args;

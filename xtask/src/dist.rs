@@ -39,7 +39,7 @@ const PROGRAMS: &[&str] = &[
 /// Of everything in the workspace.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Where packages and archives are, and nothing else. Not `target/dist`: there cargo builds with the profile of that name.
+/// The folder of packages and archives. It is not `target/dist`: cargo builds the profile `dist` there.
 const FOLDER: &str = "target/packages";
 
 /// What a stripped agent may measure, in bytes.
@@ -54,7 +54,7 @@ pub(crate) struct Options {
     /// Processors, separated by commas [default: the host's]. Another one needs what `cargo xtask cross` needs.
     #[arg(long, value_enum, value_delimiter = ',')]
     arch: Vec<Arch>,
-    /// Cargo's profile: what ships has `dist`.
+    /// Cargo's profile; releases use `dist`.
     #[arg(long, value_enum, default_value_t = Profile::Dist)]
     profile: Profile,
     /// Package the programs that are in the profile's folder already.
@@ -182,7 +182,7 @@ impl Build {
         folder.join(self.profile.name())
     }
 
-    /// Whether the programs are content with what the packages declare, and the agent has its eBPF object.
+    /// Whether the packages declare what the programs need, and the agent has its eBPF object.
     fn check(&self, declared: Glibc) -> Result<()> {
         let programs: Vec<PathBuf> = PROGRAMS
             .iter()
@@ -244,7 +244,7 @@ impl Build {
         Ok(made)
     }
 
-    /// A limit for what ships; the other profile's programs are larger.
+    /// A size limit for releases; programs of the other profile are larger.
     fn check_size(&self, agent: &Path) -> Result<()> {
         let size = fs::metadata(agent)
             .with_context(|| format!("look at {}", agent.display()))?

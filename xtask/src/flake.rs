@@ -1,7 +1,7 @@
 //! `cargo xtask flake`: verifies the Nix flake where nothing of nixpkgs can be downloaded or built.
 //!
-//! Nix itself comes from Debian. The flake's three inputs are replaced by the stand-ins of `nix/check`, which know only
-//! names that were verified. So this finds what is wrong in our files, and nothing that is wrong in the inputs.
+//! Nix itself comes from Debian. The stand-ins of `nix/check` replace the flake's three inputs; they have only verified
+//! names. So this finds errors in our files, but not in the inputs.
 
 mod checkout;
 mod commands;
@@ -51,7 +51,7 @@ pub(crate) struct Options {
 pub(crate) enum Phases {
     /// Everything that crane builds.
     All,
-    /// Packages, formatting and licenses: what CI does not run on all sources anyway.
+    /// Packages, formatting and licences: the parts that CI does not run on all sources.
     Builds,
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(passed)
 }
 
-/// What the checks need beside a copy of the repository.
+/// What the checks need besides a copy of the repository.
 #[derive(Clone, Copy)]
 struct Checks<'a> {
     cache: &'a Cache,

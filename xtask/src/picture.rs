@@ -104,7 +104,7 @@ fn shortened(text: &str) -> String {
     short
 }
 
-/// Lines of at most [`COLUMNS`] characters; what is wrapped is indented by two more.
+/// Lines of at most [`COLUMNS`] characters; wrapped lines are indented by two more.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for line in text.lines() {

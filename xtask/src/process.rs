@@ -16,7 +16,7 @@ static CHILDREN: Mutex<BTreeMap<u32, &str>> = Mutex::new(BTreeMap::new());
 
 /// For programs that leave nothing behind.
 const KILL: &str = "-KILL";
-/// For programs that have children of their own and end them when asked.
+/// For programs that have child processes and end them on request.
 const TERMINATE: &str = "-TERM";
 
 /// A child that is killed and reaped when this value goes away.

@@ -1,8 +1,8 @@
-//! Which processor's kernels an eBPF object is for.
+//! The processor that an eBPF object is built for.
 //!
-//! The instructions are the same for all processors, so nothing else in the file tells: a kprobe's arguments lie where the
-//! processor's `struct pt_regs` has them, and an object for another processor would be taken by the kernel and read
-//! nonsense. The programs put the processor's name as a mark into a section of its own:
+//! eBPF instructions are the same for all processors, but a kprobe reads its arguments at the offsets of the
+//! processor's `struct pt_regs`. The kernel would load an object for another processor, and the programs would read
+//! wrong values. So the programs have a section with the processor's name:
 //!
 //! ```text
 //!   section "rpingmesh_arch": 16 bytes, the name in ASCII ("x86_64", "aarch64"), then zeros

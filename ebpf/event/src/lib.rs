@@ -372,8 +372,8 @@ impl Offsets {
 
 /// Counters that the programs keep per CPU, by index into their map. All should stay 0.
 ///
-/// User space need not ask for them again and again: [`QpEvent::counted`] tells when it is worth while. Asking does harm: the
-/// kernel passes programs over on a processor that is inside a `bpf` system call, which a preemptible kernel interrupts.
+/// User space reads them only if [`QpEvent::counted`] says that they have changed. Reading has a cost: a preemptible
+/// kernel may skip programs on a processor that executes a `bpf` system call.
 pub mod counter {
     /// Events that did not fit the ring buffer.
     pub const RING_FULL: u32 = 0;

@@ -1,9 +1,9 @@
 //! Follows RDMA queue pairs: kprobes on `ib_core`'s create, modify and destroy functions (Linux
 //! `drivers/infiniband/core/verbs.c`), one event per call in a ring buffer. While user space lists the queue pairs over
-//! RDMA netlink, for which the kernel queries each of them, the answers tell of connections from before.
+//! RDMA netlink, the kernel queries each of them; these queries show the connections that exist already.
 //!
-//! Arguments are kept at entry and the event is emitted on return, so that it tells what really happened. Nothing of
-//! the kernel's layout is compiled in: [`OFFSETS`] is set by user space from the running kernel's BTF before loading.
+//! Arguments are kept at entry and the event is emitted on return, when the result is known. No layout of a kernel is
+//! compiled in: before loading, user space sets [`OFFSETS`] from the running kernel's BTF.
 #![no_std]
 #![no_main]
 #![allow(

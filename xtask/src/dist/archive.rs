@@ -134,7 +134,7 @@ fn files(listing: &str) -> Result<BTreeSet<String>> {
     Ok(files)
 }
 
-/// Writes the checksums of the files beside them, and lets sha256sum read them.
+/// Writes the checksums of the files into their folder, and checks them with sha256sum.
 pub(super) fn checksums(files: &[PathBuf], folder: &Path) -> Result<PathBuf> {
     let mut names = Vec::new();
     for file in files {

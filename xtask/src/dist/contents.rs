@@ -1,4 +1,5 @@
-//! What each package should have beside its programs: said here once more, so that a mistake in Cargo.toml is found.
+//! What each package must contain besides its programs. It repeats the list in Cargo.toml, so that a mistake there is
+//! found.
 
 use std::collections::BTreeSet;
 

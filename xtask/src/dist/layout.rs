@@ -123,7 +123,7 @@ fn files(variant: Variant, programs: &Path) -> Result<BTreeSet<File>> {
     Ok(files)
 }
 
-/// The files that a path stands for, whose last part may hold one `*`.
+/// The files that a path matches; its last part may have one `*`.
 fn expand(pattern: &Path) -> Result<Vec<PathBuf>> {
     let name = pattern
         .file_name()

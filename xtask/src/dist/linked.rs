@@ -1,5 +1,5 @@
-//! What the programs need of the system that they run on: the version of the C library, told by the versions of the symbols
-//! that they ask for, and other libraries. Compared with what the packages declare.
+//! What the programs need from the system: the version of the C library (from the versions of the symbols that they
+//! use) and other libraries. It is compared with what the packages declare.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -18,7 +18,7 @@ fn folder() -> PathBuf {
     workspace().join("target/manual")
 }
 
-/// Makes them with the host's programs: those of the profile where they are built, else others.
+/// Makes them with programs of the host: those of the profile if they are built, else those of another profile.
 pub(super) fn make(profile: Profile) -> Result<()> {
     let folder = folder();
     if folder.exists() {

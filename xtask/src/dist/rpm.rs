@@ -202,7 +202,8 @@ fn scripts(package: &Path) -> Result<Vec<(&'static str, String)>> {
         .collect()
 }
 
-/// What a script should ask of systemctl, on removal and on an update. Nothing is enabled or started by the installation.
+/// The systemctl calls that a script should make, on removal and on an update. The installation enables and starts
+/// nothing.
 fn calls(tag: &str, unit: &str, is_removal: bool) -> String {
     match (tag, is_removal) {
         ("PREUN", true) => format!("--no-reload disable --now {unit}\n"),
@@ -212,7 +213,7 @@ fn calls(tag: &str, unit: &str, is_removal: bool) -> String {
     }
 }
 
-/// Runs a script as rpm does, with a systemctl that writes down what it is asked for, and fails.
+/// Runs a script as rpm does, with a systemctl that records its arguments and fails.
 fn check_script(script: &str, tag: &str, unit: &str) -> Result<()> {
     let folder = tempfile::tempdir().context("make a scratch folder")?;
     let (stub, log) = (folder.path().join("systemctl"), folder.path().join("calls"));

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::cargo::workspace;
 use crate::process::describe;
 
-/// A copy in a folder of its own, removed with this value.
+/// A copy in its own folder; dropping the value removes it.
 pub(crate) struct Checkout {
     folder: tempfile::TempDir,
 }
@@ -65,7 +65,7 @@ impl Checkout {
         fs::read_to_string(&path).with_context(|| format!("read {name}"))
     }
 
-    /// Replaces the one place where `from` stands in a file.
+    /// Replaces the only occurrence of `from` in a file.
     pub(crate) fn replace(&self, name: &str, from: &str, to: &str) -> Result<()> {
         let text = self.read(name)?;
         let found = text.matches(from).count();

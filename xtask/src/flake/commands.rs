@@ -33,7 +33,7 @@ const UTILITIES: &[&str] = &[
 /// `lib.sh` takes whichever is there.
 const EITHER: &[&str] = &["curl", "wget"];
 
-/// What not every kernel has, and where it says so. A step that uses it has to ask first.
+/// Kernel features that may be missing, and the file that shows them. A step must check before it uses one.
 ///
 /// nixpkgs builds its kernels without SECURITY_LOCKDOWN_LSM (os-specific/linux/kernel/common-config.nix).
 const OPTIONAL: &[Optional] = &[Optional {
@@ -47,7 +47,7 @@ struct Optional {
     what: &'static str,
     /// End of its path.
     file: &'static str,
-    /// End of the path of the file that tells whether it is there.
+    /// End of the path of the file that shows whether the feature exists.
     asked: &'static str,
 }
 
@@ -163,7 +163,7 @@ fn reads(script: &Script, end: &str) -> bool {
     })
 }
 
-/// Names of commands that nobody provides.
+/// Names of commands that no source provides.
 fn missing(
     script: &Script,
     has: &BTreeSet<String>,

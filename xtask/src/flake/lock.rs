@@ -1,4 +1,5 @@
-//! `flake.lock` says what was recorded with its evidence, and nothing else: a revision or hash edited by hand is found.
+//! `flake.lock` must equal the recorded nodes with their evidence, so a revision or hash that was edited by hand is
+//! found.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;

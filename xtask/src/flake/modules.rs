@@ -1,4 +1,4 @@
-//! The NixOS modules: what they render is judged by the real programs and by systemd.
+//! The NixOS modules: the real programs and systemd check what they render.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -335,7 +335,8 @@ const SOURCES: &[Mutation] = &[
 /// The test that finds these.
 const OF_SOURCES: &str = "test(=documents::links_between_documents_lead_somewhere)";
 
-/// Runs all and returns whether each was found. Two at a time, each worker with a copy of the repository and a store of its own.
+/// Runs all and returns whether each was found. Two workers run at the same time, each with its own copy of the
+/// repository and its own store.
 pub(crate) fn run(checks: &Checks<'_>) -> Result<bool> {
     every_check(checks, &Checkout::of_workspace()?)
         .map_err(|error| error.context("the flake has to pass before it is broken"))?;

@@ -25,7 +25,7 @@ warn-dirty = false
 eval-cache = false
 ";
 
-/// The three inputs of the flake, and the folders that stand in for them.
+/// The three inputs of the flake, and the folders that replace them.
 pub(crate) const INPUTS: &[&str] = &["nixpkgs", "rust-overlay", "crane"];
 
 /// A Nix that evaluates and cannot reach the network.
@@ -141,7 +141,7 @@ impl Nix {
         store.join(store_path.trim_start_matches('/'))
     }
 
-    /// Options that put the stand-ins in the place of the inputs.
+    /// Options that replace the inputs by the stand-ins.
     pub(crate) fn stand_ins(folder: &Path) -> Vec<String> {
         INPUTS
             .iter()

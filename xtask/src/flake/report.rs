@@ -1,4 +1,4 @@
-//! The evaluated flake as `nix/check/report.nix` tells it.
+//! The evaluated flake, as `nix/check/report.nix` reports it.
 
 use std::collections::BTreeMap;
 

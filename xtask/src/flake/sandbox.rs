@@ -42,7 +42,7 @@ const PROGRAMS: &[&str] = &[
     "timeout", "touch", "tr", "true", "uname", "wc",
 ];
 
-/// Runs them; an error tells what failed.
+/// Runs them; an error names what failed.
 pub(crate) fn run(
     cache: &Cache,
     nix: &Nix,

@@ -1,8 +1,8 @@
-//! Compiled crates of others, kept for the next checkout: what cargo built of this repository's own packages stays behind.
+//! Compiled dependencies, kept for the next checkout. What cargo built of this repository's own packages is not kept.
 //!
-//! `.ci/run` copies a kept folder to `target` where there is none yet; cargo then finds these crates fresh, because they are told
-//! apart by version, features, flags and compiler, not by where the checkout is. Our own packages are compiled from the sources
-//! at hand every time.
+//! `.ci/run` copies a kept folder to `target` where there is none yet; cargo then takes these crates as fresh, because
+//! it identifies them by version, features, flags and compiler, not by the place of the checkout. Our own packages are
+//! always compiled from the sources.
 
 use std::collections::BTreeSet;
 use std::fs;

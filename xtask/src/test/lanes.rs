@@ -1,4 +1,5 @@
-//! Runs steps side by side: each is a process of its own, its output goes to a file and is shown as a whole when it ends.
+//! Runs steps at the same time. Each is a separate process; its output goes to a file, and is shown when the process
+//! ends.
 //!
 //! Two steps run at a time, one of each [`Load`]: compilers fill what tests and guests leave idle, and run with a lower
 //! priority, because tests and guests watch the clock. Where no test can start, two compilers run; two tests never do.
@@ -24,7 +25,7 @@ const LANES: usize = 2;
 /// What a step does to the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Load {
-    /// Changes what all others see (packages of the system): nothing runs beside it.
+    /// Changes what all others see (packages of the system): nothing runs at the same time.
     Alone,
     /// Compiles: takes all processors it gets, and does not mind waiting.
     Compiles,

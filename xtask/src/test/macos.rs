@@ -19,11 +19,11 @@ const CARGO_ZIGBUILD: &str = "0.24.1";
 const ZIG: &str = "0.17.1";
 /// What is linked.
 const LINKED: &str = "aarch64-apple-darwin";
-/// What is only checked, and has no warning; the linker always has one, about the missing SDK.
+/// Compiled without linking, and without warnings. The linker always warns about the missing SDK.
 const CHECKED: &str = "x86_64-apple-darwin";
 /// How 64-bit Mach-O files begin (`MH_MAGIC_64`, `mach-o/loader.h`).
 const MACH_O: [u8; 4] = 0xfeed_facf_u32.to_le_bytes();
-/// The programs that are packed beside the tests.
+/// The programs that are packed with the tests.
 const PROGRAMS: [&str; 4] = [
     "rpingmesh",
     "rpingmesh-agent",

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::cache::Cache;
 use crate::process::{in_path, output};
 
-/// What the packages are wanted for.
+/// What the packages are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Every step of `cargo xtask test`.
@@ -115,7 +115,7 @@ const FOR_AARCH64: &[(&str, Sign)] = &[
     ("qemu-system-arm", Sign::Program("qemu-system-aarch64")),
 ];
 
-/// Services that packages start when they are installed; nobody asked for these on the developer's machine.
+/// Services that packages start when they are installed. They must not run on the developer's machine.
 const UNWANTED: &[&str] = &["prometheus-alertmanager", "prometheus"];
 
 /// A compiler with the standard library's sources, where rustup's `rust-src` is missing.

@@ -1,4 +1,4 @@
-//! The steps: in which order they run, what each needs, and what it does.
+//! The steps: their order, what each needs, and what it does.
 
 use std::process::Command;
 
@@ -147,7 +147,7 @@ impl Step {
         }
     }
 
-    /// Does what it is for; an error says what is wrong.
+    /// Runs the step; an error says what is wrong.
     pub(super) fn run(self, cache: &Cache) -> Result<()> {
         match self {
             Self::Packages => packages::provide(cache, packages::Purpose::Everything),
@@ -238,7 +238,7 @@ fn unit(cache: &Cache) -> Result<()> {
     succeed(&mut as_ordinary_user(command)?)
 }
 
-/// `command` as it stands for an ordinary user; for root in a user namespace that gives every privilege up.
+/// For an ordinary user `command` itself; for root `command` in a user namespace without privileges.
 fn as_ordinary_user(command: Command) -> Result<Command> {
     if !packages::is_root()? {
         return Ok(command);
@@ -313,7 +313,7 @@ fn reproducible() -> Result<()> {
     Ok(())
 }
 
-/// The flake passes, and what is broken in it is found.
+/// The flake passes, and inserted errors are found.
 fn flake() -> Result<()> {
     for self_test in [false, true] {
         let passed = flake::run(&flake::Options::for_test(self_test))?;

@@ -169,7 +169,7 @@ impl Tool {
             .is_ok_and(|said| self.is_in(&String::from_utf8_lossy(&said.stdout)))
     }
 
-    /// nixfmt's namesake is another program with versions of its own: so the name counts, too.
+    /// Another program is also called nixfmt, with other versions, so the name is checked too.
     fn is_in(&self, said: &str) -> bool {
         let mut words = said.split_whitespace();
         let name = words.next().unwrap_or_default().replace('_', "-");

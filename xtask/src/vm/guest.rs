@@ -44,7 +44,7 @@ pub(crate) struct GuestSpec<'a> {
     pub(crate) folder: &'a Path,
 }
 
-/// A command whose output is printed as it comes, whatever else is going on.
+/// A command whose output is printed as it arrives.
 const FOLLOWED: u32 = 0;
 
 enum Event {
@@ -200,7 +200,7 @@ pub(crate) fn machine(command: &mut Command, arch: Arch, accel: Accelerator, mem
         ]);
 }
 
-/// What every guest's kernel is told: where its console is, and to end QEMU when it panics.
+/// Kernel arguments of every guest: its console, and to end QEMU on a panic.
 pub(crate) fn kernel_arguments(arch: Arch) -> &'static str {
     match arch {
         // On a busy machine an emulated timer may not tick within the time for which the kernel tests it at boot.

@@ -10,7 +10,7 @@ pub(super) struct Tally {
     failures: Vec<String>,
     /// What was measured.
     pub(super) reports: Vec<String>,
-    /// What the check says whose verdict is still to come.
+    /// The output of a check that has no result yet.
     said: Option<String>,
 }
 

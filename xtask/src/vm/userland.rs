@@ -14,7 +14,7 @@ use crate::cache::Cache;
 /// enough.
 const SUITE: &str = "trixie";
 
-/// What the guests can be given. `libgcc-s1` is for our own programs.
+/// Programs and libraries that guests can have. `libgcc-s1` is for our own programs.
 const PACKAGES: &[&str] = &[
     "busybox-static",
     "dash",
