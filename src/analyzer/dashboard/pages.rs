@@ -290,7 +290,7 @@ pub(super) fn failure(board: &Dashboard, error: &PageError) -> Failure {
 /// For an address that no page has.
 pub(super) fn lost(version: &str) -> Failure {
     let error =
-        PageError::NotFound("Nothing of the dashboard or the API has this address.".to_owned());
+        PageError::NotFound("The dashboard and the API have no such address.".to_owned());
     Failure {
         page: Frame {
             title: error.title().to_owned(),

@@ -89,13 +89,13 @@ pub(in crate::analyzer::dashboard) async fn page(
         pairs.extend(at_pair(at));
         format!("/fabric{}", written(&pairs))
     };
-    let note = "Suspects are those of this time; switches and cables are drawn as they are known now, their past is not kept.";
+    let note = "Suspects are of this time. Switches and cables are shown as they are known now; their past is not kept.";
     let page = Frame::timed(board, "Fabric", "fabric", at, note, &href);
     let about = match &node {
         None => None,
         Some(node) => Some(about(&graph, &open, node, (now, at)).ok_or_else(|| {
             PageError::NotFound(format!(
-                "The fabric has no switch or host {node}, as far as it is known."
+                "No switch or host {node} is known."
             ))
         })?),
     };

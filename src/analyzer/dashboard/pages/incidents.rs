@@ -80,7 +80,7 @@ pub(in crate::analyzer::dashboard) async fn list(
     if let Some(at) = at {
         if state.is_some() || before.is_some() {
             let message =
-                "`at` asks for what was open then; `state` and `before` do not go with it";
+                "`at` shows the incidents that were open then; do not combine it with `state` or `before`";
             return Err(PageError::BadRequest(message.to_owned()));
         }
         let open = past::open_at(board, at).await?;
@@ -225,7 +225,7 @@ pub(in crate::analyzer::dashboard) async fn one(
     let at = only_at(pairs).map_err(PageError::BadRequest)?;
     let unknown = || {
         PageError::NotFound(
-            "There is no incident with this number, or it is older than what is kept.".to_owned(),
+            "There is no incident with this number, or it was deleted because of its age.".to_owned(),
         )
     };
     let id: u64 = id.parse().map_err(|_| unknown())?;
@@ -337,9 +337,9 @@ fn timeline(incident: &Incident, now: WallTime) -> Vec<Moment> {
 
 const fn severity(severity: Severity) -> &'static str {
     match severity {
-        Severity::P0 => "A service's own paths are hit and its probes suffer.",
-        Severity::P1 => "A service's own paths are hit; its probes do not suffer yet.",
-        Severity::P2 => "Only the monitoring of the cluster sees it; no service's path crosses it.",
+        Severity::P0 => "Paths of a service are affected, and its probes suffer.",
+        Severity::P1 => "Paths of a service are affected; its probes do not suffer yet.",
+        Severity::P2 => "Only cluster monitoring sees it; no path of a service crosses it.",
     }
 }
 
@@ -373,43 +373,43 @@ const fn meaning(category: Category) -> &'static str {
             "The host answers no probe and its agent is silent. Look at the host's power, console and management network."
         }
         Category::AgentSilent => {
-            "The agent uploads nothing, but the host's RNICs answer. Look at the agent's service and its way to the analyzer; the network is not at fault."
+            "The agent uploads nothing, but the host's RNICs answer. Look at the agent's service and its connection to the analyzer; the network is not at fault."
         }
         Category::RnicDown => {
-            "Nearly all probes to and from this RNIC are lost while its host lives. Look at the port, the cable, the transceiver and the RNIC's GIDs."
+            "Nearly all probes to and from this RNIC are lost, and its host works. Look at the port, the cable, the transceiver and the RNIC's GIDs."
         }
         Category::RnicLoss => {
-            "A share of the probes of this RNIC is lost, whatever their other end. Look at the cable to its ToR, at optical levels, and at the port's error counters on both ends."
+            "Some probes of this RNIC are lost, with any peer. Look at the cable to its ToR, at optical levels, and at the port's error counters on both ends."
         }
         Category::Flapping => {
             "It fails and recovers again and again. Look at the link state's history; a worn cable or transceiver is the usual cause."
         }
         Category::LinkDown => {
-            "Nearly everything that takes this link in this direction is lost. Take it out of ECMP, then look at the cable and at both ports."
+            "Nearly all packets on this link in this direction are lost. Take it out of ECMP, then look at the cable and at both ports."
         }
         Category::LinkLoss => {
-            "A share of what takes this link in this direction is lost: corruption or a gray failure. Look at FCS errors of the receiving port and at optical levels; take the link out of ECMP if services suffer."
+            "Some packets on this link in this direction are lost: corruption or a gray failure. Look at FCS errors of the receiving port and at optical levels; take the link out of ECMP if services suffer."
         }
         Category::SwitchDown => {
-            "Nearly everything that crosses this switch is lost. Drain it, then look at its console."
+            "Nearly all packets through this switch are lost. Drain it, then look at its console."
         }
         Category::SwitchLoss => {
-            "A share of what crosses this switch is lost, over several of its links. Look at its drop counters, buffers and parity errors; drain it if services suffer."
+            "Some packets through this switch are lost, on several of its links. Look at its drop counters, buffers and parity errors; drain it if services suffer."
         }
         Category::Blackhole => {
-            "Some 5-tuples get through here always and others never: a corrupt forwarding entry, a broken ECMP member or an ACL. Compare forwarding tables in hardware and software."
+            "Some 5-tuples always pass here and others never: a corrupt forwarding entry, a broken ECMP member or an ACL. Compare forwarding tables in hardware and software."
         }
         Category::Congestion => {
-            "Round trips that cross it take much longer than usual: queues. Look at utilisation, ECN marks and incast; if ECMP is uneven, at the hash."
+            "Round trips through it take much longer than usual: queueing. Look at utilisation, ECN marks and incast; if ECMP is uneven, at the hash."
         }
         Category::PauseStorm => {
             "Round trips take milliseconds and some probes time out: PFC pauses. Find the port that sends pause frames and the RNIC or host behind it that does not drain."
         }
         Category::RnicSlow => {
-            "Round trips of this RNIC take longer whatever their other end. Look at PCIe link width and speed, at the RNIC's firmware, and at pause frames that it sends."
+            "Round trips of this RNIC take longer, with any peer. Look at PCIe link width and speed, at the RNIC's firmware, and at pause frames that it sends."
         }
         Category::CpuOverload => {
-            "Completions wait for the host's CPU: not the network. Its results are set aside. Look at load, CPU limits of the agent's service and interrupts."
+            "Completions wait for the host's CPU; the network is not at fault. Its results are set aside. Look at load, CPU limits of the agent's service and interrupts."
         }
         Category::MissingRoute => {
             "The RNIC cannot send: no route, no neighbour, or a GID index that moved. Look at its addresses and routes, and at the agent's log."
@@ -418,7 +418,7 @@ const fn meaning(category: Category) -> &'static str {
             "Some of the parallel paths carry far more than others. Look at the hash's fields and seed on the switch, and at members that are missing."
         }
         Category::Undecided => {
-            "Something here loses probes, and what was observed fits several parts equally well. More 5-tuples or a trace will tell; all of them are listed."
+            "Probes are lost here, and the observations fit several components equally well. All are listed. More 5-tuples or a trace will decide."
         }
     }
 }

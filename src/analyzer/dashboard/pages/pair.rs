@@ -114,7 +114,7 @@ async fn then(
         .and_then(|picture| picture.matrix.pair(source, target));
     if picture.is_some() && pair.is_none() {
         return Err(PageError::NotFound(format!(
-            "Nothing that was measured at this time names both ToRs: {source} and {target}."
+            "No measurement of this time has both ToRs: {source} and {target}."
         )));
     }
     if pair.is_some_and(|(_, is_group)| is_group) {

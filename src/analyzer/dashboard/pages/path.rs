@@ -122,7 +122,7 @@ async fn then(
 ) -> Result<Ways, PageError> {
     let picture = past::picture(board, at).await?;
     let note =
-        past::note(picture.as_ref()) + " What all paths of a pair of RNICs add up to is not kept.";
+        past::note(picture.as_ref()) + " Totals of all paths of a pair of RNICs are not kept.";
     let details = picture.and_then(|picture| picture.details);
     let (source, target) = (from.to_string(), to.to_string());
     let lossy = LossyPaths::of(details.as_ref(), when, |path| {

@@ -325,11 +325,11 @@ async fn one_then(board: &Dashboard, name: &str, at: WallTime) -> Result<One, Pa
 fn impact(open: &[&Incident]) -> (&'static str, &'static str) {
     match open.iter().map(|incident| incident.severity).min() {
         Some(Severity::P0) => (
-            "Suffers: an open incident hits its paths, and its own probes are lost or slow.",
+            "Suffers: an open incident affects its paths, and its own probes are lost or slow.",
             "trouble",
         ),
         Some(_) => (
-            "At risk: an open incident hits its paths; its own probes do not suffer.",
+            "At risk: an open incident affects its paths; its own probes do not suffer.",
             "waiting",
         ),
         None => ("No open incident hits its paths.", "quiet"),
