@@ -33,9 +33,9 @@ const HOST_IS_DOWN: &str = "closed: its host is down";
 /// Impact (R-Pingmesh, section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {
-    /// A service's own paths are hit and their probes suffer.
+    /// Services use the component, and their probes suffer.
     P0,
-    /// A service's own paths are hit.
+    /// Services use the component.
     P1,
     /// Only the monitoring of the cluster sees it.
     P2,

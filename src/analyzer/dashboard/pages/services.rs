@@ -332,7 +332,7 @@ fn impact(open: &[&Incident]) -> (&'static str, &'static str) {
             "At risk: an open incident affects its paths; its own probes do not suffer.",
             "waiting",
         ),
-        None => ("No open incident hits its paths.", "quiet"),
+        None => ("No open incident affects its paths.", "quiet"),
     }
 }
 
