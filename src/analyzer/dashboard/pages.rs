@@ -289,8 +289,7 @@ pub(super) fn failure(board: &Dashboard, error: &PageError) -> Failure {
 
 /// For an address that no page has.
 pub(super) fn lost(version: &str) -> Failure {
-    let error =
-        PageError::NotFound("The dashboard and the API have no such address.".to_owned());
+    let error = PageError::NotFound("The dashboard and the API have no such address.".to_owned());
     Failure {
         page: Frame {
             title: error.title().to_owned(),

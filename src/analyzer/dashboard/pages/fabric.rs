@@ -91,14 +91,13 @@ pub(in crate::analyzer::dashboard) async fn page(
     };
     let note = "Suspects are of this time. Switches and cables are shown as they are known now; their past is not kept.";
     let page = Frame::timed(board, "Fabric", "fabric", at, note, &href);
-    let about = match &node {
-        None => None,
-        Some(node) => Some(about(&graph, &open, node, (now, at)).ok_or_else(|| {
-            PageError::NotFound(format!(
-                "No switch or host {node} is known."
-            ))
-        })?),
-    };
+    let about =
+        match &node {
+            None => None,
+            Some(node) => Some(about(&graph, &open, node, (now, at)).ok_or_else(|| {
+                PageError::NotFound(format!("No switch or host {node} is known."))
+            })?),
+        };
     let selected = about.as_ref().map(|about| about.name.as_str());
     Ok(Fabric {
         page,

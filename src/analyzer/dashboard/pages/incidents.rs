@@ -79,8 +79,7 @@ pub(in crate::analyzer::dashboard) async fn list(
     let href = |at| format!("/incidents{}", at_query(at));
     if let Some(at) = at {
         if state.is_some() || before.is_some() {
-            let message =
-                "`at` shows the incidents that were open then; do not combine it with `state` or `before`";
+            let message = "`at` shows the incidents that were open then; do not combine it with `state` or `before`";
             return Err(PageError::BadRequest(message.to_owned()));
         }
         let open = past::open_at(board, at).await?;
@@ -225,7 +224,8 @@ pub(in crate::analyzer::dashboard) async fn one(
     let at = only_at(pairs).map_err(PageError::BadRequest)?;
     let unknown = || {
         PageError::NotFound(
-            "There is no incident with this number, or it was deleted because of its age.".to_owned(),
+            "There is no incident with this number, or it was deleted because of its age."
+                .to_owned(),
         )
     };
     let id: u64 = id.parse().map_err(|_| unknown())?;
