@@ -195,7 +195,7 @@ impl Judging {
         self.runs += 1;
         match run.result {
             Ok((judgement, changes)) => {
-                self.tell(&changes, run.now);
+                self.deliver(&changes, run.now);
                 self.publish(judgement, run.took, run.differences);
             }
             Err(error) => {
@@ -209,7 +209,7 @@ impl Judging {
         Some(run.took)
     }
 
-    fn tell(&mut self, changes: &[Change], now: WallTime) {
+    fn deliver(&mut self, changes: &[Change], now: WallTime) {
         for change in changes {
             let incident = change.incident();
             let title = incident.title();

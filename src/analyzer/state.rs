@@ -263,11 +263,11 @@ impl State {
             agent.took(&received.batch, placement, taken.at);
             agent.version.clone_from(&taken.version);
             agent.refused_reports += received.refused.len() as u64;
-            if let Some(refusal) = received.refused.told().last() {
+            if let Some(refusal) = received.refused.kept().last() {
                 agent.last_refusal = Some(refusal.to_string());
             }
         }
-        if let Some(refusal) = received.refused.told().first()
+        if let Some(refusal) = received.refused.kept().first()
             && let Some(suppressed) = self.lines.admit(host)
         {
             tracing::warn!(

@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(rises.len(), 1);
         assert_eq!(rises[0].counters.len(), 1);
         let faults: Vec<_> = refused
-            .told()
+            .kept()
             .iter()
             .map(|refusal| refusal.error.to_string())
             .collect();

@@ -244,7 +244,7 @@ impl<'base> Btf<'base> {
         let count = info & 0x00ff_ffff;
         let number = ((info >> 24) & 0x7f) as u8;
         let (kind, length) = layout(number, count as usize)
-            .or_else(|| Some((TypeKind::Other, self.told_length(number, count as usize)?)))
+            .or_else(|| Some((TypeKind::Other, self.described_length(number, count as usize)?)))
             .ok_or(BtfError::Kind { id, kind: number })?;
         let next = (at + 12)
             .checked_add(length)
@@ -267,9 +267,9 @@ impl<'base> Btf<'base> {
 
     /// Bytes of the variable part of a kind that is not known, where the layout section (the own one, else the base's)
     /// tells them. Kind 0 is none.
-    fn told_length(&self, kind: u8, count: usize) -> Option<usize> {
+    fn described_length(&self, kind: u8, count: usize) -> Option<usize> {
         if self.layouts.is_empty() {
-            return self.base?.told_length(kind, count);
+            return self.base?.described_length(kind, count);
         }
         let at = usize::from(kind) * LAYOUT;
         let entry = self.layouts.get(at..at + LAYOUT).filter(|_| kind != 0)?;

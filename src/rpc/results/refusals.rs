@@ -7,7 +7,7 @@ use super::{Refusal, ReportError};
 /// Refused reports: all are counted, the first [`Refusals::MOST`] are kept. A message within the limits may have millions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refusals {
-    told: Vec<Refusal>,
+    kept: Vec<Refusal>,
     count: usize,
 }
 
@@ -18,9 +18,9 @@ impl Refusals {
     /// Counts one, and keeps it if it is one of the first.
     pub(in crate::rpc) fn add(&mut self, path: impl Display, error: ReportError) {
         self.count = self.count.saturating_add(1);
-        if self.told.len() < Self::MOST {
+        if self.kept.len() < Self::MOST {
             let path = path.to_string();
-            self.told.push(Refusal { path, error });
+            self.kept.push(Refusal { path, error });
         }
     }
 
@@ -35,7 +35,7 @@ impl Refusals {
     }
 
     /// The first ones.
-    pub fn told(&self) -> &[Refusal] {
-        &self.told
+    pub fn kept(&self) -> &[Refusal] {
+        &self.kept
     }
 }

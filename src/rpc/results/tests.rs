@@ -190,7 +190,7 @@ fn contradictions_are_refused_by_name_and_the_rest_counts() {
     assert_eq!(received.batch.paths[0].sent(), 3);
     let lines: Vec<_> = received
         .refused
-        .told()
+        .kept()
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -218,7 +218,7 @@ fn a_batch_without_a_usable_interval_counts_nothing() {
         let received = received(&message).unwrap();
         assert!(received.batch.paths.is_empty());
         assert!(matches!(
-            received.refused.told()[0].error,
+            received.refused.kept()[0].error,
             ReportError::Interval(_)
         ));
     }
@@ -240,7 +240,7 @@ fn many_refusals_are_counted_and_few_are_kept() {
     let received = received(&message).unwrap();
     // Of the counters each port that may be there, and that there are more.
     assert_eq!(received.refused.len(), many + traces + MOST_PORTS + 1);
-    assert_eq!(received.refused.told().len(), Refusals::MOST);
+    assert_eq!(received.refused.kept().len(), Refusals::MOST);
 }
 
 #[test]

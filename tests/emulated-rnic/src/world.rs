@@ -115,14 +115,14 @@ fn watch(mut seen: Stamp) {
         if now.is_some() && now != seen {
             seen = now;
             let before = std::mem::replace(&mut world.devices, read());
-            world.tell_changes(&before);
+            world.notify_changes(&before);
         }
-        world.tell_broken();
+        world.notify_broken();
     }
 }
 
 impl World {
-    fn tell_changes(&self, before: &[Device]) {
+    fn notify_changes(&self, before: &[Device]) {
         for open in self.open.values() {
             let find = |devices: &[Device]| {
                 let one = devices.iter().find(|one| one.name == open.device);
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    fn tell_broken(&mut self) {
+    fn notify_broken(&mut self) {
         for open in self.open.values_mut().filter(|open| !open.broken) {
             let device = self.devices.iter().find(|one| one.name == open.device);
             let Some(after) = device.and_then(|device| device.broken) else {

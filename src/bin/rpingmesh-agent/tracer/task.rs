@@ -92,21 +92,21 @@ impl Task {
             return self.without_ib_core(core);
         }
         if !self.follow {
-            self.tell(TracerStatus::Off)?;
+            self.send_status(TracerStatus::Off)?;
             return self.list_only(core, false);
         }
         match Programs::attach() {
             Ok((programs, ring)) => self.attached(core, programs, ring),
             Err(why) => {
                 let again = why.may_pass();
-                self.tell(TracerStatus::Unavailable(why))?;
+                self.send_status(TracerStatus::Unavailable(why))?;
                 self.list_only(core, again)
             }
         }
     }
 
     fn without_ib_core(&mut self, core: IbCore) -> Result<End, Closed> {
-        self.tell(if self.follow {
+        self.send_status(if self.follow {
             TracerStatus::WaitingForIbCore
         } else {
             TracerStatus::Off
@@ -183,7 +183,7 @@ impl Task {
             completes_listing: programs.completes_listing,
             devx: ib_core::has_mlx5(),
         };
-        self.tell(status.clone())?;
+        self.send_status(status.clone())?;
         self.list_followed(programs, ring)?;
         let mut healed = self.told.lost();
         let mut listed = Instant::now();
@@ -204,12 +204,12 @@ impl Task {
             if IbCore::now() != core {
                 return Ok(End::Changed);
             }
-            self.tell_devx(&status)?;
+            self.send_devx_status(&status)?;
             self.tally.passed_over(programs.passed_over());
             if self.tally.look() {
                 self.tally.read(programs.counts());
             }
-            self.tell_counters()?;
+            self.send_counters()?;
             if self.told.lost() > healed && listed.elapsed() >= RECOVER {
                 healed = self.told.lost();
                 self.list_followed(programs, ring)?;
@@ -243,7 +243,7 @@ impl Task {
             }
         }
         self.ask(programs);
-        self.tell_counters()
+        self.send_counters()
     }
 
     fn ask(&mut self, programs: &Programs) {
@@ -279,7 +279,7 @@ impl Task {
         TracedEvent { event, cgroup }
     }
 
-    fn tell(&mut self, status: TracerStatus) -> Result<(), Closed> {
+    fn send_status(&mut self, status: TracerStatus) -> Result<(), Closed> {
         if self.status.as_ref() == Some(&status) {
             return Ok(());
         }
@@ -292,7 +292,7 @@ impl Task {
     }
 
     /// A driver may come after the RDMA core.
-    fn tell_devx(&mut self, attached: &TracerStatus) -> Result<(), Closed> {
+    fn send_devx_status(&mut self, attached: &TracerStatus) -> Result<(), Closed> {
         let &TracerStatus::Attached {
             since,
             completes_listing,
@@ -301,14 +301,14 @@ impl Task {
         else {
             return Ok(());
         };
-        self.tell(TracerStatus::Attached {
+        self.send_status(TracerStatus::Attached {
             since,
             completes_listing,
             devx: ib_core::has_mlx5(),
         })
     }
 
-    fn tell_counters(&mut self) -> Result<(), Closed> {
+    fn send_counters(&mut self) -> Result<(), Closed> {
         let total = TracerCounters {
             reattached: self.attached.saturating_sub(1),
             ..self.tally.total()
