@@ -108,11 +108,11 @@ const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "out_of_buffer",
-        "packets were dropped for want of a receive buffer: the host does not keep up",
+        "packets were dropped because no receive buffer was free: the host does not keep up",
     ),
     (
         "rx_discards_phy",
-        "packets were dropped for want of buffers in the RNIC: PCIe or the host does not keep up",
+        "packets were dropped because the RNIC's buffers were full: PCIe or the host does not keep up",
     ),
     (
         "rx_write_requests_dropped",

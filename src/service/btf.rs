@@ -244,7 +244,12 @@ impl<'base> Btf<'base> {
         let count = info & 0x00ff_ffff;
         let number = ((info >> 24) & 0x7f) as u8;
         let (kind, length) = layout(number, count as usize)
-            .or_else(|| Some((TypeKind::Other, self.described_length(number, count as usize)?)))
+            .or_else(|| {
+                Some((
+                    TypeKind::Other,
+                    self.described_length(number, count as usize)?,
+                ))
+            })
             .ok_or(BtfError::Kind { id, kind: number })?;
         let next = (at + 12)
             .checked_add(length)

@@ -147,7 +147,7 @@ pub enum Unavailable {
         why: String,
     },
     /// The kernel describes its types in a way that the tracer cannot use.
-    #[error("the offsets of this kernel's structures cannot be told: {0}")]
+    #[error("the offsets of this kernel's structures are not known: {0}")]
     Offsets(#[from] OffsetError),
     /// The loaded `ib_core` does not describe its structures, and nothing shows that it is the kernel's own, which the
     /// kernel describes.

@@ -31,7 +31,7 @@ impl Incident {
             Category::LinkLoss | Category::SwitchLoss | Category::Undecided => {
                 format!("{name} loses {percent}")
             }
-            Category::Blackhole => format!("{name} swallows {percent} of the 5-tuples"),
+            Category::Blackhole => format!("{name} drops all packets of {percent} of the 5-tuples"),
             Category::Congestion => format!("{percent} of the round trips over {name} are slow"),
             Category::PauseStorm => {
                 format!(

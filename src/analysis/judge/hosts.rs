@@ -202,7 +202,7 @@ pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
         Verdict::CannotTell { or, .. } => {
             let others: Vec<_> = or.iter().map(ToString::to_string).collect();
             evidence.push(format!(
-                "the observations cannot tell it from {}",
+                "the observations do not distinguish it from {}",
                 others.join(", ")
             ));
             (Category::Undecided, or)

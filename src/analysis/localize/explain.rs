@@ -258,7 +258,9 @@ impl fmt::Display for SuspectText<'_> {
         match suspect.symptom {
             Symptom::Loss => write!(f, "{component} loses {rate} of its packets")?,
             Symptom::Down => write!(f, "{component} is down: it loses everything")?,
-            Symptom::Blackhole => write!(f, "{component} swallows {rate} of its 5-tuples whole")?,
+            Symptom::Blackhole => {
+                write!(f, "{component} drops all packets of {rate} of its 5-tuples")?
+            }
             Symptom::Slow => write!(f, "{component} delays {rate} of its packets")?,
         }
         writeln!(f, " (confidence {:.3})", suspect.confidence)?;

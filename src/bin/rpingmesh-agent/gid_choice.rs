@@ -117,7 +117,7 @@ pub(crate) fn choose<'a>(
         )),
         Rank::No(No::Index) => Err(wrong(
             format!("{named} is at an index above 255, for which address handles have no room"),
-            "name an entry with a smaller index, or remove addresses of the interface that nobody needs",
+            "name an entry with a smaller index, or remove addresses that the interface does not need",
         )),
         _ => Ok(entry),
     }
@@ -135,7 +135,7 @@ fn none(table: &[GidEntry]) -> Trouble {
     } else if has(No::Index) {
         (
             "its RoCE v2 GIDs are all at indexes above 255, for which address handles have no room",
-            "remove addresses of the interface that nobody needs",
+            "remove addresses that the interface does not need",
         )
     } else if table.iter().any(|entry| entry.kind == GidKind::RoceV1) {
         (

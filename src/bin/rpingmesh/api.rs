@@ -101,8 +101,8 @@ impl ApiArgs {
                 };
                 Client::with_files(&files, TIMEOUT)
             }
-            (None, _) => return Err(missing("tls.cert", "is missing beside tls.key")),
-            (_, None) => return Err(missing("tls.key", "is missing beside tls.cert")),
+            (None, _) => return Err(missing("tls.cert", "is missing; tls.key needs it")),
+            (_, None) => return Err(missing("tls.key", "is missing; tls.cert needs it")),
         };
         client.map_err(|error| {
             let key = match &error {
@@ -162,7 +162,7 @@ impl Analyzer {
                     "{text}\nthe versions differ: the analyzer is version {version}, this program {own}"
                 ),
                 None => format!(
-                    "{text}\nthe versions differ: this program is version {own}, the analyzer does not tell its version"
+                    "{text}\nthe versions differ: this program is version {own}, the analyzer does not report its version"
                 ),
             },
         }
@@ -183,7 +183,7 @@ fn explained(error: &HttpError, is_tls: bool) -> String {
         HttpError::Status {
             status: 401 | 403, ..
         } => {
-            "\nask the proxy that authenticates users (--analyzer URL), with what it wants to know (--header 'NAME: VALUE')"
+            "\nuse the proxy that authenticates users (--analyzer URL), and send what it needs (--header 'NAME: VALUE')"
         }
         HttpError::Protocol { .. } if !is_tls => "\nif it speaks TLS, the URL begins with https://",
         HttpError::Tls { .. } => {

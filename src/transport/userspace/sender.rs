@@ -237,7 +237,7 @@ impl Senders {
             if self.late_stamps == 0 {
                 tracing::warn!(
                     address = %self.local.ip(),
-                    "the interface's driver gave no send time stamp: the time when the call returned stands in"
+                    "the interface's driver gave no send time stamp: the time when the call returned is used instead"
                 );
             }
             self.late_stamps += 1;

@@ -80,7 +80,7 @@ pub(super) fn port_in_use(port: u16) -> Finding {
     if tables.is_empty() {
         return Finding::note(
             "port",
-            format!("whether UDP port {port} is in use cannot be told here"),
+            format!("it is unknown whether UDP port {port} is in use"),
             "look with `netstat -an`",
         );
     }
@@ -155,7 +155,7 @@ pub(super) fn userspace(config: &AgentConfig) -> Vec<Finding> {
 pub(super) fn capabilities() -> Finding {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let Some(effective) = effective_capabilities(&status) else {
-        return Finding::ok("capabilities", "this system has none to tell of");
+        return Finding::ok("capabilities", "this system has no capabilities");
     };
     let missing: Vec<_> = CAPABILITIES
         .iter()

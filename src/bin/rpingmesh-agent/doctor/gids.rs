@@ -81,7 +81,7 @@ fn parse(text: &str) -> Result<BTreeMap<RnicName, Vec<GidEntry>>, String> {
                 let device = device.ok_or_else(|| wrong("there is no `dev` line before"))?;
                 let words: Vec<&str> = words.collect();
                 let [port, index, gid, kind, ..] = words[..] else {
-                    return Err(wrong("`gid` wants PORT INDEX ADDRESS TYPE"));
+                    return Err(wrong("`gid` needs PORT INDEX ADDRESS TYPE"));
                 };
                 let name = RnicName {
                     device: device.into(),
@@ -138,7 +138,7 @@ mod tests {
             ("gid 1 1 ::1 2", "line 1: there is no `dev` line before"),
             (
                 "dev a\ngid 1",
-                "line 2: `gid` wants PORT INDEX ADDRESS TYPE",
+                "line 2: `gid` needs PORT INDEX ADDRESS TYPE",
             ),
             ("dev a\n\ngid 1 1 x 2", "line 3: the address is no GID"),
             ("dev a\ngid 999 1 ::1 2", "line 2: the port is no number"),

@@ -90,7 +90,7 @@ fn device_finding(device: &DeviceReport) -> Finding {
         Timestamps::Software => Finding::note(
             "clocks",
             format!(
-                "{} (driver {driver}): has no hardware time stamps, software stands in",
+                "{} (driver {driver}): has no hardware time stamps; software stamps instead",
                 device.name
             ),
             "nothing to do for soft-RoCE; for an RNIC update its firmware and driver",

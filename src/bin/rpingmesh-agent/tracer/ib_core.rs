@@ -44,7 +44,7 @@ fn layout_below(sys: &Path) -> Result<Layout, Unavailable> {
     let why = match fs::read_to_string(module.join("taint")) {
         Ok(taint) if !taint.contains('O') => return Ok(Layout::InTree),
         Ok(_) => "it was built outside of the kernel (its taint has an O)".to_owned(),
-        Err(error) => format!("whether it is the kernel's own cannot be told (taint: {error})"),
+        Err(error) => format!("it is unknown whether it is the kernel's own (taint: {error})"),
     };
     Err(Unavailable::ForeignIbCore { why })
 }
@@ -137,7 +137,7 @@ mod tests {
             (Some("O\n"), "taint has an O"),
             (Some("OE\n"), "taint has an O"),
             (Some("POE\n"), "taint has an O"),
-            (None, "cannot be told"),
+            (None, "it is unknown"),
         ] {
             let why = layout_below(sys(false, taint).path()).expect_err("not the kernel's own");
             assert!(why.to_string().contains(word), "{why}");
