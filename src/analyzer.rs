@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use crate::analysis::report::Batch;
 use crate::analysis::routes::Routes;
 use crate::config::analyzer::AnalyzerConfig;
-use crate::rpc::server::{self, Listener, ServerError};
+use crate::net::server::{self, Listener, ServerError};
 use crate::store::history::History;
 use crate::store::incidents::Incidents;
 use crate::store::journal::Journal;

@@ -13,6 +13,7 @@ pub mod lab;
 pub mod manual;
 pub mod otlp;
 pub mod program;
+mod security;
 pub mod size;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry::logging::LogFormat;
 use crate::topology::wiring::Wiring;
 
 /// Why a configuration cannot be used. Programs exit with status 2.
@@ -175,16 +177,6 @@ impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// Section `[log]`, in every program.

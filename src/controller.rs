@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::controller::ControllerConfig;
-use crate::rpc::server::{self, Listener, ServerError};
+use crate::net::server::{self, Listener, ServerError};
 use crate::rpc::v1::controller_service_server::ControllerServiceServer;
 use crate::store::registry::{Registry, RegistryError};
 use crate::telemetry::otlp;

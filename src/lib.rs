@@ -3,9 +3,9 @@
 //! The modules form floors. A module may use the floors above its own in this list and modules of its own floor's
 //! family, never what stands below; the test `architecture` enforces it.
 //!
-//! 1. values: [`id`], [`time`], [`wire`], [`measure`], [`topology`]
+//! 1. values: [`id`], [`error`], [`time`], [`wire`], [`measure`], [`topology`]
 //! 2. logic without I/O, `now` passed in: [`probe`], [`pinglist`], [`service`], [`analysis`]
-//! 3. edges: [`transport`], [`hardware`], [`rpc`], [`api`], [`store`], [`telemetry`], [`config`]
+//! 3. edges: [`transport`], [`hardware`], [`path_trace`], [`net`], [`rpc`], [`api`], [`store`], [`telemetry`], [`config`]
 //! 4. [`fabric`]: the emulated Clos fabric
 //! 5. roles: agent, [`controller`], analyzer, lab
 //! 6. binaries, in `src/bin`
@@ -16,11 +16,13 @@ pub mod analyzer;
 pub mod api;
 pub mod config;
 pub mod controller;
+pub mod error;
 pub mod fabric;
 pub mod hardware;
 pub mod id;
 pub mod lab;
 pub mod measure;
+pub mod net;
 pub mod path_trace;
 pub mod pinglist;
 pub mod probe;

@@ -1,18 +1,12 @@
-//! gRPC: the generated code, conversions between its messages and the domain's types, and how connections are made,
-//! protected and accepted.
+//! gRPC: the generated code and the conversions between its messages and the domain's types.
 //!
 //! Generated types stay in this module and in the role servers.
 
-pub mod client;
 pub mod convert;
 pub mod hardware;
-pub mod http;
-pub mod limit;
 pub mod pinglist;
 pub mod registry;
 pub mod results;
-pub mod server;
-pub mod tls;
 pub mod traces;
 pub mod upload;
 

@@ -10,8 +10,8 @@ use rpingmesh::analysis::simulate::fault::FaultPlan;
 use rpingmesh::config::HumanDuration;
 use rpingmesh::config::size::ByteSize;
 use rpingmesh::id::{FlowLabel, Gid, Qpn, TargetName};
-use rpingmesh::rpc::client::ServerUrl;
-use rpingmesh::rpc::http::Url;
+use rpingmesh::net::client::ServerUrl;
+use rpingmesh::net::http::Url;
 
 fn round_trip<T: FromStr + Display + PartialEq + Debug>(text: &str) {
     if let Ok(value) = text.parse::<T>() {

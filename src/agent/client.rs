@@ -6,12 +6,13 @@ use tonic::transport::Channel;
 
 use crate::config::ConfigError;
 use crate::id::AgentId;
+use crate::net::client::channel;
+use crate::net::tls::Security;
+use crate::net::url::Url;
 use crate::pinglist::Pinglist;
 use crate::rpc::MAX_MESSAGE_BYTES;
-use crate::rpc::client::{ServerUrl, channel};
 use crate::rpc::convert::FieldError;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
-use crate::rpc::tls::Security;
 use crate::rpc::v1::controller_service_client::ControllerServiceClient;
 use crate::rpc::v1::{self, GetConfigRequest, GetPinglistRequest, ResolveTargetRequest};
 
@@ -25,7 +26,7 @@ pub enum CallError {
     #[error("{}", status_text(server, status))]
     Status {
         /// The server.
-        server: ServerUrl,
+        server: Url,
         /// gRPC's answer.
         status: Box<tonic::Status>,
     },
@@ -33,13 +34,13 @@ pub enum CallError {
     #[error("{server}: no answer within {CALL_TIMEOUT:?}")]
     Timeout {
         /// The server.
-        server: ServerUrl,
+        server: Url,
     },
     /// The answer cannot be used.
     #[error("{server}: the answer cannot be used, is it another version? {source}")]
     Answer {
         /// The server.
-        server: ServerUrl,
+        server: Url,
         /// The field.
         #[source]
         source: FieldError,
@@ -58,7 +59,7 @@ pub struct Versioned<T> {
 /// The controller, seen by one agent. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Controller {
-    url: ServerUrl,
+    url: Url,
     client: ControllerServiceClient<Channel>,
 }
 
@@ -67,9 +68,11 @@ impl Controller {
     ///
     /// # Errors
     /// [`ConfigError::Value`] for `controller`: URL and TLS settings contradict each other.
-    pub fn new(url: &ServerUrl, security: &Security) -> Result<Self, ConfigError> {
-        let client = ControllerServiceClient::new(channel("controller", url, security)?)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    pub fn new(url: &Url, security: &Security) -> Result<Self, ConfigError> {
+        let channel = channel(url, security)
+            .map_err(|error| ConfigError::value("controller", error.to_string()))?;
+        let client =
+            ControllerServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Self {
             url: url.clone(),
             client,
@@ -199,7 +202,7 @@ impl Controller {
 }
 
 /// A status in words, with the server unless the words name it.
-pub(super) fn status_text(server: &ServerUrl, status: &tonic::Status) -> String {
+pub(super) fn status_text(server: &Url, status: &tonic::Status) -> String {
     let (server, text) = (server.to_string(), status.message());
     if text.contains(&server) {
         text.to_owned()

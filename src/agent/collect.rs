@@ -25,7 +25,7 @@ use super::metrics::Metrics;
 use super::traces::PathOutcome;
 use crate::analysis::hardware::PortRise;
 use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path, PathReport};
-use crate::config::program::describe;
+use crate::error::describe;
 use crate::id::HostName;
 use crate::probe::ProbeResult;
 use crate::probe::trace::Trace;

@@ -21,7 +21,7 @@ use super::backoff::Backoff;
 use super::drive::{Driver, DriverCounters, Turn};
 use super::mailbox::{Mailboxes, News};
 use super::traces::PathOutcome;
-use crate::config::program::describe;
+use crate::error::describe;
 use crate::id::{Gid, TorId};
 use crate::probe::{Config, Counters, Group, ProbeResult, Session};
 use crate::time::{Clock, HostTime};

@@ -27,7 +27,7 @@ use super::services::ServiceStatus;
 use super::session_config;
 use crate::config::agent::{AgentConfig, SERVICE_INTERVALS};
 use crate::config::defaults::agent::UPLOAD_INTERVAL;
-use crate::config::program::describe;
+use crate::error::describe;
 use crate::id::Gid;
 use crate::pinglist::{self, Pinglist};
 use crate::probe::{Config, Group, ProbeKind, ProbePath, Rate, Target};

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::endpoint::{EndpointTask, Inventory, Shared, Sighting};
 use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::RESCAN_INTERVAL;
-use crate::config::program::describe;
+use crate::error::describe;
 use crate::transport::{RnicName, RnicPort, TransportError};
 
 /// How soon to look again while there is no RNIC that can be used, and for how long: at boot the agent often comes before

@@ -22,7 +22,7 @@ use super::absence::Absence;
 use super::client::{CallError, Controller};
 use super::endpoint::{Inventory, Orders};
 use super::mailbox::{Mailboxes, News};
-use crate::config::program::describe;
+use crate::error::describe;
 use crate::id::Gid;
 use crate::probe::Target;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};

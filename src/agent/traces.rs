@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::analysis::report::PathReport;
-use crate::config::program::describe;
+use crate::error::describe;
 use crate::path_trace::{self, PathTracer, Round, TraceError};
 use crate::probe::trace::schedule::{Config, Direction, Order, Schedule};
 use crate::probe::trace::{Trace, Tuple};

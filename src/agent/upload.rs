@@ -19,9 +19,10 @@ use super::backoff::Backoff;
 use super::client::CALL_TIMEOUT;
 use crate::config::ConfigError;
 use crate::config::agent::AgentConfig;
-use crate::config::program::describe;
+use crate::error::describe;
+use crate::net::client::channel;
+use crate::net::url::Url;
 use crate::rpc::MAX_MESSAGE_BYTES;
-use crate::rpc::client::{ServerUrl, channel};
 use crate::rpc::upload::UploadRequest;
 use crate::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
 use crate::rpc::v1::{ResultBatch, UploadHello};
@@ -44,7 +45,7 @@ pub enum UploadError {
     #[error("{}", super::client::status_text(server, status))]
     Status {
         /// The analyzer.
-        server: ServerUrl,
+        server: Url,
         /// gRPC's answer.
         status: Box<tonic::Status>,
     },
@@ -52,7 +53,7 @@ pub enum UploadError {
     #[error("{server}: no acknowledgement within {within:?}")]
     Silent {
         /// The analyzer.
-        server: ServerUrl,
+        server: Url,
         /// How long was waited.
         within: Duration,
     },
@@ -60,7 +61,7 @@ pub enum UploadError {
     #[error("{server} has closed the stream")]
     Closed {
         /// The analyzer.
-        server: ServerUrl,
+        server: Url,
     },
     /// The spool cannot be read.
     #[error(transparent)]
@@ -69,7 +70,7 @@ pub enum UploadError {
 
 /// The task.
 pub struct Upload {
-    server: ServerUrl,
+    server: Url,
     client: AnalyzerServiceClient<Channel>,
     hello: UploadHello,
     spool: Spool,
@@ -90,7 +91,8 @@ impl Upload {
         spooled: watch::Receiver<u64>,
         acknowledged: watch::Sender<u64>,
     ) -> Result<Self, ConfigError> {
-        let channel = channel("analyzer", &config.analyzer, &config.security)?;
+        let channel = channel(&config.analyzer, &config.security)
+            .map_err(|error| ConfigError::value("analyzer", error.to_string()))?;
         Ok(Self {
             server: config.analyzer.clone(),
             client: AnalyzerServiceClient::new(channel)

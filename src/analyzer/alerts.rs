@@ -27,9 +27,10 @@ use super::GRACE;
 use crate::analysis::alerts::{self, DeliveryState, Item, Next, Outbox, Outcome};
 use crate::analysis::incident::Incident;
 use crate::config::analyzer::{AlertConfig, Secret};
-use crate::config::program::describe;
-use crate::rpc::http::{Client, HttpError, Url};
-use crate::rpc::limit::LogLimit;
+use crate::error::describe;
+use crate::net::http::{Client, HttpError};
+use crate::net::limit::LogLimit;
+use crate::net::url::Url;
 use crate::store::incidents::Incidents;
 use crate::store::sqlite::StoreError;
 use crate::time::{Clock, Nanos, WallTime};
@@ -145,7 +146,7 @@ pub(super) async fn start(
             name,
             outbox: Mutex::new(Outbox::new(behaviour, known)),
             news: Notify::new(),
-            metrics: metrics.of(kind.name(), url.authority()),
+            metrics: metrics.of(kind.name(), &url.authority()),
             client: config.client.clone(),
             labels: config.labels.clone(),
             links: Links::new(config.external_url.as_deref(), parts.web),

@@ -21,9 +21,9 @@ use crate::analysis::paths::Learned;
 use crate::analysis::report::{Batch, PathReport};
 use crate::analysis::windows::{Memory, Placement};
 use crate::id::TorId;
+use crate::net::server::{RefusalKind, ServerCounters};
 use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
-use crate::rpc::server::{RefusalKind, ServerCounters};
 use crate::telemetry::metrics::register_build_info;
 
 /// Pairs of ToRs (and kinds) that have their own labels; all others share the pair `other`, `other`.

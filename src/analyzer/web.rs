@@ -28,7 +28,8 @@ use crate::api::status::{Status, StatusQuery};
 use crate::api::topology::{Topology, TopologyQuery};
 use crate::api::traces::{Traces, TracesQuery};
 use crate::api::{self, Request as _};
-use crate::rpc::server::{Connection, Connections, Listener};
+use crate::net::connection::Connection;
+use crate::net::server::{Connections, Listener};
 use crate::store::incidents::Incidents;
 use crate::time::WallTime;
 

@@ -10,12 +10,13 @@ use axum::http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use super::defaults::analyzer as default;
-use super::otlp::{OtlpConfig, OtlpSettings};
+use super::otlp::OtlpSettings;
 use super::size::ByteSize;
 use super::{ConfigError, HumanDuration, LogSettings, TlsSettings, wiring};
 use crate::analysis::windows::Limits;
-use crate::rpc::tls::Security;
+use crate::net::tls::Security;
 use crate::store::sqlite::Location;
+use crate::telemetry::otlp::OtlpConfig;
 use crate::topology::wiring::Wiring;
 
 pub use alerts::{AlertConfig, AlertSettings, Secret};
@@ -201,7 +202,7 @@ impl AnalyzerSettings {
     pub fn validate(&self) -> Result<AnalyzerConfig, ConfigError> {
         let listen = address("listen", self.listen.as_deref().unwrap_or(default::LISTEN))?;
         let web = address("web", self.web.as_deref().unwrap_or(default::WEB))?;
-        let security = Security::from_settings(&self.tls)?;
+        let security = self.tls.security()?;
         if !security.permits(listen.ip()) {
             return Err(ConfigError::value(
                 "listen",

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::otlp::{OtlpConfig, OtlpSettings};
-use super::{HumanDuration, LogSettings, TlsSettings};
+use super::otlp::OtlpSettings;
+use super::{LogSettings, HumanDuration, TlsSettings};
+use crate::net::tls::Security;
 use crate::pinglist::Policy;
-use crate::rpc::tls::Security;
 use crate::store::sqlite::Location;
+use crate::telemetry::otlp::OtlpConfig;
 
 /// Everything that can be said of the controller on the command line, in the environment and in its file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, clap::Args)]

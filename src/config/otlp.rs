@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::defaults::OTLP_INTERVAL;
 use super::{ConfigError, HumanDuration};
-use crate::rpc::http::Url;
+use crate::net::url::Url;
+use crate::telemetry::otlp::OtlpConfig;
 
 const INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_hours(1);
@@ -40,15 +41,6 @@ pub struct OtlpSettings {
 
 crate::layer!(OtlpSettings { endpoint, interval });
 
-/// Where metrics are pushed to and how often.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OtlpConfig {
-    /// The collector's address of metrics.
-    pub url: Url,
-    /// How often.
-    pub interval: Duration,
-}
-
 impl OtlpSettings {
     /// With every default.
     pub fn defaults() -> Self {
@@ -76,7 +68,7 @@ impl OtlpSettings {
         let Some(endpoint) = &self.endpoint else {
             return Ok(None);
         };
-        let url = Url::parse(endpoint)
+        let url = Url::plaintext(endpoint)
             .map_err(|error| ConfigError::value("otlp.endpoint", error.to_string()))?;
         let complete = endpoint.trim_end_matches('/').ends_with(METRICS_PATH);
         Ok(Some(OtlpConfig {

@@ -1,13 +1,14 @@
 //! What every program does alike at its edges: exit status, error text, stopping on a signal.
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::ConfigError;
+use super::{ConfigError, LogSettings};
+use crate::error::describe;
+use crate::telemetry::logging::{self, DEFAULT_LEVEL, LogFormat};
 
 /// Why a program ends without having done its work.
 #[derive(Debug, thiserror::Error)]
@@ -27,18 +28,14 @@ impl Failure {
     }
 }
 
-/// An error with all its causes in one line: `cannot read x: permission denied`.
-pub fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.ends_with(&next_text) {
-            let _ = write!(text, ": {next_text}");
-        }
-        cause = next.source();
-    }
-    text
+/// Starts to write log lines as section `[log]` says.
+///
+/// # Errors
+/// [`ConfigError::Value`] when the level is not a filter.
+pub fn start_logging(settings: &LogSettings) -> Result<(), ConfigError> {
+    let level = settings.level.as_deref().unwrap_or(DEFAULT_LEVEL);
+    logging::init(settings.format.unwrap_or(LogFormat::Text), level)
+        .map_err(|error| ConfigError::value("log.level", error.to_string()))
 }
 
 /// Prints a failure to standard error and gives the exit status: 0 done, 1 failed, 2 usage or configuration.

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::controller::ControllerConfig;
-use crate::config::program::describe;
+use crate::error::describe;
 use crate::id::AgentId;
 use crate::pinglist::{Changed, PinglistPlan, Policy};
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};

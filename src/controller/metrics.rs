@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::rpc::server::{RefusalKind, ServerCounters};
+use crate::net::server::{RefusalKind, ServerCounters};
 use crate::telemetry::metrics::register_build_info;
 
 /// How an announcement was answered.

@@ -13,12 +13,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::config::controller::{AgentOverrides, ControllerConfig};
 use crate::id::AgentId;
+use crate::net::server;
 use crate::rpc::convert::{self, FieldError};
 use crate::rpc::registry::TargetQuery;
 use crate::rpc::v1::controller_service_server::ControllerService;
 use crate::rpc::v1::register_request::Message as Incoming;
 use crate::rpc::v1::register_response::Message as Outgoing;
-use crate::rpc::{MAX_MESSAGE_BYTES, server, v1};
+use crate::rpc::{MAX_MESSAGE_BYTES, v1};
 use crate::topology::Announcement;
 
 use super::core::{Admitted, Command, Handle, ListAnswer, Refused};

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::config::lab::{DEFAULT_DURATION, LONGEST_DURATION, LabSettings};
-use crate::config::program::describe;
 use crate::config::{ConfigError, HumanDuration};
+use crate::error::describe;
 use crate::fabric::scenario::Probing;
 use crate::fabric::{Fault, Scenario, Shape};
 

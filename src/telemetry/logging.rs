@@ -2,11 +2,10 @@
 
 use std::io::IsTerminal as _;
 
+use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
-
-use crate::config::{ConfigError, LogFormat, LogSettings};
 
 /// Events that are logged unless the configuration says otherwise.
 pub const DEFAULT_LEVEL: &str = "info";
@@ -14,17 +13,32 @@ pub const DEFAULT_LEVEL: &str = "info";
 /// Says with every program that it cannot read the version of a kernel such as Debian's 7.3; nothing here depends on it.
 const NOISE: &str = "aya::util=error";
 
-/// Installs the process-wide subscriber.
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What cannot be used as a filter of log lines.
+#[derive(Debug, thiserror::Error)]
+#[error("`{level}` is not a filter such as info or rpingmesh=debug: {source}")]
+pub struct FilterError {
+    level: String,
+    source: tracing_subscriber::filter::ParseError,
+}
+
+/// Installs the process-wide subscriber; `level` is in the notation of [`EnvFilter`].
 ///
 /// # Errors
-/// [`ConfigError::Value`] when the level is not a filter.
-pub fn init(settings: &LogSettings) -> Result<(), ConfigError> {
-    let level = settings.level.as_deref().unwrap_or(DEFAULT_LEVEL);
-    let filter = EnvFilter::try_new(level).map_err(|error| {
-        ConfigError::value(
-            "log.level",
-            format!("`{level}` is not a filter such as info or rpingmesh=debug: {error}"),
-        )
+/// The level is not a filter.
+pub fn init(format: LogFormat, level: &str) -> Result<(), FilterError> {
+    let filter = EnvFilter::try_new(level).map_err(|source| FilterError {
+        level: level.to_owned(),
+        source,
     })?;
     let filter = match NOISE.parse() {
         Ok(directive) if !level.contains("aya") => filter.add_directive(directive),
@@ -34,7 +48,7 @@ pub fn init(settings: &LogSettings) -> Result<(), ConfigError> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter);
-    let installed = match settings.format.unwrap_or(LogFormat::Text) {
+    let installed = match format {
         LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };

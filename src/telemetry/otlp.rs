@@ -19,9 +19,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::exposition::{self, Family, MetricKind, Sample};
-use crate::config::otlp::OtlpConfig;
-use crate::config::program::describe;
-use crate::rpc::http::post;
+use crate::error::describe;
+use crate::net::http::post;
+use crate::net::url::Url;
 use crate::time::{Clock, WallTime};
 
 /// How long a push may take.
@@ -29,6 +29,15 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for the last, which the program's end waits for.
 const LAST_TIMEOUT: Duration = Duration::from_secs(1);
 const CONTENT_TYPE: &str = "application/x-protobuf";
+
+/// Where metrics are pushed to and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtlpConfig {
+    /// The collector's address of metrics.
+    pub url: Url,
+    /// How often.
+    pub interval: Duration,
+}
 
 /// Who pushes.
 #[derive(Debug, Clone)]

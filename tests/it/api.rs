@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::get;
 use rpingmesh::api::OPENAPI;
-use rpingmesh::rpc::http::{Url, get as read};
+use rpingmesh::net::http::get as read;
+use rpingmesh::net::url::Url;
 use serde_json::{Value, json};
 
 use crate::support::lab::Lab;

@@ -1,13 +1,23 @@
-//! The import rule between the library's floors, and the places where `cfg(target_os)`, `unsafe` and generated types
-//! may appear. Read from the sources as text, so that the rule holds for code of every platform.
+//! The import rule between the library's floors, circles between modules and files, and the places where
+//! `cfg(target_os)`, `unsafe` and generated types may appear. Read from the sources as text, so that the rule holds for
+//! code of every platform.
+
+mod graph;
+mod source;
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use graph::{Graph, Source, Use, circles, module_path};
+
 /// The floors from the ground up. A module may use its own floor and those before it.
 const FLOORS: &[(&str, &[&str])] = &[
-    ("values", &["id", "time", "wire", "measure", "topology"]),
+    (
+        "values",
+        &["id", "error", "time", "wire", "measure", "topology"],
+    ),
     ("logic", &["probe", "pinglist", "service", "analysis"]),
     (
         "edges",
@@ -15,6 +25,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "transport",
             "hardware",
             "path_trace",
+            "net",
             "rpc",
             "api",
             "store",
@@ -75,27 +86,6 @@ fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Paths below the crate root that a line names: `crate::a::b` and the members of `crate::{a, b}`.
-fn crate_paths(line: &str) -> Vec<String> {
-    let mut paths = Vec::new();
-    for (at, _) in line.match_indices("crate::") {
-        if line[..at].ends_with('$') {
-            continue;
-        }
-        let rest = &line[at + "crate::".len()..];
-        if let Some(list) = rest.strip_prefix('{') {
-            let list = list.split('}').next().unwrap_or(list);
-            paths.extend(list.split(',').map(|path| path.trim().to_owned()));
-        } else {
-            let end = rest
-                .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
-                .unwrap_or(rest.len());
-            paths.push(rest[..end].to_owned());
-        }
-    }
-    paths
-}
-
 fn module_of(file: &Path) -> Option<String> {
     let relative = file.strip_prefix(root().join("src")).ok()?;
     let first = relative.components().next()?.as_os_str().to_str()?;
@@ -103,20 +93,49 @@ fn module_of(file: &Path) -> Option<String> {
     (!matches!(module, "lib" | "bin")).then(|| module.to_owned())
 }
 
-fn forbidden(from: &str, path: &str) -> Option<String> {
-    let mut parts = path.split("::");
-    let to = parts.next().unwrap_or_default();
-    if to == from || to == "layer" {
-        return None;
+/// The sources of the library and of the programs.
+fn sources() -> Vec<Source> {
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    assert!(files.len() > 5, "the sources were not found");
+    files
+        .iter()
+        .map(|file| Source {
+            file: file
+                .strip_prefix(root())
+                .expect("below the root")
+                .to_str()
+                .expect("UTF-8")
+                .to_owned(),
+            text: fs::read_to_string(file).expect("source file"),
+        })
+        .collect()
+}
+
+/// The library's module that a file belongs to; `None` for lib.rs and the programs.
+fn top(file: &str) -> Option<String> {
+    let path = module_path(file);
+    (path[0] == graph::LIBRARY)
+        .then(|| path.get(1).cloned())
+        .flatten()
+}
+
+/// The vocabulary stands apart from its module's other files.
+fn node(file: &str) -> Option<String> {
+    if file == format!("src/{VOCABULARY}.rs") {
+        return Some(format!("{VOCABULARY}.rs"));
     }
-    let names_a_child = parts
-        .next()
-        .is_some_and(|part| part.starts_with(char::is_lowercase));
-    if to == VOCABULARY && !names_a_child {
+    top(file)
+}
+
+fn forbidden(from: &str, to: &str, to_vocabulary: bool) -> Option<String> {
+    if to == from || to_vocabulary {
         return None;
     }
     let (Some(from_floor), Some(to_floor)) = (floor(from), floor(to)) else {
-        return Some(format!("`{to}` is on no floor: add it to FLOORS"));
+        return Some(format!(
+            "`{from}` uses `{to}`, and one is on no floor: add it to FLOORS"
+        ));
     };
     let roles = FLOORS.len() - 1;
     if to_floor > from_floor {
@@ -131,41 +150,66 @@ fn forbidden(from: &str, path: &str) -> Option<String> {
     }
 }
 
+/// What a use breaks, if it breaks the rule.
+fn fault(found: &Use) -> Option<String> {
+    let (from, to) = (top(&found.from)?, top(&found.to)?);
+    let why = forbidden(&from, &to, found.to == format!("src/{VOCABULARY}.rs"))?;
+    Some(format!(
+        "{}:{}: {why}: {}",
+        found.from, found.line, found.path
+    ))
+}
+
 #[test]
 fn floors_use_only_floors_above_them() {
-    let mut files = Vec::new();
-    rust_files(&root().join("src"), &mut files);
-    let mut faults = BTreeSet::new();
-    for file in &files {
-        let Some(module) = module_of(file) else {
-            continue;
-        };
-        let text = fs::read_to_string(file).expect("source file");
-        for (number, line) in code_lines(&text) {
-            for path in crate_paths(line) {
-                if let Some(fault) = forbidden(&module, &path) {
-                    faults.insert(format!("{}:{number}: {fault}", file.display()));
-                }
-            }
-        }
-    }
-    assert!(files.len() > 5, "the sources were not found");
+    let graph = Graph::read(&sources(), true);
+    let faults: Vec<_> = graph.uses().iter().filter_map(fault).collect();
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[test]
-fn the_rule_catches_what_it_must() {
-    assert!(forbidden("probe", "agent::run").is_some());
-    assert!(forbidden("probe", "transport::userspace::Socket").is_some());
-    assert!(forbidden("probe", "transport::Completion").is_none());
-    assert!(forbidden("agent", "controller::Registry").is_some());
-    assert!(forbidden("lab", "controller::Registry").is_none());
-    assert!(forbidden("wire", "probe::Prober").is_some());
-    assert!(forbidden("agent", "nowhere::X").is_some());
-    assert_eq!(
-        crate_paths("use crate::{id::Gid, time}; let x = crate::probe::X::new();"),
-        ["id::Gid", "time", "probe::X::new"]
-    );
+fn every_module_of_the_library_has_its_floor() {
+    let placed: BTreeSet<_> = FLOORS
+        .iter()
+        .flat_map(|(_, modules)| modules.iter().map(|module| (*module).to_owned()))
+        .collect();
+    assert_eq!(Graph::read(&sources(), false).library_modules(), placed);
+}
+
+/// Circles, each with the uses that make it, one for each pair of files.
+fn described(uses: &BTreeSet<Use>, name: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let edges = uses
+        .iter()
+        .filter_map(|found| Some((name(&found.from)?, name(&found.to)?)))
+        .filter(|(from, to)| from != to)
+        .collect();
+    circles(&edges)
+        .into_iter()
+        .map(|circle| {
+            let inside = |file: &str| name(file).is_some_and(|node| circle.contains(&node));
+            let mut told = BTreeSet::new();
+            let made_by: Vec<_> = uses
+                .iter()
+                .filter(|found| name(&found.from) != name(&found.to))
+                .filter(|found| inside(&found.from) && inside(&found.to))
+                .filter(|found| told.insert((&found.from, &found.to)))
+                .map(|found| {
+                    format!(
+                        "  {}:{} uses {}: {}",
+                        found.from, found.line, found.to, found.path
+                    )
+                })
+                .collect();
+            format!("{}\n{}", circle.join(" "), made_by.join("\n"))
+        })
+        .collect()
+}
+
+#[test]
+fn modules_form_no_circle() {
+    let uses = Graph::read(&sources(), false).uses();
+    let found = described(&uses, node);
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rpingmesh::rpc::tls::TlsFiles;
+use rpingmesh::net::tls::TlsFiles;
 use serde_json::Value;
 
 use crate::support::certs::{Authority, Validity};

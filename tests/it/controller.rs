@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
 use rpingmesh::controller::Controller;
+use rpingmesh::net::client::channel;
+use rpingmesh::net::tls::Security;
 use rpingmesh::pinglist::{GroupKind, Pinglist};
-use rpingmesh::rpc::client::channel;
-use rpingmesh::rpc::tls::Security;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::controller_service_client::ControllerServiceClient;
 use rpingmesh::rpc::v1::register_request::Message as Request;
@@ -68,7 +68,7 @@ impl Server {
 
     fn client(&self) -> ControllerServiceClient<Channel> {
         let url = format!("http://{}", self.address).parse().expect("URL");
-        let channel = channel("controller", &url, &Security::loopback_plaintext());
+        let channel = channel(&url, &Security::loopback_plaintext());
         ControllerServiceClient::new(channel.expect("channel"))
     }
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rpingmesh::config::analyzer::AnalyzerSettings;
-use rpingmesh::rpc::tls::TlsFiles;
+use rpingmesh::net::tls::TlsFiles;
 use rpingmesh::rpc::v1;
 use rpingmesh::time::SystemClock;
 use rustls::{ClientConfig, RootCertStore};

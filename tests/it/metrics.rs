@@ -11,7 +11,8 @@ use axum::routing::post;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message as _;
-use rpingmesh::rpc::http::{Url, get};
+use rpingmesh::net::http::get;
+use rpingmesh::net::url::Url;
 use rpingmesh::telemetry::exposition::{self, Family};
 use tokio::sync::mpsc;
 

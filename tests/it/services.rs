@@ -11,8 +11,8 @@ use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::agent::services::{ServiceChannels, ServiceStatus, Services};
 use rpingmesh::config::TlsSettings;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
+use rpingmesh::net::tls::Security;
 use rpingmesh::probe::{Config, PathId};
-use rpingmesh::rpc::tls::Security;
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage, TracedEvent, TracerStatus};
 use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::{Address, Capabilities, CompletionClock, RnicName, SourcePortSteering};
@@ -202,7 +202,7 @@ impl Alone {
             mailboxes: mailboxes.clone(),
             status: status_out,
         };
-        let security = Security::from_settings(&TlsSettings::default()).expect("plaintext");
+        let security = TlsSettings::default().security().expect("plaintext");
         let url = format!("http://{}", chain.controller)
             .parse()
             .expect("an address");

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpingmesh::rpc::client::{ServerUrl, channel};
-use rpingmesh::rpc::server::{self, Listener, RefusalKind, ServerCounters, ServerError};
-use rpingmesh::rpc::tls::Security;
+use rpingmesh::net::client::channel;
+use rpingmesh::net::server::{self, Listener, RefusalKind, ServerCounters, ServerError};
+use rpingmesh::net::tls::Security;
+use rpingmesh::net::url::Url;
 use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1::UploadResponse;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
@@ -68,8 +69,8 @@ async fn serve(security: Security) -> Server {
 }
 
 async fn call(url: &str, security: &Security) -> Result<u64, Status> {
-    let url: ServerUrl = url.parse().expect("url");
-    let channel = channel("analyzer", &url, security).expect("channel");
+    let url = Url::server(url).expect("url");
+    let channel = channel(&url, security).expect("channel");
     let mut answers = AnalyzerServiceClient::new(channel)
         .upload(tokio_stream::empty())
         .await?
@@ -281,8 +282,8 @@ async fn unreachable_peer_is_named_and_found_when_it_comes() {
         .expect("bind");
     let address = reserved.local_addr().expect("address");
     drop(reserved);
-    let url: ServerUrl = format!("http://{address}").parse().expect("url");
-    let channel = channel("analyzer", &url, &plain).expect("channel");
+    let url = Url::server(&format!("http://{address}")).expect("url");
+    let channel = channel(&url, &plain).expect("channel");
     let mut client = AnalyzerServiceClient::new(channel);
     let status = client
         .upload(tokio_stream::empty())

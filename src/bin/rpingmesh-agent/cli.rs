@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use rpingmesh::config::agent::{AgentConfig, AgentSettings};
-use rpingmesh::config::program::Failure;
+use rpingmesh::config::program::{Failure, start_logging};
 use rpingmesh::config::{self, ConfigError, manual};
-use rpingmesh::telemetry::logging;
 
 use crate::doctor::DoctorArgs;
 use crate::flows::FlowsArgs;
@@ -75,7 +74,7 @@ impl Configured {
     /// What a command that does real work starts with: logging installed, configuration validated.
     pub(crate) fn start(self) -> Result<AgentConfig, ConfigError> {
         let settings = self.load()?;
-        logging::init(&settings.log)?;
+        start_logging(&settings.log)?;
         settings.validate()
     }
 }

@@ -6,7 +6,7 @@ mod rdma;
 
 use clap::Args;
 use rpingmesh::config::agent::{AgentConfig, TransportChoice};
-use rpingmesh::config::program::Failure;
+use rpingmesh::config::program::{Failure, start_logging};
 use serde::Serialize;
 
 use crate::cli::{Configured, runtime};
@@ -119,7 +119,7 @@ fn examined(config: &AgentConfig) -> TransportChoice {
 
 pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
     let settings = args.configured.load()?;
-    rpingmesh::telemetry::logging::init(&settings.log)?;
+    start_logging(&settings.log)?;
     let config = settings.validate()?;
     if let Some(file) = &args.gid_table {
         return report(&gids::recorded(file, &config)?, args.json);

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use rpingmesh::config::agent::TracingChoice;
-use rpingmesh::config::program::{Failure, stop_on_signal};
+use rpingmesh::config::program::{Failure, start_logging, stop_on_signal};
 use rpingmesh::service::flow::FlowTable;
 use rpingmesh::service::trace::{TraceMessage, TracerCounters, TracerStatus};
-use rpingmesh::telemetry::logging;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +49,7 @@ struct TracerView {
 
 pub(crate) fn run(args: FlowsArgs) -> Result<(), Failure> {
     let settings = args.configured.load()?;
-    logging::init(&settings.log)?;
+    start_logging(&settings.log)?;
     let choice = settings.validate()?.tracing;
     let output = Output {
         json: args.json,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rpingmesh::config::agent::{AgentConfig, TransportChoice};
-use rpingmesh::config::program::describe;
+use rpingmesh::error::describe;
 use rpingmesh::id::Gid;
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
 use rpingmesh::transport::{Provider, RnicPort, TransportError};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
+use rpingmesh::config::program::start_logging;
 use rpingmesh::config::{self, ConfigError, manual};
-use rpingmesh::telemetry::logging;
 
 /// Takes the results of all agents and serves what was measured
 ///
@@ -48,7 +48,7 @@ impl Configured {
     /// What a command that does real work starts with: logging installed, configuration validated.
     pub(crate) fn start(self) -> Result<AnalyzerConfig, ConfigError> {
         let settings = self.load()?;
-        logging::init(&settings.log)?;
+        start_logging(&settings.log)?;
         settings.validate()
     }
 }

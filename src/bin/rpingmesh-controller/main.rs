@@ -7,11 +7,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
-use rpingmesh::config::program::{Failure, finish, stop_on_signal};
+use rpingmesh::config::program::{Failure, finish, start_logging, stop_on_signal};
 use rpingmesh::config::{self, ConfigError, manual};
 use rpingmesh::controller::Controller;
 use rpingmesh::store::registry::SqliteRegistry;
-use rpingmesh::telemetry::logging;
 use rpingmesh::time::SystemClock;
 
 /// Registry of the RNICs of a RoCE v2 fabric, and what each of them has to probe
@@ -77,7 +76,7 @@ fn print(configured: Configured) -> Result<(), Failure> {
 
 fn run(configured: Configured) -> Result<(), Failure> {
     let settings = configured.load()?;
-    logging::init(&settings.log)?;
+    start_logging(&settings.log)?;
     let config = settings.validate()?;
     serve(config).map_err(|error| Failure::Run(error.into()))
 }

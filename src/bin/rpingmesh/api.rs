@@ -10,9 +10,11 @@ use hyper::header::{HeaderName, HeaderValue};
 use rpingmesh::api::read::{ReadError, read};
 use rpingmesh::api::{OPENAPI, Request};
 use rpingmesh::config::ConfigError;
-use rpingmesh::config::program::{Failure, describe};
-use rpingmesh::rpc::http::{Client, HttpError, Url};
-use rpingmesh::rpc::tls::{TlsError, TlsFiles};
+use rpingmesh::config::program::Failure;
+use rpingmesh::error::describe;
+use rpingmesh::net::http::{Client, HttpError};
+use rpingmesh::net::tls::{TlsError, TlsFiles};
+use rpingmesh::net::url::Url;
 use serde::{Deserialize, Serialize};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,8 +66,8 @@ impl ApiArgs {
     /// How the analyzer is reached.
     pub(crate) fn analyzer(&self) -> Result<Analyzer, Failure> {
         let text = self.analyzer.as_deref().unwrap_or("http://127.0.0.1:7472");
-        let url = Url::parse_any(text)
-            .map_err(|error| ConfigError::value("analyzer", error.to_string()))?;
+        let url =
+            Url::parse(text).map_err(|error| ConfigError::value("analyzer", error.to_string()))?;
         Ok(Analyzer {
             client: self.client(&url)?,
             url,

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use rpingmesh::config::lab::LabSettings;
-use rpingmesh::config::program::{Failure, stop_on_signal};
+use rpingmesh::config::program::{Failure, start_logging, stop_on_signal};
 use rpingmesh::lab::plan::LabPlan;
 use rpingmesh::lab::run::run;
 use rpingmesh::lab::show::Line;
-use rpingmesh::telemetry::logging;
 use tokio_util::sync::CancellationToken;
 
 /// The roles say much at `info` that is of interest in a cluster and not in a lab.
@@ -31,7 +30,7 @@ pub(crate) fn main(args: LabArgs) -> Result<(), Failure> {
         .log
         .level
         .get_or_insert_with(|| LOG_LEVEL.to_owned());
-    logging::init(&settings.log)?;
+    start_logging(&settings.log)?;
     let plan = LabPlan::new(settings)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

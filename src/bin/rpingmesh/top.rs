@@ -20,7 +20,8 @@ use rpingmesh::api::matrix::MatrixQuery;
 use rpingmesh::api::query::Choice;
 use rpingmesh::api::status::StatusQuery;
 use rpingmesh::config::HumanDuration;
-use rpingmesh::config::program::{Failure, describe, stop_on_signal};
+use rpingmesh::config::program::{Failure, stop_on_signal};
+use rpingmesh::error::describe;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

@@ -9,15 +9,14 @@ use super::{
     TracingChoice, TransportChoice,
 };
 use crate::config::defaults::agent as defaults;
-use crate::config::otlp::{OtlpConfig, OtlpSettings};
+use crate::config::otlp::OtlpSettings;
 use crate::config::size::ByteSize;
-use crate::config::{
-    ConfigError, HumanDuration, Layer, LogFormat, LogSettings, TlsSettings, wiring,
-};
+use crate::config::{ConfigError, Layer, LogSettings, HumanDuration, TlsSettings, wiring};
 use crate::id::{AgentId, Gid, HostName, ROCE_V2_UDP_PORT, TorId};
-use crate::rpc::client::ServerUrl;
-use crate::rpc::tls::Security;
-use crate::telemetry::logging;
+use crate::net::tls::Security;
+use crate::net::url::Url;
+use crate::telemetry::logging::{DEFAULT_LEVEL, LogFormat};
+use crate::telemetry::otlp::OtlpConfig;
 use crate::topology::wiring::{Rnic, Rnics, Wiring};
 use crate::transport::RnicName;
 use crate::wire::{ClusterKey, Keyring};
@@ -138,9 +137,9 @@ pub struct AgentConfig {
     /// Whether the services' own connections are followed.
     pub tracing: TracingChoice,
     /// The controller.
-    pub controller: ServerUrl,
+    pub controller: Url,
     /// The analyzer.
-    pub analyzer: ServerUrl,
+    pub analyzer: Url,
     /// Where the RNICs are cabled to.
     pub tors: Tors,
     /// This host's name.
@@ -239,7 +238,7 @@ impl AgentSettings {
             otlp: OtlpSettings::defaults(),
             log: LogSettings {
                 format: Some(LogFormat::Text),
-                level: Some(logging::DEFAULT_LEVEL.to_owned()),
+                level: Some(DEFAULT_LEVEL.to_owned()),
             },
             tls: TlsSettings {
                 allow_plaintext: Some(false),
@@ -261,7 +260,7 @@ impl AgentSettings {
                 "contradicts `gids`: give one of the two",
             ));
         }
-        let security = Security::from_settings(&settings.tls)?;
+        let security = settings.tls.security()?;
         let controller = server(
             "controller",
             settings.controller.as_deref().unwrap_or_default(),
@@ -407,9 +406,8 @@ impl AgentSettings {
     }
 }
 
-fn server(key: &'static str, text: &str) -> Result<ServerUrl, ConfigError> {
-    text.parse()
-        .map_err(|why: String| ConfigError::value(key, why))
+fn server(key: &'static str, text: &str) -> Result<Url, ConfigError> {
+    Url::server(text).map_err(|error| ConfigError::value(key, error.to_string()))
 }
 
 fn name(key: &'static str, text: Option<&str>) -> Result<String, ConfigError> {

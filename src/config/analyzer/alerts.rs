@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::default;
 use crate::config::{ConfigError, HumanDuration};
-use crate::rpc::http::{Client, Url};
+use crate::net::http::Client;
+use crate::net::url::Url;
 
 /// Alertmanager forgets an alert that is not told again for four of these.
 const INTERVALS: std::ops::RangeInclusive<Duration> =
@@ -185,9 +186,8 @@ impl AlertSettings {
             .chain(&webhooks)
             .find(|url| url.is_tls());
         let client = match (&self.ca, needs_ca) {
-            (Some(ca), _) => Client::with_ca("alerts.ca", ca, TIMEOUT).map_err(|error| {
-                ConfigError::value("alerts.ca", crate::config::program::describe(&error))
-            })?,
+            (Some(ca), _) => Client::with_ca("alerts.ca", ca, TIMEOUT)
+                .map_err(|error| ConfigError::value("alerts.ca", crate::error::describe(&error)))?,
             (None, Some(url)) => {
                 return Err(ConfigError::value(
                     "alerts.ca",
@@ -200,7 +200,7 @@ impl AlertSettings {
             (None, None) => Client::plaintext(TIMEOUT),
         };
         let external_url = self.external_url.as_deref().map(|text| {
-            Url::parse_any(text)
+            Url::parse(text)
                 .map(|url| url.to_string())
                 .map_err(|error| ConfigError::value("alerts.external_url", error.to_string()))
         });
@@ -226,8 +226,8 @@ fn urls(key: &'static str, texts: Option<&[String]>) -> Result<Vec<Url>, ConfigE
     }
     let mut urls: Vec<Url> = Vec::new();
     for text in texts {
-        let url = Url::parse_any(text.trim())
-            .map_err(|error| ConfigError::value(key, error.to_string()))?;
+        let url =
+            Url::parse(text.trim()).map_err(|error| ConfigError::value(key, error.to_string()))?;
         if urls.contains(&url) {
             return Err(ConfigError::value(key, format!("{url} is listed twice")));
         }

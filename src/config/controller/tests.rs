@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::program::describe;
+use crate::error::describe;
 use crate::pinglist::Paths;
 
 fn parse(text: &str) -> ControllerSettings {

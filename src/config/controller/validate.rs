@@ -9,14 +9,12 @@ use super::{
 };
 use crate::config::defaults::controller as defaults;
 use crate::config::otlp::OtlpSettings;
-use crate::config::{
-    ConfigError, HumanDuration, Layer, LogFormat, LogSettings, TlsSettings, wiring,
-};
+use crate::config::{ConfigError, Layer, LogSettings, HumanDuration, TlsSettings, wiring};
+use crate::net::tls::Security;
 use crate::pinglist::coverage::{MAX_PATHS, tuples_for};
 use crate::pinglist::{MAX_SLOTS, Paths, Policy};
-use crate::rpc::tls::Security;
 use crate::store::sqlite::Location;
-use crate::telemetry::logging;
+use crate::telemetry::logging::{DEFAULT_LEVEL, LogFormat};
 
 const SPANS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_hours(24);
@@ -60,7 +58,7 @@ impl ControllerSettings {
             },
             log: LogSettings {
                 format: Some(LogFormat::Text),
-                level: Some(logging::DEFAULT_LEVEL.to_owned()),
+                level: Some(DEFAULT_LEVEL.to_owned()),
             },
         })
     }
@@ -71,7 +69,7 @@ impl ControllerSettings {
     /// [`ConfigError::Value`] that names the key.
     pub fn validate(&self) -> Result<ControllerConfig, ConfigError> {
         let full = self.clone().with_defaults();
-        let security = Security::from_settings(&full.tls)?;
+        let security = full.tls.security()?;
         let listen = full
             .listen
             .ok_or_else(|| ConfigError::value("listen", "is missing"))?;

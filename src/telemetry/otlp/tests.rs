@@ -12,7 +12,6 @@ use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::config::otlp::OtlpSettings;
 use crate::telemetry::metrics::text;
 use crate::time::SystemClock;
 
@@ -58,14 +57,11 @@ async fn collector(status: StatusCode) -> (String, mpsc::Receiver<(HeaderMap, By
     (format!("http://{address}"), receiver)
 }
 
-fn config(endpoint: String) -> OtlpConfig {
-    OtlpSettings {
-        endpoint: Some(endpoint),
-        interval: Some(crate::config::HumanDuration(Duration::from_millis(100))),
+fn config(endpoint: &str) -> OtlpConfig {
+    OtlpConfig {
+        url: Url::parse(endpoint).expect("a URL").join("/v1/metrics"),
+        interval: Duration::from_millis(100),
     }
-    .validate()
-    .expect("valid")
-    .expect("wanted")
 }
 
 fn start(config: OtlpConfig, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
@@ -104,7 +100,7 @@ fn strings(attributes: &[KeyValue]) -> Vec<String> {
 async fn a_collector_gets_every_metric_with_who_sends_it() {
     let (endpoint, mut received) = collector(StatusCode::OK).await;
     let stop = CancellationToken::new();
-    let pushing = start(config(endpoint), &stop);
+    let pushing = start(config(&endpoint), &stop);
     let (headers, body) = received.recv().await.expect("a push");
     assert_eq!(headers["content-type"], "application/x-protobuf");
     let request = ExportMetricsServiceRequest::decode(body).expect("OTLP");
@@ -179,7 +175,7 @@ async fn a_collector_gets_every_metric_with_who_sends_it() {
 async fn it_goes_on_while_the_collector_refuses_and_pushes_once_more_at_the_end() {
     let (endpoint, mut received) = collector(StatusCode::SERVICE_UNAVAILABLE).await;
     let stop = CancellationToken::new();
-    let pushing = start(config(endpoint), &stop);
+    let pushing = start(config(&endpoint), &stop);
     for _ in 0..3 {
         received.recv().await.expect("another try");
     }
@@ -196,7 +192,7 @@ async fn a_collector_that_is_not_there_stops_nothing() {
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     drop(listener);
     let stop = CancellationToken::new();
-    let pushing = start(config(endpoint), &stop);
+    let pushing = start(config(&endpoint), &stop);
     stop.cancel();
     pushing.await.expect("ends");
 }

@@ -10,8 +10,8 @@ use rpingmesh::analysis::windows::Limits;
 use rpingmesh::analyzer::Analyzer;
 use rpingmesh::config::TlsSettings;
 use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
-use rpingmesh::rpc::client::channel;
-use rpingmesh::rpc::tls::{Security, TlsFiles};
+use rpingmesh::net::client::channel;
+use rpingmesh::net::tls::{Security, TlsFiles};
 use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
@@ -136,7 +136,7 @@ impl Incarnation {
 
     fn channel(&self) -> Channel {
         let url = format!("http://{}", self.grpc).parse().expect("url");
-        channel("analyzer", &url, &Security::loopback_plaintext()).expect("channel")
+        channel(&url, &Security::loopback_plaintext()).expect("channel")
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rpingmesh::rpc::client::channel;
-use rpingmesh::rpc::tls::Security;
+use rpingmesh::net::client::channel;
+use rpingmesh::net::tls::Security;
 use rpingmesh::rpc::v1;
 use rpingmesh::time::{Clock as _, SystemClock};
 use serde_json::Value;
@@ -93,7 +93,7 @@ async fn a_killed_analyzer_goes_on_where_it_was() {
     let mut program = start(folder.path());
     for round in 0..3u64 {
         let url = format!("http://{}", program.grpc).parse().expect("url");
-        let channel = channel("analyzer", &url, &Security::loopback_plaintext()).expect("channel");
+        let channel = channel(&url, &Security::loopback_plaintext()).expect("channel");
         // One that was stored before the kill, two that are new.
         let batches = (2 * round..=2 * round + 2)
             .filter(|number| *number > 0)

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rpingmesh::rpc::http::{Url, get};
+use rpingmesh::net::http::get;
+use rpingmesh::net::url::Url;
 use serde_json::{Value, json};
 
 use super::hook::Hook;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rpingmesh::rpc::http::{Url, get};
+use rpingmesh::net::http::get;
+use rpingmesh::net::url::Url;
 use rpingmesh::time::Clock as _;
 use serde_json::Value;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use rpingmesh::rpc::client::channel;
-use rpingmesh::rpc::tls::Security;
+use rpingmesh::net::client::channel;
+use rpingmesh::net::tls::Security;
 use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
@@ -31,8 +31,7 @@ impl Agents {
     /// Starts them; all is well.
     pub(crate) fn start(analyzer: SocketAddr) -> Self {
         let url = format!("http://{analyzer}").parse().expect("url");
-        let channel =
-            channel("analyzer", &url, &Security::loopback_plaintext()).expect("a channel");
+        let channel = channel(&url, &Security::loopback_plaintext()).expect("a channel");
         let dead = Arc::new(AtomicU8::new(0));
         let task = tokio::spawn(run(channel, Arc::clone(&dead)));
         Self { dead, task }

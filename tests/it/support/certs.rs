@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
-use rpingmesh::rpc::tls::{Identity, Security, TlsFiles};
+use rpingmesh::net::tls::{Identity, Security, TlsFiles};
 
 /// A CA.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);

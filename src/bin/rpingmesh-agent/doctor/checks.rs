@@ -4,9 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use rpingmesh::config::agent::{AgentConfig, AgentSettings, TracingChoice};
-use rpingmesh::config::program::describe;
+use rpingmesh::error::describe;
+use rpingmesh::net::url::Url;
 use rpingmesh::path_trace::raw::RawTracer;
-use rpingmesh::rpc::client::ServerUrl;
 use rpingmesh::service::trace::{DEVX_UNSEEN, Unavailable};
 use rpingmesh::transport::Provider as _;
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
@@ -284,7 +284,7 @@ pub(super) async fn servers(settings: &AgentSettings, config: &AgentConfig) -> V
 }
 
 /// TCP only: the agent reports itself what TLS refuses.
-async fn reachable(name: &'static str, url: &ServerUrl) -> Finding {
+async fn reachable(name: &'static str, url: &Url) -> Finding {
     let connect = tokio::net::TcpStream::connect((url.host(), url.port()));
     let why = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
         Ok(Ok(_)) => return Finding::ok(name, format!("{url} can be reached")),

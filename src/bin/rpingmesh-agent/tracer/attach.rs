@@ -10,7 +10,7 @@ use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::programs::{KProbe, ProbeKind, ProgramError};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use perf_event::{Builder, Counter, events};
-use rpingmesh::config::program::describe;
+use rpingmesh::error::describe;
 use rpingmesh::service::btf::Btf;
 use rpingmesh::service::offsets;
 use rpingmesh::service::trace::Unavailable;

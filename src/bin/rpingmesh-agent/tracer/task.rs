@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
-use rpingmesh::config::program::describe;
+use rpingmesh::error::describe;
 use rpingmesh::service::trace::{Listing, TraceMessage, TracedEvent, TracerCounters, TracerStatus};
 use rpingmesh::time::{Clock as _, HostTime, SystemClock};
 use rpingmesh_ebpf_event::{EventKind, QpEvent};

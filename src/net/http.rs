@@ -12,11 +12,12 @@ use hyper::Request;
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::connection::Connection;
 use super::tls::{TlsError, TlsFiles, explain_io, https, https_as, tls_cause};
+use super::url::Url;
 
 /// The largest answer that is read.
 const MOST_BYTES: usize = 64 << 20;
@@ -28,14 +29,6 @@ const CONTENT: &str = "content-type";
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Not an URL that can be used.
-    #[error("`{url}` cannot be used: {why}")]
-    Url {
-        /// The URL.
-        url: String,
-        /// What is wrong.
-        why: &'static str,
-    },
     /// Nobody there.
     #[error("cannot connect to {authority}: is it running, and is the address right?")]
     Connect {
@@ -102,113 +95,6 @@ impl HttpError {
     }
 }
 
-/// Where requests go: `http://HOST:PORT/PATH` or `https://…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Url {
-    tls: bool,
-    authority: String,
-    path: String,
-}
-
-impl Url {
-    /// Reads a URL of plaintext HTTP.
-    ///
-    /// # Errors
-    /// [`HttpError::Url`].
-    pub fn parse(text: &str) -> Result<Self, HttpError> {
-        let url = Self::parse_any(text)?;
-        if url.tls {
-            return Err(HttpError::Url {
-                url: text.to_owned(),
-                why: "TLS is not spoken here: put a proxy on this host in between",
-            });
-        }
-        Ok(url)
-    }
-
-    /// Reads a URL of HTTP with or without TLS.
-    ///
-    /// # Errors
-    /// [`HttpError::Url`].
-    pub fn parse_any(text: &str) -> Result<Self, HttpError> {
-        let refuse = |why| HttpError::Url {
-            url: text.to_owned(),
-            why,
-        };
-        let (tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
-            (Some(rest), _) => (false, rest),
-            (_, Some(rest)) => (true, rest),
-            _ => return Err(refuse("it must begin with http:// or https://")),
-        };
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        if authority.is_empty() || authority.contains(['@', ' ', '?', '#']) {
-            return Err(refuse(
-                "no host with an optional port follows the scheme, or a user's name does",
-            ));
-        }
-        if path.contains([' ', '#']) {
-            return Err(refuse("its path has a space or a #"));
-        }
-        let has_port = authority
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let port = if tls { 443 } else { 80 };
-        Ok(Self {
-            tls,
-            authority: if has_port {
-                authority.to_owned()
-            } else {
-                format!("{authority}:{port}")
-            },
-            path: path.trim_end_matches('/').to_owned(),
-        })
-    }
-
-    /// Host and port: nothing of a path, which may hold a secret.
-    pub fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    /// Whether TLS is spoken.
-    pub const fn is_tls(&self) -> bool {
-        self.tls
-    }
-
-    /// Whether it is on this machine.
-    pub fn is_loopback(&self) -> bool {
-        let host = self.host();
-        host == "localhost"
-            || host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
-    }
-
-    fn host(&self) -> &str {
-        let host = self
-            .authority
-            .rsplit_once(':')
-            .map_or(&*self.authority, |(host, _)| host);
-        host.trim_start_matches('[').trim_end_matches(']')
-    }
-
-    /// With more of a path, which begins with `/`.
-    #[must_use]
-    pub fn join(&self, path: &str) -> Self {
-        Self {
-            tls: self.tls,
-            authority: self.authority.clone(),
-            path: format!("{}{path}", self.path),
-        }
-    }
-}
-
-impl std::fmt::Display for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority, self.path)
-    }
-}
-
 /// Sends requests, with TLS where it was given CA certificates.
 #[derive(Clone)]
 pub struct Client {
@@ -256,7 +142,7 @@ impl Client {
     /// Gets a resource, with further headers.
     ///
     /// # Errors
-    /// All of [`HttpError`] but `Url`.
+    /// All of [`HttpError`].
     pub async fn get(
         &self,
         url: &Url,
@@ -288,7 +174,7 @@ impl Client {
         tokio::time::timeout(self.timeout, self.exchange(url, method, headers, body))
             .await
             .map_err(|_| HttpError::Timeout {
-                authority: url.authority.clone(),
+                authority: url.authority(),
                 timeout: self.timeout,
             })?
     }
@@ -300,20 +186,35 @@ impl Client {
         headers: &[(N, V)],
         body: Bytes,
     ) -> Result<Bytes, HttpError> {
-        let authority = &url.authority;
-        let stream = TcpStream::connect(authority)
+        let connection = self.connect(url).await?;
+        // A server that wants a certificate says so after the handshake.
+        converse(connection, url, method, headers, body)
             .await
-            .map_err(|source| HttpError::Connect {
-                authority: authority.clone(),
-                source,
-            })?;
-        if !url.tls {
-            return converse(stream, url, method, headers, body).await;
-        }
+            .map_err(|error| match tls_fault(&error) {
+                Some(why) => HttpError::Tls {
+                    authority: url.authority(),
+                    why,
+                },
+                None => error,
+            })
+    }
+
+    async fn connect(&self, url: &Url) -> Result<Connection, HttpError> {
+        let refused = |source| HttpError::Connect {
+            authority: url.authority(),
+            source,
+        };
         let fail = |why| HttpError::Tls {
-            authority: authority.clone(),
+            authority: url.authority(),
             why,
         };
+        let stream = TcpStream::connect((url.host(), url.port()))
+            .await
+            .map_err(refused)?;
+        let peer = stream.peer_addr().map_err(refused)?;
+        if !url.is_tls() {
+            return Ok(Connection::plain(stream, peer));
+        }
         let connector = self
             .tls
             .as_ref()
@@ -324,13 +225,7 @@ impl Client {
             .connect(name, stream)
             .await
             .map_err(|error| fail(explain_io(&error)))?;
-        // A server that wants a certificate says so after the handshake.
-        converse(stream, url, method, headers, body)
-            .await
-            .map_err(|error| match tls_fault(&error) {
-                Some(why) => fail(why),
-                None => error,
-            })
+        Ok(Connection::tls(stream.into(), peer))
     }
 }
 
@@ -354,7 +249,7 @@ fn tls_fault(error: &HttpError) -> Option<String> {
 /// Gets a resource in plaintext.
 ///
 /// # Errors
-/// All of [`HttpError`] but `Url` and `Tls`.
+/// All of [`HttpError`] but `Tls`.
 pub async fn get(url: &Url, timeout: Duration) -> Result<Bytes, HttpError> {
     Client::plaintext(timeout).get(url, &[]).await
 }
@@ -362,7 +257,7 @@ pub async fn get(url: &Url, timeout: Duration) -> Result<Bytes, HttpError> {
 /// Posts JSON in plaintext.
 ///
 /// # Errors
-/// All of [`HttpError`] but `Url` and `Tls`.
+/// All of [`HttpError`] but `Tls`.
 pub async fn post_json(url: &Url, body: Bytes, timeout: Duration) -> Result<Bytes, HttpError> {
     let client = Client::plaintext(timeout);
     client.post_json(url, &[], body).await
@@ -371,7 +266,7 @@ pub async fn post_json(url: &Url, body: Bytes, timeout: Duration) -> Result<Byte
 /// Posts a body of any media type in plaintext.
 ///
 /// # Errors
-/// All of [`HttpError`] but `Url` and `Tls`.
+/// All of [`HttpError`] but `Tls`.
 pub async fn post(
     url: &Url,
     content_type: &'static str,
@@ -383,33 +278,36 @@ pub async fn post(
     client.send(url, "POST", &headers, body).await
 }
 
-async fn converse<S, N, V>(
-    stream: S,
+async fn converse<N, V>(
+    connection: Connection,
     url: &Url,
     method: &'static str,
     headers: &[(N, V)],
     body: Bytes,
 ) -> Result<Bytes, HttpError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     N: AsRef<str>,
     V: AsRef<[u8]>,
 {
-    let authority = &url.authority;
+    let authority = url.authority();
     let broken = |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Protocol {
         authority: authority.clone(),
         source,
     };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connection))
         .await
         .map_err(|error| broken(error.into()))?;
     // Its end shows as the end of the exchange below.
     let connection = AbortOnDrop(tokio::spawn(connection));
-    let path = if url.path.is_empty() { "/" } else { &url.path };
+    let path = if url.path().is_empty() {
+        "/"
+    } else {
+        url.path()
+    };
     let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header(HOST, authority);
+        .header(HOST, &authority);
     if !headers.iter().any(|(name, _)| name.as_ref() == CONTENT) {
         request = request.header(CONTENT, JSON);
     }
@@ -447,47 +345,5 @@ struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_read_or_refused_with_a_reason() {
-        let url = Url::parse("http://127.0.0.1:7472/").expect("fine");
-        assert_eq!(
-            url.join("/api/v1/status").to_string(),
-            "http://127.0.0.1:7472/api/v1/status"
-        );
-        let named = Url::parse("http://alertmanager/prefix").expect("fine");
-        assert_eq!(named.to_string(), "http://alertmanager:80/prefix");
-        let secure = Url::parse_any("https://[::1]:9093/am/").expect("fine");
-        assert_eq!(
-            (
-                secure.to_string(),
-                secure.host(),
-                secure.is_tls(),
-                secure.is_loopback()
-            ),
-            ("https://[::1]:9093/am".to_owned(), "::1", true, true)
-        );
-        assert_eq!(
-            Url::parse_any("https://am.example")
-                .expect("fine")
-                .authority(),
-            "am.example:443"
-        );
-        for text in [
-            "https://a",
-            "http://user@a",
-            "127.0.0.1:7472",
-            "http://",
-            "http:///x",
-            "http://a/b c",
-        ] {
-            assert!(Url::parse(text).is_err(), "{text}");
-        }
     }
 }

@@ -10,8 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::ALPN_HTTP2;
-use super::{TlsError, TlsFiles};
+use super::files::{ALPN_HTTP2, TlsError, TlsFiles};
 
 /// What tells a changed set of files from an unchanged one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,8 +146,11 @@ fn roots(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// For HTTPS where this side shows its certificate too.
-pub(super) fn https_as(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
+/// For HTTPS to a server that asks for a certificate: shows that of `files`, and verifies the server by their CA.
+///
+/// # Errors
+/// A file cannot be read or used.
+pub(in crate::net) fn https_as(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let chain = certificates("tls.cert", &files.cert)?;
     let key = private_key(&files.key)?;
     let roots = Arc::new(roots("tls.ca", &files.ca)?);
@@ -162,8 +164,12 @@ pub(super) fn https_as(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> 
     Ok(Arc::new(config))
 }
 
-/// For HTTPS: servers are verified by the CA certificates of a file, and this side shows none.
-pub(super) fn https(key: &'static str, ca: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+/// For HTTPS: verifies servers by the CA certificates of a file, which the configuration key `key` names, and shows no
+/// certificate.
+///
+/// # Errors
+/// The file cannot be read, or holds no CA certificate.
+pub(in crate::net) fn https(key: &'static str, ca: &Path) -> Result<Arc<ClientConfig>, TlsError> {
     let roots = roots(key, ca)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

@@ -5,25 +5,21 @@
 //! Channels: accepted connections go to tonic through a queue of [`READY_DEPTH`]. Cancelling is safe everywhere: a
 //! connection that is not handed over is closed.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::{Connected, Router};
+use tonic::transport::server::Router;
 
+use super::connection::{Connection, PeerInfo};
 use super::limit::LogLimit;
 use super::tls::{self, Security};
 use crate::time::{Clock as _, SystemClock};
@@ -280,13 +276,13 @@ async fn admit(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "cannot set TCP_NODELAY");
     }
-    let io = match &security {
-        Security::Plaintext { .. } => Io::Plain(stream),
+    let connection = match &security {
+        Security::Plaintext { .. } => Connection::plain(stream, peer),
         Security::Mutual(identity) => {
             let acceptor =
                 TlsAcceptor::from(tls::speaking(identity.server_config().await, protocol));
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
+                Ok(Ok(stream)) => Connection::tls(stream.into(), peer),
                 Ok(Err(error)) => return Err(refusal(peer, &error)),
                 Err(_) => {
                     return Err(Refusal {
@@ -300,7 +296,7 @@ async fn admit(
     };
     counters.accepted.fetch_add(1, Ordering::Relaxed);
     // Fails only when the server stops: the connection closes with it.
-    let _ = ready.send(Ok(Connection { io, peer })).await;
+    let _ = ready.send(Ok(connection)).await;
     Ok(())
 }
 
@@ -328,89 +324,10 @@ pub fn builder() -> tonic::transport::Server {
         .max_concurrent_streams(MAX_STREAMS)
 }
 
-/// An accepted connection.
-pub struct Connection {
-    io: Io,
-    peer: SocketAddr,
-}
-
-enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connection({})", self.peer)
-    }
-}
-
-/// Who is at the other end; found in the extensions of every request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerInfo {
-    /// The peer's address.
-    pub address: SocketAddr,
-}
-
 /// The address of a request's peer, for logs.
 pub fn peer_of<T>(request: &tonic::Request<T>) -> Option<SocketAddr> {
     request
         .extensions()
         .get::<PeerInfo>()
         .map(|peer| peer.address)
-}
-
-impl Connection {
-    /// The peer's address.
-    pub const fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = PeerInfo;
-
-    fn connect_info(&self) -> PeerInfo {
-        PeerInfo { address: self.peer }
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().io {
-            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().io {
-            Io::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Io::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().io {
-            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().io {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
 }

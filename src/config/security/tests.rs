@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 
 fn settings(cert: Option<&str>, key: Option<&str>, ca: Option<&str>) -> TlsSettings {
@@ -16,9 +18,7 @@ fn files_given_in_part_name_the_missing_key() {
         (settings(Some("c"), None, Some("a")), "tls.key: is missing"),
         (settings(Some("c"), Some("k"), None), "tls.ca: is missing"),
     ] {
-        let error = Security::from_settings(&given)
-            .expect_err(missing)
-            .to_string();
+        let error = given.security().expect_err(missing).to_string();
         assert!(error.starts_with(missing), "{error}");
     }
 }
@@ -29,33 +29,12 @@ fn unusable_files_are_named() {
     let path = folder.path().join("cert.pem");
     let text = path.to_str().expect("utf-8");
     let given = settings(Some(text), Some(text), Some(text));
-    let error = Security::from_settings(&given)
-        .expect_err("missing")
-        .to_string();
+    let error = given.security().expect_err("missing").to_string();
     assert!(
         error.contains(text) && error.contains("tls.cert"),
         "{error}"
     );
     std::fs::write(&path, "no PEM here").expect("write");
-    let error = Security::from_settings(&given)
-        .expect_err("empty")
-        .to_string();
+    let error = given.security().expect_err("empty").to_string();
     assert!(error.contains("BEGIN CERTIFICATE"), "{error}");
-}
-
-#[test]
-fn plaintext_permits_loopback_in_every_notation() {
-    let security = Security::loopback_plaintext();
-    for (address, permitted) in [
-        ("127.0.0.1", true),
-        ("127.3.2.1", true),
-        ("::1", true),
-        ("::ffff:127.0.0.1", true),
-        ("10.0.0.1", false),
-        ("0.0.0.0", false),
-        ("::", false),
-    ] {
-        let address = address.parse().expect("address");
-        assert_eq!(security.permits(address), permitted, "{address}");
-    }
 }

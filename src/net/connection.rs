@@ -1,0 +1,130 @@
+//! The one type of connections, opened or accepted: TCP, with TLS or without.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+use tonic::transport::server::Connected;
+
+/// An established connection.
+pub struct Connection {
+    stream: Stream,
+    peer: SocketAddr,
+    /// What was read before the connection was handed out; it is given out first.
+    greeting: Vec<u8>,
+    taken: usize,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection {
+    /// Without TLS.
+    pub(super) const fn plain(stream: TcpStream, peer: SocketAddr) -> Self {
+        Self::new(Stream::Plain(stream), peer, Vec::new())
+    }
+
+    /// With TLS; the handshake is done.
+    pub(super) fn tls(stream: TlsStream<TcpStream>, peer: SocketAddr) -> Self {
+        Self::greeted(stream, peer, Vec::new())
+    }
+
+    /// With TLS, and with the bytes that were read from it already.
+    pub(super) fn greeted(
+        stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        greeting: Vec<u8>,
+    ) -> Self {
+        Self::new(Stream::Tls(Box::new(stream)), peer, greeting)
+    }
+
+    const fn new(stream: Stream, peer: SocketAddr, greeting: Vec<u8>) -> Self {
+        Self {
+            stream,
+            peer,
+            greeting,
+            taken: 0,
+        }
+    }
+
+    /// The peer's address.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({})", self.peer)
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let rest = &this.greeting[this.taken..];
+        if !rest.is_empty() {
+            let count = rest.len().min(buffer.remaining());
+            buffer.put_slice(&rest[..count]);
+            this.taken += count;
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Who is at the other end; found in the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The peer's address.
+    pub address: SocketAddr,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = PeerInfo;
+
+    fn connect_info(&self) -> PeerInfo {
+        PeerInfo { address: self.peer }
+    }
+}
