@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use rpingmesh::analyzer::Analyzer;
 use rpingmesh::config::analyzer::AnalyzerSettings;
-use rpingmesh::rpc::client::channel;
-use rpingmesh::rpc::tls::Security;
+use rpingmesh::net::client::channel;
+use rpingmesh::net::tls::Security;
+use rpingmesh::net::url::Url;
 use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
@@ -253,10 +254,8 @@ async fn phase(server: &Server, tors: usize, spool: u64) -> Phase {
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicUsize::new(0)),
     );
-    let url = format!("http://{}", server.grpc)
-        .parse()
-        .expect("an address");
-    let channel = channel("analyzer", &url, &Security::loopback_plaintext()).expect("a channel");
+    let url = Url::server(&format!("http://{}", server.grpc)).expect("an address");
+    let channel = channel(&url, &Security::loopback_plaintext()).expect("a channel");
     let (began, before) = (Instant::now(), server.cpu());
     let agents: Vec<_> = (0..STREAMS)
         .map(|number| {

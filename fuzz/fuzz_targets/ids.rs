@@ -10,8 +10,7 @@ use rpingmesh::analysis::simulate::fault::FaultPlan;
 use rpingmesh::config::HumanDuration;
 use rpingmesh::config::size::ByteSize;
 use rpingmesh::id::{FlowLabel, Gid, Qpn, TargetName};
-use rpingmesh::net::client::ServerUrl;
-use rpingmesh::net::http::Url;
+use rpingmesh::net::url::Url;
 
 fn round_trip<T: FromStr + Display + PartialEq + Debug>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
@@ -28,14 +27,11 @@ fuzz_target!(|text: &str| {
     round_trip::<TargetName>(text);
     round_trip::<HumanDuration>(text);
     round_trip::<ByteSize>(text);
-    round_trip::<ServerUrl>(text);
-    if let Ok(url) = Url::parse(text) {
-        let printed = url.to_string();
-        assert_eq!(
-            Url::parse(&printed).ok(),
-            Some(url),
-            "{text} became {printed}"
-        );
+    for read in [Url::parse, Url::server] {
+        if let Ok(url) = read(text) {
+            let printed = url.to_string();
+            assert_eq!(read(&printed).ok(), Some(url), "{text} became {printed}");
+        }
     }
     let _ = text.parse::<FaultPlan>();
 });

@@ -27,6 +27,7 @@
 
 pub mod answer;
 mod component;
+mod diagnosis;
 pub mod explain;
 pub mod files;
 pub mod interval;
@@ -39,9 +40,10 @@ mod search;
 pub mod vote;
 
 pub use component::Component;
+pub use diagnosis::localize;
 pub use problem::{ComponentId, PathObservation, Problem, ProblemError, Signal};
 pub use scales::multi_scale;
-pub use search::{Diagnosis, Settings, Suspect, Symptom, Trials, localize};
+pub use search::{Diagnosis, Settings, Suspect, Symptom, Trials};
 
 #[cfg(test)]
 mod tests;

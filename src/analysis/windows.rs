@@ -11,6 +11,8 @@
 //! arrival) goes, and is counted.
 
 mod bucket;
+mod slot;
+mod summary;
 mod table;
 
 use std::ops::Range;
@@ -19,102 +21,16 @@ use std::time::Duration;
 
 use table::{Entry, Table};
 
-pub use bucket::Sums;
+pub use bucket::{SlotCounts, Sums};
+pub use slot::{SLOT, Slot, WindowLength};
+pub use summary::Summary;
+pub use table::Memory;
 
 use super::report::{Batch, End, PathReport};
 use super::sketch::Sketch;
 use crate::id::{ServiceName, UdpSourcePort};
-use crate::measure::Invalid;
 use crate::probe::ProbeKind;
 use crate::time::{Nanos, WallTime};
-
-/// Length of a slot: the resolution of all windows.
-pub const SLOT: Duration = Duration::from_secs(5);
-const SLOT_NANOS: i64 = 5_000_000_000;
-
-/// The lengths of the windows over which paths are judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum WindowLength {
-    /// 5 s: hard faults.
-    Short,
-    /// 20 s: loss of a per cent.
-    Middle,
-    /// 120 s: gray loss.
-    Long,
-}
-
-impl WindowLength {
-    /// All of them, shortest first.
-    pub const ALL: [Self; 3] = [Self::Short, Self::Middle, Self::Long];
-
-    /// Its name in addresses and JSON: how long it is.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Short => "5s",
-            Self::Middle => "20s",
-            Self::Long => "120s",
-        }
-    }
-
-    /// How many slots it has.
-    pub const fn slots(self) -> u32 {
-        match self {
-            Self::Short => 1,
-            Self::Middle => 4,
-            Self::Long => 24,
-        }
-    }
-
-    /// Its length.
-    pub const fn duration(self) -> Duration {
-        Duration::from_secs(5 * self.slots() as u64)
-    }
-}
-
-/// Number of a slot: slots since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Slot(u32);
-
-impl Slot {
-    /// The slot that a point in time lies in; times before 1970 are in the first.
-    pub fn of(time: WallTime) -> Self {
-        let number = time.nanos().div_euclid(SLOT_NANOS).max(0);
-        Self(u32::try_from(number).unwrap_or(u32::MAX))
-    }
-
-    /// So many slots before this one; the first slot at the earliest.
-    #[must_use]
-    pub const fn before(self, slots: u32) -> Self {
-        Self(self.0.saturating_sub(slots))
-    }
-
-    /// How many slots after `earlier` this one is; 0 if it is not after it.
-    pub const fn since(self, earlier: Self) -> u32 {
-        self.0.saturating_sub(earlier.0)
-    }
-
-    /// The slots from this one to `last`, both included; at most 64.
-    pub fn up_to(self, last: Self) -> impl Iterator<Item = Self> {
-        let first = self.0.max(last.0.saturating_sub(63));
-        (first..=last.0).map(Self)
-    }
-
-    /// The slot of an interval: the one in which its middle lies.
-    pub fn of_interval(interval: &Range<WallTime>) -> Self {
-        slot_of(interval)
-    }
-
-    /// The slot after this one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
-    /// When it begins.
-    pub fn start(self) -> WallTime {
-        WallTime::from_nanos(i64::from(self.0) * SLOT_NANOS)
-    }
-}
 
 /// How much is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +62,7 @@ impl Limits {
         if ahead > Nanos::from(self.clock_tolerance) {
             return Placement::Future(ahead.to_duration().unwrap_or_default());
         }
-        if slot_of(interval) < self.oldest(now) {
+        if Slot::of_interval(interval) < self.oldest(now) {
             return Placement::Late(now.since(interval.end));
         }
         Placement::Counted
@@ -162,76 +78,6 @@ pub enum Placement {
     Late(Duration),
     /// It lies further in the future than clocks may disagree: the agent's clock is wrong. By so much.
     Future(Duration),
-}
-
-/// What the windows hold and what had to go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Paths.
-    pub paths: usize,
-    /// Buckets of all paths.
-    pub buckets: usize,
-    /// Bytes, heap and tables included, as allocated.
-    pub bytes: usize,
-    /// Paths that were dropped because of a limit, since the start.
-    pub evicted: u64,
-    /// Paths that were dropped because they had no new results for longer than slots are kept, since the start.
-    pub expired: u64,
-}
-
-/// What was measured on one path in a window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
-    /// The RNIC that probes.
-    pub source: Arc<End>,
-    /// The RNIC that answers.
-    pub target: Arc<End>,
-    /// Why it is probed.
-    pub kind: ProbeKind,
-    /// UDP source port of the probes, where known.
-    pub source_port: Option<UdpSourcePort>,
-    /// The service that uses the path.
-    pub service: Option<ServiceName>,
-    /// All probes.
-    pub sent: u64,
-    /// Probes without an ACK in time.
-    pub lost: u64,
-    /// Measurements that are not valid, in the order of [`Invalid::ALL`].
-    pub invalid: [u64; Invalid::ALL.len()],
-    /// Time on the wire, both ways; without probes whose responder took so long (over 10 ms) that two clocks which run
-    /// apart falsify it.
-    pub network_rtt: Sketch,
-    /// Time that the prober's host added.
-    pub prober_delay: Sketch,
-    /// Time that the responder's host added.
-    pub responder_delay: Sketch,
-}
-
-impl Summary {
-    /// Measurements that are not valid, for any reason.
-    pub fn invalid_total(&self) -> u64 {
-        self.invalid.iter().sum()
-    }
-
-    /// Measurements that are not valid for one reason.
-    pub fn invalid_for(&self, reason: Invalid) -> u64 {
-        self.invalid[bucket::reason_number(reason)]
-    }
-}
-
-/// What one path counted in one slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SlotCounts {
-    /// Which slot.
-    pub slot: Slot,
-    /// All probes.
-    pub sent: u64,
-    /// Probes without an ACK in time.
-    pub lost: u64,
-    /// Measurements that are not valid, for any reason.
-    pub invalid: u64,
-    /// Those of them that could not be sent.
-    pub unsent: u64,
 }
 
 /// The windows of all paths.
@@ -254,7 +100,7 @@ impl Windows {
     pub fn ingest(&mut self, batch: &Batch, now: WallTime) -> Placement {
         let placement = self.limits.place(&batch.interval, now);
         if placement == Placement::Counted {
-            let slot = slot_of(&batch.interval);
+            let slot = Slot::of_interval(&batch.interval);
             let oldest = self.limits.oldest(now);
             for report in &batch.paths {
                 self.count(report, slot, oldest);
@@ -385,14 +231,6 @@ impl<'a> PathView<'a> {
     pub fn summary(&self, slots: &Range<Slot>) -> Option<Summary> {
         self.0.summary(slots)
     }
-}
-
-/// The slot of a batch: the one in which the middle of its interval lies.
-fn slot_of(interval: &Range<WallTime>) -> Slot {
-    if interval.end <= interval.start {
-        return Slot::of(interval.end);
-    }
-    Slot::of(interval.start + Nanos((interval.end - interval.start).0 / 2))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 
 use super::Request;
 use super::component::Component;
-use super::name::{CategoryName, IncidentStateName, SeverityName};
-use super::query::{IncidentPageSize, Number, StateChoice};
+use super::name::{CategoryName, Name, SeverityName, named};
+use super::query::{Choice, IncidentPageSize, Number};
 
 /// Incidents in one answer unless asked otherwise.
 pub const DEFAULT_LIMIT: usize = 100;
@@ -17,7 +17,7 @@ pub const DEFAULT_LIMIT: usize = 100;
 pub struct IncidentsQuery {
     /// which incidents; all if it is left out
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<StateChoice>,
+    pub state: Option<WantedChoice>,
     /// number of one incident
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Number>,
@@ -82,6 +82,16 @@ impl State {
     }
 }
 
+named! {
+    State as "IncidentState";
+    Wanted as "WantedIncidents";
+}
+
+/// Whether an incident is over.
+pub type StateName = Name<State>;
+/// Which incidents.
+pub type WantedChoice = Choice<Wanted>;
+
 /// What is or was wrong, the newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Incidents {
@@ -97,8 +107,8 @@ pub struct Incident {
     /// number
     pub id: u64,
     /// open or closed
-    pub state: IncidentStateName,
-    /// P0: services use the component and suffer; P1: services use it; P2: only cluster monitoring sees it
+    pub state: StateName,
+    /// P0: a service's own paths are hit and suffer; P1: are hit; P2: only cluster monitoring sees it
     pub severity: SeverityName,
     /// see below
     pub category: CategoryName,

@@ -8,7 +8,6 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{incidents, topology};
 use crate::analysis::incident::Severity;
 use crate::analysis::judge::Category;
 use crate::analysis::map::{NodeKind, Source};
@@ -105,7 +104,7 @@ impl<T: Named> ToSchema for Name<T> {
 /// Declares types that have `ALL` and `name()` already.
 macro_rules! named {
     ($($type:ty as $name:literal;)+) => {
-        $(impl Named for $type {
+        $(impl $crate::api::name::Named for $type {
             const TYPE: &'static str = $name;
             const ALL: &'static [Self] = &Self::ALL;
 
@@ -116,6 +115,8 @@ macro_rules! named {
     };
 }
 
+pub(super) use named;
+
 named! {
     Category as "Category";
     Severity as "Severity";
@@ -125,10 +126,6 @@ named! {
     ProbeKind as "ProbeKind";
     TraceEnd as "TraceEnd";
     TraceReason as "TraceReason";
-    incidents::State as "IncidentState";
-    incidents::Wanted as "WantedIncidents";
-    topology::State as "NodeState";
-    topology::Detail as "Detail";
 }
 
 impl Named for bool {
@@ -152,14 +149,10 @@ pub type ProbeKindName = Name<ProbeKind>;
 pub type CategoryName = Name<Category>;
 /// The impact of an incident.
 pub type SeverityName = Name<Severity>;
-/// Whether an incident is over.
-pub type IncidentStateName = Name<incidents::State>;
 /// The kind of a node.
 pub type NodeKindName = Name<NodeKind>;
 /// Who knows of a node or link.
 pub type SourceName = Name<Source>;
-/// What is known of a node or link.
-pub type NodeStateName = Name<topology::State>;
 /// Why a trace was made.
 pub type TraceReasonName = Name<TraceReason>;
 /// What is behind the last hop of a trace.

@@ -10,9 +10,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::incidents::Wanted;
 use super::name::Named;
-use super::topology::Detail;
 use crate::analysis::windows::WindowLength;
 use crate::probe::ProbeKind;
 
@@ -73,10 +71,6 @@ pub type Port = Bounded<1, 65_535>;
 pub type WindowChoice = Choice<WindowLength>;
 /// The kind of probes.
 pub type ProbeKindChoice = Choice<ProbeKind>;
-/// Which incidents.
-pub type StateChoice = Choice<Wanted>;
-/// What of the topology is listed.
-pub type DetailChoice = Choice<Detail>;
 /// `true` or `false`.
 pub type YesNo = Choice<bool>;
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Request;
-use super::name::{NodeKindName, NodeStateName, SourceName};
-use super::query::DetailChoice;
+use super::name::{Name, NodeKindName, SourceName, named};
+use super::query::Choice;
 
 /// Parameters; each may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -75,6 +75,16 @@ impl State {
     }
 }
 
+named! {
+    State as "NodeState";
+    Detail as "Detail";
+}
+
+/// What is known of a node or link.
+pub type StateName = Name<State>;
+/// What is listed.
+pub type DetailChoice = Choice<Detail>;
+
 /// The fabric as topology file, reports and traces know it together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Topology {
@@ -115,7 +125,7 @@ pub struct Node {
     pub known_from: Vec<SourceName>,
     /// incident: an open incident is about it; silent: the host's agent uploads nothing; unseen: the file alone
     /// knows it; ok
-    pub state: NodeStateName,
+    pub state: StateName,
     /// numbers of open incidents about it, or perhaps about it
     pub incidents: Vec<u64>,
 }
@@ -138,7 +148,7 @@ pub struct Link {
     /// when a trace last showed it; null if none has
     pub traced_unix_ns: Option<i64>,
     /// incident, unseen or ok, as for nodes
-    pub state: NodeStateName,
+    pub state: StateName,
     /// numbers of open incidents about it in this direction, or perhaps about it
     pub incidents_a_to_b: Vec<u64>,
     /// in the other one

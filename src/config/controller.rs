@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::otlp::OtlpSettings;
-use super::{LogSettings, HumanDuration, TlsSettings};
+use super::{HumanDuration, LogSettings, TlsSettings};
 use crate::net::tls::Security;
 use crate::pinglist::Policy;
 use crate::store::sqlite::Location;

@@ -12,6 +12,7 @@ mod hops;
 mod profile;
 mod reading;
 mod rnic;
+mod state;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -33,8 +34,8 @@ pub use hops::HopAnswer;
 pub use profile::Profile;
 pub use rnic::RnicCounters;
 
-use faults::{Change, HostState, SwitchState};
 use rnic::{NicClock, QueuePair, RnicState};
+use state::{Change, HostState, SwitchState};
 
 /// Bytes around a payload on the wire: Ethernet with preamble and gap, IPv4, UDP, BTH, DETH, ICRC.
 const OVERHEAD: u64 = 38 + 20 + 8 + 12 + 8 + 4;

@@ -8,6 +8,7 @@
 //! Cancelling: the task ends when its token is cancelled or all handles are gone; endpoints then report that they are
 //! lost. Nothing is kept that would have to be saved.
 
+mod rounds;
 mod trace;
 
 use std::collections::HashMap;
@@ -68,7 +69,7 @@ enum Command {
         from: Qpn,
         request: SendRequest,
     },
-    Trace(trace::Request),
+    Trace(rounds::Request),
     Run(Job),
 }
 
@@ -100,7 +101,7 @@ impl Fabric {
             clock: Arc::clone(&clock),
             endpoints: HashMap::new(),
             out: Vec::new(),
-            traces: trace::Traces::default(),
+            traces: rounds::Traces::default(),
             answers: Vec::new(),
         };
         let fabric = Self {
@@ -135,11 +136,6 @@ impl Fabric {
             .await
             .map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
-    }
-
-    /// Traces from any RNIC.
-    pub fn tracer(&self) -> FabricTracer {
-        FabricTracer::new(self.clone())
     }
 
     /// The provider that an agent on a host uses.
@@ -368,7 +364,7 @@ struct Driver {
     clock: Arc<dyn Clock>,
     endpoints: HashMap<(RnicId, Qpn), Outlet>,
     out: Vec<Delivery>,
-    traces: trace::Traces,
+    traces: rounds::Traces,
     answers: Vec<HopAnswer>,
 }
 

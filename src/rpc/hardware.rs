@@ -1,6 +1,7 @@
 //! Conversions of hardware counters. What is wrong is refused by itself, like a report.
 
-use super::results::{Refusals, ReportError};
+use std::fmt;
+
 use super::v1;
 use crate::analysis::hardware::{CounterName, MOST_COUNTERS, MOST_PORTS, PortRise};
 use crate::id::MAX_NAME;
@@ -25,16 +26,14 @@ pub enum HardwareError {
     Name,
 }
 
-/// The usable ones; the first fault of each port goes to `refused`.
-pub(super) fn rises(messages: Vec<v1::PortRise>, refused: &mut Refusals) -> Vec<PortRise> {
+/// The usable ones; the first fault of each port goes to `refuse`, with the port's place in the message.
+pub(super) fn rises(
+    messages: Vec<v1::PortRise>,
+    mut refuse: impl FnMut(fmt::Arguments<'_>, HardwareError),
+) -> Vec<PortRise> {
     let mut rises = Vec::with_capacity(messages.len().min(MOST_PORTS));
     for (index, message) in messages.into_iter().enumerate() {
-        let mut refuse = |error: HardwareError| {
-            refused.add(
-                format_args!("none, hardware counters {index}"),
-                ReportError::Hardware(error),
-            );
-        };
+        let mut refuse = |error| refuse(format_args!("none, hardware counters {index}"), error);
         if index >= MOST_PORTS {
             // Once: they may be many.
             refuse(HardwareError::Ports);
@@ -130,21 +129,17 @@ mod tests {
             message("mlx5_0", 256, &[]),
             message("a\nb", 1, &[]),
         ];
-        let mut refused = Refusals::default();
-        let rises = rises(messages, &mut refused);
+        let mut refused = Vec::new();
+        let rises = rises(messages, |_, error| refused.push(error));
         assert_eq!(rises.len(), 1);
         assert_eq!(rises[0].counters.len(), 1);
-        let faults: Vec<_> = refused
-            .kept()
-            .iter()
-            .map(|refusal| refusal.error.to_string())
-            .collect();
+        let faults: Vec<_> = refused.iter().map(HardwareError::to_string).collect();
         insta::assert_snapshot!(faults.join("\n"), @r"
-        hardware counters: a counter's name must have 1 to 64 letters, digits and underscores
-        hardware counters: the device's name must have 1 to 256 bytes and no control characters
-        hardware counters: port 0 is not between 1 and 255
-        hardware counters: port 256 is not between 1 and 255
-        hardware counters: the device's name must have 1 to 256 bytes and no control characters
+        a counter's name must have 1 to 64 letters, digits and underscores
+        the device's name must have 1 to 256 bytes and no control characters
+        port 0 is not between 1 and 255
+        port 256 is not between 1 and 255
+        the device's name must have 1 to 256 bytes and no control characters
         ");
     }
 
@@ -153,13 +148,18 @@ mod tests {
         let many: Vec<_> = (0..1000)
             .map(|_| message("mlx5_0", 1, &[("symbol_error", 1)]))
             .collect();
-        let mut refused = Refusals::default();
-        assert_eq!(rises(many, &mut refused).len(), MOST_PORTS);
+        let mut refused = Vec::new();
+        assert_eq!(
+            rises(many, |_, error| refused.push(error)).len(),
+            MOST_PORTS
+        );
         assert_eq!(refused.len(), 1);
         let names: Vec<_> = (0..1000).map(|number| format!("c{number}")).collect();
         let counters: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
-        let mut refused = Refusals::default();
-        let rises = rises(vec![message("mlx5_0", 1, &counters)], &mut refused);
+        let mut refused = Vec::new();
+        let rises = rises(vec![message("mlx5_0", 1, &counters)], |_, error| {
+            refused.push(error)
+        });
         assert_eq!(rises[0].counters.len(), MOST_COUNTERS);
         assert_eq!(refused.len(), 1);
     }
@@ -175,8 +175,8 @@ mod tests {
                 port,
                 counters: counters.iter().map(|(name, by)| (CounterName::new(name).expect("a name"), *by)).collect(),
             };
-            let mut refused = Refusals::default();
-            prop_assert_eq!(rises(vec![rise.clone().into()], &mut refused), vec![rise]);
+            let mut refused = Vec::new();
+            prop_assert_eq!(rises(vec![rise.clone().into()], |_, error| refused.push(error)), vec![rise]);
             prop_assert!(refused.is_empty());
         }
     }

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use rpingmesh_ebpf_event::{EventKind, QpEvent};
 
-use self::entry::Entry;
-use super::trace::{CgroupPath, TraceMessage};
+use self::entry::{Entry, text};
+use super::qp::CgroupPath;
+use super::trace::TraceMessage;
 use crate::id::{DeviceName, Qpn};
 use crate::time::{HostTime, Nanos};
 
@@ -337,15 +338,6 @@ fn key_of(event: &QpEvent) -> Option<QpKey> {
         device: DeviceName::new(device),
         qpn: Qpn::new(event.local_qpn)?,
     })
-}
-
-/// Text padded with zeros; bytes that are not UTF-8 are replaced.
-fn text(bytes: &[u8]) -> String {
-    let end = bytes
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 #[cfg(test)]

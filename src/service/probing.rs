@@ -8,48 +8,24 @@
 //! so that a responder that has another queue pair is followed. A destination that no agent has registered is never
 //! probed; the time between look-ups grows. Answers are kept for a while after the last connection has ended.
 
+mod connection;
 mod destinations;
 mod path;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
+use self::connection::Connection;
 use self::destinations::{Destinations, Standing};
 use self::path::{PathKey, Paths};
 use super::flow::{Flow, FlowChange, QpKey};
-use crate::id::{Gid, ServiceName, UdpSourcePort};
-use crate::probe::{PathId, ProbePath, Target};
+use crate::id::Gid;
+use crate::probe::Target;
 use crate::time::HostTime;
-use crate::transport::{RnicName, SourcePortSteering};
 
+pub use self::connection::{Fidelity, Local, PathChange};
 pub use self::destinations::{CACHE_LIFE, LOOKUP_DELAY, MAX_QUERIES, REFRESH};
-
-/// An RNIC of this host that can probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Local {
-    /// Its name.
-    pub rnic: RnicName,
-    /// The GID of its endpoint.
-    pub gid: Gid,
-    /// What decides the UDP source port of its probes.
-    pub steering: SourcePortSteering,
-}
-
-/// Whether the probes of a connection take the connection's path, which ECMP chooses by addresses and UDP source port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fidelity {
-    /// The connection's addresses and UDP source port: the same path.
-    OwnPath,
-    /// The endpoint cannot take the connection's UDP source port, only this one: perhaps another path.
-    OtherPort(UdpSourcePort),
-    /// The UDP source port of the connection or that of the probes is not known.
-    UnknownPort,
-    /// The endpoint has another of the RNIC's GIDs than the connection: perhaps another path.
-    OtherSource,
-}
 
 /// What is done for a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,17 +46,6 @@ pub enum Following {
     Loopback,
 }
 
-/// A path that an RNIC is to probe, or no longer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathChange {
-    /// Who probes.
-    pub rnic: RnicName,
-    /// Which path.
-    pub id: PathId,
-    /// What to probe from now on; `None` for nothing more.
-    pub path: Option<Arc<ProbePath>>,
-}
-
 /// The planner in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Census {
@@ -98,16 +63,6 @@ pub struct Census {
     pub paths: usize,
     /// Destinations that no agent has registered, in order.
     pub unknown: BTreeSet<Gid>,
-}
-
-/// A live connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Connection {
-    source: Option<Gid>,
-    port: Option<u8>,
-    destination: Gid,
-    source_port: Option<UdpSourcePort>,
-    service: ServiceName,
 }
 
 #[derive(Debug)]
@@ -327,12 +282,6 @@ fn local_of<'a>(key: &QpKey, connection: &Connection, locals: &'a [Local]) -> Op
                 && local.gid.is_ipv4() == connection.destination.is_ipv4()
         })
     })
-}
-
-/// The keys of a set, so that it can change meanwhile.
-fn listed(keys: Option<&HashSet<QpKey>>) -> Vec<QpKey> {
-    keys.map(|keys| keys.iter().cloned().collect())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

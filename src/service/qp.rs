@@ -1,11 +1,15 @@
 //! Queue pairs and their connections, as the flow table reports them.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::identity::Service;
-use super::trace::CgroupPath;
 use crate::id::{DeviceName, FlowLabel, Gid, Qpn, UdpSourcePort};
 use crate::time::HostTime;
+
+/// Path of a cgroup below the mount point of cgroup v2, such as `/system.slice/a.service`.
+pub type CgroupPath = Arc<str>;
 
 /// Which queue pair of this host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,21 +6,17 @@
 //! in order. [`FlowTable::take`](super::flow::FlowTable::take) takes them all; tests feed it without a kernel.
 
 use std::fmt;
-use std::sync::Arc;
 
 use rpingmesh_ebpf_event::QpEvent;
 
-use super::flow::ListedQp;
 use super::offsets::OffsetError;
+use super::qp::{CgroupPath, ListedQp};
 use crate::time::HostTime;
 
 /// How many messages may wait in the channel. An event is about 200 bytes; 4 096 of them are what 10 000 changes a
 /// second bring while a consumer is held up for 0.4 s. When the channel is full the tracer waits, and the kernel's ring
 /// (22 000 events) takes the rest; what does not fit there either is counted.
 pub const TRACE_DEPTH: usize = 4_096;
-
-/// Path of a cgroup below the mount point of cgroup v2, such as `/system.slice/a.service`.
-pub type CgroupPath = Arc<str>;
 
 /// One item of the tracer's channel.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,6 +9,7 @@ use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
 use rpingmesh::controller::Controller;
 use rpingmesh::net::client::channel;
 use rpingmesh::net::tls::Security;
+use rpingmesh::net::url::Url;
 use rpingmesh::pinglist::{GroupKind, Pinglist};
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::controller_service_client::ControllerServiceClient;
@@ -67,7 +68,7 @@ impl Server {
     }
 
     fn client(&self) -> ControllerServiceClient<Channel> {
-        let url = format!("http://{}", self.address).parse().expect("URL");
+        let url = Url::server(&format!("http://{}", self.address)).expect("URL");
         let channel = channel(&url, &Security::loopback_plaintext());
         ControllerServiceClient::new(channel.expect("channel"))
     }

@@ -11,7 +11,7 @@ use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::agent::services::{ServiceChannels, ServiceStatus, Services};
 use rpingmesh::config::TlsSettings;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
-use rpingmesh::net::tls::Security;
+use rpingmesh::net::url::Url;
 use rpingmesh::probe::{Config, PathId};
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage, TracedEvent, TracerStatus};
 use rpingmesh::time::{Clock, SystemClock};
@@ -203,9 +203,7 @@ impl Alone {
             status: status_out,
         };
         let security = TlsSettings::default().security().expect("plaintext");
-        let url = format!("http://{}", chain.controller)
-            .parse()
-            .expect("an address");
+        let url = Url::server(&format!("http://{}", chain.controller)).expect("an address");
         let controller = Controller::new(&url, &security).expect("a client");
         let stop = CancellationToken::new();
         let services = Services::new(channels, controller, Arc::new(SystemClock));

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::diagnosis::localize;
 use super::problem::Problem;
-use super::search::{Settings, Suspect, localize};
+use super::search::{Settings, Suspect};
 
 /// Observations of the last `window`.
 #[derive(Debug, Clone, Copy)]

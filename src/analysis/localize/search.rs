@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::component::Component;
 use super::interval::wilson;
 use super::likelihood::{Fit, gain, is_link};
-use super::mixture::Mixture;
-use super::problem::{ComponentId, Evidence, Problem, Signal};
+use super::problem::{ComponentId, Evidence, Problem};
 
 /// The prior, one for all fabrics and windows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -136,60 +135,12 @@ pub(super) const PROBE_BACKGROUND: (f64, f64) = (1e-9, 1e-3);
 /// Share of healthy links at the least that may kill a path for other reasons (a route that changed, a peer that went):
 /// one dead path alone names nothing, two that meet somewhere do.
 pub(super) const PATH_BACKGROUND: (f64, f64) = (1e-4, 1e-2);
-/// Share of its paths that a link or switch must kill to be called down.
-const DOWN: f64 = 0.9;
 /// Alternatives are listed from this share of the suspect's own likelihood.
 const ALTERNATIVE: f64 = 0.05;
 /// Links that may stand in the place of a switch or host: both directions of a cable.
 const LINKS_FOR_NODE: usize = 2;
 /// Alternatives look exactly alike from this share on.
 const ALIKE: f64 = 0.95;
-
-/// Finds the most probable set of faulty components: what kills paths, and what loses probes on living ones.
-pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
-    let Mixture {
-        split,
-        kills,
-        rates,
-        ..
-    } = Mixture::best(problem, settings);
-    let search = Search::new(problem, &split.paths, settings, PATH_BACKGROUND);
-    let doubtful = &problem.doubtful.lossy;
-    let mut suspects = search.describe_all(&kills, |path| {
-        split.paths.lossy[path].lost * doubtful[path].lost
-    });
-    for suspect in &mut suspects {
-        suspect.trials = Trials::Paths;
-        suspect.symptom = if suspect.loss_rate >= DOWN {
-            Symptom::Down
-        } else {
-            Symptom::Blackhole
-        };
-    }
-    let search = Search::new(problem, &split.probes, settings, PROBE_BACKGROUND);
-    let mut lossy = search.describe_all(&rates, |path| split.probes.lossy[path].lost);
-    for suspect in &mut lossy {
-        if suspect.loss_rate >= DOWN {
-            suspect.symptom = Symptom::Down;
-        }
-    }
-    suspects.extend(lossy);
-    if problem.signal() == Signal::Slow {
-        for suspect in &mut suspects {
-            suspect.symptom = Symptom::Slow;
-        }
-    }
-    suspects.sort_by(|a, b| {
-        b.confidence
-            .total_cmp(&a.confidence)
-            .then_with(|| b.explains_lost.total_cmp(&a.explains_lost))
-            .then_with(|| a.component.cmp(&b.component))
-    });
-    Diagnosis {
-        suspects,
-        background_loss_rate: -(-rates.background).exp_m1(),
-    }
-}
 
 pub(super) struct Search<'a> {
     problem: &'a Problem,
@@ -383,7 +334,7 @@ impl<'a> Search<'a> {
     }
 
     /// The members that are probable enough to be named; `lost` tells the probes lost in a lossy observation.
-    fn describe_all(&self, fit: &Fit, lost: impl Fn(usize) -> f64) -> Vec<Suspect> {
+    pub(super) fn describe_all(&self, fit: &Fit, lost: impl Fn(usize) -> f64) -> Vec<Suspect> {
         (0..fit.members.len())
             .filter_map(|index| self.describe(fit, index, &lost))
             .collect()

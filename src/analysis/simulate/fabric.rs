@@ -1,6 +1,6 @@
 //! Regular fabrics and the paths through them.
 
-use super::PlanError;
+use super::error::PlanError;
 use super::fault::FaultKind;
 use crate::analysis::localize::Component;
 use crate::topology::wiring::file::{File, HostEntry, Link};

@@ -2,7 +2,7 @@
 
 use super::super::report::PathReport;
 use super::super::sketch::{Bin, Sketch};
-use super::{Slot, SlotCounts};
+use super::slot::Slot;
 use crate::measure::Invalid;
 use crate::time::Nanos;
 
@@ -27,6 +27,21 @@ pub(super) fn reason_number(reason: Invalid) -> usize {
         .iter()
         .position(|known| *known == reason)
         .unwrap_or_default()
+}
+
+/// What one path counted in one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// Which slot.
+    pub slot: Slot,
+    /// All probes.
+    pub sent: u64,
+    /// Probes without an ACK in time.
+    pub lost: u64,
+    /// Measurements that are not valid, for any reason.
+    pub invalid: u64,
+    /// Those of them that could not be sent.
+    pub unsent: u64,
 }
 
 /// Results of one path in one slot.

@@ -9,9 +9,25 @@ use hashbrown::HashTable;
 
 use super::super::report::{End, Path, PathReport};
 use super::bucket::{Bucket, Sums};
-use super::{Memory, Slot, Summary};
+use super::slot::Slot;
+use super::summary::Summary;
 use crate::id::{Gid, ServiceName, UdpSourcePort};
 use crate::probe::ProbeKind;
+
+/// What the windows hold and what had to go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Paths.
+    pub paths: usize,
+    /// Buckets of all paths.
+    pub buckets: usize,
+    /// Bytes, heap and tables included, as allocated.
+    pub bytes: usize,
+    /// Paths that were dropped because of a limit, since the start.
+    pub evicted: u64,
+    /// Paths that were dropped because they had no new results for longer than slots are kept, since the start.
+    pub expired: u64,
+}
 
 /// No entry.
 const NONE: u32 = u32::MAX;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::report::{AgentCounters, Path};
 use super::*;
 use crate::id::{DeviceName, Gid, HostName, Qpn, TorId};
-use crate::measure::Measurement;
+use crate::measure::{Invalid, Measurement};
 use crate::transport::CompletionClock;
 
 /// The beginning of a slot.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use rpingmesh::analysis::map::NodeKind;
 use rpingmesh::api::Name;
-use rpingmesh::api::name::NodeStateName;
+use rpingmesh::api::topology::StateName;
 use rpingmesh::api::topology::{Link, State, Topology, TopologyQuery};
 use rpingmesh::config::program::Failure;
 
@@ -36,7 +36,7 @@ pub(crate) fn main(args: &TopologyArgs) -> Result<(), Failure> {
 }
 
 /// State, and the incidents behind it.
-fn state(state: &NodeStateName, incidents: &[u64]) -> String {
+fn state(state: &StateName, incidents: &[u64]) -> String {
     let mut text = state.to_string();
     for id in incidents {
         let _ = write!(text, " {id}");

@@ -11,7 +11,7 @@ use super::{
 use crate::config::defaults::agent as defaults;
 use crate::config::otlp::OtlpSettings;
 use crate::config::size::ByteSize;
-use crate::config::{ConfigError, Layer, LogSettings, HumanDuration, TlsSettings, wiring};
+use crate::config::{ConfigError, HumanDuration, Layer, LogSettings, TlsSettings, wiring};
 use crate::id::{AgentId, Gid, HostName, ROCE_V2_UDP_PORT, TorId};
 use crate::net::tls::Security;
 use crate::net::url::Url;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::config::defaults::controller as defaults;
 use crate::config::otlp::OtlpSettings;
-use crate::config::{ConfigError, Layer, LogSettings, HumanDuration, TlsSettings, wiring};
+use crate::config::{ConfigError, HumanDuration, Layer, LogSettings, TlsSettings, wiring};
 use crate::net::tls::Security;
 use crate::pinglist::coverage::{MAX_PATHS, tuples_for};
 use crate::pinglist::{MAX_SLOTS, Paths, Policy};

@@ -2,76 +2,12 @@
 
 use std::cmp::Reverse;
 
+use super::state::{Change, Stall};
 use super::{Delivery, Engine, RnicId, What};
-use crate::fabric::fault::{Effect, Fault, FaultError, Place, Pulse};
+use crate::fabric::fault::{Effect, Fault, FaultError, Place};
 use crate::fabric::truth::FaultTruth;
 use crate::time::{HostTime, Nanos};
 use crate::transport::{Completion, EndpointEvent};
-
-/// How many packets that expire on it a switch answers per second, as its control plane's policer allows.
-const ANSWERS_PER_SECOND: i64 = 1_000;
-
-/// And how many at once.
-const ANSWER_BURST: i64 = 64;
-
-/// A fault begins or ends. Ordered by time, ends first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Change {
-    at: i64,
-    begins: bool,
-    fault: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Stall {
-    fault: u32,
-    since: i64,
-    /// `None` when the host is down.
-    pulse: Option<Pulse>,
-}
-
-/// What is wrong with a host.
-#[derive(Debug, Default)]
-pub(super) struct HostState {
-    stalls: Vec<Stall>,
-}
-
-/// A host that is down looks again so often whether it is up.
-const DOWN_CHECK: i64 = 10_000_000;
-
-impl HostState {
-    /// Until when it handles nothing.
-    #[inline]
-    pub(super) fn stalled_until(&self, now: i64) -> Option<i64> {
-        self.stalls
-            .iter()
-            .filter_map(|stall| match stall.pulse {
-                Some(pulse) => pulse.on_until(stall.since, now),
-                None => Some(now.saturating_add(DOWN_CHECK)),
-            })
-            .max()
-    }
-}
-
-/// A switch's control plane.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct SwitchState {
-    down: u32,
-    /// When the policer's bucket is full again (generic cell rate algorithm).
-    full_at: i64,
-}
-
-impl SwitchState {
-    pub(super) fn may_answer(&mut self, now: i64) -> bool {
-        let cost = 1_000_000_000 / ANSWERS_PER_SECOND;
-        let full_at = self.full_at.max(now) + cost;
-        let allowed = self.down == 0 && full_at - now <= cost * ANSWER_BURST;
-        if allowed {
-            self.full_at = full_at;
-        }
-        allowed
-    }
-}
 
 impl Engine {
     /// Plans a fault; `at` counts from the fabric's origin, and what is past begins now.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::program::describe;
+use crate::error::describe;
 
 fn refusal(text: &str) -> String {
     match Scenario::parse(text) {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use hashbrown::HashTable;
 use prost::{DecodeError, Message as _};
 
-use super::{ReportError, end};
+use super::error::ReportError;
+use super::message::end;
 use crate::analysis::report::End;
 use crate::id::MAX_NAME;
 use crate::rpc::v1;

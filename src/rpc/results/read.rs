@@ -12,18 +12,58 @@ use std::sync::Arc;
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::{
-    BatchError, Ends, MAX_INTERVAL, MAX_TRACES, Received, Refusals, ReportError, clock_from,
-    kind_from, name, reason_from,
-};
+use super::ends::Ends;
+use super::error::{BatchError, MAX_INTERVAL, MAX_TRACES, ReportError};
+use super::message::{clock_from, kind_from, name, reason_from};
+use super::refusals::Refusals;
 use crate::analysis::hardware::MOST_PORTS;
 use crate::analysis::report::{Batch, End, MAX_PROBES, Path, PathReport};
-use crate::id::{Gid, ServiceName, UdpSourcePort};
+use crate::id::{Gid, HostName, ServiceName, UdpSourcePort};
 use crate::measure::Measurement;
 use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
 use crate::rpc::{hardware, v1};
 use crate::time::{Nanos, WallTime};
+
+/// A batch as far as it can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The usable reports.
+    pub batch: Batch,
+    /// The others.
+    pub refused: Refusals,
+}
+
+impl Received {
+    /// From an encoded `ResultBatch`.
+    ///
+    /// # Errors
+    /// The bytes are no such message, or its sequence number is none.
+    pub fn read(bytes: &[u8], ends: &Ends) -> Result<Self, BatchError> {
+        received(bytes, ends)
+    }
+
+    /// Refuses reports about RNICs of other hosts than the agent's: they contradict its registration. An agent that does
+    /// not name its host is believed.
+    #[must_use]
+    pub fn of_host(mut self, host: &HostName) -> Self {
+        if host.as_str().is_empty() {
+            return self;
+        }
+        let foreign = |report: &mut PathReport| report.path.source.host != *host;
+        for report in self.batch.paths.extract_if(.., foreign) {
+            let path = &report.path;
+            self.refused.add(
+                format_args!("{} -> {}", path.source.gid, path.target.gid),
+                ReportError::ForeignSource {
+                    source_host: path.source.host.clone(),
+                    agent_host: host.clone(),
+                },
+            );
+        }
+        self
+    }
+}
 
 /// Number of `ResultBatch.paths`.
 const PATHS: u32 = 4;
@@ -205,7 +245,7 @@ fn without_reports(mut bytes: &[u8]) -> Result<Rest, BatchError> {
 }
 
 /// What [`Received::read`] does.
-pub(super) fn received(bytes: &[u8], ends: &Ends) -> Result<Received, BatchError> {
+fn received(bytes: &[u8], ends: &Ends) -> Result<Received, BatchError> {
     let Rest {
         batch,
         reports,
@@ -249,7 +289,9 @@ pub(super) fn received(bytes: &[u8], ends: &Ends) -> Result<Received, BatchError
         paths,
         traces,
         counters: batch.counters.unwrap_or_default().into(),
-        hardware: hardware::rises(batch.hardware, &mut refused),
+        hardware: hardware::rises(batch.hardware, |place, error| {
+            refused.add(place, ReportError::Hardware(error));
+        }),
     };
     Ok(Received { batch, refused })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::{Refusal, ReportError};
+use super::error::{Refusal, ReportError};
 
 /// Refused reports: all are counted, the first [`Refusals::MOST`] are kept. A message within the limits may have millions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

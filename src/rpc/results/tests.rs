@@ -5,9 +5,13 @@ use prost::Message as _;
 
 use super::*;
 use crate::analysis::hardware::MOST_PORTS;
-use crate::analysis::report::Path;
-use crate::id::{ServiceName, UdpSourcePort};
-use crate::time::WallTime;
+use crate::analysis::report::{AgentCounters, Batch, End, Path, PathReport};
+use crate::id::{DeviceName, Gid, HostName, Qpn, ServiceName, TorId, UdpSourcePort};
+use crate::measure::{Invalid, Measurement};
+use crate::probe::ProbeKind;
+use crate::rpc::v1;
+use crate::time::{Nanos, WallTime};
+use crate::transport::CompletionClock;
 
 mod reading;
 

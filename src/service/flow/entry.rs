@@ -6,9 +6,7 @@
 
 use rpingmesh_ebpf_event::{EventKind, QpEvent, present};
 
-use super::super::qp::{Flow, ListedQp, Origin, Owner, QpKey, QpState, QpType, Route};
-use super::super::trace::CgroupPath;
-use super::text;
+use super::super::qp::{CgroupPath, Flow, ListedQp, Origin, Owner, QpKey, QpState, QpType, Route};
 use crate::id::{Gid, Qpn};
 use crate::time::HostTime;
 
@@ -192,4 +190,13 @@ impl Entry {
             (named, modifier) => named.or(modifier),
         }
     }
+}
+
+/// Text padded with zeros; bytes that are not UTF-8 are replaced.
+pub(super) fn text(bytes: &[u8]) -> String {
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use super::listed;
 use crate::id::Gid;
 use crate::probe::Target;
 use crate::service::flow::QpKey;
@@ -245,4 +244,10 @@ impl Destinations {
             self.known.remove(&gid);
         }
     }
+}
+
+/// The keys of a set, so that it can change meanwhile.
+fn listed(keys: Option<&HashSet<QpKey>>) -> Vec<QpKey> {
+    keys.map(|keys| keys.iter().cloned().collect())
+        .unwrap_or_default()
 }

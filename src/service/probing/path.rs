@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Connection, Fidelity, Local, PathChange};
+use super::connection::{Connection, Fidelity, Local, PathChange};
 use crate::id::{FlowLabel, Gid, MAX_NAME, ServiceName, UdpSourcePort};
 use crate::probe::{PathId, ProbePath, Target};
 use crate::service::flow::{Flow, QpKey};

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -5,9 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::id::{QKey, Qpn};
+use crate::id::{QKey, Qpn, ServiceName, UdpSourcePort};
 use crate::service::flow::{Origin, Owner, QpState, QpType, Route};
-use crate::transport::Address;
+use crate::transport::{Address, RnicName, SourcePortSteering};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 

@@ -12,6 +12,7 @@ use rpingmesh::config::TlsSettings;
 use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
 use rpingmesh::net::client::channel;
 use rpingmesh::net::tls::{Security, TlsFiles};
+use rpingmesh::net::url::Url;
 use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
@@ -135,7 +136,7 @@ impl Incarnation {
     }
 
     fn channel(&self) -> Channel {
-        let url = format!("http://{}", self.grpc).parse().expect("url");
+        let url = Url::server(&format!("http://{}", self.grpc)).expect("url");
         channel(&url, &Security::loopback_plaintext()).expect("channel")
     }
 

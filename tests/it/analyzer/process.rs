@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rpingmesh::net::client::channel;
 use rpingmesh::net::tls::Security;
+use rpingmesh::net::url::Url;
 use rpingmesh::rpc::v1;
 use rpingmesh::time::{Clock as _, SystemClock};
 use serde_json::Value;
@@ -92,7 +93,7 @@ async fn a_killed_analyzer_goes_on_where_it_was() {
     };
     let mut program = start(folder.path());
     for round in 0..3u64 {
-        let url = format!("http://{}", program.grpc).parse().expect("url");
+        let url = Url::server(&format!("http://{}", program.grpc)).expect("url");
         let channel = channel(&url, &Security::loopback_plaintext()).expect("channel");
         // One that was stored before the kill, two that are new.
         let batches = (2 * round..=2 * round + 2)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rpingmesh::net::client::channel;
 use rpingmesh::net::tls::Security;
+use rpingmesh::net::url::Url;
 use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
@@ -30,7 +31,7 @@ pub(crate) struct Agents {
 impl Agents {
     /// Starts them; all is well.
     pub(crate) fn start(analyzer: SocketAddr) -> Self {
-        let url = format!("http://{analyzer}").parse().expect("url");
+        let url = Url::server(&format!("http://{analyzer}")).expect("url");
         let channel = channel(&url, &Security::loopback_plaintext()).expect("a channel");
         let dead = Arc::new(AtomicU8::new(0));
         let task = tokio::spawn(run(channel, Arc::clone(&dead)));

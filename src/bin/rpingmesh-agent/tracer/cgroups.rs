@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rpingmesh::service::identity::cgroup_path;
-use rpingmesh::service::trace::CgroupPath;
+use rpingmesh::service::qp::CgroupPath;
 
 /// How many cgroups are remembered. A host runs hundreds of services; when more come and go the memory starts anew.
 const REMEMBERED: usize = 4_096;

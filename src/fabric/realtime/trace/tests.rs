@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::fabric::engine::Profile;
-use crate::fabric::topology::{Flow, Shape, Topology};
+use crate::fabric::engine::{Engine, Profile};
+use crate::fabric::topology::{Flow, RnicId, Shape, Topology};
 use crate::id::UdpSourcePort;
 use crate::path_trace;
 use crate::probe::trace::schedule::Order;

@@ -1,0 +1,56 @@
+//! One window's answer: components that kill paths, and components that lose probes on living ones.
+
+use super::mixture::Mixture;
+use super::problem::{Problem, Signal};
+use super::search::{
+    Diagnosis, PATH_BACKGROUND, PROBE_BACKGROUND, Search, Settings, Symptom, Trials,
+};
+
+/// Share of its paths that a link or switch must kill to be called down.
+const DOWN: f64 = 0.9;
+
+/// Finds the most probable set of faulty components: what kills paths, and what loses probes on living ones.
+pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
+    let Mixture {
+        split,
+        kills,
+        rates,
+        ..
+    } = Mixture::best(problem, settings);
+    let search = Search::new(problem, &split.paths, settings, PATH_BACKGROUND);
+    let doubtful = &problem.doubtful.lossy;
+    let mut suspects = search.describe_all(&kills, |path| {
+        split.paths.lossy[path].lost * doubtful[path].lost
+    });
+    for suspect in &mut suspects {
+        suspect.trials = Trials::Paths;
+        suspect.symptom = if suspect.loss_rate >= DOWN {
+            Symptom::Down
+        } else {
+            Symptom::Blackhole
+        };
+    }
+    let search = Search::new(problem, &split.probes, settings, PROBE_BACKGROUND);
+    let mut lossy = search.describe_all(&rates, |path| split.probes.lossy[path].lost);
+    for suspect in &mut lossy {
+        if suspect.loss_rate >= DOWN {
+            suspect.symptom = Symptom::Down;
+        }
+    }
+    suspects.extend(lossy);
+    if problem.signal() == Signal::Slow {
+        for suspect in &mut suspects {
+            suspect.symptom = Symptom::Slow;
+        }
+    }
+    suspects.sort_by(|a, b| {
+        b.confidence
+            .total_cmp(&a.confidence)
+            .then_with(|| b.explains_lost.total_cmp(&a.explains_lost))
+            .then_with(|| a.component.cmp(&b.component))
+    });
+    Diagnosis {
+        suspects,
+        background_loss_rate: -(-rates.background).exp_m1(),
+    }
+}
