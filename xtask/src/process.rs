@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -11,13 +12,29 @@ use anyhow::{Context as _, Result, bail, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Process ids of the running children, and by which signal each is ended; the signal thread ends exactly these.
-static CHILDREN: Mutex<BTreeMap<u32, &str>> = Mutex::new(BTreeMap::new());
+/// Process ids of the running children, and how each is ended; the signal thread ends exactly these.
+static CHILDREN: Mutex<BTreeMap<u32, Ending>> = Mutex::new(BTreeMap::new());
 
-/// For programs that leave nothing behind.
-const KILL: &str = "-KILL";
-/// For programs that have child processes and end them on request.
-const TERMINATE: &str = "-TERM";
+/// How a child is ended.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// SIGKILL: for programs that leave nothing behind.
+    Kill,
+    /// SIGTERM to the process group that the child leads: for programs that start others, as cargo starts compilers.
+    TerminateGroup,
+}
+
+impl Ending {
+    /// Arguments of kill(1) for a child.
+    fn arguments(self, child: u32) -> Vec<String> {
+        match self {
+            Self::Kill => vec!["-KILL".to_owned(), child.to_string()],
+            Self::TerminateGroup => {
+                vec!["-TERM".to_owned(), "--".to_owned(), format!("-{child}")]
+            }
+        }
+    }
+}
 
 /// A child that is killed and reaped when this value goes away.
 #[derive(Debug)]
@@ -26,20 +43,20 @@ pub(crate) struct Owned(Child);
 impl Owned {
     /// Starts `command` and remembers the child for [`end_children_on_signals`].
     pub(crate) fn spawn(command: &mut Command) -> Result<Self> {
-        Self::start(command, KILL)
+        Self::start(command, Ending::Kill)
     }
 
-    /// Runs `command`, a developer command that ends its own children when it is asked to end.
+    /// Runs `command` in a process group of its own, so that all that it starts can be ended with it.
     pub(crate) fn run_to_end(command: &mut Command) -> Result<ExitStatus> {
-        let mut child = Self::start(command, TERMINATE)?;
+        let mut child = Self::start(command.process_group(0), Ending::TerminateGroup)?;
         child.0.wait().with_context(|| describe(command))
     }
 
-    fn start(command: &mut Command, signal: &'static str) -> Result<Self> {
+    fn start(command: &mut Command, ending: Ending) -> Result<Self> {
         // The lock spans the start, so that a signal between start and registration still finds the child.
         let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn().with_context(|| describe(command))?;
-        children.insert(child.id(), signal);
+        children.insert(child.id(), ending);
         Ok(Self(child))
     }
 
@@ -85,10 +102,8 @@ pub(crate) fn end_children_on_signals() -> Result<()> {
             if let Some(signal) = signals.forever().next() {
                 // Kept until the exit: no child can start any more.
                 let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
-                for (child, signal) in children.iter() {
-                    let _ = Command::new("kill")
-                        .args([signal, &*child.to_string()])
-                        .status();
+                for (child, ending) in children.iter() {
+                    let _ = Command::new("kill").args(ending.arguments(*child)).status();
                 }
                 eprintln!("ended by signal {signal}");
                 std::process::exit(128 + signal);
@@ -115,7 +130,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// Runs `command` with our own output; an error unless it succeeds.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| describe(command))?;
+    let status = Owned::run_to_end(command)?;
     ensure!(
         status.success(),
         "{} ended with {status}",
