@@ -1,4 +1,4 @@
-//! One endpoint and its [`Session`], turned by whoever owns them: `run`, `respond` and `ping` alike.
+//! One endpoint and its [`Session`], driven by their owner: `run`, `respond` and `ping`.
 //!
 //! No task of its own. The only wait is inside [`Driver::turn`]: for completions of the endpoint or for the session's
 //! next wake-up. Dropping that future loses nothing: what was taken from the endpoint is handed to the session before

@@ -59,7 +59,7 @@ pub enum Category {
     Blackhole,
     /// Queues: round trips take longer.
     Congestion,
-    /// Round trips take longer than queues last (milliseconds): PFC pauses.
+    /// Round trips take too long for queueing (milliseconds): PFC pauses.
     PauseStorm,
     /// Round trips over one RNIC take longer: PCIe, or the RNIC itself.
     RnicSlow,

@@ -163,7 +163,7 @@ pub(super) struct State {
     pub(super) agents: Agents,
     /// What traces have shown.
     pub(super) paths: KnownPaths,
-    /// What speaks against judging the network by a result.
+    /// Reasons why results say nothing about the network.
     pub(super) host_filter: HostFilter,
     /// What the RNICs' own counters say.
     hardware: Hardware,

@@ -86,7 +86,7 @@ pub enum RefusalKind {
     Timeout,
 }
 
-/// What a listener has counted; shared with whoever exposes metrics.
+/// The counters of a listener, shared with the metrics.
 #[derive(Debug, Default)]
 pub struct ServerCounters {
     accepted: AtomicU64,

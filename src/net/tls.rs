@@ -1,4 +1,4 @@
-//! Mutual TLS for every role: who may talk to whom is "whoever the CA has signed", in both directions.
+//! Mutual TLS for every role: any certificate that the CA has signed is accepted, in both directions.
 //!
 //! Certificates are files that operators rotate. The three files are looked at before each handshake (three `stat`
 //! calls) and read again when one has changed; new files that cannot be used are reported once and the old material

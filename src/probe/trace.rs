@@ -243,7 +243,7 @@ pub struct Before<'a> {
 }
 
 impl Before<'_> {
-    /// Nothing is known, and nothing speaks against the path.
+    /// Nothing is known; no probe of the path was lost.
     pub const NOTHING: Self = Self {
         route: None,
         healthy: true,

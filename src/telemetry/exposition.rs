@@ -1,5 +1,5 @@
-//! Reads the OpenMetrics text that our registries write: for the push to OpenTelemetry, and for whoever compares what a
-//! program emits with what is documented.
+//! Reads the OpenMetrics text that our registries write: for the push to OpenTelemetry, and for tests that compare the
+//! metrics with the documents.
 //!
 //! Of the format (OpenMetrics 1.0, section 5) it knows what `prometheus-client` writes: `HELP`, `TYPE` and `UNIT`
 //! lines, samples with labels, `EOF`. Exemplars and time stamps are not read.

@@ -35,7 +35,7 @@ impl Incident {
             Category::Congestion => format!("{percent} of the round trips over {name} are slow"),
             Category::PauseStorm => {
                 format!(
-                    "{percent} of the round trips over {name} are slow, longer than queues last: pauses"
+                    "{percent} of the round trips over {name} are slow, too long for queueing: PFC pauses suspected"
                 )
             }
             Category::RnicSlow => format!("RNIC {name} delays {percent} of its round trips"),

@@ -28,7 +28,7 @@ const LEAST_LOST: f64 = 3.0;
 const STILL: f64 = 0.2;
 /// Expected losses from which on their absence tells: e^-4.6 is 1 %.
 const TELLING: f64 = 4.6;
-/// Share of the slow round trips that were held up longer than queues last, from which on pauses are the cause.
+/// If this share of the slow round trips took too long for queueing, pauses are the cause.
 const PAUSES: f64 = 0.2;
 /// Losses on paths apart from hard faults that a mild suspect must have, as a share of what its rate promises.
 const ALONE: f64 = 0.3;
@@ -496,7 +496,7 @@ impl Sums {
         (newest.share() >= DOWN).then_some(*newest)
     }
 
-    /// Whether slow round trips were held up longer than queues last.
+    /// Whether slow round trips took too long for queueing.
     fn are_pauses(&self) -> bool {
         self.paused as f64 > PAUSES * self.slow as f64
     }

@@ -358,7 +358,10 @@ impl SuspectText<'_> {
         match (self.why.vote_rank, &self.why.vote_first) {
             (Some(1), _) => write!(f, "   voting agrees: most votes of all links"),
             (Some(rank), Some(first)) => {
-                write!(f, "   voting puts it at place {rank}; its first is {first}")
+                write!(
+                    f,
+                    "   rank {rank} in the vote of R-Pingmesh; first is {first}"
+                )
             }
             _ => write!(f, "   no vote: only links are voted for"),
         }

@@ -162,7 +162,7 @@ pub fn ratio(text: &str) -> Result<f64, String> {
         .map(|value| value / scale)
         .ok()
         .filter(|value| (0.0..=1.0).contains(value))
-        .ok_or_else(|| format!("`{text}` is no share; write 2% or 0.02, at most 100%"))
+        .ok_or_else(|| format!("`{text}` is not a ratio between 0 and 1; write 2% or 0.02"))
 }
 
 impl fmt::Display for FaultPlan {

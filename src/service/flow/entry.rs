@@ -176,8 +176,8 @@ impl Entry {
         }
     }
 
-    /// The creator owns a QP; of a QP from before, whoever the listing names, else whoever modifies it. A modification
-    /// by the same process tells the cgroup where the first word did not.
+    /// The creator owns a QP. A QP that existed before belongs to the process in the listing, else to the process that
+    /// modifies it. A modification by the same process tells the cgroup where the first word did not.
     fn owner(&self) -> Option<&Owner> {
         match (
             self.creator.get().or(self.listed.get()),

@@ -102,7 +102,7 @@ impl Destinations {
         if is_first && destination.ask.is_none() {
             let at = match destination.answer {
                 Answer::Found(_) => now.max(destination.answered.after(REFRESH)),
-                // Whoever connects to it believes that it is there by now.
+                // Its peer connects to it, so it should exist by now.
                 Answer::None | Answer::NotFound(_) => now,
             };
             self.put_on_agenda(gid, at.after(LOOKUP_DELAY));

@@ -317,7 +317,7 @@ fn timeline(incident: &Incident, now: WallTime) -> Vec<Moment> {
         }
     };
     let opened = match incident.openings {
-        0 | 1 => "opened: chance was ruled out".to_owned(),
+        0 | 1 => "opened: confirmed".to_owned(),
         count => format!("opened, for the {count}. time within ten minutes"),
     };
     let mut moments = vec![moment(incident.opened_unix_ns, opened)];
