@@ -1,6 +1,7 @@
 //! `doctor`: says what this host lacks for probing, and what to do about it.
 
 mod checks;
+mod finding;
 mod gids;
 mod rdma;
 
@@ -11,6 +12,8 @@ use serde::Serialize;
 
 use crate::cli::{Configured, runtime};
 use crate::verbs;
+
+use self::finding::{Finding, Status};
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -27,78 +30,6 @@ pub(crate) struct DoctorArgs {
     gid_table: Option<std::path::PathBuf>,
     #[command(flatten)]
     configured: Configured,
-}
-
-/// How a finding is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Status {
-    /// As it should be.
-    Ok,
-    /// Something is worse than it could be; probing works.
-    Note,
-    /// The agent cannot probe here while this is so.
-    Problem,
-}
-
-/// One finding.
-#[derive(Debug, Serialize)]
-pub(crate) struct Finding {
-    check: &'static str,
-    status: Status,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<String>,
-}
-
-impl Finding {
-    pub(crate) fn ok(check: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            check,
-            status: Status::Ok,
-            message: message.into(),
-            advice: None,
-        }
-    }
-
-    /// With advice where there is something to do.
-    pub(crate) fn with(
-        check: &'static str,
-        status: Status,
-        message: impl Into<String>,
-        advice: Option<String>,
-    ) -> Self {
-        Self {
-            check,
-            status,
-            message: message.into(),
-            advice,
-        }
-    }
-
-    pub(crate) fn note(
-        check: &'static str,
-        message: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self {
-            check,
-            status: Status::Note,
-            message: message.into(),
-            advice: Some(advice.into()),
-        }
-    }
-
-    pub(crate) fn problem(
-        check: &'static str,
-        message: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self {
-            status: Status::Problem,
-            ..Self::note(check, message, advice)
-        }
-    }
 }
 
 #[derive(Serialize)]

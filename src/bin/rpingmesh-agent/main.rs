@@ -2,6 +2,7 @@
 
 mod check_config;
 mod cli;
+mod commands;
 mod doctor;
 mod flows;
 mod gid_choice;
@@ -23,7 +24,7 @@ use clap::{CommandFactory as _, Parser as _};
 use rpingmesh::config::manual;
 use rpingmesh::config::program::{Failure, finish};
 
-use cli::{Cli, Command};
+use commands::{Cli, Command};
 
 fn main() -> ExitCode {
     finish(dispatch(Cli::parse().command))

@@ -11,8 +11,8 @@ use rpingmesh::agent::session_config;
 use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::config::program::{Failure, stop_on_signal};
 use rpingmesh::config::{ConfigError, HumanDuration};
-use rpingmesh::id::{DeviceName, FlowLabel, HostName, QKey, TorId};
-use rpingmesh::probe::{self, Config, Group, ProbeKind, ProbePath, Rate, Session, Start, Target};
+use rpingmesh::id::{FlowLabel, QKey};
+use rpingmesh::probe::{self, Config, Group, ProbeKind, ProbePath, Rate, Session, Start};
 use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::{Endpoint, TransportError};
 use tokio_util::sync::CancellationToken;
@@ -88,7 +88,7 @@ async fn ping(args: &PingArgs, rate: Rate, config: &AgentConfig) -> Result<(), F
     let endpoint = open(config, peer.as_ref()).map_err(Failure::run)?;
     let target = match &peer {
         Some(peer) => peer.with_key_of(endpoint.as_ref()),
-        None => unnamed(endpoint.address()),
+        None => resolve::unnamed(endpoint.address()),
     };
     let path = Arc::new(ProbePath {
         target,
@@ -204,15 +204,5 @@ impl Pinger {
                 }
             }
         }
-    }
-}
-
-/// A target without a registration: nothing is known but its address.
-fn unnamed(address: rpingmesh::transport::Address) -> Target {
-    Target {
-        address,
-        tor: TorId::from(""),
-        host: HostName::from(""),
-        device: DeviceName::from(""),
     }
 }

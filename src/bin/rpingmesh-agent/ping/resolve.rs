@@ -6,7 +6,7 @@ use rpingmesh::agent::client;
 use rpingmesh::config::ConfigError;
 use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::config::program::Failure;
-use rpingmesh::id::{Gid, HostName, QKey, TargetName};
+use rpingmesh::id::{DeviceName, Gid, HostName, QKey, TargetName, TorId};
 use rpingmesh::probe::Target;
 use rpingmesh::rpc::registry::{ResolvedRnic, TargetQuery};
 use rpingmesh::transport::{Address, Endpoint};
@@ -28,7 +28,7 @@ impl Resolved {
             q_key: self.q_key.unwrap_or(endpoint.address().q_key),
         };
         match &self.rnic {
-            None => super::unnamed(address),
+            None => unnamed(address),
             Some(found) => Target {
                 address,
                 tor: found.rnic.tor.clone(),
@@ -75,4 +75,14 @@ pub(crate) async fn resolve(
         q_key: Some(first.rnic.address.q_key),
         rnic: Some(first),
     })
+}
+
+/// A target without a registration: nothing is known but its address.
+pub(super) fn unnamed(address: Address) -> Target {
+    Target {
+        address,
+        tor: TorId::from(""),
+        host: HostName::from(""),
+        device: DeviceName::from(""),
+    }
 }

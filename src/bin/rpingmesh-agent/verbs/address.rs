@@ -19,7 +19,16 @@ use rpingmesh::transport::SendRequest;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::handles::Route;
+/// Where an address handle leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Route {
+    /// The other RNIC port.
+    pub(super) gid: Gid,
+    /// The flow label of its GRH; 0 lets the driver choose.
+    pub(super) flow_label: u32,
+    /// DSCP and ECN.
+    pub(super) traffic_class: u8,
+}
 
 /// Handles being made at once: each can occupy a thread for a second.
 pub(super) const MAX_RUNNING: usize = 16;

@@ -20,13 +20,13 @@ use rpingmesh::transport::{
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 
-use super::address::{Lookup, Resolver};
+use super::address::{Lookup, Resolver, Route};
 use super::completion::{CompletionQueue, Format, WorkCompletion};
 use super::events::{Change, Watched};
 use super::failure;
 use super::handles::{
     AddressHandle, Addresses, AsyncEvents, Channel, Context as Device, Notifications, Origin,
-    ProtectionDomain, Route,
+    ProtectionDomain,
 };
 use super::plan::QueueSpec;
 use super::ports::{self, UsablePort};

@@ -22,6 +22,8 @@ use rpingmesh::transport::rdma_report::GidKind;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::address::{Resolve, Route};
+
 pub(super) use queue_pair::{QueuePair, QueueSizes};
 
 /// The result of a verb that returns 0, an errno value, or −1 with errno set.
@@ -458,17 +460,6 @@ impl Drop for Channel {
     }
 }
 
-/// Where an address handle leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Route {
-    /// The other RNIC port.
-    pub(super) gid: Gid,
-    /// The flow label of its GRH; 0 lets the driver choose.
-    pub(super) flow_label: u32,
-    /// DSCP and ECN.
-    pub(super) traffic_class: u8,
-}
-
 /// Where address handles start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin {
@@ -537,7 +528,7 @@ pub(super) struct Addresses {
     pub(super) origin: Origin,
 }
 
-impl super::address::Resolve for Addresses {
+impl Resolve for Addresses {
     type Handle = AddressHandle;
 
     fn resolve(&self, route: Route) -> io::Result<AddressHandle> {
