@@ -158,7 +158,7 @@ mod tests {
         let counters: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
         let mut refused = Vec::new();
         let rises = rises(vec![message("mlx5_0", 1, &counters)], |_, error| {
-            refused.push(error)
+            refused.push(error);
         });
         assert_eq!(rises[0].counters.len(), MOST_COUNTERS);
         assert_eq!(refused.len(), 1);

@@ -259,7 +259,7 @@ impl fmt::Display for SuspectText<'_> {
             Symptom::Loss => write!(f, "{component} loses {rate} of its packets")?,
             Symptom::Down => write!(f, "{component} is down: it loses everything")?,
             Symptom::Blackhole => {
-                write!(f, "{component} drops all packets of {rate} of its 5-tuples")?
+                write!(f, "{component} drops all packets of {rate} of its 5-tuples")?;
             }
             Symptom::Slow => write!(f, "{component} delays {rate} of its packets")?,
         }
