@@ -108,7 +108,7 @@ pub struct Incident {
     pub id: u64,
     /// open or closed
     pub state: StateName,
-    /// P0: a service's own paths are hit and suffer; P1: are hit; P2: only cluster monitoring sees it
+    /// P0: services use the component and suffer; P1: services use it; P2: only cluster monitoring sees it
     pub severity: SeverityName,
     /// see below
     pub category: CategoryName,
