@@ -133,7 +133,14 @@ async fn an_answer_of_another_version_is_an_error_that_says_so() {
         assert!(said.contains(part), "{part} is not in: {said}");
     }
     let (_, said) = said_of(old, None).await;
-    assert!(said.contains("the versions differ"), "{said}");
-    let (_, said) = said_of("<html></html>", None).await;
-    assert!(said.contains("not JSON"), "{said}");
+    assert!(
+        said.contains("it is no analyzer, or one older than"),
+        "{said}"
+    );
+    let page =
+        "<!doctype html><html><head><title>Another  service</title></head><body>long</body></html>";
+    let (_, said) = said_of(page, None).await;
+    let found = "is no answer of an analyzer: an HTML page with the title `Another service`";
+    assert!(said.contains(found), "{said}");
+    assert!(!said.contains("<html>"), "{said}");
 }

@@ -146,16 +146,19 @@ impl Analyzer {
             .map_err(|error| Failure::run(explained(&error, self.url.is_tls())))?;
         match read(&body) {
             Ok(answer) => Ok(answer),
-            Err(error) => Err(Failure::run(self.misread(&resource, &error).await)),
+            Err(error) => Err(Failure::run(self.misread(&resource, &error, &body).await)),
         }
     }
 
     /// Why an answer cannot be read: what is wrong where, and whose version is another.
-    async fn misread(&self, resource: &Url, error: &ReadError) -> String {
+    async fn misread(&self, resource: &Url, error: &ReadError, body: &[u8]) -> String {
         let text = format!("{resource}: {}", describe(error));
         let own = env!("CARGO_PKG_VERSION");
         match error {
-            ReadError::NotJson(_) => format!("{text}\nis this the analyzer's web address?"),
+            ReadError::NotJson(_) => format!(
+                "{resource} is no answer of an analyzer: {}\nis this the analyzer's web address?",
+                found(body)
+            ),
             ReadError::Form { .. } => match self.version().await {
                 Some(version) if version == own => {
                     format!("{text}\nthe analyzer is version {version}, too: please report this")
@@ -164,7 +167,8 @@ impl Analyzer {
                     "{text}\nthe versions differ: the analyzer is version {version}, this program {own}"
                 ),
                 None => format!(
-                    "{text}\nthe versions differ: this program is version {own}, the analyzer does not report its version"
+                    "{text}\nthe server has no {OPENAPI}: it is no analyzer, or one older than version {own}; it answered {}",
+                    found(body)
                 ),
             },
         }
@@ -178,9 +182,52 @@ impl Analyzer {
     }
 }
 
+/// What was found instead of an answer, in words: the title of a page, or how the text begins.
+fn found(body: &[u8]) -> String {
+    const LONGEST: usize = 80;
+    let text = String::from_utf8_lossy(&body[..body.len().min(64 << 10)]);
+    let clean = |text: &str| {
+        let words: Vec<_> = text.split_whitespace().collect();
+        let line = words.join(" ");
+        let visible: String = line
+            .chars()
+            .filter(|one| !one.is_control())
+            .take(LONGEST)
+            .collect();
+        if visible.len() < line.len() {
+            format!("{visible}…")
+        } else {
+            visible
+        }
+    };
+    let lower = text.to_ascii_lowercase();
+    let title = lower.find("<title").and_then(|start| {
+        let from = start + lower[start..].find('>')? + 1;
+        let to = from + lower[from..].find("</title")?;
+        text.get(from..to).map(clean)
+    });
+    match title {
+        Some(title) if !title.is_empty() => format!("an HTML page with the title `{title}`"),
+        _ if lower.contains("<html") || lower.contains("<!doctype") => {
+            "an HTML page without a title".to_owned()
+        }
+        _ if text.trim().is_empty() => "an empty body".to_owned(),
+        _ => format!("the text `{}`", clean(&text)),
+    }
+}
+
 /// In words, with what may help.
 fn explained(error: &HttpError, is_tls: bool) -> String {
-    let mut text = describe(error);
+    let is_html = |text: &str| text.trim_start().starts_with('<');
+    let mut text = match error {
+        HttpError::Status { url, status, text } if is_html(text) => {
+            format!(
+                "{url} answers {status} with {}\nis this the analyzer's web address?",
+                found(text.as_bytes())
+            )
+        }
+        _ => describe(error),
+    };
     text += match error {
         HttpError::Status {
             status: 401 | 403, ..
@@ -238,4 +285,38 @@ pub(crate) fn share(part: u64, whole: u64) -> String {
     }
     let percent = part as f64 * 100.0 / whole.max(1) as f64;
     format!("{part} of {whole} ({percent:.2} %)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_server_answers_is_said_in_a_few_words() {
+        let said: Vec<_> = [
+            "<!DOCTYPE html>\n<html><head><TITLE>\n Grafana &amp; more </TITLE></head>",
+            "<html><body>hello</body></html>",
+            " \n",
+            "404 page not found\u{1b}[31m",
+            "{\"status\":\"success\",\"data\":{}}",
+        ]
+        .iter()
+        .map(|body| found(body.as_bytes()))
+        .collect();
+        assert_eq!(
+            said,
+            [
+                "an HTML page with the title `Grafana &amp; more`",
+                "an HTML page without a title",
+                "an empty body",
+                "the text `404 page not found[31m…`",
+                "the text `{\"status\":\"success\",\"data\":{}}`",
+            ]
+        );
+        assert_eq!(
+            found(b"<title>\xff\xfe").len(),
+            "the text `<title>\u{fffd}\u{fffd}`".len()
+        );
+        assert!(found("x".repeat(1_000).as_bytes()).ends_with("x…`"));
+    }
 }
