@@ -4,8 +4,10 @@
 //! - [`report`]: results of one path in one interval, as agents collect them and the analyzer takes them.
 //! - [`admission`]: which batch of an agent is new, which came before, which are missing.
 //! - [`alerts`]: what a receiver of alerts has to be told, and when.
+//! - [`clocks`]: how far the clocks of agents are off.
 //! - [`filter`]: which results say nothing about the network, because a host caused them.
 //! - [`hardware`]: what the RNICs' own counters say, as evidence.
+//! - [`health`]: whether the monitoring itself can see.
 //! - [`incident`]: findings that last, with a beginning, an end and an impact.
 //! - [`judge`]: from windows to findings: what is wrong, where, and why that is believed.
 //! - [`localize`]: which links, switches and hosts explain the observed losses.
@@ -19,8 +21,10 @@
 
 pub mod admission;
 pub mod alerts;
+pub mod clocks;
 pub mod filter;
 pub mod hardware;
+pub mod health;
 pub mod incident;
 pub mod judge;
 pub mod localize;

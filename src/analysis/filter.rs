@@ -65,6 +65,17 @@ impl Reason {
         Self::ClockInvalid,
     ];
 
+    /// Whether losses of what is set aside are not judged because the monitoring was disturbed: not where a host is known to be
+    /// down, and not where round trips alone are set aside.
+    pub const fn hides_loss(self) -> bool {
+        match self {
+            Self::HostDown | Self::ClockInvalid => false,
+            Self::AgentSilent | Self::QpnChanged | Self::ResponderStarved | Self::ProberStarved => {
+                true
+            }
+        }
+    }
+
     /// Its name in labels and JSON.
     pub const fn name(self) -> &'static str {
         match self {
@@ -432,6 +443,13 @@ impl HostFilter {
     /// An RNIC as its own agent describes it.
     pub fn end(&self, gid: Gid) -> Option<&End> {
         self.rnics.get(&gid).map(|rnic| &*rnic.end)
+    }
+
+    /// Records that the agent of a host lives although its batch was not counted: its clock is too far off.
+    pub fn note_alive(&mut self, name: &HostName, at: WallTime) {
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.received = host.received.max(at);
+        }
     }
 
     /// Hosts of which something is kept, and RNICs.

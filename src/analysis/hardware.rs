@@ -306,7 +306,7 @@ impl Risen {
                 .into_iter()
                 .flat_map(|end| self.of_host(end).chain(self.of_rnic_named(end)))
                 .collect(),
-            Component::Switch { .. } => Vec::new(),
+            Component::Switch { .. } | Component::Group { .. } => Vec::new(),
         };
         found.sort_by(|a, b| (b.1.by, &a.1.counter).cmp(&(a.1.by, &b.1.counter)));
         found.truncate(MOST_LINES);

@@ -10,24 +10,34 @@
 //! | weaker | two sightings that share no probe: as far apart as the horizon is long |
 //!
 //! An incident has one subject; both directions of a cable are one. A finding that cannot tell belongs to the incident of any of its candidates; once a
-//! candidate is certain the incident is about that one. RNICs of a host that is down are part of that host's incident.
+//! candidate is certain the incident is about that one.
+//!
+//! Incidents form a tree of two levels: a cause, and under it what it [`explains`](Incident::explains). Many subjects with
+//! the same trouble are one incident about a group (`group`). What another incident explains is closed
+//! and names its [`cause`](Incident::cause): RNICs of a host that is down, links of a switch that is bad, single hosts of a group.
 
+mod group;
 mod title;
 mod tracker;
 mod update;
 mod watch;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::Category;
+use super::judge::{Category, Finding};
 use super::localize::Component;
+use crate::time::WallTime;
 
+pub use group::GROUP_FROM;
 pub use tracker::{MOST_OPEN, Tracker};
 pub use watch::{AT_ONCE_NATS, FLAPPING, FLAPPING_WITHIN};
 
-/// Why an incident about an RNIC is closed while its host is down.
+/// What an incident lists of what it explains; of more it tells the number.
+pub const MOST_EXPLAINED: usize = 100;
+/// Why older versions have closed an incident about an RNIC: its host was down.
 const HOST_IS_DOWN: &str = "closed: its host is down";
 
 /// Impact (R-Pingmesh, section 5).
@@ -35,7 +45,7 @@ const HOST_IS_DOWN: &str = "closed: its host is down";
 pub enum Severity {
     /// Services use the component, and their probes suffer.
     P0,
-    /// Services use the component.
+    /// Services use the component, or the monitoring cannot see what it should.
     P1,
     /// Only the monitoring of the cluster sees it.
     P2,
@@ -54,11 +64,47 @@ impl Severity {
         }
     }
 
-    fn of(services: &BTreeMap<String, bool>) -> Self {
-        match services.values().max() {
+    fn of(category: Category, services: &BTreeMap<String, bool>) -> Self {
+        let hit = match services.values().max() {
             Some(true) => Self::P0,
             Some(false) => Self::P1,
             None => Self::P2,
+        };
+        match category {
+            Category::MonitoringBlind
+            | Category::MonitoringSilence
+            | Category::MonitoringLate
+            | Category::MonitoringStore
+            | Category::MonitoringFull => hit.min(Self::P1),
+            _ => hit,
+        }
+    }
+}
+
+/// Something that an incident stands for or explains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// What it is about.
+    pub subject: Component,
+    /// What is wrong with it.
+    pub category: Category,
+    /// In one line.
+    pub title: String,
+    /// The incident about it alone, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<u64>,
+    /// When it was last seen, nanoseconds since 1970.
+    pub seen_unix_ns: i64,
+}
+
+impl Explained {
+    fn of(finding: &Finding, now: WallTime) -> Self {
+        Self {
+            subject: finding.subject.clone(),
+            category: finding.category,
+            title: Incident::new(finding, 0, now).title(),
+            incident: None,
+            seen_unix_ns: now.nanos(),
         }
     }
 }
@@ -90,6 +136,9 @@ pub struct Incident {
     pub confidence: f64,
     /// Share of probes that it affects, 0 to 1: lost, dead 5-tuples, or slow.
     pub share: f64,
+    /// Between which shares the true one is, with 95 % probability; `None` where it is no estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
     /// Probes on the paths that cross it, when it was last seen.
     pub sent: u64,
     /// Those of them that were lost or slow.
@@ -100,6 +149,24 @@ pub struct Incident {
     pub evidence: Vec<String>,
     /// How often it was opened in the last ten minutes, this time included.
     pub openings: usize,
+    /// What it stands for or explains, at most [`MOST_EXPLAINED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explains: Vec<Explained>,
+    /// Subjects that a group stands for now, and at most since it was opened; zeros where it is about one subject.
+    #[serde(default)]
+    pub subjects: Subjects,
+    /// The incident that explains this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<u64>,
+}
+
+/// Subjects of a group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subjects {
+    /// In the last run that saw any.
+    pub now: u64,
+    /// In the run that saw most.
+    pub most: u64,
 }
 
 impl Incident {
@@ -108,13 +175,44 @@ impl Incident {
         self.closed_unix_ns.is_none()
     }
 
-    /// Whether it was closed because another incident explains it.
-    pub fn is_explained(&self) -> bool {
-        self.closed_unix_ns.is_some() && self.evidence.iter().any(|line| line == HOST_IS_DOWN)
+    /// Everything that it may be about: its subject, what it may be instead, and of a group those that it stands for now, as far as
+    /// they are listed.
+    pub fn suspects(&self) -> impl Iterator<Item = &Component> {
+        let is_group = matches!(self.subject, Component::Group { .. });
+        let members = self
+            .explains
+            .iter()
+            .filter(move |one| is_group && one.seen_unix_ns >= self.seen_unix_ns)
+            .map(|one| &one.subject);
+        std::iter::once(&self.subject)
+            .chain(&self.or)
+            .chain(members)
     }
 
-    /// Whether that other one is `cause`: the host that its RNIC is in was down.
+    /// By what incidents are put in order, the one to look at first being the least: the worst severity, then those that
+    /// make most services suffer, then those that hit most, then the oldest.
+    pub fn rank(&self) -> impl Ord + use<> {
+        let suffering = self.services.values().filter(|suffers| **suffers).count();
+        (
+            self.severity,
+            Reverse((suffering, self.services.len())),
+            self.opened_unix_ns,
+            self.id,
+        )
+    }
+
+    /// Whether it was closed because another incident explains it.
+    pub fn is_explained(&self) -> bool {
+        self.cause.is_some()
+            || (self.closed_unix_ns.is_some()
+                && self.evidence.iter().any(|line| line == HOST_IS_DOWN))
+    }
+
+    /// Whether that other one is `cause`.
     pub fn is_explained_by(&self, cause: &Self) -> bool {
+        if let Some(id) = self.cause {
+            return id == cause.id;
+        }
         self.is_explained()
             && cause.category == Category::HostDown
             && cause
@@ -129,8 +227,10 @@ impl Incident {
 pub enum Change {
     /// It is new.
     Opened(Incident),
-    /// Its severity, category or subject is another.
+    /// Its severity, category or subject is another, or its share has moved far.
     Updated(Incident),
+    /// Its figures or what it explains are newer: to be kept, nobody has to be told.
+    Refined(Incident),
     /// It is over.
     Closed(Incident),
 }
@@ -139,7 +239,10 @@ impl Change {
     /// The incident as it is now.
     pub const fn incident(&self) -> &Incident {
         match self {
-            Self::Opened(incident) | Self::Updated(incident) | Self::Closed(incident) => incident,
+            Self::Opened(incident)
+            | Self::Updated(incident)
+            | Self::Refined(incident)
+            | Self::Closed(incident) => incident,
         }
     }
 }
@@ -153,6 +256,8 @@ pub enum Room {
     Hosts,
     /// What agents show of themselves.
     Agents,
+    /// The monitoring itself.
+    Monitoring,
 }
 
 impl Room {
@@ -160,6 +265,7 @@ impl Room {
     pub const fn of(category: Category) -> Self {
         match category {
             Category::HostDown => Self::Hosts,
+            monitoring if monitoring.is_monitoring() => Self::Monitoring,
             network if network.is_network() => Self::Network,
             _ => Self::Agents,
         }
@@ -170,7 +276,10 @@ impl Room {
 fn is_part_of(subject: &Component, hosts: &BTreeSet<&str>) -> bool {
     match subject {
         Component::Rnic { host, .. } => hosts.contains(host.as_str()),
-        Component::Link { .. } | Component::Switch { .. } | Component::Host { .. } => false,
+        Component::Link { .. }
+        | Component::Switch { .. }
+        | Component::Host { .. }
+        | Component::Group { .. } => false,
     }
 }
 

@@ -17,7 +17,8 @@ pub mod snapshot;
 mod spread;
 mod stalled;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::filter::Reason;
@@ -25,11 +26,11 @@ use super::localize::{Component, ProblemError, Settings};
 use super::rnic;
 use super::routes::{Origin, Routes};
 use super::windows::Slot;
-use crate::id::{RnicName, ServiceName};
+use crate::id::{Gid, RnicName, ServiceName};
 use crate::time::{Nanos, WallTime};
 
 pub use recent::Recent;
-pub use snapshot::{Counts, Horizon, PathCounts, Snapshot};
+pub use snapshot::{Counts, Coverage, Horizon, PathCounts, SilentHost, Snapshot};
 
 /// What an operator calls it (FIELD.md's list of problem classes).
 #[derive(
@@ -71,11 +72,27 @@ pub enum Category {
     UnevenEcmp,
     /// Something loses probes, and the observations cannot tell which of several.
     Undecided,
+    /// The clock of an agent is off.
+    Clock,
+    /// Most of the probes, of all or under some ToRs, are set aside: nothing is judged there.
+    MonitoringBlind,
+    /// So many hosts fell silent at once that the monitoring is the likelier cause than they.
+    MonitoringSilence,
+    /// RNICs of the topology file that report nothing.
+    MonitoringMissing,
+    /// The judge takes so long that incidents come late.
+    MonitoringLate,
+    /// The windows are full: paths were dropped.
+    MonitoringEvicted,
+    /// The store takes nothing.
+    MonitoringStore,
+    /// The table of incidents is full: findings wait.
+    MonitoringFull,
 }
 
 impl Category {
     /// Every category.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 25] = [
         Self::HostDown,
         Self::AgentSilent,
         Self::RnicDown,
@@ -93,6 +110,14 @@ impl Category {
         Self::MissingRoute,
         Self::UnevenEcmp,
         Self::Undecided,
+        Self::Clock,
+        Self::MonitoringBlind,
+        Self::MonitoringSilence,
+        Self::MonitoringMissing,
+        Self::MonitoringLate,
+        Self::MonitoringEvicted,
+        Self::MonitoringStore,
+        Self::MonitoringFull,
     ];
 
     /// Its name in labels and JSON.
@@ -115,6 +140,14 @@ impl Category {
             Self::MissingRoute => "missing_route",
             Self::UnevenEcmp => "uneven_ecmp",
             Self::Undecided => "undecided",
+            Self::Clock => "clock",
+            Self::MonitoringBlind => "monitoring_blind",
+            Self::MonitoringSilence => "monitoring_silence",
+            Self::MonitoringMissing => "monitoring_missing",
+            Self::MonitoringLate => "monitoring_late",
+            Self::MonitoringEvicted => "monitoring_evicted",
+            Self::MonitoringStore => "monitoring_store",
+            Self::MonitoringFull => "monitoring_full",
         }
     }
 
@@ -122,7 +155,25 @@ impl Category {
     pub const fn is_network(self) -> bool {
         !matches!(
             self,
-            Self::HostDown | Self::AgentSilent | Self::CpuOverload | Self::MissingRoute
+            Self::HostDown
+                | Self::AgentSilent
+                | Self::CpuOverload
+                | Self::MissingRoute
+                | Self::Clock
+        ) && !self.is_monitoring()
+    }
+
+    /// Whether it says that the monitoring itself is at fault.
+    pub const fn is_monitoring(self) -> bool {
+        matches!(
+            self,
+            Self::MonitoringBlind
+                | Self::MonitoringSilence
+                | Self::MonitoringMissing
+                | Self::MonitoringLate
+                | Self::MonitoringEvicted
+                | Self::MonitoringStore
+                | Self::MonitoringFull
         )
     }
 }
@@ -173,6 +224,10 @@ pub struct Judgement {
     pub set_aside: BTreeMap<Reason, Counts>,
     /// Probes of the last 20 s that were judged.
     pub judged: Counts,
+    /// RNICs with judged probes of the last 20 s from or to them,
+    pub judged_rnics: Arc<HashSet<Gid>>,
+    /// and how much of the fabric they are.
+    pub coverage: Coverage,
     /// Paths judged, by where their legs are known from; those under one ToR count as traced.
     pub paths: BTreeMap<Origin, usize>,
 }
@@ -272,6 +327,8 @@ impl Judge {
             at: Some(snapshot.now),
             set_aside: snapshot.set_aside.clone(),
             judged: snapshot.judged,
+            judged_rnics: Arc::clone(&snapshot.judged_rnics),
+            coverage: snapshot.coverage,
             ..Judgement::default()
         };
         let mut findings = hosts::judge(snapshot);
@@ -437,12 +494,31 @@ fn cables(findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 impl Finding {
+    /// A state that was seen, not inferred from losses.
+    pub(in crate::analysis) fn of_state(
+        subject: Component,
+        category: Category,
+        share: f64,
+    ) -> Self {
+        hosts::blank(subject, category, share)
+    }
+
     /// Whether it should stand for its subject in another's place: losses before latency, certainty before doubt, and the
     /// longer horizon only when it says that the fault is a dead thing rather than a lossy one.
     fn outranks(&self, other: &Self) -> bool {
         let rank = |finding: &Self| match finding.category {
             // An RNIC that cannot send and does not answer either is down.
-            Category::Undecided | Category::CpuOverload | Category::MissingRoute => 0,
+            Category::Undecided
+            | Category::CpuOverload
+            | Category::MissingRoute
+            | Category::Clock
+            | Category::MonitoringBlind
+            | Category::MonitoringSilence
+            | Category::MonitoringMissing
+            | Category::MonitoringLate
+            | Category::MonitoringEvicted
+            | Category::MonitoringStore
+            | Category::MonitoringFull => 0,
             Category::Congestion
             | Category::PauseStorm
             | Category::RnicSlow

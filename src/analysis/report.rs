@@ -15,7 +15,7 @@ use crate::id::{
 use crate::measure::{Invalid, Measurement, Outcome};
 use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
-use crate::time::WallTime;
+use crate::time::{Nanos, WallTime};
 use crate::transport::CompletionClock;
 
 /// The most probes that one report may hold: far more than an agent can send in one interval, far less than would let
@@ -194,6 +194,17 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Moves it in time: its interval, and when its traces ended.
+    pub fn move_by(&mut self, span: Nanos) {
+        if span == Nanos::ZERO {
+            return;
+        }
+        self.interval = self.interval.start + span..self.interval.end + span;
+        for trace in &mut self.traces {
+            trace.at = trace.at + span;
+        }
+    }
+
     /// Whether it holds nothing that is worth keeping.
     pub const fn is_empty(&self) -> bool {
         self.paths.is_empty() && self.traces.is_empty() && self.hardware.is_empty()

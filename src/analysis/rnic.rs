@@ -100,7 +100,10 @@ fn rnic_of(component: &Component) -> Option<RnicName> {
             host: host.clone(),
             device: device.clone(),
         }),
-        Component::Link { .. } | Component::Switch { .. } | Component::Host { .. } => None,
+        Component::Link { .. }
+        | Component::Switch { .. }
+        | Component::Host { .. }
+        | Component::Group { .. } => None,
     }
 }
 

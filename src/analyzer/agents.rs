@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::analysis::admission::Watermark;
+use crate::analysis::clocks::is_corrected;
 use crate::analysis::report::{AgentCounters, Batch, SpoolId};
 use crate::analysis::windows::Placement;
 use crate::id::{AgentId, AgentVersion, HostName};
@@ -29,6 +30,8 @@ pub(super) struct Agent {
     pub(super) last_interval_end: WallTime,
     /// How long after that end it was taken; negative when the agent's clock is ahead.
     pub(super) lateness: Nanos,
+    /// By how much its clock is ahead, by estimate; negative when it is behind, zero when it is right.
+    pub(super) clock: Nanos,
     pub(super) batches: u64,
     pub(super) duplicates: u64,
     /// Batches that the agent skipped, since the spool was first seen.
@@ -102,6 +105,7 @@ impl Agent {
             last_upload: mark.updated,
             last_interval_end: mark.updated,
             lateness: Nanos::ZERO,
+            clock: Nanos::ZERO,
             batches: 0,
             duplicates: 0,
             lost_batches: mark.lost,
@@ -126,14 +130,26 @@ impl Agent {
         }
     }
 
-    pub(super) fn took(&mut self, batch: &Batch, placement: Placement, now: WallTime) {
+    /// Takes a batch, which is moved by `clock` where that could be corrected.
+    pub(super) fn took(
+        &mut self,
+        batch: &Batch,
+        placement: Placement,
+        (clock, now): (Nanos, WallTime),
+    ) {
+        let moved = if is_corrected(clock) {
+            clock
+        } else {
+            Nanos::ZERO
+        };
         let results = batch
             .paths
             .iter()
             .fold(0u64, |sum, report| sum.saturating_add(report.sent()));
         self.batches += 1;
-        self.last_interval_end = batch.interval.end;
-        self.lateness = now - batch.interval.end;
+        self.last_interval_end = batch.interval.end + moved;
+        self.lateness = now - self.last_interval_end;
+        self.clock = clock;
         self.counters = batch.counters;
         match placement {
             Placement::Counted => {}

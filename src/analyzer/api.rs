@@ -12,7 +12,7 @@ use crate::analysis::report::End;
 use crate::id::Gid;
 
 pub(super) use agents::agents;
-pub(super) use incidents::{incidents, to_store};
+pub(super) use incidents::{by_rank, incidents, is_by_rank, to_store};
 pub(super) use matrix::matrix;
 pub(super) use paths::paths;
 pub(super) use status::status;

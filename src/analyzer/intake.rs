@@ -1,5 +1,6 @@
 //! Takes batches: decides which are new, stores them in groups, passes them on, acknowledges them. In this order, so
-//! that an acknowledged batch is stored and a stored one is never counted twice.
+//! that an acknowledged batch is stored and a stored one is never counted twice. Batches of agents whose clocks are off are
+//! moved to the time that they are about ([`Clocks`]).
 //!
 //! One task. Its queue holds [`DEPTH`] submissions; senders wait when it is full. It ends when the last sender is gone.
 
@@ -15,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 use super::metrics::Metrics;
 use super::state::{StateHandle, Taken};
 use crate::analysis::admission::{Admission, Watermark};
+use crate::analysis::clocks::{Clocks, is_corrected};
 use crate::analysis::report::Sender;
 use crate::analysis::windows::{Limits, Placement};
 use crate::error::describe;
@@ -110,6 +112,7 @@ pub(super) async fn start(
         .collect();
     let intake = Intake {
         journal,
+        clocks: Clocks::new(limits.clock_tolerance),
         limits,
         clock,
         state,
@@ -129,6 +132,8 @@ pub(super) async fn start(
 struct Intake {
     journal: Arc<dyn Journal>,
     limits: Limits,
+    /// Of the agents.
+    clocks: Clocks,
     clock: Arc<dyn Clock>,
     state: StateHandle,
     metrics: Arc<Metrics>,
@@ -183,14 +188,18 @@ impl Intake {
 
     fn decode(&self, record: &Record, now: WallTime) -> Option<Taken> {
         match Received::read(&record.payload, &self.ends) {
-            Ok(received) => {
+            Ok(mut received) => {
                 let mark = self.marks.get(&record.sender)?.clone();
+                // It was stored with its end as corrected, if its agent's clock was off.
+                let moved = record.end - received.batch.interval.end;
+                received.batch.move_by(moved);
                 Some(Taken {
                     received: Some(received.of_host(&mark.host)),
                     mark,
                     // The journal does not keep it; the agent tells it again.
                     version: None,
                     replayed: true,
+                    clock: Nanos::ZERO,
                     at: now,
                 })
             }
@@ -254,7 +263,7 @@ impl Intake {
                 sender,
                 host,
                 version,
-                received,
+                mut received,
                 payload,
                 reply,
             } = submission;
@@ -267,6 +276,15 @@ impl Intake {
             mark.host = host;
             let sequence = received.batch.sequence;
             let is_new = mark.admit(sequence, now) != Admission::Duplicate;
+            let clock = if is_new {
+                let interval = &received.batch.interval;
+                self.clocks.observe(&mark.sender.agent, interval, now)
+            } else {
+                Nanos::ZERO
+            };
+            if is_corrected(clock) {
+                received.batch.move_by(Nanos::ZERO - clock);
+            }
             let counted = self.limits.place(&received.batch.interval, now) == Placement::Counted;
             if is_new && counted && !received.batch.is_empty() {
                 records.push(Record {
@@ -282,6 +300,7 @@ impl Intake {
                 version,
                 received: is_new.then_some(received),
                 replayed: false,
+                clock,
                 at: now,
             });
         }

@@ -7,6 +7,7 @@
 //! Changes that the store does not take are kept and tried again with the next run: nothing is lost while the disk is
 //! full, only late. Cancelling is safe: an incident whose last change was not stored goes on from the one before.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,10 +18,12 @@ use super::alerts::Alerts;
 use super::metrics::Metrics;
 use super::state::StateHandle;
 use crate::analysis::hardware::Risen;
+use crate::analysis::health::{self, Health, Rise};
 use crate::analysis::incident::{Change, Incident, Tracker};
 use crate::analysis::judge::{Judge, Judgement, Snapshot};
-use crate::analysis::localize::ProblemError;
+use crate::analysis::localize::{Component, ProblemError};
 use crate::analysis::routes::Routes;
+use crate::id::RnicName;
 use crate::net::limit::LogLimit;
 use crate::probe::trace::Tuple;
 use crate::store::incidents::{Incidents, Query};
@@ -56,6 +59,8 @@ pub(super) struct View {
     pub(super) differences: Vec<String>,
     /// 5-tuples that are known by a trace.
     pub(super) traced: usize,
+    /// RNICs or hosts of the topology file that report nothing.
+    pub(super) missing: usize,
 }
 
 /// The newest [`View`].
@@ -95,6 +100,12 @@ pub(super) struct Material {
     pub(super) differences: Vec<String>,
     /// What the RNICs' own counters say.
     pub(super) hardware: Risen,
+    /// RNICs of which others say that they are elsewhere.
+    pub(super) contradicted: BTreeSet<RnicName>,
+    /// What the state knows of the monitoring itself,
+    pub(super) health: Health,
+    /// and paths that left the windows because of a bound since the start.
+    pub(super) evicted: u64,
 }
 
 /// Restores what was open and starts the task.
@@ -120,6 +131,9 @@ pub(super) async fn start(
         worker: Some(Worker {
             judge: Judge::new(Routes::default()),
             tracker,
+            evicted: Rise::default(),
+            refused: Rise::default(),
+            took: Duration::ZERO,
         }),
         parts,
         views: views.clone(),
@@ -136,6 +150,10 @@ pub(super) async fn start(
 struct Worker {
     judge: Judge,
     tracker: Tracker,
+    evicted: Rise,
+    refused: Rise,
+    /// The last run.
+    took: Duration,
 }
 
 struct Judging {
@@ -154,6 +172,7 @@ struct Run {
     took: Duration,
     now: WallTime,
     differences: Vec<String>,
+    missing: usize,
 }
 
 impl Judging {
@@ -188,7 +207,8 @@ impl Judging {
             .read(move |state, now| state.material(&limits, now))
             .await?;
         let clock = Arc::clone(&self.parts.clock);
-        let run = tokio::task::spawn_blocking(move || run(worker, material, &*clock))
+        let refused = self.parts.metrics.store_failures.get();
+        let run = tokio::task::spawn_blocking(move || run(worker, material, refused, &*clock))
             .await
             .ok()?;
         self.worker = Some(run.worker);
@@ -196,7 +216,7 @@ impl Judging {
         match run.result {
             Ok((judgement, changes)) => {
                 self.deliver(&changes, run.now);
-                self.publish(judgement, run.took, run.differences);
+                self.publish(judgement, run.took, (run.differences, run.missing));
             }
             Err(error) => {
                 if let Some(suppressed) = self.lines.admit(self.parts.clock.host()) {
@@ -217,6 +237,7 @@ impl Judging {
             match change {
                 Change::Opened(_) => tracing::warn!(id, severity, %title, "incident opened"),
                 Change::Updated(_) => tracing::warn!(id, severity, %title, "incident changed"),
+                Change::Refined(_) => tracing::debug!(id, severity, %title, "incident seen again"),
                 Change::Closed(_) => tracing::info!(id, severity, %title, "incident closed"),
             }
             self.parts.metrics.incident(change);
@@ -234,7 +255,12 @@ impl Judging {
         }
     }
 
-    fn publish(&mut self, judgement: Judgement, took: Duration, differences: Vec<String>) {
+    fn publish(
+        &mut self,
+        judgement: Judgement,
+        took: Duration,
+        (differences, missing): (Vec<String>, usize),
+    ) {
         let (open, traced) = self
             .worker
             .as_ref()
@@ -251,6 +277,7 @@ impl Judging {
             waiting: self.waiting.len(),
             differences,
             traced,
+            missing,
         };
         self.parts.metrics.judged(&view);
         self.views.set(view);
@@ -289,25 +316,60 @@ impl Judging {
     }
 }
 
-fn run(mut worker: Worker, material: Material, clock: &dyn Clock) -> Run {
+/// One run; `refused` is how many writes the store has refused since the start.
+fn run(mut worker: Worker, material: Material, refused: u64, clock: &dyn Clock) -> Run {
     let began = clock.host();
     for (tuple, switches) in material.traced {
         worker.judge.routes.learn(tuple, switches);
     }
     let now = material.snapshot.now;
+    let health = Health {
+        evicted: worker.evicted.take(material.evicted, now),
+        refused: worker.refused.take(refused, now),
+        run: worker.took,
+        ..material.health
+    };
     let result = worker.judge.judge(&material.snapshot).map(|mut judgement| {
+        health::add_to(&mut judgement.findings, &material.snapshot, &health);
         for finding in &mut judgement.findings {
             let lines = material.hardware.evidence(&finding.subject);
             finding.evidence.extend(lines);
+            finding
+                .evidence
+                .extend(contradiction(&finding.subject, &material.contradicted));
         }
         let changes = worker.tracker.step(&judgement, now);
         (judgement, changes)
     });
+    worker.took = clock.host().since(began);
     Run {
+        took: worker.took,
         worker,
         result,
-        took: clock.host().since(began),
         now,
         differences: material.differences,
+        missing: health.missing.len(),
     }
 }
+
+/// That reports contradict each other about where a finding's RNICs are.
+fn contradiction(subject: &Component, contradicted: &BTreeSet<RnicName>) -> Option<String> {
+    let rnics: Vec<_> = contradicted
+        .iter()
+        .filter(|rnic| match subject {
+            Component::Rnic { host, device } => (host, device) == (&rnic.host, &rnic.device),
+            Component::Host { name } => rnic.host.as_str() == name,
+            Component::Link { .. } | Component::Switch { .. } | Component::Group { .. } => false,
+        })
+        .map(ToString::to_string)
+        .collect();
+    (!rnics.is_empty()).then(|| {
+        format!(
+            "uncertain: others report another host or ToR for {} than its own agent does; paths may be attributed wrongly",
+            rnics.join(", ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

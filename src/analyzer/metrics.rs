@@ -20,6 +20,7 @@ use crate::analysis::incident::Change;
 use crate::analysis::paths::Learned;
 use crate::analysis::report::{Batch, PathReport};
 use crate::analysis::windows::{Memory, Placement};
+use crate::api::status::Coverage;
 use crate::id::TorId;
 use crate::net::server::{RefusalKind, ServerCounters};
 use crate::probe::ProbeKind;
@@ -103,6 +104,7 @@ pub(super) struct Metrics {
     incidents_opened: Family<IncidentLabels, CounterWithExemplar<IncidentLabel>>,
     set_aside: Family<ReasonLabels, Gauge>,
     judged_probes: Gauge,
+    judged_ratio: Gauge<f64, AtomicU64>,
     judge_runs: Counter,
     judge_seconds: Gauge<f64, AtomicU64>,
     incidents_waiting: Gauge,
@@ -153,6 +155,7 @@ impl Metrics {
             incidents_opened: Family::default(),
             set_aside: Family::default(),
             judged_probes: Gauge::default(),
+            judged_ratio: no_data(),
             judge_runs: Counter::default(),
             judge_seconds: Gauge::default(),
             incidents_waiting: Gauge::default(),
@@ -294,6 +297,11 @@ impl Metrics {
             "Probes of the last 20 s that are judged",
             self.judged_probes.clone(),
         );
+        r.register(
+            "fabric_judged_ratio",
+            "Share of the RNICs that are judged right now; NaN while none is known",
+            self.judged_ratio.clone(),
+        );
         let r = r.sub_registry_with_prefix("analyzer");
         r.register("judge_runs", "Runs of the judge", self.judge_runs.clone());
         r.register(
@@ -388,6 +396,12 @@ impl Metrics {
         self.judge_seconds.set(view.took.as_secs_f64());
         self.incidents_waiting.set(number(view.waiting as u64));
         self.judged_probes.set(number(view.judgement.judged.sent));
+        let coverage = Coverage {
+            judged_rnics: view.judgement.coverage.judged,
+            known_rnics: view.judgement.coverage.known,
+            missing: view.missing,
+        };
+        self.judged_ratio.set(coverage.share().unwrap_or(f64::NAN));
         for reason in Reason::ALL {
             let counts = view.judgement.set_aside.get(&reason);
             let labels = ReasonLabels {
@@ -459,6 +473,13 @@ impl Metrics {
         text::encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+/// A gauge before there is anything to show.
+fn no_data() -> Gauge<f64, AtomicU64> {
+    let gauge = Gauge::default();
+    gauge.set(f64::NAN);
+    gauge
 }
 
 /// Brings a counter to a total that is counted elsewhere and only grows.

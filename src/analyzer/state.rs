@@ -17,19 +17,21 @@ use super::agents::Agents;
 use super::judging::{Material, Traced};
 use super::metrics::Metrics;
 use crate::analysis::admission::Watermark;
+use crate::analysis::clocks::is_corrected;
 use crate::analysis::filter::HostFilter;
 use crate::analysis::hardware::Hardware;
+use crate::analysis::health::{Health, WrongClock};
 use crate::analysis::judge::Snapshot;
 use crate::analysis::map::{self, Map};
 use crate::analysis::paths::{KnownPaths, Learned};
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
 use crate::analysis::windows::{Limits, Placement, Windows};
-use crate::id::AgentVersion;
+use crate::id::{AgentVersion, HostName};
 use crate::net::limit::LogLimit;
 use crate::probe::trace::{Route, Tuple};
 use crate::rpc::results::Received;
 use crate::time::{Clock, HostTime, Nanos, WallTime};
-use crate::topology::wiring::{Names, Wiring};
+use crate::topology::wiring::{Names, Rnics, Wiring};
 
 /// Depth of the queue: groups of batches and readers' closures. Small, because the intake and the readers wait anyway.
 pub(super) const DEPTH: usize = 16;
@@ -38,6 +40,10 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a path that is no longer traced is remembered.
 const KEEP_TRACES: Duration = Duration::from_hours(24);
 
+/// Hosts with wrong clocks that are told apart.
+const MOST_CLOCKS: usize = 10_000;
+/// How long after the start an RNIC that reports nothing is not called missing.
+const SETTLED: Duration = Duration::from_mins(1);
 /// How long a host or RNIC that nobody hears of is remembered.
 const KEEP_HOSTS: Duration = Duration::from_mins(10);
 
@@ -52,6 +58,8 @@ pub(super) struct Taken {
     pub(super) received: Option<Received>,
     /// Read back from the journal.
     pub(super) replayed: bool,
+    /// By how much the agent's clock is ahead; the batch is corrected already where that is possible.
+    pub(super) clock: Nanos,
     /// When.
     pub(super) at: WallTime,
 }
@@ -149,6 +157,9 @@ pub(super) fn start(
         topology,
         fresh: RefCell::default(),
         differences: Vec::new(),
+        clocks: HashMap::new(),
+        missing: (0, Vec::new()),
+        started: clock.host(),
         metrics,
         tap,
         lines: LogLimit::new(10, Duration::from_secs(10)),
@@ -173,6 +184,11 @@ pub(super) struct State {
     fresh: RefCell<HashSet<Tuple>>,
     /// Where traces contradict the file, as it was when old paths were last forgotten.
     differences: Vec<String>,
+    /// Clocks of agents that are off: by how much they are ahead, and when that was last seen.
+    clocks: HashMap<HostName, (Nanos, WallTime)>,
+    /// How many RNICs or hosts the file names, and those that nobody reports, as it was when old paths were last forgotten.
+    missing: (usize, Vec<String>),
+    started: HostTime,
     metrics: Arc<Metrics>,
     tap: Option<Tap>,
     lines: LogLimit,
@@ -190,7 +206,12 @@ impl State {
                 self.paths.expire(wall, KEEP_TRACES);
                 self.host_filter.expire(wall, KEEP_HOSTS);
                 self.hardware.expire(wall);
+                self.clocks
+                    .retain(|_, (_, seen)| wall.since(*seen) < KEEP_HOSTS);
                 self.compare();
+                if host.since(self.started) >= SETTLED {
+                    self.look_for_missing();
+                }
             }
             match command {
                 Command::Taken(all) => {
@@ -244,6 +265,7 @@ impl State {
         if taken.replayed {
             return;
         }
+        self.record_clock(taken, placement);
         if let Some(tap) = &self.tap {
             // Whoever watched may have gone.
             let _ = tap.blocking_send(Arc::new(received.batch.clone()));
@@ -260,7 +282,7 @@ impl State {
             .inc_by(received.refused.len() as u64);
         if let Some(agent) = self.agents.of(&taken.mark) {
             agent.follow(&taken.mark);
-            agent.took(&received.batch, placement, taken.at);
+            agent.took(&received.batch, placement, (taken.clock, taken.at));
             agent.version.clone_from(&taken.version);
             agent.refused_reports += received.refused.len() as u64;
             if let Some(refusal) = received.refused.kept().last() {
@@ -274,6 +296,70 @@ impl State {
                 agent = %taken.mark.sender.agent, reason = %refusal, refused = received.refused.len(), suppressed,
                 "refused reports that contradict themselves; the rest of the batch counts"
             );
+        }
+    }
+
+    /// Keeps how far the agent's clock is off. An agent whose batches are not counted because of it lives nevertheless.
+    fn record_clock(&mut self, taken: &Taken, placement: Placement) {
+        let host = &taken.mark.host;
+        if taken.clock == Nanos::ZERO {
+            self.clocks.remove(host);
+        } else if self.clocks.len() < MOST_CLOCKS || self.clocks.contains_key(host) {
+            self.clocks.insert(host.clone(), (taken.clock, taken.at));
+        }
+        if placement != Placement::Counted {
+            self.host_filter.note_alive(host, taken.at);
+        }
+    }
+
+    /// Looks which RNICs or hosts of the file report nothing.
+    fn look_for_missing(&mut self) {
+        let Some(wiring) = &self.topology.wiring else {
+            return;
+        };
+        let mut hosts: HashSet<&str> = HashSet::new();
+        let mut rnics: HashSet<(&str, &str)> = HashSet::new();
+        for end in self.host_filter.rnics() {
+            hosts.insert(end.host.as_str());
+            rnics.insert((end.host.as_str(), end.device.as_str()));
+        }
+        let mut missing = Vec::new();
+        let mut expected = 0;
+        for host in wiring.hosts() {
+            let name = host.name.as_str();
+            match &host.rnics {
+                Rnics::All(_) => {
+                    expected += 1;
+                    if !hosts.contains(name) {
+                        missing.push(format!("host {name}"));
+                    }
+                }
+                Rnics::Each(each) => {
+                    expected += each.len();
+                    missing.extend(
+                        each.iter()
+                            .filter(|rnic| !rnics.contains(&(name, rnic.device.as_str())))
+                            .map(|rnic| format!("{name}/{}", rnic.device)),
+                    );
+                }
+            }
+        }
+        self.missing = (expected, missing);
+    }
+
+    /// What the state knows of the monitoring itself.
+    fn health(&self) -> Health {
+        let clocks = self.clocks.iter().map(|(host, (ahead, _))| WrongClock {
+            host: host.clone(),
+            ahead: *ahead,
+            corrected: is_corrected(*ahead),
+        });
+        Health {
+            hosts: self.host_filter.sizes().0,
+            clocks: clocks.collect(),
+            expected: self.missing.0,
+            missing: self.missing.1.clone(),
+            ..Health::default()
         }
     }
 
@@ -308,6 +394,13 @@ impl State {
             traced,
             differences,
             hardware: self.hardware.risen(now),
+            contradicted: self
+                .host_filter
+                .contradicted(now)
+                .map(|end| end.rnic())
+                .collect(),
+            evicted: self.windows.memory().evicted,
+            health: self.health(),
         }
     }
 

@@ -44,6 +44,10 @@ pub struct Agent {
     pub last_interval_end_unix_ns: i64,
     /// how long after that end it was taken; negative when the agent's clock is ahead
     pub lateness_ns: i64,
+    /// by how much its clock is ahead, by estimate; negative when it is behind, 0 when it is right. Results are moved by this
+    /// up to 12 h
+    #[serde(default)]
+    pub clock_ahead_ns: i64,
     /// batches taken
     pub batches: u64,
     /// batches that came again and were not counted again

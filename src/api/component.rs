@@ -36,6 +36,11 @@ pub enum Component {
         /// Its name on the host.
         device: String,
     },
+    /// Many parts, or the monitoring itself: `explains` lists them.
+    Group {
+        /// What they have in common: the name of the category.
+        name: String,
+    },
     /// A kind that only a newer analyzer knows. An analyzer never answers this one.
     #[serde(other)]
     Other,
@@ -48,6 +53,11 @@ impl fmt::Display for Component {
             Self::Switch { name } => write!(f, "switch {name}"),
             Self::Host { name } => write!(f, "host {name}"),
             Self::Rnic { host, device } => write!(f, "RNIC {host}/{device}"),
+            Self::Group { name } => f.write_str(if name.starts_with("monitoring") {
+                "the monitoring"
+            } else {
+                "many of a kind"
+            }),
             Self::Other => f.write_str("a component of a kind that only a newer program knows"),
         }
     }
@@ -73,6 +83,7 @@ impl PartialSchema for Component {
             .item(variant("switch", &["name"]))
             .item(variant("host", &["name"]))
             .item(variant("rnic", &["host", "device"]))
+            .item(variant("group", &["name"]))
             .into()
     }
 }

@@ -24,6 +24,10 @@ pub struct IncidentsQuery {
     /// only incidents with a smaller number: the next page
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Number>,
+    /// the order: newest (if it is left out), or rank: open incidents, the one to look at first at the top; goes with
+    /// `state=open`, not with `before` or `id`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderChoice>,
     /// incidents in the answer; 100 if it is left out
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<IncidentPageSize>,
@@ -60,6 +64,28 @@ impl Wanted {
     }
 }
 
+/// In which order incidents are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The newest first.
+    Newest,
+    /// By severity, then by the services that they hit, then by time.
+    Rank,
+}
+
+impl Order {
+    /// Every order.
+    pub const ALL: [Self; 2] = [Self::Newest, Self::Rank];
+
+    /// Its name in a query.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::Rank => "rank",
+        }
+    }
+}
+
 /// Whether an incident is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -85,18 +111,24 @@ impl State {
 named! {
     State as "IncidentState";
     Wanted as "WantedIncidents";
+    Order as "IncidentOrder";
 }
 
 /// Whether an incident is over.
 pub type StateName = Name<State>;
 /// Which incidents.
 pub type WantedChoice = Choice<Wanted>;
+/// In which order incidents are listed.
+pub type OrderChoice = Choice<Order>;
 
-/// What is or was wrong, the newest first.
+/// What is or was wrong, the newest first unless `order` asks otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Incidents {
     /// `before` of the next page, null on the last
     pub next_before: Option<u64>,
+    /// with `order=rank`: open incidents that found no place in this answer; else 0
+    #[serde(default)]
+    pub left_out: usize,
     /// the incidents
     pub incidents: Vec<Incident>,
 }
@@ -108,15 +140,19 @@ pub struct Incident {
     pub id: u64,
     /// open or closed
     pub state: StateName,
-    /// P0: services use the component and suffer; P1: services use it; P2: only cluster monitoring sees it
+    /// P0: services use the component and suffer; P1: services use it, or the monitoring is blind; P2: only cluster
+    /// monitoring sees it
     pub severity: SeverityName,
     /// see below
     pub category: CategoryName,
     /// what is wrong, in one line
     pub title: String,
-    /// `kind` link with `from` and `to` (one direction of a cable), switch or host with `name`, or rnic with `host`
-    /// and `device`
+    /// `kind` link with `from` and `to` (one direction of a cable), switch or host with `name`, rnic with `host` and
+    /// `device`, or group with the `name` of the category: many subjects, which `explains` lists, or the monitoring itself
     pub subject: Component,
+    /// whether the other direction of the cable is bad, too
+    #[serde(default)]
+    pub both_directions: bool,
     /// what it may be instead, in the same form; empty unless the category is undecided
     pub or: Vec<Component>,
     /// when it was opened
@@ -129,16 +165,55 @@ pub struct Incident {
     pub confidence: f64,
     /// share of the probes that it affects, 0 to 1: lost, slow, or of 5-tuples for a blackhole
     pub share: f64,
+    /// between which shares the true one is, with 95 % probability; null where the share is no estimate
+    #[serde(default)]
+    pub interval: Option<Interval>,
     /// probes on the paths that cross it, when it was last seen
     pub sent: u64,
     /// those of them that were lost (or slow)
     pub lost: u64,
     /// how often it was opened within ten minutes, this time included
     pub openings: usize,
+    /// subjects that a group stands for now; 0 where it is about one
+    #[serde(default)]
+    pub subjects: u64,
+    /// and when it stood for most
+    #[serde(default)]
+    pub subjects_most: u64,
+    /// what it stands for or explains, at most 100
+    #[serde(default)]
+    pub explains: Vec<Explained>,
+    /// number of the incident that explains this one, which was closed for that reason; else null
+    #[serde(default)]
+    pub cause: Option<u64>,
     /// services with paths across it
     pub services: Vec<Service>,
     /// lines that explain it: counts, paths, traces, what was ruled out, what voting says
     pub evidence: Vec<String>,
+}
+
+/// An interval of shares.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Interval {
+    /// its lower end, 0 to 1
+    pub low: f64,
+    /// its upper end, 0 to 1
+    pub high: f64,
+}
+
+/// What an incident stands for or explains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Explained {
+    /// what it is about, in the form of an incident's subject
+    pub subject: Component,
+    /// what is wrong with it
+    pub category: CategoryName,
+    /// in one line
+    pub title: String,
+    /// number of the incident about it alone, null if there was none
+    pub incident: Option<u64>,
+    /// when it was last seen
+    pub seen_unix_ns: i64,
 }
 
 /// A service that an incident concerns.

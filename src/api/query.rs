@@ -75,6 +75,9 @@ pub type ProbeKindChoice = Choice<ProbeKind>;
 pub type YesNo = Choice<bool>;
 
 impl<const MIN: u64, const MAX: u64> Bounded<MIN, MAX> {
+    /// The largest number.
+    pub const MAX: u64 = MAX;
+
     /// The number, if it is within the bounds.
     pub const fn new(number: u64) -> Option<Self> {
         if number >= MIN && number <= MAX {

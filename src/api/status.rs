@@ -34,6 +34,8 @@ pub struct Status {
     pub rnics: usize,
     /// ToRs of these
     pub tors: usize,
+    /// how much of the fabric is judged right now
+    pub coverage: Coverage,
     /// what is open
     pub incidents: OpenIncidents,
     /// probes of the last 20 s
@@ -46,6 +48,25 @@ pub struct Status {
     pub topology: Contradictions,
     /// who is told of incidents
     pub alerts: Alerts,
+}
+
+/// How much of the fabric is judged right now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Coverage {
+    /// RNICs with probes of the last 20 s from or to them that are judged
+    pub judged_rnics: usize,
+    /// RNICs that reported in the last ten minutes
+    pub known_rnics: usize,
+    /// RNICs (or hosts, where the file lists no RNICs) of the topology file that did not
+    pub missing: usize,
+}
+
+impl Coverage {
+    /// Of the RNICs that there should be those that are judged, 0 to 1; `None` while none is known: no data.
+    pub fn share(&self) -> Option<f64> {
+        let all = self.known_rnics + self.missing;
+        (all > 0).then(|| self.judged_rnics.min(all) as f64 / all as f64)
+    }
 }
 
 /// How many agents run a version.

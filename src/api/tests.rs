@@ -396,7 +396,7 @@ fn the_document_has_every_resource_and_every_type() {
         .iter()
         .map(|kind| &kind["properties"]["kind"]["enum"][0])
         .collect();
-    assert_eq!(kinds, ["link", "switch", "host", "rnic"]);
+    assert_eq!(kinds, ["link", "switch", "host", "rnic", "group"]);
     let read: Agents = read(br#"{"now_unix_ns": 1, "agents": []}"#).expect("an answer");
     assert!(read.agents.is_empty());
     assert_eq!(

@@ -56,13 +56,21 @@ pub enum State {
     Silent,
     /// The topology file alone knows it.
     Unseen,
+    /// None of its probes is judged right now: nothing is known of it.
+    Unjudged,
     /// Nothing is wrong with it.
     Ok,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Incident, Self::Silent, Self::Unseen, Self::Ok];
+    pub const ALL: [Self; 5] = [
+        Self::Incident,
+        Self::Silent,
+        Self::Unseen,
+        Self::Unjudged,
+        Self::Ok,
+    ];
 
     /// Its name in an answer.
     pub const fn name(self) -> &'static str {
@@ -70,6 +78,7 @@ impl State {
             Self::Incident => "incident",
             Self::Silent => "silent",
             Self::Unseen => "unseen",
+            Self::Unjudged => "unjudged",
             Self::Ok => "ok",
         }
     }
@@ -124,7 +133,7 @@ pub struct Node {
     /// who knows of it: file, report (of an agent, from its registration), trace
     pub known_from: Vec<SourceName>,
     /// incident: an open incident is about it; silent: the host's agent uploads nothing; unseen: the file alone
-    /// knows it; ok
+    /// knows it; unjudged: no probe of the last 20 s is judged; ok
     pub state: StateName,
     /// numbers of open incidents about it, or perhaps about it
     pub incidents: Vec<u64>,
@@ -147,7 +156,7 @@ pub struct Link {
     pub paths_b_to_a: u64,
     /// when a trace last showed it; null if none has
     pub traced_unix_ns: Option<i64>,
-    /// incident, unseen or ok, as for nodes
+    /// incident, unseen, unjudged or ok, as for nodes
     pub state: StateName,
     /// numbers of open incidents about it in this direction, or perhaps about it
     pub incidents_a_to_b: Vec<u64>,

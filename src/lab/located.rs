@@ -75,9 +75,13 @@ pub struct LocatedJson {
     /// Whether subject and category are right; `null` where it is about a host and nothing was injected there, since a busy machine starves
     /// the lab's hosts too.
     pub right: Option<bool>,
-    /// Titles of the incidents that it explains: the analyzer had opened them before it knew the cause, and closed them then.
+    /// Titles of what it stands for or explains: subjects of a group, and incidents that the analyzer had opened before it knew
+    /// the cause, and closed then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub explains: Vec<String>,
+    /// Subjects that a group stood for at most; 0 where it is about one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub subjects: u64,
     /// Lines that explain it.
     pub evidence: Vec<String>,
 }
@@ -128,7 +132,7 @@ impl Located {
             elapsed_ns: nanos(since),
             change: match change {
                 Change::Opened(_) => "opened",
-                Change::Updated(_) => "changed",
+                Change::Updated(_) | Change::Refined(_) => "changed",
                 Change::Closed(_) => "closed",
             },
             id: incident.id,
@@ -145,6 +149,7 @@ impl Located {
         let is_about = |incident: &Incident, fault: &Resolved| {
             std::iter::once(&incident.subject)
                 .chain(&incident.or)
+                .chain(incident.explains.iter().map(|one| &one.subject))
                 .any(|component| names(engine, fault, component))
         };
         summary.missed = faults
@@ -185,23 +190,30 @@ impl Located {
                 fault: fault.map(|fault| fault.fault.to_string()),
                 delay_ns: fault.map(|fault| nanos(opened.saturating_sub(fault.fault.at))),
                 right,
-                explains: explained
-                    .iter()
-                    .filter(|(other, ..)| other.is_explained_by(&incident))
-                    .map(|(other, ..)| other.title())
-                    .collect(),
+                explains: explains(
+                    &incident,
+                    explained
+                        .iter()
+                        .map(|(other, ..)| other)
+                        .filter(|other| other.is_explained_by(&incident)),
+                ),
+                subjects: incident.subjects.most,
                 evidence: incident.evidence,
                 or: incident.or,
                 subject: incident.subject,
             });
         }
-        summary.starved_hosts = summary
+        let starved = |located: &&LocatedJson| located.is_starved();
+        let (groups, hosts): (Vec<_>, Vec<_>) = summary
             .located
             .iter()
-            .filter(|located| located.is_starved())
-            .map(|located| &located.title)
-            .collect::<BTreeSet<_>>()
-            .len();
+            .filter(starved)
+            .partition(|located| located.subjects > 0);
+        let in_groups = groups.iter().map(|group| group.subjects).max();
+        let hosts: BTreeSet<_> = hosts.iter().map(|located| &located.title).collect();
+        summary.starved_hosts = hosts
+            .len()
+            .max(usize::try_from(in_groups.unwrap_or(0)).unwrap_or(usize::MAX));
         let wrong = summary
             .located
             .iter()
@@ -212,6 +224,22 @@ impl Located {
             (false, false) => faults.is_empty().then_some(true),
         };
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Titles of what an incident explains.
+fn explains<'a>(incident: &Incident, explained: impl Iterator<Item = &'a Incident>) -> Vec<String> {
+    let mut titles: Vec<String> = explained.map(Incident::title).collect();
+    for one in &incident.explains {
+        if !titles.contains(&one.title) {
+            titles.push(one.title.clone());
+        }
+    }
+    titles
 }
 
 /// Whether a fault hits a component.
@@ -230,6 +258,7 @@ fn names(engine: &Engine, fault: &Resolved, component: &Component) -> bool {
             matches!(fault.fault.target, Target::Switch(_)) && target == name
         }
         Component::Host { name } => matches!(fault.fault.target, Target::Host(_)) && target == name,
+        Component::Group { .. } => false,
         Component::Rnic { host, device } => {
             // The analyzer says `host3/rnic0` where the fabric says `host3/0`.
             let number = device.as_str().trim_start_matches("rnic");
@@ -283,7 +312,16 @@ fn is_category_of(fault: &Resolved, category: Category) -> bool {
                     | Effect::Pause(_)
             )
         }),
-        Category::MissingRoute | Category::UnevenEcmp => false,
+        Category::MissingRoute
+        | Category::UnevenEcmp
+        | Category::Clock
+        | Category::MonitoringBlind
+        | Category::MonitoringSilence
+        | Category::MonitoringMissing
+        | Category::MonitoringLate
+        | Category::MonitoringEvicted
+        | Category::MonitoringStore
+        | Category::MonitoringFull => false,
     }
 }
 

@@ -388,7 +388,11 @@ impl Running {
                 Some(batch) = self.batches.recv() => self.watch.take(&batch, self.clock.host()),
                 Some((_, change)) = self.changes.recv() => {
                     let since = self.clock.host().since(self.watch.began);
-                    show(Line::Incident(&self.located.take(&change, since)));
+                    let line = self.located.take(&change, since);
+                    // Newer figures alone are no news.
+                    if !matches!(change, Change::Refined(_)) {
+                        show(Line::Incident(&line));
+                    }
                 }
                 Some(ended) = self.roles.agents.join_next() => ended??,
                 ended = &mut self.roles.controller => {

@@ -176,7 +176,8 @@ fn gaps_late_batches_and_wrong_clocks_are_counted() {
             // The spool dropped 6 and 7.
             batch(8, 981, one()),
             batch(9, 500, one()),
-            batch(10, 1100, one()),
+            // Weeks ahead: too far off to be corrected.
+            batch(10, 3_000_000, one()),
             // Not backwards.
             batch(6, 982, one()),
         ];
@@ -196,6 +197,31 @@ fn gaps_late_batches_and_wrong_clocks_are_counted() {
             "{metrics}"
         );
     });
+}
+
+/// An agent whose clock is an hour ahead is judged like others, and the journal keeps its results where they belong.
+#[test]
+fn results_of_a_clock_that_is_ahead_are_moved_and_counted() {
+    let folder = tempfile::tempdir().expect("folder");
+    let hour = 3_600;
+    {
+        let analyzer = Incarnation::start(folder.path(), clock(1000));
+        analyzer.run(async {
+            let sent = |number, second| batch(number, second, vec![report(1, 2, 10, 0)]);
+            let batches = (1..4)
+                .map(|number| sent(number, 1000 + hour + number))
+                .collect();
+            assert_eq!(upload(&analyzer, 7, batches).await, (3, None));
+            assert_eq!(analyzer.total_sent().await, 30);
+            let agent = analyzer.agent().await;
+            assert_eq!(agent["future_batches"], 0, "{agent}");
+            let ahead = agent["clock_ahead_ns"].as_u64().expect("a number") / 1_000_000_000;
+            assert!((hour..hour + 5).contains(&ahead), "{agent}");
+        });
+        analyzer.kill();
+    }
+    let again = Incarnation::start(folder.path(), clock(1002));
+    again.run(async { assert_eq!(again.total_sent().await, 30) });
 }
 
 #[test]

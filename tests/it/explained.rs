@@ -33,6 +33,11 @@ fn told(name: &str) -> (String, BTreeMap<u64, Incident>) {
             Change::Opened(incident) => ("opened ", incident),
             Change::Updated(incident) => ("changed", incident),
             Change::Closed(incident) => ("closed ", incident),
+            // Newer figures alone are no line.
+            Change::Refined(incident) => {
+                incidents.insert(incident.id, incident.clone());
+                continue;
+            }
         };
         let _ = writeln!(
             text,

@@ -28,7 +28,7 @@ fn opened(outcome: &Outcome) -> Vec<(Duration, &Incident)> {
         .iter()
         .filter_map(|event| match &event.change {
             Change::Opened(incident) => Some((event.at, incident)),
-            Change::Updated(_) | Change::Closed(_) => None,
+            Change::Updated(_) | Change::Refined(_) | Change::Closed(_) => None,
         })
         .collect()
 }
@@ -37,18 +37,20 @@ fn lines(outcome: &Outcome) -> String {
     let lines: Vec<_> = outcome
         .events
         .iter()
-        .map(|event| {
+        .filter_map(|event| {
             let (what, incident) = match &event.change {
                 Change::Opened(incident) => ("opened", incident),
                 Change::Updated(incident) => ("updated", incident),
                 Change::Closed(incident) => ("closed", incident),
+                // Newer figures alone are no line.
+                Change::Refined(_) => return None,
             };
-            format!(
+            Some(format!(
                 "{:>4} s {what} {} [{}]",
                 event.at.as_secs(),
                 incident.title(),
                 incident.category.name()
-            )
+            ))
         })
         .collect();
     lines.join("\n")

@@ -30,6 +30,7 @@ mod readme;
 mod restarts;
 mod scenarios;
 mod services;
+mod storm;
 mod support;
 mod tls;
 mod topology_files;

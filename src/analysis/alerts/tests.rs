@@ -29,6 +29,10 @@ fn incident(id: u64) -> Incident {
         services: BTreeMap::new(),
         evidence: Vec::new(),
         openings: 1,
+        interval: None,
+        explains: Vec::new(),
+        subjects: crate::analysis::incident::Subjects::default(),
+        cause: None,
     }
 }
 

@@ -60,6 +60,7 @@ fn run(tracker: &mut Tracker, seconds: i64, findings: Vec<Finding>) -> Vec<Strin
             let what = match change {
                 Change::Opened(_) => "opened",
                 Change::Updated(_) => "updated",
+                Change::Refined(_) => "refined",
                 Change::Closed(_) => "closed",
             };
             format!(
@@ -198,8 +199,22 @@ fn rnics_of_a_host_that_is_down_are_part_of_its_incident() {
     let down = || hard(host("host3"), Category::HostDown);
     run(&mut tracker, 3, vec![dead(), down()]);
     let changes = run(&mut tracker, 4, vec![dead(), down()]);
-    assert_eq!(changes, ["opened 2 P2: host host3 is down"]);
-    assert_eq!(tracker.open().len(), 1);
+    assert_eq!(
+        changes,
+        [
+            "opened 2 P2: host host3 is down",
+            "closed 1 P2: RNIC host3/rnic0 is down",
+            "refined 2 P2: host host3 is down",
+        ]
+    );
+    let open = tracker.open();
+    assert_eq!(open.len(), 1);
+    let explains: Vec<_> = open[0]
+        .explains
+        .iter()
+        .map(|one| (one.title.as_str(), one.incident))
+        .collect();
+    assert_eq!(explains, [("RNIC host3/rnic0 is down", Some(1))]);
 }
 
 #[test]
@@ -287,36 +302,153 @@ fn both_directions_of_a_cable_are_one_incident() {
     assert_eq!(open[0].subject.to_string(), "link tor1->spine2");
 }
 
-/// A thousand silent agents fill their own room, not that of the network.
+fn silent(count: usize) -> Vec<Finding> {
+    let name = |number| host(&format!("h{number:04}"));
+    (0..count)
+        .map(|number| finding(name(number), Category::AgentSilent, f64::INFINITY))
+        .collect()
+}
+
+/// Eight thousand silent agents and a dead RNIC: two incidents, the RNIC's after two runs.
 #[test]
-fn silent_agents_leave_room_for_network_faults() {
-    let mut tracker = Tracker::new(Vec::new(), 1, at(0));
-    let silent = || {
-        (0..=MOST_OPEN).map(|number| {
-            finding(
-                host(&format!("h{number}")),
-                Category::AgentSilent,
-                f64::INFINITY,
-            )
-        })
-    };
-    for second in 1..4 {
-        run(&mut tracker, second, silent().collect());
+fn silent_agents_are_one_incident_and_hide_no_network_fault() {
+    let mut tracker = new();
+    for second in 1..6 {
+        run(&mut tracker, second, silent(8_000));
     }
-    assert_eq!(tracker.open().len(), MOST_OPEN);
-    for second in 4..6 {
+    let mut changes = Vec::new();
+    for second in 6..8 {
         let dead = Finding {
             hard: true,
-            ..finding(rnic("h1/mlx5_0"), Category::RnicDown, 30.0)
+            ..finding(rnic("h0001/mlx5_0"), Category::RnicDown, 30.0)
         };
-        run(&mut tracker, second, silent().chain([dead]).collect());
+        let all = silent(8_000).into_iter().chain([dead]).collect();
+        changes.extend(run(&mut tracker, second, all));
     }
-    let network = tracker
-        .open()
+    assert_eq!(changes, ["opened 2 P2: RNIC h0001/mlx5_0 is down"]);
+    let open: Vec<_> = tracker.open().iter().map(|one| one.title()).collect();
+    assert_eq!(
+        open,
+        ["8000 agents are silent", "RNIC h0001/mlx5_0 is down"]
+    );
+    let group = tracker.open()[0];
+    assert_eq!(group.explains.len(), MOST_EXPLAINED);
+    assert_eq!(
+        group.evidence[0],
+        "8000 at once: h0000, h0001, h0002, h0003, h0004, h0005, h0006, h0007 and 7992 more"
+    );
+}
+
+/// Single hosts come first; the group takes them over, follows their number, and ends with the last one.
+#[test]
+fn a_group_takes_single_incidents_over_and_lasts_until_its_last_subject_has_gone() {
+    let mut tracker = new();
+    let mut said = Vec::new();
+    let mut steps = |seconds: std::ops::Range<i64>, count: usize| {
+        for second in seconds {
+            for line in run(&mut tracker, second, silent(count)) {
+                said.push(format!("{second:>3} s {line}"));
+            }
+        }
+    };
+    steps(1..6, 2);
+    steps(6..20, 5);
+    steps(20..40, 31);
+    steps(40..60, 1);
+    steps(60..95, 0);
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+/// Links of a bad switch that the judge no longer finds are the switch's; one that it finds beside it is not.
+#[test]
+fn links_of_a_bad_switch_are_explained_by_it() {
+    let hard = |subject, category| Finding {
+        hard: true,
+        ..finding(subject, category, 30.0)
+    };
+    let switch = || {
+        let name = "spine1".to_owned();
+        hard(Component::Switch { name }, Category::SwitchDown)
+    };
+    let gone = || hard(link("tor3"), Category::LinkDown);
+    let stays = || hard(link("tor4"), Category::LinkDown);
+    let mut tracker = new();
+    for second in 1..3 {
+        run(&mut tracker, second, vec![gone(), stays()]);
+    }
+    let mut changes = Vec::new();
+    for second in 3..6 {
+        changes.extend(run(&mut tracker, second, vec![switch(), stays()]));
+    }
+    assert_eq!(
+        changes,
+        [
+            "opened 3 P2: switch spine1 is down",
+            "closed 1 P2: link spine1->tor3 is down",
+            "refined 3 P2: switch spine1 is down",
+        ]
+    );
+    assert_eq!(tracker.open().len(), 2);
+}
+
+/// Room is by severity and kind, and a full table is an incident itself.
+#[test]
+fn a_full_table_is_said_and_keeps_no_worse_fault_out() {
+    let mut tracker = new();
+    let many = || {
+        (0..=MOST_OPEN).map(|number| Finding {
+            hard: true,
+            ..finding(rnic(&format!("h{number}/mlx5_0")), Category::RnicDown, 30.0)
+        })
+    };
+    let hit = || Finding {
+        hard: true,
+        services: [(crate::id::ServiceName::new("train"), true)].into(),
+        ..finding(link("tor3"), Category::LinkLoss, 20.0)
+    };
+    for second in 1..7 {
+        run(&mut tracker, second, many().chain([hit()]).collect());
+    }
+    let open = tracker.open();
+    assert_eq!(open.len(), MOST_OPEN + 2);
+    let first: Vec<_> = open
         .iter()
-        .filter(|incident| incident.category == Category::RnicDown)
-        .count();
-    assert_eq!((tracker.open().len(), network), (MOST_OPEN + 1, 1));
+        .take(2)
+        .map(|one| format!("{} {}", one.severity.name(), one.title()))
+        .collect();
+    assert_eq!(
+        first,
+        [
+            "P0 link spine1->tor3 loses 1.0 %",
+            "P1 the table of incidents is full: 1 finding waits",
+        ]
+    );
+}
+
+/// The one to look at first: severity, then suffering services, then those that are hit, then time.
+#[test]
+fn incidents_are_ranked_by_what_they_hit() {
+    let hard = |subject: Component, services: &[(&str, bool)]| Finding {
+        hard: true,
+        services: services
+            .iter()
+            .map(|(name, suffers)| (crate::id::ServiceName::new(*name), *suffers))
+            .collect(),
+        ..finding(subject, Category::LinkDown, 30.0)
+    };
+    let mut tracker = new();
+    for second in 1..3 {
+        let seen = vec![
+            hard(link("tor1"), &[]),
+            hard(link("tor2"), &[("a", false)]),
+            hard(link("tor3"), &[("a", true)]),
+            hard(link("tor4"), &[("a", true), ("b", false)]),
+            hard(link("tor5"), &[("a", true), ("b", true)]),
+        ];
+        run(&mut tracker, second, seen);
+    }
+    let order: Vec<_> = tracker.open().iter().map(|one| one.id).collect();
+    assert_eq!(order, [5, 4, 3, 2, 1]);
 }
 
 #[test]
@@ -324,6 +456,7 @@ fn a_title_follows_the_longest_horizon_that_the_incident_has_filled() {
     let seen = || Finding {
         horizon: Horizon::Short,
         share: 0.17,
+        loss_interval: Some([0.1, 0.28]),
         shares: vec![(Horizon::Middle, 0.05), (Horizon::Long, 0.01)],
         hard: true,
         ..finding(link("tor3"), Category::LinkLoss, 30.0)
@@ -333,6 +466,9 @@ fn a_title_follows_the_longest_horizon_that_the_incident_has_filled() {
     for second in 1..60 {
         told.extend(run(&mut tracker, second, vec![seen()]));
     }
-    assert_eq!(tracker.open()[0].title(), "link spine1->tor3 loses 5.0 %");
+    assert_eq!(
+        tracker.open()[0].title(),
+        "link spine1->tor3 loses 5.0 % (2.7 to 9.0 %)"
+    );
     assert_eq!(told.len(), 2, "opened, and told once more: {told:?}");
 }

@@ -1,13 +1,17 @@
 //! Findings of one run after the other become incidents.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::group::{Cause, causes, group_of, is_grouped};
 use super::watch::{FLAPPING_WITHIN, Watch, clear_after};
-use super::{Change, HOST_IS_DOWN, Incident, Room, is_part_of};
-use crate::analysis::judge::{Category, Finding, Judgement};
+use super::{Change, Explained, Incident, Room, Severity, is_part_of};
+use crate::analysis::judge::{Category, Counts, Finding, Judgement};
+use crate::analysis::localize::Component;
 use crate::time::WallTime;
 
-/// Open incidents of one [`Room`] at once; findings beyond wait, those of other rooms do not.
+/// Open incidents of one [`Room`] and severity at once. Findings beyond wait, and an incident says so; those of other rooms and
+/// severities do not wait.
 pub const MOST_OPEN: usize = 1_000;
 /// Subjects without an open incident that are remembered.
 const MOST_WATCHED: usize = 10_000;
@@ -33,15 +37,17 @@ impl Tracker {
         }
     }
 
-    /// The open incidents, the worst and oldest first.
+    /// The open incidents by [`Incident::rank`].
     pub fn open(&self) -> Vec<&Incident> {
-        let mut open: Vec<_> = self
-            .watched
+        let mut open: Vec<_> = self.incidents().collect();
+        open.sort_by_cached_key(|incident| incident.rank());
+        open
+    }
+
+    fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.watched
             .iter()
             .filter_map(|watch| watch.incident.as_ref())
-            .collect();
-        open.sort_by_key(|incident| (incident.severity, incident.opened_unix_ns, incident.id));
-        open
     }
 
     /// Takes one run's findings.
@@ -53,33 +59,128 @@ impl Tracker {
             .filter(|finding| finding.category == Category::HostDown)
             .filter_map(|finding| finding.subject.host())
             .collect();
-        for finding in &judgement.findings {
-            if is_part_of(&finding.subject, &down) {
-                continue;
-            }
-            let at = self.watch_of(finding, now);
-            let open = self.open_count(Room::of(finding.category));
-            let watch = &mut self.watched[at];
-            watch.see(finding, now);
-            let confirmed = watch.is_confirmed(finding);
-            if watch.incident.is_some() {
-                changes.extend(watch.update(finding, now).map(Change::Updated));
-            } else if confirmed && open < MOST_OPEN {
-                let incident = watch.open(finding, self.next, now);
-                self.next += 1;
-                changes.push(Change::Opened(incident));
-            }
+        let groups = self
+            .incidents()
+            .filter(|incident| incident.subject == group_of(incident.category))
+            .map(|incident| incident.category)
+            .collect();
+        let (parts, causes): (Vec<_>, Vec<_>) = causes(&judgement.findings, &groups, now)
+            .into_iter()
+            .partition(|cause| is_part_of(&cause.finding.subject, &down));
+        let mut waiting = 0;
+        for cause in causes {
+            let has_room = self.take(cause, now, &mut changes);
+            waiting += u64::from(!has_room);
         }
-        self.close(&down, now, &mut changes);
+        if waiting > 0 {
+            self.take(full(waiting), now, &mut changes);
+        }
+        for part in parts {
+            self.note_part(&part.finding, now);
+        }
+        self.close_explained(&down, now, &mut changes);
+        self.close(now, &mut changes);
         changes
     }
 
-    fn open_count(&self, room: Room) -> usize {
-        self.watched
-            .iter()
-            .filter_map(|watch| watch.incident.as_ref())
-            .filter(|incident| Room::of(incident.category) == room)
+    /// Takes one finding; false when its incident would open and there is no room for it.
+    fn take(&mut self, cause: Cause<'_>, now: WallTime, changes: &mut Vec<Change>) -> bool {
+        let Cause {
+            finding,
+            explains,
+            subjects,
+        } = cause;
+        let at = self.watch_of(&finding, now);
+        let watch = &mut self.watched[at];
+        watch.see(&finding, now);
+        if let Some(incident) = &mut watch.incident {
+            incident.explain(explains, subjects);
+            changes.extend(watch.update(&finding, now));
+            return true;
+        }
+        if !watch.is_confirmed(&finding) {
+            return true;
+        }
+        let opens = Incident::new(&finding, 0, now);
+        if self.open_count(Room::of(opens.category), opens.severity) >= MOST_OPEN {
+            return false;
+        }
+        let incident = self.watched[at].open(&finding, self.next, now);
+        self.next += 1;
+        incident.explain(explains, subjects);
+        changes.push(Change::Opened(incident.clone()));
+        true
+    }
+
+    fn open_count(&self, room: Room, severity: Severity) -> usize {
+        self.incidents()
+            .filter(|incident| (Room::of(incident.category), incident.severity) == (room, severity))
             .count()
+    }
+
+    /// Lists a finding under the incident of the host that it is a part of.
+    fn note_part(&mut self, finding: &Finding, now: WallTime) {
+        let host = finding.subject.host();
+        let cause = self
+            .watched
+            .iter_mut()
+            .filter_map(|watch| watch.incident.as_mut())
+            .find(|incident| {
+                incident.category == Category::HostDown && incident.subject.host() == host
+            });
+        if let Some(cause) = cause {
+            let subjects = cause.subjects.now;
+            cause.explain(vec![Explained::of(finding, now)], subjects);
+        }
+    }
+
+    /// Closes incidents that another open one explains.
+    fn close_explained(&mut self, down: &BTreeSet<&str>, now: WallTime, changes: &mut Vec<Change>) {
+        let causes: Vec<(u64, Category, Component, String)> = self
+            .incidents()
+            .filter(|incident| may_explain(incident))
+            .map(|cause| {
+                (
+                    cause.id,
+                    cause.category,
+                    cause.subject.clone(),
+                    cause.title(),
+                )
+            })
+            .collect();
+        let mut explained: BTreeMap<u64, Vec<Explained>> = BTreeMap::new();
+        for watch in &mut self.watched {
+            let is_seen = watch.last >= now;
+            let Some(incident) = &watch.incident else {
+                continue;
+            };
+            let cause = causes.iter().find(|(id, category, subject, _)| {
+                *id != incident.id && explains((*category, subject), incident, is_seen, down)
+            });
+            let Some((id, _, _, title)) = cause else {
+                continue;
+            };
+            let Some(mut incident) = watch.incident.take() else {
+                continue;
+            };
+            incident.closed_unix_ns = Some(now.nanos());
+            incident.cause = Some(*id);
+            incident.note(format!("closed: incident {id} explains it ({title})"));
+            let one = incident.as_explained();
+            explained.entry(*id).or_default().push(one);
+            changes.push(Change::Closed(incident));
+        }
+        for incident in self
+            .watched
+            .iter_mut()
+            .filter_map(|watch| watch.incident.as_mut())
+        {
+            if let Some(explains) = explained.remove(&incident.id) {
+                let subjects = incident.subjects.now;
+                incident.explain(explains, subjects);
+                changes.push(Change::Refined(incident.clone()));
+            }
+        }
     }
 
     /// The place of what is remembered of a finding's subject, or of one that it may be.
@@ -110,18 +211,14 @@ impl Tracker {
     }
 
     /// Closes what has stayed away, and forgets subjects that were never confirmed.
-    fn close(&mut self, down: &BTreeSet<&str>, now: WallTime, changes: &mut Vec<Change>) {
+    fn close(&mut self, now: WallTime, changes: &mut Vec<Change>) {
         for watch in &mut self.watched {
-            let part = is_part_of(&watch.subject, down);
             if watch.last < now {
                 watch.news = 0;
             }
-            let gone = part || now.since(watch.last) >= clear_after(watch.horizon);
+            let gone = now.since(watch.last) >= clear_after(watch.horizon);
             if let Some(mut incident) = watch.incident.take_if(|_| gone) {
                 incident.closed_unix_ns = Some(now.nanos());
-                if part {
-                    incident.note(HOST_IS_DOWN.to_owned());
-                }
                 changes.push(Change::Closed(incident));
             }
         }
@@ -133,5 +230,74 @@ impl Tracker {
                 .sort_by_key(|watch| (watch.incident.is_none(), now.since(watch.last)));
             self.watched.truncate(MOST_WATCHED);
         }
+    }
+}
+
+/// Whether others may be consequences of an incident.
+fn may_explain(incident: &Incident) -> bool {
+    let is_switch = matches!(incident.subject, Component::Switch { .. });
+    match incident.category {
+        Category::SwitchDown | Category::SwitchLoss => true,
+        Category::Blackhole => is_switch,
+        Category::HostDown => true,
+        category => incident.subject == group_of(category),
+    }
+}
+
+/// Whether an incident is a consequence of a cause, or one of the group's. `is_seen`: the judge finds it in this run
+/// beside the cause.
+fn explains(
+    (category, subject): (Category, &Component),
+    incident: &Incident,
+    is_seen: bool,
+    down: &BTreeSet<&str>,
+) -> bool {
+    let is_group = *subject == group_of(category);
+    if is_group && is_grouped(category) && incident.category == category {
+        return true;
+    }
+    // Before most hosts were silent some were called down.
+    if category == Category::MonitoringSilence {
+        let was_called = matches!(
+            incident.category,
+            Category::HostDown | Category::AgentSilent
+        );
+        return was_called && !is_seen;
+    }
+    match subject {
+        Component::Switch { .. } => !is_seen && subject.is_end_of(&incident.subject),
+        Component::Host { name } if category == Category::HostDown => {
+            is_part_of(&incident.subject, &BTreeSet::from([name.as_str()]))
+        }
+        Component::Group { .. } if category == Category::HostDown => {
+            is_part_of(&incident.subject, down)
+        }
+        Component::Link { .. }
+        | Component::Host { .. }
+        | Component::Rnic { .. }
+        | Component::Group { .. } => false,
+    }
+}
+
+/// That findings wait because there is no room for their incidents.
+fn full(waiting: u64) -> Cause<'static> {
+    let finding = Finding {
+        probes: Counts {
+            sent: waiting,
+            lost: waiting,
+        },
+        evidence: vec![format!(
+            "{MOST_OPEN} incidents of one severity and kind are open; {waiting} findings that were confirmed wait for room"
+        )],
+        ..Finding::of_state(
+            group_of(Category::MonitoringFull),
+            Category::MonitoringFull,
+            1.0,
+        )
+    };
+    Cause {
+        finding: Cow::Owned(finding),
+        explains: Vec::new(),
+        subjects: 0,
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::watch::length;
-use super::{Incident, Severity};
+use super::{Explained, Incident, MOST_EXPLAINED, Severity, Subjects};
 use crate::analysis::judge::{Category, Finding};
+use crate::analysis::localize::interval::wilson;
 use crate::time::WallTime;
 
 /// Lines of evidence that are kept.
@@ -18,6 +19,21 @@ fn best_share(finding: &Finding, age: Duration) -> f64 {
         .filter(|(horizon, _)| length(*horizon) <= age)
         .max_by_key(|(horizon, _)| *horizon)
         .map_or(finding.share, |(_, share)| *share)
+}
+
+/// The 95 % interval of a rate of loss; `None` for what is no rate, or was not estimated. For the share of another horizon than the
+/// finding's own it is Wilson's, as if the finding's losses had been counted among as many probes as give this share.
+fn interval(finding: &Finding, share: f64) -> Option<[f64; 2]> {
+    let is_rate = matches!(
+        finding.category,
+        Category::LinkLoss | Category::SwitchLoss | Category::RnicLoss | Category::Undecided
+    );
+    let own = finding.loss_interval.filter(|_| is_rate)?;
+    if (share - finding.share).abs() < f64::EPSILON {
+        return Some(own);
+    }
+    let lost = finding.probes.lost.max(1) as f64;
+    Some(wilson(lost, lost / share.max(f64::MIN_POSITIVE)))
 }
 
 fn services(finding: &Finding) -> BTreeMap<String, bool> {
@@ -37,17 +53,21 @@ impl Incident {
             both_directions: finding.both_directions,
             or: finding.or.clone(),
             category: finding.category,
-            severity: Severity::of(&services),
+            severity: Severity::of(finding.category, &services),
             opened_unix_ns: now.nanos(),
             seen_unix_ns: now.nanos(),
             closed_unix_ns: None,
             confidence: finding.confidence,
             share: finding.share,
+            interval: interval(finding, finding.share),
             sent: finding.probes.sent,
             lost: finding.probes.lost,
             services,
             evidence: finding.evidence.clone(),
             openings: 1,
+            explains: Vec::new(),
+            subjects: Subjects::default(),
+            cause: None,
         }
     }
 
@@ -64,7 +84,9 @@ impl Incident {
         for (service, suffers) in services(finding) {
             *self.services.entry(service).or_default() |= suffers;
         }
-        self.severity = self.severity.min(Severity::of(&self.services));
+        self.severity = self
+            .severity
+            .min(Severity::of(self.category, &self.services));
         before != self.severity
     }
 
@@ -89,9 +111,50 @@ impl Incident {
         self.confidence = finding.confidence;
         let age = now.since(WallTime::from_nanos(self.opened_unix_ns));
         self.share = best_share(finding, age);
+        self.interval = interval(finding, self.share);
         self.sent = finding.probes.sent;
         self.lost = finding.probes.lost;
         self.evidence.clone_from(&finding.evidence);
         worse || before != (self.category, self.subject.clone(), self.both_directions)
+    }
+
+    /// As the list of its cause has it.
+    pub(super) fn as_explained(&self) -> Explained {
+        Explained {
+            subject: self.subject.clone(),
+            category: self.category,
+            title: self.title(),
+            incident: Some(self.id),
+            seen_unix_ns: self.seen_unix_ns,
+        }
+    }
+
+    /// Takes what it explains in this run; `subjects` is how many subjects a group has now.
+    pub(super) fn explain(&mut self, explains: Vec<Explained>, subjects: u64) {
+        self.subjects.now = subjects;
+        self.subjects.most = self.subjects.most.max(subjects);
+        for one in explains {
+            let known = self
+                .explains
+                .iter()
+                .position(|known| (&known.subject, known.category) == (&one.subject, one.category));
+            if let Some(known) = known {
+                let known = &mut self.explains[known];
+                known.title = one.title;
+                known.seen_unix_ns = one.seen_unix_ns;
+                known.incident = one.incident.or(known.incident);
+            } else if self.explains.len() < MOST_EXPLAINED {
+                self.explains.push(one);
+            } else {
+                let oldest = self
+                    .explains
+                    .iter_mut()
+                    .min_by_key(|known| known.seen_unix_ns)
+                    .filter(|oldest| oldest.seen_unix_ns < one.seen_unix_ns);
+                if let Some(oldest) = oldest {
+                    *oldest = one;
+                }
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::Incident;
+use super::{Change, Incident};
 use crate::analysis::judge::{Category, Finding, Horizon, Recent};
 use crate::analysis::localize::Component;
 use crate::time::WallTime;
@@ -19,7 +19,7 @@ const PLAIN_FOR: Duration = Duration::from_mins(1);
 /// A share that has changed by so many e-folds (a quarter) is worth saying,
 const MOVED: f64 = 0.25;
 /// but not more often than this.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+const REPORTED_EVERY: Duration = Duration::from_secs(10);
 
 /// What is remembered of a subject.
 #[derive(Debug)]
@@ -38,17 +38,44 @@ pub(super) struct Watch {
     /// When it was last as plain as its incident says.
     plain: WallTime,
     pub(super) horizon: Horizon,
-    /// When somebody was last told of its share, and which.
-    told: (WallTime, f64),
+    /// What was said of its incident last.
+    reported: Reported,
     pub(super) incident: Option<Incident>,
     /// When incidents of it were opened.
     openings: VecDeque<WallTime>,
 }
 
+/// What was said of an incident, and when.
+#[derive(Debug)]
+struct Reported {
+    at: WallTime,
+    share: f64,
+    title: String,
+}
+
+impl Reported {
+    fn of(incident: &Incident, now: WallTime) -> Self {
+        Self {
+            at: now,
+            share: incident.share,
+            title: incident.title(),
+        }
+    }
+}
+
 /// How much a category says: all of some packets rather than a share of all, lost rather than late or not sent.
 const fn plainness(category: Category) -> u8 {
     match category {
-        Category::Undecided | Category::CpuOverload => 0,
+        Category::Undecided
+        | Category::CpuOverload
+        | Category::Clock
+        | Category::MonitoringBlind
+        | Category::MonitoringSilence
+        | Category::MonitoringMissing
+        | Category::MonitoringLate
+        | Category::MonitoringEvicted
+        | Category::MonitoringStore
+        | Category::MonitoringFull => 0,
         Category::Congestion
         | Category::PauseStorm
         | Category::RnicSlow
@@ -86,7 +113,11 @@ impl Watch {
             last: now,
             plain: now,
             horizon: finding.horizon,
-            told: (now, finding.share),
+            reported: Reported {
+                at: now,
+                share: finding.share,
+                title: String::new(),
+            },
             incident: None,
             openings: VecDeque::new(),
         }
@@ -107,7 +138,7 @@ impl Watch {
             last: now,
             plain: now,
             horizon: Horizon::Long,
-            told: (now, incident.share),
+            reported: Reported::of(&incident, now),
             openings: VecDeque::from([WallTime::from_nanos(incident.opened_unix_ns)]),
             incident: Some(incident),
         }
@@ -163,35 +194,41 @@ impl Watch {
         }
     }
 
-    /// Takes a newer finding over; the incident, if somebody should be told.
+    /// Takes a newer finding over, and says what became of the incident.
     ///
     /// What was plain stays so for a while: a switch that swallows some 5-tuples or a link that is down also loses a share of
     /// the probes, and that is all that the first seconds of a window, or the last ones of a fault, show.
-    pub(super) fn update(&mut self, finding: &Finding, now: WallTime) -> Option<Incident> {
+    pub(super) fn update(&mut self, finding: &Finding, now: WallTime) -> Option<Change> {
         let incident = self.incident.as_mut()?;
         let fades = plainness(finding.category) < plainness(incident.category)
             && now.since(self.plain) < PLAIN_FOR
             && (finding.subject == incident.subject
                 || finding.subject.reverse().as_ref() == Some(&incident.subject));
         if fades {
-            return incident.sight(finding, now).then(|| incident.clone());
+            let worse = incident.sight(finding, now);
+            return worse.then(|| Change::Updated(incident.clone()));
         }
         self.plain = now;
         let changed = incident.update(finding, now);
-        let moved = (incident.share / self.told.1.max(f64::MIN_POSITIVE))
+        let is_due = now.since(self.reported.at) >= REPORTED_EVERY;
+        let moved = (incident.share / self.reported.share.max(f64::MIN_POSITIVE))
             .ln()
             .abs()
-            >= MOVED
-            && now.since(self.told.0) >= TOLD_EVERY;
-        if changed || moved {
-            self.told = (now, incident.share);
+            >= MOVED;
+        let changed = changed || (moved && is_due);
+        if !changed && !(is_due && incident.title() != self.reported.title) {
+            return None;
         }
-        (changed || moved).then(|| incident.clone())
+        self.reported = Reported::of(incident, now);
+        Some(if changed {
+            Change::Updated(incident.clone())
+        } else {
+            Change::Refined(incident.clone())
+        })
     }
 
-    pub(super) fn open(&mut self, finding: &Finding, id: u64, now: WallTime) -> Incident {
+    pub(super) fn open(&mut self, finding: &Finding, id: u64, now: WallTime) -> &mut Incident {
         self.plain = now;
-        self.told = (now, finding.share);
         while self
             .openings
             .front()
@@ -213,8 +250,8 @@ impl Watch {
                 FLAPPING_WITHIN.as_secs() / 60
             ));
         }
-        self.incident = Some(incident.clone());
-        incident
+        self.reported = Reported::of(&incident, now);
+        self.incident.insert(incident)
     }
 }
 

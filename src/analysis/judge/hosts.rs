@@ -83,7 +83,7 @@ fn host(name: &HostName) -> Component {
     }
 }
 
-fn blank(subject: Component, category: Category, share: f64) -> Finding {
+pub(super) fn blank(subject: Component, category: Category, share: f64) -> Finding {
     Finding {
         subject,
         category,

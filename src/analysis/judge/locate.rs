@@ -110,6 +110,7 @@ impl Crossed {
             {
                 1.0
             }
+            Component::Group { .. } => 0.0,
             Component::Link { .. } | Component::Switch { .. } => [&self.there, &self.back]
                 .into_iter()
                 .flatten()
@@ -314,7 +315,9 @@ impl Judge {
                         link @ Component::Link { .. } => finding.subject.is_end_of(link),
                         // Which next hops lead there is not looked at: an uneven hash will still be there when it is back.
                         Component::Switch { .. } => true,
-                        Component::Host { .. } | Component::Rnic { .. } => false,
+                        Component::Host { .. }
+                        | Component::Rnic { .. }
+                        | Component::Group { .. } => false,
                     }
             })
     }
@@ -527,6 +530,7 @@ fn category(suspect: &Suspect, sums: &Sums) -> Category {
         (Component::Link { .. }, _) => Category::LinkLoss,
         (Component::Switch { .. }, _) if dead => Category::SwitchDown,
         (Component::Switch { .. }, _) => Category::SwitchLoss,
+        (Component::Group { .. }, _) => Category::Undecided,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::analysis::filter::{Flaps, HostFilter, Reason, UploadState};
 use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, Slot, Windows};
-use crate::id::{Gid, HostName, RnicName, ServiceName, UdpSourcePort};
+use crate::id::{Gid, HostName, RnicName, ServiceName, TorId, UdpSourcePort};
 use crate::probe::ProbeKind;
 use crate::time::{Nanos, WallTime};
 
@@ -154,6 +154,59 @@ pub struct SilentHost {
     pub probes: Counts,
 }
 
+/// Probes of 20 s below which nothing is said about a share of them.
+pub const LEAST_PROBES: u64 = 100;
+/// Share of the probes of one ToR that are set aside from which on nothing is judged there.
+const BLIND_TOR: f64 = 0.8;
+
+/// How much of the fabric is judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// RNICs with judged probes from or to them.
+    pub judged: usize,
+    /// RNICs that are known.
+    pub known: usize,
+}
+
+/// Probes of 20 s from and to RNICs under each ToR, and those that a host there has disturbed; and the RNICs that are judged.
+#[derive(Debug, Default)]
+struct Sight {
+    tors: HashMap<TorId, Counts>,
+    rnics: HashSet<Gid>,
+}
+
+impl Sight {
+    fn add(&mut self, tor: &TorId, counts: Counts) {
+        if counts.sent == 0 {
+            return;
+        }
+        if let Some(known) = self.tors.get_mut(tor) {
+            known.add(counts);
+        } else {
+            self.tors.insert(tor.clone(), counts);
+        }
+    }
+
+    /// ToRs where nearly everything is disturbed, and by more than one host.
+    fn blind(self, host_filter: &HostFilter) -> Vec<(TorId, Counts)> {
+        let mut blind: Vec<_> = self
+            .tors
+            .into_iter()
+            .filter(|(_, counts)| counts.sent >= LEAST_PROBES && counts.share() >= BLIND_TOR)
+            .collect();
+        if blind.is_empty() {
+            return blind;
+        }
+        let mut hosts: HashMap<&TorId, HashSet<&HostName>> = HashMap::new();
+        for end in host_filter.rnics() {
+            hosts.entry(&end.tor).or_default().insert(&end.host);
+        }
+        blind.retain(|(tor, _)| hosts.get(tor).is_some_and(|hosts| hosts.len() > 1));
+        blind.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+        blind
+    }
+}
+
 /// What is judged. See the module.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -165,6 +218,13 @@ pub struct Snapshot {
     pub set_aside: BTreeMap<Reason, Counts>,
     /// Probes of 20 s that were not.
     pub judged: Counts,
+    /// RNICs with judged probes of 20 s from or to them,
+    pub judged_rnics: Arc<HashSet<Gid>>,
+    /// how many they are, and all that reported in the last ten minutes.
+    pub coverage: Coverage,
+    /// ToRs under which nearly all probes of 20 s are set aside, where several hosts are under them: all probes, and those set
+    /// aside.
+    pub blind: Vec<(TorId, Counts)>,
     /// Agents that are silent.
     pub silent: Vec<SilentHost>,
     /// Hosts whose upload is due: until it comes or they count as silent nothing is said about them.
@@ -248,6 +308,9 @@ impl Snapshot {
             seen: Vec::new(),
             set_aside: BTreeMap::new(),
             judged: Counts::default(),
+            judged_rnics: Arc::default(),
+            coverage: Coverage::default(),
+            blind: Vec::new(),
             silent: silent(windows, host_filter, now),
             overdue: HashSet::new(),
             starved: host_filter
@@ -268,9 +331,10 @@ impl Snapshot {
             .map(|silent| silent.host.clone())
             .collect();
         let mut names = Names::default();
+        let mut sight = Sight::default();
         let mut round_trips: HashMap<u32, Vec<Nanos>> = HashMap::new();
         for path in windows.paths() {
-            snapshot.add(path, host_filter, limits, &down, &mut names);
+            snapshot.add(path, host_filter, limits, &down, (&mut names, &mut sight));
             let sample = round_trips.entry(class(path)).or_default();
             if sample.len() < USUAL_PATHS
                 && let Some(median) = path.network_rtt(&over(Horizon::Middle, now)).quantile(0.5)
@@ -279,6 +343,12 @@ impl Snapshot {
             }
         }
         snapshot.weigh();
+        snapshot.coverage = Coverage {
+            judged: sight.rnics.len(),
+            known: host_filter.sizes().1,
+        };
+        snapshot.judged_rnics = Arc::new(std::mem::take(&mut sight.rnics));
+        snapshot.blind = sight.blind(host_filter);
         for (class, mut sample) in round_trips {
             sample.sort_unstable();
             if let Some(median) = sample.get(sample.len() / 2) {
@@ -294,7 +364,7 @@ impl Snapshot {
         host_filter: &HostFilter,
         limits: &HashMap<u32, Nanos>,
         down: &HashSet<HostName>,
-        names: &mut Names,
+        (names, sight): (&mut Names, &mut Sight),
     ) {
         let (source, target) = (path.source(), path.target());
         let mut counts = [Counts::default(); 4];
@@ -302,6 +372,8 @@ impl Snapshot {
         let mut seen_any = false;
         let now = Slot::of(self.now);
         let mut clocks_run = true;
+        // Probes of 20 s that are judged, and those that the prober's or the responder's host disturbed.
+        let (mut judged, mut by_source, mut by_target) = (0, 0, 0);
         for slot in path.counts(&over(Horizon::Long, self.now)).rev() {
             seen_any = true;
             let age = now.since(slot.slot);
@@ -329,11 +401,17 @@ impl Snapshot {
             if let Some(reason) = reason {
                 if is_recent {
                     self.set_aside_for(reason, probes.sent, probes.lost);
+                    match reason {
+                        Reason::ProberStarved => by_source += probes.sent,
+                        reason if reason.hides_loss() => by_target += probes.sent,
+                        _ => {}
+                    }
                 }
                 continue;
             }
             if is_recent {
                 self.judged.add(probes);
+                judged += probes.sent;
             }
             for horizon in Horizon::ALL {
                 if age <= horizon.slots() {
@@ -346,6 +424,17 @@ impl Snapshot {
         }
         if !seen_any {
             return;
+        }
+        if judged > 0 {
+            sight.rnics.insert(source.gid);
+            sight.rnics.insert(target.gid);
+        }
+        for (tor, disturbed) in [(&source.tor, by_source), (&target.tor, by_target)] {
+            let counts = Counts {
+                sent: judged + disturbed,
+                lost: disturbed,
+            };
+            sight.add(tor, counts);
         }
         if !self.overdue.contains(&target.host)
             && host_filter.upload_state(&target.host, self.now) == Some(UploadState::Overdue)
@@ -384,6 +473,15 @@ impl Snapshot {
     fn set_aside_for(&mut self, reason: Reason, sent: u64, lost: u64) {
         let counts = Counts { sent, lost };
         self.set_aside.entry(reason).or_default().add(counts);
+    }
+
+    /// Probes of 20 s that are set aside because a host disturbed them.
+    pub fn disturbed(&self) -> u64 {
+        self.set_aside
+            .iter()
+            .filter(|(reason, _)| reason.hides_loss())
+            .map(|(_, counts)| counts.sent)
+            .sum()
     }
 
     /// Whether it is too early to say anything about a host's RNICs.

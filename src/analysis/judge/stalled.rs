@@ -19,7 +19,10 @@ pub(super) fn against_stall(
             .chain(&suspect.or)
             .filter_map(|component| match component {
                 Component::Rnic { host, device } => Some(((host, device), Default::default())),
-                Component::Link { .. } | Component::Switch { .. } | Component::Host { .. } => None,
+                Component::Link { .. }
+                | Component::Switch { .. }
+                | Component::Host { .. }
+                | Component::Group { .. } => None,
             })
             .collect();
     if directions.is_empty() {

@@ -148,6 +148,8 @@ impl TestFabric {
                 Change::Opened(incident) => ("opened", incident),
                 Change::Updated(incident) => ("updated", incident),
                 Change::Closed(incident) => ("closed", incident),
+                // Newer figures alone are no line.
+                Change::Refined(_) => continue,
             };
             self.lines.push(format!(
                 "{what} [{}] {}",

@@ -35,6 +35,12 @@ pub enum Component {
         /// Its name on the host.
         device: DeviceName,
     },
+    /// Many of the above, or the monitoring itself: what an incident is about that has no single place. Never what the
+    /// localisation looks for.
+    Group {
+        /// What they have in common: the name of a category.
+        name: String,
+    },
 }
 
 /// A component as JSON has it. Older stored incidents, answers and truths have an RNIC as a host that is named
@@ -46,6 +52,7 @@ enum Read {
     Switch { name: String },
     Host { name: String },
     Rnic { host: HostName, device: DeviceName },
+    Group { name: String },
 }
 
 impl From<Read> for Component {
@@ -55,6 +62,7 @@ impl From<Read> for Component {
             Read::Switch { name } => Self::Switch { name },
             Read::Host { name } => name.parse().map_or(Self::Host { name }, Self::rnic),
             Read::Rnic { host, device } => Self::Rnic { host, device },
+            Read::Group { name } => Self::Group { name },
         }
     }
 }
@@ -65,10 +73,10 @@ impl Component {
         Self::Rnic { host, device }
     }
 
-    /// The name of the node that it is, as paths and ends of links have it; `None` for a link.
+    /// The name of the node that it is, as paths and ends of links have it; `None` for a link and a group.
     pub fn node(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::Link { .. } => None,
+            Self::Link { .. } | Self::Group { .. } => None,
             Self::Switch { name } | Self::Host { name } => Some(Cow::Borrowed(name)),
             Self::Rnic { host, device } => Some(Cow::Owned(
                 RnicName::new(host.clone(), device.clone()).to_string(),
@@ -81,7 +89,7 @@ impl Component {
         match self {
             Self::Host { name } => Some(name),
             Self::Rnic { host, .. } => Some(host.as_str()),
-            Self::Link { .. } | Self::Switch { .. } => None,
+            Self::Link { .. } | Self::Switch { .. } | Self::Group { .. } => None,
         }
     }
 
@@ -92,7 +100,9 @@ impl Component {
                 from: to.clone(),
                 to: from.clone(),
             }),
-            Self::Switch { .. } | Self::Host { .. } | Self::Rnic { .. } => None,
+            Self::Switch { .. } | Self::Host { .. } | Self::Rnic { .. } | Self::Group { .. } => {
+                None
+            }
         }
     }
 
@@ -100,7 +110,9 @@ impl Component {
     pub fn is_end_of(&self, link: &Self) -> bool {
         match link {
             Self::Link { from, to } => self.node().is_some_and(|node| node == *from || node == *to),
-            Self::Switch { .. } | Self::Host { .. } | Self::Rnic { .. } => false,
+            Self::Switch { .. } | Self::Host { .. } | Self::Rnic { .. } | Self::Group { .. } => {
+                false
+            }
         }
     }
 }
@@ -111,6 +123,11 @@ impl fmt::Display for Component {
             Self::Link { from, to } => write!(f, "link {from}->{to}"),
             Self::Switch { name } => write!(f, "switch {name}"),
             Self::Host { name } => write!(f, "host {name}"),
+            Self::Group { name } => f.write_str(if name.starts_with("monitoring") {
+                "the monitoring"
+            } else {
+                "many of a kind"
+            }),
             Self::Rnic { host, device } => {
                 write!(f, "RNIC {}", RnicName::new(host.clone(), device.clone()))
             }

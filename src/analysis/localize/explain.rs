@@ -169,7 +169,7 @@ fn example(problem: &Problem, evidence: &Evidence, at: usize, trials: Trials) ->
         .iter()
         .filter_map(|part| match problem.component(part.component) {
             end @ (Component::Host { .. } | Component::Rnic { .. }) => end.node(),
-            Component::Link { .. } | Component::Switch { .. } => None,
+            Component::Link { .. } | Component::Switch { .. } | Component::Group { .. } => None,
         })
         .map(Cow::into_owned);
     let (src, dst) = (ends.next(), ends.next());

@@ -297,6 +297,7 @@ impl Problem {
             Component::Switch { name } => Key::Switch(node(name)?),
             Component::Host { name } => Key::Host(node(name)?),
             Component::Rnic { .. } => Key::Rnic(node(&component.node()?)?),
+            Component::Group { .. } => return None,
         };
         self.ids.get(&key).copied()
     }
@@ -529,7 +530,10 @@ impl Problem {
     pub fn intern(&mut self, component: Component) -> Result<ComponentId, ProblemError> {
         let key = match component {
             Component::Link { from, to } => Key::Link(self.node(&from)?, self.node(&to)?),
-            Component::Switch { name } => Key::Switch(self.node(&name)?),
+            // A group is no place on a path; nothing is observed of it.
+            Component::Switch { name } | Component::Group { name } => {
+                Key::Switch(self.node(&name)?)
+            }
             Component::Host { name } => Key::Host(self.node(&name)?),
             Component::Rnic { host, device } => {
                 let rnic = RnicName { host, device };

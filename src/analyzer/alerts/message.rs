@@ -21,6 +21,8 @@ use crate::time::WallTime;
 const VERSION: u32 = 1;
 /// The header that holds the signature of a webhook's body.
 pub(super) const SIGNATURE: &str = "x-rpingmesh-signature";
+/// Titles in one annotation.
+const MOST_EXPLAINED: usize = 20;
 /// Evidence in one annotation, in characters.
 const MOST_EVIDENCE: usize = 4_000;
 
@@ -95,6 +97,7 @@ fn labels_of(told: &DeliveryState, further: &BTreeMap<String, String>) -> BTreeM
         Component::Link { from, to } => ("link", format!("{from}->{to}")),
         Component::Switch { name } => ("switch", name.clone()),
         Component::Host { name } => ("host", name.clone()),
+        Component::Group { name } => ("group", name.clone()),
         rnic @ Component::Rnic { .. } => ("rnic", rnic.node().unwrap_or_default().into_owned()),
     };
     let own = [
@@ -143,6 +146,9 @@ fn annotations(incident: &Incident) -> BTreeMap<&'static str, String> {
             evidence.chars().take(MOST_EVIDENCE).collect(),
         ),
     ]);
+    if let Some(explains) = explains(incident) {
+        annotations.insert("explains", explains);
+    }
     if !incident.services.is_empty() {
         let services = incident.services.iter().map(|(name, suffers)| {
             let suffers = if *suffers { " (suffers)" } else { "" };
@@ -151,6 +157,19 @@ fn annotations(incident: &Incident) -> BTreeMap<&'static str, String> {
         annotations.insert("services", services.collect::<Vec<_>>().join(", "));
     }
     annotations
+}
+
+/// What an incident stands for or explains: titles, one in a line.
+fn explains(incident: &Incident) -> Option<String> {
+    let all = incident.explains.len() as u64;
+    let all = all.max(incident.subjects.now);
+    let titles = incident.explains.iter().take(MOST_EXPLAINED);
+    let mut lines: Vec<String> = titles.map(|one| one.title.clone()).collect();
+    let more = all.saturating_sub(lines.len() as u64);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 /// The body of a webhook.

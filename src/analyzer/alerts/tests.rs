@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use super::message::{Links, alerts, changes, sign};
 use super::*;
 use crate::analysis::alerts::Event;
-use crate::analysis::incident::Severity;
+use crate::analysis::incident::{Severity, Subjects};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
 use crate::config::analyzer::{AlertSettings, AnalyzerSettings};
@@ -45,6 +45,10 @@ fn incident() -> Incident {
             "traced".to_owned(),
         ],
         openings: 1,
+        interval: None,
+        explains: Vec::new(),
+        subjects: Subjects::default(),
+        cause: None,
     }
 }
 

@@ -31,6 +31,7 @@ fn agent(id: &AgentId, agent: &Known) -> Agent {
         last_upload_unix_ns: agent.last_upload.nanos(),
         last_interval_end_unix_ns: agent.last_interval_end.nanos(),
         lateness_ns: agent.lateness.0,
+        clock_ahead_ns: agent.clock.0,
         batches: agent.batches,
         duplicate_batches: agent.duplicates,
         lost_batches: agent.lost_batches,

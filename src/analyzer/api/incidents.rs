@@ -1,12 +1,13 @@
 //! `GET /api/v1/incidents`.
 
-use crate::analysis::incident::Incident;
+use crate::analysis::incident::{Explained as Known, Incident};
 use crate::analysis::localize;
 use crate::analyzer::judging::View;
 use crate::api;
 use crate::api::component::Component;
 use crate::api::incidents::{
-    DEFAULT_LIMIT, Incidents, IncidentsQuery, Service, State as IncidentState, Wanted,
+    DEFAULT_LIMIT, Explained, Incidents, IncidentsQuery, Interval, Order, Service,
+    State as IncidentState, Wanted,
 };
 use crate::api::query::{IncidentPageSize, Number};
 use crate::store::incidents::Query;
@@ -41,6 +42,7 @@ impl From<&localize::Component> for Component {
             localize::Component::Link { from, to } => Self::Link { from, to },
             localize::Component::Switch { name } => Self::Switch { name },
             localize::Component::Host { name } => Self::Host { name },
+            localize::Component::Group { name } => Self::Group { name },
             localize::Component::Rnic { host, device } => Self::Rnic {
                 host: host.as_str().to_owned(),
                 device: device.as_str().to_owned(),
@@ -63,15 +65,21 @@ impl From<&Incident> for api::incidents::Incident {
             category: incident.category.into(),
             title: incident.title(),
             subject: (&incident.subject).into(),
+            both_directions: incident.both_directions,
             or: incident.or.iter().map(Into::into).collect(),
             opened_unix_ns: incident.opened_unix_ns,
             seen_unix_ns: incident.seen_unix_ns,
             closed_unix_ns: incident.closed_unix_ns,
             confidence: incident.confidence,
             share: incident.share,
+            interval: incident.interval.map(|[low, high]| Interval { low, high }),
             sent: incident.sent,
             lost: incident.lost,
             openings: incident.openings,
+            subjects: incident.subjects.now,
+            subjects_most: incident.subjects.most,
+            explains: incident.explains.iter().map(Into::into).collect(),
+            cause: incident.cause,
             services: incident
                 .services
                 .iter()
@@ -82,6 +90,42 @@ impl From<&Incident> for api::incidents::Incident {
                 .collect(),
             evidence: incident.evidence.clone(),
         }
+    }
+}
+
+impl From<&Known> for Explained {
+    fn from(known: &Known) -> Self {
+        Self {
+            subject: (&known.subject).into(),
+            category: known.category.into(),
+            title: known.title.clone(),
+            incident: known.incident,
+            seen_unix_ns: known.seen_unix_ns,
+        }
+    }
+}
+
+/// Whether the open incidents are asked for by rank; an error where another parameter does not go with that.
+pub(in crate::analyzer) fn is_by_rank(query: &IncidentsQuery) -> Result<bool, &'static str> {
+    if query.order.map(|order| order.0) != Some(Order::Rank) {
+        return Ok(false);
+    }
+    if query.state.map(|state| state.0) != Some(Wanted::Open) {
+        return Err("`order` rank goes with `state=open` only");
+    }
+    if query.before.is_some() || query.id.is_some() {
+        return Err("`before` and `id` do not go with `order=rank`");
+    }
+    Ok(true)
+}
+
+/// Answers `GET /api/v1/incidents?state=open&order=rank`: what the last run has left open, the one to look at first at the top.
+pub(in crate::analyzer) fn by_rank(query: &IncidentsQuery, view: &View) -> Incidents {
+    let most = limit(query);
+    Incidents {
+        next_before: None,
+        left_out: view.open.len().saturating_sub(most),
+        incidents: view.open.iter().take(most).map(Into::into).collect(),
     }
 }
 
@@ -104,6 +148,7 @@ pub(in crate::analyzer) fn incidents(
         })
         .collect();
     Incidents {
+        left_out: 0,
         next_before: more.then(|| incidents.last().map(|last| last.id)).flatten(),
         incidents,
     }

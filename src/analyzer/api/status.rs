@@ -9,7 +9,8 @@ use crate::analyzer::judging::View;
 use crate::analyzer::state::State;
 use crate::api;
 use crate::api::status::{
-    AgentVersion, Contradictions, Judge, KnownPaths, OpenIncidents, ProbeCounts, Probes, Status,
+    AgentVersion, Contradictions, Coverage, Judge, KnownPaths, OpenIncidents, ProbeCounts, Probes,
+    Status,
 };
 use crate::time::WallTime;
 
@@ -50,6 +51,11 @@ pub(in crate::analyzer) fn status(
         hosts,
         rnics,
         tors: state.host_filter.tors().len(),
+        coverage: Coverage {
+            judged_rnics: judgement.coverage.judged,
+            known_rnics: judgement.coverage.known.max(rnics),
+            missing: view.missing,
+        },
         incidents: OpenIncidents {
             open: view.open.len(),
             p0: of(Severity::P0),

@@ -28,7 +28,7 @@ impl Suspects {
     fn of(view: &View) -> Self {
         let mut suspects = Self::default();
         for incident in &view.open {
-            for component in std::iter::once(&incident.subject).chain(&incident.or) {
+            for component in incident.suspects() {
                 let incidents = match (component, component.node()) {
                     (Component::Link { from, to }, _) => suspects
                         .links
@@ -53,14 +53,21 @@ impl Suspects {
     }
 }
 
-/// `incident` before `silent` before `unseen` before `ok`.
-fn state_of(suspected: bool, silent: bool, sources: &BTreeSet<Source>) -> NodeState {
+/// `incident` before `silent` before `unseen` before `unjudged` before `ok`.
+fn state_of(
+    suspected: bool,
+    silent: bool,
+    is_judged: bool,
+    sources: &BTreeSet<Source>,
+) -> NodeState {
     if suspected {
         NodeState::Incident
     } else if silent {
         NodeState::Silent
     } else if sources.iter().all(|source| *source == Source::File) {
         NodeState::Unseen
+    } else if !is_judged {
+        NodeState::Unjudged
     } else {
         NodeState::Ok
     }
@@ -95,12 +102,24 @@ pub(in crate::analyzer) fn topology(
         let upload_state = state.host_filter.upload_state(&HostName::new(host), now);
         matches!(upload_state, Some(UploadState::Silent(_)))
     };
+    let judged = &view.judgement.judged_rnics;
+    let anything = view.judgement.judged.sent > 0;
+    let judged_hosts: BTreeSet<&str> = known
+        .values()
+        .filter(|node| node.gid.is_some_and(|gid| judged.contains(&gid)))
+        .filter_map(|node| node.host)
+        .collect();
     let mut nodes = Vec::new();
     for (name, node) in known.iter().filter(|(_, node)| node.kind <= detail) {
         let silent = match node.kind {
             NodeKind::Host => is_silent(name),
             NodeKind::Rnic => node.host.is_some_and(is_silent),
             NodeKind::Switch | NodeKind::Tor => false,
+        };
+        let is_judged = match node.kind {
+            NodeKind::Host => judged_hosts.contains(&**name),
+            NodeKind::Rnic => node.gid.is_some_and(|gid| judged.contains(&gid)),
+            NodeKind::Switch | NodeKind::Tor => anything,
         };
         let incidents = suspects.of_node(name);
         nodes.push(Node {
@@ -112,7 +131,7 @@ pub(in crate::analyzer) fn topology(
             gid: node.gid.map(|gid| gid.to_string()),
             addresses: owned(&node.addresses),
             known_from: names(&node.sources),
-            state: state_of(!incidents.is_empty(), silent, &node.sources).into(),
+            state: state_of(!incidents.is_empty(), silent, is_judged, &node.sources).into(),
             incidents,
         });
     }
@@ -140,7 +159,13 @@ pub(in crate::analyzer) fn topology(
                 paths_a_to_b: link.paths[usize::from(turned)],
                 paths_b_to_a: link.paths[usize::from(!turned)],
                 traced_unix_ns: link.traced.map(WallTime::nanos),
-                state: state_of(!there.is_empty() || !back.is_empty(), false, &link.sources).into(),
+                state: state_of(
+                    !there.is_empty() || !back.is_empty(),
+                    false,
+                    anything,
+                    &link.sources,
+                )
+                .into(),
                 incidents_a_to_b: there,
                 incidents_b_to_a: back,
                 a: a.to_owned(),

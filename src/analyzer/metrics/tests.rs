@@ -1,5 +1,5 @@
 use super::*;
-use crate::analysis::incident::{Incident, Severity};
+use crate::analysis::incident::{Incident, Severity, Subjects};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
 
@@ -50,6 +50,10 @@ fn the_exemplar_of_opened_incidents_is_the_last_ones_number() {
         services: std::collections::BTreeMap::new(),
         evidence: Vec::new(),
         openings: 1,
+        interval: None,
+        explains: Vec::new(),
+        subjects: Subjects::default(),
+        cause: None,
     };
     for id in [7, 8] {
         metrics.incident(&Change::Opened(incident(id)));

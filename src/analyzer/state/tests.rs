@@ -95,6 +95,7 @@ impl Analyzer {
             spool: SpoolId(u64::from(source)),
         };
         let taken = Taken {
+            clock: Nanos::ZERO,
             mark: Watermark::new(sender, host, self.start),
             received: Some(Received {
                 batch: Batch {

@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 use clap::{Args, ValueEnum};
 use rpingmesh::analysis::incident::Severity;
 use rpingmesh::api::Name;
-use rpingmesh::api::incidents::{Incident, IncidentsQuery, Wanted};
-use rpingmesh::api::name::SeverityName;
+use rpingmesh::api::incidents::{Incident, IncidentsQuery, Order, Wanted};
 use rpingmesh::api::query::{Choice, IncidentPageSize};
-use rpingmesh::api::status::StatusQuery;
+use rpingmesh::api::status::{Status, StatusQuery};
 use rpingmesh::config::program::Failure;
 
 use crate::api::{self, ApiArgs};
@@ -32,7 +31,7 @@ pub(crate) struct IncidentsArgs {
     /// Which incidents to list [default: open]
     #[arg(long, value_enum)]
     state: Option<State>,
-    /// Maximum number of incidents, the newest first [default: 100]
+    /// Maximum number of incidents: of open ones those to look at first, else the newest [default: 100]
     #[arg(long, value_name = "N")]
     limit: Option<IncidentPageSize>,
 }
@@ -49,17 +48,21 @@ pub(crate) fn main(args: &IncidentsArgs) -> Result<(), Failure> {
             id: Some(id.into()),
             ..IncidentsQuery::default()
         },
+        None if wanted == Wanted::Open => IncidentsQuery {
+            limit: args.limit,
+            ..open_by_rank()
+        },
         None => IncidentsQuery {
             state: Some(Choice(wanted)),
             limit: args.limit,
             ..IncidentsQuery::default()
         },
     };
-    let (incidents, now) = api::block_on(async {
+    let (answer, status) = api::block_on(async {
         let answer = analyzer.ask(&query).await?;
-        let status = analyzer.ask(&StatusQuery::default()).await?;
-        Ok((answer.incidents, status.now_unix_ns))
+        Ok((answer, analyzer.ask(&StatusQuery::default()).await?))
     })?;
+    let (incidents, now) = (answer.incidents, status.now_unix_ns);
     if args.api.json {
         return incidents.iter().try_for_each(api::print_json);
     }
@@ -68,16 +71,78 @@ pub(crate) fn main(args: &IncidentsArgs) -> Result<(), Failure> {
             "there is no incident {id}; `rpingmesh incidents --state all` lists them"
         ))),
         (Some(_), [incident, ..]) => api::print(&explain(incident, now)),
-        (None, []) if wanted == Wanted::Open => {
-            api::print("nothing is wrong (`--state all` lists what was)")
-        }
+        (None, []) if wanted == Wanted::Open => api::print(nothing_open(&status)),
         (None, []) => api::print("no incident"),
-        (None, all) => {
-            api::print(HEADING)?;
-            all.iter()
-                .try_for_each(|incident| api::print(&line(incident, now)))
+        (None, all) => api::print(&list(all, answer.left_out, &status)),
+    }
+}
+
+/// Asks for the open incidents, the one to look at first at the top.
+pub(crate) fn open_by_rank() -> IncidentsQuery {
+    IncidentsQuery {
+        state: Some(Choice(Wanted::Open)),
+        order: Some(Choice(Order::Rank)),
+        ..IncidentsQuery::default()
+    }
+}
+
+/// What it means that no incident is open.
+pub(crate) fn nothing_open(status: &Status) -> &'static str {
+    if status.judge.last_run_unix_ns.is_none() {
+        "no data: the analyzer has not judged yet"
+    } else if status.probes.judged > 0 {
+        "nothing is wrong (`--state all` lists what was)"
+    } else if status.probes.set_aside.is_empty() {
+        "no data: no probes came in the last 20 s"
+    } else {
+        "no incident is open, but nothing is judged: all probes of the last 20 s are set aside (`rpingmesh status`)"
+    }
+}
+
+/// Incidents with what they explain, and how many open ones are left out.
+pub(crate) fn list(all: &[Incident], left_out: usize, status: &Status) -> String {
+    let now = status.now_unix_ns;
+    let mut text = HEADING.to_owned();
+    let listed = |cause: u64| all.iter().any(|incident| incident.id == cause);
+    for incident in all {
+        // An incident that another one explains stands below that.
+        if incident.cause.is_some_and(listed) {
+            continue;
+        }
+        let _ = write!(text, "\n{}", line(incident, now));
+        for below in all.iter().filter(|one| one.cause == Some(incident.id)) {
+            let _ = write!(text, "\n{}", below_line(below, now));
         }
     }
+    if left_out > 0 {
+        let _ = write!(text, "\n{}", left_out_line(all, left_out, status));
+    }
+    text
+}
+
+/// A line below that of its cause.
+fn below_line(incident: &Incident, now: i64) -> String {
+    let mut text = line(incident, now);
+    let at = text.len() - incident.title.len();
+    text.insert_str(at, "└ ");
+    text
+}
+
+fn left_out_line(all: &[Incident], left_out: usize, status: &Status) -> String {
+    let of = |severity: Severity, open: usize| {
+        let listed = all
+            .iter()
+            .filter(|incident| incident.severity.is(severity))
+            .count();
+        open.saturating_sub(listed)
+    };
+    let open = &status.incidents;
+    format!(
+        "and {left_out} more: {} P0, {} P1, {} P2 (`rpingmesh incidents --limit 1000` lists them)",
+        of(Severity::P0, open.p0),
+        of(Severity::P1, open.p1),
+        of(Severity::P2, open.p2),
+    )
 }
 
 /// Above lines of [`line`].
@@ -115,7 +180,7 @@ pub(crate) fn explain(incident: &Incident, now: i64) -> String {
         incident.id,
         incident.title,
         incident.severity,
-        impact(&incident.severity),
+        impact(incident),
         incident.category,
         utc(opened),
         api::ago(now, opened),
@@ -141,12 +206,17 @@ pub(crate) fn explain(incident: &Incident, now: i64) -> String {
             incident.openings
         );
     }
-    let probes = api::share(incident.lost, incident.sent);
-    let _ = write!(
-        text,
-        "\nsure       {:.1} %\nprobes     {probes} lost or slow, of those that cross it",
-        incident.confidence * 100.0
-    );
+    let _ = write!(text, "\nsure       {:.1} %", incident.confidence * 100.0);
+    if incident.sent > 0 && !is_monitoring(incident) {
+        let probes = api::share(incident.lost, incident.sent);
+        let _ = write!(
+            text,
+            "\nprobes     {probes} lost or slow, of those that cross it"
+        );
+    }
+    if let Some(cause) = incident.cause {
+        let _ = write!(text, "\ncause      incident {cause}");
+    }
     for other in &incident.or {
         let _ = write!(text, "\nor         {other}");
     }
@@ -158,6 +228,7 @@ pub(crate) fn explain(incident: &Incident, now: i64) -> String {
         };
         let _ = write!(text, "\nservice    {} {suffers}", service.name);
     }
+    add_explained(&mut text, incident);
     text.push_str("\nevidence");
     for evidence in &incident.evidence {
         let _ = write!(text, "\n  {evidence}");
@@ -165,9 +236,40 @@ pub(crate) fn explain(incident: &Incident, now: i64) -> String {
     text
 }
 
-fn impact(severity: &SeverityName) -> &'static str {
-    match severity {
+fn is_monitoring(incident: &Incident) -> bool {
+    matches!(&incident.category, Name::Known(category) if category.is_monitoring())
+}
+
+/// What an incident stands for or explains, at most [`MOST_EXPLAINED`].
+fn add_explained(text: &mut String, incident: &Incident) {
+    let all = (incident.subjects as usize).max(incident.explains.len());
+    if all == 0 {
+        return;
+    }
+    let _ = write!(text, "\nexplains   {all}");
+    let shown = incident.explains.iter().take(MOST_EXPLAINED);
+    for one in shown.clone() {
+        let number = one
+            .incident
+            .map(|id| format!(" (incident {id})"))
+            .unwrap_or_default();
+        let _ = write!(text, "\n  {}{number}", one.title);
+    }
+    let more = all.saturating_sub(shown.count());
+    if more > 0 {
+        let _ = write!(text, "\n  and {more} more");
+    }
+}
+
+/// Lines about what an incident explains.
+const MOST_EXPLAINED: usize = 20;
+
+fn impact(incident: &Incident) -> &'static str {
+    match &incident.severity {
         Name::Known(Severity::P0) => "a service's own paths are hit and it suffers",
+        Name::Known(Severity::P1) if is_monitoring(incident) => {
+            "the monitoring cannot see what it should"
+        }
         Name::Known(Severity::P1) => "a service's own paths are hit",
         Name::Known(Severity::P2) => "only the monitoring of the cluster sees it",
         Name::Unknown(_) => "which only a newer program knows",
@@ -178,7 +280,7 @@ fn impact(severity: &SeverityName) -> &'static str {
 pub(crate) mod tests {
     use rpingmesh::analysis::judge::Category;
     use rpingmesh::api::component::Component;
-    use rpingmesh::api::incidents::{Service, State};
+    use rpingmesh::api::incidents::{Explained, Service, State};
 
     use super::*;
 
@@ -203,9 +305,86 @@ pub(crate) mod tests {
             sent: 0,
             lost: 0,
             openings: 1,
+            both_directions: false,
+            interval: None,
+            subjects: 0,
+            subjects_most: 0,
+            explains: Vec::new(),
+            cause: None,
             services: Vec::new(),
             evidence: Vec::new(),
         }
+    }
+
+    /// Two causes of which one explains another incident, and what is left out of the list.
+    #[test]
+    fn causes_are_listed_with_what_they_explain() {
+        let group = Incident {
+            severity: Severity::P2.into(),
+            category: Category::AgentSilent.into(),
+            subject: Component::Group {
+                name: "agent_silent".to_owned(),
+            },
+            subjects: 412,
+            subjects_most: 500,
+            explains: (0..30)
+                .map(|number| Explained {
+                    subject: Component::Host {
+                        name: format!("h{number}"),
+                    },
+                    category: Category::AgentSilent.into(),
+                    title: format!("the agent of host h{number} is silent"),
+                    incident: (number == 0).then_some(3),
+                    seen_unix_ns: 0,
+                })
+                .collect(),
+            evidence: vec!["412 at once: h0, h1 and 410 more".to_owned()],
+            ..incident(5, "412 agents are silent")
+        };
+        let part = Incident {
+            severity: Severity::P2.into(),
+            category: Category::AgentSilent.into(),
+            state: State::Closed.into(),
+            closed_unix_ns: Some(4_000_000_000),
+            cause: Some(5),
+            ..incident(3, "the agent of host h0 is silent")
+        };
+        let mut status = crate::status::tests::status();
+        status.now_unix_ns = 9_000_000_000;
+        (
+            status.incidents.p0,
+            status.incidents.p1,
+            status.incidents.p2,
+        ) = (0, 3, 12);
+        let all = [incident(4, "RNIC h3/mlx5_0 is down"), group, part];
+        let text = [
+            list(&all, 12, &status),
+            explain(&all[1], status.now_unix_ns),
+        ];
+        insta::assert_snapshot!(text.join("\n\n"));
+    }
+
+    /// That nothing is open means something only where something is judged.
+    #[test]
+    fn no_data_is_not_called_nothing_wrong() {
+        let mut status = crate::status::tests::status();
+        let mut said = Vec::new();
+        said.push(nothing_open(&status));
+        status.probes.judged = 0;
+        said.push(nothing_open(&status));
+        status.probes.set_aside = std::collections::BTreeMap::new();
+        said.push(nothing_open(&status));
+        status.judge.last_run_unix_ns = None;
+        said.push(nothing_open(&status));
+        assert_eq!(
+            said,
+            [
+                "nothing is wrong (`--state all` lists what was)",
+                "no incident is open, but nothing is judged: all probes of the last 20 s are set aside (`rpingmesh status`)",
+                "no data: no probes came in the last 20 s",
+                "no data: the analyzer has not judged yet",
+            ]
+        );
     }
 
     #[test]

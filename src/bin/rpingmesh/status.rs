@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use rpingmesh::api::incidents::{IncidentsQuery, Wanted};
-use rpingmesh::api::query::{Choice, IncidentPageSize};
+use rpingmesh::api::incidents::IncidentsQuery;
+use rpingmesh::api::query::IncidentPageSize;
 use rpingmesh::api::status::{Status, StatusQuery};
 use rpingmesh::config::program::Failure;
 
@@ -20,30 +20,54 @@ pub(crate) struct StatusArgs {
 
 pub(crate) fn main(args: &StatusArgs) -> Result<(), Failure> {
     let analyzer = args.api.analyzer()?;
-    let newest = IncidentsQuery {
-        state: Some(Choice(Wanted::Open)),
-        limit: IncidentPageSize::new(MOST_LISTED),
-        ..IncidentsQuery::default()
-    };
     let (status, open) = api::block_on(async {
         let status = analyzer.ask(&StatusQuery::default()).await?;
-        Ok((status, analyzer.ask(&newest).await?.incidents))
+        // All P0 are listed, however many there are.
+        let most = (status.incidents.p0 as u64).clamp(MOST_LISTED, IncidentPageSize::MAX);
+        let first = IncidentsQuery {
+            limit: IncidentPageSize::new(most),
+            ..incidents::open_by_rank()
+        };
+        Ok((status, analyzer.ask(&first).await?))
     })?;
     if args.api.json {
         return api::print_json(&status);
     }
     let mut text = describe(&status);
-    if !open.is_empty() {
-        let _ = write!(text, "\n\n{}", incidents::HEADING);
-    }
-    for incident in &open {
-        let _ = write!(text, "\n{}", incidents::line(incident, status.now_unix_ns));
+    if !open.incidents.is_empty() {
+        let list = incidents::list(&open.incidents, open.left_out, &status);
+        let _ = write!(text, "\n\n{list}");
     }
     api::print(&text)
 }
 
-/// Open incidents that are listed below the numbers, the newest first.
+/// Open incidents that are listed below the numbers, the one to look at first at the top; of P0 all.
 const MOST_LISTED: u64 = 10;
+
+/// How much of the fabric is judged right now, and what that means for what is not listed.
+fn judged(status: &Status) -> String {
+    let coverage = &status.coverage;
+    let Some(share) = coverage.share() else {
+        return "no data: no RNIC has reported in the last ten minutes".to_owned();
+    };
+    let mut text = format!(
+        "{:.1} % of the fabric right now: {} of {} RNICs",
+        share * 100.0,
+        coverage.judged_rnics,
+        coverage.known_rnics + coverage.missing,
+    );
+    if coverage.missing > 0 {
+        let _ = write!(
+            text,
+            "; {} of the topology file report nothing",
+            coverage.missing
+        );
+    }
+    if coverage.judged_rnics == 0 {
+        text.push_str("; BLIND: no fault of the network would be seen");
+    }
+    text
+}
 
 /// In a few lines.
 pub(crate) fn describe(status: &Status) -> String {
@@ -57,11 +81,12 @@ pub(crate) fn describe(status: &Status) -> String {
         ..
     } = status;
     let mut text = format!(
-        "incidents  {} open: {} P0, {} P1, {} P2\nagents     {} on {} hosts with {} RNICs under {} ToRs",
+        "incidents  {} open: {} P0, {} P1, {} P2\njudged     {}\nagents     {} on {} hosts with {} RNICs under {} ToRs",
         incidents.open,
         incidents.p0,
         incidents.p1,
         incidents.p2,
+        judged(status),
         status.agents,
         status.hosts,
         status.rnics,
@@ -84,8 +109,11 @@ pub(crate) fn describe(status: &Status) -> String {
             let _ = write!(text, "\nVERSIONS   mixed: {}", versions.join(", "));
         }
     }
-    let lost = api::share(probes.lost, probes.judged);
-    let _ = write!(text, "\nprobes     {lost} lost in the last 20 s");
+    let lost = match probes.judged {
+        0 => "no data".to_owned(),
+        judged => format!("{} lost", api::share(probes.lost, judged)),
+    };
+    let _ = write!(text, "\nprobes     {lost} in the last 20 s");
     for (reason, counts) in &probes.set_aside {
         let _ = write!(
             text,
@@ -126,4 +154,78 @@ pub(crate) fn describe(status: &Status) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use rpingmesh::api::status::{
+        Alerts, Contradictions, Coverage, Judge, KnownPaths, OpenIncidents, ProbeCounts, Probes,
+    };
+
+    use super::*;
+
+    /// Of a small fabric where something is judged and something set aside.
+    pub(crate) fn status() -> Status {
+        let starved = ProbeCounts { sent: 90, lost: 9 };
+        Status {
+            now_unix_ns: 0,
+            agents: 3,
+            agent_versions: Vec::new(),
+            hosts: 3,
+            rnics: 6,
+            tors: 2,
+            coverage: Coverage {
+                judged_rnics: 4,
+                known_rnics: 6,
+                missing: 2,
+            },
+            incidents: OpenIncidents {
+                open: 0,
+                p0: 0,
+                p1: 0,
+                p2: 0,
+                waiting_for_store: 0,
+            },
+            probes: Probes {
+                judged: 1_000,
+                lost: 1,
+                set_aside: BTreeMap::from([("responder_starved".to_owned(), starved)]),
+            },
+            paths: KnownPaths {
+                traced: 5,
+                candidates: 1,
+                unknown: 0,
+                known_traces: 5,
+            },
+            judge: Judge {
+                runs: 7,
+                last_run_unix_ns: Some(1),
+                took_ns: 2_000_000,
+            },
+            topology: Contradictions {
+                differences: Vec::new(),
+                contradictions: 0,
+                contradicted_rnics: Vec::new(),
+            },
+            alerts: Alerts {
+                receivers: 0,
+                waiting: 0,
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_judged_is_said_and_no_data_is_no_data() {
+        let judging = status();
+        let mut blind = status();
+        blind.coverage.judged_rnics = 0;
+        (blind.probes.judged, blind.probes.lost) = (0, 0);
+        let mut empty = blind.clone();
+        empty.coverage = Coverage::default();
+        empty.probes.set_aside.clear();
+        let texts: Vec<_> = [judging, blind, empty].iter().map(describe).collect();
+        insta::assert_snapshot!(texts.join("\n\n"));
+    }
 }

@@ -15,9 +15,9 @@ use clap::Args;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 use rpingmesh::api::agents::AgentsQuery;
-use rpingmesh::api::incidents::{IncidentsQuery, Wanted};
+use rpingmesh::api::incidents::{Incident, IncidentsQuery, Wanted};
 use rpingmesh::api::matrix::MatrixQuery;
-use rpingmesh::api::query::Choice;
+use rpingmesh::api::query::{Choice, IncidentPageSize};
 use rpingmesh::api::status::StatusQuery;
 use rpingmesh::config::HumanDuration;
 use rpingmesh::config::program::{Failure, stop_on_signal};
@@ -90,27 +90,22 @@ async fn print(
 
 async fn lines(analyzer: &Analyzer, json: bool) -> Result<String, Failure> {
     let status = analyzer.ask(&StatusQuery::default()).await?;
-    let incidents = analyzer
-        .ask(&incidents_query(Wanted::Open))
-        .await?
-        .incidents;
+    let first = IncidentsQuery {
+        limit: IncidentPageSize::new(IncidentPageSize::MAX),
+        ..incidents::open_by_rank()
+    };
+    let open = analyzer.ask(&first).await?;
+    let (left_out, incidents) = (open.left_out, open.incidents);
     if json {
         let both = serde_json::json!({ "status": status, "incidents": incidents });
         return Ok(both.to_string());
     }
     let mut text = status::describe(&status);
     text.push('\n');
-    for incident in &incidents {
-        let _ = write!(text, "\n{}", incidents::line(incident, status.now_unix_ns));
+    if !incidents.is_empty() {
+        let _ = write!(text, "\n{}", incidents::list(&incidents, left_out, &status));
     }
     Ok(text)
-}
-
-fn incidents_query(wanted: Wanted) -> IncidentsQuery {
-    IncidentsQuery {
-        state: Some(Choice(wanted)),
-        ..IncidentsQuery::default()
-    }
 }
 
 /// The terminal in its full-screen state, until this value goes away.
@@ -181,6 +176,17 @@ fn read_events() -> mpsc::Receiver<Event> {
     receiver
 }
 
+/// The open incidents, the one to look at first at the top, then the newest of those that are over.
+async fn both(analyzer: &Analyzer) -> Result<Vec<Incident>, Failure> {
+    let mut all = analyzer.ask(&incidents::open_by_rank()).await?.incidents;
+    let closed = IncidentsQuery {
+        state: Some(Choice(Wanted::Closed)),
+        ..IncidentsQuery::default()
+    };
+    all.extend(analyzer.ask(&closed).await?.incidents);
+    Ok(all)
+}
+
 /// Asks again and again until nobody wants to know.
 async fn look(
     analyzer: Analyzer,
@@ -192,7 +198,7 @@ async fn look(
             Ok::<_, Failure>(Answers {
                 status: analyzer.ask(&StatusQuery::default()).await?,
                 matrix: analyzer.ask(&MatrixQuery::default()).await?,
-                incidents: analyzer.ask(&incidents_query(Wanted::All)).await?.incidents,
+                incidents: both(&analyzer).await?,
                 agents: analyzer.ask(&AgentsQuery::default()).await?.agents,
             })
         };

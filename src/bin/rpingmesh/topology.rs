@@ -69,7 +69,8 @@ fn describe(answer: &Topology, with_hosts: bool) -> String {
     let width = names.max().unwrap_or(0);
     for node in &answer.nodes {
         let is_switch = node.kind.is(NodeKind::Switch) || node.kind.is(NodeKind::Tor);
-        if !is_switch && !with_hosts && node.state.is(State::Ok) {
+        let is_quiet = node.state.is(State::Ok) || node.state.is(State::Unjudged);
+        if !is_switch && !with_hosts && is_quiet {
             continue;
         }
         let beside = match node.kind {
@@ -91,6 +92,17 @@ fn describe(answer: &Topology, with_hosts: bool) -> String {
                 let _ = write!(text, "\nlink    {from} -> {to}  {state}");
             }
         }
+    }
+    let unjudged = answer
+        .nodes
+        .iter()
+        .filter(|node| node.state.is(State::Unjudged))
+        .count();
+    if unjudged > 0 {
+        let _ = write!(
+            text,
+            "\nno data: of {unjudged} nodes no probe of the last 20 s is judged; nothing is known of them now"
+        );
     }
     let hidden = answer.total_nodes.saturating_sub(answer.nodes.len());
     if hidden > 0 {

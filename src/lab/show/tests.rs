@@ -117,6 +117,7 @@ fn summary() -> Summary {
             delay_ns: Some(12_300_000_000),
             right: Some(true),
             explains: vec!["RNIC host3/rnic0 is down".to_owned()],
+            subjects: 0,
             evidence: vec!["over the last 20 s".to_owned()],
         }],
         missed: vec![

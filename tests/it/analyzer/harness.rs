@@ -237,6 +237,19 @@ pub(crate) async fn upload_of_version(
     exchange(analyzer.channel(), messages(hello, batches)).await
 }
 
+/// The same by the agent of a host, which is called like it.
+pub(crate) async fn upload_from(
+    analyzer: &Incarnation,
+    host: &str,
+    batches: Vec<v1::ResultBatch>,
+) -> (u64, Option<Code>) {
+    let hello = v1::UploadHello {
+        host: host.to_owned(),
+        ..hello(host, 7)
+    };
+    exchange(analyzer.channel(), messages(hello, batches)).await
+}
+
 pub(crate) async fn upload_to(
     channel: Channel,
     agent: &str,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use rpingmesh::analysis::incident::{Incident, Severity};
+use rpingmesh::analysis::incident::{Incident, Severity, Subjects};
 use rpingmesh::analysis::judge::Category;
 use rpingmesh::analysis::localize::Component;
 use rpingmesh::store::history::History as _;
@@ -57,6 +57,10 @@ fn prepare(folder: &Path) {
         services: [("train & <b>serve</b>".to_owned(), false)].into(),
         evidence: vec!["why".to_owned()],
         openings: 1,
+        interval: None,
+        explains: Vec::new(),
+        subjects: Subjects::default(),
+        cause: None,
     };
     let old = br#"{"start":1,"end":2,"tors":["tor0","tor1"],"cells":[[0,1,30,3,[10000,null,null,null]]]}"#;
     let hour_ago = WallTime::from_nanos(START - 3_600 * SECOND);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::analysis::incident::Severity;
+use crate::analysis::incident::{Severity, Subjects};
 use crate::analysis::judge::Category;
 use crate::api::query::Choice;
 
@@ -30,7 +30,7 @@ fn fields(prefix: &str, value: &serde_json::Value, found: &mut std::collections:
             for (name, member) in members {
                 let path = format!("{prefix}{name}");
                 found.insert(path.clone());
-                if path != "incidents.subject" {
+                if !path.ends_with(".subject") {
                     fields(&format!("{path}."), member, found);
                 }
             }
@@ -65,6 +65,19 @@ fn the_documentation_names_exactly_the_fields() {
         services: [("train".to_owned(), true)].into(),
         evidence: vec!["why".to_owned()],
         openings: 1,
+        interval: Some([0.9, 1.0]),
+        explains: vec![Known {
+            subject: localize::Component::Link {
+                from: "spine1".to_owned(),
+                to: "tor3".to_owned(),
+            },
+            category: Category::LinkLoss,
+            title: "link spine1->tor3 loses 10 %".to_owned(),
+            incident: Some(6),
+            seen_unix_ns: 2,
+        }],
+        subjects: Subjects::default(),
+        cause: None,
     };
     let query = IncidentsQuery::default();
     let answer = incidents(&query, &View::default(), vec![incident]);

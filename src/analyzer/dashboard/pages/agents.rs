@@ -50,7 +50,9 @@ impl Row {
         let counters = &agent.counters;
         let (rank, class, state) = if silent_for > SILENT {
             (0, "trouble", "silent")
-        } else if agent.future_batches > 0 && agent.lateness.is_negative() {
+        } else if agent.clock.is_negative() {
+            (1, "trouble", "clock behind")
+        } else if agent.clock > Nanos::ZERO {
             (1, "trouble", "clock ahead")
         } else if agent.lateness > LATE {
             (2, "waiting", "late")

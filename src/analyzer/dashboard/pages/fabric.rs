@@ -170,7 +170,7 @@ fn suspects(open: &[Incident]) -> BTreeMap<Component, u64> {
     let mut suspects = BTreeMap::new();
     // The worst are first.
     for incident in open {
-        for component in std::iter::once(&incident.subject).chain(&incident.or) {
+        for component in incident.suspects() {
             suspects.entry(component.clone()).or_insert(incident.id);
         }
     }
@@ -199,14 +199,11 @@ fn about(
         Component::Link { from, to } => from == name || to == name,
         Component::Switch { name: switch } => switch == name,
         Component::Host { .. } | Component::Rnic { .. } => component.host() == Some(name),
+        Component::Group { .. } => false,
     };
     let incidents = open
         .iter()
-        .filter(|incident| {
-            std::iter::once(&incident.subject)
-                .chain(&incident.or)
-                .any(mentions)
-        })
+        .filter(|incident| incident.suspects().any(mentions))
         .map(|incident| Line::new(incident, now))
         .collect();
     let to_link = |name: &str| (name.to_owned(), node_href(name, at));

@@ -26,6 +26,28 @@ pub(in crate::analyzer::dashboard) struct Line {
     pub(super) lasted: String,
     pub(super) services: Vec<String>,
     pub(super) confidence: String,
+    /// The incident above it explains this one.
+    pub(super) is_below: bool,
+}
+
+/// Lines with those that another one of the list explains below that.
+fn tree(incidents: &[&Incident], now: WallTime) -> Vec<Line> {
+    let listed = |cause: u64| incidents.iter().any(|incident| incident.id == cause);
+    let mut lines = Vec::with_capacity(incidents.len());
+    for incident in incidents {
+        if incident.cause.is_some_and(listed) {
+            continue;
+        }
+        lines.push(Line::new(incident, now));
+        let below = incidents
+            .iter()
+            .filter(|below| below.cause == Some(incident.id));
+        lines.extend(below.map(|below| Line {
+            is_below: true,
+            ..Line::new(below, now)
+        }));
+    }
+    lines
 }
 
 impl Line {
@@ -46,6 +68,7 @@ impl Line {
             lasted: format::age(closed.unwrap_or(now).since(opened)),
             services: incident.services.keys().cloned().collect(),
             confidence: format::percent(incident.confidence),
+            is_below: false,
         }
     }
 }
@@ -106,18 +129,22 @@ pub(in crate::analyzer::dashboard) async fn list(
     stored.truncate(PAGE as usize);
     let view = board.parts.views.get();
     let now = board.parts.clock.wall();
-    let incidents: Vec<Line> = stored
+    let newest: Vec<&Incident> = stored
         .iter()
         .map(|stored| {
-            Line::new(
-                view.open
-                    .iter()
-                    .find(|open| open.id == stored.id)
-                    .unwrap_or(stored),
-                now,
-            )
+            let open = view.open.iter().find(|open| open.id == stored.id);
+            open.unwrap_or(stored)
         })
         .collect();
+    let last = newest.last().map(|last| last.id);
+    let incidents = if state == Some(true) && before.is_none() && !more {
+        // All open ones, the one to look at first at the top.
+        let mut ranked = newest;
+        ranked.sort_by_cached_key(|incident| incident.rank());
+        tree(&ranked, now)
+    } else {
+        tree(&newest, now)
+    };
     let href = |state: Option<bool>, before: Option<u64>| {
         let mut pairs = Vec::new();
         if let Some(open) = state {
@@ -139,7 +166,7 @@ pub(in crate::analyzer::dashboard) async fn list(
             })
             .collect(),
         older: more
-            .then(|| incidents.last().map(|last| href(state, Some(last.id))))
+            .then(|| last.map(|last| href(state, Some(last))))
             .flatten(),
         is_first: before.is_none(),
         incidents,
@@ -166,6 +193,12 @@ impl Part {
     fn new(component: &Component, at: Option<WallTime>) -> Self {
         let (text, node) = match component {
             Component::Link { from, to } => (format!("link {from} → {to}"), from.clone()),
+            group @ Component::Group { .. } => {
+                return Self {
+                    text: group.to_string(),
+                    href: "/agents".to_owned(),
+                };
+            }
             node => (
                 node.to_string(),
                 node.node().unwrap_or_default().into_owned(),
@@ -209,6 +242,11 @@ pub(in crate::analyzer::dashboard) struct One {
     or: Vec<Part>,
     facts: Vec<Fact>,
     evidence: Vec<String>,
+    /// What it stands for or explains, and how many more there are.
+    explains: Vec<(String, Option<u64>)>,
+    more: u64,
+    /// The incident that explains it.
+    cause: Option<u64>,
     timeline: Vec<Moment>,
     services: Vec<Hit>,
     /// The overview at the time when it was open.
@@ -267,6 +305,16 @@ pub(in crate::analyzer::dashboard) async fn one(
         or: incident.or.iter().map(|one| Part::new(one, when)).collect(),
         facts: facts(&incident, &line),
         evidence: incident.evidence.clone(),
+        explains: incident
+            .explains
+            .iter()
+            .map(|one| (one.title.clone(), one.incident))
+            .collect(),
+        more: incident
+            .subjects
+            .now
+            .saturating_sub(incident.explains.len() as u64),
+        cause: incident.cause,
         timeline: timeline(&incident, now),
         services: incident
             .services
@@ -288,7 +336,14 @@ fn facts(incident: &Incident, line: &Line) -> Vec<Fact> {
         Fact::new(
             "Affected",
             format::percent(incident.share),
-            "of what crosses it",
+            match incident.interval {
+                Some([low, high]) => format!(
+                    "of what crosses it; {} to {} with 95 % probability",
+                    format::percent(low),
+                    format::percent(high)
+                ),
+                None => "of what crosses it".to_owned(),
+            },
         ),
         Fact::new(
             "Probes",
@@ -330,7 +385,11 @@ fn timeline(incident: &Incident, now: WallTime) -> Vec<Moment> {
         },
     ));
     if let Some(closed) = incident.closed_unix_ns {
-        moments.push(moment(closed, "closed: it stayed away".to_owned()));
+        let why = match incident.cause {
+            Some(cause) => format!("closed: incident {cause} explains it"),
+            None => "closed: it stayed away".to_owned(),
+        };
+        moments.push(moment(closed, why));
     }
     moments
 }
@@ -338,7 +397,9 @@ fn timeline(incident: &Incident, now: WallTime) -> Vec<Moment> {
 const fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::P0 => "Paths of a service are affected, and its probes suffer.",
-        Severity::P1 => "Paths of a service are affected; its probes do not suffer yet.",
+        Severity::P1 => {
+            "Paths of a service are affected and its probes do not suffer yet, or the monitoring is blind."
+        }
         Severity::P2 => "Only cluster monitoring sees it; no path of a service crosses it.",
     }
 }
@@ -363,6 +424,14 @@ pub(super) const fn category(category: Category) -> &'static str {
         Category::MissingRoute => "missing route",
         Category::UnevenEcmp => "uneven ECMP",
         Category::Undecided => "undecided",
+        Category::Clock => "clock",
+        Category::MonitoringBlind => "monitoring: blind",
+        Category::MonitoringSilence => "monitoring: silence",
+        Category::MonitoringMissing => "monitoring: missing",
+        Category::MonitoringLate => "monitoring: late",
+        Category::MonitoringEvicted => "monitoring: windows full",
+        Category::MonitoringStore => "monitoring: store",
+        Category::MonitoringFull => "monitoring: table full",
     }
 }
 
@@ -419,6 +488,30 @@ const fn meaning(category: Category) -> &'static str {
         }
         Category::Undecided => {
             "Probes are lost here, and the observations fit several components equally well. All are listed. More 5-tuples or a trace will decide."
+        }
+        Category::Clock => {
+            "The agent dates its results by a clock that is off. They are moved by the estimate where that is possible. Look at the host's NTP or PTP client."
+        }
+        Category::MonitoringBlind => {
+            "Most probes here are set aside because a host disturbed them: a fault of the network would not be seen. Look at the hosts that the evidence names."
+        }
+        Category::MonitoringSilence => {
+            "So many hosts are rarely down at once. Look at the analyzer's CPU, at the management network between agents and analyzer, and at power, before you look at the hosts."
+        }
+        Category::MonitoringMissing => {
+            "RNICs of the topology file never reported or no longer do: nothing is known of them. Look whether their agents run, and whether the file is right."
+        }
+        Category::MonitoringLate => {
+            "Incidents come late. Give the analyzer more CPU, or look what else runs beside it."
+        }
+        Category::MonitoringEvicted => {
+            "Paths were dropped before they could be judged. Raise `max_paths` or the memory of the windows, or probe fewer 5-tuples."
+        }
+        Category::MonitoringStore => {
+            "What the agents upload cannot be stored: they keep it, but only for a while. Look at the disk's free space and at the analyzer's log."
+        }
+        Category::MonitoringFull => {
+            "There is no room for further incidents of this kind. Close causes: the worst are listed first."
         }
     }
 }

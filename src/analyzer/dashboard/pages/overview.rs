@@ -11,6 +11,7 @@ use crate::analyzer::dashboard::matrix::Matrix;
 use crate::analyzer::dashboard::query::{Pairs, View, When};
 use crate::analyzer::dashboard::{Dashboard, format};
 use crate::analyzer::judging::View as Judged;
+use crate::api::status::Coverage;
 use crate::time::{Nanos, WallTime};
 
 #[derive(Debug, Page)]
@@ -103,10 +104,15 @@ async fn past(board: &Dashboard, view: View, at: WallTime) -> Result<Overview, P
     let open = past::open_at(board, at).await?;
     let picture = past::picture(board, at).await?;
     let note = past::note(picture.as_ref());
+    // A time without measurements is not a time without faults.
+    let is_known = picture
+        .as_ref()
+        .is_some_and(|picture| picture.matrix.cells.iter().any(|cell| cell.sent > 0));
     let matrix = picture.map(|picture| picture.matrix).unwrap_or_default();
     let bounds = parts.history.bounds().await?;
     let (class, title) = match open.len() {
-        _ if at > parts.clock.wall() => ("waiting", "Nothing is known yet".to_owned()),
+        _ if at > parts.clock.wall() => ("unknown", "Nothing is known yet".to_owned()),
+        0 if !is_known => ("unknown", "No data of this time".to_owned()),
         0 => ("quiet", "Nothing was wrong".to_owned()),
         1 => ("trouble", "1 incident was open".to_owned()),
         count => ("trouble", format!("{count} incidents were open")),
@@ -271,15 +277,20 @@ fn verdict(judged: &Judged, now: WallTime) -> Verdict {
             detail: "no run of the judge yet".to_owned(),
         };
     };
-    let detail = format!(
+    let mut detail = format!(
         "judged {} ago in {}",
         format::age(now.since(at)),
         format::span(Nanos::from(judged.took))
     );
+    let is_blind = judged.judgement.judged.sent == 0;
+    if is_blind {
+        detail.push_str(
+            "; no probe of the last 20 s is judged: no fault of the network would be seen",
+        );
+    }
     if judged.open.is_empty() {
-        let sent = judged.judgement.judged.sent;
-        let (class, title) = if sent == 0 {
-            ("waiting", "No probes to judge")
+        let (class, title) = if is_blind {
+            ("unknown", "No data")
         } else {
             ("quiet", "All quiet")
         };
@@ -325,7 +336,23 @@ fn facts(judged: &Judged, (agents, hosts, rnics, tors): (usize, usize, usize, us
     } else {
         format::percent(paths(Origin::Traced) as f64 / all as f64)
     };
+    let coverage = Coverage {
+        judged_rnics: judgement.coverage.judged,
+        known_rnics: judgement.coverage.known,
+        missing: judged.missing,
+    };
     vec![
+        Fact::new(
+            "Judged now",
+            coverage
+                .share()
+                .map_or_else(|| format::NOTHING.to_owned(), format::percent),
+            format!(
+                "{} of {} RNICs",
+                count(coverage.judged_rnics),
+                count(coverage.known_rnics + coverage.missing)
+            ),
+        ),
         Fact::new("Agents", count(agents), format!("{} hosts", count(hosts))),
         Fact::new("RNICs", count(rnics), format!("under {} ToRs", count(tors))),
         Fact::new("Probes in 20 s", format::count(sent), "judged"),

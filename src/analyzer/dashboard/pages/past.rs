@@ -73,7 +73,7 @@ pub(super) async fn open_at(board: &Dashboard, at: WallTime) -> Result<Vec<Incid
         return Ok(Vec::new());
     }
     let mut open = board.parts.incidents.open_at(at, MOST_INCIDENTS).await?;
-    open.sort_by_key(|incident| incident.severity);
+    open.sort_by_cached_key(Incident::rank);
     Ok(open)
 }
 

@@ -255,7 +255,7 @@ async fn one_now(board: &Dashboard, name: &str) -> Result<One, PageError> {
     });
     let more = pairs.len().saturating_sub(MOST_PAIRS);
     pairs.truncate(MOST_PAIRS);
-    let (impact, impact_class) = impact(&open);
+    let (impact, impact_class) = impact(&open, !pairs.is_empty());
     let href = |at| service_href(name, at);
     Ok(One {
         page: Frame::timed(board, name, "services", None, "", &href),
@@ -292,7 +292,7 @@ async fn one_then(board: &Dashboard, name: &str, at: WallTime) -> Result<One, Pa
         at: Some(at),
         ..When::default()
     };
-    let (windows, pairs) = kept.map_or_else(Default::default, |service| {
+    let (windows, pairs): (Vec<_>, Vec<PairRow>) = kept.map_or_else(Default::default, |service| {
         let pair = |(source, target, paths, numbers): (String, String, usize, Numbers)| PairRow {
             href: pair_href(&source, &target, when),
             source,
@@ -306,7 +306,7 @@ async fn one_then(board: &Dashboard, name: &str, at: WallTime) -> Result<One, Pa
             service.pairs.into_iter().map(pair).collect(),
         )
     });
-    let (impact, impact_class) = impact(&hit);
+    let (impact, impact_class) = impact(&hit, !pairs.is_empty());
     let href = |at| service_href(name, at);
     Ok(One {
         page: Frame::timed(board, name, "services", Some(at), note, &href),
@@ -321,8 +321,8 @@ async fn one_then(board: &Dashboard, name: &str, at: WallTime) -> Result<One, Pa
     })
 }
 
-/// How a service is, by the incidents that are or were open, and the looks of that.
-fn impact(open: &[&Incident]) -> (&'static str, &'static str) {
+/// How a service is, by the incidents that are or were open and whether anything was measured, and the looks of that.
+fn impact(open: &[&Incident], is_measured: bool) -> (&'static str, &'static str) {
     match open.iter().map(|incident| incident.severity).min() {
         Some(Severity::P0) => (
             "Suffers: an open incident affects its paths, and its own probes are lost or slow.",
@@ -332,6 +332,7 @@ fn impact(open: &[&Incident]) -> (&'static str, &'static str) {
             "At risk: an open incident affects its paths; its own probes do not suffer.",
             "waiting",
         ),
+        None if !is_measured => ("No data: nothing was measured on its paths.", "unknown"),
         None => ("No open incident affects its paths.", "quiet"),
     }
 }

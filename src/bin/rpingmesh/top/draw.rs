@@ -59,22 +59,33 @@ fn summary(model: &Model) -> Vec<Line<'static>> {
     };
     let status = &seen.status;
     let open = status.incidents.open;
+    let is_blind = status.probes.judged == 0;
     let mark = if open > 0 {
         Style::new().fg(BAD).add_modifier(Modifier::BOLD)
+    } else if is_blind {
+        Style::new().add_modifier(Modifier::DIM)
     } else {
         Style::new().fg(GOOD)
+    };
+    let judged = match status.coverage.share() {
+        None => "no data".to_owned(),
+        Some(share) => format!("{:.0} % of the fabric judged", share * 100.0),
     };
     let mixed = match status.agent_versions.len() {
         0 | 1 => String::new(),
         several => format!(" of {several} VERSIONS"),
     };
-    let lost = api::share(status.probes.lost, status.probes.judged);
+    let lost = if is_blind {
+        "no data".to_owned()
+    } else {
+        api::share(status.probes.lost, status.probes.judged)
+    };
     vec![
         Line::from(vec![
             Span::raw("rpingmesh  "),
             Span::styled(format!("{open} open incidents"), mark),
             Span::raw(format!(
-                ": {} P0, {} P1, {} P2",
+                ": {} P0, {} P1, {} P2; {judged}",
                 status.incidents.p0, status.incidents.p1, status.incidents.p2,
             )),
         ]),

@@ -21,15 +21,10 @@ impl Answers {
         self.status.now_unix_ns
     }
 
-    /// Open incidents first, each the newest first.
+    /// Open incidents first, each as the analyzer has put them in order; what another one explains is below that.
     pub(super) fn incidents(&self) -> Vec<&Incident> {
         let mut all: Vec<_> = self.incidents.iter().collect();
-        all.sort_by_key(|incident| {
-            (
-                incident.closed_unix_ns.is_some(),
-                std::cmp::Reverse(incident.id),
-            )
-        });
+        all.sort_by_key(|incident| incident.closed_unix_ns.is_some());
         all
     }
 

@@ -5,7 +5,8 @@ use rpingmesh::api::agents::{Agent, Counters};
 use rpingmesh::api::incidents::{Incident, Service};
 use rpingmesh::api::matrix::{Matrix, Pair};
 use rpingmesh::api::status::{
-    AgentVersion, Alerts, Contradictions, Judge, KnownPaths, OpenIncidents, Probes, Status,
+    AgentVersion, Alerts, Contradictions, Coverage, Judge, KnownPaths, OpenIncidents, Probes,
+    Status,
 };
 
 use super::*;
@@ -36,6 +37,7 @@ fn agent(name: &str, last: i64) -> Agent {
         last_upload_unix_ns: last * SECOND,
         last_interval_end_unix_ns: last * SECOND,
         lateness_ns: 250_000_000,
+        clock_ahead_ns: 0,
         batches: 90,
         duplicate_batches: 0,
         lost_batches: 1,
@@ -69,6 +71,11 @@ fn status(tors: usize) -> Status {
         hosts: 2,
         rnics: 4,
         tors,
+        coverage: Coverage {
+            judged_rnics: 3,
+            known_rnics: 4,
+            missing: 0,
+        },
         incidents: OpenIncidents {
             open: 1,
             p0: 0,

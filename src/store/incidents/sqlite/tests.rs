@@ -1,5 +1,5 @@
 use super::*;
-use crate::analysis::incident::Severity;
+use crate::analysis::incident::{Severity, Subjects};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
 use crate::store::journal::sqlite::SqliteJournal;
@@ -26,6 +26,10 @@ fn incident(id: u64, closed: Option<i64>) -> Incident {
         services: [("train".to_owned(), false)].into(),
         evidence: vec!["why".to_owned()],
         openings: 1,
+        interval: None,
+        explains: Vec::new(),
+        subjects: Subjects::default(),
+        cause: None,
     }
 }
 
