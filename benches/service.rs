@@ -21,8 +21,7 @@ use rpingmesh::probe::{Config, PathId, ProbePath, Rate, Session, Target};
 use rpingmesh::service::flow::FlowTable;
 use rpingmesh::service::probing::{Local, Planner};
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage, TracedEvent, TracerStatus};
-use rpingmesh::store::registry::SqliteRegistry;
-use rpingmesh::store::sqlite::Location;
+use rpingmesh::store::{Location, open};
 use rpingmesh::time::{Clock, HostTime, Nanos, SystemClock};
 use rpingmesh::transport::memory::{MemoryProvider, Network};
 use rpingmesh::transport::{
@@ -296,8 +295,8 @@ async fn report_first_probes() {
     let stop = CancellationToken::new();
     let folder = tempfile::tempdir().expect("a folder");
     let config = ControllerSettings {
-        listen: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        store: Some("sqlite::memory:".to_owned()),
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        store: Location::Memory.to_string(),
         agents: AgentsSettings {
             upload_interval: Some(HumanDuration(Duration::from_secs(1))),
             ..AgentsSettings::default()
@@ -305,7 +304,7 @@ async fn report_first_probes() {
         ..ControllerSettings::default()
     };
     let config = config.validate().expect("valid");
-    let registry = Arc::new(SqliteRegistry::open(&config.store).expect("a store"));
+    let registry = open::registry(&config.store).await.expect("a store");
     let controller = Controller::start(config, registry, Arc::new(SystemClock))
         .await
         .expect("a controller");
@@ -319,12 +318,12 @@ async fn report_first_probes() {
     })];
     for (node, tracing) in [(1, Some(messages)), (2, None)] {
         let settings = AgentSettings {
-            controller: Some(url.clone()),
+            controller: url.clone(),
             // Nobody listens: results stay in memory.
-            analyzer: Some("http://127.0.0.1:9".to_owned()),
-            host: Some(format!("h{node}")),
+            analyzer: "http://127.0.0.1:9".to_owned(),
+            host: format!("h{node}"),
             tor: Some("tor0".to_owned()),
-            state_dir: Some(folder.path().join(format!("h{node}"))),
+            state_dir: folder.path().join(format!("h{node}")),
             ..AgentSettings::default()
         };
         let inner = MemoryProvider::new(network.clone(), [(mem0(), gid(node))]);

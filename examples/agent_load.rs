@@ -11,8 +11,8 @@ use rpingmesh::agent::endpoint::{DELIVERY_DEPTH, EndpointTask, Inventory, Orders
 use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::id::{FlowLabel, Gid};
 use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, Rate, Target};
+use rpingmesh::store::Location;
 use rpingmesh::store::spool::Spool;
-use rpingmesh::store::sqlite::Location;
 use rpingmesh::time::SystemClock;
 use rpingmesh::transport::memory::{MemoryProvider, Network};
 use rpingmesh::transport::{Address, RnicName};

@@ -50,9 +50,9 @@ fn main() {
 
 async fn serve(folder: &Path) {
     let config = AnalyzerSettings {
-        listen: Some("127.0.0.1:0".to_owned()),
-        web: Some("127.0.0.1:0".to_owned()),
-        store: Some(format!("sqlite:{}", folder.join("analyzer.db").display())),
+        listen: "127.0.0.1:0".to_owned(),
+        web: "127.0.0.1:0".to_owned(),
+        store: format!("sqlite:{}", folder.join("analyzer.db").display()),
         ..AnalyzerSettings::default()
     };
     let config = config.validate().expect("a configuration");

@@ -47,7 +47,7 @@ use crate::path_trace::{PathTracer, Round};
 use crate::probe::{Config, Rate};
 use crate::service::trace::TraceMessage;
 use crate::store::spool::Spool;
-use crate::store::sqlite::{Location, StoreError};
+use crate::store::{Location, StoreError};
 use crate::telemetry;
 use crate::time::Clock;
 use crate::transport::Provider;
@@ -115,7 +115,7 @@ pub struct Agent {
 impl Agent {
     /// The configured place of the spool.
     pub fn spool_location(config: &AgentConfig) -> Location {
-        Location::File(config.spool_dir.join(SPOOL_FILE))
+        Location::File(config.settings.spool_dir().join(SPOOL_FILE))
     }
 
     /// Runs until `stop` is cancelled.
@@ -125,7 +125,7 @@ impl Agent {
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
         let config = self.config;
         let controller = Controller::new(&config.controller, &config.security)?;
-        let spool = Spool::open(&self.spool, config.spool_limit).await?;
+        let spool = Spool::open(&self.spool, config.settings.spool_limit.0).await?;
         let waiting = spool.waiting().await?;
 
         let (orders, orders_in) = watch::channel(Arc::new(Orders::idle(session_config(&config))));
@@ -237,7 +237,7 @@ async fn telemetry(
     stop: &CancellationToken,
 ) -> Result<Vec<(&'static str, JoinHandle<()>)>, AgentError> {
     let mut tasks = Vec::new();
-    if let Some(address) = config.metrics {
+    if let Some(address) = config.settings.metrics {
         let fail = |source| AgentError::Metrics { address, source };
         let listener = TcpListener::bind(address).await.map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
@@ -278,7 +278,7 @@ fn finished(name: &str, ended: Result<(), tokio::task::JoinError>) {
 /// How an agent with this configuration traces.
 pub fn trace_settings(config: &AgentConfig) -> Settings {
     Settings {
-        schedule: config.path_trace.schedule,
+        schedule: config.path_schedule,
         round: trace_round(config),
     }
 }
@@ -286,21 +286,21 @@ pub fn trace_settings(config: &AgentConfig) -> Settings {
 /// How the rounds of its traces are made.
 pub fn trace_round(config: &AgentConfig) -> Round {
     Round {
-        max_hops: config.path_trace.max_hops,
+        max_hops: config.settings.path_trace.max_hops,
         timeout: PATH_TRACE_TIMEOUT,
-        traffic_class: config.traffic_class,
+        traffic_class: config.settings.traffic_class,
     }
 }
 
 /// How the sessions of an agent with this configuration behave.
 pub fn session_config(config: &AgentConfig) -> Config {
     Config {
-        timeout: config.probe_timeout,
+        timeout: config.settings.probe_timeout.0,
         // Validated; the cap of an invalid rate is that of the paper.
-        max_rate: Rate::per_second(config.max_probes_per_second)
+        max_rate: Rate::per_second(config.settings.max_probes_per_second)
             .unwrap_or(Config::default().max_rate),
-        service_interval: config.service_probe_interval,
-        traffic_class: config.traffic_class,
+        service_interval: config.settings.service_probe_interval.0,
+        traffic_class: config.settings.traffic_class,
         ..Config::default()
     }
 }

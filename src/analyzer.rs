@@ -42,11 +42,8 @@ use crate::analysis::report::Batch;
 use crate::analysis::routes::Routes;
 use crate::config::analyzer::AnalyzerConfig;
 use crate::net::server::{self, Listener, ServerError};
-use crate::store::history::History;
-use crate::store::incidents::Incidents;
-use crate::store::journal::Journal;
-use crate::store::journal::sqlite::SqliteJournal;
-use crate::store::sqlite::{Location, StoreError};
+use crate::store::StoreError;
+use crate::store::open::Stores;
 use crate::telemetry::otlp;
 use crate::time::Clock;
 
@@ -127,10 +124,11 @@ impl Analyzer {
         stop: CancellationToken,
         taps: Taps,
     ) -> Result<Self, AnalyzerError> {
-        let journal = open(config.store.clone()).await?;
-        let incidents: Arc<dyn Incidents> = Arc::new(journal.incidents());
-        let history: Arc<dyn History> = Arc::new(journal.history());
-        let journal: Arc<dyn Journal> = Arc::new(journal);
+        let Stores {
+            journal,
+            incidents,
+            history,
+        } = Stores::open(&config.store).await?;
         let listener = Listener::bind(config.listen, config.security).await?;
         let web = Listener::bind(config.web, config.web_security).await?;
         let web_address = web.address();
@@ -167,8 +165,8 @@ impl Analyzer {
             metrics: metrics.clone(),
             clock: clock.clone(),
             routes,
-            interval: config.judge_interval,
-            retention: config.incident_retention,
+            interval: config.settings.judge_interval.0,
+            retention: config.settings.incident_retention.0,
             tap: taps.changes,
         };
         let (views, judging) = judging::start(parts, stop.clone()).await?;
@@ -198,7 +196,7 @@ impl Analyzer {
             history,
             clock,
             wiring: config.topology,
-            retention: config.history_retention,
+            retention: config.settings.history_retention.0,
         };
         let web_parts = web::Web {
             state,
@@ -277,11 +275,6 @@ async fn part(
         Ok(()) if stop.is_cancelled() => Ok(()),
         _ => Err(AnalyzerError::Ended(name)),
     }
-}
-
-async fn open(location: Location) -> Result<SqliteJournal, AnalyzerError> {
-    let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&location)).await;
-    Ok(opened.map_err(|_| AnalyzerError::Ended("store"))??)
 }
 
 fn flatten(

@@ -81,8 +81,8 @@ impl Controller {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ControllerError> {
         let stored = registry.load().await?;
-        let listener = Listener::bind(config.listen, config.security.clone()).await?;
-        let metrics_listener = match config.metrics {
+        let listener = Listener::bind(config.settings.listen, config.security.clone()).await?;
+        let metrics_listener = match config.settings.metrics {
             None => None,
             Some(address) => Some(
                 TcpListener::bind(address)
@@ -141,7 +141,7 @@ impl Controller {
         let mut tasks = JoinSet::new();
         tasks.spawn(core.run(stop.clone()));
         if let Some(listener) = self.metrics_listener {
-            let address = listener.local_addr().unwrap_or(self.config.listen);
+            let address = listener.local_addr().unwrap_or(self.config.settings.listen);
             tracing::info!(%address, "metrics are served");
             let exposed = Arc::clone(&self.exposed);
             let serving = crate::telemetry::metrics::serve(listener, exposed, stop.clone());

@@ -77,24 +77,35 @@ let
       ''
     else
       file;
+
+  # A key of the file as the program defines it. A test of the programs writes keys.json, with all of them.
+  typeOf = {
+    bool = _: types.bool;
+    integer = key: types.ints.between key.least key.most;
+    number = _: types.number;
+    text = _: types.str;
+    choice = key: types.enum key.choices;
+    # As the programs read it: 500ms, 10s, 1h 30m.
+    duration = _: types.strMatching "[0-9]+ ?[a-z]+( [0-9]+ ?[a-z]+)*";
+    # 64MiB, 1GiB
+    size = _: types.strMatching "[0-9]+ ?[A-Za-z]*";
+  };
+  option =
+    key:
+    let
+      type = typeOf.${key.type} key;
+    in
+    lib.setAttrByPath key.path (mkOption {
+      type = types.nullOr (if key.list then types.listOf type else type);
+      default = null;
+      inherit (key) description;
+    });
+  keys = builtins.foldl' lib.recursiveUpdate { } (map option (lib.importJSON ./keys.json).${role});
 in
 rec {
   inherit cfg name;
 
-  key =
-    type: description:
-    mkOption {
-      type = types.nullOr type;
-      default = null;
-      inherit description;
-    };
-  # As the programs read it: 500ms, 10s, 1h 30m.
-  duration = types.strMatching "[0-9]+ ?[a-z]+( [0-9]+ ?[a-z]+)*";
-  # 64MiB, 1GiB
-  size = types.strMatching "[0-9]+ ?[A-Za-z]*";
-
-  # `keys`: the role's own options of `settings`.
-  options = keys: {
+  options = {
     enable = lib.mkEnableOption "the ${role} of rpingmesh";
     package = mkOption {
       type = types.package;
@@ -111,29 +122,12 @@ rec {
       default = { };
       description = ''
         Content of the configuration file; null leaves a key to the program. `docs/config/${role}.toml` has every key.
+        Files that it names are those of the running system.
         The file is checked with `${name} check-config` when the system is built.
       '';
       type = types.submodule {
         freeformType = toml.type;
-        options = keys // {
-          otlp = {
-            endpoint = key types.str "OpenTelemetry collector that metrics are pushed to.";
-            interval = key duration "How often metrics are pushed.";
-          };
-          log = {
-            format = key (types.enum [
-              "text"
-              "json"
-            ]) "How log lines are written to standard error.";
-            level = key types.str "Which events, in the notation of tracing's EnvFilter.";
-          };
-          tls = {
-            cert = key types.str "PEM file with the certificate chain, on the running system.";
-            key = key types.str "PEM file with the private key, on the running system.";
-            ca = key types.str "PEM file with the CA certificates, on the running system.";
-            allow_plaintext = key types.bool "Allow gRPC without TLS beyond loopback.";
-          };
-        };
+        options = keys;
       };
     };
   };

@@ -31,8 +31,8 @@ use crate::probe::ProbeResult;
 use crate::probe::trace::Trace;
 use crate::rpc::results::MAX_INTERVAL;
 use crate::rpc::v1;
+use crate::store::StoreError;
 use crate::store::spool::{Appended, Spool};
-use crate::store::sqlite::StoreError;
 use crate::time::{Clock, Nanos, WallTime};
 use crate::transport::RnicName;
 

@@ -102,7 +102,7 @@ impl Registration {
         off: Vec<String>,
     ) -> Self {
         Self {
-            cache: PinglistCache::new(&config.state_dir),
+            cache: PinglistCache::new(&config.settings.state_dir),
             config,
             controller,
             channels,

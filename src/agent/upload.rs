@@ -26,8 +26,8 @@ use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::upload::UploadRequest;
 use crate::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
 use crate::rpc::v1::{ResultBatch, UploadHello};
+use crate::store::StoreError;
 use crate::store::spool::{Spool, Stored};
-use crate::store::sqlite::StoreError;
 
 /// Batches on their way: enough to keep a group commit of the analyzer busy.
 const IN_FLIGHT: usize = 8;

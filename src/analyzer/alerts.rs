@@ -31,8 +31,8 @@ use crate::error::describe;
 use crate::net::http::{Client, HttpError};
 use crate::net::limit::LogLimit;
 use crate::net::url::Url;
+use crate::store::StoreError;
 use crate::store::incidents::Incidents;
-use crate::store::sqlite::StoreError;
 use crate::time::{Clock, Nanos, WallTime};
 
 /// Alertmanager forgets an alert after so many intervals without hearing of it (Prometheus does the same).

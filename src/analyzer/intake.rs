@@ -23,8 +23,8 @@ use crate::error::describe;
 use crate::id::{AgentVersion, HostName};
 use crate::net::limit::LogLimit;
 use crate::rpc::results::{BatchError, Ends, Received};
+use crate::store::StoreError;
 use crate::store::journal::{Journal, Record};
-use crate::store::sqlite::StoreError;
 use crate::time::{Clock, Nanos, WallTime};
 
 /// Depth of the queue: as many as one group takes twice over, so that the next group gathers while one is stored.
@@ -325,7 +325,7 @@ impl Intake {
     ) {
         self.report(error);
         let failure = StoreFailure {
-            disk_full: matches!(error, StoreError::DiskFull { .. }),
+            disk_full: matches!(error, StoreError::Full { .. }),
             text: describe(error),
         };
         for (reply, _) in replies {

@@ -26,8 +26,8 @@ use crate::analysis::routes::Routes;
 use crate::id::RnicName;
 use crate::net::limit::LogLimit;
 use crate::probe::trace::Tuple;
+use crate::store::StoreError;
 use crate::store::incidents::{Incidents, Query};
-use crate::store::sqlite::StoreError;
 use crate::time::{Clock, Nanos, WallTime};
 
 /// Breaks are at least so many times as long as runs.

@@ -4,19 +4,25 @@ mod path_trace;
 mod validate;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::duration::text_forms;
 use super::otlp::OtlpSettings;
+use super::settings::{
+    Check, Kind, at_least, between, millis, rate_up_to, scalars, secs, settings, that,
+};
 use super::size::ByteSize;
 use super::{HumanDuration, LogSettings, TlsSettings};
-use crate::id::{DeviceName, Gid, TorId};
+use crate::id::{DeviceName, Gid, ROCE_V2_UDP_PORT, TorId};
 use crate::transport::RnicName;
 
-pub use path_trace::{PathTraceConfig, PathTraceSettings};
-pub use validate::{AgentConfig, SERVICE_INTERVALS, Tors};
+pub use path_trace::PathTraceSettings;
+pub use validate::{AgentConfig, Tors};
 
 /// What carries the probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -139,203 +145,154 @@ impl std::fmt::Display for DeviceTor {
     }
 }
 
-macro_rules! text_forms {
-    ($($name:ty),*) => {$(
-        impl TryFrom<String> for $name {
-            type Error = String;
-
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(value: $name) -> Self {
-                value.to_string()
-            }
-        }
-    )*};
-}
-
 text_forms!(DeviceFilter, DeviceTor);
 
-/// The agent's settings; each is a TOML key, a flag and a variable.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, clap::Args)]
-#[serde(deny_unknown_fields, default)]
-#[command(next_help_heading = "Configuration")]
-pub struct AgentSettings {
-    /// What carries the probes [default: auto]
-    #[arg(long, env = "RPINGMESH_TRANSPORT", value_enum)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub transport: Option<TransportChoice>,
-    /// Whether the services' own connections are followed and probed [default: auto]
-    #[arg(long, env = "RPINGMESH_TRACING", value_enum)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tracing: Option<TracingChoice>,
-    /// The controller [default: http://127.0.0.1:7470]
-    #[arg(long, env = "RPINGMESH_CONTROLLER", value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub controller: Option<String>,
-    /// The analyzer [default: http://127.0.0.1:7471]
-    #[arg(long, env = "RPINGMESH_ANALYZER", value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub analyzer: Option<String>,
-    /// The ToR switch that this host is cabled to; `run` needs it unless topology or device_tors has it [default: none]
-    #[arg(long, env = "RPINGMESH_TOR", value_name = "ID")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tor: Option<String>,
-    /// A description of the fabric, as the controller and the analyzer have it: names this host's ToR where `tor` does not
-    /// [default: none]
-    #[arg(long, env = "RPINGMESH_TOPOLOGY", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub topology: Option<PathBuf>,
-    /// ToR switches of single devices, over `tor`: mlx5_0=tor3, mlx5_0/1=tor3 [default: none]
-    #[arg(
-        long = "device-tors",
-        env = "RPINGMESH_DEVICE_TORS",
-        value_name = "DEVICE=ID",
-        value_delimiter = ','
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub device_tors: Option<Vec<DeviceTor>>,
-    /// This host's name in results [default: the system's]
-    #[arg(long, env = "RPINGMESH_HOST", value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// Name under which the agent registers, the same after each restart [default: the host's name]
-    #[arg(long, env = "RPINGMESH_AGENT_ID", value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<String>,
-    /// Devices to use: mlx5_0, mlx5_0/1 [default: all that are usable]
-    #[arg(
-        long,
-        env = "RPINGMESH_DEVICES",
-        value_name = "DEVICE",
-        value_delimiter = ','
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub devices: Option<Vec<DeviceFilter>>,
-    /// Index in the GID table of each device; it must be a RoCE v2 entry [default: chosen, IPv4 first]
-    #[arg(long, env = "RPINGMESH_GID_INDEX", value_name = "INDEX")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gid_index: Option<u32>,
-    /// GIDs to use, one for each device, instead of gid_index [default: chosen, IPv4 first]
-    #[arg(
-        long,
-        env = "RPINGMESH_GIDS",
-        value_name = "GID",
-        value_delimiter = ','
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gids: Option<Vec<Gid>>,
-    /// Queue pairs of an endpoint whose driver lets only them decide the UDP source port, 1 to 64 [default: 8]
-    #[arg(long, env = "RPINGMESH_QUEUE_PAIRS", value_name = "COUNT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub queue_pairs: Option<u8>,
-    /// What decides the UDP source port of the devices' packets [default: auto]
-    #[arg(long, env = "RPINGMESH_STEERING", value_enum)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steering: Option<SteeringChoice>,
-    /// Addresses of this host that the userspace transport answers on [default: all but loopback and link-local]
-    #[arg(
-        long,
-        env = "RPINGMESH_USERSPACE_ADDRESSES",
-        value_name = "IP",
-        value_delimiter = ','
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub userspace_addresses: Option<Vec<IpAddr>>,
-    /// UDP port of the userspace transport, here and at all its peers; only 4791 is RoCE v2 [default: 4791]
-    #[arg(long, env = "RPINGMESH_USERSPACE_PORT", value_name = "PORT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub userspace_port: Option<u16>,
-    /// How long a probe waits for its ACKs, 1ms to 60s [default: 500ms]
-    #[arg(long, env = "RPINGMESH_PROBE_TIMEOUT", value_name = "DURATION")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe_timeout: Option<HumanDuration>,
-    /// Between two probes of one service connection, 1ms to 60s; longer where max_probes_per_second leaves less
-    /// [default: 10ms]
-    #[arg(
-        long,
-        env = "RPINGMESH_SERVICE_PROBE_INTERVAL",
-        value_name = "DURATION"
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_probe_interval: Option<HumanDuration>,
-    /// DSCP and ECN bits of probes and ACKs, 0 to 255 [default: 0]
-    #[arg(long, env = "RPINGMESH_TRAFFIC_CLASS", value_name = "BYTE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub traffic_class: Option<u8>,
-    /// Upper bound of probes per second and RNIC, over all kinds [default: 150]
-    #[arg(long, env = "RPINGMESH_MAX_PROBES_PER_SECOND", value_name = "RATE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_probes_per_second: Option<f64>,
-    /// Folder for what outlives the agent: cached pinglist, spool [default: /var/lib/rpingmesh-agent]
-    #[arg(long, env = "RPINGMESH_STATE_DIR", value_name = "FOLDER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state_dir: Option<PathBuf>,
-    /// Folder for results that wait for the analyzer [default: state_dir]
-    #[arg(long, env = "RPINGMESH_SPOOL_DIR", value_name = "FOLDER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub spool_dir: Option<PathBuf>,
-    /// How much results may take there before the oldest are dropped, at least 1MiB [default: 256MiB]
-    #[arg(long, env = "RPINGMESH_SPOOL_LIMIT", value_name = "SIZE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub spool_limit: Option<ByteSize>,
-    /// File with the cluster's keys, one per line in hexadecimal (16 bytes or more); the first signs, all are accepted
-    /// [default: none, probes are not authenticated]
-    #[arg(long, env = "RPINGMESH_CLUSTER_KEY_FILE", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cluster_key_file: Option<PathBuf>,
-    /// Address of GET /metrics, without TLS [default: none, no metrics]
-    #[arg(long, env = "RPINGMESH_METRICS", value_name = "ADDR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metrics: Option<SocketAddr>,
-    /// Section `[path_trace]`.
-    #[command(flatten)]
-    pub path_trace: PathTraceSettings,
-    /// Section `[otlp]`.
-    #[command(flatten)]
-    pub otlp: OtlpSettings,
-    /// Section `[log]`.
-    #[command(flatten)]
-    pub log: LogSettings,
-    /// Section `[tls]`.
-    #[command(flatten)]
-    pub tls: TlsSettings,
+scalars! {
+    TransportChoice: Kind::Text,
+    TracingChoice: Kind::Text,
+    SteeringChoice: Kind::Text,
+    DeviceFilter: Kind::Text,
+    DeviceTor: Kind::Text,
+    Gid: Kind::Text,
 }
 
-crate::layer!(AgentSettings {
-    transport,
-    tracing,
-    controller,
-    analyzer,
-    tor,
-    topology,
-    device_tors,
-    host,
-    agent_id,
-    devices,
-    gid_index,
-    gids,
-    queue_pairs,
-    steering,
-    userspace_addresses,
-    userspace_port,
-    probe_timeout,
-    service_probe_interval,
-    traffic_class,
-    max_probes_per_second,
-    state_dir,
-    spool_dir,
-    spool_limit,
-    cluster_key_file,
-    metrics,
-    path_trace,
-    otlp,
-    log,
-    tls,
-});
+/// Probing faster than this is a load test, not monitoring.
+const MAX_RATE: f64 = 1_000_000.0;
+
+settings! {
+    /// What the agent can be told.
+    AgentSettings {
+        /// What carries the probes
+        transport: TransportChoice = TransportChoice::Auto;
+        /// Whether the services' own connections are followed and probed
+        tracing: TracingChoice = TracingChoice::Auto;
+        /// The controller
+        controller: String = "http://127.0.0.1:7470".to_owned(), value("URL");
+        /// The analyzer
+        analyzer: String = "http://127.0.0.1:7471".to_owned(), value("URL");
+        /// The ToR switch that this host is cabled to; `run` needs it unless topology or device_tors has it [default: none]
+        tor: Option<String>, value("ID"), needed("tor0"), check(not_empty());
+        /// A description of the fabric, as the controller and the analyzer have it: names this host's ToR where `tor` does not
+        /// [default: none]
+        ///
+        /// All hosts can have the same file: it names the ToR of each RNIC, too.
+        topology: Option<PathBuf>, value("FILE"), example("/etc/rpingmesh/topology.json");
+        /// ToR switches of single devices, over `tor`: mlx5_0=tor3, mlx5_0/1=tor3 [default: none]
+        device_tors: Vec<DeviceTor>, value("DEVICE=ID"), example(vec!["mlx5_0=tor0", "mlx5_1/1=tor1"]);
+        /// This host's name in results [default: the system's]
+        host: String = system_host_name(), value("NAME"), example("host-a"), check(name());
+        /// Name under which the agent registers, the same after each restart [default: the host's name]
+        agent_id: Option<String>, value("NAME"), example("host-a"), check(name());
+        /// Devices to use: mlx5_0, mlx5_0/1 [default: all that are usable]
+        devices: Vec<DeviceFilter>, value("DEVICE"), example(vec!["mlx5_0", "mlx5_1/1"]);
+        /// Index in the GID table of each device; it must be a RoCE v2 entry [default: chosen, IPv4 first]
+        gid_index: Option<u32>, value("INDEX"), example(3);
+        /// GIDs to use, one for each device, instead of gid_index [default: chosen, IPv4 first]
+        gids: Vec<Gid>, value("GID"), example(vec!["10.0.0.1", "fd00::1"]);
+        /// Queue pairs of an endpoint whose driver lets only them decide the UDP source port, 1 to 64
+        queue_pairs: u8 = 8, value("COUNT"), check(between(1, 64));
+        /// What decides the UDP source port of the devices' packets
+        steering: SteeringChoice = SteeringChoice::Auto;
+        /// Addresses of this host that the userspace transport answers on [default: all but loopback and link-local]
+        userspace_addresses: Vec<IpAddr>, value("IP"), example(vec!["192.0.2.1"]), check(of_one_interface());
+        /// UDP port of the userspace transport, here and at all its peers; only 4791 is RoCE v2
+        userspace_port: u16 = ROCE_V2_UDP_PORT, value("PORT");
+        /// How long a probe waits for its ACKs, 1ms to 60s
+        ///
+        /// The default is that of R-Pingmesh, section 4.
+        probe_timeout: HumanDuration = millis(500), value("DURATION"), check(between(millis(1), secs(60)));
+        /// Between two probes of one service connection, 1ms to 60s; longer where max_probes_per_second leaves less
+        ///
+        /// The default is that of R-Pingmesh, section 4.
+        service_probe_interval: HumanDuration = millis(10), value("DURATION"),
+            check(between(HumanDuration(*SERVICE_INTERVALS.start()), HumanDuration(*SERVICE_INTERVALS.end())));
+        /// DSCP and ECN bits of probes and ACKs, 0 to 255
+        traffic_class: u8 = 0, value("BYTE");
+        /// Upper bound of probes per second and RNIC, over all kinds
+        max_probes_per_second: f64 = 150.0, value("RATE"), check(rate_up_to(MAX_RATE));
+        /// Folder for what outlives the agent: cached pinglist, spool
+        state_dir: PathBuf = "/var/lib/rpingmesh-agent".into(), value("FOLDER");
+        /// Folder for results that wait for the analyzer [default: state_dir]
+        spool_dir: Option<PathBuf>, value("FOLDER"), example("/var/lib/rpingmesh-agent");
+        /// How much results may take there before the oldest are dropped, at least 1MiB
+        spool_limit: ByteSize = ByteSize(256 << 20), value("SIZE"), check(at_least(ByteSize(1 << 20)));
+        /// File with the cluster's keys, one per line in hexadecimal (16 bytes or more); the first signs, all are accepted
+        /// [default: none, probes are not authenticated]
+        cluster_key_file: Option<PathBuf>, value("FILE"), example("/etc/rpingmesh/cluster.keys");
+        /// Address of GET /metrics, without TLS [default: none, no metrics]
+        metrics: Option<SocketAddr>, value("ADDR"), example("127.0.0.1:9471");
+        [path_trace]: PathTraceSettings;
+        [otlp]: OtlpSettings;
+        [log]: LogSettings;
+        [tls]: TlsSettings;
+    }
+}
+
+/// How often a service connection may be probed.
+pub const SERVICE_INTERVALS: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_mins(1);
+
+fn not_empty() -> Check<String> {
+    that(|text: &String| match text.is_empty() {
+        true => Err("is empty: name the ToR switch".to_owned()),
+        false => Ok(()),
+    })
+}
+
+/// A name that can stand in results.
+fn name() -> Check<String> {
+    that(|text: &String| {
+        if text.trim().is_empty() || text.chars().any(char::is_control) {
+            return Err(format!(
+                "`{}` is not a name: give one without control characters",
+                text.trim().escape_debug()
+            ));
+        }
+        Ok(())
+    })
+}
+
+/// An address that peers can answer to.
+fn of_one_interface() -> Check<IpAddr> {
+    that(|address: &IpAddr| {
+        if address.is_unspecified() || address.is_multicast() {
+            return Err(format!(
+                "{address} is not an address of one interface: peers must be able to answer to it"
+            ));
+        }
+        Ok(())
+    })
+}
+
+/// The host's name as the operating system has it.
+fn system_host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+impl AgentSettings {
+    /// The agent's name.
+    pub fn agent_id(&self) -> &str {
+        self.agent_id.as_ref().unwrap_or(&self.host).trim()
+    }
+
+    /// Folder for results that wait.
+    pub fn spool_dir(&self) -> &Path {
+        self.spool_dir.as_ref().unwrap_or(&self.state_dir)
+    }
+
+    /// With the defaults that depend on other keys: what `print-config` prints.
+    #[must_use]
+    pub fn complete(self) -> Self {
+        Self {
+            agent_id: Some(self.agent_id().to_owned()),
+            spool_dir: Some(self.spool_dir().to_owned()),
+            ..self
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ConfigError, LogSettings};
 use crate::error::describe;
-use crate::telemetry::logging::{self, DEFAULT_LEVEL, LogFormat};
+use crate::telemetry::logging;
 
 /// Why a program ends without having done its work.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +33,7 @@ impl Failure {
 /// # Errors
 /// [`ConfigError::Value`] when the level is not a filter.
 pub fn start_logging(settings: &LogSettings) -> Result<(), ConfigError> {
-    let level = settings.level.as_deref().unwrap_or(DEFAULT_LEVEL);
-    logging::init(settings.format.unwrap_or(LogFormat::Text), level)
+    logging::init(settings.format, &settings.level)
         .map_err(|error| ConfigError::value("log.level", error.to_string()))
 }
 

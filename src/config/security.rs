@@ -15,7 +15,7 @@ impl TlsSettings {
         let files = match (&self.cert, &self.key, &self.ca) {
             (None, None, None) => {
                 return Ok(Security::Plaintext {
-                    beyond_loopback: self.allow_plaintext.unwrap_or(false),
+                    beyond_loopback: self.allow_plaintext,
                 });
             }
             (Some(cert), Some(key), Some(ca)) => TlsFiles {

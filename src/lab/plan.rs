@@ -51,7 +51,7 @@ impl LabPlan {
         set(&mut scenario.duration, settings.duration);
         // One spine can have no two planes.
         scenario.fabric.aggs = scenario.fabric.aggs.min(scenario.fabric.spines);
-        scenario.faults.extend(parse_faults(settings.faults)?);
+        scenario.faults.extend(parse_faults(&settings.faults)?);
         check(&scenario)?;
         Ok(Self {
             scenario,
@@ -59,7 +59,7 @@ impl LabPlan {
                 .web
                 .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
             metrics: settings.metrics,
-            json: settings.json.unwrap_or(false),
+            json: settings.json,
         })
     }
 }
@@ -70,9 +70,8 @@ fn set<T>(value: &mut T, given: Option<T>) {
     }
 }
 
-fn parse_faults(texts: Option<Vec<String>>) -> Result<Vec<Fault>, ConfigError> {
+fn parse_faults(texts: &[String]) -> Result<Vec<Fault>, ConfigError> {
     texts
-        .unwrap_or_default()
         .iter()
         .filter(|text| !text.trim().is_empty())
         .map(|text| {
@@ -119,7 +118,7 @@ mod tests {
 
     fn with_fault(text: &str) -> LabSettings {
         LabSettings {
-            faults: Some(vec![text.to_owned()]),
+            faults: vec![text.to_owned()],
             ..LabSettings::default()
         }
     }

@@ -39,8 +39,7 @@ use crate::fabric::truth::FaultTruth;
 use crate::fabric::{Engine, FaultError, Profile, ScenarioError};
 use crate::id::ServiceName;
 use crate::service::trace::TraceMessage;
-use crate::store::registry::SqliteRegistry;
-use crate::store::sqlite::{Location, StoreError};
+use crate::store::{Location, StoreError, open};
 use crate::time::{Clock, HostTime, SystemClock, WallTime};
 use crate::topology::wiring::WiringError;
 
@@ -142,11 +141,11 @@ async fn start_roles(
 ) -> Result<Roles, LabError> {
     let folder = tempfile::tempdir().map_err(LabError::Folder)?;
     let config = ControllerSettings {
-        listen: Some(LOOPBACK),
-        store: Some("sqlite::memory:".to_owned()),
+        listen: LOOPBACK,
+        store: Location::Memory.to_string(),
         pinglist: PinglistSettings {
-            seed: Some(plan.scenario.seed),
-            parallel_paths: Some(parallel_paths(fabric.topology())),
+            seed: plan.scenario.seed,
+            parallel_paths: parallel_paths(fabric.topology()),
             ..PinglistSettings::default()
         },
         agents: AgentsSettings {
@@ -156,18 +155,18 @@ async fn start_roles(
         ..ControllerSettings::default()
     }
     .validate()?;
-    let registry = Arc::new(SqliteRegistry::open(&config.store)?);
+    let registry = open::registry(&config.store).await?;
     let controller = Controller::start(config, registry, Arc::clone(clock)).await?;
     let controller_address = controller.address();
     let mut exposed = Exposed::new(controller.registry(), counters.clone());
     let controller = tokio::spawn(controller.run(stop_servers.clone()));
     let mut config = AnalyzerSettings {
-        listen: Some(LOOPBACK.to_string()),
-        web: Some(plan.web.to_string()),
+        listen: LOOPBACK.to_string(),
+        web: plan.web.to_string(),
+        store: Location::Memory.to_string(),
         ..AnalyzerSettings::default()
     }
     .validate()?;
-    config.store = Location::Memory;
     config.topology = Some(super::wiring::of(fabric.topology())?);
     let analyzer =
         Analyzer::start_with_taps(config, Arc::clone(clock), stop_servers.clone(), taps).await?;
@@ -218,11 +217,11 @@ fn start_agents(
             .next()
             .map(|rnic| topology.rnic(rnic).tor.to_string());
         let config = AgentSettings {
-            controller: Some(format!("http://{controller}")),
-            analyzer: Some(format!("http://{analyzer}")),
-            host: Some(host.to_string()),
+            controller: format!("http://{controller}"),
+            analyzer: format!("http://{analyzer}"),
+            host: host.to_string(),
             tor,
-            state_dir: Some(folder.join(host.as_str())),
+            state_dir: folder.join(host.as_str()),
             ..AgentSettings::default()
         }
         .validate()?;

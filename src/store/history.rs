@@ -1,8 +1,6 @@
 //! Pictures of the past, one per minute, for as long as they are wanted: the analyzer's matrix of ToRs.
 
-pub mod sqlite;
-
-use super::sqlite::StoreError;
+use super::StoreError;
 use crate::time::WallTime;
 
 /// A picture and the time that it shows.

@@ -1,9 +1,7 @@
 //! The analyzer's incidents: the open ones, so that a restart goes on with them, and those of the past for as long as
 //! they are wanted.
 
-pub mod sqlite;
-
-use super::sqlite::StoreError;
+use super::StoreError;
 use crate::analysis::alerts::DeliveryState;
 use crate::analysis::incident::Incident;
 use crate::time::WallTime;

@@ -5,11 +5,9 @@
 //! acknowledged and nothing is counted twice. One [`Journal::append`] stores the batches of many agents: its cost is one
 //! flush to the disk.
 
-pub mod sqlite;
-
 use bytes::Bytes;
 
-use super::sqlite::StoreError;
+use super::StoreError;
 use crate::analysis::admission::Watermark;
 use crate::analysis::report::Sender;
 use crate::time::WallTime;

@@ -4,16 +4,10 @@
 //! another engine fits behind it. An engine that several controllers share enforces by itself that a GID has one owner:
 //! [`Registry::put`] is the place where two controllers that decide at the same time are told apart.
 
-mod sqlite;
-
-use futures_util::future::BoxFuture;
-
+use super::StoreError;
 use crate::id::{AgentId, Gid};
-use crate::store::sqlite::StoreError;
 use crate::time::WallTime;
 use crate::topology::Announcement;
-
-pub use sqlite::SqliteRegistry;
 
 /// Why the registry could not be read or changed. Nothing is changed when a call fails.
 #[derive(Debug, thiserror::Error)]
@@ -32,31 +26,29 @@ pub enum RegistryError {
 }
 
 /// Durable storage of announcements. A call that has returned `Ok` has stored its change.
+#[tonic::async_trait]
 pub trait Registry: Send + Sync + std::fmt::Debug {
     /// All agents with their RNICs, in the order of their names.
     ///
     /// # Errors
     /// [`RegistryError::Store`].
-    fn load(&self) -> BoxFuture<'_, Result<Vec<Announcement>, RegistryError>>;
+    async fn load(&self) -> Result<Vec<Announcement>, RegistryError>;
 
     /// Replaces what is stored for the announcement's agent, in one step. GIDs that belong to an agent in `superseded`
     /// are taken from it.
     ///
     /// # Errors
     /// [`RegistryError::GidTaken`] for a GID of any other agent, [`RegistryError::Store`].
-    fn put<'a>(
-        &'a self,
-        announcement: &'a Announcement,
-        superseded: &'a [AgentId],
+    async fn put(
+        &self,
+        announcement: &Announcement,
+        superseded: &[AgentId],
         now: WallTime,
-    ) -> BoxFuture<'a, Result<(), RegistryError>>;
+    ) -> Result<(), RegistryError>;
 
     /// Forgets agents and their RNICs; those that are not stored are ignored.
     ///
     /// # Errors
     /// [`RegistryError::Store`].
-    fn remove<'a>(&'a self, agents: &'a [AgentId]) -> BoxFuture<'a, Result<(), RegistryError>>;
+    async fn remove(&self, agents: &[AgentId]) -> Result<(), RegistryError>;
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,7 +14,7 @@ use rpingmesh::config::controller::ControllerSettings;
 use rpingmesh::controller::Controller;
 use rpingmesh::id::Gid;
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage};
-use rpingmesh::store::registry::SqliteRegistry;
+use rpingmesh::store::open;
 use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::memory::{MemoryProvider, Network};
 use rpingmesh::transport::{Provider, RnicName};
@@ -95,8 +95,8 @@ impl Chain {
         ))
         .expect("settings");
         let config = settings.validate().expect("valid");
-        let registry = SqliteRegistry::open(&config.store).expect("store");
-        let controller = Controller::start(config, Arc::new(registry), Arc::clone(&self.clock))
+        let registry = open::registry(&config.store).await.expect("store");
+        let controller = Controller::start(config, registry, Arc::clone(&self.clock))
             .await
             .expect("started");
         let metrics = controller.registry();

@@ -289,6 +289,26 @@ fn generated_types_stay_in_rpc_and_the_roles() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// Callers of a store must not see which engine it has.
+#[test]
+fn only_the_engine_names_its_database() {
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    let names_it: Vec<_> = files
+        .iter()
+        .filter(|file| {
+            let text = fs::read_to_string(file).expect("source file");
+            code_lines(&text).any(|(_, line)| line.contains("rusqlite"))
+        })
+        .map(|file| file.strip_prefix(root()).expect("below the root"))
+        .collect();
+    let (engine, others): (Vec<&Path>, Vec<&Path>) = names_it.into_iter().partition(|file| {
+        file.starts_with("src/store/sqlite") || file == &Path::new("src/store/sqlite.rs")
+    });
+    assert!(engine.len() > 4, "the engine was not found: {engine:?}");
+    assert!(others.is_empty(), "{others:#?}");
+}
+
 #[test]
 fn unsafe_code_is_allowed_only_in_the_verbs_leaf() {
     // The last is libibverbs from the other side, a C interface like the one that the leaf calls; it is for tests only.

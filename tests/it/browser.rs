@@ -40,7 +40,7 @@ impl Lab {
             hosts: Some(2),
             rnics: Some(1),
             duration: Some(HumanDuration(Duration::from_mins(5))),
-            faults: Some(vec!["link spine1->tor3 loss=25% at=20s".to_owned()]),
+            faults: vec!["link spine1->tor3 loss=25% at=20s".to_owned()],
             ..LabSettings::default()
         };
         let mut plan = LabPlan::new(settings).expect("a lab");

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
+use rpingmesh::config::controller::ControllerSettings;
 use rpingmesh::controller::Controller;
 use rpingmesh::net::client::channel;
 use rpingmesh::net::tls::Security;
@@ -15,7 +15,7 @@ use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::controller_service_client::ControllerServiceClient;
 use rpingmesh::rpc::v1::register_request::Message as Request;
 use rpingmesh::rpc::v1::register_response::Message as Answer;
-use rpingmesh::store::registry::SqliteRegistry;
+use rpingmesh::store::open;
 use rpingmesh::time::SystemClock;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -36,14 +36,14 @@ struct Server {
 
 impl Server {
     async fn start(settings: &str) -> Self {
-        let settings: ControllerSettings = toml::from_str(settings).expect("settings");
-        let config = ControllerConfig {
+        let settings = ControllerSettings {
             listen: loopback(),
             metrics: Some(loopback()),
-            ..settings.validate().expect("valid settings")
+            ..toml::from_str(settings).expect("settings")
         };
-        let registry = SqliteRegistry::open(&config.store).expect("store");
-        let controller = Controller::start(config, Arc::new(registry), Arc::new(SystemClock))
+        let config = settings.validate().expect("valid settings");
+        let registry = open::registry(&config.store).await.expect("store");
+        let controller = Controller::start(config, registry, Arc::new(SystemClock))
             .await
             .expect("start");
         let stop = CancellationToken::new();

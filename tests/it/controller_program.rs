@@ -32,7 +32,10 @@ fn wrong_configuration_is_status_2_and_names_the_key() {
             &["check-config", "--config", "/nonexistent/c.toml"],
             "/nonexistent/c.toml",
         ),
-        (&["run", "--store", "postgres://db"], "expected sqlite:PATH"),
+        (
+            &["run", "--store", "postgres://db"],
+            "no PostgreSQL engine; use sqlite:PATH",
+        ),
         (&["run", "--listen", "0.0.0.0:0"], "tls.allow_plaintext"),
         (&["run", "--no-such-flag"], "--no-such-flag"),
     ] {

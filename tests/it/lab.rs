@@ -31,7 +31,7 @@ fn settings() -> LabSettings {
 
 fn plan(faults: &[&str]) -> LabPlan {
     LabPlan::new(LabSettings {
-        faults: Some(faults.iter().map(|fault| (*fault).to_owned()).collect()),
+        faults: faults.iter().map(|fault| (*fault).to_owned()).collect(),
         ..settings()
     })
     .expect("a lab")

@@ -7,7 +7,6 @@ mod api;
 mod architecture;
 mod bad_input;
 mod browser;
-mod config_samples;
 mod controller;
 mod controller_program;
 mod dashboard;

@@ -13,10 +13,9 @@ use rpingmesh::fabric::truth::Totals;
 use rpingmesh::fabric::{Engine, Profile};
 use rpingmesh::rpc::results::{Ends, Received};
 use rpingmesh::rpc::v1;
-use rpingmesh::store::journal::Journal as _;
-use rpingmesh::store::journal::sqlite::SqliteJournal;
+use rpingmesh::store::Location;
+use rpingmesh::store::open::Stores;
 use rpingmesh::store::spool::Spool;
-use rpingmesh::store::sqlite::Location;
 use rpingmesh::time::{Clock as _, SystemClock, WallTime};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -181,8 +180,11 @@ impl Site {
 
     async fn journal(&self, end: i64) -> Kept {
         let file = self.chain.folder.path().join("analyzer.sqlite");
-        let journal = SqliteJournal::open(&Location::File(file)).expect("the analyzer's store");
-        let stored = journal
+        let stores = Stores::open(&Location::File(file))
+            .await
+            .expect("the analyzer's stores");
+        let stored = stores
+            .journal
             .read(WallTime::from_nanos(0), 0, 100_000)
             .await
             .expect("readable");

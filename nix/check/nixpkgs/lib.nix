@@ -18,6 +18,23 @@ let
       keep: set:
       removeAttrs set (builtins.filter (name: !(keep name set.${name})) (builtins.attrNames set));
     optionalAttrs = condition: set: if condition then set else { };
+    setAttrByPath =
+      path: value:
+      if path == [ ] then
+        value
+      else
+        { ${builtins.head path} = setAttrByPath (builtins.tail path) value; };
+    # Sets of both sides are merged, else the right side counts.
+    recursiveUpdate =
+      left: right:
+      left
+      // mapAttrs (
+        name: value:
+        if builtins.isAttrs value && builtins.isAttrs (left.${name} or null) then
+          recursiveUpdate left.${name} value
+        else
+          value
+      ) right;
   };
 
   lists = {
@@ -82,6 +99,7 @@ let
 
   files = {
     importTOML = path: fromTOML (builtins.readFile path);
+    importJSON = path: builtins.fromJSON (builtins.readFile path);
     fileset = {
       unions =
         parts:

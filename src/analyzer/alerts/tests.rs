@@ -15,8 +15,8 @@ use crate::analysis::incident::{Severity, Subjects};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
 use crate::config::analyzer::{AlertSettings, AnalyzerSettings};
-use crate::store::journal::sqlite::SqliteJournal;
-use crate::store::sqlite::Location;
+use crate::store::Location;
+use crate::store::open::Stores;
 use crate::time::SystemClock;
 
 const SECOND: i64 = 1_000_000_000;
@@ -111,7 +111,7 @@ fn bodies_are_signed_as_others_do_it() {
     std::fs::write(&file, "Jefe\0\0\0\0\0\0\0\0\0\0\0\0\n").expect("a file");
     let settings = AnalyzerSettings {
         alerts: AlertSettings {
-            webhooks: Some(vec!["http://127.0.0.1:1/x".to_owned()]),
+            webhooks: vec!["http://127.0.0.1:1/x".to_owned()],
             webhook_secret_file: Some(file),
             ..Default::default()
         },
@@ -234,10 +234,10 @@ async fn told_of(settings: AlertSettings, stop: &CancellationToken) -> Alerts {
         alerts: settings,
         ..Default::default()
     };
-    let journal = SqliteJournal::open(&Location::Memory).expect("a store");
+    let stores = Stores::open(&Location::Memory).await.expect("a store");
     let parts = AlertInputs {
         config: settings.validate().expect("valid").alerts,
-        store: Arc::new(journal.incidents()),
+        store: stores.incidents,
         clock: Arc::new(SystemClock),
         web: "127.0.0.1:7472".parse().expect("address"),
     };
@@ -268,8 +268,8 @@ async fn receivers_are_told_by_https() {
     let _stop = stop.clone().drop_guard();
     let url = format!("https://localhost:{}", receiver.port);
     let settings = AlertSettings {
-        alertmanagers: Some(vec![url.clone()]),
-        webhooks: Some(vec![format!("{url}/hook")]),
+        alertmanagers: vec![url.clone()],
+        webhooks: vec![format!("{url}/hook")],
         ca: Some(receiver.ours.clone()),
         ..Default::default()
     };
@@ -291,7 +291,7 @@ async fn a_receiver_that_another_authority_vouches_for_is_told_nothing() {
     let _stop = stop.clone().drop_guard();
     let hook = format!("https://localhost:{}/hook", receiver.port);
     let settings = |ca: &Path| AlertSettings {
-        webhooks: Some(vec![hook.clone()]),
+        webhooks: vec![hook.clone()],
         ca: Some(ca.to_owned()),
         ..Default::default()
     };

@@ -17,7 +17,7 @@ use super::details::Numbers;
 use super::query::{When, at_query};
 use super::{Dashboard, format};
 use crate::analysis::windows::{Sums, WindowLength};
-use crate::store::sqlite::StoreError;
+use crate::store::StoreError;
 use crate::time::WallTime;
 use past::Past;
 

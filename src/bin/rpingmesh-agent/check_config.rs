@@ -7,7 +7,7 @@ use crate::cli::Configured;
 
 pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
     let config = configured.start()?;
-    if config.transport != TransportChoice::None {
+    if config.settings.transport != TransportChoice::None {
         config.require_tor()?;
     }
     println!("the configuration is valid");

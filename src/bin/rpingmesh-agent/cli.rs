@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use rpingmesh::config::ConfigError;
 use rpingmesh::config::agent::{AgentConfig, AgentSettings};
 use rpingmesh::config::program::{Failure, start_logging};
-use rpingmesh::config::{self, ConfigError};
+use rpingmesh::config::settings::Given;
 
 /// A configuration file and everything that goes over it.
 #[derive(Debug, Clone, Args)]
@@ -13,14 +14,14 @@ pub(crate) struct Configured {
     /// TOML file with the configuration; flags and RPINGMESH_… variables go over it [default: none]
     #[arg(long, env = "RPINGMESH_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) settings: AgentSettings,
+    #[command(flatten, next_help_heading = "Configuration")]
+    pub(crate) given: Given<AgentSettings>,
 }
 
 impl Configured {
     /// File, variables and flags merged.
     pub(crate) fn load(self) -> Result<AgentSettings, ConfigError> {
-        config::load(self.config.as_deref(), self.settings)
+        Ok(self.given.over(self.config.as_deref())?.complete())
     }
 
     /// What a command that does real work starts with: logging installed, configuration validated.

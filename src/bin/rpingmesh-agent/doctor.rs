@@ -41,7 +41,7 @@ struct Verdict {
 
 /// The transport whose needs are examined.
 fn examined(config: &AgentConfig) -> TransportChoice {
-    match config.transport {
+    match config.settings.transport {
         TransportChoice::Auto if verbs::EXISTS => TransportChoice::Verbs,
         TransportChoice::Auto => TransportChoice::Userspace,
         chosen => chosen,
@@ -66,13 +66,13 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
         TransportChoice::Auto | TransportChoice::Verbs => {
             findings.extend(rdma::findings(&config, args.explain_gids));
             findings.push(checks::memlock());
-            findings.push(checks::port_in_use(config.userspace_port));
+            findings.push(checks::port_in_use(config.settings.userspace_port));
         }
     }
     findings.push(checks::capabilities());
     findings.push(checks::path_tracing(&config));
     findings.extend(checks::tracing());
-    findings.extend(runtime()?.block_on(checks::servers(&settings, &config)));
+    findings.extend(runtime()?.block_on(checks::servers(&config)));
     report(&findings, args.json)
 }
 

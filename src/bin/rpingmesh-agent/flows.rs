@@ -50,7 +50,7 @@ struct TracerView {
 pub(crate) fn run(args: FlowsArgs) -> Result<(), Failure> {
     let settings = args.configured.load()?;
     start_logging(&settings.log)?;
-    let choice = settings.validate()?.tracing;
+    let choice = settings.validate()?.settings.tracing;
     let output = Output {
         json: args.json,
         all: args.all,

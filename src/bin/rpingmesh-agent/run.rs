@@ -23,7 +23,7 @@ pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
 async fn serve(config: AgentConfig) -> Result<(), Failure> {
     let stop = stop_on_signal().map_err(Failure::run)?;
     let chosen = transports::choose(&config).map_err(Failure::run)?;
-    let tracing = follow_services(config.tracing, &stop)?;
+    let tracing = follow_services(config.settings.tracing, &stop)?;
     let mut off = Vec::new();
     if tracing.is_none() {
         off.push("service tracing: as configured".to_owned());

@@ -53,7 +53,7 @@ pub(crate) struct TraceArgs {
 pub(crate) fn tracer(
     config: &AgentConfig,
 ) -> Result<Result<Arc<dyn PathTracer>, String>, ConfigError> {
-    match (config.path_trace.mode, RawTracer::new()) {
+    match (config.settings.path_trace.mode, RawTracer::new()) {
         (TracingChoice::Off, _) => Ok(Err("off by configuration".to_owned())),
         (_, Ok(tracer)) => Ok(Ok(Arc::new(tracer))),
         (TracingChoice::Auto, Err(error)) => Ok(Err(describe(&error))),

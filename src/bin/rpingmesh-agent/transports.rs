@@ -54,15 +54,15 @@ impl Chosen {
 
 /// The settings of the verbs transport.
 pub(crate) fn verbs_settings(config: &AgentConfig) -> Settings {
-    let gid = match (config.gid_index, config.gids.is_empty()) {
+    let gid = match (config.settings.gid_index, config.settings.gids.is_empty()) {
         (Some(index), _) => GidChoice::Index(index),
-        (None, false) => GidChoice::Gids(config.gids.clone()),
+        (None, false) => GidChoice::Gids(config.settings.gids.clone()),
         (None, true) => GidChoice::Auto,
     };
     Settings {
         gid,
-        steering: config.steering,
-        queue_pairs: config.queue_pairs.into(),
+        steering: config.settings.steering,
+        queue_pairs: config.settings.queue_pairs.into(),
         ..Settings::default()
     }
 }
@@ -72,7 +72,7 @@ pub(crate) fn verbs_settings(config: &AgentConfig) -> Settings {
 /// # Errors
 /// What was asked for by name and cannot be had.
 pub(crate) fn choose(config: &AgentConfig) -> Result<Chosen, TransportError> {
-    match config.transport {
+    match config.settings.transport {
         TransportChoice::Verbs => Ok(Chosen::new(
             Arc::new(Verbs::new(verbs_settings(config))?),
             "as configured",
@@ -88,8 +88,8 @@ pub(crate) fn choose(config: &AgentConfig) -> Result<Chosen, TransportError> {
 
 fn userspace(config: &AgentConfig) -> Arc<dyn Provider> {
     Arc::new(UserspaceProvider::new(userspace::Config {
-        addresses: config.userspace_addresses.clone(),
-        udp_port: config.userspace_port,
+        addresses: config.settings.userspace_addresses.clone(),
+        udp_port: config.settings.userspace_port,
         ..userspace::Config::default()
     }))
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
 use rpingmesh::config::program::start_logging;
-use rpingmesh::config::{self, ConfigError, manual};
+use rpingmesh::config::settings::Given;
+use rpingmesh::config::{ConfigError, manual};
 
 /// Takes the results of all agents and serves what was measured
 ///
@@ -35,14 +36,14 @@ pub(crate) struct Configured {
     /// TOML file with the configuration; flags and RPINGMESH_… variables go over it [default: none]
     #[arg(long, env = "RPINGMESH_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) settings: AnalyzerSettings,
+    #[command(flatten, next_help_heading = "Configuration")]
+    pub(crate) given: Given<AnalyzerSettings>,
 }
 
 impl Configured {
     /// File, variables and flags merged.
     pub(crate) fn load(self) -> Result<AnalyzerSettings, ConfigError> {
-        config::load(self.config.as_deref(), self.settings)
+        self.given.over(self.config.as_deref())
     }
 
     /// What a command that does real work starts with: logging installed, configuration validated.

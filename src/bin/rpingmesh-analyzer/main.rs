@@ -46,7 +46,7 @@ fn check_config(configured: Configured) -> Result<(), Failure> {
 }
 
 fn print_config(configured: Configured) -> Result<(), Failure> {
-    let settings = configured.load()?.with_defaults();
+    let settings = configured.load()?;
     settings.validate()?;
     print!("{}", toml::to_string(&settings).map_err(Failure::run)?);
     Ok(())

@@ -8,9 +8,10 @@ use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
 use rpingmesh::config::program::{Failure, finish, start_logging, stop_on_signal};
-use rpingmesh::config::{self, ConfigError, manual};
+use rpingmesh::config::settings::Given;
+use rpingmesh::config::{ConfigError, manual};
 use rpingmesh::controller::Controller;
-use rpingmesh::store::registry::SqliteRegistry;
+use rpingmesh::store::open;
 use rpingmesh::time::SystemClock;
 
 /// Registry of the RNICs of a RoCE v2 fabric, and what each of them has to probe
@@ -42,12 +43,12 @@ struct Configured {
     #[arg(long, env = "RPINGMESH_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    settings: ControllerSettings,
+    given: Given<ControllerSettings>,
 }
 
 impl Configured {
     fn load(self) -> Result<ControllerSettings, ConfigError> {
-        config::load(self.config.as_deref(), self.settings)
+        self.given.over(self.config.as_deref())
     }
 }
 
@@ -68,7 +69,7 @@ fn check(configured: Configured) -> Result<(), Failure> {
 }
 
 fn print(configured: Configured) -> Result<(), Failure> {
-    let settings = configured.load()?.with_defaults();
+    let settings = configured.load()?;
     settings.validate()?;
     print!("{}", toml::to_string(&settings).map_err(Failure::run)?);
     Ok(())
@@ -82,12 +83,11 @@ fn run(configured: Configured) -> Result<(), Failure> {
 }
 
 fn serve(config: ControllerConfig) -> anyhow::Result<()> {
-    let registry = SqliteRegistry::open(&config.store)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         let stop = stop_on_signal().context("cannot watch for signals")?;
-        let controller =
-            Controller::start(config, Arc::new(registry), Arc::new(SystemClock)).await?;
+        let registry = open::registry(&config.store).await?;
+        let controller = Controller::start(config, registry, Arc::new(SystemClock)).await?;
         controller.run(stop).await?;
         tracing::info!("stopped");
         Ok(())

@@ -6,13 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 use rpingmesh::config::lab::LabSettings;
 use rpingmesh::config::program::{Failure, start_logging, stop_on_signal};
+use rpingmesh::config::settings::Given;
 use rpingmesh::lab::plan::LabPlan;
 use rpingmesh::lab::run::run;
 use rpingmesh::lab::show::Line;
 use tokio_util::sync::CancellationToken;
-
-/// The roles say much at `info` that is of interest in a cluster and not in a lab.
-const LOG_LEVEL: &str = "warn";
 
 /// A configuration file and everything that goes over it.
 #[derive(Debug, Args)]
@@ -21,15 +19,11 @@ pub(crate) struct LabArgs {
     #[arg(long, env = "RPINGMESH_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    settings: LabSettings,
+    given: Given<LabSettings>,
 }
 
 pub(crate) fn main(args: LabArgs) -> Result<(), Failure> {
-    let mut settings = LabSettings::load(args.config.as_deref(), args.settings)?;
-    settings
-        .log
-        .level
-        .get_or_insert_with(|| LOG_LEVEL.to_owned());
+    let settings = args.given.over(args.config.as_deref())?;
     start_logging(&settings.log)?;
     let plan = LabPlan::new(settings)?;
     tokio::runtime::Builder::new_multi_thread()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use rpingmesh::config::controller::PinglistSettings;
 use rpingmesh::config::program::Failure;
+use rpingmesh::config::settings::Given;
 use rpingmesh::config::wiring;
 use rpingmesh::pinglist::forecast::{Forecast, LinkForecast, implied_agents};
 use rpingmesh::pinglist::{Matrix, PinglistPlan, Policy};
@@ -37,7 +38,7 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    policy: PinglistSettings,
+    policy: Given<PinglistSettings>,
 }
 
 /// With `--json`: one object.
@@ -68,7 +69,7 @@ struct Answer {
 pub(crate) fn main(args: &PlanArgs) -> Result<(), Failure> {
     let settings = PinglistSettings {
         topology: Some(args.file.clone()),
-        ..args.policy.clone()
+        ..args.policy.over(None).map_err(Failure::Config)?
     };
     let policy = settings.policy().map_err(Failure::Config)?;
     let wiring = wiring("--topology", &args.file).map_err(Failure::Config)?;

@@ -1,7 +1,8 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::config::{ConfigError, Layer as _, load};
+use crate::config::ConfigError;
+use crate::transport::RnicName;
 
 fn settings(toml: &str) -> AgentSettings {
     toml::from_str(toml).expect("settings")
@@ -16,7 +17,7 @@ fn defaults_are_complete_and_valid() {
     let config = AgentSettings::default().validate().expect("valid");
     assert_eq!(config.controller.to_string(), "http://127.0.0.1:7470");
     assert_eq!(config.agent_id.as_str(), config.host.as_str());
-    assert_eq!(config.probe_timeout.as_millis(), 500);
+    assert_eq!(config.settings.probe_timeout, millis(500));
     assert!(config.require_tor().is_err());
     assert!(config.allows(&RnicName {
         device: "rxe0".into(),
@@ -121,28 +122,10 @@ fn cluster_keys_are_read_and_never_shown() {
 }
 
 #[test]
-fn flags_win_over_the_file() {
-    let mut file = tempfile::NamedTempFile::new().expect("file");
-    writeln!(file, "tor = 'file'\nhost = 'file'\n[log]\nlevel = 'debug'").expect("write");
-    let flags = AgentSettings {
-        tor: Some("flag".to_owned()),
-        ..AgentSettings::default()
-    };
-    let merged = load(Some(file.path()), flags).expect("loaded");
-    assert_eq!(merged.tor.as_deref(), Some("flag"));
-    assert_eq!(merged.host.as_deref(), Some("file"));
-    assert_eq!(merged.log.level.as_deref(), Some("debug"));
-}
-
-#[test]
 fn what_is_printed_can_be_read_again() {
-    let text =
-        toml::to_string(&settings("tor = 'a'\ndevices = ['m/1']").with_defaults()).expect("text");
+    let text = toml::to_string(&settings("tor = 'a'\ndevices = ['m/1']").complete()).expect("text");
     let again = settings(&text);
-    assert_eq!(
-        toml::to_string(&again.clone().or(AgentSettings::default())).expect("text"),
-        text
-    );
+    assert_eq!(toml::to_string(&again).expect("text"), text);
     again.validate().expect("valid");
 }
 
@@ -156,7 +139,7 @@ fn a_topology_file_names_the_tor_of_each_rnic() {
     .expect("write");
     let path = file.path().display();
     let text = format!("topology = '{path}'\nhost = 'h1'\ndevice_tors = ['m1=own']");
-    let config = settings(&text).with_defaults().validate().expect("valid");
+    let config = settings(&text).validate().expect("valid");
     let tor = |device: &str| {
         let device = device.into();
         config.tors.of(&RnicName { device, port: 1 }).cloned()
@@ -183,7 +166,7 @@ fn a_topology_file_names_the_tor_of_this_host() {
             device: "rxe0".into(),
             port: 1,
         };
-        let config = settings.with_defaults().validate()?;
+        let config = settings.validate()?;
         Ok::<_, ConfigError>(config.tors.of(&rnic).cloned())
     };
     assert_eq!(tors("host = 'h1'").expect("listed"), Some("t7".into()));
@@ -203,9 +186,7 @@ fn a_topology_file_names_the_tor_of_this_host() {
         error.contains("links[0]: `t7` has a link to itself"),
         "{error}"
     );
-    let missing = settings("topology = '/nonexistent'")
-        .with_defaults()
-        .validate();
+    let missing = settings("topology = '/nonexistent'").validate();
     let error = missing.expect_err("no file").to_string();
     assert!(error.contains("/nonexistent: cannot be read"), "{error}");
 }

@@ -4,16 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::default;
+use crate::config::settings::{between, hours, mins, secs, settings};
 use crate::config::{ConfigError, HumanDuration};
 use crate::net::http::Client;
 use crate::net::url::Url;
 
-/// Alertmanager forgets an alert that is not told again for four of these.
-const INTERVALS: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(10)..=Duration::from_hours(1);
 /// How long a receiver may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The shortest secret that is worth its name.
@@ -23,82 +18,27 @@ const MOST_RECEIVERS: usize = 16;
 /// Labels that alerts have anyway.
 const OWN_LABELS: [&str; 5] = ["alertname", "severity", "impact", "kind", "subject"];
 
-/// The settings; each is a TOML key, a flag and a variable.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, clap::Args)]
-#[serde(deny_unknown_fields, default)]
-pub struct AlertSettings {
-    /// Base URLs of Alertmanagers, such as http://127.0.0.1:9093; all get all alerts; separated by commas [default: none]
-    #[arg(
-        long = "alerts-alertmanagers",
-        env = "RPINGMESH_ALERTS_ALERTMANAGERS",
-        value_name = "URL",
-        value_delimiter = ','
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alertmanagers: Option<Vec<String>>,
-    /// URLs that changes of incidents are posted to as JSON; separated by commas [default: none]
-    #[arg(
-        long = "alerts-webhooks",
-        env = "RPINGMESH_ALERTS_WEBHOOKS",
-        value_name = "URL",
-        value_delimiter = ','
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhooks: Option<Vec<String>>,
-    /// File with a secret of at least 16 bytes that webhooks' bodies are signed with (HMAC-SHA256) [default: none]
-    #[arg(
-        long = "alerts-webhook-secret-file",
-        env = "RPINGMESH_ALERTS_WEBHOOK_SECRET_FILE",
-        value_name = "FILE"
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhook_secret_file: Option<PathBuf>,
-    /// Labels that every alert gets, as NAME=VALUE; separated by commas [default: none]
-    #[arg(
-        long = "alerts-labels",
-        env = "RPINGMESH_ALERTS_LABELS",
-        value_name = "NAME=VALUE",
-        value_delimiter = ','
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels: Option<Vec<String>>,
-    /// How often open alerts are told to Alertmanagers again, 10s to 1h; they forget one after four times this
-    /// [default: 1m]
-    #[arg(
-        long = "alerts-resend-interval",
-        env = "RPINGMESH_ALERTS_RESEND_INTERVAL",
-        value_name = "DURATION"
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resend_interval: Option<HumanDuration>,
-    /// Where people reach the analyzer's web server, for the links in alerts [default: the web address]
-    #[arg(
-        long = "alerts-external-url",
-        env = "RPINGMESH_ALERTS_EXTERNAL_URL",
-        value_name = "URL"
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub external_url: Option<String>,
-    /// CA certificates (PEM) that receivers with https:// are verified by [default: none]
-    #[arg(
-        long = "alerts-ca",
-        env = "RPINGMESH_ALERTS_CA",
-        id = "alerts_ca",
-        value_name = "FILE"
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca: Option<PathBuf>,
+settings! {
+    /// Who is told of incidents: see docs/alerts.md.
+    AlertSettings in "alerts" {
+        /// Base URLs of Alertmanagers, such as http://127.0.0.1:9093; all get all alerts; separated by commas [default: none]
+        alertmanagers: Vec<String>, value("URL"), example(vec!["http://127.0.0.1:9093"]);
+        /// URLs that changes of incidents are posted to as JSON; separated by commas [default: none]
+        webhooks: Vec<String>, value("URL"), example(vec!["http://127.0.0.1:8080/rpingmesh"]);
+        /// File with a secret of at least 16 bytes that webhooks' bodies are signed with (HMAC-SHA256) [default: none]
+        webhook_secret_file: Option<PathBuf>, value("FILE"), example("/etc/rpingmesh/webhook.secret");
+        /// Labels that every alert gets, as NAME=VALUE; separated by commas [default: none]
+        labels: Vec<String>, value("NAME=VALUE"), example(vec!["cluster=a"]);
+        /// How often open alerts are told to Alertmanagers again, 10s to 1h; they forget one after four times this
+        resend_interval: HumanDuration = RESEND_INTERVAL, value("DURATION"), check(between(secs(10), hours(1)));
+        /// Where people reach the analyzer's web server, for the links in alerts [default: the web address]
+        external_url: Option<String>, value("URL"), example("https://rpingmesh.example");
+        /// CA certificates (PEM) that receivers with https:// are verified by [default: none]
+        ca: Option<PathBuf>, value("FILE"), example("/etc/rpingmesh/receivers-ca.pem");
+    }
 }
 
-crate::layer!(AlertSettings {
-    alertmanagers,
-    webhooks,
-    webhook_secret_file,
-    labels,
-    resend_interval,
-    external_url,
-    ca,
-});
+const RESEND_INTERVAL: HumanDuration = mins(1);
 
 /// Who is told, and how.
 #[derive(Debug, Clone)]
@@ -144,7 +84,7 @@ impl Default for AlertConfig {
             webhooks: Vec::new(),
             secret: None,
             labels: BTreeMap::new(),
-            resend_interval: default::ALERTS_RESEND_INTERVAL,
+            resend_interval: RESEND_INTERVAL.0,
             external_url: None,
             client: Client::plaintext(TIMEOUT),
         }
@@ -152,28 +92,9 @@ impl Default for AlertConfig {
 }
 
 impl AlertSettings {
-    pub(super) fn with_defaults(self) -> Self {
-        Self {
-            resend_interval: Some(
-                self.resend_interval
-                    .unwrap_or(HumanDuration(default::ALERTS_RESEND_INTERVAL)),
-            ),
-            ..self
-        }
-    }
-
     pub(super) fn validate(&self) -> Result<AlertConfig, ConfigError> {
-        let alertmanagers = urls("alerts.alertmanagers", self.alertmanagers.as_deref())?;
-        let webhooks = urls("alerts.webhooks", self.webhooks.as_deref())?;
-        let resend_interval = self
-            .resend_interval
-            .map_or(default::ALERTS_RESEND_INTERVAL, |span| span.0);
-        if !INTERVALS.contains(&resend_interval) {
-            return Err(ConfigError::value(
-                "alerts.resend_interval",
-                "must be from 10s to 1h",
-            ));
-        }
+        let alertmanagers = urls("alerts.alertmanagers", &self.alertmanagers)?;
+        let webhooks = urls("alerts.webhooks", &self.webhooks)?;
         let secret = self.webhook_secret_file.as_ref().map(secret).transpose()?;
         if secret.is_some() && webhooks.is_empty() {
             return Err(ConfigError::value(
@@ -208,16 +129,15 @@ impl AlertSettings {
             alertmanagers,
             webhooks,
             secret,
-            labels: labels(self.labels.as_deref().unwrap_or_default())?,
-            resend_interval,
+            labels: labels(&self.labels)?,
+            resend_interval: self.resend_interval.0,
             external_url: external_url.transpose()?,
             client,
         })
     }
 }
 
-fn urls(key: &'static str, texts: Option<&[String]>) -> Result<Vec<Url>, ConfigError> {
-    let texts = texts.unwrap_or_default();
+fn urls(key: &'static str, texts: &[String]) -> Result<Vec<Url>, ConfigError> {
     if texts.len() > MOST_RECEIVERS {
         return Err(ConfigError::value(
             key,

@@ -39,13 +39,13 @@ fn impossible_values_are_named() {
 
 #[test]
 fn defaults_are_complete_and_valid() {
-    let settings = AnalyzerSettings::default().with_defaults();
+    let settings = AnalyzerSettings::default();
     let config = settings.validate().unwrap();
-    assert_eq!(config.listen.to_string(), default::LISTEN);
+    assert_eq!(config.listen.to_string(), settings.listen);
     assert_eq!(config.limits.bytes, 1 << 30);
     let text = toml::to_string(&settings).unwrap();
     let again: AnalyzerSettings = toml::from_str(&text).unwrap();
-    assert_eq!(toml::to_string(&again.with_defaults()).unwrap(), text);
+    assert_eq!(toml::to_string(&again).unwrap(), text);
     assert!(toml::from_str::<AnalyzerSettings>("unknown = 1").is_err());
 }
 

@@ -10,8 +10,8 @@ fn parse(text: &str) -> ControllerSettings {
 fn defaults_are_those_of_the_policy_and_print_and_read_back() {
     let config = ControllerSettings::default().validate().expect("defaults");
     assert_eq!(config.policy, Policy::default());
-    assert_eq!(config.listen.to_string(), "127.0.0.1:7470");
-    let full = ControllerSettings::default().with_defaults();
+    assert_eq!(config.settings.listen.to_string(), "127.0.0.1:7470");
+    let full = ControllerSettings::default();
     let text = toml::to_string(&full).expect("TOML");
     let again = parse(&text).validate().expect("read back");
     assert_eq!(again.policy, config.policy);
@@ -27,18 +27,21 @@ fn impossible_values_name_their_key() {
         ),
         (
             "store = 'postgres://x'",
-            "store: `postgres://x` is not a store: expected sqlite:PATH",
+            "store: `postgres:` is not possible: this build has no PostgreSQL engine; use sqlite:PATH",
         ),
         ("store = 'sqlite:'", "store: `sqlite:` is not"),
         (
             "[registry]\nlease = '1ms'",
-            "registry.lease: 1ms is not between",
+            "registry.lease: 1ms is not possible: use 100ms to 1h",
         ),
         (
             "[registry]\nlease = '1m'\nretention = '30s'",
             "registry.retention: 30s is shorter",
         ),
-        ("[pinglist]\ncoverage = 1.0", "pinglist.coverage: 1 is not"),
+        (
+            "[pinglist]\ncoverage = 1.0",
+            "pinglist.coverage: 1 is not possible: use 0.5 to 0.999999",
+        ),
         (
             "[pinglist]\nparallel_paths = 0",
             "pinglist.parallel_paths: 0 parallel",
@@ -53,11 +56,11 @@ fn impossible_values_name_their_key() {
         ),
         (
             "[pinglist]\ntor_mesh_rate = nan",
-            "pinglist.tor_mesh_rate: NaN is not a rate",
+            "pinglist.tor_mesh_rate: NaN is not possible",
         ),
         (
             "[pinglist]\nlink_rate = -1.0",
-            "pinglist.link_rate: -1 is not a rate",
+            "pinglist.link_rate: -1 is not possible",
         ),
         (
             "[pinglist]\nrnic_budget = 10.0",
@@ -65,15 +68,15 @@ fn impossible_values_name_their_key() {
         ),
         (
             "[pinglist]\nmax_tuples_per_rnic = 0",
-            "pinglist.max_tuples_per_rnic: 0 would",
+            "pinglist.max_tuples_per_rnic: 0 is too small",
         ),
         (
             "[pinglist]\nrotation = '1ms'",
-            "pinglist.rotation: 1ms is not between",
+            "pinglist.rotation: 1ms is not possible",
         ),
         (
             "[agents]\nprobe_timeout = '2days'",
-            "agents.probe_timeout: 2days is not between",
+            "agents.probe_timeout: 2days is not possible: use 1ms to 1day",
         ),
         (
             "[agents]\nmax_probes_per_second = 0.0",

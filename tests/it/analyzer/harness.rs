@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use rpingmesh::analysis::windows::Limits;
 use rpingmesh::analyzer::Analyzer;
-use rpingmesh::config::TlsSettings;
 use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
+use rpingmesh::config::{HumanDuration, TlsSettings};
 use rpingmesh::net::client::channel;
 use rpingmesh::net::tls::{Security, TlsFiles};
 use rpingmesh::net::url::Url;
 use rpingmesh::rpc::upload::UploadRequest;
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
-use rpingmesh::store::sqlite::Location;
+use rpingmesh::store::Location;
 use rpingmesh::time::{Clock, HostTime, SystemClock, WallTime};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -67,7 +67,7 @@ impl Incarnation {
     /// With its web server at this address.
     pub(crate) fn start_on(folder: &Path, clock: Arc<dyn Clock>, web: SocketAddr) -> Self {
         let settings = AnalyzerSettings {
-            web: Some(web.to_string()),
+            web: web.to_string(),
             ..AnalyzerSettings::default()
         };
         Self::start_with(folder, clock, settings)
@@ -84,10 +84,12 @@ impl Incarnation {
             .enable_all()
             .build()
             .expect("runtime");
-        let any = || Some("127.0.0.1:0".to_owned());
+        let any = || "127.0.0.1:0".to_owned();
+        let is_given = settings.web != AnalyzerSettings::default().web;
         let settings = AnalyzerSettings {
             listen: any(),
-            web: settings.web.clone().or_else(any),
+            web: if is_given { settings.web } else { any() },
+            judge_interval: HumanDuration(Duration::from_millis(200)),
             ..settings
         };
         let config = AnalyzerConfig {
@@ -98,7 +100,6 @@ impl Incarnation {
                 paths: 100_000,
                 bytes: 1 << 28,
             },
-            judge_interval: Duration::from_millis(200),
             security: Security::loopback_plaintext(),
             ..settings.validate().expect("a configuration")
         };
@@ -390,7 +391,7 @@ pub(crate) fn sent(answer: &Value) -> u64 {
 /// A web server that asks for certificates.
 pub(crate) fn over_tls(files: &TlsFiles) -> AnalyzerSettings {
     AnalyzerSettings {
-        web_tls: Some(true),
+        web_tls: true,
         tls: TlsSettings {
             cert: Some(files.cert.clone()),
             key: Some(files.key.clone()),

@@ -9,10 +9,8 @@ use std::time::Duration;
 use rpingmesh::analysis::incident::{Incident, Severity, Subjects};
 use rpingmesh::analysis::judge::Category;
 use rpingmesh::analysis::localize::Component;
-use rpingmesh::store::history::History as _;
-use rpingmesh::store::incidents::Incidents as _;
-use rpingmesh::store::journal::sqlite::SqliteJournal;
-use rpingmesh::store::sqlite::Location;
+use rpingmesh::store::Location;
+use rpingmesh::store::open::Stores;
 use rpingmesh::time::{Clock, HostTime, SystemClock, WallTime};
 
 use super::{browse, filled, links};
@@ -36,8 +34,7 @@ impl Clock for Moved {
 
 /// An incident that was open from second 20 to second 70, and a picture of an hour before as older versions kept it.
 fn prepare(folder: &Path) {
-    let store =
-        SqliteJournal::open(&Location::File(folder.join("analyzer.db"))).expect("a new store");
+    let location = Location::File(folder.join("analyzer.db"));
     let incident = Incident {
         id: 1,
         subject: Component::Switch {
@@ -69,9 +66,10 @@ fn prepare(folder: &Path) {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        store.incidents().put(vec![incident]).await.expect("stored");
+        let stores = Stores::open(&location).await.expect("a new database");
+        stores.incidents.put(vec![incident]).await.expect("stored");
         let picture = (hour_ago, old.to_vec());
-        store.history().put(picture, oldest).await.expect("stored");
+        stores.history.put(picture, oldest).await.expect("stored");
     });
 }
 

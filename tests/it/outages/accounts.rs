@@ -7,9 +7,8 @@ use std::path::Path;
 use rpingmesh::analysis::report::PathReport;
 use rpingmesh::fabric::scenario::Server;
 use rpingmesh::rpc::results::{Ends, Received};
-use rpingmesh::store::journal::Journal as _;
-use rpingmesh::store::journal::sqlite::SqliteJournal;
-use rpingmesh::store::sqlite::Location;
+use rpingmesh::store::Location;
+use rpingmesh::store::open::Stores;
 use rpingmesh::time::WallTime;
 
 /// What happened between two changes of the servers.
@@ -62,8 +61,11 @@ pub(super) fn phase_rows(phases: &[Phase], end: u64) -> String {
 /// Batches, probes and complete probes of the analyzer's store; every batch of an agent once, from the first on.
 pub(super) async fn journal(folder: &Path) -> (u64, u64, u64) {
     let file = folder.join("analyzer.sqlite");
-    let journal = SqliteJournal::open(&Location::File(file)).expect("the analyzer's store");
-    let stored = journal
+    let stores = Stores::open(&Location::File(file))
+        .await
+        .expect("the analyzer's stores");
+    let stored = stores
+        .journal
         .read(WallTime::from_nanos(0), 0, 100_000)
         .await
         .expect("readable");

@@ -13,8 +13,8 @@ use rpingmesh::agent::session_config;
 use rpingmesh::agent::upload::Upload;
 use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::id::HostName;
+use rpingmesh::store::Location;
 use rpingmesh::store::spool::Spool;
-use rpingmesh::store::sqlite::Location;
 use rpingmesh::time::{Clock, HostTime, WallTime};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -77,7 +77,7 @@ impl Host {
     ) -> Self {
         let config = Arc::new(chain.agent_config(name.as_str(), tor));
         let client = Controller::new(&config.controller, &config.security).expect("a client");
-        let spool = Spool::open(&Location::Memory, config.spool_limit)
+        let spool = Spool::open(&Location::Memory, config.settings.spool_limit.0)
             .await
             .expect("a spool");
         let (spooled_out, spooled) = watch::channel(0);

@@ -46,8 +46,8 @@ pub(crate) fn check(report: &Report, checkout: &Checkout, programs: &Programs) -
         }
         if let Some(key) = keys.iter().find(|key| !options.contains(key)) {
             bail!(
-                "{key} of docs/config/{role}.toml has no option: give it one in nix/modules/{role}.nix, and set it in the \
-                 sample `every option` of nix/check/samples.nix"
+                "{key} of docs/config/{role}.toml has no option: write nix/modules/keys.json anew \
+                 (RPINGMESH_UPDATE_DOCS=1 cargo nextest run config::tests), and set it in the sample `every option` of nix/check/samples.nix"
             );
         }
     }

@@ -97,9 +97,9 @@ const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         what: "an option whose key the program does not know",
-        file: "nix/modules/agent.nix",
-        from: "host = key types.str",
-        to: "hostname = key types.str",
+        file: "nix/modules/keys.json",
+        from: "\"path\":[\"host\"]",
+        to: "\"path\":[\"hostname\"]",
         named: "services.rpingmesh.agent.settings.hostname",
     },
     Mutation {

@@ -108,8 +108,8 @@ fn has_port(table: &str, port: u16) -> bool {
 /// Opens each endpoint for a moment.
 pub(super) fn userspace(config: &AgentConfig) -> Vec<Finding> {
     let provider = UserspaceProvider::new(userspace::Config {
-        addresses: config.userspace_addresses.clone(),
-        udp_port: config.userspace_port,
+        addresses: config.settings.userspace_addresses.clone(),
+        udp_port: config.settings.userspace_port,
         ..userspace::Config::default()
     });
     let ports = match provider.discover() {
@@ -182,7 +182,7 @@ fn effective_capabilities(status: &str) -> Option<u64> {
 
 /// Whether paths can be traced. Never a problem: the agent does without.
 pub(super) fn path_tracing(config: &AgentConfig) -> Finding {
-    if config.path_trace.mode == TracingChoice::Off {
+    if config.settings.path_trace.mode == TracingChoice::Off {
         return Finding::note(
             "path_tracing",
             "off by configuration",
@@ -272,12 +272,12 @@ fn traceable() -> Finding {
 }
 
 /// The servers that are configured; defaults are not.
-pub(super) async fn servers(settings: &AgentSettings, config: &AgentConfig) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if settings.controller.is_some() {
+pub(super) async fn servers(config: &AgentConfig) -> Vec<Finding> {
+    let (mut findings, defaults) = (Vec::new(), AgentSettings::default());
+    if config.settings.controller != defaults.controller {
         findings.push(reachable("controller", &config.controller).await);
     }
-    if settings.analyzer.is_some() {
+    if config.settings.analyzer != defaults.analyzer {
         findings.push(reachable("analyzer", &config.analyzer).await);
     }
     findings

@@ -2,17 +2,18 @@
 
 use rusqlite::{Row, Transaction, params};
 
-use super::{Journal, Record, Stored};
+use super::history::SqliteHistory;
+use super::incidents::SqliteIncidents;
+use super::{Db, Schema};
 use crate::analysis::admission::Watermark;
 use crate::analysis::report::{Sender, SpoolId};
 use crate::id::{AgentId, HostName};
-use crate::store::history::sqlite::SqliteHistory;
-use crate::store::incidents::sqlite::SqliteIncidents;
-use crate::store::sqlite::{Db, Location, Schema, StoreError};
+use crate::store::journal::{Journal, Record, Stored};
+use crate::store::{Location, StoreError};
 use crate::time::WallTime;
 
 /// Layout of the file. Numbers of 64 bits without sign are stored as the signed number of the same bits.
-pub const SCHEMA: Schema = Schema {
+const SCHEMA: Schema = Schema {
     // "rpmA"
     application_id: 0x7270_6d41,
     migrations: &[
@@ -38,34 +39,36 @@ pub const SCHEMA: Schema = Schema {
         ) STRICT;
         CREATE INDEX batch_by_end ON batch (ended);
     ",
-        crate::store::incidents::sqlite::MIGRATION,
-        crate::store::incidents::sqlite::ALERTS_MIGRATION,
-        crate::store::history::sqlite::MIGRATION,
+        super::incidents::MIGRATION,
+        super::incidents::ALERTS_MIGRATION,
+        super::history::MIGRATION,
     ],
 };
 
 /// The journal in an SQLite file.
 #[derive(Debug, Clone)]
-pub struct SqliteJournal {
+pub(crate) struct SqliteJournal {
     db: Db,
 }
 
 impl SqliteJournal {
-    /// Opens the file, made if missing. Blocks; call it at start.
+    /// Opens the file, made if missing.
     ///
     /// # Errors
-    /// The file is locked, of a newer version, damaged, or something else.
-    pub fn open(location: &Location) -> Result<Self, StoreError> {
-        Db::open(location, &SCHEMA).map(|db| Self { db })
+    /// Those of [`Db::open`].
+    pub(crate) async fn open(location: &Location) -> Result<Self, StoreError> {
+        Ok(Self {
+            db: Db::open(location, &SCHEMA).await?,
+        })
     }
 
     /// The incidents, which are kept in the same file.
-    pub fn incidents(&self) -> SqliteIncidents {
+    pub(crate) fn incidents(&self) -> SqliteIncidents {
         SqliteIncidents::new(self.db.clone())
     }
 
     /// The pictures of the past, which are kept in the same file.
-    pub fn history(&self) -> SqliteHistory {
+    pub(crate) fn history(&self) -> SqliteHistory {
         SqliteHistory::new(self.db.clone())
     }
 }

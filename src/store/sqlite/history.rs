@@ -2,12 +2,13 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{History, Picture};
-use crate::store::sqlite::{Db, StoreError};
+use super::Db;
+use crate::store::StoreError;
+use crate::store::history::{History, Picture};
 use crate::time::WallTime;
 
 /// The layout's part of the journal's file.
-pub(in crate::store) const MIGRATION: &str = "
+pub(super) const MIGRATION: &str = "
     CREATE TABLE picture (
         at   INTEGER PRIMARY KEY,
         body BLOB NOT NULL
@@ -16,12 +17,12 @@ pub(in crate::store) const MIGRATION: &str = "
 
 /// Pictures in an SQLite file.
 #[derive(Debug, Clone)]
-pub struct SqliteHistory {
+pub(crate) struct SqliteHistory {
     db: Db,
 }
 
 impl SqliteHistory {
-    pub(in crate::store) const fn new(db: Db) -> Self {
+    pub(super) const fn new(db: Db) -> Self {
         Self { db }
     }
 }

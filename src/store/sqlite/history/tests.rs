@@ -1,10 +1,11 @@
 use super::*;
-use crate::store::journal::sqlite::SqliteJournal;
-use crate::store::sqlite::Location;
+use crate::store::Location;
+use crate::store::sqlite::journal::SqliteJournal;
 
 #[tokio::test]
 async fn the_nearest_picture_is_found_and_old_ones_go() {
     let store = SqliteJournal::open(&Location::Memory)
+        .await
         .expect("a store")
         .history();
     let at = WallTime::from_nanos;

@@ -95,5 +95,5 @@ async fn two_spools_have_two_identities_and_one_file_one_owner() {
     let other = Spool::open(&Location::Memory, LIMIT).await.expect("spool");
     assert_ne!(spool.id(), other.id());
     let error = Spool::open(&location, LIMIT).await.expect_err("locked");
-    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    assert!(matches!(error, StoreError::Busy { .. }), "{error}");
 }

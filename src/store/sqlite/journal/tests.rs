@@ -31,7 +31,7 @@ async fn what_was_stored_is_there_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::File(folder.path().join("journal.db"));
     {
-        let journal = SqliteJournal::open(&location).unwrap();
+        let journal = SqliteJournal::open(&location).await.unwrap();
         journal
             .append(vec![record(1), record(2)], vec![mark(2)])
             .await
@@ -42,7 +42,7 @@ async fn what_was_stored_is_there_after_reopening() {
             .unwrap();
     }
     // The owner thread closes the file after the last handle is gone.
-    let journal = reopen(&location);
+    let journal = reopen(&location).await;
     assert_eq!(journal.watermarks().await.unwrap(), [mark(3)]);
     let all = journal.read(time(0), 0, 10).await.unwrap();
     let records: Vec<_> = all.iter().map(|stored| stored.record.clone()).collect();
@@ -51,14 +51,14 @@ async fn what_was_stored_is_there_after_reopening() {
     assert_eq!(rest.len(), 1);
 }
 
-fn reopen(location: &Location) -> SqliteJournal {
+async fn reopen(location: &Location) -> SqliteJournal {
     // Opening waits for the lock (busy timeout), so no pause is needed here.
-    SqliteJournal::open(location).unwrap()
+    SqliteJournal::open(location).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_failed_append_stores_nothing() {
-    let journal = SqliteJournal::open(&Location::Memory).unwrap();
+    let journal = SqliteJournal::open(&Location::Memory).await.unwrap();
     journal
         .append(vec![record(1)], vec![mark(1)])
         .await
@@ -68,14 +68,14 @@ async fn a_failed_append_stores_nothing() {
         .append(vec![record(2), record(1)], vec![mark(2)])
         .await
         .unwrap_err();
-    assert!(matches!(error, StoreError::Sql { .. }), "{error}");
+    assert!(matches!(error, StoreError::Failed { .. }), "{error}");
     assert_eq!(journal.watermarks().await.unwrap(), [mark(1)]);
     assert_eq!(journal.read(time(0), 0, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_full_disk_loses_nothing_that_was_stored() {
-    let journal = SqliteJournal::open(&Location::Memory).unwrap();
+    let journal = SqliteJournal::open(&Location::Memory).await.unwrap();
     journal
         .append(vec![record(1)], vec![mark(1)])
         .await
@@ -92,7 +92,7 @@ async fn a_full_disk_loses_nothing_that_was_stored() {
         .append(vec![large.clone()], vec![mark(2)])
         .await
         .unwrap_err();
-    assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
     assert_eq!(journal.watermarks().await.unwrap(), [mark(1)]);
     pages(100_000).await.unwrap();
     journal.append(vec![large], vec![mark(2)]).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_full_disk_loses_nothing_that_was_stored() {
 
 #[tokio::test]
 async fn batches_are_forgotten_before_their_watermark() {
-    let journal = SqliteJournal::open(&Location::Memory).unwrap();
+    let journal = SqliteJournal::open(&Location::Memory).await.unwrap();
     journal
         .append(vec![record(1), record(2)], vec![mark(2)])
         .await

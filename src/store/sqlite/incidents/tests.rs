@@ -2,8 +2,8 @@ use super::*;
 use crate::analysis::incident::{Severity, Subjects};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
-use crate::store::journal::sqlite::SqliteJournal;
-use crate::store::sqlite::Location;
+use crate::store::Location;
+use crate::store::sqlite::journal::SqliteJournal;
 
 fn incident(id: u64, closed: Option<i64>) -> Incident {
     Incident {
@@ -39,7 +39,10 @@ async fn incidents_outlive_the_process_and_ids_are_never_used_again() {
     let location = Location::File(folder.path().join("analyzer.db"));
     let ids = |incidents: Vec<Incident>| incidents.iter().map(|one| one.id).collect::<Vec<_>>();
     {
-        let store = SqliteJournal::open(&location).expect("a store").incidents();
+        let store = SqliteJournal::open(&location)
+            .await
+            .expect("a store")
+            .incidents();
         assert_eq!(store.last_id().await.expect("readable"), 0);
         let three = vec![
             incident(1, None),
@@ -52,7 +55,10 @@ async fn incidents_outlive_the_process_and_ids_are_never_used_again() {
             .await
             .expect("stored");
     }
-    let store = SqliteJournal::open(&location).expect("a store").incidents();
+    let store = SqliteJournal::open(&location)
+        .await
+        .expect("a store")
+        .incidents();
     let read = |open, before| {
         let query = Query {
             open,
@@ -85,11 +91,16 @@ async fn incidents_outlive_the_process_and_ids_are_never_used_again() {
 async fn what_receivers_were_told_outlives_the_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let location = Location::File(folder.path().join("analyzer.db"));
-    let open = || SqliteJournal::open(&location).expect("a store").incidents();
+    let open = async || {
+        SqliteJournal::open(&location)
+            .await
+            .expect("a store")
+            .incidents()
+    };
     let now = WallTime::from_nanos(6_000);
     let delivered = |id, closed| (id, DeliveryState::from(&incident(id, closed)));
     {
-        let store = open();
+        let store = open().await;
         let all = vec![
             incident(1, None),
             incident(2, Some(5_000)),
@@ -116,7 +127,7 @@ async fn what_receivers_were_told_outlives_the_process() {
         ];
         store.put(ends).await.expect("stored");
     }
-    let store = open();
+    let store = open().await;
     let undelivered = |receiver: &'static str| {
         let store = store.clone();
         async move {

@@ -1,16 +1,15 @@
 //! The registry in an embedded SQLite database.
 
-use futures_util::future::BoxFuture;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
+use super::{Db, Schema};
 use crate::id::{AgentId, Gid, QKey, Qpn};
-use crate::store::sqlite::{Db, Location, Schema, StoreError};
+use crate::store::registry::{Registry, RegistryError};
+use crate::store::{Location, StoreError};
 use crate::time::WallTime;
 use crate::topology::{Announcement, Rnic};
 use crate::transport::Address;
-
-use super::{Registry, RegistryError};
 
 const SCHEMA: Schema = Schema {
     application_id: 0x7270_6d63, // "rpmc"
@@ -41,51 +40,50 @@ const SCHEMA: Schema = Schema {
 
 /// [`Registry`] in one SQLite file that this process owns.
 #[derive(Debug, Clone)]
-pub struct SqliteRegistry {
+pub(crate) struct SqliteRegistry {
     db: Db,
 }
 
 impl SqliteRegistry {
-    /// Opens or makes the database. Blocks; call it at start.
+    /// Opens or makes the database.
     ///
     /// # Errors
     /// Those of [`Db::open`].
-    pub fn open(location: &Location) -> Result<Self, StoreError> {
-        Db::open(location, &SCHEMA).map(|db| Self { db })
+    pub(crate) async fn open(location: &Location) -> Result<Self, StoreError> {
+        Ok(Self {
+            db: Db::open(location, &SCHEMA).await?,
+        })
     }
 }
 
+#[tonic::async_trait]
 impl Registry for SqliteRegistry {
-    fn load(&self) -> BoxFuture<'_, Result<Vec<Announcement>, RegistryError>> {
-        Box::pin(async move { Ok(self.db.call(|connection| load(connection)).await?) })
+    async fn load(&self) -> Result<Vec<Announcement>, RegistryError> {
+        Ok(self.db.call(|connection| load(connection)).await?)
     }
 
-    fn put<'a>(
-        &'a self,
-        announcement: &'a Announcement,
-        superseded: &'a [AgentId],
+    async fn put(
+        &self,
+        announcement: &Announcement,
+        superseded: &[AgentId],
         now: WallTime,
-    ) -> BoxFuture<'a, Result<(), RegistryError>> {
+    ) -> Result<(), RegistryError> {
         let (announcement, superseded) = (announcement.clone(), superseded.to_vec());
-        Box::pin(async move {
-            let taken = self
-                .db
-                .call(move |connection| put(connection, &announcement, &superseded, now))
-                .await?;
-            taken.map_or(Ok(()), |(gid, owner)| {
-                Err(RegistryError::GidTaken { gid, owner })
-            })
+        let taken = self
+            .db
+            .call(move |connection| put(connection, &announcement, &superseded, now))
+            .await?;
+        taken.map_or(Ok(()), |(gid, owner)| {
+            Err(RegistryError::GidTaken { gid, owner })
         })
     }
 
-    fn remove<'a>(&'a self, agents: &'a [AgentId]) -> BoxFuture<'a, Result<(), RegistryError>> {
+    async fn remove(&self, agents: &[AgentId]) -> Result<(), RegistryError> {
         let agents = agents.to_vec();
-        Box::pin(async move {
-            Ok(self
-                .db
-                .call(move |connection| remove(connection, &agents))
-                .await?)
-        })
+        Ok(self
+            .db
+            .call(move |connection| remove(connection, &agents))
+            .await?)
     }
 }
 
@@ -225,3 +223,6 @@ fn remove(connection: &mut Connection, agents: &[AgentId]) -> rusqlite::Result<(
     }
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,15 @@
 use rusqlite::{Row, params, types};
 use serde::de::DeserializeOwned;
 
-use super::{Incidents, Query};
+use super::Db;
 use crate::analysis::alerts::DeliveryState;
 use crate::analysis::incident::Incident;
-use crate::store::sqlite::{Db, StoreError};
+use crate::store::StoreError;
+use crate::store::incidents::{Incidents, Query};
 use crate::time::WallTime;
 
 /// The layout's part of the journal's file. An incident is a JSON object; columns are what is asked for.
-pub(in crate::store) const MIGRATION: &str = "
+pub(super) const MIGRATION: &str = "
     CREATE TABLE incident (
         id     INTEGER PRIMARY KEY AUTOINCREMENT,
         closed INTEGER,
@@ -21,7 +22,7 @@ pub(in crate::store) const MIGRATION: &str = "
 
 /// The states of incidents that were delivered to receivers of alerts. An alert may be delivered before its incident is
 /// stored, so there is no foreign key.
-pub(in crate::store) const ALERTS_MIGRATION: &str = "
+pub(super) const ALERTS_MIGRATION: &str = "
     CREATE TABLE alert_receiver (
         receiver TEXT    PRIMARY KEY,
         since    INTEGER NOT NULL
@@ -37,12 +38,12 @@ pub(in crate::store) const ALERTS_MIGRATION: &str = "
 
 /// Incidents in an SQLite file.
 #[derive(Debug, Clone)]
-pub struct SqliteIncidents {
+pub(crate) struct SqliteIncidents {
     db: Db,
 }
 
 impl SqliteIncidents {
-    pub(in crate::store) const fn new(db: Db) -> Self {
+    pub(super) const fn new(db: Db) -> Self {
         Self { db }
     }
 }

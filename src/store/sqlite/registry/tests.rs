@@ -1,6 +1,5 @@
 use super::*;
 use crate::id::{QKey, Qpn, UdpSourcePort};
-use crate::store::sqlite::Location;
 use crate::topology::Rnic;
 use crate::transport::{Address, CompletionClock, SourcePortSteering};
 
@@ -35,7 +34,7 @@ const NOW: WallTime = WallTime::from_nanos(7);
 async fn announcements_survive_a_restart_and_are_replaced_as_a_whole() {
     let folder = tempfile::tempdir().expect("folder");
     let location = Location::File(folder.path().join("registry.db"));
-    let registry = SqliteRegistry::open(&location).expect("open");
+    let registry = SqliteRegistry::open(&location).await.expect("open");
     let (a, b) = (
         announcement("a", &["10.0.0.1", "fd00::1"]),
         announcement("b", &["10.0.0.2"]),
@@ -44,7 +43,7 @@ async fn announcements_survive_a_restart_and_are_replaced_as_a_whole() {
     registry.put(&a, &[], NOW).await.expect("a");
     drop(registry);
 
-    let registry = SqliteRegistry::open(&location).expect("reopen");
+    let registry = SqliteRegistry::open(&location).await.expect("reopen");
     assert_eq!(registry.load().await.expect("load"), [a, b.clone()]);
     let a = announcement("a", &["10.0.0.3"]);
     registry.put(&a, &[], NOW).await.expect("replace");
@@ -58,7 +57,7 @@ async fn announcements_survive_a_restart_and_are_replaced_as_a_whole() {
 
 #[tokio::test]
 async fn a_gid_has_one_owner_and_a_refused_put_changes_nothing() {
-    let registry = SqliteRegistry::open(&Location::Memory).expect("open");
+    let registry = SqliteRegistry::open(&Location::Memory).await.expect("open");
     let (a, b) = (
         announcement("a", &["10.0.0.1"]),
         announcement("b", &["10.0.0.2", "10.0.0.1"]),

@@ -1,0 +1,104 @@
+//! Why a store cannot be used, whatever its engine.
+
+/// The engine's own error.
+pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a store cannot be used. What is stored stays as it is in every case. `store` is the file's path, or the URL
+/// without its password.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the store.
+    #[error(
+        "database {store} is locked by another process: stop the other one (for example another instance of this \
+         program) or choose another file"
+    )]
+    Busy {
+        /// The store.
+        store: String,
+    },
+    /// A later version of this program has changed the layout.
+    #[error(
+        "database {store} has layout version {found}, this program knows versions up to {supported}: use the newer \
+         program, or another file"
+    )]
+    NewerSchema {
+        /// The store.
+        store: String,
+        /// The version of the layout in the store.
+        found: i64,
+        /// The newest that this program knows.
+        supported: usize,
+    },
+    /// The store belongs to another program.
+    #[error("{store} is not a database of this program ({why}): choose another file")]
+    Foreign {
+        /// The store.
+        store: String,
+        /// What it is instead.
+        why: String,
+    },
+    /// What is stored cannot be read as what it should be.
+    #[error(
+        "database {store} is damaged: restore it from a backup, or move it away to start empty"
+    )]
+    Corrupt {
+        /// The store.
+        store: String,
+        /// The cause.
+        #[source]
+        source: Cause,
+    },
+    /// This user may read the store and not write it.
+    #[error(
+        "database {store} is read-only: give this user the right to write it and its folder, or choose another file"
+    )]
+    ReadOnly {
+        /// The store.
+        store: String,
+    },
+    /// The store cannot be reached: a file or folder that cannot be opened, a server that does not answer.
+    #[error(
+        "cannot open database {store}: check that the folder exists and that this user may read and write it"
+    )]
+    Unavailable {
+        /// The store, or the folder that it should be in.
+        store: String,
+        /// The cause.
+        #[source]
+        source: Cause,
+    },
+    /// No space is left.
+    #[error(
+        "no space left for database {store}: what was stored is safe, the last change was not stored"
+    )]
+    Full {
+        /// The store.
+        store: String,
+    },
+    /// A migration of the layout failed; the store is as before.
+    #[error("database {store}: changing its layout to version {version} failed")]
+    Migration {
+        /// The store.
+        store: String,
+        /// The version that could not be reached.
+        version: usize,
+        /// The cause.
+        #[source]
+        source: Cause,
+    },
+    /// Any other failure: the change was not made.
+    #[error("database {store}")]
+    Failed {
+        /// The store.
+        store: String,
+        /// The cause.
+        #[source]
+        source: Cause,
+    },
+    /// The store was closed while the call waited.
+    #[error("database {store} is closed")]
+    Closed {
+        /// The store.
+        store: String,
+    },
+}
