@@ -129,7 +129,7 @@ async fn main() {
         tokio::spawn(EndpointTask::new(shared.clone(), name, "tor0".into()).run(stop.clone()));
     }
     drop(shared);
-    let collector = tokio::spawn(collect.run());
+    let collector = tokio::spawn(collect.run(stop.clone()));
     let open = changes
         .wait_for(|inventory| {
             inventory.values().filter(|state| state.is_ok()).count() == usize::from(ENDPOINTS)

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rpingmesh::analyzer::Analyzer;
 use rpingmesh::config::analyzer::AnalyzerSettings;
+use rpingmesh::events::Publisher;
 use rpingmesh::net::client::channel;
 use rpingmesh::net::tls::Security;
 use rpingmesh::net::url::Url;
@@ -56,12 +57,13 @@ async fn serve(folder: &Path) {
         ..AnalyzerSettings::default()
     };
     let config = config.validate().expect("a configuration");
-    let analyzer = Analyzer::start(config, Arc::new(SystemClock), CancellationToken::new())
+    let analyzer = Analyzer::start(config, Arc::new(SystemClock), Publisher::default())
         .await
         .expect("starts");
     println!("{} {}", analyzer.grpc_address(), analyzer.web_address());
     std::io::stdout().flush().expect("a pipe");
-    analyzer.wait().await.expect("runs");
+    let forever = CancellationToken::new();
+    analyzer.run(forever).await.expect("runs");
 }
 
 struct Server {

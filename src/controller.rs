@@ -1,13 +1,14 @@
 //! The controller: registry of the agents, pinglists, target look-up, configuration of the agents.
 //!
-//! Tasks and channels:
+//! Tasks and channels. The [`Supervisor`] stops the gRPC server with its sessions first, then the others:
 //! - The *core* owns all state: directory, plan, versions. Everybody else asks it through one bounded queue
 //!   (`core::QUEUE_DEPTH`); a full queue makes callers wait. It stores an announcement before it answers.
 //! - One *session* per registration stream reads the agent's messages and tells it what changed, which it
 //!   learns through a `watch` channel: only the newest version matters, so nothing can pile up.
 //! - The gRPC server and, if wanted, the metrics server.
 //!
-//! Cancelling is safe: a session that ends leaves the agent its lease; the core does nothing halfway that is not in one
+//! A task that panics or ends too early stops the controller with an error that names it; the state is read back from the
+//! store at the next start. Only the push of metrics is started again instead. Cancelling is safe: a session that ends leaves the agent its lease; the core does nothing halfway that is not in one
 //! transaction of the store.
 
 mod core;
@@ -22,21 +23,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::controller::ControllerConfig;
 use crate::net::server::{self, Listener, ServerError};
 use crate::rpc::v1::controller_service_server::ControllerServiceServer;
 use crate::store::registry::{Registry, RegistryError};
-use crate::telemetry::otlp;
+use crate::supervisor::{Stage, Supervisor, TaskError};
+use crate::telemetry::{self, otlp};
 use crate::time::Clock;
 
 /// The largest request: an announcement with the most RNICs and the longest names fits in it twice.
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;
 /// How long open calls may take to end when the controller stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+/// What the core and the last push of metrics have at least after that.
+const CORE_RESERVE: Duration = Duration::from_secs(2);
 
 /// Why the controller cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +60,9 @@ pub enum ControllerError {
         #[source]
         source: std::io::Error,
     },
+    /// One of its tasks panicked or ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 /// A controller that has its addresses and its stored state and does not serve yet.
@@ -123,53 +130,59 @@ impl Controller {
     /// Serves until `stop` is cancelled.
     ///
     /// # Errors
-    /// [`ControllerError`] when a server fails.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), ControllerError> {
-        let metrics = self.metrics;
+    /// [`ControllerError`] when a task fails.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), ControllerError> {
         let known = self.stored.len();
         tracing::info!(address = %self.listener.address(), agents = known, "controller listens");
+        let mut supervisor = Supervisor::new("controller");
+        let serving = supervisor.stage(Duration::ZERO);
+        let core_stage = supervisor.stage(CORE_RESERVE);
+        self.expose(&mut supervisor, &core_stage);
         let (core, handle) = core::Core::new(
             &self.config,
             (self.registry, self.stored),
-            Arc::clone(&self.clock),
-            metrics.clone(),
+            self.clock,
+            self.metrics.clone(),
         );
-        let service = service::Service::new(&self.config, handle, metrics, stop.clone());
+        supervisor.spawn(&core_stage, "core", core.run(core_stage.token()));
+        let service = service::Service::new(&self.config, handle, self.metrics, serving.token());
         let router = server::builder().add_service(
             ControllerServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES),
         );
-        let mut tasks = JoinSet::new();
-        tasks.spawn(core.run(stop.clone()));
-        if let Some(listener) = self.metrics_listener {
+        let (listener, stopping) = (self.listener, serving.token());
+        let grpc = async move { Ok(listener.serve(router, stopping, STOP_GRACE).await?) };
+        supervisor.spawn(&serving, "gRPC server", grpc);
+        supervisor.run(stop).await
+    }
+
+    /// Serves and pushes the metrics as configured. The push is started again after a panic: it only reads what others
+    /// count.
+    fn expose(&mut self, supervisor: &mut Supervisor<ControllerError>, stage: &Stage) {
+        if let Some(listener) = self.metrics_listener.take() {
             let address = listener.local_addr().unwrap_or(self.config.settings.listen);
             tracing::info!(%address, "metrics are served");
-            let exposed = Arc::clone(&self.exposed);
-            let serving = crate::telemetry::metrics::serve(listener, exposed, stop.clone());
-            let stop = stop.clone();
-            tasks.spawn(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, %address, "the metrics server failed");
-                    stop.cancel();
-                }
-            });
+            let serving = telemetry::metrics::serve(listener, self.registry(), stage.token());
+            let serving =
+                serving.map_err(move |source| ControllerError::Metrics { address, source });
+            supervisor.spawn(stage, "metrics server", serving);
         }
         if let Some(otlp) = self.config.otlp.clone() {
             let origin = otlp::Origin {
                 service: "rpingmesh-controller",
                 instance: self.listener.address().to_string(),
             };
-            let exposed = self.exposed;
-            let source = move || crate::telemetry::metrics::text(&exposed).ok();
-            tasks.spawn(otlp::push(otlp, origin, source, self.clock, stop.clone()));
+            let (registry, clock) = (self.registry(), Arc::clone(&self.clock));
+            supervisor.spawn_restarted(stage, "metrics push", move |stop| {
+                let registry = Arc::clone(&registry);
+                let source = move || telemetry::metrics::text(&registry).ok();
+                otlp::push(
+                    otlp.clone(),
+                    origin.clone(),
+                    source,
+                    Arc::clone(&clock),
+                    stop,
+                )
+            });
         }
-        let result = self.listener.serve(router, stop.clone(), STOP_GRACE).await;
-        stop.cancel();
-        if tokio::time::timeout(STOP_GRACE, tasks.join_all())
-            .await
-            .is_err()
-        {
-            tracing::warn!("some connections were cut off");
-        }
-        Ok(result?)
     }
 }

@@ -1,10 +1,14 @@
 //! The lab: the whole system on an emulated fabric in one process.
 //!
+//! - [`check`]: how a comparison with the ground truth came out
 //! - `counters`: what the emulated RNICs have counted, for their agents
 //! - `exposed`: the metrics of controller and agents, for a Prometheus
 //! - [`plan`]: what to run, from settings and a scenario file
 //! - [`virtual_time`]: the analysis in virtual time
-//! - [`run`]: the running parts
+//! - `hosts`: the agent of each host, while its host has power
+//! - `roles`: starts controller, analyzer and agents
+//! - [`run`]: the running lab
+//! - `watch`: what was measured so far
 //! - [`services`]: the connections of services that a scenario names, for the agents to follow
 //! - [`located`]: the analyzer's incidents beside the faults
 //! - [`observed`]: what the agents measured, per path and per pair of ToRs
@@ -13,15 +17,19 @@
 //! - [`show`]: lines for people, objects for programs
 //! - [`wiring`]: the fabric's cables as a topology
 
+pub mod check;
 mod counters;
 mod exposed;
+mod hosts;
 pub mod located;
 pub mod observed;
 pub mod plan;
+mod roles;
 pub mod run;
 pub mod services;
 pub mod show;
 pub mod truth_table;
 pub mod verdict;
 pub mod virtual_time;
+mod watch;
 pub mod wiring;

@@ -5,7 +5,8 @@
 //!
 //! 1. values: [`id`], [`error`], [`time`], [`wire`], [`measure`], [`topology`]
 //! 2. logic without I/O, `now` passed in: [`probe`], [`pinglist`], [`service`], [`analysis`]
-//! 3. edges: [`transport`], [`hardware`], [`path_trace`], [`net`], [`rpc`], [`api`], [`store`], [`telemetry`], [`config`]
+//! 3. edges: [`transport`], [`hardware`], [`path_trace`], [`net`], [`rpc`], [`api`], [`store`], [`telemetry`], [`config`],
+//!    [`supervisor`], [`events`]
 //! 4. [`fabric`]: the emulated Clos fabric
 //! 5. roles: agent, [`controller`], analyzer, lab
 //! 6. binaries, in `src/bin`
@@ -17,6 +18,7 @@ pub mod api;
 pub mod config;
 pub mod controller;
 pub mod error;
+pub mod events;
 pub mod fabric;
 pub mod hardware;
 pub mod id;
@@ -29,6 +31,7 @@ pub mod probe;
 pub mod rpc;
 pub mod service;
 pub mod store;
+pub mod supervisor;
 pub mod telemetry;
 pub mod time;
 pub mod topology;

@@ -12,7 +12,11 @@
 //! T3 and T4 never leave the responder, only their difference does, in the second ACK. Each difference is taken within
 //! one clock, so no two clocks need to agree.
 
+mod quantity;
+
 use serde::{Deserialize, Serialize};
+
+pub use quantity::{Rate, Ratio};
 
 use crate::time::{HostTime, Nanos, NicTime};
 

@@ -31,6 +31,7 @@ use crate::time::HostTime;
 use crate::transport::{Address, CompletionClock};
 use crate::wire::Sequence;
 
+pub use crate::measure::Rate;
 pub use counters::Counters;
 pub use schedule::Grant;
 pub use session::Session;
@@ -91,30 +92,6 @@ pub struct ProbePath {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PathId(pub u64);
 
-/// How many probes per second: finite and above zero.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub struct Rate(f64);
-
-impl Rate {
-    /// The fastest rate: a million probes per second.
-    pub const MAX: Self = Self(1e6);
-
-    /// So many per second; `None` unless the number is above zero and at most [`Self::MAX`].
-    pub fn per_second(number: f64) -> Option<Self> {
-        (number > 0.0 && number <= Self::MAX.0).then_some(Self(number))
-    }
-
-    /// One per `interval`; `None` if that is above [`Self::MAX`].
-    pub fn every(interval: Duration) -> Option<Self> {
-        Self::per_second(interval.as_secs_f64().recip())
-    }
-
-    /// How many per second.
-    pub const fn get(self) -> f64 {
-        self.0
-    }
-}
-
 /// Paths that share one rate; they are probed in turn, evenly paced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
@@ -154,7 +131,7 @@ impl Default for ResponderConfig {
     fn default() -> Self {
         Self {
             max_outstanding: 1024,
-            rate_per_source: Rate(1_500.0),
+            rate_per_source: const { Rate::per_second(1_500.0).expect("in range") },
             burst_per_source: 64,
             // The first ACK to a new peer waits for its address handle, which takes a second and more where the
             // neighbour is not known yet. Given up before, its probe would stay without a second ACK.
@@ -187,7 +164,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             timeout: Duration::from_millis(500),
-            max_rate: Rate(150.0),
+            max_rate: const { Rate::per_second(150.0).expect("in range") },
             max_outstanding: 4096,
             service_interval: Duration::from_millis(10),
             traffic_class: 0,

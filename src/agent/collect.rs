@@ -10,8 +10,8 @@
 //! - out: `seen` (bounded), which paths were probed or answered and with what success, for the tracer. When that is behind
 //!   it gets the next interval instead.
 //!
-//! It ends when all senders of deliveries are gone, after a last batch. It must not be dropped before: results of the
-//! interval would be lost.
+//! When its token is cancelled it takes what is delivered already, makes a last batch and ends. Dropping it before loses
+//! the results of the interval.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::endpoint::{Delivery, EndpointCounters};
 use super::metrics::Metrics;
@@ -134,21 +135,23 @@ impl Collect {
         }
     }
 
-    /// Runs until all senders of deliveries are gone.
-    pub async fn run(mut self) {
+    /// Runs until `stop`, after which nothing more is delivered.
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut due = tokio::time::Instant::now() + *self.interval.borrow();
         loop {
             tokio::select! {
-                delivery = self.deliveries.recv() => match delivery {
-                    Some(delivery) => self.take(delivery),
-                    None => return self.flush().await,
-                },
+                () = stop.cancelled() => break,
+                Some(delivery) = self.deliveries.recv() => self.take(delivery),
                 () = tokio::time::sleep_until(due) => {
                     self.flush().await;
                     due = tokio::time::Instant::now() + *self.interval.borrow();
                 }
             }
         }
+        while let Ok(delivery) = self.deliveries.try_recv() {
+            self.take(delivery);
+        }
+        self.flush().await;
     }
 
     /// Counts what an endpoint delivers.

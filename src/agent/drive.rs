@@ -4,6 +4,8 @@
 //! next wake-up. Dropping that future loses nothing: what was taken from the endpoint is handed to the session before
 //! the next await.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -127,14 +129,15 @@ impl Driver {
         seen.collect()
     }
 
-    /// Lets the endpoint go, before there is another: while anybody holds a device open its driver cannot be unloaded, and
-    /// so never be loaded again. Whatever is asked of the driver until [`Self::replace`] fails.
-    pub fn release(&mut self) {
-        self.endpoint = Box::new(Released {
+    /// Gives the endpoint away, to be closed before another is opened: while anybody holds a device open its driver cannot
+    /// be unloaded, and so never be loaded again. Whatever is asked of the driver until [`Self::replace`] fails.
+    pub fn release(&mut self) -> Box<dyn Endpoint> {
+        self.pending.clear();
+        let released = Released {
             address: self.endpoint.address(),
             capabilities: self.endpoint.capabilities().clone(),
-        });
-        self.pending.clear();
+        };
+        std::mem::replace(&mut self.endpoint, Box::new(released))
     }
 
     /// Replaces the endpoint by a new one; the session concludes what was under way.
@@ -238,7 +241,13 @@ impl Driver {
             match completion {
                 Completion::Event(EndpointEvent::AddressChanged) => turn = Turn::AddressChanged,
                 Completion::Event(EndpointEvent::PortDown) => self.counters.port_downs += 1,
-                _ => {}
+                Completion::Sent { .. }
+                | Completion::Received(_)
+                | Completion::Event(
+                    EndpointEvent::PortActive
+                    | EndpointEvent::ReceiveOverflow(_)
+                    | EndpointEvent::Unknown(_),
+                ) => {}
             }
         }
         turn

@@ -7,6 +7,8 @@
 //! - out: `inventory` (watch), one entry per RNIC: the address it is reached at now, or why there is none;
 //! - out: `deliveries` (bounded), results and counters; what finds no place is dropped and counted.
 //!
+//! Opening and closing an endpoint are calls into a driver, which may take its time: they run on threads that may block.
+//!
 //! The task ends when its token is cancelled or its future is dropped, at any await: an endpoint closes with its owner,
 //! results not yet delivered are those of the last turn.
 
@@ -191,7 +193,7 @@ impl EndpointTask {
         };
         loop {
             let longest = match self.drive(&mut driver, &stop).await {
-                End::Stopped => return,
+                End::Stopped => return close(&mut driver).await,
                 End::AddressChanged => {
                     tracing::warn!(rnic = %self.rnic, "the address has changed, opening a new endpoint");
                     LONGEST_WAIT_FOR_ADDRESS
@@ -205,8 +207,10 @@ impl EndpointTask {
             self.shared.inventory.send_modify(|inventory| {
                 inventory.insert(self.rnic.clone(), Err("being opened again".to_owned()));
             });
-            driver.release();
-            let pause = tokio::time::sleep(wait);
+            let pause = async {
+                close(&mut driver).await;
+                tokio::time::sleep(wait).await;
+            };
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }
@@ -244,13 +248,18 @@ impl EndpointTask {
         let mut reported = String::new();
         loop {
             let mut longest = LONGEST_WAIT;
-            match self.shared.provider.open(&self.rnic) {
-                Ok(endpoint) => {
+            let (provider, rnic) = (Arc::clone(&self.shared.provider), self.rnic.clone());
+            let opening = tokio::task::spawn_blocking(move || open(&*provider, &rnic));
+            let opened = opening.await.unwrap_or_else(|panicked| {
+                Err(TransportError::Rnic {
+                    rnic: self.rnic.clone(),
+                    why: format!("opening an endpoint failed: {panicked}"),
+                })
+            });
+            match opened {
+                Ok((endpoint, gid_index)) => {
                     self.opened_at = self.shared.clock.host();
-                    let gid = endpoint.address().gid;
-                    self.gid_index = endpoint
-                        .gid_index()
-                        .unwrap_or_else(|| self.discovered_index(gid));
+                    self.gid_index = gid_index;
                     self.announce(endpoint.address(), endpoint.capabilities().clone());
                     self.announced = endpoint.capabilities().steering.clone();
                     return endpoint;
@@ -287,15 +296,6 @@ impl EndpointTask {
         self.shared.inventory.send_modify(|inventory| {
             inventory.insert(self.rnic.clone(), Ok(open));
         });
-    }
-
-    /// For people only, so a provider that cannot tell is no reason to fail.
-    fn discovered_index(&self, gid: Gid) -> u32 {
-        let ports = self.shared.provider.discover().unwrap_or_default();
-        ports
-            .iter()
-            .find(|port| port.name == self.rnic && port.gid == gid)
-            .map_or(0, |port| port.gid_index)
     }
 
     async fn drive(&mut self, driver: &mut Driver, stop: &CancellationToken) -> End {
@@ -398,4 +398,45 @@ impl EndpointTask {
             self.counters.results_dropped += count;
         }
     }
+}
+
+impl Drop for EndpointTask {
+    /// A task that panics leaves no address behind that nobody answers at.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "its task has panicked and is started again".to_owned();
+            self.shared.inventory.send_modify(|inventory| {
+                inventory.insert(self.rnic.clone(), Err(why));
+            });
+        }
+    }
+}
+
+/// Opens an endpoint and finds the index of its GID. Blocks.
+fn open(
+    provider: &dyn Provider,
+    rnic: &RnicName,
+) -> Result<(Box<dyn Endpoint>, u32), TransportError> {
+    let endpoint = provider.open(rnic)?;
+    let gid = endpoint.address().gid;
+    let index = endpoint
+        .gid_index()
+        .unwrap_or_else(|| discovered_index(provider, rnic, gid));
+    Ok((endpoint, index))
+}
+
+/// For people only, so a provider that cannot say is no reason to fail.
+fn discovered_index(provider: &dyn Provider, rnic: &RnicName, gid: Gid) -> u32 {
+    let ports = provider.discover().unwrap_or_default();
+    ports
+        .iter()
+        .find(|port| port.name == *rnic && port.gid == gid)
+        .map_or(0, |port| port.gid_index)
+}
+
+/// Closes a driver's endpoint, and waits for that.
+async fn close(driver: &mut Driver) {
+    let endpoint = driver.release();
+    // A panic there is logged by the panic itself; the endpoint is gone.
+    let _ = tokio::task::spawn_blocking(move || drop(endpoint)).await;
 }

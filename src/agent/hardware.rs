@@ -70,10 +70,11 @@ impl Hardware {
                 continue;
             };
             // The files are the driver's, which may take its time: not on the thread that probes.
-            let read = tokio::task::spawn_blocking(move || read(&*source, names)).await;
-            match read {
-                Ok(ports) => self.take(ports),
-                Err(error) => tracing::error!(%error, "reading hardware counters failed"),
+            let reading = tokio::task::spawn_blocking(move || read(&*source, names));
+            match stop.run_until_cancelled(reading).await {
+                Some(Ok(ports)) => self.take(ports),
+                Some(Err(error)) => tracing::error!(%error, "reading hardware counters failed"),
+                None => return,
             }
         }
     }

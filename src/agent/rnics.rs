@@ -2,20 +2,24 @@
 //!
 //! Channels: those of [`Shared`], handed on to each endpoint's task; `degraded` (watch), what is off and why; one watch
 //! per endpoint's task, with the GID that its RNIC would be opened with now. When its token is cancelled it waits for the
-//! endpoints' tasks, which have the same token.
+//! endpoints' tasks, which have the same token. Dropping it aborts them.
+//!
+//! An endpoint's task that panics is started again: the other RNICs go on probing, and no other task relies on its state.
+//! Until it is open again the inventory says why it is not.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::endpoint::{EndpointTask, Inventory, Shared, Sighting};
 use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::RESCAN_INTERVAL;
 use crate::error::describe;
+use crate::supervisor::restarted;
 use crate::transport::{RnicName, RnicPort, TransportError};
 
 /// How soon to look again while there is no RNIC that can be used, and for how long: at boot the agent often comes before
@@ -30,7 +34,7 @@ pub struct Rnics {
     degraded: watch::Sender<Option<String>>,
     started: HashMap<RnicName, watch::Sender<Option<Sighting>>>,
     without_tor: HashSet<RnicName>,
-    tasks: TaskTracker,
+    tasks: JoinSet<()>,
 }
 
 impl Rnics {
@@ -46,7 +50,7 @@ impl Rnics {
             degraded,
             started: HashMap::new(),
             without_tor: HashSet::new(),
-            tasks: TaskTracker::new(),
+            tasks: JoinSet::new(),
         }
     }
 
@@ -62,10 +66,11 @@ impl Rnics {
             let before = self.shared.inventory.borrow().clone();
             let provider = self.shared.provider.clone();
             // Discovery opens devices: not on the thread that probes.
-            let found = tokio::task::spawn_blocking(move || provider.discover()).await;
-            match found {
-                Ok(found) => self.take(found, &before, &stop),
-                Err(error) => tracing::error!(%error, "looking for RNICs failed"),
+            let looking = tokio::task::spawn_blocking(move || provider.discover());
+            match stop.run_until_cancelled(looking).await {
+                Some(Ok(found)) => self.take(found, &before, &stop),
+                Some(Err(error)) => tracing::error!(%error, "looking for RNICs failed"),
+                None => break,
             }
             wait = if self.started.is_empty() && begun.elapsed() < BOOT {
                 RESCAN_WITHOUT
@@ -73,8 +78,7 @@ impl Rnics {
                 RESCAN_INTERVAL
             };
         }
-        self.tasks.close();
-        self.tasks.wait().await;
+        while self.tasks.join_next().await.is_some() {}
     }
 
     /// `before` is who was reached where when the look at the RNICs began.
@@ -127,8 +131,14 @@ impl Rnics {
             return;
         };
         let (sender, sighting) = watch::channel(None);
-        let task = EndpointTask::watching(self.shared.clone(), name.clone(), tor, sighting);
-        self.tasks.spawn(task.run(stop.clone()));
+        let (shared, rnic) = (self.shared.clone(), name.clone());
+        let make = move |stop| {
+            let (shared, rnic, tor) = (shared.clone(), rnic.clone(), tor.clone());
+            EndpointTask::watching(shared, rnic, tor, sighting.clone()).run(stop)
+        };
+        let task = format!("RNIC {name}").into();
+        self.tasks
+            .spawn(restarted("agent", task, stop.clone(), make));
         self.started.insert(name, sender);
     }
 

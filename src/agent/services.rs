@@ -63,7 +63,11 @@ impl ServiceStatus {
         let mut words = Vec::new();
         match &self.tracer {
             Some(TracerStatus::Attached { .. }) => {}
-            Some(other) => words.push(format!("tracing: {other}")),
+            Some(
+                status @ (TracerStatus::WaitingForIbCore
+                | TracerStatus::Unavailable(_)
+                | TracerStatus::Off),
+            ) => words.push(format!("tracing: {status}")),
             None => words.push("tracing: has not begun".to_owned()),
         }
         if self.traced.lost() > 0 {

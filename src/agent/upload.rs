@@ -1,9 +1,11 @@
 //! The task that uploads: sends the spool's batches to the analyzer and forgets those that it has acknowledged.
 //!
-//! Channels: `spooled` (watch) in, the newest batch in the spool; `acknowledged` (watch) out, the newest that the
-//! analyzer has. Dropping
-//! the task at any await is safe: a batch stays in the spool until it is acknowledged, and the analyzer tells at the
-//! beginning of each stream how far it has come.
+//! Channels: `spooled` (watch) in, the newest batch in the spool; `acknowledged` (watch, its own), the newest batch that
+//! the analyzer has.
+//!
+//! When its token is cancelled the analyzer has [`LAST_UPLOAD`] to take what is in the spool. Dropping the task at any
+//! await is safe: a batch stays in the spool until it is acknowledged, and the analyzer says at the beginning of each
+//! stream how far it has come.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use super::LAST_UPLOAD;
 use super::absence::Absence;
 use super::backoff::Backoff;
 use super::client::CALL_TIMEOUT;
@@ -89,7 +92,6 @@ impl Upload {
         config: &AgentConfig,
         spool: Spool,
         spooled: watch::Receiver<u64>,
-        acknowledged: watch::Sender<u64>,
     ) -> Result<Self, ConfigError> {
         let channel = channel(&config.analyzer, &config.security)
             .map_err(|error| ConfigError::value("analyzer", error.to_string()))?;
@@ -106,20 +108,38 @@ impl Upload {
             },
             spool,
             spooled,
-            acknowledged,
+            acknowledged: watch::Sender::new(0),
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
             absence: Absence::default(),
         })
     }
 
-    /// Uploads until `stop`; an analyzer that is away is tried again; each reason is reported once
-    /// per absence.
+    /// The newest batch that the analyzer has.
+    pub fn acknowledged(&self) -> watch::Receiver<u64> {
+        self.acknowledged.subscribe()
+    }
+
+    /// Uploads until `stop`, and then until the analyzer has everything or [`LAST_UPLOAD`] is over.
     pub async fn run(mut self, stop: CancellationToken) {
+        let (mut acknowledged, spooled) = (self.acknowledged(), self.spooled.clone());
+        let finished = async {
+            stop.cancelled().await;
+            // Its own statement: the guard must not live across the wait.
+            let newest = *spooled.borrow();
+            let drained = acknowledged.wait_for(|sequence| *sequence >= newest);
+            // After this time the rest stays in the spool.
+            let _ = tokio::time::timeout(LAST_UPLOAD, drained).await;
+        };
+        tokio::select! {
+            () = finished => {}
+            () = self.keep_uploading() => {}
+        }
+    }
+
+    /// An analyzer that is away is tried again; each reason is reported once per absence.
+    async fn keep_uploading(&mut self) {
         loop {
-            let Some(ended) = stop.run_until_cancelled(self.stream()).await else {
-                return;
-            };
-            if let Err(error) = ended {
+            if let Err(error) = self.stream().await {
                 let error = describe(&error);
                 if self.absence.is_news(&error) {
                     tracing::warn!(
@@ -128,10 +148,7 @@ impl Upload {
                     );
                 }
             }
-            let wait = tokio::time::sleep(self.backoff.next_wait());
-            if stop.run_until_cancelled(wait).await.is_none() {
-                return;
-            }
+            tokio::time::sleep(self.backoff.next_wait()).await;
         }
     }
 

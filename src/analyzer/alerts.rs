@@ -2,7 +2,7 @@
 //!
 //! One task per receiver. The judging task puts incidents into the receiver's [`Outbox`] ([`Alerts::learn`]); the receiver's
 //! task empties it, and a [`Notify`] wakes that task. No queue can overflow: an outbox keeps the newest state of each
-//! open incident, and a bounded number of closed ones.
+//! open incident, and a bounded number of closed ones. A task that panics is started again, because its outbox is whole.
 //!
 //! What a receiver has acknowledged is kept in the store. So a restarted analyzer loses no alert and repeats none. Cancelling
 //! is safe: what was not acknowledged is sent again. Alertmanager takes both for one alert; webhooks recognise the
@@ -18,12 +18,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::message::Links;
 use self::metrics::{AlertMetrics, ReceiverMetrics};
-use super::GRACE;
+use super::{AnalyzerError, GRACE};
 use crate::analysis::alerts::{self, DeliveryState, Item, Next, Outbox, Outcome};
 use crate::analysis::incident::Incident;
 use crate::config::analyzer::{AlertConfig, Secret};
@@ -33,6 +32,7 @@ use crate::net::limit::LogLimit;
 use crate::net::url::Url;
 use crate::store::StoreError;
 use crate::store::incidents::Incidents;
+use crate::supervisor::{Stage, Supervisor};
 use crate::time::{Clock, Nanos, WallTime};
 
 /// Alertmanager forgets an alert after so many intervals without hearing of it (Prometheus does the same).
@@ -60,6 +60,16 @@ impl Alerts {
             receiver.outbox().learn(incident);
             receiver.count();
             receiver.news.notify_one();
+        }
+    }
+
+    /// Starts a task for each receiver.
+    pub(super) fn spawn(&self, supervisor: &mut Supervisor<AnalyzerError>, stage: &Stage) {
+        for receiver in self.0.iter() {
+            let (kind, place) = (receiver.kind.name(), receiver.url.authority());
+            let name = format!("alerts to {kind} {place}");
+            let receiver = Arc::clone(receiver);
+            supervisor.spawn_restarted(stage, name, move |stop| Arc::clone(&receiver).run(stop));
         }
     }
 
@@ -113,15 +123,14 @@ struct Receiver {
     clock: Arc<dyn Clock>,
 }
 
-/// Restores the alerts that are due and starts a task for each receiver.
+/// Restores the alerts that are due; [`Alerts::spawn`] starts the tasks.
 ///
 /// # Errors
 /// The store cannot be read.
-pub(super) async fn start(
+pub(super) async fn restore(
     parts: AlertInputs,
     metrics: &AlertMetrics,
-    stop: &CancellationToken,
-) -> Result<(Alerts, JoinSet<()>), StoreError> {
+) -> Result<Alerts, StoreError> {
     let config = &parts.config;
     let mut receivers = Vec::new();
     let alertmanagers = config.alertmanagers.iter();
@@ -162,11 +171,7 @@ pub(super) async fn start(
         receiver.count();
         receivers.push(Arc::new(receiver));
     }
-    let mut tasks = JoinSet::new();
-    for receiver in &receivers {
-        tasks.spawn(Arc::clone(receiver).run(stop.clone()));
-    }
-    Ok((Alerts(receivers.into()), tasks))
+    Ok(Alerts(receivers.into()))
 }
 
 impl Receiver {

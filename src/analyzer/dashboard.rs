@@ -25,12 +25,13 @@ use axum::extract::{Path, Query, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio_util::sync::CancellationToken;
 
+use super::AnalyzerError;
 use super::judging::Views;
 use super::state::StateHandle;
 use crate::store::history::History;
 use crate::store::incidents::Incidents;
+use crate::supervisor::{Stage, Supervisor};
 use crate::time::Clock;
 use crate::topology::wiring::Wiring;
 use cache::{Cache, Rendered};
@@ -66,16 +67,21 @@ struct Dashboard {
 
 type Board = Arc<Dashboard>;
 
-/// Starts what runs in the background and returns the pages' addresses. Ends with `stop`.
-pub(super) fn start(parts: DashboardInputs, stop: &CancellationToken) -> Router {
+/// Starts what runs in the background, in the stage of the servers, and gives the pages' addresses.
+pub(super) fn start(
+    parts: DashboardInputs,
+    supervisor: &mut Supervisor<AnalyzerError>,
+    stage: &Stage,
+) -> Router {
     let version = assets::version();
-    history::start(&parts, stop.clone());
-    let live = Live::start(
+    supervisor.spawn(stage, "history", history::keep(&parts, stage.token()));
+    let (live, news) = Live::new(
         parts.views.clone(),
         Arc::clone(&parts.clock),
         &version,
-        stop.clone(),
+        stage.token(),
     );
+    supervisor.spawn(stage, "news for open pages", news);
     let board = Dashboard {
         matrices: Matrices::new(parts.clock.host()),
         cache: Cache::default(),

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::metrics::Metrics;
@@ -96,14 +95,14 @@ impl IntakeHandle {
     }
 }
 
-/// Replays the journal into the state and starts the task.
+/// Replays the journal into the state; gives the task.
 pub(super) async fn start(
     journal: Arc<dyn Journal>,
     limits: Limits,
     clock: Arc<dyn Clock>,
     state: StateHandle,
     metrics: Arc<Metrics>,
-) -> Result<(IntakeHandle, JoinHandle<()>), StoreError> {
+) -> Result<(IntakeHandle, impl Future<Output = ()> + Send), StoreError> {
     let marks: HashMap<_, _> = journal
         .watermarks()
         .await?
@@ -125,8 +124,7 @@ pub(super) async fn start(
     intake.replay().await?;
     let (requests, queue) = mpsc::channel(DEPTH);
     let ends = Arc::clone(&intake.ends);
-    let task = tokio::spawn(intake.run(queue));
-    Ok((IntakeHandle { requests, ends }, task))
+    Ok((IntakeHandle { requests, ends }, intake.run(queue)))
 }
 
 struct Intake {

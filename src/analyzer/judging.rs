@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::alerts::Alerts;
@@ -23,6 +22,7 @@ use crate::analysis::incident::{Change, Incident, Tracker};
 use crate::analysis::judge::{Judge, Judgement, Snapshot};
 use crate::analysis::localize::{Component, ProblemError};
 use crate::analysis::routes::Routes;
+use crate::events::{Event, Publisher};
 use crate::id::RnicName;
 use crate::net::limit::LogLimit;
 use crate::probe::trace::Tuple;
@@ -38,9 +38,6 @@ const PRUNE_EVERY: Duration = Duration::from_hours(1);
 const MOST_WAITING: usize = 10_000;
 /// The most open incidents that are taken over at the start.
 const MOST_RESTORED: u32 = 1_000;
-
-/// Somebody who watches in the same process: gets every change of an incident with the time of its run, once, in order.
-pub type ChangeTap = tokio::sync::mpsc::UnboundedSender<(WallTime, Change)>;
 
 /// What the readers see.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +84,7 @@ pub(super) struct JudgingInputs {
     pub(super) routes: Routes,
     pub(super) interval: Duration,
     pub(super) retention: Duration,
-    pub(super) tap: Option<ChangeTap>,
+    pub(super) events: Publisher,
 }
 
 /// A trace that was learned: the switches from ToR to ToR.
@@ -108,11 +105,11 @@ pub(super) struct Material {
     pub(super) evicted: u64,
 }
 
-/// Restores what was open and starts the task.
+/// Restores what was open; gives the task.
 pub(super) async fn start(
     parts: JudgingInputs,
     stop: CancellationToken,
-) -> Result<(Views, JoinHandle<()>), StoreError> {
+) -> Result<(Views, impl Future<Output = ()> + Send), StoreError> {
     let query = Query {
         open: Some(true),
         before: None,
@@ -142,8 +139,7 @@ pub(super) async fn start(
         pruned: None,
         lines: LogLimit::new(5, Duration::from_mins(1)),
     };
-    let task = tokio::spawn(judging.run(stop));
-    Ok((views, task))
+    Ok((views, judging.run(stop)))
 }
 
 /// Judge and tracker, which move to a blocking thread and back.
@@ -215,7 +211,7 @@ impl Judging {
         self.runs += 1;
         match run.result {
             Ok((judgement, changes)) => {
-                self.deliver(&changes, run.now);
+                self.deliver(&changes, run.now).await;
                 self.publish(judgement, run.took, (run.differences, run.missing));
             }
             Err(error) => {
@@ -229,7 +225,7 @@ impl Judging {
         Some(run.took)
     }
 
-    fn deliver(&mut self, changes: &[Change], now: WallTime) {
+    async fn deliver(&mut self, changes: &[Change], now: WallTime) {
         for change in changes {
             let incident = change.incident();
             let title = incident.title();
@@ -242,10 +238,11 @@ impl Judging {
             }
             self.parts.metrics.incident(change);
             self.parts.alerts.learn(incident);
-            if let Some(tap) = &self.parts.tap {
-                // Whoever watched may have gone.
-                let _ = tap.send((now, change.clone()));
-            }
+            let event = || Event::Incident {
+                at: now,
+                change: change.clone(),
+            };
+            self.parts.events.publish(event).await;
             self.waiting.retain(|waiting| waiting.id != incident.id);
             self.waiting.push(incident.clone());
         }

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
-use super::Tap;
 use super::agents::Agents;
 use super::judging::{Material, Traced};
 use super::metrics::Metrics;
@@ -26,6 +24,7 @@ use crate::analysis::map::{self, Map};
 use crate::analysis::paths::{KnownPaths, Learned};
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
 use crate::analysis::windows::{Limits, Placement, Windows};
+use crate::events::{Event, Publisher};
 use crate::id::{AgentVersion, HostName};
 use crate::net::limit::LogLimit;
 use crate::probe::trace::{Route, Tuple};
@@ -139,14 +138,28 @@ impl KnownTopology {
     }
 }
 
-/// Starts the thread.
-pub(super) fn start(
+/// What the thread runs.
+pub(super) struct StateThread {
+    state: State,
+    queue: mpsc::Receiver<Command>,
+    clock: Arc<dyn Clock>,
+}
+
+impl StateThread {
+    /// Works off the queue until its last sender is gone. Blocks.
+    pub(super) fn run(self) {
+        self.state.run(self.queue, &*self.clock);
+    }
+}
+
+/// The state, empty, for a thread of its own.
+pub(super) fn new(
     limits: Limits,
     topology: KnownTopology,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    tap: Option<Tap>,
-) -> (StateHandle, JoinHandle<()>) {
+    events: Publisher,
+) -> (StateHandle, StateThread) {
     let (commands, queue) = mpsc::channel(DEPTH);
     let state = State {
         paths: KnownPaths::new(limits.paths),
@@ -161,12 +174,16 @@ pub(super) fn start(
         missing: (0, Vec::new()),
         started: clock.host(),
         metrics,
-        tap,
+        events,
         lines: LogLimit::new(10, Duration::from_secs(10)),
         expired: clock.host(),
     };
-    let task = tokio::task::spawn_blocking(move || state.run(queue, &*clock));
-    (StateHandle { commands }, task)
+    let thread = StateThread {
+        state,
+        queue,
+        clock,
+    };
+    (StateHandle { commands }, thread)
 }
 
 pub(super) struct State {
@@ -190,7 +207,7 @@ pub(super) struct State {
     missing: (usize, Vec<String>),
     started: HostTime,
     metrics: Arc<Metrics>,
-    tap: Option<Tap>,
+    events: Publisher,
     lines: LogLimit,
     expired: HostTime,
 }
@@ -266,10 +283,8 @@ impl State {
             return;
         }
         self.record_clock(taken, placement);
-        if let Some(tap) = &self.tap {
-            // Whoever watched may have gone.
-            let _ = tap.blocking_send(Arc::new(received.batch.clone()));
-        }
+        self.events
+            .publish_blocking(|| Event::BatchStored(Arc::new(received.batch.clone())));
         let lost_before = self
             .agents
             .get(&taken.mark.sender.agent)

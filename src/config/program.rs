@@ -1,9 +1,12 @@
 //! What every program does alike at its edges: exit status, error text, stopping on a signal.
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigError, LogSettings};
@@ -48,22 +51,85 @@ pub fn finish(result: Result<(), Failure>) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// A token that SIGTERM and SIGINT cancel. Call it inside a tokio runtime.
+/// How long a program may take to end after SIGTERM or SIGINT. The contract is 5 s.
+const END_LIMIT: Duration = Duration::from_millis(4_900);
+
+/// How long threads that still block (a name look-up, a call into a driver) may hold up the end of a program.
+const LAST_BLOCKING: Duration = Duration::from_millis(200);
+
+/// A token that SIGTERM and SIGINT cancel.
+///
+/// A thread of its own waits for the signals, so that they arrive whatever the other threads do. When the program has not
+/// ended [`END_LIMIT`] after a signal, because a call into a driver or the system does not return, the thread ends it with
+/// status 1. Everything that is stored stays whole: it was written in transactions.
 ///
 /// # Errors
 /// Those of installing the signal handlers.
-pub fn stop_on_signal() -> std::io::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+pub fn stop_on_signal() -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let stop = token.clone();
-    tokio::spawn(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+    let (installed, outcome) = std::sync::mpsc::sync_channel(1);
+    let waiting = move || {
+        let signals = match Signals::install() {
+            Ok(signals) => signals,
+            // The caller waits for this.
+            Err(error) => return drop(installed.send(Err(error))),
         };
+        drop(installed.send(Ok(())));
+        let name = signals.wait();
         tracing::info!(signal = name, "stopping");
         stop.cancel();
-    });
+        std::thread::sleep(END_LIMIT);
+        tracing::error!("{END_LIMIT:?} after the signal some call still blocks: ended without it");
+        std::process::exit(1);
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(waiting)?;
+    outcome
+        .recv()
+        .map_err(|_| io::Error::other("the thread that waits for signals has ended"))??;
     Ok(token)
+}
+
+/// The handlers of SIGTERM and SIGINT, and the runtime that they belong to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    runtime: Runtime,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let inside = runtime.enter();
+        let (terminate, interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        drop(inside);
+        Ok(Self {
+            terminate,
+            interrupt,
+            runtime,
+        })
+    }
+
+    /// Blocks until one of them comes; gives its name.
+    fn wait(mut self) -> &'static str {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+            }
+        })
+    }
+}
+
+/// Runs a program's future to its end, and then the runtime. Threads that still block then, in a name look-up or a
+/// driver's call, are left to the end of the process.
+pub fn run_to_end<T>(runtime: Runtime, future: impl Future<Output = T>) -> T {
+    let result = runtime.block_on(future);
+    runtime.shutdown_timeout(LAST_BLOCKING);
+    result
 }

@@ -34,6 +34,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::HumanDuration;
+use crate::measure::Ratio;
 use crate::time::Nanos;
 
 pub use resolve::{Place, Resolved};
@@ -98,30 +99,6 @@ fn did_you_mean(names: &[String]) -> String {
         String::new()
     } else {
         format!("; did you mean {}?", names.join(" or "))
-    }
-}
-
-/// A probability or share, 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub struct Ratio(f64);
-
-impl Ratio {
-    /// Of a number from 0 to 1.
-    pub fn new(value: f64) -> Option<Self> {
-        (0.0..=1.0).contains(&value).then_some(Self(value))
-    }
-
-    /// The number.
-    pub fn get(self) -> f64 {
-        self.0
-    }
-}
-
-impl fmt::Display for Ratio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Six digits hide that 0.07 * 100 is not 7.
-        let percent = (self.0 * 1e8).round() / 1e6;
-        write!(f, "{percent}%")
     }
 }
 

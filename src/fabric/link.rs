@@ -1,5 +1,7 @@
 //! One directed link: a queue, a wire and whatever is wrong with them.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -232,7 +234,15 @@ impl Link {
                 Effect::Rate(rate) => it.picos_per_byte = picos_per_byte(rate),
                 Effect::Queue(bytes) => it.queue = bytes,
                 Effect::Load(load) => busy = Some((load.get(), active.fault)),
-                _ => {}
+                // Not now, or not of a link; a pause is the queue's.
+                Effect::Flap(_)
+                | Effect::Loss(_)
+                | Effect::Blackhole(_)
+                | Effect::Corrupt(_)
+                | Effect::Pause(_)
+                | Effect::ClockStep(_)
+                | Effect::Stall(_)
+                | Effect::Restart => {}
             }
         }
         // Behind the loop: it depends on the rate and the queue, whatever the order of the effects.

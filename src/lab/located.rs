@@ -1,4 +1,5 @@
 //! The analyzer's incidents beside the injected faults: what was located, when, and whether it was right.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::check::Check;
 use super::show::Summary;
 use crate::analysis::incident::{Change, Incident};
 use crate::analysis::judge::Category;
@@ -74,7 +76,7 @@ pub struct LocatedJson {
     pub delay_ns: Option<u64>,
     /// Whether subject and category are right; `null` where it is about a host and nothing was injected there, since a busy machine starves
     /// the lab's hosts too.
-    pub right: Option<bool>,
+    pub right: Check,
     /// Titles of what it stands for or explains: subjects of a group, and incidents that the analyzer had opened before it knew
     /// the cause, and closed then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -108,7 +110,7 @@ impl MissedJson {
 /// Collects incidents while a lab runs.
 #[derive(Debug, Default)]
 pub struct Located {
-    incidents: Vec<(Incident, Duration, Option<Duration>)>,
+    incidents: Vec<Lifetime>,
 }
 
 fn nanos(span: Duration) -> u64 {
@@ -145,64 +147,23 @@ impl Located {
     /// Compares with the faults of the engine and writes the result into the summary of a run that ended `ended` after
     /// its start.
     pub fn judge(self, engine: &Engine, ended: Duration, summary: &mut Summary) {
-        let faults: Vec<&Resolved> = engine.fault_truth().map(|(fault, _)| fault).collect();
-        let is_about = |incident: &Incident, fault: &Resolved| {
-            std::iter::once(&incident.subject)
-                .chain(&incident.or)
-                .chain(incident.explains.iter().map(|one| &one.subject))
-                .any(|component| names(engine, fault, component))
-        };
-        summary.missed = faults
-            .iter()
-            .filter(|fault| {
-                !self
-                    .incidents
-                    .iter()
-                    .any(|(incident, ..)| is_about(incident, fault))
-            })
-            .map(|fault| MissedJson {
-                fault: fault.fault.to_string(),
-                must_show: must_show(fault, ended),
-            })
+        // A fault that would have begun later has not been there.
+        let faults: Vec<&Resolved> = engine
+            .fault_truth()
+            .map(|(fault, _)| fault)
+            .filter(|fault| fault.fault.at < ended)
             .collect();
+        summary.missed = self.missed(engine, &faults, ended);
         let missing = summary.missed.iter().any(|missed| missed.must_show);
         let judged = faults.iter().any(|fault| must_show(fault, ended));
         let (causes, explained): (Vec<_>, Vec<_>) = self
             .incidents
             .into_iter()
             .partition(|(incident, ..)| !incident.is_explained());
-        for (incident, opened, closed) in causes {
-            let fault = faults
-                .iter()
-                .find(|fault| is_about(&incident, fault) && fault.fault.at <= opened);
-            let right = match fault {
-                Some(fault) => Some(is_category_of(fault, incident.category)),
-                None if incident.category.is_network() => Some(false),
-                None => None,
-            };
-            summary.located.push(LocatedJson {
-                category: incident.category.name(),
-                severity: incident.severity.name(),
-                title: incident.title(),
-                confidence: incident.confidence,
-                opened_ns: nanos(opened),
-                closed_ns: closed.map(nanos),
-                fault: fault.map(|fault| fault.fault.to_string()),
-                delay_ns: fault.map(|fault| nanos(opened.saturating_sub(fault.fault.at))),
-                right,
-                explains: explains(
-                    &incident,
-                    explained
-                        .iter()
-                        .map(|(other, ..)| other)
-                        .filter(|other| other.is_explained_by(&incident)),
-                ),
-                subjects: incident.subjects.most,
-                evidence: incident.evidence,
-                or: incident.or,
-                subject: incident.subject,
-            });
-        }
+        summary.located = causes
+            .into_iter()
+            .map(|cause| locate(engine, &faults, cause, &explained))
+            .collect();
         let starved = |located: &&LocatedJson| located.is_starved();
         let (groups, hosts): (Vec<_>, Vec<_>) = summary
             .located
@@ -217,13 +178,81 @@ impl Located {
         let wrong = summary
             .located
             .iter()
-            .any(|located| located.right == Some(false));
-        summary.locations_right = match (wrong || missing, judged) {
-            (true, _) => Some(false),
-            (false, true) => Some(true),
-            (false, false) => faults.is_empty().then_some(true),
+            .any(|located| located.right == Check::Wrong);
+        summary.locations_right = if wrong || missing {
+            Check::Wrong
+        } else if judged || faults.is_empty() {
+            Check::Right
+        } else {
+            Check::NotComparable
         };
     }
+
+    /// The faults that no incident names.
+    fn missed(&self, engine: &Engine, faults: &[&Resolved], ended: Duration) -> Vec<MissedJson> {
+        let is_named = |fault: &Resolved| {
+            let mut incidents = self.incidents.iter();
+            incidents.any(|(incident, ..)| is_about(engine, incident, fault))
+        };
+        faults
+            .iter()
+            .filter(|fault| !is_named(fault))
+            .map(|fault| MissedJson {
+                fault: fault.fault.to_string(),
+                must_show: must_show(fault, ended),
+            })
+            .collect()
+    }
+}
+
+/// An incident, when it was opened, and when it was closed.
+type Lifetime = (Incident, Duration, Option<Duration>);
+
+/// An incident beside the fault that it is about; `explained` are those that others explain.
+fn locate(
+    engine: &Engine,
+    faults: &[&Resolved],
+    (incident, opened, closed): Lifetime,
+    explained: &[Lifetime],
+) -> LocatedJson {
+    let fault = faults
+        .iter()
+        .find(|fault| is_about(engine, &incident, fault) && fault.fault.at <= opened);
+    let right = match fault {
+        Some(fault) => is_category_of(fault, incident.category).into(),
+        None if incident.category.is_network() => Check::Wrong,
+        None => Check::NotComparable,
+    };
+    LocatedJson {
+        category: incident.category.name(),
+        severity: incident.severity.name(),
+        title: incident.title(),
+        confidence: incident.confidence,
+        opened_ns: nanos(opened),
+        closed_ns: closed.map(nanos),
+        fault: fault.map(|fault| fault.fault.to_string()),
+        delay_ns: fault.map(|fault| nanos(opened.saturating_sub(fault.fault.at))),
+        right,
+        explains: explains(
+            &incident,
+            explained
+                .iter()
+                .map(|(other, ..)| other)
+                .filter(|other| other.is_explained_by(&incident)),
+        ),
+        subjects: incident.subjects.most,
+        evidence: incident.evidence,
+        or: incident.or,
+        subject: incident.subject,
+    }
+}
+
+/// Whether an incident may be about a fault.
+fn is_about(engine: &Engine, incident: &Incident, fault: &Resolved) -> bool {
+    std::iter::once(&incident.subject)
+        .chain(&incident.or)
+        .chain(incident.explains.iter().map(|one| &one.subject))
+        .any(|component| names(engine, fault, component))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -333,7 +362,15 @@ fn is_outage(effect: &Effect) -> bool {
     match effect {
         Effect::Down | Effect::Flap(_) | Effect::Restart => true,
         Effect::Loss(share) | Effect::Corrupt(share) => share.get() >= 0.9,
-        _ => false,
+        Effect::Blackhole(_)
+        | Effect::Delay(_)
+        | Effect::Jitter(_)
+        | Effect::Rate(_)
+        | Effect::Queue(_)
+        | Effect::Load(_)
+        | Effect::Pause(_)
+        | Effect::ClockStep(_)
+        | Effect::Stall(_) => false,
     }
 }
 
@@ -343,7 +380,18 @@ fn must_show(fault: &Resolved, ended: Duration) -> bool {
     let plain = fault.fault.effects.iter().any(|effect| match effect {
         Effect::Down => true,
         Effect::Loss(share) | Effect::Corrupt(share) => share.get() >= LEAST_LOSS,
-        _ => false,
+        // Too mild, too rare, or seen only where services and paths are many.
+        Effect::Blackhole(_)
+        | Effect::Delay(_)
+        | Effect::Jitter(_)
+        | Effect::Rate(_)
+        | Effect::Queue(_)
+        | Effect::Load(_)
+        | Effect::Pause(_)
+        | Effect::Flap(_)
+        | Effect::ClockStep(_)
+        | Effect::Stall(_)
+        | Effect::Restart => false,
     });
     long_enough && plain
 }
@@ -351,15 +399,15 @@ fn must_show(fault: &Resolved, ended: Duration) -> bool {
 impl LocatedJson {
     /// Whether it is about a host that the machine under the lab starved, not a fault.
     pub fn is_starved(&self) -> bool {
-        self.right.is_none() && self.category == Category::CpuOverload.name()
+        self.right == Check::NotComparable && self.category == Category::CpuOverload.name()
     }
 
     /// For people, appended.
     pub fn add_to(&self, text: &mut String) {
         let verdict = match self.right {
-            Some(true) => "right",
-            Some(false) => "WRONG",
-            None => "a host of the lab",
+            Check::Right => "right",
+            Check::Wrong => "WRONG",
+            Check::NotComparable => "a host of the lab",
         };
         let opened = self.opened_ns as f64 / 1e9;
         let _ = write!(

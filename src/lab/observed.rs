@@ -7,6 +7,7 @@ use sketches_ddsketch::{Config, DDSketch};
 
 use crate::fabric::fault::Resolved;
 use crate::fabric::topology::{Flow, LinkId, Topology};
+use crate::measure::Ratio;
 use crate::time::Nanos;
 
 /// Counts of probes.
@@ -28,12 +29,9 @@ impl Counts {
         self.invalid += other.invalid;
     }
 
-    /// Lost of sent, 0 to 1.
-    pub fn loss(&self) -> f64 {
-        if self.sent == 0 {
-            return 0.0;
-        }
-        self.lost as f64 / self.sent as f64
+    /// Lost of sent.
+    pub fn loss(&self) -> Ratio {
+        Ratio::of(self.lost, self.sent)
     }
 }
 

@@ -22,23 +22,15 @@ const RC: u8 = 2;
 /// `enum ib_qp_state`.
 const READY_TO_SEND: u8 = 3;
 
-/// Both ends of the tracers' channels. Hosts where no connection begins have none.
-pub struct Tracers {
-    /// The tracers' ends, which have to stay open: an agent whose tracer is gone follows nothing.
-    pub tracers: Vec<mpsc::Sender<TraceMessage>>,
-    /// The agents' ends, by number of the host. What there is to tell is in them already.
-    pub agents: HashMap<u32, mpsc::Receiver<TraceMessage>>,
-}
-
-/// The tracers of the plan's services.
+/// What the tracer of each host tells after its boot, by number of the host. Hosts where no connection begins have none.
 ///
 /// # Errors
 /// [`ScenarioError`]: a connection is between RNICs that the fabric does not have.
-pub fn tracers(
+pub fn messages(
     plan: &LabPlan,
     topology: &Topology,
     now: HostTime,
-) -> Result<Tracers, ScenarioError> {
+) -> Result<HashMap<u32, Vec<TraceMessage>>, ScenarioError> {
     let mut told: HashMap<u32, Vec<TraceMessage>> = HashMap::new();
     for (number, service) in (0_u32..).zip(&plan.scenario.services) {
         let flow = service.flow(topology)?;
@@ -52,18 +44,19 @@ pub fn tracers(
             .or_insert_with(|| vec![attached])
             .push(connected(service, flow, topology, number, now));
     }
-    let mut tracers = Vec::new();
-    let mut agents = HashMap::new();
-    for (host, messages) in told {
-        let (tracer, agent) = mpsc::channel(messages.len());
-        for message in messages {
-            // There is room for exactly these.
-            let _ = tracer.try_send(message);
-        }
-        tracers.push(tracer);
-        agents.insert(host, agent);
+    Ok(told)
+}
+
+/// Both ends of a tracer's channel, with what there is to tell in it. The tracer's end has to stay open.
+pub fn tracer(
+    messages: Vec<TraceMessage>,
+) -> (mpsc::Sender<TraceMessage>, mpsc::Receiver<TraceMessage>) {
+    let (tracer, agent) = mpsc::channel(messages.len().max(1));
+    for message in messages {
+        // There is room for exactly these.
+        let _ = tracer.try_send(message);
     }
-    Ok(Tracers { tracers, agents })
+    (tracer, agent)
 }
 
 fn connected(

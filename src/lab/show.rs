@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::check::Check;
 use super::located::{IncidentLine, LocatedJson, MissedJson};
 use super::observed::{Counts, Pair, Stats};
 use super::verdict::{Overall, Verdict};
@@ -90,7 +91,7 @@ impl Progress {
         let worst = pairs
             .iter()
             .filter(|(_, stats)| stats.counts.lost > 0)
-            .max_by(|(_, a), (_, b)| a.counts.loss().total_cmp(&b.counts.loss()));
+            .max_by_key(|(_, stats)| stats.counts.loss());
         let slowest = pairs
             .iter()
             .max_by_key(|(_, stats)| stats.rtts.quantile(0.99));
@@ -210,7 +211,7 @@ pub struct Summary {
     /// are located later, or not at all.
     pub starved_hosts: usize,
     /// Whether every incident names a fault and every fault that must show has one; `null` where the run was too short.
-    pub locations_right: Option<bool>,
+    pub locations_right: Check,
 }
 
 /// What the probes on the paths of a service's connections saw.
@@ -227,7 +228,7 @@ pub struct ServiceSummary {
 impl Summary {
     /// Whether every comparison that could be made came out well.
     pub fn all_agree(overall: &Overall, faults: &[Verdict]) -> bool {
-        overall.agrees && faults.iter().all(|fault| fault.agrees != Some(false))
+        overall.agrees && faults.iter().all(|fault| fault.agrees != Check::Wrong)
     }
 
     /// For people.
@@ -246,7 +247,7 @@ impl Summary {
             share(self.overall.compared.lost, self.overall.compared.sent),
             self.overall.expected_lost,
             self.overall.tolerance,
-            agreement(Some(self.overall.agrees)),
+            agreement(self.overall.agrees.into()),
         );
         if self.overall.invalid > 0 {
             let _ = write!(text, "; {} not measured", self.overall.invalid);
@@ -290,11 +291,11 @@ impl Summary {
     }
 }
 
-fn agreement(agrees: Option<bool>) -> &'static str {
+fn agreement(agrees: Check) -> &'static str {
     match agrees {
-        Some(true) => "agrees",
-        Some(false) => "DISAGREES",
-        None => "not comparable",
+        Check::Right => "agrees",
+        Check::Wrong => "DISAGREES",
+        Check::NotComparable => "not comparable",
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::virtual_time::{VirtualTimeError, run_in_virtual_time};
+use super::virtual_time::{Event, VirtualTimeError, run_in_virtual_time};
 use crate::analysis::incident::{Change, Incident};
 use crate::analysis::judge::Category;
 use crate::config::HumanDuration;
@@ -271,24 +271,21 @@ pub fn run(
     if company == Company::Second {
         drawn.push(second(&places, &mut random));
     }
-    let mut texts: Vec<String> = drawn
+    let faults: Vec<String> = drawn
         .iter()
         .map(|(fault, _)| format!("{fault} at={}s", BEGIN.as_secs()))
         .collect();
-    let faults = texts.clone();
-    let mut stalls = None;
-    if company == Company::Stalls {
-        let host = (places.host + 1 + random.random_range(0..FABRIC.hosts * FABRIC.tors - 1))
-            % (FABRIC.hosts * FABRIC.tors);
-        stalls = Some(format!("host{host}"));
-        texts.push(format!("host host{host} stall=300ms every=1s"));
-    }
+    let stalled = (company == Company::Stalls).then(|| other_host(&places, &mut random));
+    let stall = stalled
+        .as_ref()
+        .map(|host| format!("host {host} stall=300ms every=1s"));
     let scenario = Scenario {
         title: row.name.to_owned(),
         seed,
         duration: HumanDuration(BEGIN + WAIT),
-        faults: texts
+        faults: faults
             .iter()
+            .chain(&stall)
             .map(|text| {
                 text.parse()
                     .unwrap_or_else(|error| unreachable!("{text}: {error}"))
@@ -304,13 +301,24 @@ pub fn run(
         probing,
     };
     let outcome = run_in_virtual_time(&scenario, true)?;
+    let mut named = incidents(outcome.events, stalled.as_deref());
+    mark(&mut named, &drawn);
+    Ok(Run { faults, named })
+}
+
+/// A host that the faults of a row do not hit.
+fn other_host(places: &Places, random: &mut ChaCha8Rng) -> String {
+    let hosts = FABRIC.hosts * FABRIC.tors;
+    let host = (places.host + 1 + random.random_range(0..hosts - 1)) % hosts;
+    format!("host{host}")
+}
+
+/// The newest state of each incident, without those about the host that is stalled.
+fn incidents(events: Vec<Event>, stalled: Option<&str>) -> Vec<Named> {
     let mut named: Vec<Named> = Vec::new();
-    for event in outcome.events {
+    for event in events {
         let incident = event.change.incident().clone();
-        if stalls
-            .as_ref()
-            .is_some_and(|host| is_of_stall(&incident, host))
-        {
+        if stalled.is_some_and(|host| is_of_stall(&incident, host)) {
             continue;
         }
         if matches!(event.change, Change::Opened(_)) {
@@ -327,8 +335,7 @@ pub fn run(
             known.incident = incident;
         }
     }
-    mark(&mut named, &drawn);
-    Ok(Run { faults, named })
+    named
 }
 
 /// Says which incidents are right.

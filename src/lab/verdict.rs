@@ -4,11 +4,14 @@
 //! lost; from the two shares of a probe's way there and back follows how many of the probes that were observed should
 //! have been lost. The observed number may differ from the expected one by what a binomial distribution allows.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::check::Check;
 use super::observed::{Counts, Observed, Rtts, answer};
 use crate::fabric::Engine;
 use crate::fabric::fault::{Effect, Place, Resolved};
@@ -84,7 +87,7 @@ pub struct Verdict {
     /// How far the observation may be off that.
     pub tolerance: f64,
     /// Whether it is within that; `null` where loss does not tell.
-    pub agrees: Option<bool>,
+    pub agrees: Check,
 }
 
 /// The most links of a fault that a verdict lists.
@@ -101,10 +104,16 @@ const LATE: Duration = Duration::from_millis(400);
 /// two ACKs, which come at once, more often than the probes, which come one by one.
 fn hides_loss(effect: Effect) -> bool {
     match effect {
-        Effect::Rate(_) | Effect::Queue(_) => true,
+        Effect::Rate(_) | Effect::Queue(_) | Effect::Restart => true,
         Effect::Stall(pulse) | Effect::Pause(pulse) => pulse.length >= LATE,
         Effect::Delay(late) | Effect::Jitter(late) => late >= LATE,
-        effect => effect == Effect::Restart,
+        Effect::Down
+        | Effect::Loss(_)
+        | Effect::Corrupt(_)
+        | Effect::Blackhole(_)
+        | Effect::Load(_)
+        | Effect::Flap(_)
+        | Effect::ClockStep(_) => false,
     }
 }
 
@@ -132,12 +141,17 @@ impl Disturbed {
                         it.both_ways.extend(engine.topology().rnics_of(*host));
                     }
                     Place::Host(host) if *effect == Effect::Down => {
-                        it.as_source.extend(engine.topology().rnics_of(*host));
+                        let rnics = engine.topology().rnics_of(*host);
+                        // A host that comes back has other queue pairs, of which its peers learn a little later.
+                        match resolved.fault.lasts {
+                            Some(_) => it.both_ways.extend(rnics),
+                            None => it.as_source.extend(rnics),
+                        }
                     }
                     Place::Rnic(rnic) if hides_loss(*effect) => {
                         it.both_ways.insert(*rnic);
                     }
-                    _ => {}
+                    Place::Link(_) | Place::Host(_) | Place::Rnic(_) | Place::Switch(_) => {}
                 }
             }
         }
@@ -228,7 +242,11 @@ fn judge(
         compared,
         expected_lost: expectation.lost,
         tolerance,
-        agrees: judged.then(|| (compared.lost as f64 - expectation.lost).abs() <= tolerance),
+        agrees: if judged {
+            Check::from((compared.lost as f64 - expectation.lost).abs() <= tolerance)
+        } else {
+            Check::NotComparable
+        },
     }
 }
 

@@ -10,6 +10,17 @@ use crate::transport::SourcePortSteering;
 /// one with probability 1/16384.
 pub const ENOUGH: u32 = 3;
 
+/// What flow labels do to the UDP source port of what an endpoint sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabelEffect {
+    /// No responder has said.
+    NotSeen,
+    /// The label decides the port.
+    Steers,
+    /// The port is another than the label's.
+    Ignored,
+}
+
 /// What responders have seen of one endpoint's source ports since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LearnedSteering {
@@ -60,11 +71,12 @@ impl LearnedSteering {
         }
     }
 
-    /// Whether the flow label decides the source port; `None` as long as nobody has seen.
-    pub fn flow_label_steers(&self) -> Option<bool> {
+    /// Whether the flow label decides the source port.
+    pub fn flow_label(&self) -> LabelEffect {
         match (self.followed, self.ignored) {
-            (0, 0) => None,
-            (followed, _) => Some(followed > 0),
+            (0, 0) => LabelEffect::NotSeen,
+            (0, _) => LabelEffect::Ignored,
+            (_, _) => LabelEffect::Steers,
         }
     }
 

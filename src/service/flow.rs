@@ -146,7 +146,7 @@ impl FlowTable {
         let origin = match event.kind() {
             EventKind::Create => Origin::Created,
             EventKind::Query => Origin::Listed,
-            _ => Origin::Modified,
+            EventKind::Modify | EventKind::Destroy | EventKind::Unknown(_) => Origin::Modified,
         };
         if !self.entries.contains_key(&key) {
             self.insert(&key, origin, at);

@@ -20,6 +20,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::time::{Instant, Sleep};
 
 use crate::id::{FlowLabel, QKey, UdpSourcePort};
+use crate::measure::Ratio;
 use crate::time::Nanos;
 
 use super::{
@@ -33,47 +34,21 @@ const HELD_DEPTH: usize = 4096;
 /// How long a datagram that is to be overtaken waits for one to overtake it.
 const REORDER_LIMIT: Duration = Duration::from_millis(10);
 
-/// The rates are no probabilities.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[error("fault rate `{name}` is {value}: it must be between 0 and 1")]
-pub struct InvalidRate {
-    /// The field.
-    pub name: &'static str,
-    /// Its value.
-    pub value: f64,
-}
-
-/// What happens to the datagrams of one direction. Rates are probabilities from 0 to 1.
+/// What happens to the datagrams of one direction, with which probability.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Faults {
     /// Share that vanishes.
-    pub drop: f64,
+    pub drop: Ratio,
     /// Share whose payload has one bit flipped.
-    pub corrupt: f64,
+    pub corrupt: Ratio,
     /// Share that comes twice.
-    pub duplicate: f64,
+    pub duplicate: Ratio,
     /// Share that the next datagram overtakes.
-    pub reorder: f64,
+    pub reorder: Ratio,
     /// Share that is held for `delay_by`.
-    pub delay: f64,
+    pub delay: Ratio,
     /// How long those are held.
     pub delay_by: Duration,
-}
-
-impl Faults {
-    fn check(&self) -> Result<(), InvalidRate> {
-        let rates = [
-            ("drop", self.drop),
-            ("corrupt", self.corrupt),
-            ("duplicate", self.duplicate),
-            ("reorder", self.reorder),
-            ("delay", self.delay),
-        ];
-        match rates.iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
-            Some(&(name, value)) => Err(InvalidRate { name, value }),
-            None => Ok(()),
-        }
-    }
 }
 
 /// What a middleware did to the datagrams of one direction.
@@ -161,14 +136,14 @@ impl<T> Lane<T> {
         let faults = self.faults;
         // Every decision is drawn every time: one rate does not change what another one hits.
         Fate {
-            drop: self.rng.random_bool(faults.drop),
+            drop: self.rng.random_bool(faults.drop.get()),
             corrupt: {
                 let bit = self.rng.random();
-                self.rng.random_bool(faults.corrupt).then_some(bit)
+                self.rng.random_bool(faults.corrupt.get()).then_some(bit)
             },
-            duplicate: self.rng.random_bool(faults.duplicate),
-            reorder: self.rng.random_bool(faults.reorder),
-            delay: self.rng.random_bool(faults.delay),
+            duplicate: self.rng.random_bool(faults.duplicate.get()),
+            reorder: self.rng.random_bool(faults.reorder.get()),
+            delay: self.rng.random_bool(faults.delay.get()),
         }
     }
 
@@ -247,18 +222,8 @@ pub struct FaultyEndpoint {
 
 impl FaultyEndpoint {
     /// Wraps `inner`; `sent` and `received` say what happens in each direction.
-    ///
-    /// # Errors
-    /// [`InvalidRate`].
-    pub fn new(
-        inner: Box<dyn Endpoint>,
-        sent: Faults,
-        received: Faults,
-        seed: u64,
-    ) -> Result<Self, InvalidRate> {
-        sent.check()?;
-        received.check()?;
-        Ok(Self {
+    pub fn new(inner: Box<dyn Endpoint>, sent: Faults, received: Faults, seed: u64) -> Self {
+        Self {
             inner,
             sending: Lane::new(sent, seed),
             // Any other seed does: the directions must not repeat each other.
@@ -268,7 +233,7 @@ impl FaultyEndpoint {
             timer: None,
             scratch: Vec::new(),
             ready: VecDeque::new(),
-        })
+        }
     }
 
     /// What was done to sent and to received datagrams.

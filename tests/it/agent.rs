@@ -12,6 +12,7 @@ use rpingmesh::config::agent::{AgentConfig, AgentSettings};
 use rpingmesh::config::analyzer::AnalyzerSettings;
 use rpingmesh::config::controller::ControllerSettings;
 use rpingmesh::controller::Controller;
+use rpingmesh::events::Publisher;
 use rpingmesh::id::Gid;
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage};
 use rpingmesh::store::open;
@@ -121,11 +122,14 @@ impl Chain {
         let analyzer = Analyzer::start(
             settings.validate().expect("valid"),
             Arc::clone(&self.clock),
-            stop.clone(),
+            Publisher::default(),
         )
         .await
         .expect("started");
-        let task = tokio::spawn(async move { analyzer.wait().await.expect("clean stop") });
+        let task = tokio::spawn({
+            let stop = stop.clone();
+            async move { analyzer.run(stop).await.expect("clean stop") }
+        });
         Running { stop, task }
     }
 

@@ -31,6 +31,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "store",
             "telemetry",
             "config",
+            "supervisor",
+            "events",
         ],
     ),
     ("fabric", &["fabric"]),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rpingmesh::fabric::swarm::Swarm;
 use rpingmesh::fabric::topology::Flow;
 use rpingmesh::fabric::{Engine, Profile, Scenario};
+use rpingmesh::lab::check::Check;
 use rpingmesh::lab::observed::{Counts, Observed, PathSample, Stats};
 use rpingmesh::lab::verdict::{Overall, Verdict, overall, verdicts};
 use rpingmesh::measure::Outcome;
@@ -124,9 +125,9 @@ fn verdict_rows(table: &mut String, verdict: &Verdict) {
         verdict.expected_lost,
         verdict.tolerance,
         match verdict.agrees {
-            Some(true) => "agrees",
-            Some(false) => "DISAGREES",
-            None => "not comparable",
+            Check::Right => "agrees",
+            Check::Wrong => "DISAGREES",
+            Check::NotComparable => "not comparable",
         }
     );
 }
@@ -180,7 +181,7 @@ fn check(name: &str) {
     });
     assert!(overall.agrees, "{overall:?}");
     for verdict in verdicts(swarm.engine(), &observed) {
-        assert_ne!(verdict.agrees, Some(false), "{verdict:?}");
+        assert_ne!(verdict.agrees, Check::Wrong, "{verdict:?}");
     }
 }
 

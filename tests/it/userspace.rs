@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rpingmesh::agent::drive::Driver;
 use rpingmesh::id::FlowLabel;
+use rpingmesh::measure::Ratio;
 use rpingmesh::probe::{
     Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session, Start, Target,
 };
@@ -137,13 +138,13 @@ async fn damaged_datagrams_become_losses_and_nothing_worse() {
     let provider = provider(Ipv4Addr::LOCALHOST.into());
     let (prober, responder) = (open(&provider), open(&provider));
     let faults = Faults {
-        drop: 0.1,
-        corrupt: 0.1,
-        duplicate: 0.2,
-        reorder: 0.2,
+        drop: Ratio::of(1, 10),
+        corrupt: Ratio::of(1, 10),
+        duplicate: Ratio::of(1, 5),
+        reorder: Ratio::of(1, 5),
         ..Faults::default()
     };
-    let prober = FaultyEndpoint::new(prober, faults, faults, 3).expect("valid rates");
+    let prober = FaultyEndpoint::new(prober, faults, faults, 3);
     // Enough that the first losses have timed out.
     let results = probe(Box::new(prober), responder, 400).await;
     let complete = results

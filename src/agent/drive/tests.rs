@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::id::{FlowLabel, Gid};
 use crate::measure::{Invalid, Outcome};
+use crate::probe::steering::LabelEffect;
 use crate::probe::{Config, Group, ProbeKind, ProbePath, Rate, Start, Target};
 use crate::time::SystemClock;
 use crate::transport::memory::Network;
@@ -77,7 +78,7 @@ async fn two_drivers_measure_each_other() {
         assert_eq!(result.seen_port, result.source_port, "{result:?}");
     }
     assert!(b.session().counters().probes_answered >= 20);
-    assert_eq!(a.learned().flow_label_steers(), Some(true));
+    assert_eq!(a.learned().flow_label(), LabelEffect::Steers);
     assert_eq!(a.capabilities().steering, SourcePortSteering::FlowLabel);
     assert!(a.counters().source_ports_as_meant >= 20);
     assert_eq!(a.counters().source_ports_otherwise, 0);
@@ -149,7 +150,7 @@ async fn a_driver_that_ignores_labels_is_found_out() {
     let results = results_of(&mut a, &mut b, 20).await;
     let fixed = FlowLabel::new(4242).expect("label").source_port();
     assert!(results.iter().all(|result| result.seen_port == Some(fixed)));
-    assert_eq!(a.learned().flow_label_steers(), Some(false));
+    assert_eq!(a.learned().flow_label(), LabelEffect::Ignored);
     assert_eq!(a.capabilities().steering, SourcePortSteering::Driver);
     assert!(a.counters().source_ports_otherwise >= 20);
     let last = results.last().expect("results");

@@ -241,10 +241,13 @@ async fn told_of(settings: AlertSettings, stop: &CancellationToken) -> Alerts {
         clock: Arc::new(SystemClock),
         web: "127.0.0.1:7472".parse().expect("address"),
     };
-    let (alerts, tasks) = start(parts, &AlertMetrics::default(), stop)
+    let alerts = restore(parts, &AlertMetrics::default())
         .await
         .expect("the store can be read");
-    tokio::spawn(tasks.join_all());
+    let mut supervisor = Supervisor::new("test");
+    let stage = supervisor.stage(Duration::ZERO);
+    alerts.spawn(&mut supervisor, &stage);
+    tokio::spawn(supervisor.run(stop.clone()));
     alerts.learn(&incident());
     alerts
 }

@@ -109,20 +109,23 @@ pub(super) fn decode(body: &[u8]) -> Option<Picture> {
     })
 }
 
-/// Starts the task. It ends with `stop`; a minute that it is at then is not kept.
-pub(super) fn start(parts: &DashboardInputs, stop: CancellationToken) {
+/// The task. It ends with `stop`; a minute that it is at then is not kept.
+pub(super) fn keep(
+    parts: &DashboardInputs,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + use<> {
     let keeper = Keeper {
         state: parts.state.clone(),
         history: Arc::clone(&parts.history),
         clock: Arc::clone(&parts.clock),
         retention: parts.retention,
     };
-    tokio::spawn(async move {
+    async move {
         tokio::select! {
             () = stop.cancelled() => {}
             () = keeper.run() => {}
         }
-    });
+    }
 }
 
 struct Keeper {

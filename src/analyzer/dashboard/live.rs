@@ -47,21 +47,22 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Starts the task, which ends with `stop`.
-    pub(super) fn start(
+    /// What pages listen to, and the task that feeds it, which ends with `stop`.
+    pub(super) fn new(
         views: Views,
         clock: Arc<dyn Clock>,
         version: &str,
         stop: CancellationToken,
-    ) -> Self {
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (sender, ticks) = watch::channel(Tick::default());
-        tokio::spawn(look(views, clock, sender, stop.clone()));
-        Self {
+        let news = look(views, clock, sender, stop.clone());
+        let live = Self {
             ticks,
             places: Arc::new(Semaphore::new(MOST_VIEWERS)),
             version: version.into(),
             stop,
-        }
+        };
+        (live, news)
     }
 
     /// The stream for one viewer; `None` when there are too many.

@@ -65,7 +65,9 @@ impl Analyzer {
         };
         let metrics = Arc::new(Metrics::new(Arc::default()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (state, _) = start(limits, plan, Arc::clone(&clock), metrics, None);
+        let events = Publisher::default();
+        let (state, thread) = new(limits, plan, Arc::clone(&clock), metrics, events);
+        tokio::task::spawn_blocking(|| thread.run());
         Self {
             state,
             start: clock.wall(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rpingmesh::config::agent::TracingChoice;
-use rpingmesh::config::program::{Failure, start_logging, stop_on_signal};
+use rpingmesh::config::program::{Failure, run_to_end, start_logging, stop_on_signal};
 use rpingmesh::service::flow::FlowTable;
 use rpingmesh::service::trace::{TraceMessage, TracerCounters, TracerStatus};
 use tokio::sync::mpsc;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: FlowsArgs) -> Result<(), Failure> {
         json: args.json,
         all: args.all,
     };
-    runtime()?.block_on(show(choice, &output, args.watch))
+    run_to_end(runtime()?, show(choice, &output, args.watch))
 }
 
 async fn show(choice: TracingChoice, output: &Output, watch: bool) -> Result<(), Failure> {

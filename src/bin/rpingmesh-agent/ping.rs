@@ -9,7 +9,7 @@ use clap::Args;
 use rpingmesh::agent::drive::{Driver, Turn};
 use rpingmesh::agent::session_config;
 use rpingmesh::config::agent::AgentConfig;
-use rpingmesh::config::program::{Failure, stop_on_signal};
+use rpingmesh::config::program::{Failure, run_to_end, stop_on_signal};
 use rpingmesh::config::{ConfigError, HumanDuration};
 use rpingmesh::id::{FlowLabel, QKey};
 use rpingmesh::probe::{self, Config, Group, ProbeKind, ProbePath, Rate, Session, Start};
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &PingArgs) -> Result<(), Failure> {
         )
     })?;
     let config = args.configured.clone().start()?;
-    runtime()?.block_on(ping(args, rate, &config))
+    run_to_end(runtime()?, ping(args, rate, &config))
 }
 
 async fn ping(args: &PingArgs, rate: Rate, config: &AgentConfig) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rpingmesh::agent::metrics::Metrics;
 use rpingmesh::agent::{Agent, AgentError};
 use rpingmesh::config::agent::{AgentConfig, TracingChoice};
-use rpingmesh::config::program::{Failure, stop_on_signal};
+use rpingmesh::config::program::{Failure, run_to_end, stop_on_signal};
 use rpingmesh::hardware::{Reader, SYSFS};
 use rpingmesh::service::trace::{TraceMessage, Unavailable};
 use rpingmesh::time::SystemClock;
@@ -17,7 +17,7 @@ use crate::{trace, tracer, transports};
 
 pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
     let config = configured.start()?;
-    runtime()?.block_on(serve(config))
+    run_to_end(runtime()?, serve(config))
 }
 
 async fn serve(config: AgentConfig) -> Result<(), Failure> {
@@ -62,7 +62,9 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
     };
     agent.run(stop).await.map_err(|error| match error {
         AgentError::Config(error) => Failure::Config(error),
-        error @ (AgentError::Store(_) | AgentError::Metrics { .. }) => Failure::run(error),
+        error @ (AgentError::Store(_) | AgentError::Metrics { .. } | AgentError::Task(_)) => {
+            Failure::run(error)
+        }
     })
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use rpingmesh::agent::trace_round;
 use rpingmesh::config::ConfigError;
 use rpingmesh::config::agent::{AgentConfig, TracingChoice};
-use rpingmesh::config::program::{Failure, stop_on_signal};
+use rpingmesh::config::program::{Failure, run_to_end, stop_on_signal};
 use rpingmesh::error::describe;
 use rpingmesh::id::{FlowLabel, Gid, ROCE_V2_UDP_PORT, UdpSourcePort};
 use rpingmesh::path_trace::raw::RawTracer;
@@ -66,7 +66,7 @@ pub(crate) fn tracer(
 
 pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
     let config = args.configured.clone().start()?;
-    runtime()?.block_on(serve(args, &config))
+    run_to_end(runtime()?, serve(args, &config))
 }
 
 async fn serve(args: &TraceArgs, config: &AgentConfig) -> Result<(), Failure> {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use clap::{CommandFactory as _, Parser as _};
 use rpingmesh::analyzer::Analyzer;
 use rpingmesh::config::manual;
-use rpingmesh::config::program::{Failure, finish, stop_on_signal};
+use rpingmesh::config::program::{Failure, finish, run_to_end, stop_on_signal};
+use rpingmesh::events::Publisher;
 use rpingmesh::time::SystemClock;
 
 use cli::{Cli, Command, Configured};
@@ -24,19 +25,22 @@ fn main() -> ExitCode {
 
 fn run(configured: Configured) -> Result<(), Failure> {
     let config = configured.start()?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(Failure::run)?
-        .block_on(async {
-            let stop = stop_on_signal().map_err(Failure::run)?;
-            Analyzer::start(config, Arc::new(SystemClock), stop)
-                .await
-                .map_err(Failure::run)?
-                .wait()
-                .await
-                .map_err(Failure::run)
-        })
+        .map_err(Failure::run)?;
+    run_to_end(runtime, async {
+        let stop = stop_on_signal().map_err(Failure::run)?;
+        let starting = Analyzer::start(config, Arc::new(SystemClock), Publisher::default());
+        // A large store takes its time to be read back.
+        match stop.run_until_cancelled(starting).await {
+            Some(analyzer) => {
+                let analyzer = analyzer.map_err(Failure::run)?;
+                analyzer.run(stop).await.map_err(Failure::run)
+            }
+            None => Ok(()),
+        }
+    })
 }
 
 fn check_config(configured: Configured) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
-use rpingmesh::config::program::{Failure, finish, start_logging, stop_on_signal};
+use rpingmesh::config::program::{Failure, finish, run_to_end, start_logging, stop_on_signal};
 use rpingmesh::config::settings::Given;
 use rpingmesh::config::{ConfigError, manual};
 use rpingmesh::controller::Controller;
@@ -84,11 +84,13 @@ fn run(configured: Configured) -> Result<(), Failure> {
 
 fn serve(config: ControllerConfig) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(async {
+    run_to_end(runtime, async {
         let stop = stop_on_signal().context("cannot watch for signals")?;
         let registry = open::registry(&config.store).await?;
-        let controller = Controller::start(config, registry, Arc::new(SystemClock)).await?;
-        controller.run(stop).await?;
+        let starting = Controller::start(config, registry, Arc::new(SystemClock));
+        if let Some(controller) = stop.run_until_cancelled(starting).await {
+            controller?.run(stop).await?;
+        }
         tracing::info!("stopped");
         Ok(())
     })

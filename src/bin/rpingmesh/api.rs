@@ -10,7 +10,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use rpingmesh::api::read::{ReadError, read};
 use rpingmesh::api::{OPENAPI, Request};
 use rpingmesh::config::ConfigError;
-use rpingmesh::config::program::Failure;
+use rpingmesh::config::program::{Failure, run_to_end};
 use rpingmesh::error::describe;
 use rpingmesh::net::http::{Client, HttpError};
 use rpingmesh::net::tls::{TlsError, TlsFiles};
@@ -245,11 +245,11 @@ fn explained(error: &HttpError, is_tls: bool) -> String {
 
 /// Runs on a runtime of one thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(Failure::run)?
-        .block_on(future)
+        .map_err(Failure::run)?;
+    run_to_end(runtime, future)
 }
 
 /// Prints a text; a reader that has gone is no failure.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use rpingmesh::config::lab::LabSettings;
-use rpingmesh::config::program::{Failure, start_logging, stop_on_signal};
+use rpingmesh::config::program::{Failure, run_to_end, start_logging, stop_on_signal};
 use rpingmesh::config::settings::Given;
 use rpingmesh::lab::plan::LabPlan;
 use rpingmesh::lab::run::run;
@@ -26,11 +26,11 @@ pub(crate) fn main(args: LabArgs) -> Result<(), Failure> {
     let settings = args.given.over(args.config.as_deref())?;
     start_logging(&settings.log)?;
     let plan = LabPlan::new(settings)?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(Failure::run)?
-        .block_on(show_lab(&plan))
+        .map_err(Failure::run)?;
+    run_to_end(runtime, show_lab(&plan))
 }
 
 async fn show_lab(plan: &LabPlan) -> Result<(), Failure> {

@@ -3,8 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Effect, Fault, FaultError, Pulse, Ratio, Target};
+use super::{Effect, Fault, FaultError, Pulse, Target};
 use crate::config::HumanDuration;
+use crate::measure::Ratio;
 use crate::time::Nanos;
 
 /// The longest time that a fault can name: keeps sums of nanoseconds far from overflow.

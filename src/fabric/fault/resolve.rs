@@ -1,5 +1,7 @@
 //! What a fault means on a topology: which links, RNICs and hosts it hits.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use std::collections::BTreeSet;
 
 use super::{Effect, Fault, FaultError, Target};
@@ -38,7 +40,7 @@ impl Resolved {
             .iter()
             .filter_map(|(place, _)| match place {
                 Place::Link(link) => Some(*link),
-                _ => None,
+                Place::Rnic(_) | Place::Host(_) | Place::Switch(_) => None,
             })
             .collect();
         links.into_iter().collect()

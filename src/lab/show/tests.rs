@@ -72,7 +72,7 @@ fn summary() -> Summary {
         },
         expected_lost: 27.5,
         tolerance: 24.0,
-        agrees: Some(true),
+        agrees: Check::Right,
     };
     let overall = Overall {
         sent: 10_000,
@@ -115,7 +115,7 @@ fn summary() -> Summary {
             closed_ns: None,
             fault: Some("link spine1->tor3 loss=1% at=10s".to_owned()),
             delay_ns: Some(12_300_000_000),
-            right: Some(true),
+            right: Check::Right,
             explains: vec!["RNIC host3/rnic0 is down".to_owned()],
             subjects: 0,
             evidence: vec!["over the last 20 s".to_owned()],
@@ -131,7 +131,7 @@ fn summary() -> Summary {
             },
         ],
         starved_hosts: 3,
-        locations_right: Some(true),
+        locations_right: Check::Right,
     }
 }
 
@@ -159,8 +159,8 @@ fn objects_for_programs() {
 #[test]
 fn one_disagreement_is_one_too_many() {
     let mut summary = summary();
-    summary.faults[0].agrees = None;
+    summary.faults[0].agrees = Check::NotComparable;
     assert!(Summary::all_agree(&summary.overall, &summary.faults));
-    summary.faults[0].agrees = Some(false);
+    summary.faults[0].agrees = Check::Wrong;
     assert!(!Summary::all_agree(&summary.overall, &summary.faults));
 }

@@ -91,12 +91,12 @@ fn what_is_measured_rightly_agrees() {
     exchange.probe(0, 3);
     let found = verdicts(&exchange.engine, &exchange.observed);
     let first = &found[0];
-    assert_eq!(first.agrees, Some(true), "{first:?}");
+    assert_eq!(first.agrees, Check::Right, "{first:?}");
     assert!(first.truth.lost > 150, "{first:?}");
     assert_eq!(first.links.len(), 1);
     assert_eq!(first.links[0].truth.loss, first.truth.lost);
     // Nothing crosses the other fault: there is nothing to compare.
-    assert_eq!(found[1].agrees, None);
+    assert_eq!(found[1].agrees, Check::NotComparable);
     let overall = overall(&exchange.engine, &exchange.observed);
     assert!(overall.agrees);
     assert_eq!(overall.lost, first.truth.lost);
@@ -125,7 +125,7 @@ fn loss_that_was_not_there_or_not_seen_disagrees() {
     add(&mut exchange, 200, 200);
     assert_eq!(
         verdicts(&exchange.engine, &exchange.observed)[0].agrees,
-        Some(false)
+        Check::Wrong
     );
     assert!(!overall(&exchange.engine, &exchange.observed).agrees);
     let mut exchange = Exchange::new(&["link spine1->tor1 loss=50%"]);
@@ -133,7 +133,7 @@ fn loss_that_was_not_there_or_not_seen_disagrees() {
     add(&mut exchange, 4_000, 0);
     assert_eq!(
         verdicts(&exchange.engine, &exchange.observed)[0].agrees,
-        Some(false)
+        Check::Wrong
     );
 }
 
@@ -143,7 +143,7 @@ fn stalls_are_not_judged_by_loss() {
     exchange.probe(0, 3);
     assert_eq!(
         verdicts(&exchange.engine, &exchange.observed)[0].agrees,
-        None
+        Check::NotComparable
     );
     assert!(overall(&exchange.engine, &exchange.observed).agrees);
 }

@@ -26,7 +26,7 @@ fn learn(
 fn a_driver_that_folds_the_label_confirms_the_claim() {
     let claimed = SourcePortSteering::FlowLabel;
     let learned = learn(&claimed, 1..10, FlowLabel::source_port);
-    assert_eq!(learned.flow_label_steers(), Some(true));
+    assert_eq!(learned.flow_label(), LabelEffect::Steers);
     assert_eq!((learned.as_meant, learned.otherwise), (9, 0));
     assert_eq!(learned.corrected(&claimed), None);
 }
@@ -36,7 +36,7 @@ fn a_driver_that_ignores_the_label_loses_the_claim_after_three() {
     let claimed = SourcePortSteering::FlowLabel;
     let fixed = |_| port(0xc123);
     let twice = learn(&claimed, 1..3, fixed);
-    assert_eq!(twice.flow_label_steers(), Some(false));
+    assert_eq!(twice.flow_label(), LabelEffect::Ignored);
     assert_eq!(twice.corrected(&claimed), None);
     let thrice = learn(&claimed, 1..4, fixed);
     assert_eq!(thrice.corrected(&claimed), Some(SourcePortSteering::Driver));
@@ -68,12 +68,15 @@ fn queue_pairs_are_confirmed_without_crediting_the_label() {
     // Labels made for these ports, as the controller gives them.
     let own = ports.map(|port| port.flow_label().expect("a port of the range").get());
     let chosen = learn(&claimed, own, choice);
-    assert_eq!((chosen.as_meant, chosen.flow_label_steers()), (2, None));
+    assert_eq!(
+        (chosen.as_meant, chosen.flow_label()),
+        (2, LabelEffect::NotSeen)
+    );
     // Any other label.
     let other = learn(&claimed, 1..20, choice);
     assert_eq!(
-        (other.as_meant, other.flow_label_steers()),
-        (19, Some(false))
+        (other.as_meant, other.flow_label()),
+        (19, LabelEffect::Ignored)
     );
     assert_eq!(other.corrected(&claimed), None);
     let wrong = learn(&claimed, 1..20, |_| port(0xc333));
@@ -88,7 +91,10 @@ fn a_port_that_stands_in_for_a_taken_one_says_nothing_of_labels() {
         let stand_in = port(0xc0de);
         learned.note(&claimed, label(number), Some(stand_in), stand_in);
     }
-    assert_eq!((learned.as_meant, learned.flow_label_steers()), (9, None));
+    assert_eq!(
+        (learned.as_meant, learned.flow_label()),
+        (9, LabelEffect::NotSeen)
+    );
     assert_eq!(learned.corrected(&claimed), None);
 }
 
@@ -101,6 +107,6 @@ fn a_driver_that_changes_its_mind_is_followed() {
         let label = label(number);
         learned.note(&claimed, label, None, label.source_port());
     }
-    assert_eq!(learned.flow_label_steers(), Some(true));
+    assert_eq!(learned.flow_label(), LabelEffect::Steers);
     assert_eq!(learned.corrected(&claimed), None);
 }

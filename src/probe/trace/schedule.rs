@@ -55,9 +55,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             interval: Duration::from_mins(5),
-            rate: Rate(4.0),
+            rate: const { Rate::per_second(4.0).expect("in range") },
             burst: 4,
-            switch_rate: Rate(10.0),
+            switch_rate: const { Rate::per_second(10.0).expect("in range") },
             switch_burst: 10,
             gap: Duration::from_secs(5),
             recovery: 5,

@@ -10,7 +10,7 @@ fn pair(sent: Faults, received: Faults, seed: u64) -> (FaultyEndpoint, MemoryEnd
     let network = Network::new();
     let a = network.endpoint(Gid::from(Ipv4Addr::new(10, 0, 0, 1)));
     let b = network.endpoint(Gid::from(Ipv4Addr::new(10, 0, 0, 2)));
-    let a = FaultyEndpoint::new(Box::new(a), sent, received, seed).expect("valid rates");
+    let a = FaultyEndpoint::new(Box::new(a), sent, received, seed);
     (a, b, network)
 }
 
@@ -86,7 +86,7 @@ async fn without_faults_everything_passes_in_order() {
 #[tokio::test]
 async fn drops_are_seeded_and_still_complete() {
     let faults = Faults {
-        drop: 0.3,
+        drop: Ratio::of(3, 10),
         ..Faults::default()
     };
     let (done, got, counters) = through(faults, 7, 500).await;
@@ -100,7 +100,7 @@ async fn drops_are_seeded_and_still_complete() {
 #[tokio::test]
 async fn duplicates_come_twice_and_complete_once() {
     let faults = Faults {
-        duplicate: 1.0,
+        duplicate: Ratio::ONE,
         ..Faults::default()
     };
     let (done, got, counters) = through(faults, 1, 3).await;
@@ -112,7 +112,7 @@ async fn duplicates_come_twice_and_complete_once() {
 #[tokio::test]
 async fn corruption_flips_one_bit() {
     let faults = Faults {
-        corrupt: 1.0,
+        corrupt: Ratio::ONE,
         ..Faults::default()
     };
     let (_, got, counters) = through(faults, 1, 20).await;
@@ -125,7 +125,7 @@ async fn corruption_flips_one_bit() {
 #[tokio::test(start_paused = true)]
 async fn reordering_swaps_neighbours_and_waits_no_longer_than_its_limit() {
     let faults = Faults {
-        reorder: 1.0,
+        reorder: Ratio::ONE,
         ..Faults::default()
     };
     let (_, got, counters) = through(faults, 1, 4).await;
@@ -148,7 +148,7 @@ async fn reordering_swaps_neighbours_and_waits_no_longer_than_its_limit() {
 async fn a_delayed_arrival_comes_later_and_says_so() {
     let delay_by = Duration::from_millis(250);
     let faults = Faults {
-        delay: 1.0,
+        delay: Ratio::ONE,
         delay_by,
         ..Faults::default()
     };
@@ -174,7 +174,7 @@ async fn a_delayed_arrival_comes_later_and_says_so() {
 #[tokio::test]
 async fn received_datagrams_have_their_own_rates() {
     let faults = Faults {
-        drop: 1.0,
+        drop: Ratio::ONE,
         ..Faults::default()
     };
     let (mut a, mut b, _network) = pair(Faults::default(), faults, 1);
@@ -183,26 +183,4 @@ async fn received_datagrams_have_their_own_rates() {
     assert!(payloads(&take(&mut a).await).is_empty());
     assert_eq!(payloads(&take(&mut b).await).len(), 5);
     assert_eq!(a.counters().1.dropped, 5);
-}
-
-#[test]
-fn a_rate_must_be_a_probability() {
-    let network = Network::new();
-    let endpoint = network.endpoint(Gid::from(Ipv4Addr::LOCALHOST));
-    let faults = Faults {
-        reorder: 1.5,
-        ..Faults::default()
-    };
-    let error = FaultyEndpoint::new(Box::new(endpoint), faults, Faults::default(), 1)
-        .err()
-        .expect("refused");
-    insta::assert_snapshot!(error, @"fault rate `reorder` is 1.5: it must be between 0 and 1");
-    assert!(
-        Faults {
-            drop: f64::NAN,
-            ..Faults::default()
-        }
-        .check()
-        .is_err()
-    );
 }

@@ -10,6 +10,7 @@ use rpingmesh::analysis::windows::Limits;
 use rpingmesh::analyzer::Analyzer;
 use rpingmesh::config::analyzer::{AnalyzerConfig, AnalyzerSettings};
 use rpingmesh::config::{HumanDuration, TlsSettings};
+use rpingmesh::events::Publisher;
 use rpingmesh::net::client::channel;
 use rpingmesh::net::tls::{Security, TlsFiles};
 use rpingmesh::net::url::Url;
@@ -105,10 +106,10 @@ impl Incarnation {
         };
         let stop = CancellationToken::new();
         let analyzer = runtime
-            .block_on(Analyzer::start(config, clock, stop.clone()))
+            .block_on(Analyzer::start(config, clock, Publisher::default()))
             .expect("the analyzer starts");
         let (grpc, web) = (analyzer.grpc_address(), analyzer.web_address());
-        runtime.spawn(analyzer.wait());
+        runtime.spawn(analyzer.run(stop.clone()));
         Self {
             runtime,
             grpc,

@@ -81,15 +81,14 @@ impl Host {
             .await
             .expect("a spool");
         let (spooled_out, spooled) = watch::channel(0);
-        let (acknowledged_out, acknowledged) = watch::channel(0);
         let (inventory, inventory_in) = watch::channel(Inventory::new());
         let idle = Arc::new(Orders::idle(session_config(&config)));
         let (orders_out, orders) = watch::channel(idle);
         let (health, health_in) = watch::channel(Health::default());
         let (_, degraded) = watch::channel(None);
         let (upload_interval, interval) = watch::channel(INTERVAL);
-        let upload = Upload::new(&config, spool.clone(), spooled.clone(), acknowledged_out)
-            .expect("an uploader");
+        let upload = Upload::new(&config, spool.clone(), spooled.clone()).expect("an uploader");
+        let acknowledged = upload.acknowledged();
         let channels = RegistrationChannels {
             inventory: inventory_in,
             health: health_in,

@@ -3,8 +3,8 @@
 use std::io::{self, Write as _};
 
 use rpingmesh::id::{FlowLabel, UdpSourcePort};
-use rpingmesh::measure::{Invalid, Measurement, Outcome, Summary};
-use rpingmesh::probe::steering::LearnedSteering;
+use rpingmesh::measure::{Invalid, Measurement, Outcome, Ratio, Summary};
+use rpingmesh::probe::steering::{LabelEffect, LearnedSteering};
 use rpingmesh::probe::{ProbePath, ProbeResult};
 use rpingmesh::time::{Nanos, NicTime};
 use rpingmesh::transport::{CompletionClock, Endpoint};
@@ -170,12 +170,8 @@ impl Output {
         Summary::of(self.complete.iter().map(of))
     }
 
-    fn loss_ratio(&self) -> f64 {
-        if self.sent == 0 {
-            0.0
-        } else {
-            self.lost as f64 / self.sent as f64
-        }
+    fn loss_ratio(&self) -> Ratio {
+        Ratio::of(self.lost, self.sent)
     }
 
     fn probe_line(&self, result: &ProbeResult) -> ProbeLine<'_> {
@@ -240,13 +236,17 @@ impl Output {
             target: &self.target,
             flow_label: self.flow_label.get(),
             source_port: self.source_port.map(|port| port.0),
-            flow_label_steers: self.learned.flow_label_steers(),
+            flow_label_steers: match self.learned.flow_label() {
+                LabelEffect::NotSeen => None,
+                LabelEffect::Steers => Some(true),
+                LabelEffect::Ignored => Some(false),
+            },
             clock: self.clock,
             sent: self.sent,
             complete: self.complete.len(),
             lost: self.lost,
             invalid: self.invalid,
-            loss_ratio: self.loss_ratio(),
+            loss_ratio: self.loss_ratio().get(),
             network_rtt: self
                 .spans(|measurement| measurement.network_rtt)
                 .map(Into::into),
@@ -268,19 +268,19 @@ impl Output {
                 )
             })
         };
-        let steering = match self.learned.flow_label_steers() {
-            Some(true) => "\nthe responder saw the flow label's UDP source port",
-            Some(false) => {
+        let steering = match self.learned.flow_label() {
+            LabelEffect::Steers => "\nthe responder saw the flow label's UDP source port",
+            LabelEffect::Ignored => {
                 "\nthe responder saw another UDP source port than the flow label's: this driver does not steer by labels"
             }
-            None => "",
+            LabelEffect::NotSeen => "",
         };
         format!(
             "{} sent, {} complete, {} lost ({:.1} %), {} invalid{}{}{}{steering}",
             self.sent,
             self.complete.len(),
             self.lost,
-            self.loss_ratio() * 100.0,
+            self.loss_ratio().get() * 100.0,
             self.invalid,
             row(
                 "network RTT",

@@ -285,7 +285,9 @@ impl Task {
         }
         match &status {
             TracerStatus::Unavailable(_) => tracing::warn!(%status, "service tracing"),
-            _ => tracing::info!(%status, "service tracing"),
+            TracerStatus::Attached { .. } | TracerStatus::WaitingForIbCore | TracerStatus::Off => {
+                tracing::info!(%status, "service tracing");
+            }
         }
         self.status = Some(status.clone());
         self.send(TraceMessage::Status(status))

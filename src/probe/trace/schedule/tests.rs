@@ -7,6 +7,10 @@ use super::*;
 use crate::id::UdpSourcePort;
 use crate::time::WallTime;
 
+fn per_second(number: f64) -> Rate {
+    Rate::per_second(number).expect("in range")
+}
+
 fn tuple(number: u16) -> Tuple {
     Tuple {
         source: Ipv4Addr::new(10, 0, 0, 1).into(),
@@ -39,9 +43,9 @@ fn trace(tuple: Tuple, hops: &[&str], end: End) -> Trace {
 
 fn config() -> Config {
     Config {
-        rate: Rate(1000.0),
+        rate: per_second(1000.0),
         burst: 1000,
-        switch_rate: Rate(1000.0),
+        switch_rate: per_second(1000.0),
         switch_burst: 1000,
         ..Config::default()
     }
@@ -132,7 +136,7 @@ fn what_came_up_during_a_trace_follows_it() {
 #[test]
 fn urgent_paths_go_first() {
     let mut schedule = Schedule::new(Config {
-        rate: Rate(1.0),
+        rate: per_second(1.0),
         burst: 1,
         ..config()
     });
@@ -216,9 +220,9 @@ proptest! {
         paths in 1u16..40, lossy in prop::collection::vec(0u16..40, 0..10),
     ) {
         let mut schedule = Schedule::new(Config {
-            rate: Rate(f64::from(rate)),
+            rate: per_second(f64::from(rate)),
             burst,
-            switch_rate: Rate(f64::from(switch_rate)),
+            switch_rate: per_second(f64::from(switch_rate)),
             switch_burst,
             interval: Duration::from_secs(1),
             gap: Duration::from_millis(100),

@@ -1,0 +1,217 @@
+//! Starts an analyzer's tasks, consumers before producers. The stages are described in [`super`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::alerts::{self, Alerts};
+use super::intake::{self, IntakeHandle};
+use super::judging::{self, Views};
+use super::metrics::Metrics;
+use super::state::{self, StateHandle};
+use super::{Analyzer, AnalyzerError, DRAIN, GRACE, dashboard, upload, web};
+use crate::analysis::routes::Routes;
+use crate::analysis::windows::Limits;
+use crate::config::analyzer::{AlertConfig, AnalyzerConfig};
+use crate::events::Publisher;
+use crate::net::server::{self, Listener};
+use crate::store::history::History;
+use crate::store::incidents::Incidents;
+use crate::store::journal::Journal;
+use crate::store::open::Stores;
+use crate::supervisor::{Stage, Supervisor, TaskError};
+use crate::telemetry::otlp::{self, OtlpConfig};
+use crate::time::Clock;
+use crate::topology::wiring::Wiring;
+
+/// The supervisor while tasks are added, and what most of them need.
+struct Tasks {
+    supervisor: Supervisor<AnalyzerError>,
+    serving: Stage,
+    storing: Stage,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    events: Publisher,
+    incidents: Arc<dyn Incidents>,
+}
+
+/// Starts all tasks.
+///
+/// # Errors
+/// [`AnalyzerError`]; then nothing is left running.
+pub(super) async fn start(
+    config: AnalyzerConfig,
+    clock: Arc<dyn Clock>,
+    events: Publisher,
+) -> Result<Analyzer, AnalyzerError> {
+    let Stores {
+        journal,
+        incidents,
+        history,
+    } = Stores::open(&config.store).await?;
+    let listener = Listener::bind(config.listen, config.security.clone()).await?;
+    let web = Listener::bind(config.web, config.web_security.clone()).await?;
+    let (grpc_address, web_address) = (listener.address(), web.address());
+    let metrics = Arc::new(Metrics::new(listener.counters()));
+
+    let mut tasks = Tasks::new(clock, metrics, events, incidents);
+    tasks.push_metrics(config.otlp.clone(), grpc_address);
+    let state = tasks.keep_state(config.limits.clone(), config.topology.clone());
+    let intake = tasks
+        .store(journal, config.limits.clone(), state.clone())
+        .await?;
+    let alerts = tasks.alert(config.alerts.clone(), web_address).await?;
+    let views = tasks.judge(&config, state.clone(), alerts.clone()).await?;
+    tasks.take_uploads(listener, intake);
+    let parts = web::Web {
+        state,
+        metrics: Arc::clone(&tasks.metrics),
+        views,
+        incidents: Arc::clone(&tasks.incidents),
+        alerts,
+        auth_header: config.web_auth_header.clone(),
+    };
+    tasks.show(web, parts, history, &config);
+    tracing::info!(grpc = %grpc_address, web = %web_address, store = %config.store, "the analyzer is ready");
+    Ok(Analyzer {
+        grpc: grpc_address,
+        web: web_address,
+        supervisor: tasks.supervisor,
+    })
+}
+
+impl Tasks {
+    fn new(
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        events: Publisher,
+        incidents: Arc<dyn Incidents>,
+    ) -> Self {
+        let mut supervisor = Supervisor::new("analyzer");
+        Self {
+            serving: supervisor.stage(Duration::ZERO),
+            storing: supervisor.stage(DRAIN),
+            supervisor,
+            clock,
+            metrics,
+            events,
+            incidents,
+        }
+    }
+
+    /// Pushes the metrics as configured. Started again after a panic: it only reads what others count.
+    fn push_metrics(&mut self, otlp: Option<OtlpConfig>, grpc: SocketAddr) {
+        let Some(otlp) = otlp else {
+            return;
+        };
+        let origin = otlp::Origin {
+            service: "rpingmesh-analyzer",
+            instance: grpc.to_string(),
+        };
+        let (metrics, clock) = (Arc::clone(&self.metrics), Arc::clone(&self.clock));
+        self.supervisor
+            .spawn_restarted(&self.storing, "metrics push", move |stop| {
+                let metrics = Arc::clone(&metrics);
+                let source = move || metrics.encode().ok();
+                otlp::push(
+                    otlp.clone(),
+                    origin.clone(),
+                    source,
+                    Arc::clone(&clock),
+                    stop,
+                )
+            });
+    }
+
+    fn keep_state(&mut self, limits: Limits, topology: Option<Wiring>) -> StateHandle {
+        let (state, thread) = state::new(
+            limits,
+            state::KnownTopology::new(topology),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.metrics),
+            self.events.clone(),
+        );
+        self.supervisor
+            .spawn_blocking(&self.storing, "state thread", || thread.run());
+        state
+    }
+
+    async fn store(
+        &mut self,
+        journal: Arc<dyn Journal>,
+        limits: Limits,
+        state: StateHandle,
+    ) -> Result<IntakeHandle, AnalyzerError> {
+        let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
+        let (intake, task) = intake::start(journal, limits, clock, state, metrics).await?;
+        self.supervisor.spawn(&self.storing, "intake", task);
+        Ok(intake)
+    }
+
+    async fn alert(
+        &mut self,
+        config: AlertConfig,
+        web: SocketAddr,
+    ) -> Result<Alerts, AnalyzerError> {
+        let parts = alerts::AlertInputs {
+            config,
+            store: Arc::clone(&self.incidents),
+            clock: Arc::clone(&self.clock),
+            web,
+        };
+        let alerts = alerts::restore(parts, &self.metrics.alerts).await?;
+        alerts.spawn(&mut self.supervisor, &self.storing);
+        Ok(alerts)
+    }
+
+    async fn judge(
+        &mut self,
+        config: &AnalyzerConfig,
+        state: StateHandle,
+        alerts: Alerts,
+    ) -> Result<Views, AnalyzerError> {
+        let parts = judging::JudgingInputs {
+            store: Arc::clone(&self.incidents),
+            alerts,
+            state,
+            metrics: Arc::clone(&self.metrics),
+            clock: Arc::clone(&self.clock),
+            routes: Routes::new(config.topology.as_ref()),
+            interval: config.settings.judge_interval.0,
+            retention: config.settings.incident_retention.0,
+            events: self.events.clone(),
+        };
+        let (views, task) = judging::start(parts, self.serving.token()).await?;
+        self.supervisor.spawn(&self.serving, "judge", task);
+        Ok(views)
+    }
+
+    fn take_uploads(&mut self, listener: Listener, intake: IntakeHandle) {
+        let stop = self.serving.token();
+        let service = upload::service(intake, Arc::clone(&self.metrics), stop.clone());
+        let router = server::builder().add_service(service);
+        let serving = async move { Ok(listener.serve(router, stop, GRACE).await?) };
+        self.supervisor.spawn(&self.serving, "gRPC server", serving);
+    }
+
+    fn show(
+        &mut self,
+        listener: Listener,
+        web: web::Web,
+        history: Arc<dyn History>,
+        config: &AnalyzerConfig,
+    ) {
+        let parts = dashboard::DashboardInputs {
+            state: web.state.clone(),
+            views: web.views.clone(),
+            incidents: Arc::clone(&self.incidents),
+            history,
+            clock: Arc::clone(&self.clock),
+            wiring: config.topology.clone(),
+            retention: config.settings.history_retention.0,
+        };
+        let pages = dashboard::start(parts, &mut self.supervisor, &self.serving);
+        let serving = web::serve(listener, web, pages, self.serving.token());
+        self.supervisor.spawn(&self.serving, "web server", serving);
+    }
+}

@@ -1,0 +1,218 @@
+//! Starts the lab's controller, analyzer and agents.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryFutureExt as _;
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::counters::{EmulatedCounters, OfHost};
+use super::hosts::{self, Outages};
+use super::plan::LabPlan;
+use super::run::LabError;
+use super::services::{self, tracer};
+use crate::agent::metrics::Metrics;
+use crate::agent::{Agent, AgentError};
+use crate::analyzer::Analyzer;
+use crate::config::agent::{AgentConfig, AgentSettings};
+use crate::config::analyzer::AnalyzerSettings;
+use crate::config::controller::{
+    AgentsSettings, ControllerConfig, ControllerSettings, PinglistSettings,
+};
+use crate::config::{ConfigError, HumanDuration};
+use crate::controller::Controller;
+use crate::events::Publisher;
+use crate::fabric::Engine;
+use crate::fabric::realtime::Fabric;
+use crate::id::HostName;
+use crate::service::trace::TraceMessage;
+use crate::store::{Location, open};
+use crate::supervisor::{Stage, Supervisor};
+use crate::time::Clock;
+
+/// How often agents upload: twice as often as they do on their own, for people who watch.
+const UPLOAD_INTERVAL: Duration = Duration::from_millis(500);
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// When each host has no power, by number.
+pub(super) fn outages(engine: &Engine) -> Vec<Outages> {
+    (0_u32..)
+        .zip(engine.topology().hosts())
+        .map(|(number, _)| Outages::of(engine, number))
+        .collect()
+}
+
+/// The running servers, for the agents and for those who watch.
+pub(super) struct Servers {
+    controller: SocketAddr,
+    analyzer: SocketAddr,
+    /// Where the dashboard is.
+    pub(super) web: SocketAddr,
+    /// The controller's metrics.
+    pub(super) registry: Arc<Registry>,
+}
+
+/// What the roles are started with.
+pub(super) struct Roles<'a> {
+    pub(super) plan: &'a LabPlan,
+    pub(super) fabric: &'a Fabric,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    /// What the agents take for the counters of their RNICs.
+    pub(super) counters: &'a EmulatedCounters,
+}
+
+impl Roles<'_> {
+    /// Starts controller and analyzer.
+    pub(super) async fn start_servers(
+        &self,
+        supervisor: &mut Supervisor<LabError>,
+        stage: &Stage,
+        events: Publisher,
+    ) -> Result<Servers, LabError> {
+        let config = self.controller_config()?;
+        let registry = open::registry(&config.store).await?;
+        let controller = Controller::start(config, registry, Arc::clone(self.clock)).await?;
+        let mut config = AnalyzerSettings {
+            listen: LOOPBACK.to_string(),
+            web: self.plan.web.to_string(),
+            store: Location::Memory.to_string(),
+            ..AnalyzerSettings::default()
+        }
+        .validate()?;
+        config.topology = Some(super::wiring::of(self.fabric.topology())?);
+        let analyzer = Analyzer::start(config, Arc::clone(self.clock), events).await?;
+        let servers = Servers {
+            controller: controller.address(),
+            analyzer: analyzer.grpc_address(),
+            web: analyzer.web_address(),
+            registry: controller.registry(),
+        };
+        let controller = controller.run(stage.token()).map_err(LabError::from);
+        supervisor.spawn(stage, "controller", controller);
+        let analyzer = analyzer.run(stage.token()).map_err(LabError::from);
+        supervisor.spawn(stage, "analyzer", analyzer);
+        Ok(servers)
+    }
+
+    fn controller_config(&self) -> Result<ControllerConfig, ConfigError> {
+        ControllerSettings {
+            listen: LOOPBACK,
+            store: Location::Memory.to_string(),
+            pinglist: PinglistSettings {
+                seed: self.plan.scenario.seed,
+                // Parallel paths between two ToRs: what the pinglists have to cover.
+                parallel_paths: self.fabric.topology().shape().spines,
+                ..PinglistSettings::default()
+            },
+            agents: AgentsSettings {
+                upload_interval: Some(HumanDuration(UPLOAD_INTERVAL)),
+                ..AgentsSettings::default()
+            },
+            ..ControllerSettings::default()
+        }
+        .validate()
+    }
+
+    /// Starts an agent on each host that has power, and sees to it that hosts boot when theirs comes back. The agents keep
+    /// their files in `folder`. Gives their metrics by host.
+    pub(super) fn start_agents(
+        &self,
+        supervisor: &mut Supervisor<LabError>,
+        stage: &Stage,
+        servers: &Servers,
+        outages: Vec<Outages>,
+        folder: &Path,
+    ) -> Result<BTreeMap<String, Arc<Registry>>, LabError> {
+        let topology = self.fabric.topology();
+        let began = Instant::now();
+        let mut connections = services::messages(self.plan, topology, self.clock.host())?;
+        let mut registries = BTreeMap::new();
+        for ((number, host), outages) in (0_u32..).zip(topology.hosts()).zip(outages) {
+            let metrics = Arc::new(Metrics::new());
+            registries.insert(host.to_string(), metrics.registry());
+            let machine = Machine {
+                config: Arc::new(self.agent_config(number, host, servers, folder)?),
+                fabric: self.fabric.clone(),
+                number,
+                clock: Arc::clone(self.clock),
+                connections: connections.remove(&number),
+                counters: Arc::new(self.counters.of_host(host.clone())),
+                metrics,
+            };
+            let name = format!("agent of {host}");
+            let (stop, host) = (stage.token(), host.to_string());
+            let powered = hosts::run(outages, began, stop, move |stop| machine.boot(stop));
+            let powered = powered.map_err(|source| LabError::Agent { host, source });
+            supervisor.spawn(stage, name, powered);
+        }
+        Ok(registries)
+    }
+
+    fn agent_config(
+        &self,
+        number: u32,
+        host: &HostName,
+        servers: &Servers,
+        folder: &Path,
+    ) -> Result<AgentConfig, ConfigError> {
+        let topology = self.fabric.topology();
+        let tor = topology
+            .rnics_of(number)
+            .next()
+            .map(|rnic| topology.rnic(rnic).tor.to_string());
+        AgentSettings {
+            controller: format!("http://{}", servers.controller),
+            analyzer: format!("http://{}", servers.analyzer),
+            host: host.to_string(),
+            tor,
+            state_dir: folder.join(host.as_str()),
+            ..AgentSettings::default()
+        }
+        .validate()
+    }
+}
+
+/// A host as it boots.
+struct Machine {
+    config: Arc<AgentConfig>,
+    fabric: Fabric,
+    number: u32,
+    clock: Arc<dyn Clock>,
+    /// What a tracer says after each boot; `None` where no service runs.
+    connections: Option<Vec<TraceMessage>>,
+    counters: Arc<OfHost>,
+    metrics: Arc<Metrics>,
+}
+
+impl Machine {
+    /// Runs a new agent until `stop`.
+    fn boot(
+        &self,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Result<(), AgentError>> + Send + use<> {
+        // The tracer's end has to stay open: an agent whose tracer is gone follows nothing.
+        let tracer = self.connections.clone().map(tracer);
+        let (open, tracing) = tracer.unzip();
+        let agent = Agent {
+            config: Arc::clone(&self.config),
+            provider: Some(Arc::new(self.fabric.provider(self.number))),
+            tracer: Some(Arc::new(self.fabric.tracer())),
+            clock: Arc::clone(&self.clock),
+            spool: Location::Memory,
+            off: Vec::new(),
+            tracing,
+            hardware: Some(self.counters.clone()),
+            metrics: Arc::clone(&self.metrics),
+        };
+        async move {
+            let _open = open;
+            agent.run(stop).await
+        }
+    }
+}
