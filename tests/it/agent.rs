@@ -18,11 +18,11 @@ use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage};
 use rpingmesh::store::open;
 use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::memory::{MemoryProvider, Network};
-use rpingmesh::transport::{Provider, RnicName};
+use rpingmesh::transport::{Endpoint, Provider, RnicName, RnicPort, TransportError};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -384,4 +384,55 @@ async fn a_stored_pinglist_serves_while_the_controller_is_away() {
     for running in [one, two, analyzer] {
         running.stop().await;
     }
+}
+
+/// A driver whose calls to open an RNIC do not return.
+struct Hanging {
+    called: watch::Sender<bool>,
+    /// Until the test is over.
+    over: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Provider for Hanging {
+    fn name(&self) -> &'static str {
+        "hanging"
+    }
+
+    fn discover(&self) -> Result<Vec<RnicPort>, TransportError> {
+        Ok(vec![RnicPort {
+            name: RnicName {
+                device: "mem0".into(),
+                port: 1,
+            },
+            gid: Gid::from(Ipv4Addr::LOCALHOST),
+            gid_index: 0,
+            interface: None,
+        }])
+    }
+
+    fn open(&self, _: &RnicName) -> Result<Box<dyn Endpoint>, TransportError> {
+        self.called.send_replace(true);
+        // Ends with an error when the test drops its end.
+        let _ = self.over.lock().expect("one caller").recv();
+        Err(TransportError::NoDevice("the test is over".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn an_open_that_hangs_does_not_hold_up_the_stop() {
+    let chain = Chain::new().await;
+    let (called, mut calls) = watch::channel(false);
+    let (release, over) = std::sync::mpsc::channel();
+    let hanging = Hanging {
+        called,
+        over: std::sync::Mutex::new(over),
+    };
+    let agent = chain.agent_on(Arc::new(hanging), "h9", "tor0");
+    tokio::time::timeout(PATIENCE, calls.wait_for(|called| *called))
+        .await
+        .expect("opened")
+        .expect("the agent lives");
+    // On a runtime of one thread: the agent goes on while the call hangs.
+    agent.stop().await;
+    drop(release);
 }

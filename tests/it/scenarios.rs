@@ -142,7 +142,7 @@ fn report(scenario: &Scenario, swarm: &Swarm, observed: &mut Observed) -> (Strin
     let pairs = observed.take_interval();
     let lists_all = pairs.len() <= MOST_PAIRS;
     for ((from, to), stats) in &pairs {
-        if lists_all || stats.counts.loss() > 0.05 {
+        if lists_all || stats.counts.loss().get() > 0.05 {
             row(&mut table, &format!("tor{from}→tor{to}"), stats);
         }
     }
