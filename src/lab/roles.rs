@@ -65,6 +65,8 @@ pub(super) struct Roles<'a> {
     pub(super) clock: &'a Arc<dyn Clock>,
     /// What the agents take for the counters of their RNICs.
     pub(super) counters: &'a EmulatedCounters,
+    /// The start of the fabric.
+    pub(super) began: Instant,
 }
 
 impl Roles<'_> {
@@ -130,7 +132,6 @@ impl Roles<'_> {
         folder: &Path,
     ) -> Result<BTreeMap<String, Arc<Registry>>, LabError> {
         let topology = self.fabric.topology();
-        let began = Instant::now();
         let mut connections = services::messages(self.plan, topology, self.clock.host())?;
         let mut registries = BTreeMap::new();
         for ((number, host), outages) in (0_u32..).zip(topology.hosts()).zip(outages) {
@@ -147,7 +148,7 @@ impl Roles<'_> {
             };
             let name = format!("agent of {host}");
             let (stop, host) = (stage.token(), host.to_string());
-            let powered = hosts::run(outages, began, stop, move |stop| machine.boot(stop));
+            let powered = hosts::run(outages, self.began, stop, move |stop| machine.boot(stop));
             let powered = powered.map_err(|source| LabError::Agent { host, source });
             supervisor.spawn(stage, name, powered);
         }

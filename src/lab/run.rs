@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::counters::EmulatedCounters;
@@ -33,7 +33,7 @@ use crate::fabric::truth::FaultTruth;
 use crate::fabric::{Engine, FaultError, Profile, ScenarioError};
 use crate::store::StoreError;
 use crate::supervisor::{Supervisor, TaskError};
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, HostTime, SystemClock};
 use crate::topology::wiring::WiringError;
 
 /// How often progress is shown.
@@ -119,15 +119,22 @@ struct Running {
 /// All tasks of the lab, until they have ended.
 type Supervised<'a> = Pin<&'a mut (dyn Future<Output = Result<(), LabError>> + Send)>;
 
-/// Starts everything: fabric, servers, agents.
-async fn start(plan: &LabPlan) -> Result<(Running, Supervisor<LabError>), LabError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let began = clock.host();
+/// The fabric with its faults planned.
+fn new_engine(plan: &LabPlan, began: HostTime) -> Result<Engine, LabError> {
     let topology = Arc::new(plan.scenario.topology()?);
     let mut engine = Engine::new(topology, Profile::default(), plan.scenario.seed, began);
     for fault in &plan.scenario.faults {
         engine.inject(fault)?;
     }
+    Ok(engine)
+}
+
+/// Starts everything: fabric, servers, agents.
+async fn start(plan: &LabPlan) -> Result<(Running, Supervisor<LabError>), LabError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // One moment, by the clock of packets and by that of timers.
+    let (began, timers_began) = (clock.host(), Instant::now());
+    let engine = new_engine(plan, began)?;
     let watch = Watch::new(&engine, began);
     let outages = roles::outages(&engine);
 
@@ -152,6 +159,7 @@ async fn start(plan: &LabPlan) -> Result<(Running, Supervisor<LabError>), LabErr
         fabric: &fabric,
         clock: &clock,
         counters: &counters,
+        began: timers_began,
     };
     let started = roles
         .start_servers(&mut supervisor, &servers, publisher)
