@@ -19,7 +19,7 @@ use crate::store::history::History;
 use crate::store::incidents::Incidents;
 use crate::store::journal::Journal;
 use crate::store::open::Stores;
-use crate::supervisor::{Stage, Supervisor, TaskError};
+use crate::supervisor::{Stage, Supervisor};
 use crate::telemetry::otlp::{self, OtlpConfig};
 use crate::time::Clock;
 use crate::topology::wiring::Wiring;
