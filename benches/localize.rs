@@ -3,9 +3,13 @@
 //! One set of parameters for all cases. Prints precision/recall (F1) over the seeds, and the median CPU time of one answer,
 //! for ours and for two voting methods, beside an oracle that knows all other faults and their rates: with the one threshold
 //! for all rows that keeps it to two suspects in 100 healthy windows, as ours must, and with the best threshold of each row
-//! in hindsight; then kinds of faults, candidate paths, calibration, false alarms on healthy fabrics, and time
-//! on large fabrics. `SEED` is the first seed [default: 1], `SEEDS` how many [default: 20]; arguments name the parts to run,
+//! in hindsight; then kinds of faults, candidate paths, paths out of date, few probes per 5-tuple, hosts that stand still,
+//! calibration, false alarms on healthy fabrics, and time on large fabrics. `HEALTHY` is how many healthy windows
+//! [default: 1000], `SEED` is the first seed [default: 1], `SEEDS` how many [default: 20]; arguments name the parts to run,
 //! as in `cargo bench --bench localize -- table large` [default: all].
+
+#[path = "localize/doubt.rs"]
+mod doubt;
 
 use std::time::Duration;
 
@@ -37,8 +41,6 @@ impl Stopwatch {
     }
 }
 
-/// Windows on healthy fabrics.
-const HEALTHY: u64 = 1000;
 /// Healthy windows on which the oracle's threshold is found, and the suspects that it may have in them: two in 100.
 const HEALTHY_FOR_ORACLE: u64 = 400;
 const ALLOWED: usize = 8;
@@ -49,14 +51,15 @@ struct Seeds {
     count: u64,
 }
 
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is no number"))
+    })
+}
+
 impl Seeds {
     fn from_environment() -> Self {
-        let number = |name: &str, default| {
-            std::env::var(name).map_or(default, |text| {
-                text.parse()
-                    .unwrap_or_else(|_| panic!("{name}={text} is no number"))
-            })
-        };
         Self {
             first: number("SEED", 1),
             count: number("SEEDS", 20),
@@ -356,17 +359,18 @@ fn healthy(seeds: Seeds) {
         faults: Vec::new(),
         ..SimulationPlan::default()
     };
+    let windows = number("HEALTHY", 1000);
     let mut suspects = 0;
-    for seed in seeds.first..seeds.first + HEALTHY {
+    for seed in seeds.first..seeds.first + windows {
         let world = World::draw(&plan, seed).expect("a valid plan");
         suspects += ours(&problem(&world)).suspects.len();
     }
-    println!("\nno fault: {suspects} suspects in {HEALTHY} windows of 20 s on as many fabrics");
+    println!("\nno fault: {suspects} suspects in {windows} windows of 20 s on as many fabrics");
     // The same fabric again and again: its worst healthy links stay the same.
     let (mut suspects, mut incidents) = (0, 0);
     let rule = Persistence::default();
     let mut seen: Vec<Vec<Component>> = Vec::new();
-    for window in 0..HEALTHY {
+    for window in 0..windows {
         let world = World::draw_window(&plan, seeds.first, window).expect("a valid plan");
         let named = ours(&problem(&world)).suspects;
         suspects += named.len();
@@ -381,7 +385,7 @@ fn healthy(seeds: Seeds) {
         seen.push(named.into_iter().map(|suspect| suspect.component).collect());
     }
     println!(
-        "no fault: {suspects} suspects, {incidents} incidents in {HEALTHY} windows of 20 s on one fabric"
+        "no fault: {suspects} suspects, {incidents} incidents in {windows} windows of 20 s on one fabric"
     );
 }
 
@@ -417,10 +421,14 @@ fn large(name: &str, shape: Shape, tuples_per_host: usize) {
 type Part = fn(Seeds);
 
 /// Names of the parts, in their order.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 10] = [
     "table",
     "kinds",
     "candidates",
+    "sparse",
+    "stale",
+    "few",
+    "deaf",
     "calibration",
     "healthy",
     "large",
@@ -447,10 +455,14 @@ fn main() {
         "k = 8 fat tree, 150 probes/s and host, background U(0, 1e-4), {} seeds from {}",
         seeds.count, seeds.first
     );
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 9] = [
         ("table", main_table),
         ("kinds", kinds),
         ("candidates", candidates),
+        ("sparse", doubt::sparse),
+        ("stale", doubt::stale),
+        ("few", doubt::few),
+        ("deaf", doubt::deaf),
         ("calibration", calibration),
         ("healthy", healthy),
     ];

@@ -15,6 +15,7 @@ pub mod otlp;
 pub mod program;
 mod security;
 pub mod settings;
+pub mod share;
 pub mod size;
 
 use std::path::{Path, PathBuf};

@@ -152,6 +152,7 @@ in
     memory_limit = "2GiB";
     topology = "/etc/rpingmesh/topology.json";
     judge_interval = "2s";
+    least_loss = "0.01%";
     incident_retention = "7days";
     inherit otlp;
     alerts = {

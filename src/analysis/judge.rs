@@ -9,17 +9,24 @@
 //! seen two or three seconds after it began; the longest finds gray loss. A suspect that only an old part of a horizon
 //! speaks against is no finding: see `is_over`.
 
+mod crossed;
+mod effort;
 mod hosts;
 mod locate;
+mod merge;
 mod recent;
 mod selective;
 pub mod snapshot;
 mod spread;
 mod stalled;
+mod sums;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use crossed::{Coarse, Crossings};
+use effort::Effort;
 
 use super::filter::Reason;
 use super::localize::{Component, ProblemError, Settings};
@@ -29,6 +36,7 @@ use super::windows::Slot;
 use crate::id::{Gid, RnicName, ServiceName};
 use crate::time::{Nanos, WallTime};
 
+pub use effort::Pace;
 pub use recent::Recent;
 pub use snapshot::{Counts, Coverage, Horizon, PathCounts, SilentHost, Snapshot};
 
@@ -185,7 +193,7 @@ pub struct Finding {
     pub subject: Component,
     /// What is wrong.
     pub category: Category,
-    /// Seen over this horizon, the shortest that shows it.
+    /// PathCounts over this horizon, the shortest that shows it.
     pub horizon: Horizon,
     /// How sure this is, 0 to 1.
     pub confidence: f64,
@@ -230,6 +238,10 @@ pub struct Judgement {
     pub coverage: Coverage,
     /// Paths judged, by where their legs are known from; those under one ToR count as traced.
     pub paths: BTreeMap<Origin, usize>,
+    /// What the run had no time for: its budget was used up. Only coarse scopes were looked at there.
+    pub unfinished: Vec<&'static str>,
+    /// Work that was done, in evaluations of one observation.
+    pub work: u64,
 }
 
 /// A loss rate from which on a fault is hard.
@@ -238,6 +250,8 @@ pub const HARD: f64 = 0.2;
 pub const LEAST_CONFIDENCE: f64 = 0.9;
 /// Share of slow round trips below which nothing is reported.
 pub const LEAST_SLOW: f64 = 0.2;
+/// Paths from which on coarse scopes are looked at first.
+const MANY_PATHS: usize = 20_000;
 /// Findings over the longest horizon are looked for this often: they cannot change faster.
 const LONG_EVERY: Duration = Duration::from_secs(5);
 
@@ -246,6 +260,8 @@ const LONG_EVERY: Duration = Duration::from_secs(5);
 pub struct Judge {
     /// What is known of paths.
     pub routes: Routes,
+    /// Work that a run may do, in evaluations of one observation: the role that runs it knows how long that takes.
+    pub budget: u64,
     settings: Settings,
     /// The slot that was being filled when the last snapshot was taken.
     slot: Slot,
@@ -287,11 +303,16 @@ const SLOW_FACTOR: i64 = 3;
 const SLOW_MARGIN: Nanos = Nanos(5_000);
 
 impl Judge {
-    /// With what is known of paths.
-    pub fn new(routes: Routes) -> Self {
+    /// With what is known of paths, without a limit to its work. Links, switches and RNICs that lose less than `least_loss` (0
+    /// to 1) of their packets are not reported.
+    pub fn new(routes: Routes, least_loss: f64) -> Self {
         Self {
             routes,
-            settings: Settings::default(),
+            budget: u64::MAX,
+            settings: Settings {
+                least_rate: least_loss,
+                ..Settings::default()
+            },
             slot: Slot::of(WallTime::from_nanos(0)),
             usual: HashMap::new(),
             long_at: None,
@@ -331,41 +352,117 @@ impl Judge {
             coverage: snapshot.coverage,
             ..Judgement::default()
         };
+        let mut effort = Effort::of(self.budget);
         let mut findings = hosts::judge(snapshot);
-        for verdict in Self::rnics(snapshot)? {
-            if is_of_some_tuples(&verdict, snapshot) {
-                continue;
-            }
-            for rnic in verdict.rnics() {
-                self.bad_rnics.insert(rnic, snapshot.now);
-            }
-            findings.push(hosts::of_rnic(verdict, snapshot));
-        }
         self.bad_rnics
             .retain(|_, last| snapshot.now.since(*last) < LEFT_OUT);
-        let left_out: BTreeSet<RnicName> = self.bad_rnics.keys().cloned().collect();
-        let seen: Vec<&PathCounts> = snapshot
-            .seen
-            .iter()
-            .filter(|seen| !seen.touches(&left_out) && !snapshot.is_waited_for(&seen.target.host))
-            .collect();
-        for seen in &seen {
-            *judgement.paths.entry(self.origin(seen)).or_default() += 1;
+        self.still_down(&mut findings, snapshot.now);
+        // The first look comes before all that may take long.
+        let is_large = snapshot.seen.len() >= MANY_PATHS;
+        let rough = if is_large {
+            self.first_look(snapshot, &mut effort)?
+        } else {
+            Vec::new()
+        };
+        if let Some(verdicts) = self.rnics(snapshot, &mut effort)? {
+            for verdict in verdicts {
+                if merge::is_of_some_tuples(&verdict, snapshot) {
+                    continue;
+                }
+                for rnic in verdict.rnics() {
+                    self.bad_rnics.insert(rnic, snapshot.now);
+                }
+                findings.push(hosts::of_rnic(verdict, snapshot));
+            }
+        } else {
+            judgement.unfinished.push("RNICs");
         }
+        let observed = self.observed(self.left(snapshot));
+        for seen in &observed {
+            *judgement.paths.entry(seen.origin()).or_default() += 1;
+        }
+        let crossings = Crossings::of(&observed)?;
         let mut losses = Vec::new();
         for horizon in [Horizon::Now, Horizon::Short, Horizon::Middle] {
-            losses.extend(self.locate_losses(&seen, horizon)?);
+            let located = self.locate_losses(&observed, &crossings, horizon, &mut effort)?;
+            if located.is_cut {
+                judgement.unfinished.push(horizon.name());
+            }
+            let is_rough = located.is_cut && is_large;
+            let found = if is_rough { &rough } else { &located.findings };
+            losses.extend(
+                found
+                    .iter()
+                    .filter(|found| found.horizon == horizon)
+                    .cloned(),
+            );
         }
         if self.long_is_due(snapshot.now) {
-            self.long = self.locate_losses(&seen, Horizon::Long)?;
+            let located = self.locate_losses(&observed, &crossings, Horizon::Long, &mut effort)?;
+            if located.is_cut {
+                judgement.unfinished.push(Horizon::Long.name());
+            } else {
+                self.long = located.findings;
+            }
         }
         losses.extend(self.long.iter().cloned());
-        findings.extend(self.without_explained(&seen, losses, snapshot.now));
-        findings.extend(self.locate_slow(&seen)?);
-        findings.extend(self.uneven(&seen, snapshot.now));
+        findings.extend(self.without_explained(&observed, losses, snapshot.now));
+        let slow = self.locate_slow(&observed, &crossings, &mut effort)?;
+        if slow.is_cut {
+            judgement.unfinished.push("slow round trips");
+        }
+        findings.extend(slow.findings);
+        findings.extend(self.uneven(&observed, snapshot.now));
         findings.retain(|finding| !self.is_detour(finding, snapshot.now));
-        judgement.findings = cables(merge(findings));
+        judgement.findings = merge::cables(merge::merge(findings));
+        judgement.work = effort.spent();
         Ok(judgement)
+    }
+
+    /// An RNIC that was down when it was last probed, and still cannot send, is down: once its agent has taken it out of the
+    /// pinglists nobody probes it any more.
+    fn still_down(&mut self, findings: &mut [Finding], now: WallTime) {
+        for finding in findings {
+            if finding.category != Category::MissingRoute || finding.probes.sent > 0 {
+                continue;
+            }
+            let Component::Rnic { host, device } = &finding.subject else {
+                continue;
+            };
+            let rnic = RnicName::new(host.clone(), device.clone());
+            if let Some(last) = self.bad_rnics.get_mut(&rnic) {
+                *last = now;
+                finding.category = Category::RnicDown;
+                finding.evidence.push(
+                    "it answered nothing when it was last probed, and nobody probes it any more"
+                        .to_owned(),
+                );
+            }
+        }
+    }
+
+    /// The paths that say something about what lies between RNICs.
+    fn left<'a>(&self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a PathCounts> + use<'a> {
+        let left_out: BTreeSet<RnicName> = self.bad_rnics.keys().cloned().collect();
+        snapshot.seen.iter().filter(move |seen| {
+            !seen.touches(&left_out) && !snapshot.is_waited_for(&seen.target.host)
+        })
+    }
+
+    /// Findings of coarse scopes (the fabric, ToRs, switches and links by what ECMP may choose), where there are so many paths
+    /// that the fine ones may not be looked at in time.
+    fn first_look(
+        &mut self,
+        snapshot: &Snapshot,
+        effort: &mut Effort,
+    ) -> Result<Vec<Finding>, ProblemError> {
+        let observed = self.observed(self.left(snapshot));
+        let coarse = Coarse::of(self, &observed)?;
+        let mut found = Vec::new();
+        for horizon in [Horizon::Now, Horizon::Short, Horizon::Middle] {
+            found.extend(self.locate_coarsely(&observed, &coarse, horizon, effort)?);
+        }
+        Ok(found)
     }
 
     fn long_is_due(&mut self, now: WallTime) -> bool {
@@ -378,8 +475,12 @@ impl Judge {
         due
     }
 
-    /// Anomalous RNICs over the shortest horizon that shows any, each once.
-    fn rnics(snapshot: &Snapshot) -> Result<Vec<rnic::Verdict>, ProblemError> {
+    /// Anomalous RNICs over the shortest horizon that shows any, each once; `None` where there was no time for it.
+    fn rnics(
+        &self,
+        snapshot: &Snapshot,
+        effort: &mut Effort,
+    ) -> Result<Option<Vec<rnic::Verdict>>, ProblemError> {
         let mut verdicts: Vec<rnic::Verdict> = Vec::new();
         for horizon in [Horizon::Now, Horizon::Short] {
             let pairs: Vec<_> = snapshot
@@ -395,7 +496,14 @@ impl Judge {
                 })
                 .filter(|pair| pair.sent > 0 || pair.unsent > 0)
                 .collect();
-            for verdict in rnic::judge(&pairs)? {
+            let judged = rnic::judge(&pairs, effort.left())?;
+            effort.spend(judged.work);
+            let Some(found) = judged.verdicts else {
+                return Ok(None);
+            };
+            let loses_enough =
+                |verdict: &rnic::Verdict| verdict.finding().loss >= self.settings.least_rate;
+            for verdict in found.into_iter().filter(loses_enough) {
                 let known = verdicts
                     .iter()
                     .any(|known| known.rnics().any(|rnic| verdict.rnics().any(|r| r == rnic)));
@@ -404,138 +512,7 @@ impl Judge {
                 }
             }
         }
-        Ok(verdicts)
-    }
-}
-
-/// One finding per subject: the category that says most, over the shortest horizon.
-fn merge(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut merged: Vec<Finding> = Vec::new();
-    for finding in findings {
-        match merged
-            .iter_mut()
-            .find(|known| known.subject == finding.subject)
-        {
-            Some(known) => {
-                let mut other = finding;
-                if other.outranks(known) {
-                    std::mem::swap(&mut other, known);
-                }
-                if other.category == known.category && other.horizon != known.horizon {
-                    known.shares.push((other.horizon, other.share));
-                }
-            }
-            None => merged.push(finding),
-        }
-    }
-    merged
-}
-
-/// Whether an RNIC is suspected for what befalls some of its 5-tuples and spares the others: an RNIC and its cable do not look
-/// at 5-tuples, a switch does.
-fn is_of_some_tuples(verdict: &rnic::Verdict, snapshot: &Snapshot) -> bool {
-    let finding = verdict.finding();
-    if finding.loss >= hosts::DOWN {
-        return false;
-    }
-    // Each direction alone: an RNIC may well lose only what is sent to it.
-    let is_of = |seen: &PathCounts, from: bool| {
-        let end = if from {
-            &seen.source_name
-        } else {
-            &seen.target_name
-        };
-        **end == finding.rnic && !snapshot.is_waited_for(&seen.target.host)
-    };
-    [Horizon::Now, Horizon::Short].into_iter().any(|horizon| {
-        [true, false].into_iter().any(|from| {
-            let paths: Vec<Counts> = snapshot
-                .seen
-                .iter()
-                .filter(|seen| is_of(seen, from))
-                .map(|seen| seen.weighed(horizon))
-                .filter(|counts| counts.sent > 0)
-                .collect();
-            selective::is_selective(&paths)
-        })
-    })
-}
-
-/// Both directions of a cable as one finding, about the one with more evidence.
-fn cables(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut kept: Vec<Finding> = Vec::new();
-    for mut finding in findings {
-        let other = finding
-            .subject
-            .reverse()
-            .filter(|_| finding.or.is_empty())
-            .and_then(|reverse| {
-                kept.iter_mut()
-                    .find(|known| known.subject == reverse && known.or.is_empty())
-            });
-        let Some(other) = other else {
-            kept.push(finding);
-            continue;
-        };
-        let is_plainer = (finding.hard, finding.nats) > (other.hard, other.nats);
-        if is_plainer {
-            std::mem::swap(&mut finding, other);
-        }
-        other.both_directions = true;
-        other.evidence.push(format!(
-            "the other direction of the cable, too: {} of {} probes lost or slow across it",
-            finding.probes.lost, finding.probes.sent
-        ));
-        for (service, suffers) in finding.services {
-            *other.services.entry(service).or_default() |= suffers;
-        }
-    }
-    kept
-}
-
-impl Finding {
-    /// A state that was seen, not inferred from losses.
-    pub(in crate::analysis) fn of_state(
-        subject: Component,
-        category: Category,
-        share: f64,
-    ) -> Self {
-        hosts::blank(subject, category, share)
-    }
-
-    /// Whether it should stand for its subject in another's place: losses before latency, certainty before doubt, and the
-    /// longer horizon only when it says that the fault is a dead thing rather than a lossy one.
-    fn outranks(&self, other: &Self) -> bool {
-        let rank = |finding: &Self| match finding.category {
-            // An RNIC that cannot send and does not answer either is down.
-            Category::Undecided
-            | Category::CpuOverload
-            | Category::MissingRoute
-            | Category::Clock
-            | Category::MonitoringBlind
-            | Category::MonitoringSilence
-            | Category::MonitoringMissing
-            | Category::MonitoringLate
-            | Category::MonitoringEvicted
-            | Category::MonitoringStore
-            | Category::MonitoringFull => 0,
-            Category::Congestion
-            | Category::PauseStorm
-            | Category::RnicSlow
-            | Category::UnevenEcmp => 1,
-            // What is dead or swallows whole 5-tuples loses a share of the probes as well.
-            Category::Blackhole
-            | Category::LinkDown
-            | Category::SwitchDown
-            | Category::RnicDown
-            | Category::HostDown => 3,
-            Category::AgentSilent
-            | Category::RnicLoss
-            | Category::Flapping
-            | Category::LinkLoss
-            | Category::SwitchLoss => 2,
-        };
-        (rank(self), self.confidence > 0.5) > (rank(other), other.confidence > 0.5)
+        Ok(Some(verdicts))
     }
 }
 

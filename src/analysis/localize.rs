@@ -27,9 +27,13 @@
 
 pub mod answer;
 mod component;
+mod crossing;
 mod diagnosis;
+mod error;
+mod evidence;
 pub mod explain;
 pub mod files;
+mod hazards;
 pub mod interval;
 mod likelihood;
 mod mixture;
@@ -39,9 +43,11 @@ pub mod scales;
 mod search;
 pub mod vote;
 
-pub use component::Component;
+pub use component::{Component, ComponentId};
+pub use crossing::Crossing;
 pub use diagnosis::localize;
-pub use problem::{ComponentId, PathObservation, Problem, ProblemError, Signal};
+pub use error::ProblemError;
+pub use problem::{DOUBT, PathObservation, Problem, Signal};
 pub use scales::multi_scale;
 pub use search::{Diagnosis, Settings, Suspect, Symptom, Trials};
 

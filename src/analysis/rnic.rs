@@ -9,7 +9,7 @@
 //! Only losses above [`LEAST_LOSS`] are judged here, in seconds; milder ones of an RNIC come out of the localisation of
 //! links over longer windows, where an RNIC is one of the suspects.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::localize::{Component, Problem, ProblemError, Settings, Suspect, localize};
 use super::stall;
@@ -110,32 +110,66 @@ fn rnic_of(component: &Component) -> Option<RnicName> {
 /// Links that a probe and its ACK cross between an RNIC and its ToR.
 const HOST_LINKS: f64 = 2.0;
 
-/// Finds the anomalous RNICs, the surest first. Pairs may come in any order and several times.
+/// ToRs from which on the fabric between them is a suspect of its own.
+const LEAST_TORS: usize = 4;
+
+/// Work of bringing one pair into the problem.
+const PAIR_WORK: u64 = 10;
+
+/// What came out, and what it cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// The verdicts, the surest first; `None` where the work ran out.
+    pub verdicts: Option<Vec<Verdict>>,
+    /// Work that was done, in evaluations of one observation.
+    pub work: u64,
+}
+
+/// Finds the anomalous RNICs with at most so much work. Pairs may come in any order and several times.
 ///
 /// # Errors
 /// More lost than sent, or more RNICs than can be counted.
-pub fn judge(pairs: &[Pair<'_>]) -> Result<Vec<Verdict>, ProblemError> {
-    let merged = merge(pairs);
-    let lost = merged
-        .values()
-        .fold(0_u64, |sum, (_, lost)| sum.saturating_add(*lost));
+pub fn judge(pairs: &[Pair<'_>], most_work: u64) -> Result<Judged, ProblemError> {
+    let lost = pairs
+        .iter()
+        .fold(0_u64, |sum, pair| sum.saturating_add(pair.lost));
     if lost < LEAST_LOST {
-        return Ok(Vec::new());
+        return Ok(Judged {
+            verdicts: Some(Vec::new()),
+            work: 0,
+        });
     }
-    let settings = Settings {
-        // An RNIC fails as often as anything else here.
-        node: 0.0,
-        // Suspects that are outdone must be seen to be acquitted.
-        least_confidence: 0.0,
-        ..Settings::default()
-    };
+    let mut work = pairs.len() as u64 * PAIR_WORK;
+    if work > most_work {
+        return Ok(Judged {
+            verdicts: None,
+            work: 0,
+        });
+    }
+    let merged = merge(pairs);
     // The search adds one suspect after the other, so a ToR that looked bad before its RNICs were known may stay. Where
     // an RNIC explains more than a suspect that is none, or an RNIC is well under its own ToR, the search is repeated without
     // that suspect.
     let mut acquitted = BTreeSet::new();
     loop {
+        let settings = Settings {
+            // An RNIC fails as often as anything else here.
+            node: 0.0,
+            // Suspects that are outdone must be seen to be acquitted.
+            least_confidence: 0.0,
+            most_work: most_work.saturating_sub(work),
+            ..Settings::default()
+        };
         let problem = problem(&merged, &acquitted)?;
-        let suspects = localize(&problem, &settings).suspects;
+        let diagnosis = localize(&problem, &settings);
+        work = work.saturating_add(diagnosis.work);
+        if !diagnosis.complete {
+            return Ok(Judged {
+                verdicts: None,
+                work,
+            });
+        }
+        let suspects = diagnosis.suspects;
         let wrong = suspects
             .iter()
             .find(|suspect| is_outdone(suspect) || is_cleared(suspect, &merged));
@@ -145,10 +179,14 @@ pub fn judge(pairs: &[Pair<'_>]) -> Result<Vec<Verdict>, ProblemError> {
             }
             _ => {
                 let apart = |suspect: &Suspect| apart_from(&suspects, suspect, pairs);
-                return Ok(suspects
+                let verdicts = suspects
                     .iter()
                     .filter_map(|suspect| verdict(suspect, &merged, &apart(suspect)))
-                    .collect());
+                    .collect();
+                return Ok(Judged {
+                    verdicts: Some(verdicts),
+                    work,
+                });
             }
         }
     }
@@ -168,7 +206,7 @@ const STILL: f64 = 0.2;
 
 /// Whether an RNIC is suspected for what dies elsewhere: all its packets cross its cable, so its neighbours must miss them
 /// too. What kills whole 5-tuples above a ToR hits some RNICs' more than others' by chance.
-fn is_cleared(suspect: &Suspect, merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>) -> bool {
+fn is_cleared(suspect: &Suspect, merged: &Merged<'_>) -> bool {
     let Some(name) = rnic_of(&suspect.component) else {
         return false;
     };
@@ -186,26 +224,49 @@ fn is_cleared(suspect: &Suspect, merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u
 /// An RNIC and its ToR.
 type Name<'a> = (&'a RnicName, &'a str);
 
+/// Two RNICs, with the probes between them, both ways together, and those lost; each two once, in the order of their names.
+type Merged<'a> = Vec<((Name<'a>, Name<'a>), (u64, u64))>;
+
 /// Both directions together: a probe and its ACK cross both RNICs in both directions.
-fn merge<'a>(pairs: &[Pair<'a>]) -> BTreeMap<(Name<'a>, Name<'a>), (u64, u64)> {
-    let mut merged: BTreeMap<_, (u64, u64)> = BTreeMap::new();
-    for pair in pairs.iter().filter(|pair| pair.sent > 0) {
-        let (a, b) = if pair.source <= pair.target {
-            (pair.source, pair.target)
-        } else {
-            (pair.target, pair.source)
-        };
-        let sums = merged.entry((a, b)).or_default();
-        sums.0 = sums.0.saturating_add(pair.sent);
-        sums.1 = sums.1.saturating_add(pair.lost);
+fn merge<'a>(pairs: &[Pair<'a>]) -> Merged<'a> {
+    // Names are compared once each, not once for each pair.
+    let mut names: Vec<Name<'a>> = Vec::new();
+    let mut numbers: HashMap<Name<'a>, usize> = HashMap::new();
+    let mut number = |name: Name<'a>| {
+        *numbers.entry(name).or_insert_with(|| {
+            names.push(name);
+            names.len() - 1
+        })
+    };
+    let numbered: Vec<_> = pairs
+        .iter()
+        .filter(|pair| pair.sent > 0)
+        .map(|pair| {
+            let ends = (number(pair.source), number(pair.target));
+            (ends, (pair.sent, pair.lost))
+        })
+        .collect();
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_unstable_by_key(|at| names[*at]);
+    let mut ranks = vec![0; names.len()];
+    for (rank, at) in order.iter().enumerate() {
+        ranks[*at] = rank;
     }
-    merged
+    let mut sums: HashMap<(usize, usize), (u64, u64)> = HashMap::new();
+    for ((source, target), (sent, lost)) in numbered {
+        let (a, b) = (ranks[source], ranks[target]);
+        let sum = sums.entry((a.min(b), a.max(b))).or_default();
+        sum.0 = sum.0.saturating_add(sent);
+        sum.1 = sum.1.saturating_add(lost);
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_unstable();
+    sums.into_iter()
+        .map(|((a, b), counts)| ((names[order[a]], names[order[b]]), counts))
+        .collect()
 }
 
-fn problem(
-    merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>,
-    acquitted: &BTreeSet<Component>,
-) -> Result<Problem, ProblemError> {
+fn problem(merged: &Merged<'_>, acquitted: &BTreeSet<Component>) -> Result<Problem, ProblemError> {
     let mut problem = Problem::of_rates();
     let mut ids = HashMap::new();
     let mut id = |component: Component| {
@@ -216,6 +277,8 @@ fn problem(
         ids.insert(component, id);
         Ok::<_, ProblemError>(id)
     };
+    let tors: BTreeSet<&str> = merged.iter().flat_map(|((a, b), _)| [a.1, b.1]).collect();
+    let with_fabric = tors.len() >= LEAST_TORS;
     let mut rows = Vec::with_capacity(merged.len());
     for (((a, tor_a), (b, tor_b)), (sent, lost)) in merged {
         let rnic = |name: &RnicName| Component::rnic(name.clone());
@@ -229,6 +292,9 @@ fn problem(
         let mut crossed = vec![rnic(a), rnic(b), switch(tor_a)];
         if tor_a != tor_b {
             crossed.extend([switch(tor_b), above(tor_a), above(tor_b)]);
+            if with_fabric {
+                crossed.push(switch(super::routes::CLOUD));
+            }
         }
         let shares = crossed
             .into_iter()
@@ -243,11 +309,7 @@ fn problem(
     Ok(problem)
 }
 
-fn verdict(
-    suspect: &Suspect,
-    merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>,
-    apart: &[&Pair<'_>],
-) -> Option<Verdict> {
+fn verdict(suspect: &Suspect, merged: &Merged<'_>, apart: &[&Pair<'_>]) -> Option<Verdict> {
     let alike: BTreeSet<_> = std::iter::once(&suspect.component)
         .chain(&suspect.or)
         .cloned()
@@ -257,8 +319,7 @@ fn verdict(
     if suspect.loss_rate < LEAST_LOSS || finding.probes.1 < LEAST_LOST {
         return None;
     }
-    let sure = (suspect.confidence * alike.len() as f64).min(1.0);
-    if sure < LEAST_CONFIDENCE {
+    if suspect.group_confidence < LEAST_CONFIDENCE {
         return None;
     }
     if alike.len() > 1 {
@@ -272,7 +333,7 @@ fn verdict(
 fn finding(
     rnic: &RnicName,
     suspect: &Suspect,
-    merged: &BTreeMap<(Name<'_>, Name<'_>), (u64, u64)>,
+    merged: &Merged<'_>,
     apart: &[&Pair<'_>],
 ) -> Finding {
     let [from, to] = directions(rnic, apart);

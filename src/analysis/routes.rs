@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::localize::Component;
+use super::localize::{Component, DOUBT};
 use super::report::End;
 use crate::id::{HostName, TorId};
 use crate::probe::trace::Tuple;
@@ -25,6 +25,9 @@ pub const CLOUD: &str = "fabric";
 pub const MOST_TRACES: usize = 1 << 20;
 /// Differences between topology and reports that are listed.
 pub const MOST_DIFFERENCES: usize = 100;
+
+/// The most that a trace is doubted, however often the ones before it disagreed.
+const MOST_DOUBT: f64 = 0.5;
 
 /// Where a leg's components come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +49,10 @@ pub struct Leg {
     pub links: f64,
     /// Where this is known from.
     pub origin: Origin,
+    /// Probability, 0 to 1, that the 5-tuple takes another path than the one that was traced; 0 where none was.
+    pub doubt: f64,
+    /// How often traces of the 5-tuple have shown another path than before.
+    changes: u32,
     /// The switches from ToR to ToR, where they are known.
     pub path: Option<Vec<String>>,
 }
@@ -109,7 +116,13 @@ impl Routes {
                 .or_default() += 1;
             self.candidates.remove(&pair);
         }
-        self.traces.insert(flow, Arc::new(Leg::traced(switches)));
+        // A path that has changed may do so again: repeated traces that disagree are believed less and less.
+        let changes = self
+            .traces
+            .get(&flow)
+            .map_or(0, |known| known.changes.saturating_add(1));
+        self.traces
+            .insert(flow, Arc::new(Leg::traced(switches, changes)));
         true
     }
 
@@ -225,13 +238,15 @@ fn difference(end: &End, said: &Host) -> Option<String> {
 }
 
 impl Leg {
-    fn traced(path: Vec<String>) -> Self {
+    fn traced(path: Vec<String>, changes: u32) -> Self {
         let mut shares = Vec::new();
         add_path(&mut shares, &path, 1.0);
         Self {
             shares,
             links: path.len() as f64 - 1.0,
             origin: Origin::Traced,
+            doubt: (DOUBT * f64::from(1 + changes)).min(MOST_DOUBT),
+            changes,
             path: Some(path),
         }
     }
@@ -254,6 +269,8 @@ impl Leg {
                 .sum::<f64>()
                 * weight,
             origin: Origin::Candidates,
+            doubt: 0.0,
+            changes: 0,
             path: None,
         })
     }
@@ -263,6 +280,8 @@ impl Leg {
             shares: vec![(link(from, CLOUD), 1.0), (link(CLOUD, to), 1.0)],
             links: 2.0,
             origin: Origin::Cloud,
+            doubt: 0.0,
+            changes: 0,
             path: None,
         }
     }
@@ -363,6 +382,8 @@ impl Fabric {
             shares,
             links: f64::from(hops),
             origin: Origin::Candidates,
+            doubt: 0.0,
+            changes: 0,
             path: None,
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! It owns judge and tracker. Once per interval it asks the state thread for a snapshot and hands both to a blocking
 //! thread; it then stores what has changed and publishes a [`View`] for the readers. When a run takes long the break after
-//! it is [`BREAKS`] times as long, so that judging never takes more than a fifth of a core from the rest.
+//! it is [`BREAKS`] times as long, so that judging never takes more than a third of a core from the rest.
 //!
 //! Changes that the store does not take are kept and tried again with the next run: nothing is lost while the disk is
 //! full, only late. Cancelling is safe: an incident whose last change was not stored goes on from the one before.
@@ -19,7 +19,7 @@ use super::state::StateHandle;
 use crate::analysis::hardware::Risen;
 use crate::analysis::health::{self, Health, Rise};
 use crate::analysis::incident::{Change, Incident, Tracker};
-use crate::analysis::judge::{Judge, Judgement, Snapshot};
+use crate::analysis::judge::{Judge, Judgement, Pace, Snapshot};
 use crate::analysis::localize::{Component, ProblemError};
 use crate::analysis::routes::Routes;
 use crate::events::{Event, Publisher};
@@ -31,7 +31,7 @@ use crate::store::incidents::{Incidents, Query};
 use crate::time::{Clock, Nanos, WallTime};
 
 /// Breaks are at least so many times as long as runs.
-const BREAKS: u32 = 4;
+const BREAKS: u32 = 2;
 /// How often closed incidents that are too old are forgotten.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 /// Changes that wait for the store; beyond, the oldest of an incident that has changed again goes.
@@ -83,6 +83,8 @@ pub(super) struct JudgingInputs {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) routes: Routes,
     pub(super) interval: Duration,
+    /// Share of the packets below which a loss is not reported, 0 to 1.
+    pub(super) least_loss: f64,
     pub(super) retention: Duration,
     pub(super) events: Publisher,
 }
@@ -126,11 +128,12 @@ pub(super) async fn start(
     });
     let judging = Judging {
         worker: Some(Worker {
-            judge: Judge::new(Routes::default()),
+            judge: Judge::new(Routes::default(), parts.least_loss),
             tracker,
             evicted: Rise::default(),
             refused: Rise::default(),
             took: Duration::ZERO,
+            pace: Pace::default(),
         }),
         parts,
         views: views.clone(),
@@ -150,6 +153,7 @@ struct Worker {
     refused: Rise,
     /// The last run.
     took: Duration,
+    pace: Pace,
 }
 
 struct Judging {
@@ -195,7 +199,8 @@ impl Judging {
 
     /// One run; `None` when the analyzer ends.
     async fn step(&mut self) -> Option<Duration> {
-        let worker = self.worker.take()?;
+        let mut worker = self.worker.take()?;
+        worker.judge.budget = worker.pace.budget(self.parts.interval);
         let limits = worker.judge.limits();
         let material = self
             .parts
@@ -339,6 +344,9 @@ fn run(mut worker: Worker, material: Material, refused: u64, clock: &dyn Clock) 
         (judgement, changes)
     });
     worker.took = clock.host().since(began);
+    if let Ok((judgement, _)) = &result {
+        worker.pace.learn(judgement.work, worker.took);
+    }
     Run {
         took: worker.took,
         worker,

@@ -106,6 +106,7 @@ pub(super) struct Metrics {
     judged_probes: Gauge,
     judged_ratio: Gauge<f64, AtomicU64>,
     judge_runs: Counter,
+    judge_unfinished: Counter,
     judge_seconds: Gauge<f64, AtomicU64>,
     incidents_waiting: Gauge,
     pub(super) alerts: AlertMetrics,
@@ -157,6 +158,7 @@ impl Metrics {
             judged_probes: Gauge::default(),
             judged_ratio: no_data(),
             judge_runs: Counter::default(),
+            judge_unfinished: Counter::default(),
             judge_seconds: Gauge::default(),
             incidents_waiting: Gauge::default(),
             alerts: AlertMetrics::default(),
@@ -305,6 +307,11 @@ impl Metrics {
         let r = r.sub_registry_with_prefix("analyzer");
         r.register("judge_runs", "Runs of the judge", self.judge_runs.clone());
         r.register(
+            "judge_runs_unfinished",
+            "Runs of the judge that used up their budget: fine scopes were not looked at",
+            self.judge_unfinished.clone(),
+        );
+        r.register(
             "judge_seconds",
             "How long the last run of the judge took",
             self.judge_seconds.clone(),
@@ -393,6 +400,9 @@ impl Metrics {
     pub(super) fn judged(&self, view: &View) {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.judge_runs.inc();
+        if !view.judgement.unfinished.is_empty() {
+            self.judge_unfinished.inc();
+        }
         self.judge_seconds.set(view.took.as_secs_f64());
         self.incidents_waiting.set(number(view.waiting as u64));
         self.judged_probes.set(number(view.judgement.judged.sent));

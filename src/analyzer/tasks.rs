@@ -178,6 +178,7 @@ impl Tasks {
             clock: Arc::clone(&self.clock),
             routes: Routes::new(config.topology.as_ref()),
             interval: config.settings.judge_interval.0,
+            least_loss: config.settings.least_loss.0,
             retention: config.settings.incident_retention.0,
             events: self.events.clone(),
         };

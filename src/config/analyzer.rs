@@ -9,6 +9,7 @@ use axum::http::HeaderName;
 
 use super::otlp::OtlpSettings;
 use super::settings::{Settings as _, at_least, between, hours, millis, mins, secs, settings};
+use super::share::Share;
 use super::size::ByteSize;
 use super::{ConfigError, HumanDuration, LogSettings, TlsSettings, store, wiring};
 use crate::analysis::windows::Limits;
@@ -56,6 +57,8 @@ settings! {
         topology: Option<PathBuf>, value("FILE"), example("/etc/rpingmesh/topology.json");
         /// How often the analyzer judges, 200ms to 1m; it takes longer breaks when judging takes long
         judge_interval: HumanDuration = secs(1), value("DURATION"), check(between(millis(200), mins(1)));
+        /// Links, switches and RNICs that lose a smaller share of their packets are not reported
+        least_loss: Share = Share(0.0), value("RATE");
         /// How long closed incidents are kept
         incident_retention: HumanDuration = hours(28 * 24), value("DURATION");
         /// How long the dashboard's past is kept, one matrix per minute

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::settings::settings;
+use super::share::Share;
 use super::{HumanDuration, LogSettings};
 
 /// How long the lab runs by default.
@@ -34,6 +35,8 @@ settings! {
         duration: Option<HumanDuration>, value("D");
         /// For everything that is random in the fabric [default: 0]
         seed: Option<u64>, value("N");
+        /// Links, switches and RNICs that lose a smaller share of their packets are not reported
+        least_loss: Share = Share(0.0), value("RATE");
         /// Where the dashboard listens while the lab runs [default: a free port of 127.0.0.1]
         web: Option<SocketAddr>, value("ADDR");
         /// Where the metrics of controller and agents are: /controller/metrics, /agents/HOST/metrics [default: none]

@@ -84,6 +84,7 @@ scalars! {
     std::net::SocketAddr: Kind::Text,
     HumanDuration: Kind::Duration,
     super::size::ByteSize: Kind::Size,
+    super::share::Share: Kind::Text,
 }
 
 /// The type of a key: a scalar, which has a default; an `Option`, which may be absent; a `Vec`, several values.

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::config::lab::{DEFAULT_DURATION, LONGEST_DURATION, LabSettings};
+use crate::config::share::Share;
 use crate::config::{ConfigError, HumanDuration};
 use crate::error::describe;
 use crate::fabric::scenario::Probing;
@@ -17,6 +18,8 @@ pub struct LabPlan {
     pub web: SocketAddr,
     /// Where the metrics of controller and agents are served, if wanted.
     pub metrics: Option<SocketAddr>,
+    /// Share of the packets below which a loss is not reported.
+    pub least_loss: Share,
     /// Whether programs read what is printed.
     pub json: bool,
 }
@@ -59,6 +62,7 @@ impl LabPlan {
                 .web
                 .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
             metrics: settings.metrics,
+            least_loss: settings.least_loss,
             json: settings.json,
         })
     }

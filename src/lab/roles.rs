@@ -84,6 +84,7 @@ impl Roles<'_> {
             listen: LOOPBACK.to_string(),
             web: self.plan.web.to_string(),
             store: Location::Memory.to_string(),
+            least_loss: self.plan.least_loss,
             ..AnalyzerSettings::default()
         }
         .validate()?;

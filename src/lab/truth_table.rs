@@ -171,6 +171,15 @@ impl Places {
         )
     }
 
+    /// The same cable, the other way.
+    fn rnic_uplink(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
+        let (host, device, tor) = (self.host, self.device, self.host / FABRIC.hosts);
+        (
+            format!("link host{host}/{device}->tor{tor} {effect}"),
+            expect(&[format!("RNIC host{host}/rnic{device}")], categories),
+        )
+    }
+
     fn host(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
         let name = format!("host host{}", self.host);
         (format!("{name} {effect}"), expect(&[name], categories))
@@ -213,6 +222,25 @@ rows! {
     "RNIC's cable loses 10 % one way" false rnic_link("loss=10%") RnicLoss;
     "RNIC delays 100 us" false rnic("delay=100us") RnicSlow;
     "host down" true host("down") HostDown;
+    "link down, from the spine" true down_link("down") LinkDown;
+    "link loses 30 %" true up_link("loss=30%") LinkLoss;
+    "link loses 1 %" false up_link("loss=1%") LinkLoss;
+    "link swallows 50 % of the 5-tuples" true down_link("blackhole=50%") Blackhole;
+    "link flaps, 1 of 5 s" false up_link("flap=1s every=5s") LinkLoss Flapping;
+    "link delays 200 us" false down_link("delay=200us") Congestion;
+    "cable loses 50 %" true cable("loss=50%") LinkLoss;
+    "cable swallows 30 % of the 5-tuples" true cable("blackhole=30%") Blackhole;
+    "spine loses 10 %" false spine_switch("loss=10%") SwitchLoss;
+    "spine swallows 50 % of the 5-tuples" true spine_switch("blackhole=50%") Blackhole;
+    "spine corrupts 5 %" false spine_switch("corrupt=5%") SwitchLoss;
+    "ToR down" true tor_switch("down") SwitchDown;
+    "ToR loses 20 %" true tor_switch("loss=20%") SwitchLoss;
+    "ToR swallows 10 % of the 5-tuples" false tor_switch("blackhole=10%") Blackhole;
+    "RNIC loses 30 %" true rnic("loss=30%") RnicLoss;
+    "RNIC corrupts 5 %" false rnic("corrupt=5%") RnicLoss;
+    "RNIC flaps, 1 of 5 s" false rnic("flap=1s every=5s") RnicLoss Flapping;
+    "RNIC's cable down the other way" true rnic_uplink("down") RnicDown;
+    "RNIC's cable loses 3 % one way" false rnic_link("loss=3%") RnicLoss;
 }
 
 /// An incident that was opened in a run.

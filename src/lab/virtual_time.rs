@@ -148,7 +148,7 @@ impl VirtualLab {
                 bytes: usize::MAX,
             }),
             host_filter: HostFilter::default(),
-            judge: Judge::new(Routes::new(wiring.as_ref())),
+            judge: Judge::new(Routes::new(wiring.as_ref()), 0.0),
             tracker: Tracker::new(Vec::new(), 1, start),
             outcome: Outcome::default(),
         }

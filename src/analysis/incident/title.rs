@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::Incident;
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
+use crate::analysis::routes::CLOUD;
 
 impl Incident {
     /// What is wrong, in one line, by the newest estimate.
@@ -46,6 +47,7 @@ impl Incident {
     fn name(&self) -> String {
         let mut name = match &self.subject {
             Component::Link { from, to } if self.both_directions => format!("cable {from}-{to}"),
+            Component::Switch { name } if name == CLOUD => "the fabric as a whole".to_owned(),
             // The sentences say what it is.
             subject @ (Component::Host { .. } | Component::Rnic { .. }) if self.or.is_empty() => {
                 subject.node().unwrap_or_default().into_owned()

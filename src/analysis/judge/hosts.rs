@@ -35,20 +35,51 @@ pub(super) fn judge(snapshot: &Snapshot) -> Vec<Finding> {
             f64::from(flaps.most()) / 24.0,
         )
     });
-    let unsendable = snapshot.unsendable.iter().map(|end| Finding {
-        hard: true,
-        evidence: vec![
-            "its agent could not post probes in three of the last four slots of 5 s: no route to the targets, or its GID \
-             index has moved"
-                .to_owned(),
-        ],
-        ..blank(rnic(end), Category::MissingRoute, 1.0)
-    });
+    let unsendable = snapshot
+        .unsendable
+        .iter()
+        .filter_map(|end| of_unsendable(end, snapshot));
     silent
         .chain(starved)
         .chain(flapping)
         .chain(unsendable)
         .collect()
+}
+
+/// Probes to an RNIC from which on it can be said whether it answers.
+const LEAST_TO: u64 = 3;
+
+/// An RNIC that cannot send. One that answers nothing either is down, or its host is: nothing then says that a route is missing.
+fn of_unsendable(end: &End, snapshot: &Snapshot) -> Option<Finding> {
+    let mut to = Counts::default();
+    for seen in &snapshot.seen {
+        if is_named(&seen.target, &end.rnic()) {
+            to.add(seen.counts(Horizon::Short));
+        }
+    }
+    let answers = to.sent >= LEAST_TO && to.share() < DOWN;
+    // Without probes to it nobody knows.
+    if to.sent > 0 && !answers || snapshot.is_waited_for(&end.host) {
+        return None;
+    }
+    let mut evidence = vec![
+        "its agent could not post probes in three of the last four slots of 5 s: no route to the targets, or its GID \
+         index has moved"
+            .to_owned(),
+    ];
+    if answers {
+        evidence.push(format!(
+            "ruled out: an RNIC that is down, as {} of {} probes to it were answered",
+            to.sent - to.lost,
+            to.sent
+        ));
+    }
+    Some(Finding {
+        hard: true,
+        probes: to,
+        evidence,
+        ..blank(rnic(end), Category::MissingRoute, 1.0)
+    })
 }
 
 fn of_flaps(flaps: Flaps) -> Vec<String> {

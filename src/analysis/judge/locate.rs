@@ -1,41 +1,27 @@
 //! Links, switches and RNICs that explain lost and slow probes.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use super::recent::Newest;
+use super::crossed::{Coarse, Crossings, Observed};
+use super::effort::Effort;
 use super::snapshot::{Counts, Horizon, PathCounts, most_weight, weighed};
 use super::stalled::against_stall;
+use super::sums::{DOWN, STILL, Sums, TELLING, category};
 use super::{
     AVOIDED, Category, Finding, HARD, Hard, Judge, LEAST_CONFIDENCE, LEAST_SLOW, REMEMBERED,
 };
 use crate::analysis::localize::explain::{SuspectText, explain};
 use crate::analysis::localize::{
-    Component, ComponentId, Problem, ProblemError, Signal, Suspect, Symptom, localize,
+    Component, Problem, ProblemError, Settings, Signal, Suspect, Symptom, localize,
 };
-use crate::analysis::report::End;
-use crate::analysis::routes::{Leg, Origin};
-use crate::id::{RnicName, ServiceName, TorId};
-use crate::probe::trace::Tuple;
+use crate::analysis::routes::CLOUD;
+use crate::id::{RnicName, TorId};
 use crate::time::WallTime;
 
-/// Links between an RNIC and its ToR that a probe and its ACK cross, at both ends together.
-const HOST_LINKS: f64 = 4.0;
 /// Probes that a suspect must explain. Fewer are chance.
 const LEAST_LOST: f64 = 3.0;
-/// Losses that a suspect must still cause in the newest part of a horizon, as a share of what its rate promises.
-const STILL: f64 = 0.2;
-/// Expected losses from which on their absence tells: e^-4.6 is 1 %.
-const TELLING: f64 = 4.6;
-/// If this share of the slow round trips took too long for queueing, pauses are the cause.
-const PAUSES: f64 = 0.2;
 /// Losses on paths apart from hard faults that a mild suspect must have, as a share of what its rate promises.
 const ALONE: f64 = 0.3;
-/// Share of the packets that surely cross a link or switch from which on it counts as down.
-const DOWN: f64 = 0.9;
-/// Probes that surely cross it from which on that can be said.
-const SURE: u64 = 10;
 /// A fault is harder than another from this ratio of their losses on: what it spills may look like the other.
 const HARDER: f64 = 1.5;
 /// A link of a lossy switch is an incident of its own only if it loses more than so many times the switch's share: by chance
@@ -43,12 +29,10 @@ const HARDER: f64 = 1.5;
 const INSIDE: f64 = 3.0;
 /// Evidence from which on a fault that is not hard may spill as well.
 const PLAIN_NATS: f64 = 15.0;
-/// Paths that are listed as evidence.
-const EXAMPLES: usize = 3;
 
 /// Whether a ToR is suspected for what some of its RNICs lose: there is another under it that loses nothing with RNICs
 /// elsewhere, though at the suspect's rate it would.
-fn is_of_few_rnics(seen: &[&PathCounts], finding: &Finding) -> bool {
+fn is_of_few_rnics(seen: &[Observed<'_>], finding: &Finding) -> bool {
     let Component::Switch { name } = &finding.subject else {
         return false;
     };
@@ -87,135 +71,134 @@ fn is_rnic_under(tor: &Component, finding: &Finding, rnics: &HashMap<&RnicName, 
     }
 }
 
-/// What a path's probes and their ACKs cross.
-struct Crossed {
-    there: Option<Arc<Leg>>,
-    back: Option<Arc<Leg>>,
+/// What was found, and whether the work ran out before the search came to its end.
+#[derive(Debug, Default)]
+pub(super) struct Located {
+    pub(super) findings: Vec<Finding>,
+    pub(super) is_cut: bool,
 }
 
-impl Crossed {
-    /// Share of the path's packets that cross a component above the RNICs.
-    fn share(&self, seen: &PathCounts, component: &Component) -> f64 {
-        match component {
-            Component::Rnic { host, device } => {
-                let is_it = |end: &End| end.host == *host && end.device == *device;
-                f64::from(u8::from(is_it(&seen.source) || is_it(&seen.target)))
-            }
-            Component::Host { name } => {
-                let is_in = |end: &End| end.host.as_str() == name;
-                f64::from(u8::from(is_in(&seen.source) || is_in(&seen.target)))
-            }
-            Component::Switch { name }
-                if seen.source.tor.as_str() == name || seen.target.tor.as_str() == name =>
-            {
-                1.0
-            }
-            Component::Group { .. } => 0.0,
-            Component::Link { .. } | Component::Switch { .. } => [&self.there, &self.back]
-                .into_iter()
-                .flatten()
-                .flat_map(|leg| &leg.shares)
-                .filter(|(other, _)| other == component)
-                .map(|(_, share)| share)
-                .sum(),
+impl Located {
+    const fn cut(findings: Vec<Finding>) -> Self {
+        Self {
+            findings,
+            is_cut: true,
         }
     }
+}
+
+/// Evidence from which on an event of the whole fabric is as plain as a dead link.
+const FABRIC_NATS: f64 = 100.0;
+
+/// Whether the fabric as a whole loses packets, beyond doubt.
+fn is_fabric_wide(suspect: &Suspect) -> bool {
+    matches!(&suspect.component, Component::Switch { name } if name == CLOUD)
+        && suspect.evidence_nats >= FABRIC_NATS
 }
 
 impl Judge {
-    fn crossed(&mut self, seen: &PathCounts) -> Crossed {
-        if seen.is_under_one_tor() {
-            return Crossed {
-                there: None,
-                back: None,
-            };
-        }
-        let tuple = |source, target| {
-            seen.port.map(|port| Tuple {
-                source,
-                target,
-                port,
-            })
-        };
-        let (source, target) = (&seen.source, &seen.target);
-        Crossed {
-            there: Some(
-                self.routes
-                    .leg(&source.tor, &target.tor, tuple(source.gid, target.gid)),
-            ),
-            // Responders answer with the probe's own source port.
-            back: Some(
-                self.routes
-                    .leg(&target.tor, &source.tor, tuple(target.gid, source.gid)),
-            ),
-        }
-    }
-
-    /// Where the way there is known from.
-    pub(super) fn origin(&mut self, seen: &PathCounts) -> Origin {
-        self.crossed(seen)
-            .there
-            .map_or(Origin::Traced, |leg| leg.origin)
-    }
-
     /// What explains the losses of one horizon.
     pub(super) fn locate_losses(
         &mut self,
-        seen: &[&PathCounts],
+        seen: &[Observed<'_>],
+        crossings: &Crossings,
         horizon: Horizon,
+        effort: &mut Effort,
+    ) -> Result<Located, ProblemError> {
+        let counts = |seen: &PathCounts| seen.weighed(horizon);
+        if seen.iter().all(|seen| counts(seen).lost == 0) {
+            return Ok(Located::default());
+        }
+        if !effort.has(crossings.work()) {
+            return Ok(Located::cut(Vec::new()));
+        }
+        effort.spend(crossings.work());
+        let problem = crossings.problem(Problem::new(), seen.iter().map(|seen| counts(seen)))?;
+        self.located(seen, &problem, horizon, effort, &counts)
+    }
+
+    /// The same of sums over the paths between two ToRs: a first look at very many paths.
+    pub(super) fn locate_coarsely(
+        &mut self,
+        seen: &[Observed<'_>],
+        coarse: &Coarse,
+        horizon: Horizon,
+        effort: &mut Effort,
     ) -> Result<Vec<Finding>, ProblemError> {
-        self.locate(seen, Problem::new(), horizon, |seen| seen.weighed(horizon))
+        let counts = |seen: &PathCounts| seen.weighed(horizon);
+        let sums = coarse.sums(seen.iter().map(|seen| counts(seen)));
+        if sums.iter().all(|sum| sum.lost == 0) {
+            return Ok(Vec::new());
+        }
+        effort.spend(coarse.crossings.work());
+        // The paths between two ToRs are several: that all of them lost everything in a pair says nothing of one 5-tuple.
+        let problem = coarse
+            .crossings
+            .problem(Problem::of_rates(), sums.into_iter())?;
+        let found = self.located(seen, &problem, horizon, effort, &counts)?;
+        Ok(found.findings)
     }
 
     /// What explains the slow round trips of 20 s.
     pub(super) fn locate_slow(
         &mut self,
-        seen: &[&PathCounts],
-    ) -> Result<Vec<Finding>, ProblemError> {
-        let problem = Problem::of(Signal::Slow);
+        seen: &[Observed<'_>],
+        crossings: &Crossings,
+        effort: &mut Effort,
+    ) -> Result<Located, ProblemError> {
         let most = most_weight(seen.iter().map(|seen| seen.slow.sent));
-        self.locate(seen, problem, Horizon::Middle, |seen| {
-            weighed(seen.slow, most)
-        })
+        let counts = |seen: &PathCounts| weighed(seen.slow, most);
+        if seen.iter().all(|seen| counts(seen).lost == 0) {
+            return Ok(Located::default());
+        }
+        if !effort.has(crossings.work()) {
+            return Ok(Located::cut(Vec::new()));
+        }
+        effort.spend(crossings.work());
+        let problem = Problem::of(Signal::Slow);
+        let problem = crossings.problem(problem, seen.iter().map(|seen| counts(seen)))?;
+        self.located(seen, &problem, Horizon::Middle, effort, &counts)
     }
 
-    fn locate(
+    /// Suspects of a problem as findings: those that were found in time.
+    fn located(
         &mut self,
-        seen: &[&PathCounts],
-        mut problem: Problem,
+        seen: &[Observed<'_>],
+        problem: &Problem,
         horizon: Horizon,
-        counts: impl Fn(&PathCounts) -> Counts,
-    ) -> Result<Vec<Finding>, ProblemError> {
-        // Without losses there is nothing to blame.
-        if seen.iter().all(|seen| counts(seen).lost == 0) {
-            return Ok(Vec::new());
-        }
-        let mut ids = Ids::default();
-        for seen in seen {
-            let counts = counts(seen);
-            if counts.sent == 0 {
-                continue;
-            }
-            let crossed = self.crossed(seen);
-            let (shares, links) = ids.shares(&mut problem, seen, &crossed)?;
-            problem.add_shares(&shares, links, counts.sent, counts.lost)?;
-        }
+        effort: &mut Effort,
+        counts: &impl Fn(&PathCounts) -> Counts,
+    ) -> Result<Located, ProblemError> {
         let slow = problem.signal() == Signal::Slow;
-        let suspects: Vec<Suspect> = localize(&problem, &self.settings)
+        let settings = Settings {
+            most_work: effort.left(),
+            ..self.settings
+        };
+        let diagnosis = localize(problem, &settings);
+        effort.spend(diagnosis.work);
+        let suspects: Vec<Suspect> = diagnosis
             .suspects
             .into_iter()
             .filter(|suspect| suspect.explains_lost >= LEAST_LOST)
             .filter(|suspect| !slow || suspect.loss_rate >= LEAST_SLOW)
             .collect();
-        let explanations = explain(&problem, &suspects);
+        let explanations = explain(problem, &suspects);
         let mut findings = Vec::new();
         for (suspect, why) in suspects.iter().zip(&explanations) {
+            effort.spend(seen.len() as u64);
             let text = SuspectText { suspect, why }.to_string();
-            if let Some(finding) = self.finding(seen, suspect, horizon, &text, &counts) {
+            if let Some(finding) = self.finding(seen, suspect, horizon, &text, counts) {
                 findings.push(finding);
             }
         }
-        Ok(findings)
+        Ok(if diagnosis.complete {
+            Located {
+                findings,
+                is_cut: false,
+            }
+        } else {
+            Located::cut(findings)
+        })
     }
 
     /// Takes out what the hard faults among the findings explain: their links where a switch is one, and mild suspects
@@ -223,7 +206,7 @@ impl Judge {
     /// everything that shares candidate paths with it.
     pub(super) fn without_explained(
         &mut self,
-        seen: &[&PathCounts],
+        seen: &[Observed<'_>],
         findings: Vec<Finding>,
         now: WallTime,
     ) -> Vec<Finding> {
@@ -269,7 +252,7 @@ impl Judge {
                 })
                 .map(|hard| hard.subject.clone())
                 .collect();
-            if harder.is_empty() || self.stands_alone(seen, &finding, &harder) {
+            if harder.is_empty() || Self::stands_alone(seen, &finding, &harder) {
                 kept.push(finding);
             }
         }
@@ -323,17 +306,11 @@ impl Judge {
     }
 
     /// Whether a mild suspect also loses probes on paths that no hard one may touch.
-    fn stands_alone(
-        &mut self,
-        seen: &[&PathCounts],
-        finding: &Finding,
-        hard: &[Component],
-    ) -> bool {
+    fn stands_alone(seen: &[Observed<'_>], finding: &Finding, hard: &[Component]) -> bool {
         let (mut expected, mut lost) = (0.0, 0.0);
         for seen in seen {
-            let crossed = self.crossed(seen);
-            let share = crossed.share(seen, &finding.subject);
-            if share > 0.0 && hard.iter().all(|hard| crossed.share(seen, hard) <= 0.0) {
+            let share = seen.share(&finding.subject);
+            if share > 0.0 && hard.iter().all(|hard| seen.share(hard) <= 0.0) {
                 let counts = seen.weighed(finding.horizon);
                 expected += finding.share * share * counts.sent as f64;
                 lost += counts.lost as f64;
@@ -344,21 +321,20 @@ impl Judge {
 
     fn finding(
         &mut self,
-        seen: &[&PathCounts],
+        seen: &[Observed<'_>],
         suspect: &Suspect,
         horizon: Horizon,
         text: &str,
         counts: &impl Fn(&PathCounts) -> Counts,
     ) -> Option<Finding> {
         let slow = suspect.symptom == Symptom::Slow;
-        let sums = self.sums(seen, suspect, horizon);
+        let sums = Sums::of(seen, suspect, horizon);
         if !slow && sums.is_over(suspect, horizon) {
             return None;
         }
-        let together = suspect.confidence * (1 + suspect.or.len()) as f64;
         let (category, or) = if suspect.confidence >= LEAST_CONFIDENCE {
             (category(suspect, &sums), Vec::new())
-        } else if !suspect.or.is_empty() && together >= LEAST_CONFIDENCE {
+        } else if !suspect.or.is_empty() && suspect.group_confidence >= LEAST_CONFIDENCE {
             let category = if slow {
                 category(suspect, &sums)
             } else {
@@ -396,217 +372,12 @@ impl Judge {
             share: suspect.loss_rate,
             loss_interval: Some(suspect.loss_interval),
             probes: sums.all,
-            hard: !slow && (suspect.loss_rate >= HARD || suspect.symptom != Symptom::Loss),
+            hard: !slow
+                && (suspect.loss_rate >= HARD
+                    || suspect.symptom != Symptom::Loss
+                    || is_fabric_wide(suspect)),
             services: sums.services,
             evidence,
         })
-    }
-
-    /// What the paths across a suspect counted.
-    fn sums(&mut self, seen: &[&PathCounts], suspect: &Suspect, over: Horizon) -> Sums {
-        let mut sums = Sums::default();
-        let mut worst: Vec<(Counts, String)> = Vec::new();
-        let slow = suspect.symptom == Symptom::Slow;
-        for seen in seen {
-            let crossed = self.crossed(seen);
-            let share = crossed.share(seen, &suspect.component);
-            if share <= 0.0 {
-                continue;
-            }
-            let all = if slow { seen.slow } else { seen.counts(over) };
-            sums.all.add(all);
-            sums.recent.add(seen);
-            sums.slow = sums.slow.saturating_add(seen.slow.lost);
-            sums.paused = sums.paused.saturating_add(seen.paused);
-            for (sum, horizon) in sums.by_horizon.iter_mut().zip(Horizon::ALL) {
-                let counts = seen.weighed(horizon);
-                sum.0 += share * counts.sent as f64;
-                sum.1 += counts.lost as f64;
-            }
-            if share >= 0.99 {
-                for (sum, horizon) in sums.sure.iter_mut().zip(Horizon::ALL) {
-                    sum.add(seen.weighed(horizon));
-                }
-            }
-            // A service's own path must surely cross it.
-            if let Some(service) = &seen.service
-                && share >= 0.5
-            {
-                let suffers = if slow {
-                    seen.slow.share() >= LEAST_SLOW
-                } else {
-                    seen.counts(Horizon::Middle).lost > 0
-                };
-                *sums.services.entry(service.clone()).or_default() |= suffers;
-            }
-            if all.lost > 0 && share >= 0.5 {
-                let least = worst.last().map_or(0, |(counts, _)| counts.lost);
-                if worst.len() < EXAMPLES || all.lost > least {
-                    worst.push((all, describe(seen, &crossed)));
-                    worst.sort_by(|a, b| b.0.lost.cmp(&a.0.lost).then_with(|| a.1.cmp(&b.1)));
-                    worst.truncate(EXAMPLES);
-                }
-            }
-        }
-        let verb = if slow { "slow" } else { "lost" };
-        sums.examples = worst
-            .into_iter()
-            .map(|(counts, path)| format!("{path}: {} of {} {verb}", counts.lost, counts.sent))
-            .collect();
-        sums
-    }
-}
-
-fn describe(seen: &PathCounts, crossed: &Crossed) -> String {
-    let port = seen
-        .port
-        .map_or_else(String::new, |port| format!(" port {port}"));
-    let name = |leg: &Option<Arc<Leg>>| {
-        let leg = leg.as_ref()?;
-        leg.path.as_ref().map(|path| path.join(" "))
-    };
-    let route = match (name(&crossed.there), name(&crossed.back)) {
-        (Some(there), Some(back)) => format!(" by {there}, back by {back} (traced)"),
-        (Some(there), None) => format!(" by {there} (traced), reverse path not traced"),
-        (None, Some(back)) => format!(", back by {back} (traced)"),
-        (None, None) if crossed.there.is_some() => ", not traced".to_owned(),
-        (None, None) => format!(" under {}", seen.source.tor),
-    };
-    format!("{} to {}{port}{route}", seen.source_name, seen.target_name)
-}
-
-/// Sums over the paths that cross a suspect.
-#[derive(Default)]
-struct Sums {
-    all: Counts,
-    /// Losses that the next run may see again.
-    recent: Newest,
-    /// Probes across it by share, and losses, over each horizon.
-    by_horizon: [(f64, f64); 4],
-    /// Probes that surely cross it, over each horizon.
-    sure: [Counts; 4],
-    /// Slow round trips, and those that were held up by pauses.
-    slow: u64,
-    paused: u64,
-    services: BTreeMap<ServiceName, bool>,
-    examples: Vec<String>,
-}
-
-impl Sums {
-    /// Probes that surely crossed it, if it passes nothing any more.
-    fn dead(&self) -> Option<Counts> {
-        let newest = self.sure.iter().find(|counts| counts.sent >= SURE)?;
-        (newest.share() >= DOWN).then_some(*newest)
-    }
-
-    /// Whether slow round trips took too long for queueing.
-    fn are_pauses(&self) -> bool {
-        self.paused as f64 > PAUSES * self.slow as f64
-    }
-
-    /// Whether the newest part of a horizon says that it has passed: its rate promises losses there that did not come.
-    fn is_over(&self, suspect: &Suspect, horizon: Horizon) -> bool {
-        self.by_horizon
-            .iter()
-            .zip(Horizon::ALL)
-            .filter(|(_, shorter)| *shorter < horizon)
-            .any(|((sent, lost), _)| {
-                let expected = suspect.loss_rate * sent;
-                expected >= TELLING && *lost < STILL * expected
-            })
-    }
-}
-
-fn category(suspect: &Suspect, sums: &Sums) -> Category {
-    let dead = suspect.loss_rate >= DOWN || sums.dead().is_some();
-    match (&suspect.component, suspect.symptom) {
-        (_, Symptom::Slow) if sums.are_pauses() => Category::PauseStorm,
-        (Component::Host { .. } | Component::Rnic { .. }, Symptom::Slow) => Category::RnicSlow,
-        (_, Symptom::Slow) => Category::Congestion,
-        (_, Symptom::Blackhole) if !dead => Category::Blackhole,
-        (Component::Host { .. } | Component::Rnic { .. }, _) if dead => Category::RnicDown,
-        (Component::Host { .. } | Component::Rnic { .. }, _) => Category::RnicLoss,
-        (Component::Link { .. }, _) if dead => Category::LinkDown,
-        (Component::Link { .. }, _) => Category::LinkLoss,
-        (Component::Switch { .. }, _) if dead => Category::SwitchDown,
-        (Component::Switch { .. }, _) => Category::SwitchLoss,
-        (Component::Group { .. }, _) => Category::Undecided,
-    }
-}
-
-type Shares = Vec<(ComponentId, f64)>;
-
-/// Components that a problem knows already: by leg, by RNIC and by ToR.
-#[derive(Default)]
-struct Ids {
-    legs: HashMap<*const Leg, (Shares, Arc<Leg>)>,
-    rnics: HashMap<Arc<RnicName>, ComponentId>,
-    tors: HashMap<String, ComponentId>,
-}
-
-impl Ids {
-    /// What a path's probes and their ACKs cross, and how many links that is.
-    fn shares(
-        &mut self,
-        problem: &mut Problem,
-        seen: &PathCounts,
-        crossed: &Crossed,
-    ) -> Result<(Shares, f64), ProblemError> {
-        let mut shares = vec![
-            (self.rnic(problem, &seen.source_name)?, 1.0),
-            (self.rnic(problem, &seen.target_name)?, 1.0),
-            (self.tor(problem, seen.source.tor.as_str())?, 1.0),
-        ];
-        let mut links = HOST_LINKS;
-        if !seen.is_under_one_tor() {
-            shares.push((self.tor(problem, seen.target.tor.as_str())?, 1.0));
-        }
-        for leg in [&crossed.there, &crossed.back].into_iter().flatten() {
-            links += leg.links;
-            for (id, share) in self.leg(problem, leg)? {
-                match shares.iter_mut().find(|(known, _)| known == id) {
-                    Some((_, sum)) => *sum += share,
-                    None => shares.push((*id, *share)),
-                }
-            }
-        }
-        Ok((shares, links))
-    }
-
-    fn rnic(
-        &mut self,
-        problem: &mut Problem,
-        name: &Arc<RnicName>,
-    ) -> Result<ComponentId, ProblemError> {
-        if let Some(id) = self.rnics.get(name) {
-            return Ok(*id);
-        }
-        let id = problem.intern(Component::rnic((**name).clone()))?;
-        self.rnics.insert(Arc::clone(name), id);
-        Ok(id)
-    }
-
-    fn tor(&mut self, problem: &mut Problem, name: &str) -> Result<ComponentId, ProblemError> {
-        if let Some(id) = self.tors.get(name) {
-            return Ok(*id);
-        }
-        let name = name.to_owned();
-        let id = problem.intern(Component::Switch { name: name.clone() })?;
-        self.tors.insert(name, id);
-        Ok(id)
-    }
-
-    fn leg(&mut self, problem: &mut Problem, leg: &Arc<Leg>) -> Result<&Shares, ProblemError> {
-        match self.legs.entry(Arc::as_ptr(leg)) {
-            Entry::Occupied(known) => Ok(&known.into_mut().0),
-            Entry::Vacant(place) => {
-                let mut shares = Vec::with_capacity(leg.shares.len());
-                for (component, share) in &leg.shares {
-                    shares.push((problem.intern(component.clone())?, *share));
-                }
-                // The leg is kept, so that its address stays its own.
-                Ok(&place.insert((shares, Arc::clone(leg))).0)
-            }
-        }
     }
 }

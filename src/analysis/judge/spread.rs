@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::crossed::Observed;
 use super::snapshot::{Counts, Horizon, PathCounts};
 use super::{Category, Finding, Judge};
 use crate::analysis::localize::Component;
@@ -32,7 +33,7 @@ impl Spread {
 
 impl Judge {
     /// Switches that divide the 5-tuples which are probed now unevenly, as far as traces show.
-    pub(super) fn uneven(&mut self, seen: &[&PathCounts], now: WallTime) -> Vec<Finding> {
+    pub(super) fn uneven(&mut self, seen: &[Observed<'_>], now: WallTime) -> Vec<Finding> {
         if self.spread.is_due(now) {
             let tuples = seen.iter().flat_map(|seen| ways(seen)).flatten();
             let found = self.routes.uneven(tuples);
@@ -48,7 +49,7 @@ impl Judge {
         self.spread.findings.clone()
     }
 
-    fn uneven_finding(&self, seen: &[&PathCounts], uneven: &Uneven) -> Option<Finding> {
+    fn uneven_finding(&self, seen: &[Observed<'_>], uneven: &Uneven) -> Option<Finding> {
         let worst = uneven.worst()?;
         let overfull: BTreeSet<&str> = uneven
             .next

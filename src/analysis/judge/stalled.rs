@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::crossed::Observed;
 use super::snapshot::{Counts, PathCounts};
 use crate::analysis::localize::{Component, Suspect};
 use crate::analysis::stall;
@@ -10,7 +11,7 @@ use crate::id::{DeviceName, HostName};
 /// By how many nats the network explains the losses of a suspected RNIC, or of one that may be meant, better than a host that
 /// stood still; infinite where no RNIC is among them.
 pub(super) fn against_stall(
-    seen: &[&PathCounts],
+    seen: &[Observed<'_>],
     suspect: &Suspect,
     counts: &impl Fn(&PathCounts) -> Counts,
 ) -> f64 {

@@ -60,7 +60,7 @@ impl TestFabric {
                 bytes: usize::MAX,
             }),
             host_filter: HostFilter::default(),
-            judge: Judge::new(Routes::default()),
+            judge: Judge::new(Routes::default(), 0.0),
             tracker: Tracker::new(Vec::new(), 1, now(0)),
             lines: Vec::new(),
         }
@@ -177,6 +177,58 @@ fn an_rnic_that_cannot_send_has_no_route() {
         fabric.lines[1..],
         ["closed [missing_route] RNIC h4/mlx5_0 cannot send"]
     );
+}
+
+/// Its port is down. Its agent takes it out of the pinglists after a while, so that nobody probes it.
+#[test]
+fn an_rnic_that_answers_nothing_has_no_missing_route() {
+    let mut fabric = TestFabric::new(2, 3);
+    fabric.run(20, |_, _| Fate::Lost(0));
+    fabric.run(10, |source, target| match (source, target) {
+        (4, _) => Fate::Unsendable,
+        (_, 4) => Fate::Lost(PROBES),
+        _ => Fate::Lost(0),
+    });
+    fabric.run(100, |source, target| match (source, target) {
+        (4, _) => Fate::Unsendable,
+        (_, 4) => Fate::Silent,
+        _ => Fate::Lost(0),
+    });
+    assert_eq!(fabric.lines, ["opened [rnic_down] RNIC h4/mlx5_0 is down"]);
+}
+
+/// Whatever loses everywhere at once is one incident about the fabric.
+#[test]
+fn an_event_of_the_whole_fabric_is_one_incident() {
+    let mut fabric = TestFabric::new(5, 2);
+    fabric.run(20, |_, _| Fate::Lost(0));
+    fabric.run(5, |source, target| {
+        let is_inter_tor = source / 2 != target / 2;
+        Fate::Lost(2 * u64::from(is_inter_tor && (source * 7 + target) % 3 == 0))
+    });
+    let [line] = fabric.lines.as_slice() else {
+        panic!("{:?}", fabric.lines);
+    };
+    assert!(
+        line.starts_with("opened [switch_loss] the fabric as a whole loses"),
+        "{line}"
+    );
+}
+
+/// A run that has no time judges less, and says what it left out.
+#[test]
+fn a_run_out_of_budget_says_what_it_left_out() {
+    let mut fabric = TestFabric::new(3, 3);
+    fabric.run(5, |_, target| Fate::Lost(u64::from(target == 1)));
+    fabric.judge.budget = 10;
+    let limits = fabric.judge.limits();
+    let snapshot = Snapshot::take(&fabric.windows, &fabric.host_filter, &limits, now(5));
+    let judgement = fabric.judge.judge(&snapshot).expect("possible counts");
+    assert!(judgement.unfinished.contains(&"RNICs"), "{judgement:?}");
+    assert!(judgement.unfinished.contains(&"5 s"), "{judgement:?}");
+    fabric.judge.budget = u64::MAX;
+    let judgement = fabric.judge.judge(&snapshot).expect("possible counts");
+    assert_eq!(judgement.unfinished, [""; 0]);
 }
 
 #[test]

@@ -7,6 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{DeviceName, HostName, RnicName};
 
+/// A component's index in its [`Problem`](super::Problem).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ComponentId(pub u32);
+
+impl ComponentId {
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Something that can lose packets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", from = "Read")]

@@ -3,7 +3,7 @@
 use super::mixture::Mixture;
 use super::problem::{Problem, Signal};
 use super::search::{
-    Diagnosis, PATH_BACKGROUND, PROBE_BACKGROUND, Search, Settings, Symptom, Trials,
+    Diagnosis, PATH_BACKGROUND, PROBE_BACKGROUND, Search, Settings, Symptom, Trials, Work,
 };
 
 /// Share of its paths that a link or switch must kill to be called down.
@@ -11,13 +11,14 @@ const DOWN: f64 = 0.9;
 
 /// Finds the most probable set of faulty components: what kills paths, and what loses probes on living ones.
 pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
+    let work = Work::of(settings.most_work);
     let Mixture {
         split,
         kills,
         rates,
         ..
-    } = Mixture::best(problem, settings);
-    let search = Search::new(problem, &split.paths, settings, PATH_BACKGROUND);
+    } = Mixture::best(problem, settings, &work);
+    let search = Search::new(problem, &split.paths, settings, PATH_BACKGROUND, &work);
     let doubtful = &problem.doubtful.lossy;
     let mut suspects = search.describe_all(&kills, |path| {
         split.paths.lossy[path].lost * doubtful[path].lost
@@ -30,12 +31,15 @@ pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
             Symptom::Blackhole
         };
     }
-    let search = Search::new(problem, &split.probes, settings, PROBE_BACKGROUND);
+    let search = Search::new(problem, &split.probes, settings, PROBE_BACKGROUND, &work);
     let mut lossy = search.describe_all(&rates, |path| split.probes.lossy[path].lost);
     for suspect in &mut lossy {
         if suspect.loss_rate >= DOWN {
             suspect.symptom = Symptom::Down;
         }
+    }
+    if problem.signal() == Signal::Loss {
+        lossy.retain(|suspect| suspect.loss_rate >= settings.least_rate);
     }
     suspects.extend(lossy);
     if problem.signal() == Signal::Slow {
@@ -52,5 +56,7 @@ pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
     Diagnosis {
         suspects,
         background_loss_rate: -(-rates.background).exp_m1(),
+        complete: !work.is_used_up(),
+        work: work.done(),
     }
 }

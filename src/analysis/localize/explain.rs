@@ -7,7 +7,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::component::Component;
-use super::problem::{ComponentId, Evidence, Problem};
+use super::component::ComponentId;
+use super::evidence::{Evidence, Posting};
+use super::problem::Problem;
 use super::search::{Suspect, Symptom, Trials};
 use super::vote;
 
@@ -110,7 +112,7 @@ fn explain_one(
     };
     let mut lossy: Vec<usize> = evidence.postings[id.index()]
         .iter()
-        .map(|(at, _)| *at as usize)
+        .map(Posting::index)
         .collect();
     let lost_at = |at: usize| match suspect.trials {
         Trials::Probes => evidence.lossy[at].lost,
@@ -158,7 +160,10 @@ fn belongs(link: &Component, component: &Component) -> bool {
 fn lost(evidence: &Evidence, id: ComponentId) -> f64 {
     evidence.postings[id.index()]
         .iter()
-        .map(|(at, share)| evidence.lossy[*at as usize].lost * share)
+        .map(|posting| {
+            let lossy = &evidence.lossy[posting.index()];
+            lossy.lost * lossy.told(posting.share) * posting.times
+        })
         .sum()
 }
 
@@ -193,10 +198,11 @@ fn ruled_out(
     id: ComponentId,
 ) -> Vec<RuledOut> {
     let mut shared: HashMap<ComponentId, f64> = HashMap::new();
-    for (at, share) in &evidence.postings[id.index()] {
-        let lossy = &evidence.lossy[*at as usize];
+    for posting in &evidence.postings[id.index()] {
+        let lossy = &evidence.lossy[posting.index()];
         for part in &lossy.parts {
-            *shared.entry(part.component).or_default() += lossy.lost * share * part.share;
+            *shared.entry(part.component).or_default() +=
+                lossy.lost * lossy.told(posting.share) * lossy.told(part.share);
         }
     }
     let mut others: Vec<(ComponentId, f64)> = shared

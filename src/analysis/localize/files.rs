@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::component::Component;
-use super::problem::{PathObservation, Problem, ProblemError};
+use super::error::ProblemError;
+use super::problem::{PathObservation, Problem};
 use crate::id::{HostName, RnicName, TorId};
 use crate::topology::wiring::{Rnics, Wiring, WiringError};
 

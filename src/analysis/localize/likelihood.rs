@@ -1,13 +1,24 @@
 //! Likelihood of a set of suspects, and of what one more would add.
+//!
+//! # Paths that are not certain
+//! Where a 5-tuple may take one of several paths, all of its probes take the same one. So its likelihood is a mixture over
+//! the paths, not that of a share of the hazard: `Σ w·L`. Here each component that the path may cross is crossed with the
+//! probability `s`, independently of the others: an observation without a loss is then `Π (s·e^{−n·r} + 1 − s)`, a product
+//! over components, and one with losses a sum over which suspects are crossed ([`Hazards`]).
+//!
+//! A traced path may be out of date. With the probability `1 − e` it is the one that was told, and all of it is crossed; else
+//! it is another one, which crosses each suspect with the share of all paths that do. So a path that contradicts all others
+//! neither convicts nor acquits: it costs `ln e` nats at most.
 
 use super::component::Component;
-use super::problem::{ComponentId, Evidence};
+use super::component::ComponentId;
+use super::evidence::{Evidence, Lossy, Posting, Spared};
+use super::hazards::{Case, Hazards, Path, ln_loss, ln_sum_exp};
 
 /// The largest hazard that is told apart: a component that loses all but `e^{-12}` of its packets.
 const MAX_HAZARD: f64 = 12.0;
 /// Rounds of coordinate ascent after each change of the set; hazards settle in three or four.
 const REFIT_ROUNDS: usize = 5;
-
 /// A set of suspects with their fitted hazards.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fit {
@@ -25,11 +36,6 @@ pub(super) struct Gain {
     pub(super) nats: f64,
     /// The hazard that brings it.
     pub(super) hazard: f64,
-}
-
-/// `ln(1 − e^{−x})`
-pub(super) fn ln_loss(x: f64) -> f64 {
-    (-(-x).exp_m1()).ln()
 }
 
 /// Derivative of [`ln_loss`]: `1 / (e^x − 1)`
@@ -59,21 +65,41 @@ impl Fit {
         fit
     }
 
-    /// Hazard of every lossy observation, leaving out one member.
+    /// Hazards of every lossy observation, leaving out one member.
     ///
     /// A suspect's hazard comes on top of the background, so taking it away leaves a healthy component.
-    pub(super) fn hazards(&self, evidence: &Evidence, leave_out: Option<ComponentId>) -> Vec<f64> {
-        let mut hazards: Vec<f64> = evidence
+    pub(super) fn hazards(&self, evidence: &Evidence, leave_out: Option<ComponentId>) -> Hazards {
+        let members = || {
+            self.members
+                .iter()
+                .filter(move |(member, _)| Some(*member) != leave_out)
+        };
+        let mut certain: Vec<f64> = evidence
             .lossy
             .iter()
             .map(|lossy| lossy.links * self.background)
             .collect();
-        for (member, hazard) in &self.members {
-            if Some(*member) != leave_out {
-                for (index, share) in &evidence.postings[member.index()] {
-                    hazards[*index as usize] += share * hazard;
+        let mut open: Vec<(u32, (f64, f64))> = Vec::new();
+        for (member, hazard) in members() {
+            for posting in &evidence.postings[member.index()] {
+                let own = posting.times * hazard;
+                if posting.is_sure() {
+                    certain[posting.index()] += own;
+                } else {
+                    open.push((posting.at, (posting.share, own)));
                 }
             }
+        }
+        // What the observations may cross without its having been told: shares of all paths.
+        let others: Vec<(f64, f64)> = members()
+            .map(|(member, hazard)| {
+                let crossing = f64::from(evidence.sums[member.index()].crossing);
+                (crossing / evidence.observations.max(1.0), *hazard)
+            })
+            .collect();
+        let mut hazards = Hazards::of(certain);
+        if !others.is_empty() {
+            hazards.open(evidence, open, &others);
         }
         hazards
     }
@@ -84,13 +110,17 @@ impl Fit {
         let lost: f64 = evidence
             .lossy
             .iter()
-            .zip(&hazards)
-            .map(|(lossy, hazard)| lossy.lost * ln_loss(*hazard))
+            .enumerate()
+            .map(|(at, lossy)| hazards.nats(at, lossy) + lossy.passed() * hazards.certain[at])
             .sum();
         let passed: f64 = self
             .members
             .iter()
-            .map(|(member, hazard)| evidence.sums[member.index()].passed * hazard)
+            .map(|(member, hazard)| {
+                let spared = &evidence.spared[member.index()];
+                evidence.sums[member.index()].passed * hazard
+                    - spared.iter().map(|some| some.nats(*hazard)).sum::<f64>()
+            })
             .sum();
         lost - passed - evidence.passed_links * self.background
     }
@@ -113,65 +143,236 @@ impl Fit {
         let explained: f64 = evidence
             .lossy
             .iter()
-            .zip(&hazards)
-            .map(|(lossy, hazard)| lossy.lost * (lossy.links * self.background / hazard).min(1.0))
+            .enumerate()
+            .map(|(at, lossy)| {
+                let own = lossy.links * self.background;
+                let share: f64 = hazards
+                    .all(at)
+                    .map(|case| case.weight * (own / case.hazard).min(1.0))
+                    .sum();
+                lossy.lost * share
+            })
             .sum();
         self.background =
             (explained / evidence.passed_links.max(1.0)).clamp(self.range.0, self.range.1);
     }
 }
 
-/// What `component` adds on top of the hazards `rest`: maximises over its own hazard by Newton's method, safeguarded
-/// by bisection (the likelihood is concave in it).
-pub(super) fn gain(evidence: &Evidence, component: ComponentId, rest: &[f64]) -> Gain {
-    let postings = &evidence.postings[component.index()];
-    let passed = evidence.sums[component.index()].passed;
-    let derivative = |x: f64| -> f64 {
-        let up: f64 = postings
-            .iter()
-            .map(|(index, share)| {
-                let index = *index as usize;
-                evidence.lossy[index].lost * share * slope(rest[index] + share * x)
-            })
-            .sum();
-        up - passed
-    };
-    if postings.is_empty() || derivative(0.0) <= 0.0 {
-        return Gain::default();
+impl Spared {
+    /// Log-likelihood of these observations at a hazard of the component.
+    fn nats(&self, hazard: f64) -> f64 {
+        let pass = (-self.each() * hazard).exp();
+        self.count * (self.share * pass + 1.0 - self.share).ln()
     }
-    let hazard = root(derivative);
-    let nats: f64 = postings
-        .iter()
-        .map(|(index, share)| {
-            let index = *index as usize;
-            let growth = ln_loss(rest[index] + share * hazard) - ln_loss(rest[index]);
-            evidence.lossy[index].lost * growth
-        })
-        .sum::<f64>()
-        - passed * hazard;
-    Gain { nats, hazard }
+
+    /// Its derivative.
+    fn slope(&self, hazard: f64) -> f64 {
+        let each = self.each();
+        let pass = self.share * (-each * hazard).exp();
+        -self.count * each * pass / (pass + 1.0 - self.share)
+    }
 }
 
-/// The zero of a falling function on `[0, MAX_HAZARD]`, by the Illinois method.
-fn root(f: impl Fn(f64) -> f64) -> f64 {
-    let (mut low, mut high) = (0.0, MAX_HAZARD);
-    let (mut at_low, mut at_high) = (f(low), f(high));
-    if at_high >= 0.0 {
-        return high;
-    }
-    // Hazards span many decades: bracket the zero from below first.
-    let mut step = 1e-6;
-    while step < high {
-        let value = f(step);
-        if value <= 0.0 {
-            (high, at_high) = (step, value);
-            break;
+/// A lossy observation of the component whose gain is sought.
+struct Term<'a> {
+    posting: &'a Posting,
+    lossy: &'a Lossy,
+    hazards: &'a Hazards,
+}
+
+impl Term<'_> {
+    /// Probability that the component is crossed in a case.
+    fn crossed(&self, case: Case) -> f64 {
+        match case.path {
+            _ if self.posting.is_sure() => 1.0,
+            Path::Any => self.posting.share,
+            Path::Told => self.lossy.told(self.posting.share),
+            Path::Elsewhere => 0.0,
         }
-        (low, at_low) = (step, value);
-        step *= 8.0;
+    }
+
+    /// Growth of the log-likelihood in a case where the component with this hazard is crossed.
+    fn growth(&self, case: Case, hazard: f64) -> f64 {
+        let own = self.posting.times * hazard;
+        let lost = self.lossy.lost * (ln_loss(case.hazard + own) - ln_loss(case.hazard));
+        if self.posting.is_sure() {
+            // What it takes from the trials that passed is in the sums.
+            lost
+        } else {
+            lost - self.lossy.passed() * own
+        }
+    }
+
+    /// `ln` of how much more likely the losses are where the component has this hazard, in one case.
+    fn nats_of(&self, case: Case, hazard: f64) -> f64 {
+        let share = self.crossed(case);
+        if share <= 0.0 {
+            0.0
+        } else if share >= 1.0 {
+            self.growth(case, hazard)
+        } else {
+            let values = [(1.0 - share).ln(), share.ln() + self.growth(case, hazard)];
+            ln_sum_exp(values.into_iter())
+        }
+    }
+
+    fn nats(&self, hazard: f64) -> f64 {
+        let at = self.posting.index();
+        if self.hazards.cases(at).is_empty() {
+            return self
+                .hazards
+                .all(at)
+                .map(|case| self.nats_of(case, hazard))
+                .sum();
+        }
+        ln_sum_exp(
+            self.hazards
+                .all(at)
+                .map(|case| case.weight.ln() + self.nats_of(case, hazard)),
+        )
+    }
+
+    fn slope(&self, hazard: f64) -> f64 {
+        let at = self.posting.index();
+        let times = self.posting.times;
+        let passed = if self.posting.is_sure() {
+            0.0
+        } else {
+            self.lossy.passed()
+        };
+        let of = |case: Case| {
+            let share = self.crossed(case);
+            if share <= 0.0 {
+                return 0.0;
+            }
+            let own = times * (self.lossy.lost * slope(case.hazard + times * hazard) - passed);
+            // Nearly certain, and its trials that passed say little against it.
+            if share >= 1.0 || share > NEARLY && passed * times * hazard < LITTLE {
+                return own;
+            }
+            let odds = share / (1.0 - share) * self.growth(case, hazard).exp();
+            own * if odds.is_finite() {
+                odds / (1.0 + odds)
+            } else {
+                1.0
+            }
+        };
+        if self.hazards.cases(at).is_empty() {
+            return self.hazards.all(at).map(of).sum();
+        }
+        let all = self.nats(hazard);
+        self.hazards
+            .all(at)
+            .map(|case| (case.weight.ln() + self.nats_of(case, hazard) - all).exp() * of(case))
+            .sum()
+    }
+}
+
+/// What `component` adds on top of the hazards `rest`: maximises over its own hazard by the zero of the derivative. Where all
+/// paths are known the likelihood is concave in it.
+pub(super) fn gain(evidence: &Evidence, component: ComponentId, rest: &Hazards) -> Gain {
+    let postings = &evidence.postings[component.index()];
+    let passed = evidence.sums[component.index()].passed;
+    let spared = &evidence.spared[component.index()];
+    let terms = || {
+        postings.iter().map(|posting| Term {
+            posting,
+            lossy: &evidence.lossy[posting.index()],
+            hazards: rest,
+        })
+    };
+    let derivative = |x: f64| -> f64 {
+        let up: f64 = terms().map(|term| term.slope(x)).sum();
+        let down: f64 = spared.iter().map(|some| some.slope(x)).sum();
+        up + down - passed
+    };
+    let nats = |x: f64| -> f64 {
+        let up: f64 = terms().map(|term| term.nats(x)).sum();
+        let down: f64 = spared.iter().map(|some| some.nats(x)).sum();
+        up + down - passed * x
+    };
+    if postings.is_empty() {
+        return Gain::default();
+    }
+    let mut best = Gain::default();
+    if derivative(0.0) > 0.0 {
+        let lost: f64 = terms().map(|term| term.lossy.lost).sum();
+        let sent = evidence.sums[component.index()].sent;
+        let hazard = root(derivative, lost / sent.max(1.0));
+        best = Gain {
+            nats: nats(hazard),
+            hazard,
+        };
+    }
+    if postings.iter().any(|posting| posting.share < OPEN) {
+        // Few of the 5-tuples that may cross it do: the likelihood may have a second, higher summit.
+        for hazard in SUMMITS {
+            let nats = nats(hazard);
+            if nats > best.nats {
+                best = Gain { nats, hazard };
+            }
+        }
+    }
+    best
+}
+
+/// Above this share it is nearly certain that a 5-tuple crosses a component,
+const NEARLY: f64 = 0.95;
+/// and stays so while the trials that passed take no more nats than this.
+const LITTLE: f64 = 0.2;
+/// Below this share it is open whether a 5-tuple crosses a component.
+const OPEN: f64 = 0.75;
+/// Hazards at which a second summit is looked for.
+const SUMMITS: [f64; 14] = [
+    3e-4, 1e-3, 2e-3, 4e-3, 8e-3, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 3.0, MAX_HAZARD,
+];
+
+/// Of a lossy observation's failures, the share that a suspect with this hazard explains beside `rest`, 0 to 1.
+pub(super) fn explained(
+    evidence: &Evidence,
+    posting: &Posting,
+    hazard: f64,
+    rest: &Hazards,
+) -> f64 {
+    let lossy = &evidence.lossy[posting.index()];
+    let term = Term {
+        posting,
+        lossy,
+        hazards: rest,
+    };
+    let own = posting.times * hazard;
+    let all = term.nats(hazard);
+    rest.all(posting.index())
+        .map(|case| {
+            let share = term.crossed(case);
+            if share <= 0.0 {
+                return 0.0;
+            }
+            // Probability of the case, and of the suspect's being crossed in it, given the losses.
+            let crossed = (case.weight.ln() + share.ln() + term.growth(case, hazard) - all).exp();
+            crossed * own / (case.hazard + own)
+        })
+        .sum::<f64>()
+        .min(1.0)
+}
+
+/// The first zero of a function that is positive at 0 and falls, on `[0, MAX_HAZARD]`, by the Illinois method. Far beyond the zero
+/// the function may come back to 0: nothing tells such hazards apart.
+fn root(f: impl Fn(f64) -> f64, about: f64) -> f64 {
+    let (mut low, mut at_low) = (0.0, f(0.0));
+    // Hazards span many decades: bracket the zero from below first.
+    let mut high = (about / 64.0).clamp(1e-6, MAX_HAZARD);
+    let mut at_high = f(high);
+    while at_high > 0.0 {
+        if high >= MAX_HAZARD {
+            return MAX_HAZARD;
+        }
+        (low, at_low) = (high, at_high);
+        high = (high * 8.0).min(MAX_HAZARD);
+        at_high = f(high);
     }
     for _ in 0..24 {
-        if high - low <= 1e-4 * high {
+        if high - low <= 1e-3 * high {
             break;
         }
         let middle = ((low * at_high - high * at_low) / (at_high - at_low))

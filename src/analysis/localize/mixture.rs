@@ -10,9 +10,10 @@
 //! (expectation–maximisation), from several starts: all doubtful paths alive, and all dead. The more probable result
 //! stands; where both are nearly alike, that of rates.
 
-use super::likelihood::{Fit, ln_loss};
-use super::problem::{Lossy, Problem, Split};
-use super::search::{PATH_BACKGROUND, PROBE_BACKGROUND, Search, Settings};
+use super::evidence::Lossy;
+use super::likelihood::Fit;
+use super::problem::{Problem, Split};
+use super::search::{PATH_BACKGROUND, PROBE_BACKGROUND, Search, Settings, Work};
 
 /// Rounds of expectation–maximisation.
 const ROUNDS: usize = 4;
@@ -37,14 +38,14 @@ pub(super) struct Mixture<'a> {
 
 impl<'a> Mixture<'a> {
     /// The most probable one.
-    pub(super) fn best(problem: &'a Problem, settings: &Settings) -> Self {
+    pub(super) fn best(problem: &'a Problem, settings: &Settings, work: &Work) -> Self {
         let doubtful = &problem.doubtful.lossy;
-        let rates = Self::from(problem, settings, vec![0.0; doubtful.len()]);
+        let rates = Self::from(problem, settings, work, vec![0.0; doubtful.len()]);
         // A path that sent one probe is as likely dead as unlucky.
         if doubtful.iter().all(|path| path.sent <= 1.0) {
             return rates;
         }
-        let kills = Self::from(problem, settings, vec![1.0; doubtful.len()]);
+        let kills = Self::from(problem, settings, work, vec![1.0; doubtful.len()]);
         if kills.score > rates.score + MARGIN {
             kills
         } else {
@@ -52,9 +53,12 @@ impl<'a> Mixture<'a> {
         }
     }
 
-    fn from(problem: &'a Problem, settings: &Settings, mut dead: Vec<f64>) -> Self {
-        let mut mixture = Self::given(problem, settings, &dead);
+    fn from(problem: &'a Problem, settings: &Settings, work: &Work, mut dead: Vec<f64>) -> Self {
+        let mut mixture = Self::given(problem, settings, work, &dead);
         for _ in 0..ROUNDS {
+            if work.is_used_up() {
+                break;
+            }
             let (next, _) = mixture.expect(problem);
             let change = dead
                 .iter()
@@ -65,18 +69,18 @@ impl<'a> Mixture<'a> {
                 break;
             }
             dead = next;
-            mixture = Self::given(problem, settings, &dead);
+            mixture = Self::given(problem, settings, work, &dead);
         }
         mixture
     }
 
     /// What explains the observations best where the doubtful paths are dead with these probabilities.
-    fn given(problem: &'a Problem, settings: &Settings, dead: &[f64]) -> Self {
+    fn given(problem: &'a Problem, settings: &Settings, work: &Work, dead: &[f64]) -> Self {
         let split = problem.split(dead);
-        let search = Search::new(problem, &split.paths, settings, PATH_BACKGROUND);
+        let search = Search::new(problem, &split.paths, settings, PATH_BACKGROUND, work);
         let kills = search.run();
         let price = search.price(&kills);
-        let search = Search::new(problem, &split.probes, settings, PROBE_BACKGROUND);
+        let search = Search::new(problem, &split.probes, settings, PROBE_BACKGROUND, work);
         let rates = search.run();
         let price = price + search.price(&rates);
         let mut mixture = Self {
@@ -101,10 +105,10 @@ impl<'a> Mixture<'a> {
         let mut nats = self.kills.log_likelihood(paths) + self.rates.log_likelihood(probes);
         let mut dead = Vec::with_capacity(doubtful.len());
         for (at, path) in doubtful.iter().enumerate() {
-            let (kill, rate) = (kills[at], rates[first + at]);
-            nats -= nats_of(&paths.lossy[at], kill) + nats_of(&probes.lossy[first + at], rate);
-            let if_dead = ln_loss(kill) + if_dead(path);
-            let if_alive = nats_of(path, rate) - kill;
+            nats -= kills.nats(at, &paths.lossy[at])
+                + rates.nats(first + at, &probes.lossy[first + at]);
+            let if_dead = kills.fail(at).ln() + if_dead(path);
+            let if_alive = rates.nats(first + at, path) + kills.pass(at).ln();
             let most = if_dead.max(if_alive);
             let sum = (if_dead - most).exp() + (if_alive - most).exp();
             dead.push((if_dead - most).exp() / sum);
@@ -112,11 +116,6 @@ impl<'a> Mixture<'a> {
         }
         (dead, nats)
     }
-}
-
-/// Log-likelihood of an observation at a hazard.
-fn nats_of(lossy: &Lossy, hazard: f64) -> f64 {
-    lossy.lost * ln_loss(hazard) - (lossy.sent - lossy.lost) * hazard
 }
 
 /// Log-likelihood of a path's losses where it is dead.

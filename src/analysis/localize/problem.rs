@@ -2,22 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use serde::{Deserialize, Serialize};
 
-use super::component::Component;
+use super::component::{Component, ComponentId};
+use super::crossing::{Crossing, Gathered, Key, KeyHasher, check, links_on, parts_of};
+use super::error::ProblemError;
+use super::evidence::{Counted, Evidence, Lossy, Part};
 use crate::id::RnicName;
-
-/// A component's index in its [`Problem`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ComponentId(pub u32);
-
-impl ComponentId {
-    pub(super) const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// What a failed probe is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,125 +37,10 @@ pub struct PathObservation<'a> {
     pub lost: u64,
 }
 
-/// Why an observation cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProblemError {
-    /// More lost than sent.
-    #[error("{lost} probes lost of {sent} sent")]
-    LostMoreThanSent {
-        /// Probes lost.
-        lost: u64,
-        /// Probes sent.
-        sent: u64,
-    },
-    /// No path, or a path of fewer than two nodes.
-    #[error("a path needs at least two nodes")]
-    NoPath,
-    /// A path that visits a node twice.
-    #[error("the path visits `{0}` twice")]
-    Loop(String),
-    /// More components than can be counted.
-    #[error("too many components")]
-    TooMany,
-}
-
-/// How much an observation has to do with a component: 1 when its path surely crosses it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
-    pub(super) component: ComponentId,
-    pub(super) share: f64,
-}
-
-/// An observation with losses. Those without only add to the components' exposures.
-#[derive(Debug, Clone)]
-pub(super) struct Lossy {
-    /// Components on the path, links first.
-    pub(super) parts: Vec<Part>,
-    /// Links on the path: each adds the background hazard.
-    pub(super) links: f64,
-    /// Trials.
-    pub(super) sent: f64,
-    /// Failures.
-    pub(super) lost: f64,
-}
-
 /// Share of its probes that a path must lose to be dead, or unlucky: which of both is weighed, see [`super::mixture`].
 const DEAD_SHARE: f64 = 0.9;
-
-/// What passed through a component, beside each other in memory: every observation touches a few of these.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sums {
-    /// Trials that passed, by share.
-    pub(super) passed: f64,
-    /// Trials, by share.
-    pub(super) sent: f64,
-    /// Observations, whatever the share.
-    pub(super) crossing: u32,
-}
-
-/// Trials and failures on paths, compressed: successes only as sums per component.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Evidence {
-    pub(super) sums: Vec<Sums>,
-    pub(super) lossy: Vec<Lossy>,
-    /// Lossy observations of each component, with the share.
-    pub(super) postings: Vec<Vec<(u32, f64)>>,
-    /// Passed trials times links on their paths.
-    pub(super) passed_links: f64,
-}
-
-impl Evidence {
-    fn grow(&mut self) {
-        self.sums.push(Sums::default());
-        self.postings.push(Vec::new());
-    }
-
-    /// All failures.
-    pub(super) fn lost(&self) -> f64 {
-        self.lossy.iter().map(|lossy| lossy.lost).sum()
-    }
-
-    fn add(
-        &mut self,
-        parts: &[Part],
-        links: f64,
-        sent: f64,
-        lost: f64,
-    ) -> Result<(), ProblemError> {
-        if lost > 0.0 {
-            u32::try_from(self.lossy.len()).map_err(|_| ProblemError::TooMany)?;
-            self.append(parts, links, sent, lost);
-        } else {
-            self.count(parts, links, sent, lost);
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, parts: &[Part], links: f64, sent: f64, lost: f64) {
-        for part in parts {
-            let sums = &mut self.sums[part.component.index()];
-            sums.passed += part.share * (sent - lost);
-            sums.sent += part.share * sent;
-            sums.crossing += 1;
-        }
-        self.passed_links += links * (sent - lost);
-    }
-
-    /// Adds an observation among those with losses, though it may have none.
-    fn append(&mut self, parts: &[Part], links: f64, sent: f64, lost: f64) {
-        self.count(parts, links, sent, lost);
-        let index = u32::try_from(self.lossy.len()).unwrap_or(u32::MAX);
-        for part in parts {
-            self.postings[part.component.index()].push((index, part.share));
-        }
-        self.lossy.push(Lossy {
-            parts: parts.to_vec(),
-            links,
-            sent,
-            lost,
-        });
-    }
-}
+/// Probability that a traced path of which nothing else is known is out of date, each direction alone.
+pub const DOUBT: f64 = 0.02;
 
 /// The observations of a [`Problem`], divided into what is said about rates and what about dead paths. The doubtful paths
 /// stand in their order behind the others.
@@ -172,46 +50,6 @@ pub(super) struct Split<'a> {
     pub(super) probes: Cow<'a, Evidence>,
     /// Trials are the paths; the dead have failed.
     pub(super) paths: Cow<'a, Evidence>,
-}
-
-/// A component as its nodes: a link from one to another, or the node itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Key {
-    Link(u32, u32),
-    Switch(u32),
-    Host(u32),
-    Rnic(u32),
-}
-
-/// Multiplies and folds the few small integers of a [`Key`]: nodes are numbered here, nobody chooses them to collide.
-#[derive(Default)]
-struct KeyHasher(u64);
-
-impl KeyHasher {
-    const fn mix(&mut self, value: u64) {
-        let spread = (self.0.rotate_left(26) ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = spread ^ (spread >> 32);
-    }
-}
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.mix(u64::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, value: u32) {
-        self.mix(u64::from(value).wrapping_add(0x9E37_79B9));
-    }
-
-    fn write_isize(&mut self, value: isize) {
-        self.mix(value.unsigned_abs() as u64 + 1);
-    }
 }
 
 /// Observations of one window, as two bodies of evidence.
@@ -231,7 +69,7 @@ pub struct Problem {
     ids: HashMap<Key, ComponentId, BuildHasherDefault<KeyHasher>>,
     /// For each component the observation that touched it last, from 1, and its place in `scratch`.
     touched: Vec<(u64, usize)>,
-    scratch: Vec<Part>,
+    scratch: Vec<Gathered>,
     /// Nodes of the path at hand.
     path_nodes: Vec<u32>,
     /// Trials are the probes on living paths.
@@ -329,20 +167,27 @@ impl Problem {
             paths: Cow::Borrowed(&self.paths),
         };
         for (lossy, dead) in self.doubtful.lossy.iter().zip(dead) {
-            let Lossy {
-                parts,
-                links,
+            let alive = 1.0 - dead;
+            let counted = |sent, lost| Counted {
+                parts: &lossy.parts,
+                links: lossy.links,
+                elsewhere: lossy.elsewhere,
                 sent,
                 lost,
-            } = lossy;
-            let alive = 1.0 - dead;
-            split
-                .probes
-                .to_mut()
-                .append(parts, *links, sent * alive, lost * alive);
-            split.paths.to_mut().append(parts, *links, 1.0, *dead);
+            };
+            let probes = counted(lossy.sent * alive, lossy.lost * alive);
+            split.probes.to_mut().append(probes);
+            split.paths.to_mut().append(counted(1.0, *dead));
         }
         split
+    }
+
+    /// Takes over the components of another problem, with their ids, in the place of its own; there must be no observations
+    /// yet.
+    pub fn take_components(&mut self, other: &Self) {
+        let (signal, rates_only) = (self.signal, self.rates_only);
+        self.clone_from(other);
+        (self.signal, self.rates_only) = (signal, rates_only);
     }
 
     /// Makes an RNIC known, so that paths may end at it.
@@ -368,10 +213,7 @@ impl Problem {
             });
         }
         self.collect_parts(&[paths])?;
-        let parts = std::mem::take(&mut self.scratch);
-        let added = self.add_parts(&parts, links_on(paths), *sent, *lost);
-        self.scratch = parts;
-        added
+        self.add_scratch(&[paths], links_on(paths), *sent, *lost)
     }
 
     /// Adds an observation of round trips, whose ACKs may have taken one of the paths `back`. Its links count as often as they
@@ -392,16 +234,33 @@ impl Problem {
             });
         }
         self.collect_parts(&[paths, back])?;
-        let mut parts = std::mem::take(&mut self.scratch);
-        for part in &mut parts {
-            if !matches!(self.component(part.component), Component::Link { .. }) {
-                part.share = part.share.min(1.0);
+        for at in 0..self.scratch.len() {
+            let component = self.scratch[at].component;
+            if !matches!(self.component(component), Component::Link { .. }) {
+                self.scratch[at].sum = self.scratch[at].sum.min(1.0);
             }
         }
         let links = links_on(paths) + links_on(back);
-        let added = self.add_parts(&parts, links, *sent, *lost);
-        self.scratch = parts;
-        added
+        self.add_scratch(&[paths, back], links, *sent, *lost)
+    }
+
+    /// Adds the observation whose components are in `scratch`.
+    fn add_scratch(
+        &mut self,
+        directions: &[&[Vec<&str>]],
+        links: f64,
+        sent: u64,
+        lost: u64,
+    ) -> Result<(), ProblemError> {
+        let are_told = directions.iter().all(|paths| paths.len() == 1)
+            && self.scratch.iter().any(|part| part.between);
+        let elsewhere = if are_told {
+            1.0 - (1.0 - DOUBT).powi(i32::try_from(directions.len()).unwrap_or(1))
+        } else {
+            0.0
+        };
+        let parts = parts_of(&self.scratch, elsewhere);
+        self.add_parts(&parts, links, elsewhere, (sent, lost))
     }
 
     /// Adds an observation whose path is given as components with shares, each at most once: what a round trip crosses,
@@ -419,18 +278,51 @@ impl Problem {
         if lost > sent {
             return Err(ProblemError::LostMoreThanSent { lost, sent });
         }
-        if shares.is_empty() || links <= 0.0 {
+        let crossing = Crossing {
+            ends: shares,
+            between: &[],
+            elsewhere: 0.0,
+            links,
+        };
+        self.add_crossing(&crossing, sent, lost)
+    }
+
+    /// Adds an observation whose path is given as components with shares, each at most once.
+    ///
+    /// # Errors
+    /// [`ProblemError`]; the problem is then as before.
+    pub fn add_crossing(
+        &mut self,
+        crossing: &Crossing<'_>,
+        sent: u64,
+        lost: u64,
+    ) -> Result<(), ProblemError> {
+        if lost > sent {
+            return Err(ProblemError::LostMoreThanSent { lost, sent });
+        }
+        let Crossing {
+            ends,
+            between,
+            elsewhere,
+            links,
+        } = *crossing;
+        if ends.is_empty() && between.is_empty() || links <= 0.0 {
             return Err(ProblemError::NoPath);
         }
-        let parts: Vec<Part> = shares
-            .iter()
-            .map(|(component, share)| Part {
+        let gathered = |between: bool| {
+            move |(component, sum): &(ComponentId, f64)| Gathered {
                 component: *component,
-                share: *share,
-            })
+                sum: *sum,
+                between,
+            }
+        };
+        let all: Vec<Gathered> = ends
+            .iter()
+            .map(gathered(false))
+            .chain(between.iter().map(gathered(true)))
             .collect();
         self.observations += 1;
-        self.add_parts(&parts, links, sent, lost)
+        self.add_parts(&parts_of(&all, elsewhere), links, elsewhere, (sent, lost))
     }
 
     /// Adds an observation that has been counted.
@@ -438,17 +330,24 @@ impl Problem {
         &mut self,
         parts: &[Part],
         links: f64,
-        sent: u64,
-        lost: u64,
+        elsewhere: f64,
+        (sent, lost): (u64, u64),
     ) -> Result<(), ProblemError> {
         let (trials, failures) = (sent as f64, lost as f64);
         self.sent = self.sent.saturating_add(sent);
         self.lost = self.lost.saturating_add(lost);
+        let counted = |sent, lost| Counted {
+            parts,
+            links,
+            elsewhere,
+            sent,
+            lost,
+        };
         if !self.rates_only && lost > 0 && failures >= DEAD_SHARE * trials {
-            return self.doubtful.add(parts, links, trials, failures);
+            return self.doubtful.add(counted(trials, failures));
         }
-        self.paths.add(parts, links, 1.0, 0.0)?;
-        self.probes.add(parts, links, trials, failures)
+        self.paths.add(counted(1.0, 0.0))?;
+        self.probes.add(counted(trials, failures))
     }
 
     /// Puts the components of all candidate paths of each direction into `scratch`, with the share of the direction's
@@ -480,11 +379,13 @@ impl Problem {
         for name in path {
             nodes.push(self.node(name)?);
         }
-        for pair in nodes.windows(2) {
-            self.collect(Key::Link(pair[0], pair[1]), weight)?;
+        let last = nodes.len() - 1;
+        for (index, pair) in nodes.windows(2).enumerate() {
+            let between = index > 0 && index + 1 < last;
+            self.collect(Key::Link(pair[0], pair[1]), weight, between)?;
         }
         for (index, node) in nodes.iter().enumerate() {
-            let end = index == 0 || index + 1 == nodes.len();
+            let end = index == 0 || index == last;
             let key = if !end {
                 Key::Switch(*node)
             } else if self.rnics.contains_key(node) {
@@ -492,22 +393,23 @@ impl Problem {
             } else {
                 Key::Host(*node)
             };
-            self.collect(key, weight)?;
+            self.collect(key, weight, index > 1 && index + 2 <= last)?;
         }
         self.path_nodes = nodes;
         Ok(())
     }
 
-    fn collect(&mut self, key: Key, weight: f64) -> Result<(), ProblemError> {
+    fn collect(&mut self, key: Key, weight: f64, between: bool) -> Result<(), ProblemError> {
         let id = self.intern_key(key)?;
         let mark = &mut self.touched[id.index()];
         if mark.0 == self.observations {
-            self.scratch[mark.1].share += weight;
+            self.scratch[mark.1].sum += weight;
         } else {
             *mark = (self.observations, self.scratch.len());
-            self.scratch.push(Part {
+            self.scratch.push(Gathered {
                 component: id,
-                share: weight,
+                sum: weight,
+                between,
             });
         }
         Ok(())
@@ -571,22 +473,4 @@ impl Problem {
         self.doubtful.grow();
         Ok(id)
     }
-}
-
-/// Links that a packet crosses on one of these paths, on average.
-fn links_on(paths: &[Vec<&str>]) -> f64 {
-    let links: usize = paths.iter().map(|path| path.len() - 1).sum();
-    links as f64 / paths.len() as f64
-}
-
-fn check(path: &[&str]) -> Result<(), ProblemError> {
-    if path.len() < 2 {
-        return Err(ProblemError::NoPath);
-    }
-    for (index, node) in path.iter().enumerate() {
-        if path[..index].contains(node) {
-            return Err(ProblemError::Loop((*node).to_owned()));
-        }
-    }
-    Ok(())
 }

@@ -1,11 +1,16 @@
 //! The search for the most probable set of suspects.
 
+mod describe;
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::component::Component;
-use super::interval::wilson;
+use super::component::{Component, ComponentId};
+use super::evidence::Evidence;
 use super::likelihood::{Fit, gain, is_link};
-use super::problem::{ComponentId, Evidence, Problem};
+use super::problem::Problem;
 
 /// The prior, one for all fabrics and windows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,7 +19,7 @@ pub struct Settings {
     pub any_fault: f64,
     /// Nats for each suspect, beside `ln C(m, k)`.
     pub each_fault: f64,
-    /// Nats for each e-fold by which a suspect's hazard is below the mean of the suspects'.
+    /// Nats for each e-fold by which a suspect's hazard is below the mean of those that it shares losses with.
     pub milder: f64,
     /// Further nats for a switch or host: cables fail more often.
     pub node: f64,
@@ -26,6 +31,10 @@ pub struct Settings {
     pub most: usize,
     /// Suspects are named from this probability on, that of components which look exactly alike added together.
     pub least_confidence: f64,
+    /// Suspects that lose a smaller share of their packets than this, 0 to 1, are not named.
+    pub least_rate: f64,
+    /// The search is given up after so much work, in evaluations of one observation at one hazard.
+    pub most_work: u64,
 }
 
 impl Default for Settings {
@@ -39,6 +48,8 @@ impl Default for Settings {
             look_ahead: 3,
             most: 64,
             least_confidence: 0.5,
+            least_rate: 0.0,
+            most_work: u64::MAX,
         }
     }
 }
@@ -53,7 +64,7 @@ pub enum Symptom {
     Down,
     /// All packets of some 5-tuples, the others pass.
     Blackhole,
-    /// Packets come late (a problem of [`Signal::Slow`]).
+    /// Packets come late (a problem of [`Signal::Slow`](super::Signal::Slow)).
     Slow,
 }
 
@@ -80,6 +91,9 @@ pub struct Suspect {
     /// Probability, 0 to 1, that it is this one, from the likelihood with and without it and with others in its place.
     #[serde(serialize_with = "rounded")]
     pub confidence: f64,
+    /// Probability, 0 to 1, that it is this one or one of `or`.
+    #[serde(default, serialize_with = "rounded")]
+    pub group_confidence: f64,
     /// Lost probes that it explains.
     #[serde(serialize_with = "rounded")]
     pub explains_lost: f64,
@@ -87,7 +101,7 @@ pub struct Suspect {
     #[serde(serialize_with = "rounded")]
     pub loss_rate: f64,
     /// The 95 % interval of `loss_rate` (Wilson score interval), low and high.
-    #[serde(skip)]
+    #[serde(default, serialize_with = "both_rounded")]
     pub loss_interval: [f64; 2],
     /// By how many nats (natural logarithms of odds) the observations favour it over nothing being wrong there, after
     /// the price of naming one of many components. Grows with the evidence where `confidence` is already 1.
@@ -111,6 +125,10 @@ fn four_digits(value: f64) -> f64 {
     (value * scale).round() / scale
 }
 
+fn both_rounded<S: Serializer>(values: &[f64; 2], serializer: S) -> Result<S::Ok, S::Error> {
+    values.map(four_digits).serialize(serializer)
+}
+
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "the signature that serde calls"
@@ -127,7 +145,48 @@ pub struct Diagnosis {
     /// Share of packets that a healthy link loses, 0 to 1.
     #[serde(serialize_with = "rounded")]
     pub background_loss_rate: f64,
+    /// Work that was done, in evaluations of one observation at one hazard.
+    #[serde(skip)]
+    pub work: u64,
+    /// Whether the search came to its end, rather than to that of [`Settings::most_work`].
+    #[serde(skip)]
+    pub complete: bool,
 }
+
+/// Work that searches do, and how much they may. They share it, and none of them is changed by counting.
+pub(super) struct Work {
+    most: u64,
+    done: Cell<u64>,
+}
+
+impl Work {
+    pub(super) const fn of(most: u64) -> Self {
+        Self {
+            most,
+            done: Cell::new(0),
+        }
+    }
+
+    fn spend(&self, evaluations: usize) {
+        self.done
+            .set(self.done.get().saturating_add(evaluations as u64));
+    }
+
+    pub(super) const fn done(&self) -> u64 {
+        self.done.get()
+    }
+
+    pub(super) fn is_used_up(&self) -> bool {
+        self.done.get() >= self.most
+    }
+}
+
+/// By how many nats `ln C(m, k)` makes the second suspect cheaper than the first: ln 2.
+const SECOND: f64 = std::f64::consts::LN_2;
+/// Hazards at which one component is looked at in each step of the search.
+const EVALUATIONS: usize = 16;
+/// What fitting one member again costs, by lossy observation.
+const REFIT: usize = 6;
 
 /// Hazard of a healthy link for single probes, at the least: a fabric without losses has a likelihood too.
 /// At the most, so that in a small fabric, where one fault is a large share of everything, the fault stands out.
@@ -135,17 +194,14 @@ pub(super) const PROBE_BACKGROUND: (f64, f64) = (1e-9, 1e-3);
 /// Share of healthy links at the least that may kill a path for other reasons (a route that changed, a peer that went):
 /// one dead path alone names nothing, two that meet somewhere do.
 pub(super) const PATH_BACKGROUND: (f64, f64) = (1e-4, 1e-2);
-/// Alternatives are listed from this share of the suspect's own likelihood.
-const ALTERNATIVE: f64 = 0.05;
 /// Links that may stand in the place of a switch or host: both directions of a cable.
 const LINKS_FOR_NODE: usize = 2;
-/// Alternatives look exactly alike from this share on.
-const ALIKE: f64 = 0.95;
 
 pub(super) struct Search<'a> {
     problem: &'a Problem,
     evidence: &'a Evidence,
     settings: &'a Settings,
+    work: &'a Work,
     /// Links that any trial crossed, for the price of naming one.
     links: f64,
     healthy: Fit,
@@ -164,6 +220,7 @@ impl<'a> Search<'a> {
         evidence: &'a Evidence,
         settings: &'a Settings,
         background: (f64, f64),
+        work: &'a Work,
     ) -> Self {
         let healthy = Fit::healthy(evidence, background);
         let links = problem
@@ -176,6 +233,7 @@ impl<'a> Search<'a> {
             problem,
             evidence,
             settings,
+            work,
             links: (links as f64).max(settings.least_links),
             healthy_nats: healthy.log_likelihood(evidence),
             healthy,
@@ -189,12 +247,15 @@ impl<'a> Search<'a> {
         };
         let mut fit = best.fit.clone();
         let mut behind = 0;
-        while behind < self.settings.look_ahead && fit.members.len() < self.settings.most {
+        while behind < self.settings.look_ahead
+            && fit.members.len() < self.settings.most
+            && !self.work.is_used_up()
+        {
             let Some((next, hazard)) = self.most_telling(&fit, self.ids()) else {
                 break;
             };
             fit.members.push((next, hazard));
-            fit.refit(self.evidence);
+            self.refit(&mut fit);
             if self.offer(&fit, &mut best) {
                 behind = 0;
                 self.thin_out(&mut best);
@@ -210,7 +271,9 @@ impl<'a> Search<'a> {
     /// Puts links in the place of a switch or host where that makes the set more probable. A switch that stands for both
     /// directions of a cable hides them from the steps of the search: each alone adds little to it.
     fn take_apart(&self, best: &mut Best) {
-        while (0..best.fit.members.len()).any(|index| self.take_one_apart(index, best)) {}
+        while !self.work.is_used_up()
+            && (0..best.fit.members.len()).any(|index| self.take_one_apart(index, best))
+        {}
     }
 
     /// True if that found a better set.
@@ -224,13 +287,13 @@ impl<'a> Search<'a> {
             .filter(|id| is_link(self.problem.component(*id)))
             .collect();
         let mut fit = best.fit.without(index);
-        fit.refit(self.evidence);
+        self.refit(&mut fit);
         for _ in 0..LINKS_FOR_NODE {
             let Some((next, hazard)) = self.most_telling(&fit, links.iter().copied()) else {
                 return false;
             };
             fit.members.push((next, hazard));
-            fit.refit(self.evidence);
+            self.refit(&mut fit);
             if self.offer(&fit, best) {
                 self.thin_out(best);
                 return true;
@@ -243,7 +306,7 @@ impl<'a> Search<'a> {
     fn beside(&self, member: ComponentId) -> impl Iterator<Item = ComponentId> {
         let mut others: Vec<ComponentId> = self.evidence.postings[member.index()]
             .iter()
-            .flat_map(|(observation, _)| &self.evidence.lossy[*observation as usize].parts)
+            .flat_map(|posting| &self.evidence.lossy[posting.index()].parts)
             .map(|part| part.component)
             .filter(|id| *id != member)
             .collect();
@@ -268,7 +331,15 @@ impl<'a> Search<'a> {
             .iter()
             .map(|(member, _)| self.price_of(*member))
             .sum();
-        naming + nodes + self.settings.milder * mildness(fit)
+        // What a strong fault spills shows on its own paths. Elsewhere a mild suspect is no less likely than the first one was.
+        let elsewhere = self.settings.any_fault + SECOND;
+        let milder: f64 = mildness(self.evidence, fit)
+            .map(|(beside, all)| {
+                let [beside, all] = [beside, all].map(|folds| self.settings.milder * folds);
+                beside.max(all.min(elsewhere))
+            })
+            .sum();
+        naming + nodes + milder
     }
 
     /// What naming a link costs beside `others` that are suspects already: the first one says that something is wrong at
@@ -303,13 +374,27 @@ impl<'a> Search<'a> {
         among: impl Iterator<Item = ComponentId>,
     ) -> Option<(ComponentId, f64)> {
         let rest = fit.hazards(self.evidence, None);
+        self.work.spend(self.evidence.lossy.len());
         among
+            .take_while(|_| !self.work.is_used_up())
             .filter(|id| !fit.contains(*id))
+            .inspect(|id| {
+                let lossy = self.evidence.postings[id.index()].len();
+                self.work.spend(EVALUATIONS * lossy);
+            })
             .map(|id| (id, gain(self.evidence, id, &rest)))
             .filter(|(_, found)| found.nats > 0.0)
             .map(|(id, found)| (found.nats - self.price_of(id), id, found.hazard))
             .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(&a.1)))
             .map(|(_, id, hazard)| (id, hazard))
+            // What was looked at before the work ran out need not hold the best.
+            .filter(|_| !self.work.is_used_up())
+    }
+
+    fn refit(&self, fit: &mut Fit) {
+        let lossy = self.evidence.lossy.len();
+        self.work.spend(REFIT * lossy * (1 + fit.members.len()));
+        fit.refit(self.evidence);
     }
 
     fn offer(&self, fit: &Fit, best: &mut Best) -> bool {
@@ -327,88 +412,38 @@ impl<'a> Search<'a> {
     /// Takes members out as long as that makes the set more probable.
     fn thin_out(&self, best: &mut Best) {
         while (0..best.fit.members.len()).any(|index| {
+            if self.work.is_used_up() {
+                return false;
+            }
             let mut fit = best.fit.without(index);
-            fit.refit(self.evidence);
+            self.refit(&mut fit);
             self.offer(&fit, best)
         }) {}
     }
+}
 
-    /// The members that are probable enough to be named; `lost` tells the probes lost in a lossy observation.
-    pub(super) fn describe_all(&self, fit: &Fit, lost: impl Fn(usize) -> f64) -> Vec<Suspect> {
-        (0..fit.members.len())
-            .filter_map(|index| self.describe(fit, index, &lost))
-            .collect()
-    }
-
-    /// A member with its confidence, if that suffices for naming it.
-    fn describe(&self, fit: &Fit, index: usize, lost: impl Fn(usize) -> f64) -> Option<Suspect> {
-        let (member, hazard) = fit.members[index];
-        let rest = fit.hazards(self.evidence, Some(member));
-        let explained = |at: usize, share: f64| share * hazard / (rest[at] + share * hazard);
-        let (mut explains_lost, mut failures) = (0.0, 0.0);
-        for (observation, share) in &self.evidence.postings[member.index()] {
-            let at = *observation as usize;
-            explains_lost += lost(at) * explained(at, *share);
-            failures += self.evidence.lossy[at].lost * explained(at, *share);
+/// By how many e-folds the members stay below the mean of their own hazard and those of the members with which they share
+/// losses; and below the mean of all.
+fn mildness<'a>(evidence: &'a Evidence, fit: &'a Fit) -> impl Iterator<Item = (f64, f64)> + 'a {
+    let hazards: HashMap<ComponentId, f64> = fit.members.iter().copied().collect();
+    let mean = hazards.values().sum::<f64>() / hazards.len().max(1) as f64;
+    fit.members.iter().map(move |(member, hazard)| {
+        let (mut lost, mut shared, mut weighed) = (0.0, 0.0, 0.0);
+        for posting in &evidence.postings[member.index()] {
+            let lossy = &evidence.lossy[posting.index()];
+            lost += lossy.lost;
+            for part in lossy.parts.iter().filter(|part| part.component != *member) {
+                if let Some(other) = hazards.get(&part.component) {
+                    shared += lossy.lost * part.share;
+                    weighed += lossy.lost * part.share * other;
+                }
+            }
         }
-        let loss_rate = -(-hazard).exp_m1();
-        let own = gain(self.evidence, member, &rest).nats - self.price_of(member);
-        let evidence_nats = own - self.price_beside(fit.members.len() - 1);
-        let nothing = (-evidence_nats).exp();
-        let others = self.instead(fit, member, own, &rest);
-        let all: f64 = others.iter().map(|(_, likelihood)| likelihood).sum();
-        let alike: f64 = others
-            .iter()
-            .map(|(_, likelihood)| likelihood)
-            .filter(|likelihood| **likelihood >= ALIKE)
-            .sum();
-        let confidence = 1.0 / (1.0 + nothing + all);
-        (confidence * (1.0 + alike) >= self.settings.least_confidence).then(|| Suspect {
-            component: self.problem.component(member).clone(),
-            symptom: Symptom::Loss,
-            trials: Trials::Probes,
-            confidence,
-            explains_lost,
-            loss_rate,
-            // As many trials as make the estimate of what the failures are that it explains.
-            loss_interval: wilson(failures, failures / loss_rate.max(f64::MIN_POSITIVE)),
-            evidence_nats,
-            or: others
-                .into_iter()
-                .filter(|(_, likelihood)| *likelihood >= ALTERNATIVE)
-                .map(|(id, _)| self.problem.component(id).clone())
-                .collect(),
-        })
-    }
-
-    /// Components that could stand in a member's place, with their likelihood relative to its own, most likely first.
-    fn instead(
-        &self,
-        fit: &Fit,
-        member: ComponentId,
-        own: f64,
-        rest: &[f64],
-    ) -> Vec<(ComponentId, f64)> {
-        let mut rated: Vec<(ComponentId, f64)> = self
-            .beside(member)
-            .filter(|id| !fit.contains(*id))
-            .map(|id| {
-                (
-                    id,
-                    (gain(self.evidence, id, rest).nats - self.price_of(id) - own).exp(),
-                )
-            })
-            .collect();
-        rated.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        rated
-    }
+        let own = hazard.max(f64::MIN_POSITIVE);
+        let beside = (lost * hazard + weighed) / (lost + shared).max(f64::MIN_POSITIVE);
+        ((beside / own).max(1.0).ln(), (mean / own).max(1.0).ln())
+    })
 }
 
-/// By how many e-folds the members stay below the mean of their hazards, summed up.
-fn mildness(fit: &Fit) -> f64 {
-    let mean = fit.members.iter().map(|(_, hazard)| hazard).sum::<f64>() / fit.members.len() as f64;
-    fit.members
-        .iter()
-        .map(|(_, hazard)| (mean / hazard.max(f64::MIN_POSITIVE)).max(1.0).ln())
-        .sum()
-}
+#[cfg(test)]
+mod tests;

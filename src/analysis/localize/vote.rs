@@ -1,8 +1,10 @@
 //! Voting over path components: the methods of R-Pingmesh (its Algorithm 1) and 007, to compare with and to explain.
 
 use super::component::Component;
+use super::component::ComponentId;
+use super::evidence::Lossy;
 use super::likelihood::is_link;
-use super::problem::{ComponentId, Lossy, Problem};
+use super::problem::Problem;
 
 /// Votes of one component.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +73,8 @@ fn tally(
     let mut votes = vec![0.0; problem.components.len()];
     for ((lossy, lost), open) in ballots.iter().zip(open) {
         for part in lossy.parts.iter().filter(|_| *open) {
-            votes[part.component.index()] += part.share * lost * weight(lossy);
+            votes[part.component.index()] +=
+                lossy.told(part.share) * part.times * lost * weight(lossy);
         }
     }
     let mut tallies: Vec<Tally> = (0..)

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -81,7 +83,10 @@ impl Cluster {
                 unsent: 0,
             })
             .collect();
-        judge(&pairs).expect("possible counts")
+        judge(&pairs, u64::MAX)
+            .expect("possible counts")
+            .verdicts
+            .expect("no limit")
     }
 }
 
@@ -194,7 +199,13 @@ fn an_rnic_that_its_neighbours_reach_is_not_blamed_for_paths_that_die_above() {
             });
         }
     }
-    assert_eq!(judge(&pairs).expect("counts that can be"), []);
+    assert_eq!(
+        judge(&pairs, u64::MAX)
+            .expect("counts that can be")
+            .verdicts
+            .expect("no limit"),
+        []
+    );
 }
 
 #[test]
@@ -215,7 +226,7 @@ proptest! {
             .filter(|(source, target, ..)| source != target)
             .map(|(source, target, sent, lost)| Pair { source: name(*source), target: name(*target), sent: *sent + *lost, lost: *lost, unsent: 0 })
             .collect();
-        for verdict in judge(&pairs).expect("lost is at most sent") {
+        for verdict in judge(&pairs, u64::MAX).expect("lost is at most sent").verdicts.expect("no limit") {
             let finding = verdict.finding();
             prop_assert!((0.0..=1.0).contains(&finding.loss) && (0.0..=1.0).contains(&finding.confidence));
         }

@@ -11,6 +11,7 @@ use rpingmesh::analysis::localize::files::{Topology, read_observations};
 use rpingmesh::analysis::localize::{Settings, localize};
 use rpingmesh::config::HumanDuration;
 use rpingmesh::config::program::Failure;
+use rpingmesh::config::share::Share;
 
 /// What to read, and how to answer.
 #[derive(Debug, Args)]
@@ -26,6 +27,9 @@ pub(crate) struct LocalizeArgs {
     /// Only lines of windows of this length, for instance 20s [default: all lines, of one length]
     #[arg(long, value_name = "DURATION")]
     window: Option<HumanDuration>,
+    /// Links, switches, hosts and RNICs that lose a smaller share of their packets are not named [default: 0%]
+    #[arg(long, value_name = "RATE")]
+    least_loss: Option<Share>,
     /// Print the answer as one JSON object
     #[arg(long)]
     json: bool,
@@ -61,7 +65,11 @@ pub(crate) fn main(args: &LocalizeArgs) -> Result<(), Failure> {
     let problem = read_observations(&topology, &text, window)
         .with_context(|| about(&args.observations))
         .map_err(Failure::run)?;
-    let answer = Answer::new(&problem, localize(&problem, &Settings::default()));
+    let settings = Settings {
+        least_rate: args.least_loss.map_or(0.0, |share| share.0),
+        ..Settings::default()
+    };
+    let answer = Answer::new(&problem, localize(&problem, &settings));
     if args.json {
         print(&serde_json::to_string(&answer).map_err(Failure::run)?);
     } else {
