@@ -48,11 +48,13 @@ impl Search<'_> {
             failures += self.evidence.lossy[at].lost * share;
         }
         let loss_rate = -(-hazard).exp_m1();
-        let own = gain(self.evidence, member, &rest).nats - self.price_of(member);
+        let base = fit.without(index);
+        let healthy = base.log_likelihood(self.evidence);
+        let own = fit.log_likelihood(self.evidence) - healthy - self.price_of(member);
         let evidence_nats = own - self.price_beside(fit.members.len() - 1);
         let nothing = (-evidence_nats).exp();
         let mut others = self.instead(fit, member, own, &rest);
-        others.extend(self.cables_instead(fit, index, own));
+        others.extend(self.cables_instead(&base, (member, hazard), own));
         others.sort_by(|a, b| {
             b.likelihood
                 .total_cmp(&a.likelihood)
@@ -110,13 +112,16 @@ impl Search<'_> {
 
     /// Cables of a switch that explain the same as the switch: where few ToRs are probed, all that crosses the switch may
     /// cross one cable, this way or that. A cable with both its directions is one thing that fails.
-    fn cables_instead(&self, fit: &Fit, index: usize, own: f64) -> Vec<Other> {
-        let (member, _) = fit.members[index];
+    fn cables_instead(
+        &self,
+        base: &Fit,
+        (member, hazard): (ComponentId, f64),
+        own: f64,
+    ) -> Vec<Other> {
         let switch = self.problem.component(member);
         if !matches!(switch, Component::Switch { .. }) {
             return Vec::new();
         }
-        let base = fit.without(index);
         let healthy = base.log_likelihood(self.evidence);
         self.beside(member)
             .filter_map(|id| {
@@ -125,10 +130,10 @@ impl Search<'_> {
                 // Each cable once.
                 (switch.is_end_of(link) && id < back).then_some([id, back])
             })
-            .filter(|cable| !cable.iter().any(|id| fit.contains(*id)))
+            .filter(|cable| !cable.iter().any(|id| base.contains(*id)))
             .filter(|cable| self.covers(cable, member))
             .map(|cable| {
-                let nats = self.fitted(&base, cable) - healthy;
+                let nats = self.fitted(base, cable, hazard) - healthy;
                 Other {
                     components: cable.to_vec(),
                     likelihood: (nats - own).exp(),
@@ -151,11 +156,12 @@ impl Search<'_> {
         covered >= COVERED * all
     }
 
-    /// Log-likelihood with further members, their hazards fitted in turn.
-    fn fitted(&self, base: &Fit, further: [ComponentId; 2]) -> f64 {
+    /// Log-likelihood with further members: with this hazard, or with hazards fitted in turn from there.
+    fn fitted(&self, base: &Fit, further: [ComponentId; 2], hazard: f64) -> f64 {
         let mut fit = base.clone();
         let first = fit.members.len();
-        fit.members.extend(further.map(|id| (id, 0.0)));
+        fit.members.extend(further.map(|id| (id, hazard)));
+        let alike = fit.log_likelihood(self.evidence);
         for _ in 0..ROUNDS {
             for (at, id) in (first..).zip(further) {
                 let rest = fit.hazards(self.evidence, Some(id));
@@ -163,6 +169,6 @@ impl Search<'_> {
             }
         }
         fit.members.retain(|(_, hazard)| *hazard > 0.0);
-        fit.log_likelihood(self.evidence)
+        fit.log_likelihood(self.evidence).max(alike)
     }
 }
