@@ -175,7 +175,9 @@ pub(crate) fn deaf(seeds: Seeds) {
             let is_of_deaf = |component: &Component| match component {
                 Component::Link { to, .. } => deaf.contains(to),
                 Component::Host { name } => deaf.contains(name),
-                Component::Switch { .. } | Component::Rnic { .. } => false,
+                Component::Switch { .. } | Component::Rnic { .. } | Component::Group { .. } => {
+                    false
+                }
             };
             for suspect in ours(&problem(&world)).suspects {
                 if suspect.component == link.component {
