@@ -18,6 +18,10 @@ pub const DEPTH: usize = 4_096;
 
 /// Something has happened in a role.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an incident is the rare event, and a queue of them is short"
+)]
 pub enum Event {
     /// The analyzer has stored a batch. Each batch comes once, in the order of storing.
     BatchStored(Arc<Batch>),

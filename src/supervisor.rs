@@ -158,7 +158,7 @@ where
         F: Future<Output: Outcome<E>> + Send + 'static,
     {
         let abort = self.tasks.spawn(task.map(Outcome::into_result));
-        self.add(stage, name.into(), abort);
+        self.add(stage, name.into(), &abort);
     }
 
     /// Starts a task that blocks, on a thread of its own. It cannot be aborted: where it ignores the stop it is named in
@@ -170,7 +170,7 @@ where
         task: impl FnOnce() -> O + Send + 'static,
     ) {
         let abort = self.tasks.spawn_blocking(|| task().into_result());
-        self.add(stage, name.into(), abort);
+        self.add(stage, name.into(), &abort);
     }
 
     /// Starts a task that is started again after a pause when it panics or ends too early, see [`restarted`]. `make` gets
@@ -188,7 +188,7 @@ where
         self.spawn(stage, name, task);
     }
 
-    fn add(&mut self, stage: &Stage, name: TaskName, abort: AbortHandle) {
+    fn add(&mut self, stage: &Stage, name: TaskName, abort: &AbortHandle) {
         let running = Running {
             name,
             stage: stage.number,

@@ -57,7 +57,7 @@ pub(crate) fn sparse(seeds: Seeds) {
              faults in one, {:.1} components each",
             low * 100.0,
             high * 100.0,
-            sizes as f64 / groups.max(1) as f64
+            sizes as f64 / f64::from(groups.max(1))
         );
         all += groups;
         all_wrong += sure_wrong;

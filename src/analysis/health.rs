@@ -110,8 +110,7 @@ fn silence(findings: &mut Vec<Finding>, snapshot: &Snapshot, health: &Health) ->
         .filter(|silent| silent.since.abs_diff(middle) <= AT_ONCE)
         .collect();
     let down = at_once.iter().filter(|silent| silent.is_down()).count();
-    let many = ((health.hosts as f64 * MANY.1).ceil() as usize).max(MANY.0);
-    if down < many {
+    if down < MANY.0 || (down as f64) < health.hosts as f64 * MANY.1 {
         return None;
     }
     let names: BTreeSet<&str> = at_once.iter().map(|silent| silent.host.as_str()).collect();

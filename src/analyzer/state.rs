@@ -412,7 +412,7 @@ impl State {
             contradicted: self
                 .host_filter
                 .contradicted(now)
-                .map(|end| end.rnic())
+                .map(super::super::analysis::report::End::rnic)
                 .collect(),
             evicted: self.windows.memory().evicted,
             health: self.health(),

@@ -233,9 +233,12 @@ pub const SERVICE_INTERVALS: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_mins(1);
 
 fn not_empty() -> Check<String> {
-    that(|text: &String| match text.is_empty() {
-        true => Err("is empty: name the ToR switch".to_owned()),
-        false => Ok(()),
+    that(|text: &String| {
+        if text.is_empty() {
+            Err("is empty: name the ToR switch".to_owned())
+        } else {
+            Ok(())
+        }
     })
 }
 

@@ -1,4 +1,5 @@
 //! The analyzer's configuration: [`AnalyzerSettings`] as people write them, [`AnalyzerConfig`] as it runs with them.
+#![expect(clippy::doc_link_with_quotes, reason = "help texts quote JSON")]
 
 mod alerts;
 

@@ -149,8 +149,11 @@ impl<T: Scalar> Field for Vec<T> {
 pub struct Check<T> {
     least: Option<String>,
     most: Option<String>,
-    test: Box<dyn Fn(&T) -> Result<(), String>>,
+    test: ValueTest<T>,
 }
+
+/// Says what is wrong with a value and what to do.
+type ValueTest<T> = Box<dyn Fn(&T) -> Result<(), String>>;
 
 /// A check that says what is wrong and what to do.
 pub fn that<T>(test: impl Fn(&T) -> Result<(), String> + 'static) -> Check<T> {

@@ -30,6 +30,10 @@ impl LabPlan {
     /// # Errors
     /// [`ConfigError::Value`] names the key: a fabric that cannot be built, a fault that it cannot have, a file that
     /// cannot be read.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a plan is made of settings; who made it does not need them any more"
+    )]
     pub fn new(settings: LabSettings) -> Result<Self, ConfigError> {
         let mut scenario = match &settings.scenario {
             Some(path) => Scenario::load(path)

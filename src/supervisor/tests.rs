@@ -128,13 +128,17 @@ async fn a_task_that_ignores_the_stop_is_named_and_aborted_and_leaves_the_others
     let (diary, log) = (Diary::default(), Log::default());
     let _guard = log.begin();
     let reserve = Duration::from_secs(1);
-    let supervisor = role(&diary, [Duration::MAX, reserve - MOMENT], reserve);
+    let supervisor = role(
+        &diary,
+        [Duration::MAX, reserve.checked_sub(MOMENT).unwrap()],
+        reserve,
+    );
     let stop = CancellationToken::new();
     stop.cancel();
     let began = Instant::now();
     assert_eq!(supervisor.run(stop).await, Ok(()));
     // The first stage used up all but the second's reserve, of which the second needed all but a moment.
-    assert_eq!(began.elapsed(), STOP_LIMIT - MOMENT);
+    assert_eq!(began.elapsed(), STOP_LIMIT.checked_sub(MOMENT).unwrap());
     assert_eq!(
         diary.entries().last().map(String::as_str),
         Some("store ended")

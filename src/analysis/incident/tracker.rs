@@ -237,9 +237,8 @@ impl Tracker {
 fn may_explain(incident: &Incident) -> bool {
     let is_switch = matches!(incident.subject, Component::Switch { .. });
     match incident.category {
-        Category::SwitchDown | Category::SwitchLoss => true,
+        Category::SwitchDown | Category::SwitchLoss | Category::HostDown => true,
         Category::Blackhole => is_switch,
-        Category::HostDown => true,
         category => incident.subject == group_of(category),
     }
 }

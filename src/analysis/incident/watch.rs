@@ -216,7 +216,8 @@ impl Watch {
             .abs()
             >= MOVED;
         let changed = changed || (moved && is_due);
-        if !changed && !(is_due && incident.title() != self.reported.title) {
+        let refined = is_due && incident.title() != self.reported.title;
+        if !changed && !refined {
             return None;
         }
         self.reported = Reported::of(incident, now);

@@ -114,7 +114,7 @@ impl Judge {
         }
         effort.spend(crossings.work());
         let problem = crossings.problem(Problem::new(), seen.iter().map(|seen| counts(seen)))?;
-        self.located(seen, &problem, horizon, effort, &counts)
+        Ok(self.located(seen, &problem, horizon, effort, &counts))
     }
 
     /// The same of sums over the paths between two ToRs: a first look at very many paths.
@@ -135,7 +135,7 @@ impl Judge {
         let problem = coarse
             .crossings
             .problem(Problem::of_rates(), sums.into_iter())?;
-        let found = self.located(seen, &problem, horizon, effort, &counts)?;
+        let found = self.located(seen, &problem, horizon, effort, &counts);
         Ok(found.findings)
     }
 
@@ -157,7 +157,7 @@ impl Judge {
         effort.spend(crossings.work());
         let problem = Problem::of(Signal::Slow);
         let problem = crossings.problem(problem, seen.iter().map(|seen| counts(seen)))?;
-        self.located(seen, &problem, Horizon::Middle, effort, &counts)
+        Ok(self.located(seen, &problem, Horizon::Middle, effort, &counts))
     }
 
     /// Suspects of a problem as findings: those that were found in time.
@@ -168,7 +168,7 @@ impl Judge {
         horizon: Horizon,
         effort: &mut Effort,
         counts: &impl Fn(&PathCounts) -> Counts,
-    ) -> Result<Located, ProblemError> {
+    ) -> Located {
         let slow = problem.signal() == Signal::Slow;
         let settings = Settings {
             most_work: effort.left(),
@@ -191,14 +191,14 @@ impl Judge {
                 findings.push(finding);
             }
         }
-        Ok(if diagnosis.complete {
+        if diagnosis.complete {
             Located {
                 findings,
                 is_cut: false,
             }
         } else {
             Located::cut(findings)
-        })
+        }
     }
 
     /// Takes out what the hard faults among the findings explain: their links where a switch is one, and mild suspects

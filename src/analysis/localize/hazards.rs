@@ -176,9 +176,9 @@ const fn case(prior: f64, hazard: f64, path: Path) -> Case {
 
 /// Makes the weights of an observation's cases from their priors and its losses; `certain` is in all of them.
 fn weigh(cases: &mut [Case], lossy: &Lossy, certain: f64) {
-    cases
-        .iter_mut()
-        .for_each(|case| case.weight = case.prior.ln() + nats_beyond(case.hazard, lossy, certain));
+    for case in cases.iter_mut() {
+        case.weight = case.prior.ln() + nats_beyond(case.hazard, lossy, certain);
+    }
     let sum = ln_sum_exp(cases.iter().map(|case| case.weight));
     for case in cases {
         case.weight = (case.weight - sum).exp();

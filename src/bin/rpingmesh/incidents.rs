@@ -242,7 +242,9 @@ fn is_monitoring(incident: &Incident) -> bool {
 
 /// What an incident stands for or explains, at most [`MOST_EXPLAINED`].
 fn add_explained(text: &mut String, incident: &Incident) {
-    let all = (incident.subjects as usize).max(incident.explains.len());
+    let all = usize::try_from(incident.subjects)
+        .unwrap_or(usize::MAX)
+        .max(incident.explains.len());
     if all == 0 {
         return;
     }

@@ -22,7 +22,7 @@ pub(crate) struct LabArgs {
     given: Given<LabSettings>,
 }
 
-pub(crate) fn main(args: LabArgs) -> Result<(), Failure> {
+pub(crate) fn main(args: &LabArgs) -> Result<(), Failure> {
     let settings = args.given.over(args.config.as_deref())?;
     start_logging(&settings.log)?;
     let plan = LabPlan::new(settings)?;

@@ -60,7 +60,7 @@ enum Command {
 
 fn main() -> ExitCode {
     finish(match Cli::parse().command {
-        Command::Lab(args) => lab::main(args),
+        Command::Lab(args) => lab::main(&args),
         Command::Localize(args) => localize::main(&args),
         Command::Simulate(args) => simulate::main(&args),
         Command::Plan(args) => plan::main(&args),
