@@ -6,6 +6,6 @@ use rpingmesh::config::agent::AgentSettings;
 
 fuzz_target!(|text: &str| {
     if let Ok(settings) = toml::from_str::<AgentSettings>(text) {
-        let _ = settings.with_defaults().validate();
+        let _ = settings.validate();
     }
 });

@@ -10,10 +10,10 @@ use rpingmesh::lab::plan::LabPlan;
 
 fuzz_target!(|text: &str| {
     if let Ok(settings) = toml::from_str::<ControllerSettings>(text) {
-        let _ = settings.with_defaults().validate();
+        let _ = settings.validate();
     }
     if let Ok(settings) = toml::from_str::<AnalyzerSettings>(text) {
-        let _ = settings.with_defaults().validate();
+        let _ = settings.validate();
     }
     if let Ok(settings) = toml::from_str::<LabSettings>(text) {
         let _ = LabPlan::new(settings);

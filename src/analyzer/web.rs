@@ -178,10 +178,8 @@ async fn incidents(
     Asked(query): Asked<IncidentsQuery>,
 ) -> Answer<IncidentsAnswer> {
     let view = web.views.get();
-    match answers::is_by_rank(&query) {
-        Ok(true) => return Ok(Json(answers::by_rank(&query, &view))),
-        Ok(false) => {}
-        Err(why) => return Err(Failure(StatusCode::BAD_REQUEST, why.to_owned())),
+    if answers::is_by_rank(&query) {
+        return Ok(Json(answers::by_rank(&query, &view)));
     }
     // One more than asked for tells whether there is a next page.
     match web.incidents.read(answers::to_store(&query)).await {

@@ -24,8 +24,8 @@ pub struct IncidentsQuery {
     /// only incidents with a smaller number: the next page
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Number>,
-    /// the order: newest (if it is left out), or rank: open incidents, the one to look at first at the top; goes with
-    /// `state=open`, not with `before` or `id`
+    /// the order: newest (if it is left out), or rank: the one to look at first at the top; rank needs `state=open`,
+    /// all others come newest first
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderChoice>,
     /// incidents in the answer; 100 if it is left out

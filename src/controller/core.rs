@@ -514,3 +514,6 @@ fn first_version(clock: &dyn Clock) -> u64 {
     let millis = u64::try_from(clock.wall().nanos() / 1_000_000).unwrap_or(0);
     millis << 16
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,14 +126,22 @@ impl Wiring {
         self.hosts.iter().flat_map(Host::tors).collect()
     }
 
+    /// Both ends of each cable.
+    fn ends(&self) -> Vec<(&str, &str)> {
+        let links = self.links.iter();
+        links
+            .map(|link| (link.a.as_str(), link.b.as_str()))
+            .collect()
+    }
+
     /// The switches and cables as a graph.
     pub fn graph(&self) -> Graph {
-        Graph::new(self)
+        Graph::new(&self.tors(), &self.ends())
     }
 
     /// The number of shortest paths from each ToR to each other one.
     pub fn paths(&self) -> PathCounts {
-        PathCounts::new(self)
+        PathCounts::new(&self.tors(), &self.ends())
     }
 }
 

@@ -105,27 +105,24 @@ impl From<&Known> for Explained {
     }
 }
 
-/// Whether the open incidents are asked for by rank; an error where another parameter does not go with that.
-pub(in crate::analyzer) fn is_by_rank(query: &IncidentsQuery) -> Result<bool, &'static str> {
-    if query.order.map(|order| order.0) != Some(Order::Rank) {
-        return Ok(false);
-    }
-    if query.state.map(|state| state.0) != Some(Wanted::Open) {
-        return Err("`order` rank goes with `state=open` only");
-    }
-    if query.before.is_some() || query.id.is_some() {
-        return Err("`before` and `id` do not go with `order=rank`");
-    }
-    Ok(true)
+/// Whether the open incidents are asked for by rank. Closed ones have none: they come newest first whatever is asked.
+pub(in crate::analyzer) fn is_by_rank(query: &IncidentsQuery) -> bool {
+    query.order.map(|order| order.0) == Some(Order::Rank)
+        && query.state.map(|state| state.0) == Some(Wanted::Open)
 }
 
 /// Answers `GET /api/v1/incidents?state=open&order=rank`: what the last run has left open, the one to look at first at the top.
 pub(in crate::analyzer) fn by_rank(query: &IncidentsQuery, view: &View) -> Incidents {
     let most = limit(query);
+    let is_asked_for = |incident: &&Incident| {
+        query.id.is_none_or(|id| incident.id == id.get())
+            && query.before.is_none_or(|before| incident.id < before.get())
+    };
+    let asked_for = || view.open.iter().filter(is_asked_for);
     Incidents {
         next_before: None,
-        left_out: view.open.len().saturating_sub(most),
-        incidents: view.open.iter().take(most).map(Into::into).collect(),
+        left_out: asked_for().count().saturating_sub(most),
+        incidents: asked_for().take(most).map(Into::into).collect(),
     }
 }
 

@@ -1,10 +1,8 @@
 //! The switches and cables as a graph of numbers, for computations over all pairs of ToRs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::id::TorId;
-
-use super::Wiring;
 
 /// Distance of what cannot be reached.
 pub const UNREACHABLE: u32 = u32::MAX;
@@ -36,18 +34,19 @@ pub struct PathCounts {
 }
 
 impl Graph {
-    pub(super) fn new(wiring: &Wiring) -> Self {
+    /// The ToRs are the nodes 0 to n − 1 in their order.
+    pub(super) fn new(tors: &BTreeSet<&TorId>, links: &[(&str, &str)]) -> Self {
         let mut graph = Self {
             names: Vec::new(),
             nodes: HashMap::new(),
             neighbours: Vec::new(),
-            links: wiring.links.len(),
+            links: links.len(),
         };
-        for tor in wiring.tors() {
+        for tor in tors {
             graph.add(tor.as_str());
         }
-        for (place, link) in wiring.links.iter().enumerate() {
-            let (a, b) = (graph.add(&link.a), graph.add(&link.b));
+        for (place, (a, b)) in links.iter().enumerate() {
+            let (a, b) = (graph.add(a), graph.add(b));
             graph.neighbours[a].push(Hop {
                 to: b,
                 link: 2 * place,
@@ -128,19 +127,17 @@ impl Graph {
 }
 
 impl PathCounts {
-    pub(super) fn new(wiring: &Wiring) -> Self {
-        let graph = wiring.graph();
-        let tors: Vec<&TorId> = wiring.tors().into_iter().collect();
+    pub(super) fn new(tors: &BTreeSet<&TorId>, links: &[(&str, &str)]) -> Self {
+        let graph = Graph::new(tors, links);
         let mut counts = Vec::with_capacity(tors.len() * tors.len());
-        // `Graph::new` adds the ToRs first, so that they are the nodes 0 to n − 1 in this order.
         for source in 0..tors.len() {
             let (_, mut reached) = graph.shortest(source);
             reached[source] = 0;
             counts.extend_from_slice(&reached[..tors.len()]);
         }
-        let places = tors.into_iter().cloned().enumerate();
+        let places = tors.iter().enumerate();
         Self {
-            places: places.map(|(place, tor)| (tor, place)).collect(),
+            places: places.map(|(place, tor)| ((*tor).clone(), place)).collect(),
             counts,
         }
     }

@@ -1,0 +1,136 @@
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::*;
+use crate::config::controller::ControllerSettings;
+use crate::id::{QKey, Qpn};
+use crate::pinglist::Matrix;
+use crate::store::{Location, open};
+use crate::time::WallTime;
+use crate::topology::Rnic;
+use crate::transport::{Address, CompletionClock, SourcePortSteering};
+
+/// Each look at it takes 10 ms: every plan is a costly one.
+#[derive(Debug, Default)]
+struct SlowClock(AtomicI64);
+
+impl Clock for SlowClock {
+    fn host(&self) -> HostTime {
+        HostTime::from_nanos(self.0.fetch_add(10_000_000, Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime::from_nanos(0)
+    }
+}
+
+/// 16 hosts with 4 RNICs on rails in each of 10 pods.
+fn rails() -> Vec<Announcement> {
+    let host = |host: u8| Announcement {
+        agent: format!("host{host}").into(),
+        incarnation: 1,
+        host: format!("host{host}").into(),
+        version: String::new(),
+        rnics: (0..4)
+            .map(|rail| Rnic {
+                address: Address {
+                    gid: Ipv4Addr::new(10, 0, rail, host).into(),
+                    qpn: Qpn::from_lower_bits(17),
+                    q_key: QKey(0x1111_1111),
+                },
+                device: format!("mlx5_{rail}").into(),
+                port: 1,
+                tor: format!("leaf{}-{rail}", host / 16).into(),
+                gid_index: 3,
+                clock: CompletionClock::HardwareWall,
+                steering: SourcePortSteering::FlowLabel,
+            })
+            .collect(),
+    };
+    (0..160).map(host).collect()
+}
+
+struct Running {
+    handle: Handle,
+    streams: u64,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let config = ControllerSettings::default().validate().expect("defaults");
+        let (_, metrics) = Metrics::registered(Arc::default());
+        let registry = open::registry(&Location::Memory).await.expect("a registry");
+        let clock = Arc::new(SlowClock::default());
+        let (core, handle) = Core::new(&config, (registry, Vec::new()), clock, metrics);
+        tokio::spawn(core.run(CancellationToken::new()));
+        Self { handle, streams: 0 }
+    }
+
+    async fn announce(&mut self, announcement: Announcement) -> watch::Receiver<u64> {
+        let (reply, answer) = oneshot::channel();
+        self.streams += 1;
+        let stream = StreamId(self.streams);
+        let command = Command::Announce {
+            announcement,
+            stream,
+            reply,
+        };
+        self.handle.send(command).await.expect("the core runs");
+        let admitted = answer.await.expect("an answer").expect("admitted");
+        admitted.changes
+    }
+
+    async fn list(&self, agent: &AgentId) -> (Announcement, Arc<PinglistPlan>) {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Pinglist {
+            agent: agent.clone(),
+            known: 0,
+            reply,
+        };
+        self.handle.send(command).await.expect("the core runs");
+        match answer.await.expect("an answer") {
+            ListAnswer::Changed {
+                announcement, plan, ..
+            } => (announcement, plan),
+            ListAnswer::Unchanged(_) | ListAnswer::UnknownAgent => panic!("{agent} has no list"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_large_fabric_a_joining_agent_concerns_few_and_gets_its_list_with_the_next_plan() {
+    let agents = rails();
+    let mut running = Running::start().await;
+    let mut changes = Vec::new();
+    for agent in &agents[1..] {
+        changes.push((agent, running.announce(agent.clone()).await));
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let (_, before) = running.list(&agents[1].agent).await;
+    assert!(matches!(before.matrix(), Matrix::Sparse { .. }));
+    for (_, versions) in &mut changes {
+        versions.mark_unchanged();
+    }
+
+    let mut own = running.announce(agents[0].clone()).await;
+    let (_, stale) = running.list(&agents[0].agent).await;
+    assert!(Arc::ptr_eq(&stale, &before), "plans are costly here");
+    own.mark_unchanged();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    let (announcement, after) = running.list(&agents[0].agent).await;
+    assert!(
+        own.has_changed().expect("it is registered"),
+        "its list came from the old plan"
+    );
+    let list = after.pinglist(&announcement);
+    assert!(list.rnics.iter().all(|rnic| rnic.groups.len() == 2));
+    let mut told = 0;
+    for (agent, versions) in &changes {
+        let has_new_list = before.pinglist(agent) != after.pinglist(agent);
+        let is_told = versions.has_changed().expect("it is registered");
+        assert_eq!(is_told, has_new_list, "{}", agent.agent);
+        told += usize::from(is_told);
+    }
+    assert!(told < 150, "{told} of 159");
+}
