@@ -19,7 +19,7 @@ settings! {
     ControllerSettings {
         /// Address of the gRPC service; port 0 lets the system choose
         ///
-        /// Anything but loopback needs [tls].
+        /// Anything but loopback needs `[tls]`.
         listen: SocketAddr = (Ipv4Addr::LOCALHOST, 7470).into(), value("ADDR");
         /// Address of GET /metrics, without TLS [default: none, no metrics]
         metrics: Option<SocketAddr>, value("ADDR"), example("127.0.0.1:9470");

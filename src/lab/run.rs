@@ -2,7 +2,7 @@
 //!
 //! The [`Supervisor`] stops its tasks in this order: the agents ([`hosts`](super::hosts)), which upload what they have; then
 //! the servers; then the fabric, whose ground truth the summary needs. The lab itself is one loop: it listens to what the
-//! roles publish as [`events`](crate::events), and shows what came once in `INTERVAL`. Cancelling its token ends it as its
+//! roles publish as [`crate::events`], and shows what came once in `INTERVAL`. Cancelling its token ends it as its
 //! duration does. Each role has a supervisor of its own; a task of any role that fails ends the lab with an error that
 //! names it.
 
