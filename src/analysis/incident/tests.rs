@@ -302,6 +302,31 @@ fn both_directions_of_a_cable_are_one_incident() {
     assert_eq!(open[0].subject.to_string(), "link tor1->spine2");
 }
 
+/// Each direction is seen alone before one of them is confirmed.
+#[test]
+fn directions_that_were_watched_apart_become_one_incident() {
+    let lossy = |from: &str, to: &str| {
+        let link = Component::Link {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        };
+        finding(link, Category::LinkLoss, 30.0)
+    };
+    let mut tracker = Tracker::new(Vec::new(), 1, at(0));
+    run(&mut tracker, 1, vec![lossy("tor1", "spine2")]);
+    run(&mut tracker, 2, vec![lossy("spine2", "tor1")]);
+    for second in 3..6 {
+        run(&mut tracker, second, vec![lossy("tor1", "spine2")]);
+    }
+    assert_eq!(tracker.open().len(), 1);
+    for second in 6..12 {
+        run(&mut tracker, second, vec![lossy("spine2", "tor1")]);
+    }
+    let open = tracker.open();
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert!(open[0].both_directions);
+}
+
 fn silent(count: usize) -> Vec<Finding> {
     let name = |number| host(&format!("h{number:04}"));
     (0..count)

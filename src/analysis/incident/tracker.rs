@@ -194,7 +194,7 @@ impl Tracker {
                 watch.alike.contains(&finding.subject) || finding.or.contains(&watch.subject)
             })
         };
-        // Both directions of a cable are one incident.
+        // Both directions of a cable are one incident, also where this direction was watched before the other's was opened.
         let reverse = finding.subject.reverse();
         let other_direction = || {
             self.watched.iter().position(|watch| {
@@ -203,7 +203,9 @@ impl Tracker {
                     && reverse.as_ref() == Some(&watch.subject)
             })
         };
-        if let Some(at) = same.or_else(other_direction).or_else(alike) {
+        let opened = same.filter(|at| self.watched[*at].incident.is_some());
+        let found = opened.or_else(other_direction).or(same).or_else(alike);
+        if let Some(at) = found {
             return at;
         }
         self.watched.push(Watch::new(finding, now));
