@@ -29,7 +29,7 @@ pub const MOST_CORRECTED: Nanos = Nanos(12 * 3_600 * 1_000_000_000);
 pub const STEADY: u32 = 6;
 /// and how long they must have come.
 pub const STEADY_FOR: Duration = Duration::from_secs(5);
-/// Two batches agree when their differences are no further apart than this.
+/// Two batches agree if their differences differ by at most this.
 const AGREE: Nanos = Nanos(1_000_000_000);
 /// Agents of which a clock is kept.
 const MOST_AGENTS: usize = 100_000;

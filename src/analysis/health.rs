@@ -20,10 +20,12 @@ pub const BLIND: f64 = 0.5;
 pub const AT_ONCE: Duration = Duration::from_secs(15);
 /// Hosts, and share of all hosts, from which on silence at once is not theirs.
 pub const MANY: (usize, f64) = (4, 0.15);
-/// A run of the judge that takes longer is late: the pause after it is four times as long.
+/// The pause after a run of the judge is so many times as long as the run.
+pub const PAUSE: u32 = 2;
+/// A run of the judge that takes longer is late: the pause after it is [`PAUSE`] times as long.
 pub const LATE: Duration = Duration::from_secs(2);
-/// How long a rise of a counter is told.
-const TOLD: Duration = Duration::from_mins(1);
+/// How long a rise of a counter is reported.
+const REPORTED: Duration = Duration::from_mins(1);
 /// Names in one line of evidence.
 const MOST_NAMED: usize = 8;
 
@@ -66,7 +68,11 @@ impl Rise {
     pub fn take(&mut self, total: u64, now: WallTime) -> u64 {
         self.0.push_back((now, total));
         // The newest value that is older than the minute is what the others are compared with.
-        while self.0.get(1).is_some_and(|(at, _)| now.since(*at) >= TOLD) {
+        while self
+            .0
+            .get(1)
+            .is_some_and(|(at, _)| now.since(*at) >= REPORTED)
+        {
             self.0.pop_front();
         }
         self.0
@@ -225,7 +231,7 @@ fn of_analyzer(health: &Health) -> Vec<Finding> {
             1,
             vec![format!(
                 "the last run of the judge took {seconds:.1} s, the pause after it is {:.1} s: a fault is seen so much later",
-                seconds * 4.0
+                seconds * f64::from(PAUSE)
             )],
         ));
     }

@@ -136,7 +136,7 @@ pub struct Incident {
     pub confidence: f64,
     /// Share of probes that it affects, 0 to 1: lost, dead 5-tuples, or slow.
     pub share: f64,
-    /// Between which shares the true one is, with 95 % probability; `None` where it is no estimate.
+    /// 95 % confidence interval of the share, low and high; `None` if the share is not an estimated rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<[f64; 2]>,
     /// Probes on the paths that cross it, when it was last seen.
@@ -229,7 +229,7 @@ pub enum Change {
     Opened(Incident),
     /// Its severity, category or subject is another, or its share has moved far.
     Updated(Incident),
-    /// Its figures or what it explains are newer: to be kept, nobody has to be told.
+    /// Its figures or what it explains are newer. The store keeps them; no alert is sent.
     Refined(Incident),
     /// It is over.
     Closed(Incident),

@@ -2,7 +2,7 @@
 //!
 //! It owns judge and tracker. Once per interval it asks the state thread for a snapshot and hands both to a blocking
 //! thread; it then stores what has changed and publishes a [`View`] for the readers. When a run takes long the break after
-//! it is [`BREAKS`] times as long, so that judging never takes more than a third of a core from the rest.
+//! it is [`PAUSE`](health::PAUSE) times as long, so that judging never takes more than a third of a core from the rest.
 //!
 //! Changes that the store does not take are kept and tried again with the next run: nothing is lost while the disk is
 //! full, only late. Cancelling is safe: an incident whose last change was not stored goes on from the one before.
@@ -30,8 +30,6 @@ use crate::store::StoreError;
 use crate::store::incidents::{Incidents, Query};
 use crate::time::{Clock, Nanos, WallTime};
 
-/// Breaks are at least so many times as long as runs.
-const BREAKS: u32 = 2;
 /// How often closed incidents that are too old are forgotten.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 /// Changes that wait for the store; beyond, the oldest of an incident that has changed again goes.
@@ -188,7 +186,7 @@ impl Judging {
             let Some(took) = took else {
                 break;
             };
-            let pause = self.parts.interval.max(took * BREAKS);
+            let pause = self.parts.interval.max(took * health::PAUSE);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => break,

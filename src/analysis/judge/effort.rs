@@ -39,6 +39,9 @@ pub struct Pace(f64);
 
 /// Runs with less work say nothing about the pace.
 const LEAST_WORK: u64 = 100_000;
+/// No budget is smaller: a run that uses it up says something about the pace, so that a machine that stood still for a
+/// moment does not keep the judge short for good.
+const LEAST_BUDGET: u64 = 4 * LEAST_WORK;
 
 impl Default for Pace {
     /// Slower than machines are, so that the first run is not the longest.
@@ -56,14 +59,15 @@ impl Pace {
         }
     }
 
-    /// The work of a run: half of the interval between runs.
+    /// The work of a run: half of the interval between runs, at least [`LEAST_BUDGET`].
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "positive, far below the largest number"
     )]
     pub fn budget(self, interval: Duration) -> u64 {
-        (self.0 * interval.as_secs_f64() / 2.0) as u64
+        let work = (self.0 * interval.as_secs_f64() / 2.0) as u64;
+        work.max(LEAST_BUDGET)
     }
 }
 
@@ -84,6 +88,25 @@ mod tests {
         // A run that had nothing to do says nothing.
         pace.learn(10, Duration::from_secs(10));
         assert_eq!(pace.budget(interval), 625_000);
+    }
+
+    #[test]
+    fn after_a_machine_that_stood_still_the_budget_grows_again() {
+        let interval = Duration::from_secs(1);
+        let mut pace = Pace::default();
+        let usual = pace.budget(interval);
+        pace.learn(1_000_000, Duration::from_mins(10));
+        assert_eq!(pace.budget(interval), LEAST_BUDGET);
+        let runs = (1..1_000).find(|_| {
+            let work = pace.budget(interval);
+            pace.learn(work, Duration::from_secs_f64(work as f64 / 5e6));
+            pace.budget(interval) >= usual
+        });
+        assert_eq!(
+            runs,
+            Some(36),
+            "1.25 to the 36th is 3 000: from 1 667 per second to 5 million"
+        );
     }
 
     #[test]
