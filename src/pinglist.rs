@@ -75,7 +75,7 @@ pub struct Policy {
     pub max_tuples: u32,
     /// How often a fifth of the 5-tuples changes.
     pub rotation: Duration,
-    /// Within which each inter-ToR 5-tuple is probed at least once: bounds how many ToRs a ToR probes at a time.
+    /// The longest time between two probes of an inter-ToR 5-tuple. It bounds how many ToRs a ToR probes at a time.
     pub tuple_interval: Duration,
     /// Where hosts have their RNICs under several ToRs (rails): fraction of a ToR's partners that are of its own rail.
     pub same_rail: f64,

@@ -120,6 +120,8 @@ in
       rnic_budget = 200.0;
       max_tuples_per_rnic = 4096;
       rotation = "2h";
+      tuple_interval = "20s";
+      same_rail = 0.5;
     };
     agents = {
       probe_timeout = "1s";

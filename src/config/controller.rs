@@ -77,6 +77,14 @@ settings! {
         max_tuples_per_rnic: u32 = 8192, value("N"), check(at_least(1));
         /// How often a fifth of the inter-ToR 5-tuples changes
         rotation: HumanDuration = hours(1), value("D"), check(between(secs(1), hours(24 * 30)));
+        /// The longest time between two probes of an inter-ToR 5-tuple, 1s to 1h; it bounds how many ToRs a ToR probes at a time
+        ///
+        /// While all pairs of ToRs fit into it, all are probed. The longest windows of the analyzer have 120 s.
+        tuple_interval: HumanDuration = secs(10), value("D"), check(between(secs(1), hours(1)));
+        /// Ratio of a ToR's partners that are of its own rail, 0 to 1, where hosts have RNICs under several ToRs
+        ///
+        /// It counts in fabrics that are too large for all pairs.
+        same_rail: f64 = 0.75, value("RATIO"), check(between(0.0, 1.0));
     }
 }
 

@@ -73,7 +73,7 @@ fn bad_input_is_named() {
     let (status, text) = plan("{", &[]);
     assert_eq!(status, Some(2));
     assert!(
-        text.contains("FILE") && text.contains("is not a topology"),
+        text.contains("--topology: FILE: is not a topology"),
         "{text}"
     );
     let (status, text) = plan(&clos(2, 1), &["--pinglist-coverage", "2"]);

@@ -67,12 +67,13 @@ struct Answer {
 }
 
 pub(crate) fn main(args: &PlanArgs) -> Result<(), Failure> {
+    // First, so that an error about the file names the option that was given.
+    let wiring = wiring("--topology", &args.file).map_err(Failure::Config)?;
     let settings = PinglistSettings {
         topology: Some(args.file.clone()),
         ..args.policy.over(None).map_err(Failure::Config)?
     };
     let policy = settings.policy().map_err(Failure::Config)?;
-    let wiring = wiring("--topology", &args.file).map_err(Failure::Config)?;
     let agents = implied_agents(&wiring, args.rnics_per_host.unwrap_or(1));
     let mut topology = Topology::default();
     for agent in &agents {

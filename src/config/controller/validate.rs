@@ -99,7 +99,8 @@ fn policy(settings: &PinglistSettings) -> Result<Policy, ConfigError> {
         rnic_budget: budget,
         max_tuples: settings.max_tuples_per_rnic,
         rotation: settings.rotation.0,
-        ..Policy::default()
+        tuple_interval: settings.tuple_interval.0,
+        same_rail: settings.same_rail,
     })
 }
 
