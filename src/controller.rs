@@ -172,17 +172,9 @@ impl Controller {
                 instance: self.listener.address().to_string(),
             };
             let (registry, clock) = (self.registry(), Arc::clone(&self.clock));
-            supervisor.spawn_restarted(stage, "metrics push", move |stop| {
-                let registry = Arc::clone(&registry);
-                let source = move || telemetry::metrics::text(&registry).ok();
-                otlp::push(
-                    otlp.clone(),
-                    origin.clone(),
-                    source,
-                    Arc::clone(&clock),
-                    stop,
-                )
-            });
+            let source = move || telemetry::metrics::text(&registry).ok();
+            let pushing = otlp::pushing(otlp, origin, source, clock);
+            supervisor.spawn_restarted(stage, "metrics push", pushing);
         }
     }
 }

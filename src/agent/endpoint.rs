@@ -425,7 +425,7 @@ fn open(
     Ok((endpoint, index))
 }
 
-/// For people only, so a provider that cannot say is no reason to fail.
+/// It is shown to people only: a provider that does not know it still works.
 fn discovered_index(provider: &dyn Provider, rnic: &RnicName, gid: Gid) -> u32 {
     let ports = provider.discover().unwrap_or_default();
     ports

@@ -156,18 +156,10 @@ impl Tasks {
             instance: self.config.agent_id.as_str().to_owned(),
         };
         let (registry, clock) = (self.metrics.registry(), Arc::clone(&self.clock));
+        let source = move || telemetry::metrics::text(&registry).ok();
+        let pushing = otlp::pushing(otlp, origin, source, clock);
         self.supervisor
-            .spawn_restarted(&self.uploading, "metrics push", move |stop| {
-                let registry = Arc::clone(&registry);
-                let source = move || telemetry::metrics::text(&registry).ok();
-                otlp::push(
-                    otlp.clone(),
-                    origin.clone(),
-                    source,
-                    Arc::clone(&clock),
-                    stop,
-                )
-            });
+            .spawn_restarted(&self.uploading, "metrics push", pushing);
     }
 
     /// Uploads the spool. Gives the sender for the number of the newest batch.

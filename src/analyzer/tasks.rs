@@ -109,18 +109,10 @@ impl Tasks {
             instance: grpc.to_string(),
         };
         let (metrics, clock) = (Arc::clone(&self.metrics), Arc::clone(&self.clock));
+        let source = move || metrics.encode().ok();
+        let pushing = otlp::pushing(otlp, origin, source, clock);
         self.supervisor
-            .spawn_restarted(&self.storing, "metrics push", move |stop| {
-                let metrics = Arc::clone(&metrics);
-                let source = move || metrics.encode().ok();
-                otlp::push(
-                    otlp.clone(),
-                    origin.clone(),
-                    source,
-                    Arc::clone(&clock),
-                    stop,
-                )
-            });
+            .spawn_restarted(&self.storing, "metrics push", pushing);
     }
 
     fn keep_state(&mut self, limits: Limits, topology: Option<Wiring>) -> StateHandle {

@@ -165,7 +165,7 @@ pub struct Incident {
     pub confidence: f64,
     /// share of the probes that it affects, 0 to 1: lost, slow, or of 5-tuples for a blackhole
     pub share: f64,
-    /// between which shares the true one is, with 95 % probability; null where the share is no estimate
+    /// 95 % confidence interval of the share, low and high; null if the share is not an estimated rate
     #[serde(default)]
     pub interval: Option<Interval>,
     /// probes on the paths that cross it, when it was last seen

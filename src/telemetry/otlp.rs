@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -48,8 +50,27 @@ pub struct Origin {
     pub instance: String,
 }
 
+/// The push as a task that can be started again: it only reads what others count.
+pub fn pushing(
+    config: OtlpConfig,
+    origin: Origin,
+    source: impl Fn() -> Option<String> + Clone + Send + 'static,
+    clock: std::sync::Arc<dyn Clock>,
+) -> impl FnMut(CancellationToken) -> BoxFuture<'static, ()> + Send + 'static {
+    move |stop| {
+        let pushing = push(
+            config.clone(),
+            origin.clone(),
+            source.clone(),
+            clock.clone(),
+            stop,
+        );
+        pushing.boxed()
+    }
+}
+
 /// Pushes what `source` gives until `stop` is cancelled, and once more then.
-pub async fn push(
+async fn push(
     config: OtlpConfig,
     origin: Origin,
     source: impl Fn() -> Option<String> + Send,

@@ -28,7 +28,7 @@ use super::handles::{
     AddressHandle, Addresses, AsyncEvents, Channel, Context as Device, Notifications, Origin,
     ProtectionDomain,
 };
-use super::plan::QueueSpec;
+use super::plan::{QueueSpec, Sizes, check_q_key};
 use super::ports::{self, UsablePort};
 use super::queue::{Queue, WorkId};
 use super::steering::{self, Steering};
@@ -543,51 +543,6 @@ impl Endpoint for VerbsEndpoint {
             }
         }
     }
-}
-
-/// How much an endpoint's queues hold.
-struct Sizes {
-    /// Queue pairs.
-    count: usize,
-    /// Sends and receives under way per queue pair.
-    depth: u32,
-    /// Of the completion queue.
-    entries: u32,
-}
-
-impl Sizes {
-    fn of(port: &UsablePort, settings: &Settings, steering: Steering) -> Self {
-        let count = match steering {
-            Steering::QueuePair => settings.queue_pairs.clamp(1, 64),
-            Steering::FlowLabel | Steering::Driver => 1,
-        };
-        let depth = settings.depth.clamp(1, port.attributes.max_qp_wr.max(1));
-        let entries = u32::try_from(count)
-            .unwrap_or(u32::MAX)
-            .saturating_mul(2)
-            .saturating_mul(depth)
-            .min(port.attributes.max_cqe);
-        // The completion queue must hold everything that can be under way, or it would overrun.
-        let depth = depth
-            .min(entries / 2 / u32::try_from(count).unwrap_or(1))
-            .max(1);
-        Self {
-            count,
-            depth,
-            entries,
-        }
-    }
-}
-
-fn check_q_key(rnic: &RnicName, settings: &Settings) -> Result<(), TransportError> {
-    if settings.q_key.0 >> 31 == 0 {
-        return Ok(());
-    }
-    Err(TransportError::Rnic {
-        rnic: rnic.clone(),
-        why: "a Q_Key with its top bit set is reserved for privileged use: choose a smaller one"
-            .to_owned(),
-    })
 }
 
 /// What an endpoint says about its source ports.

@@ -8,7 +8,10 @@ use rpingmesh::transport::{CompletionClock, RnicName, TransportError};
 use super::completion::{CompletionQueue, Format};
 use super::failure;
 use super::handles::{Channel, Context as Device, ProtectionDomain};
+use super::ports::UsablePort;
 use super::queue::Queue;
+use super::steering::Steering;
+use crate::rdma_settings::Settings;
 
 /// What the queues of an endpoint are to be.
 pub(super) struct QueueSpec<'a> {
@@ -103,4 +106,50 @@ fn concerns_all(error: &std::io::Error) -> bool {
     ]
     .iter()
     .any(|fatal| code == Some(*fatal))
+}
+
+/// How much an endpoint's queues hold.
+pub(super) struct Sizes {
+    /// Queue pairs.
+    pub(super) count: usize,
+    /// Sends and receives under way per queue pair.
+    pub(super) depth: u32,
+    /// Of the completion queue.
+    pub(super) entries: u32,
+}
+
+impl Sizes {
+    pub(super) fn of(port: &UsablePort, settings: &Settings, steering: Steering) -> Self {
+        let count = match steering {
+            Steering::QueuePair => settings.queue_pairs.clamp(1, 64),
+            Steering::FlowLabel | Steering::Driver => 1,
+        };
+        let depth = settings.depth.clamp(1, port.attributes.max_qp_wr.max(1));
+        let entries = u32::try_from(count)
+            .unwrap_or(u32::MAX)
+            .saturating_mul(2)
+            .saturating_mul(depth)
+            .min(port.attributes.max_cqe);
+        // The completion queue must hold everything that can be under way, or it would overrun.
+        let depth = depth
+            .min(entries / 2 / u32::try_from(count).unwrap_or(1))
+            .max(1);
+        Self {
+            count,
+            depth,
+            entries,
+        }
+    }
+}
+
+/// Refuses a Q_Key that only privileged programs may set.
+pub(super) fn check_q_key(rnic: &RnicName, settings: &Settings) -> Result<(), TransportError> {
+    if settings.q_key.0 >> 31 == 0 {
+        return Ok(());
+    }
+    Err(TransportError::Rnic {
+        rnic: rnic.clone(),
+        why: "a Q_Key with its top bit set is reserved for privileged use: choose a smaller one"
+            .to_owned(),
+    })
 }
