@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cargo::{cargo, workspace};
 use crate::process;
 
-/// README's first command, after `cargo run --release --bin rpingmesh --`.
+/// README's first command, after `cargo run --bin rpingmesh --`.
 const LAB: [&str; 5] = [
     "lab",
     "--duration",
@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         None => {
             let mut command = cargo();
             command
-                .args(["run", "--locked", "--release", "--bin", "rpingmesh", "--"])
+                .args(["run", "--locked", "--bin", "rpingmesh", "--"])
                 .args(LAB);
             match process::printed(&mut command)? {
                 Some(printed) => printed,
@@ -213,7 +213,7 @@ mod tests {
         let read = |name: &str| fs::read_to_string(workspace().join(name)).expect(name);
         let readme = read("README.md");
         let command = command_line();
-        let typed = command.replace("rpingmesh", "cargo run --release --bin rpingmesh --");
+        let typed = command.replace("rpingmesh", "cargo run --bin rpingmesh --");
         assert!(readme.contains(&typed), "README.md lacks {typed}");
         assert!(readme.contains(&format!("]({FILE})")));
         assert!(read(FILE).contains(&format!(">$ {command}</text>")));
