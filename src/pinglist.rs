@@ -9,7 +9,7 @@
 //! that no other slot of the pair has. Each hour one fifth of the slots takes new ports (the paper's rotation of about
 //! 20 %); the others keep theirs.
 //!
-//! **Sparse matrix.** While the RNICs of every ToR can send all their 5-tuples once per `tuple_interval`, all pairs of
+//! **Sparse matrix.** While the RNICs of the fabric can send all 5-tuples once per `tuple_interval`, all pairs of
 //! connected ToRs are probed, and all RNICs of a ToR probe each other. In a larger fabric each ToR probes only so many
 //! partner ToRs ([`partners`]), and each RNIC [`MESH_PARTNERS`] others under its own ToR; what an agent probes then does
 //! not grow with the fabric. ToRs that no path connects (planes) are never probed from each other.

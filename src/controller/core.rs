@@ -120,7 +120,7 @@ pub(super) struct Core {
     is_outdated: bool,
     /// The plan that all lists were last brought up to.
     announced: Option<Arc<PinglistPlan>>,
-    /// Who got a list from an outdated plan or probes a changed address: to be told with the next plan.
+    /// Who got a list between two rounds or probes a changed address: to be told with the next plan.
     due: BTreeSet<AgentId>,
     listening: HashMap<AgentId, Listening>,
     versions: HashMap<AgentId, u64>,
@@ -365,7 +365,8 @@ impl Core {
             return ListAnswer::Unchanged(version);
         }
         let plan = self.plan();
-        if self.is_outdated {
+        // The plans before and after may give it another list than this one.
+        if self.is_outdated || self.round_due {
             self.due.insert(agent.clone());
         }
         match self.directory.announcement(agent) {

@@ -128,10 +128,11 @@ impl PinglistPlan {
         demand
     }
 
-    /// Sets what the links are to get and, if a ToR cannot send all its 5-tuples within the interval, the partners.
+    /// Sets what the links are to get and, if the fabric's RNICs cannot send all 5-tuples within the interval, the partners.
+    /// All ToRs together decide: one with few RNICs does not change what the others probe.
     fn choose_partners(&mut self) {
         let mut wanted = vec![0; self.tors.len()];
-        let mut is_sparse = false;
+        let (mut tuples, mut room) = (0.0, 0.0);
         for (source, wanted) in wanted.iter_mut().enumerate() {
             let demand = self.demand(source);
             let rate = self.policy.link_rate * f64::from(demand.most_paths);
@@ -148,17 +149,18 @@ impl PinglistPlan {
                 reason = "saturates, not negative"
             )]
             let partners = (partners as usize).max(MIN_PARTNERS);
-            is_sparse |= demand.slots as f64 > sent && partners < demand.others;
-            let room = SPARSE_TUPLES as f64 * site.probers() / f64::from(demand.most_tuples.max(1));
+            tuples += demand.slots as f64;
+            room += sent;
+            let most = SPARSE_TUPLES as f64 * site.probers() / f64::from(demand.most_tuples.max(1));
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "saturates, not negative"
             )]
-            let room = (room as usize).max(MIN_PARTNERS);
-            *wanted = partners.min(room).min(demand.others);
+            let most = (most as usize).max(MIN_PARTNERS);
+            *wanted = partners.min(most).min(demand.others);
         }
-        if is_sparse {
+        if tuples > room {
             self.partners = Some(self.circles(&wanted));
         }
     }

@@ -68,6 +68,17 @@ fn a_large_fabric_has_partners_and_its_lists_do_not_grow() {
 }
 
 #[test]
+fn one_tor_with_few_rnics_does_not_make_the_matrix_sparse() {
+    let mut agents = fabric(9, 32, 1);
+    agents
+        .retain(|agent| !agent.agent.as_str().starts_with("h0-") || agent.agent.as_str() == "h0-0");
+    let plan = plan(&agents, with_paths(16), 0);
+    assert_eq!(plan.matrix(), Matrix::Complete);
+    let lonely = plan.pinglist(&agents[0]);
+    assert_eq!(lonely.rnics[0].groups[0].targets.len(), 8 * 115);
+}
+
+#[test]
 fn each_tuple_is_probed_within_the_interval_and_links_keep_their_rate() {
     let agents = rails(10, 16, 8);
     let plan = plan(&agents, with_paths(16), 0);
