@@ -6,8 +6,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rpingmesh::agent::collect::{Collect, Health, Inputs, Outputs};
+use rpingmesh::agent::collect::{Collect, Inputs, Outputs};
 use rpingmesh::agent::endpoint::{DELIVERY_DEPTH, EndpointTask, Inventory, Orders, Shared};
+use rpingmesh::agent::health::Health;
 use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::id::{FlowLabel, Gid};
 use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, Rate, Target};

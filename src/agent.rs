@@ -12,7 +12,7 @@
 //!    - [`collect`]: results into batches, batches into the spool; makes the last batch when it is stopped.
 //! 3. *uploading*
 //!    - [`upload`]: batches to the analyzer, until it has acknowledged them. When it is stopped the analyzer has
-//!      [`LAST_UPLOAD`] to take the last ones; what it does not take stays in the spool;
+//!      [`upload::LAST_UPLOAD`] to take the last ones; what it does not take stays in the spool;
 //!    - the metrics: served, and pushed, with the last values.
 //!
 //! No task waits for another but through its channels, so a server that is away, or an RNIC that fails, stops nothing
@@ -28,28 +28,26 @@ pub mod collect;
 pub mod drive;
 pub mod endpoint;
 pub mod hardware;
+pub mod health;
 pub mod mailbox;
 pub mod metrics;
 pub mod registration;
 pub mod rnics;
 pub mod services;
+mod settings;
 mod tasks;
 pub mod traces;
 pub mod upload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
 use crate::config::agent::AgentConfig;
-use crate::config::defaults::agent::PATH_TRACE_TIMEOUT;
 use crate::hardware::Source;
-use crate::path_trace::{PathTracer, Round};
-use crate::probe::{Config, Rate};
+use crate::path_trace::PathTracer;
 use crate::service::trace::TraceMessage;
 use crate::store::{Location, StoreError};
 use crate::supervisor::TaskError;
@@ -57,10 +55,8 @@ use crate::time::Clock;
 use crate::transport::Provider;
 
 use metrics::Metrics;
-use traces::Settings;
 
-/// How long the analyzer has to take the last batches when the agent stops.
-pub const LAST_UPLOAD: Duration = Duration::from_secs(1);
+pub use settings::{session_config, trace_round, trace_settings};
 
 /// The spool's file in its folder.
 pub const SPOOL_FILE: &str = "spool.sqlite";
@@ -114,47 +110,5 @@ impl Agent {
     /// The configured place of the spool.
     pub fn spool_location(config: &AgentConfig) -> Location {
         Location::File(config.settings.spool_dir().join(SPOOL_FILE))
-    }
-
-    /// Runs until `stop` is cancelled.
-    ///
-    /// # Errors
-    /// [`AgentError`]: the agent cannot start, or one of its tasks has failed.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        // A stop while the spool is being opened: nothing runs yet.
-        match stop.run_until_cancelled(tasks::start(self)).await {
-            Some(supervisor) => supervisor?.run(stop).await,
-            None => Ok(()),
-        }
-    }
-}
-
-/// How an agent with this configuration traces.
-pub fn trace_settings(config: &AgentConfig) -> Settings {
-    Settings {
-        schedule: config.path_schedule,
-        round: trace_round(config),
-    }
-}
-
-/// How the rounds of its traces are made.
-pub fn trace_round(config: &AgentConfig) -> Round {
-    Round {
-        max_hops: config.settings.path_trace.max_hops,
-        timeout: PATH_TRACE_TIMEOUT,
-        traffic_class: config.settings.traffic_class,
-    }
-}
-
-/// How the sessions of an agent with this configuration behave.
-pub fn session_config(config: &AgentConfig) -> Config {
-    Config {
-        timeout: config.settings.probe_timeout.0,
-        // Validated; the cap of an invalid rate is that of the paper.
-        max_rate: Rate::per_second(config.settings.max_probes_per_second)
-            .unwrap_or(Config::default().max_rate),
-        service_interval: config.settings.service_probe_interval.0,
-        traffic_class: config.settings.traffic_class,
-        ..Config::default()
     }
 }

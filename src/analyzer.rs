@@ -24,59 +24,26 @@ mod agents;
 mod alerts;
 mod api;
 mod dashboard;
+mod error;
 mod intake;
 mod judging;
 mod metrics;
 mod state;
 mod tasks;
 mod upload;
+mod view;
 mod web;
 
 #[cfg(test)]
 pub(crate) use metrics::tests::every as every_metric;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::analyzer::AnalyzerConfig;
-use crate::events::Publisher;
-use crate::net::server::ServerError;
-use crate::store::StoreError;
-use crate::supervisor::{Supervisor, TaskError};
-use crate::time::Clock;
+use crate::supervisor::Supervisor;
 
-/// How long open uploads and requests may take to end after a stop.
-const GRACE: Duration = Duration::from_secs(2);
-/// How long what is queued may take to be stored after that, at least.
-const DRAIN: Duration = Duration::from_secs(2);
-const _: () =
-    assert!(GRACE.as_millis() + DRAIN.as_millis() < crate::supervisor::STOP_LIMIT.as_millis());
-
-/// Why the analyzer cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum AnalyzerError {
-    /// The store cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// An address cannot be listened on, or gRPC cannot be served.
-    #[error(transparent)]
-    Grpc(#[from] ServerError),
-    /// HTTP cannot be served.
-    #[error("cannot serve HTTP on {address}")]
-    Web {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// One of its tasks panicked or ended.
-    #[error(transparent)]
-    Task(#[from] TaskError),
-}
+pub use error::AnalyzerError;
 
 /// An analyzer that has its addresses and its stored state. Its tasks run; [`Analyzer::run`] watches over them.
 pub struct Analyzer {
@@ -86,18 +53,6 @@ pub struct Analyzer {
 }
 
 impl Analyzer {
-    /// Opens the store, replays what it holds, and serves. Stored batches and changed incidents are published as `events`.
-    ///
-    /// # Errors
-    /// The store cannot be used or an address cannot be listened on. Nothing is left running then.
-    pub async fn start(
-        config: AnalyzerConfig,
-        clock: Arc<dyn Clock>,
-        events: Publisher,
-    ) -> Result<Self, AnalyzerError> {
-        tasks::start(config, clock, events).await
-    }
-
     /// Where agents upload to, with the port that was chosen.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc

@@ -28,6 +28,8 @@ const SETTINGS: [&str; 1] = ["lifespan"];
 
 /// The counters of one port.
 pub type Counters = BTreeMap<CounterName, u64>;
+/// The counters of all ports.
+pub type Ports = BTreeMap<RnicName, Counters>;
 
 /// Where counters come from: the kernel, or an emulated RNIC. May block.
 pub trait Source: Send + Sync {

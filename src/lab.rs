@@ -2,6 +2,7 @@
 //!
 //! - [`check`]: how a comparison with the ground truth came out
 //! - `counters`: what the emulated RNICs have counted, for their agents
+//! - [`error`]: why a lab ends early
 //! - `exposed`: the metrics of controller and agents, for a Prometheus
 //! - [`plan`]: what to run, from settings and a scenario file
 //! - [`virtual_time`]: the analysis in virtual time
@@ -10,6 +11,7 @@
 //! - [`run`]: the running lab
 //! - `watch`: what was measured so far
 //! - [`services`]: the connections of services that a scenario names, for the agents to follow
+//! - [`lines`]: what is printed of incidents
 //! - [`located`]: the analyzer's incidents beside the faults
 //! - [`observed`]: what the agents measured, per path and per pair of ToRs
 //! - [`truth_table`]: every kind of fault in virtual time, and what the analysis makes of it
@@ -19,8 +21,10 @@
 
 pub mod check;
 mod counters;
+pub mod error;
 mod exposed;
 mod hosts;
+pub mod lines;
 pub mod located;
 pub mod observed;
 pub mod plan;

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::endpoint::{Delivery, EndpointCounters};
+use super::health::Health;
 use super::metrics::Metrics;
 use super::traces::PathOutcome;
 use crate::analysis::hardware::PortRise;
@@ -44,19 +45,6 @@ const MAX_RESULTS: usize = 120_000;
 /// Paths in one batch: with the longest names that are accepted and all of [`MAX_RESULTS`] it still fits a message
 /// ([`crate::rpc::MAX_MESSAGE_BYTES`]). What one interval has beyond goes into further batches.
 const MAX_PATHS: usize = 5_000;
-
-/// What heartbeats tell.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Health {
-    /// Probes sent since the start.
-    pub probes_sent: u64,
-    /// Results that were dropped because the buffer was full.
-    pub results_dropped: u64,
-    /// Batches that the spool dropped.
-    pub batches_dropped: u64,
-    /// Batches that wait for the analyzer.
-    pub batches_waiting: u64,
-}
 
 /// Where batches go and who is told.
 pub struct Outputs {

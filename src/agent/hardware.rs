@@ -7,7 +7,6 @@
 //!
 //! It ends when its token is cancelled. Dropping it at any await is safe: what was not told of is lost with it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -18,14 +17,11 @@ use super::endpoint::Inventory;
 use super::metrics::Metrics;
 use crate::analysis::hardware::{MOST_COUNTERS, MOST_PORTS, PortRise, meaning};
 use crate::config::defaults::agent::HARDWARE_INTERVAL;
-use crate::hardware::{Counters, Source};
+use crate::hardware::{Ports, Source};
 use crate::transport::RnicName;
 
 /// Readings that wait for the collector, which takes them once a second.
 pub const RISES_DEPTH: usize = 4;
-
-/// Counters of all ports.
-pub type Ports = BTreeMap<RnicName, Counters>;
 
 /// The task.
 pub struct Hardware {

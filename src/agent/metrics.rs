@@ -14,9 +14,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::collect::Health;
 use super::endpoint::EndpointCounters;
-use super::hardware::Ports;
+use super::health::Health;
+use crate::hardware::Ports;
 use crate::measure::Outcome;
 use crate::probe::{ProbeKind, ProbeResult};
 use crate::telemetry::metrics::register_build_info;

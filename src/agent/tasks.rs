@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::client::Controller;
-use super::collect::{Collect, Health, Inputs, Outputs};
+use super::collect::{Collect, Inputs, Outputs};
 use super::endpoint::{DELIVERY_DEPTH, Delivery, Inventory, Orders, Shared};
 use super::hardware::{Hardware, RISES_DEPTH};
+use super::health::Health;
 use super::mailbox::Mailboxes;
 use super::metrics::Metrics;
 use super::registration::{Registration, RegistrationChannels};
 use super::rnics::Rnics;
 use super::services::{ServiceChannels, ServiceStatus, Services};
+use super::settings::{session_config, trace_settings};
 use super::traces::{PathOutcome, SEEN_DEPTH, TRACES_DEPTH, Traces};
-use super::upload::Upload;
-use super::{Agent, AgentError, LAST_UPLOAD, session_config, trace_settings};
+use super::upload::{LAST_UPLOAD, Upload};
+use super::{Agent, AgentError};
 use crate::analysis::hardware::PortRise;
 use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::UPLOAD_INTERVAL;
@@ -59,11 +62,25 @@ struct Sources {
     interval: watch::Receiver<Duration>,
 }
 
+impl Agent {
+    /// Runs until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// [`AgentError`]: the agent cannot start, or one of its tasks has failed.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
+        // A stop while the spool is being opened: nothing runs yet.
+        match stop.run_until_cancelled(start(self)).await {
+            Some(supervisor) => supervisor?.run(stop).await,
+            None => Ok(()),
+        }
+    }
+}
+
 /// Starts all tasks.
 ///
 /// # Errors
 /// [`AgentError`]; then nothing is left running.
-pub(super) async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
+async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
     let controller = Controller::new(&agent.config.controller, &agent.config.security)?;
     let spool = Spool::open(&agent.spool, agent.config.settings.spool_limit.0).await?;
     let idle = Arc::new(Orders::idle(session_config(&agent.config)));

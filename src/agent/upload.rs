@@ -16,7 +16,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use super::LAST_UPLOAD;
 use super::absence::Absence;
 use super::backoff::Backoff;
 use super::client::CALL_TIMEOUT;
@@ -31,6 +30,9 @@ use crate::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
 use crate::rpc::v1::{ResultBatch, UploadHello};
 use crate::store::StoreError;
 use crate::store::spool::{Spool, Stored};
+
+/// How long the analyzer has to take the last batches when the agent stops.
+pub const LAST_UPLOAD: Duration = Duration::from_secs(1);
 
 /// Batches on their way: enough to keep a group commit of the analyzer busy.
 const IN_FLIGHT: usize = 8;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::message::Links;
 use self::metrics::{AlertMetrics, ReceiverMetrics};
-use super::{AnalyzerError, GRACE};
+use super::error::{AnalyzerError, GRACE};
 use crate::analysis::alerts::{self, DeliveryState, Item, Next, Outbox, Outcome};
 use crate::analysis::incident::Incident;
 use crate::config::analyzer::{AlertConfig, Secret};
@@ -33,7 +33,7 @@ use crate::net::url::Url;
 use crate::store::StoreError;
 use crate::store::incidents::Incidents;
 use crate::supervisor::{Stage, Supervisor};
-use crate::time::{Clock, Nanos, WallTime};
+use crate::time::Clock;
 
 /// Alertmanager forgets an alert after so many intervals without hearing of it (Prometheus does the same).
 const LIFETIME: u32 = 4;
@@ -296,13 +296,6 @@ impl Receiver {
             }
         }
     }
-}
-
-/// When a point in time was, as Alertmanager reads it (RFC 3339).
-fn rfc3339(time: WallTime) -> String {
-    let since = (time - WallTime::from_nanos(0)).max(Nanos::ZERO);
-    let time = std::time::UNIX_EPOCH + since.to_duration().unwrap_or_default();
-    humantime::format_rfc3339_nanos(time).to_string()
 }
 
 fn to_bytes(value: &impl serde::Serialize) -> Bytes {

@@ -6,6 +6,7 @@
 //! one picture per minute: the matrix and its [`details`]. Nothing is loaded from elsewhere and no script stands in a page: see [`POLICY`].
 
 mod assets;
+mod board;
 mod cache;
 mod details;
 mod format;
@@ -17,7 +18,6 @@ mod pages;
 mod query;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -26,44 +26,19 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::AnalyzerError;
-use super::judging::Views;
-use super::state::StateHandle;
-use crate::store::history::History;
-use crate::store::incidents::Incidents;
+use super::error::AnalyzerError;
 use crate::supervisor::{Stage, Supervisor};
-use crate::time::Clock;
-use crate::topology::wiring::Wiring;
+use board::Dashboard;
 use cache::{Cache, Rendered};
 use live::Live;
 use matrix::Matrices;
 use pages::{Page, PageError};
 
+pub(super) use board::DashboardInputs;
+
 /// What pages may load and do: only what this server sends, no script or style in the page itself, in no frame.
 pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// What the dashboard shows, and for how long.
-pub(super) struct DashboardInputs {
-    pub(super) state: StateHandle,
-    pub(super) views: Views,
-    pub(super) incidents: Arc<dyn Incidents>,
-    pub(super) history: Arc<dyn History>,
-    pub(super) clock: Arc<dyn Clock>,
-    /// The fabric's wiring, if it was given.
-    pub(super) wiring: Option<Wiring>,
-    /// How long pictures of the matrix are kept.
-    pub(super) retention: Duration,
-}
-
-/// Everything that pages are made from.
-struct Dashboard {
-    parts: DashboardInputs,
-    matrices: Matrices,
-    cache: Cache,
-    live: Live,
-    version: String,
-}
 
 type Board = Arc<Dashboard>;
 

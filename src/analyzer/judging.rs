@@ -8,24 +8,23 @@
 //! full, only late. Cancelling is safe: an incident whose last change was not stored goes on from the one before.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::alerts::Alerts;
 use super::metrics::Metrics;
-use super::state::StateHandle;
-use crate::analysis::hardware::Risen;
+use super::state::{Material, StateHandle};
+use super::view::{View, Views};
 use crate::analysis::health::{self, Health, Rise};
 use crate::analysis::incident::{Change, Incident, Tracker};
-use crate::analysis::judge::{Judge, Judgement, Pace, Snapshot};
+use crate::analysis::judge::{Judge, Judgement, Pace};
 use crate::analysis::localize::{Component, ProblemError};
 use crate::analysis::routes::Routes;
 use crate::events::{Event, Publisher};
 use crate::id::RnicName;
 use crate::net::limit::LogLimit;
-use crate::probe::trace::Tuple;
 use crate::store::StoreError;
 use crate::store::incidents::{Incidents, Query};
 use crate::time::{Clock, Nanos, WallTime};
@@ -36,41 +35,6 @@ const PRUNE_EVERY: Duration = Duration::from_hours(1);
 const MOST_WAITING: usize = 10_000;
 /// The most open incidents that are taken over at the start.
 const MOST_RESTORED: u32 = 1_000;
-
-/// What the readers see.
-#[derive(Debug, Clone, Default)]
-pub(super) struct View {
-    /// Open incidents, the worst first.
-    pub(super) open: Vec<Incident>,
-    /// What the last run said.
-    pub(super) judgement: Judgement,
-    /// Runs since the start.
-    pub(super) runs: u64,
-    /// How long the last run took.
-    pub(super) took: Duration,
-    /// Changes that the store has not taken yet.
-    pub(super) waiting: usize,
-    /// Where topology and reports differ.
-    pub(super) differences: Vec<String>,
-    /// 5-tuples that are known by a trace.
-    pub(super) traced: usize,
-    /// RNICs or hosts of the topology file that report nothing.
-    pub(super) missing: usize,
-}
-
-/// The newest [`View`].
-#[derive(Debug, Clone, Default)]
-pub(super) struct Views(Arc<RwLock<Arc<View>>>);
-
-impl Views {
-    pub(super) fn get(&self) -> Arc<View> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn set(&self, view: View) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
-    }
-}
 
 /// What the task needs.
 pub(super) struct JudgingInputs {
@@ -85,24 +49,6 @@ pub(super) struct JudgingInputs {
     pub(super) least_loss: f64,
     pub(super) retention: Duration,
     pub(super) events: Publisher,
-}
-
-/// A trace that was learned: the switches from ToR to ToR.
-pub(super) type Traced = (Tuple, Vec<String>);
-
-/// What the state thread hands out for one run.
-pub(super) struct Material {
-    pub(super) snapshot: Snapshot,
-    pub(super) traced: Vec<Traced>,
-    pub(super) differences: Vec<String>,
-    /// What the RNICs' own counters say.
-    pub(super) hardware: Risen,
-    /// RNICs of which others say that they are elsewhere.
-    pub(super) contradicted: BTreeSet<RnicName>,
-    /// What the state knows of the monitoring itself,
-    pub(super) health: Health,
-    /// and paths that left the windows because of a bound since the start.
-    pub(super) evicted: u64,
 }
 
 /// Restores what was open; gives the task.

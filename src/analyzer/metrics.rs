@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::alerts::metrics::AlertMetrics;
-use super::judging::View;
+use super::view::View;
 use crate::analysis::filter::Reason;
 use crate::analysis::incident::Change;
 use crate::analysis::paths::Learned;

@@ -4,7 +4,7 @@
 //! wait for its answer; one that stops waiting changes nothing.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::agents::Agents;
-use super::judging::{Material, Traced};
 use super::metrics::Metrics;
 use crate::analysis::admission::Watermark;
 use crate::analysis::clocks::is_corrected;
 use crate::analysis::filter::HostFilter;
-use crate::analysis::hardware::Hardware;
+use crate::analysis::hardware::{Hardware, Risen};
 use crate::analysis::health::{Health, WrongClock};
 use crate::analysis::judge::Snapshot;
 use crate::analysis::map::{self, Map};
@@ -25,7 +24,7 @@ use crate::analysis::paths::{KnownPaths, Learned};
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
 use crate::analysis::windows::{Limits, Placement, Windows};
 use crate::events::{Event, Publisher};
-use crate::id::{AgentVersion, HostName};
+use crate::id::{AgentVersion, HostName, RnicName};
 use crate::net::limit::LogLimit;
 use crate::probe::trace::{Route, Tuple};
 use crate::rpc::results::Received;
@@ -61,6 +60,24 @@ pub(super) struct Taken {
     pub(super) clock: Nanos,
     /// When.
     pub(super) at: WallTime,
+}
+
+/// A trace that was learned: the switches from ToR to ToR.
+pub(super) type Traced = (Tuple, Vec<String>);
+
+/// What the state thread hands out for one run.
+pub(super) struct Material {
+    pub(super) snapshot: Snapshot,
+    pub(super) traced: Vec<Traced>,
+    pub(super) differences: Vec<String>,
+    /// What the RNICs' own counters say.
+    pub(super) hardware: Risen,
+    /// RNICs of which others say that they are elsewhere.
+    pub(super) contradicted: BTreeSet<RnicName>,
+    /// What the state knows of the monitoring itself,
+    pub(super) health: Health,
+    /// and paths that left the windows because of a bound since the start.
+    pub(super) evicted: u64,
 }
 
 type Reader = Box<dyn FnOnce(&State, WallTime) + Send>;

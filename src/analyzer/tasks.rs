@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::alerts::{self, Alerts};
+use super::error::{AnalyzerError, DRAIN, GRACE};
 use super::intake::{self, IntakeHandle};
-use super::judging::{self, Views};
+use super::judging;
 use super::metrics::Metrics;
 use super::state::{self, StateHandle};
-use super::{Analyzer, AnalyzerError, DRAIN, GRACE, dashboard, upload, web};
+use super::view::Views;
+use super::{Analyzer, dashboard, upload, web};
 use crate::analysis::routes::Routes;
 use crate::analysis::windows::Limits;
 use crate::config::analyzer::{AlertConfig, AnalyzerConfig};
@@ -35,49 +37,51 @@ struct Tasks {
     incidents: Arc<dyn Incidents>,
 }
 
-/// Starts all tasks.
-///
-/// # Errors
-/// [`AnalyzerError`]; then nothing is left running.
-pub(super) async fn start(
-    config: AnalyzerConfig,
-    clock: Arc<dyn Clock>,
-    events: Publisher,
-) -> Result<Analyzer, AnalyzerError> {
-    let Stores {
-        journal,
-        incidents,
-        history,
-    } = Stores::open(&config.store).await?;
-    let listener = Listener::bind(config.listen, config.security.clone()).await?;
-    let web = Listener::bind(config.web, config.web_security.clone()).await?;
-    let (grpc_address, web_address) = (listener.address(), web.address());
-    let metrics = Arc::new(Metrics::new(listener.counters()));
+impl Analyzer {
+    /// Opens the store, replays what it holds, and serves. Stored batches and changed incidents are published as `events`.
+    ///
+    /// # Errors
+    /// The store cannot be used or an address cannot be listened on. Nothing is left running then.
+    pub async fn start(
+        config: AnalyzerConfig,
+        clock: Arc<dyn Clock>,
+        events: Publisher,
+    ) -> Result<Self, AnalyzerError> {
+        let Stores {
+            journal,
+            incidents,
+            history,
+        } = Stores::open(&config.store).await?;
+        let listener = Listener::bind(config.listen, config.security.clone()).await?;
+        let web = Listener::bind(config.web, config.web_security.clone()).await?;
+        let (grpc_address, web_address) = (listener.address(), web.address());
+        let metrics = Arc::new(Metrics::new(listener.counters()));
 
-    let mut tasks = Tasks::new(clock, metrics, events, incidents);
-    tasks.push_metrics(config.otlp.clone(), grpc_address);
-    let state = tasks.keep_state(config.limits.clone(), config.topology.clone());
-    let intake = tasks
-        .store(journal, config.limits.clone(), state.clone())
-        .await?;
-    let alerts = tasks.alert(config.alerts.clone(), web_address).await?;
-    let views = tasks.judge(&config, state.clone(), alerts.clone()).await?;
-    tasks.take_uploads(listener, intake);
-    let parts = web::Web {
-        state,
-        metrics: Arc::clone(&tasks.metrics),
-        views,
-        incidents: Arc::clone(&tasks.incidents),
-        alerts,
-        auth_header: config.web_auth_header.clone(),
-    };
-    tasks.show(web, parts, history, &config);
-    tracing::info!(grpc = %grpc_address, web = %web_address, store = %config.store, "the analyzer is ready");
-    Ok(Analyzer {
-        grpc: grpc_address,
-        web: web_address,
-        supervisor: tasks.supervisor,
-    })
+        let mut tasks = Tasks::new(clock, metrics, events, incidents);
+        tasks.push_metrics(config.otlp.clone(), grpc_address);
+        let state = tasks.keep_state(config.limits.clone(), config.topology.clone());
+        let intake = tasks
+            .store(journal, config.limits.clone(), state.clone())
+            .await?;
+        let alerts = tasks.alert(config.alerts.clone(), web_address).await?;
+        let views = tasks.judge(&config, state.clone(), alerts.clone()).await?;
+        tasks.take_uploads(listener, intake);
+        let parts = web::Web {
+            state,
+            metrics: Arc::clone(&tasks.metrics),
+            views,
+            incidents: Arc::clone(&tasks.incidents),
+            alerts,
+            auth_header: config.web_auth_header.clone(),
+        };
+        tasks.show(web, parts, history, &config);
+        tracing::info!(grpc = %grpc_address, web = %web_address, store = %config.store, "the analyzer is ready");
+        Ok(Self {
+            grpc: grpc_address,
+            web: web_address,
+            supervisor: tasks.supervisor,
+        })
+    }
 }
 
 impl Tasks {

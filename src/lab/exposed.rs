@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::run::LabError;
+use super::error::LabError;
 use crate::telemetry::metrics::router;
 
 /// What is served.

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::counters::{EmulatedCounters, OfHost};
+use super::error::LabError;
 use super::hosts::{self, Outages};
 use super::plan::LabPlan;
-use super::run::LabError;
 use super::services::{self, tracer};
 use crate::agent::metrics::Metrics;
 use crate::agent::{Agent, AgentError};

@@ -16,25 +16,20 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::counters::EmulatedCounters;
+use super::error::LabError;
 use super::exposed::Exposed;
 use super::located::Located;
 use super::plan::LabPlan;
 use super::roles::{self, Roles};
 use super::show::{Line, Started, Summary};
 use super::watch::{Watch, summarise};
-use crate::agent::AgentError;
 use crate::analysis::incident::Change;
-use crate::analyzer::AnalyzerError;
-use crate::config::ConfigError;
-use crate::controller::ControllerError;
 use crate::events::{self, Event, Events};
 use crate::fabric::realtime::{Fabric, Stopped};
 use crate::fabric::truth::FaultTruth;
-use crate::fabric::{Engine, FaultError, Profile, ScenarioError};
-use crate::store::StoreError;
-use crate::supervisor::{Supervisor, TaskError};
+use crate::fabric::{Engine, Profile};
+use crate::supervisor::Supervisor;
 use crate::time::{Clock, HostTime, SystemClock};
-use crate::topology::wiring::WiringError;
 
 /// How often progress is shown.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -45,59 +40,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Of this, what the servers have at least, and the fabric.
 const SERVERS_RESERVE: Duration = Duration::from_secs(10);
 const FABRIC_RESERVE: Duration = Duration::from_secs(5);
-
-/// Why a lab ends early.
-#[derive(Debug, thiserror::Error)]
-pub enum LabError {
-    /// A part refuses its configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The fabric cannot be described to the analyzer.
-    #[error("the emulated fabric: {0}")]
-    Wiring(#[from] WiringError),
-    /// The scenario cannot be run.
-    #[error(transparent)]
-    Scenario(#[from] ScenarioError),
-    /// A fault cannot be injected.
-    #[error(transparent)]
-    Fault(#[from] FaultError),
-    /// No folder for what the agents keep.
-    #[error("cannot make a temporary folder for the agents")]
-    Folder(#[source] std::io::Error),
-    /// The controller's registry cannot be opened.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The controller failed.
-    #[error("the controller failed")]
-    Controller(#[from] ControllerError),
-    /// The analyzer failed.
-    #[error("the analyzer failed")]
-    Analyzer(#[from] AnalyzerError),
-    /// An agent failed.
-    #[error("the agent of {host} failed")]
-    Agent {
-        /// Its host.
-        host: String,
-        /// The cause.
-        #[source]
-        source: AgentError,
-    },
-    /// The metrics cannot be offered.
-    #[error("cannot serve metrics on {address}")]
-    Metrics {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The fabric's task ended.
-    #[error(transparent)]
-    Fabric(#[from] Stopped),
-    /// A task panicked or ended.
-    #[error(transparent)]
-    Task(#[from] TaskError),
-}
 
 /// A lab on its way.
 struct Running {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::check::Check;
-use super::located::{IncidentLine, LocatedJson, MissedJson};
+use super::lines::{IncidentLine, LocatedJson, MissedJson};
 use super::observed::{Counts, Pair, Stats};
 use super::verdict::{Overall, Verdict};
 use crate::fabric::truth::Totals;

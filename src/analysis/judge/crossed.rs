@@ -7,11 +7,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::Judge;
 use super::snapshot::{Counts, PathCounts};
 use crate::analysis::localize::{Component, ComponentId, Crossing, Problem, ProblemError};
 use crate::analysis::report::End;
-use crate::analysis::routes::{CLOUD, Leg, Origin};
+use crate::analysis::routes::{CLOUD, Leg, Origin, Routes};
 use crate::id::{RnicName, TorId};
 use crate::probe::trace::Tuple;
 
@@ -82,53 +81,48 @@ impl Observed<'_> {
     }
 }
 
-impl Judge {
-    /// The paths with what they cross.
-    pub(super) fn observed<'a>(
-        &mut self,
-        seen: impl Iterator<Item = &'a PathCounts>,
-    ) -> Vec<Observed<'a>> {
-        seen.map(|seen| Observed {
+/// The paths with what they cross.
+pub(super) fn observed<'a>(
+    routes: &mut Routes,
+    seen: impl IntoIterator<Item = &'a PathCounts>,
+) -> Vec<Observed<'a>> {
+    seen.into_iter()
+        .map(|seen| Observed {
             seen,
-            crossed: self.crossed(seen),
+            crossed: crossed(routes, seen),
         })
         .collect()
-    }
+}
 
-    fn crossed(&mut self, seen: &PathCounts) -> Crossed {
-        if seen.is_under_one_tor() {
-            return Crossed {
-                there: None,
-                back: None,
-            };
-        }
-        let tuple = |source, target| {
-            seen.port.map(|port| Tuple {
-                source,
-                target,
-                port,
-            })
+fn crossed(routes: &mut Routes, seen: &PathCounts) -> Crossed {
+    if seen.is_under_one_tor() {
+        return Crossed {
+            there: None,
+            back: None,
         };
-        let (source, target) = (&seen.source, &seen.target);
-        Crossed {
-            there: Some(
-                self.routes
-                    .leg(&source.tor, &target.tor, tuple(source.gid, target.gid)),
-            ),
-            // Responders answer with the probe's own source port.
-            back: Some(
-                self.routes
-                    .leg(&target.tor, &source.tor, tuple(target.gid, source.gid)),
-            ),
-        }
     }
+    let tuple = |source, target| {
+        seen.port.map(|port| Tuple {
+            source,
+            target,
+            port,
+        })
+    };
+    let (source, target) = (&seen.source, &seen.target);
+    let there = routes.leg(&source.tor, &target.tor, tuple(source.gid, target.gid));
+    // Responders answer with the probe's own source port.
+    let back = routes.leg(&target.tor, &source.tor, tuple(target.gid, source.gid));
+    Crossed {
+        there: Some(there),
+        back: Some(back),
+    }
+}
 
-    /// The legs that ECMP may choose between two ToRs, there and back.
-    fn candidates(&mut self, from: &TorId, to: &TorId) -> Crossed {
-        Crossed {
-            there: Some(self.routes.leg(from, to, None)),
-            back: Some(self.routes.leg(to, from, None)),
-        }
+/// The legs that ECMP may choose between two ToRs, there and back.
+fn candidates(routes: &mut Routes, from: &TorId, to: &TorId) -> Crossed {
+    Crossed {
+        there: Some(routes.leg(from, to, None)),
+        back: Some(routes.leg(to, from, None)),
     }
 }
 
@@ -210,7 +204,7 @@ pub(super) struct Coarse {
 
 impl Coarse {
     /// Of these paths.
-    pub(super) fn of(judge: &mut Judge, observed: &[Observed<'_>]) -> Result<Self, ProblemError> {
+    pub(super) fn of(routes: &mut Routes, observed: &[Observed<'_>]) -> Result<Self, ProblemError> {
         let mut known: HashMap<(&TorId, &TorId), usize> = HashMap::new();
         let mut builder = Builder::new(true);
         let mut pairs = Vec::with_capacity(observed.len());
@@ -223,7 +217,7 @@ impl Coarse {
             let next = known.len();
             let pair = *known.entry((from, to)).or_insert(next);
             if pair == next {
-                builder.add(seen, &judge.candidates(from, to), false)?;
+                builder.add(seen, &candidates(routes, from, to), false)?;
             }
             pairs.push(Some(pair));
         }

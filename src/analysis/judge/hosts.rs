@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::recent::Newest;
+use super::finding::{Category, Finding, HARD};
+use super::recent::{Newest, Recent};
 use super::snapshot::{Counts, Horizon, SilentHost, Snapshot};
-use super::{Category, Finding, HARD, Recent};
 use crate::analysis::filter::Flaps;
 use crate::analysis::localize::Component;
 use crate::analysis::report::End;

@@ -1,7 +1,8 @@
 //! Findings of one run that are about the same thing.
 
+use super::finding::{Category, Finding};
 use super::snapshot::{Counts, Horizon, PathCounts, Snapshot};
-use super::{Category, Finding, hosts, selective};
+use super::{hosts, selective};
 use crate::analysis::localize::Component;
 use crate::analysis::rnic;
 

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::crossed::Observed;
+use super::finding::{Category, Finding};
 use super::snapshot::{Counts, Horizon, PathCounts};
-use super::{Category, Finding, Judge};
 use crate::analysis::localize::Component;
-use crate::analysis::routes::Leg;
 use crate::analysis::routes::spread::{NextHop, Uneven};
+use crate::analysis::routes::{Leg, Routes};
 use crate::id::ServiceName;
 use crate::probe::trace::Tuple;
 use crate::time::WallTime;
@@ -29,71 +29,74 @@ impl Spread {
     fn is_due(&self, now: WallTime) -> bool {
         self.at.is_none_or(|last| now.since(last) >= EVERY)
     }
-}
 
-impl Judge {
     /// Switches that divide the 5-tuples which are probed now unevenly, as far as traces show.
-    pub(super) fn uneven(&mut self, seen: &[Observed<'_>], now: WallTime) -> Vec<Finding> {
-        if self.spread.is_due(now) {
+    pub(super) fn findings(
+        &mut self,
+        routes: &Routes,
+        seen: &[Observed<'_>],
+        now: WallTime,
+    ) -> Vec<Finding> {
+        if self.is_due(now) {
             let tuples = seen.iter().flat_map(|seen| ways(seen)).flatten();
-            let found = self.routes.uneven(tuples);
+            let found = routes.uneven(tuples);
             let findings = found
                 .iter()
-                .filter_map(|uneven| self.uneven_finding(seen, uneven))
+                .filter_map(|uneven| finding(routes, seen, uneven))
                 .collect();
-            self.spread = Spread {
+            *self = Self {
                 at: Some(now),
                 findings,
             };
         }
-        self.spread.findings.clone()
+        self.findings.clone()
     }
+}
 
-    fn uneven_finding(&self, seen: &[Observed<'_>], uneven: &Uneven) -> Option<Finding> {
-        let worst = uneven.worst()?;
-        let overfull: BTreeSet<&str> = uneven
-            .next
-            .iter()
-            .filter(|next| next.taken as f64 > OVERFULL * next.expected)
-            .map(|next| next.name.as_str())
+fn finding(routes: &Routes, seen: &[Observed<'_>], uneven: &Uneven) -> Option<Finding> {
+    let worst = uneven.worst()?;
+    let overfull: BTreeSet<&str> = uneven
+        .next
+        .iter()
+        .filter(|next| next.taken as f64 > OVERFULL * next.expected)
+        .map(|next| next.name.as_str())
+        .collect();
+    let mut probes = Counts::default();
+    let mut services: BTreeMap<ServiceName, bool> = BTreeMap::new();
+    for seen in seen {
+        let legs = ways(seen).into_iter().flatten();
+        let next: Vec<&str> = legs
+            .filter_map(|tuple| next_of(routes.traced_leg(tuple)?, &uneven.switch))
             .collect();
-        let mut probes = Counts::default();
-        let mut services: BTreeMap<ServiceName, bool> = BTreeMap::new();
-        for seen in seen {
-            let legs = ways(seen).into_iter().flatten();
-            let next: Vec<&str> = legs
-                .filter_map(|tuple| next_of(self.routes.traced_leg(tuple)?, &uneven.switch))
-                .collect();
-            if next.is_empty() {
-                continue;
-            }
-            probes.add(seen.counts(Horizon::Middle));
-            if let Some(service) = &seen.service
-                && next.iter().any(|next| overfull.contains(next))
-            {
-                services.entry(service.clone()).or_default();
-            }
+        if next.is_empty() {
+            continue;
         }
-        Some(Finding {
-            subject: Component::Switch {
-                name: uneven.switch.clone(),
-            },
-            category: Category::UnevenEcmp,
-            horizon: Horizon::Long,
-            confidence: 1.0,
-            nats: worst.nats,
-            recent: None,
-            both_directions: false,
-            shares: Vec::new(),
-            or: Vec::new(),
-            share: misplaced(&uneven.next),
-            loss_interval: None,
-            probes,
-            hard: false,
-            services,
-            evidence: evidence(uneven, worst),
-        })
+        probes.add(seen.counts(Horizon::Middle));
+        if let Some(service) = &seen.service
+            && next.iter().any(|next| overfull.contains(next))
+        {
+            services.entry(service.clone()).or_default();
+        }
     }
+    Some(Finding {
+        subject: Component::Switch {
+            name: uneven.switch.clone(),
+        },
+        category: Category::UnevenEcmp,
+        horizon: Horizon::Long,
+        confidence: 1.0,
+        nats: worst.nats,
+        recent: None,
+        both_directions: false,
+        shares: Vec::new(),
+        or: Vec::new(),
+        share: misplaced(&uneven.next),
+        loss_interval: None,
+        probes,
+        hard: false,
+        services,
+        evidence: evidence(uneven, worst),
+    })
 }
 
 /// The 5-tuples of a path and of its reverse path: responders answer with the probe's own source port.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::crossed::Observed;
+use super::finding::{Category, LEAST_SLOW};
 use super::recent::Newest;
 use super::snapshot::{Counts, Horizon};
-use super::{Category, LEAST_SLOW};
 use crate::analysis::localize::{Component, Suspect, Symptom};
 use crate::analysis::routes::Leg;
 use crate::id::ServiceName;

@@ -8,14 +8,13 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::rfc3339;
 use crate::analysis::alerts::{DeliveryState, Event, Item};
 use crate::analysis::incident::{Incident, Severity};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
 use crate::api;
 use crate::config::analyzer::Secret;
-use crate::time::WallTime;
+use crate::time::{Nanos, WallTime};
 
 /// The version of the webhook's body: fields may be added to it, never renamed or removed.
 const VERSION: u32 = 1;
@@ -214,4 +213,11 @@ pub(super) fn sign(secret: &Secret, body: &[u8]) -> (&'static str, String) {
         }
     }
     (SIGNATURE, text)
+}
+
+/// When a point in time was, as Alertmanager reads it (RFC 3339).
+fn rfc3339(time: WallTime) -> String {
+    let since = (time - WallTime::from_nanos(0)).max(Nanos::ZERO);
+    let time = std::time::UNIX_EPOCH + since.to_duration().unwrap_or_default();
+    humantime::format_rfc3339_nanos(time).to_string()
 }

@@ -17,7 +17,7 @@ use crate::analysis::localize::Component;
 use crate::config::analyzer::{AlertSettings, AnalyzerSettings};
 use crate::store::Location;
 use crate::store::open::Stores;
-use crate::time::SystemClock;
+use crate::time::{SystemClock, WallTime};
 
 const SECOND: i64 = 1_000_000_000;
 

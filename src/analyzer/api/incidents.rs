@@ -2,7 +2,7 @@
 
 use crate::analysis::incident::{Explained as Known, Incident};
 use crate::analysis::localize;
-use crate::analyzer::judging::View;
+use crate::analyzer::view::View;
 use crate::api;
 use crate::api::component::Component;
 use crate::api::incidents::{

@@ -5,8 +5,8 @@ use crate::analysis::incident::Severity;
 use crate::analysis::judge::Counts;
 use crate::analysis::routes::Origin;
 use crate::analyzer::alerts::Alerts;
-use crate::analyzer::judging::View;
 use crate::analyzer::state::State;
+use crate::analyzer::view::View;
 use crate::api;
 use crate::api::status::{
     AgentVersion, Contradictions, Coverage, Judge, KnownPaths, OpenIncidents, ProbeCounts, Probes,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::DashboardInputs;
+use super::board::DashboardInputs;
 use super::details::Details;
 use super::grid;
 use super::matrix::{Cell, Matrix, collect_all};

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::matrix::settled;
 use crate::analysis::windows::Slot;
-use crate::analyzer::judging::{View, Views};
+use crate::analyzer::view::{View, Views};
 use crate::time::Clock;
 
 /// How often is looked.

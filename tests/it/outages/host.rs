@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rpingmesh::agent::client::Controller;
-use rpingmesh::agent::collect::{Collect, Health, Inputs, Outputs};
+use rpingmesh::agent::collect::{Collect, Inputs, Outputs};
 use rpingmesh::agent::endpoint::{Inventory, Orders};
+use rpingmesh::agent::health::Health;
 use rpingmesh::agent::metrics::Metrics;
 use rpingmesh::agent::registration::{Registration, RegistrationChannels, groups};
 use rpingmesh::agent::session_config;

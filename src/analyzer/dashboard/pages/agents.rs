@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Fact, Frame, Page, PageError};
+use super::frame::Frame;
+use super::parts::{Fact, PageError};
 use crate::analyzer::agents::Agent;
+use crate::analyzer::dashboard::board::Dashboard;
+use crate::analyzer::dashboard::format;
 use crate::analyzer::dashboard::query::{self, Pairs, at_query, written};
-use crate::analyzer::dashboard::{Dashboard, format};
 use crate::id::{AgentId, AgentVersion};
 use crate::time::{Nanos, WallTime};
+use askama::Template as Page;
 
 /// The analyzer's own: agents of another one are marked.
 const OWN: &str = env!("CARGO_PKG_VERSION");

@@ -8,17 +8,20 @@ mod layout;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::frame::Frame;
 use super::incidents::Line;
-use super::{Frame, Page, PageError, past};
+use super::parts::PageError;
+use super::past;
 use crate::analysis::incident::Incident;
 use crate::analysis::localize::Component;
-use crate::analyzer::dashboard::Dashboard;
+use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::query::{self, Pairs, When, at_pair, at_query, written};
 use crate::analyzer::state::State;
 use crate::id::RnicName;
 use crate::time::WallTime;
 use crate::topology::wiring::Wiring;
-use layout::{Graph, Picture};
+use askama::Template as Page;
+use layout::{Graph, Picture, node_href};
 
 /// Nodes of one tier that are drawn each on its own.
 const MOST_IN_TIER: usize = 40;
@@ -177,12 +180,6 @@ fn suspects(open: &[Incident]) -> BTreeMap<Component, u64> {
     suspects
 }
 
-fn node_href(name: &str, at: Option<WallTime>) -> String {
-    let mut pairs = vec![("node", name.to_owned())];
-    pairs.extend(at_pair(at));
-    format!("/fabric{}", written(&pairs))
-}
-
 fn about(
     graph: &Graph,
     open: &[Incident],
@@ -241,7 +238,7 @@ fn about(
                 at,
                 ..When::default()
             };
-            super::pair_href(name, name, when)
+            super::parts::pair_href(name, name, when)
         }),
     })
 }

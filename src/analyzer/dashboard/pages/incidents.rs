@@ -1,13 +1,17 @@
 //! `/incidents` and `/incidents/N`.
 
-use super::{Choice, Fact, Frame, Page, PageError, past, service_href};
+use super::frame::Frame;
+use super::parts::{Choice, Fact, PageError, service_href};
+use super::past;
 use crate::analysis::incident::{Incident, Severity};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
+use crate::analyzer::dashboard::board::Dashboard;
+use crate::analyzer::dashboard::format;
 use crate::analyzer::dashboard::query::{self, Pairs, at_pair, at_query, only_at, written};
-use crate::analyzer::dashboard::{Dashboard, format};
 use crate::store::incidents::Query;
 use crate::time::WallTime;
+use askama::Template as Page;
 
 /// Incidents on one page.
 const PAGE: u32 = 50;

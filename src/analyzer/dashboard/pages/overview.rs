@@ -1,18 +1,21 @@
 //! `/`: how the fabric is, what is wrong, and the matrix of ToRs.
 
+use super::frame::Frame;
 use super::incidents::Line;
+use super::parts::{Choice, Fact, PageError, pair_href, windows};
 use super::past;
-use super::{Choice, Fact, Frame, Page, PageError, pair_href, windows};
 use crate::analysis::incident::Severity;
 use crate::analysis::judge::Counts;
 use crate::analysis::routes::Origin;
+use crate::analyzer::dashboard::board::Dashboard;
+use crate::analyzer::dashboard::format;
 use crate::analyzer::dashboard::grid::{self, Axis, Grid, Metric};
 use crate::analyzer::dashboard::matrix::Matrix;
 use crate::analyzer::dashboard::query::{Pairs, View, When};
-use crate::analyzer::dashboard::{Dashboard, format};
-use crate::analyzer::judging::View as Judged;
+use crate::analyzer::view::View as Judged;
 use crate::api::status::Coverage;
 use crate::time::{Nanos, WallTime};
+use askama::Template as Page;
 
 #[derive(Debug, Page)]
 #[template(path = "overview.html")]

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::frame::Frame;
+use super::parts::{Choice, Fact, Measured, PageError, pair_href, path_href, windows};
 use super::past::{self, LossyPaths};
-use super::{Choice, Fact, Frame, Measured, Page, PageError, pair_href, path_href, windows};
 use crate::analysis::windows::Sums;
-use crate::analyzer::dashboard::Dashboard;
+use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Numbers, Rnic};
 use crate::analyzer::dashboard::matrix::is_within;
 use crate::analyzer::dashboard::query::{Pairs, When, at_query};
 use crate::analyzer::state::State;
 use crate::id::{Gid, TorId};
 use crate::time::WallTime;
+use askama::Template as Page;
 
 /// Pairs of RNICs on one page, the worst first.
 const MOST: usize = 200;

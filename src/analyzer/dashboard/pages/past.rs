@@ -1,11 +1,12 @@
 //! What pages of the past have in common: the minute's picture, the incidents of the time, and the steps to other times.
 
-use super::{Choice, Measured, PageError};
+use super::parts::{Choice, Measured, PageError};
 use crate::analysis::incident::Incident;
+use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Details, Lossy, Rnic};
+use crate::analyzer::dashboard::format;
 use crate::analyzer::dashboard::history::{self, Picture};
 use crate::analyzer::dashboard::query::When;
-use crate::analyzer::dashboard::{Dashboard, format};
 use crate::time::{Nanos, WallTime};
 
 /// One, in nanoseconds.
@@ -94,7 +95,7 @@ pub(super) struct LossyRow {
 impl LossyRow {
     fn new(lossy: &Lossy, when: When) -> Self {
         Self {
-            href: super::path_href(&lossy.source.gid, &lossy.target.gid, when),
+            href: super::parts::path_href(&lossy.source.gid, &lossy.target.gid, when),
             source: lossy.source.clone(),
             target: lossy.target.clone(),
             port: lossy
@@ -104,7 +105,7 @@ impl LossyRow {
             service: lossy
                 .service
                 .as_ref()
-                .map(|name| (name.clone(), super::service_href(name, when.at))),
+                .map(|name| (name.clone(), super::parts::service_href(name, when.at))),
             measured: Measured::from(lossy.numbers),
             way: lossy.way.clone(),
         }

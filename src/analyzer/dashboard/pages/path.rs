@@ -1,18 +1,21 @@
 //! `/path/SOURCE/TARGET`: the ECMP paths of a pair of RNICs by source port, with the switches that traces have shown.
 
-use super::past::{self, LossyPaths};
-use super::{
-    Choice, Fact, Frame, Measured, Page, PageError, pair_href, path_href, service_href, windows,
+use super::frame::Frame;
+use super::parts::{
+    Choice, Fact, Measured, PageError, pair_href, path_href, service_href, windows,
 };
+use super::past::{self, LossyPaths};
 use crate::analysis::paths::Known;
 use crate::analysis::windows::{PathView, Sums};
+use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Rnic, names};
+use crate::analyzer::dashboard::format;
 use crate::analyzer::dashboard::query::{Pairs, When};
-use crate::analyzer::dashboard::{Dashboard, format};
 use crate::analyzer::state::State;
 use crate::id::{Gid, UdpSourcePort};
 use crate::probe::trace::Tuple;
 use crate::time::WallTime;
+use askama::Template as Page;
 
 /// Paths on one page, the worst first.
 const MOST: usize = 200;

@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::frame::Frame;
 use super::incidents::Line;
-use super::{Frame, Measured, Page, PageError, pair_href, past, service_href, window_title};
+use super::parts::{Measured, PageError, pair_href, service_href, window_title};
+use super::past;
 use crate::analysis::incident::{Incident, Severity};
 use crate::analysis::windows::{Sums, WindowLength};
-use crate::analyzer::dashboard::Dashboard;
+use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Details, Numbers};
 use crate::analyzer::dashboard::query::{Pairs, When, at_query, only_at};
 use crate::analyzer::state::State;
 use crate::id::{Gid, ServiceName, TorId};
 use crate::store::incidents::Query;
 use crate::time::WallTime;
+use askama::Template as Page;
 
 /// Services in the list.
 const MOST: usize = 500;

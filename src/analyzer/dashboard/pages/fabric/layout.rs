@@ -1,10 +1,12 @@
-//! Where the nodes of the fabric's graph stand. Pure.
+//! Where the nodes of the fabric's graph stand, and where they lead. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use crate::analysis::localize::Component;
 use crate::analyzer::dashboard::matrix::natural;
+use crate::analyzer::dashboard::query::{at_pair, written};
+use crate::time::WallTime;
 
 /// Width of the picture, in its own units.
 const WIDTH: usize = 1_200;
@@ -305,7 +307,7 @@ fn box_of(graph: &Graph, group: &[String], is_tor: bool, marks: &Marks) -> Node 
         label,
         is_narrow: false,
         title,
-        href: super::node_href(first, None),
+        href: node_href(first, None),
         class,
     }
 }
@@ -382,6 +384,13 @@ fn line(
         title,
         href,
     }
+}
+
+/// The page of the fabric with this node chosen.
+pub(super) fn node_href(name: &str, at: Option<WallTime>) -> String {
+    let mut pairs = vec![("node", name.to_owned())];
+    pairs.extend(at_pair(at));
+    format!("/fabric{}", written(&pairs))
 }
 
 #[cfg(test)]

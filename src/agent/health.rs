@@ -1,0 +1,14 @@
+//! What an agent tells of itself.
+
+/// What heartbeats tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Probes sent since the start.
+    pub probes_sent: u64,
+    /// Results that were dropped because the buffer was full.
+    pub results_dropped: u64,
+    /// Batches that the spool dropped.
+    pub batches_dropped: u64,
+    /// Batches that wait for the analyzer.
+    pub batches_waiting: u64,
+}

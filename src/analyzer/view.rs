@@ -1,0 +1,42 @@
+//! What the judging task publishes and readers see: pages, API, metrics.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::analysis::incident::Incident;
+use crate::analysis::judge::Judgement;
+
+/// What the readers see.
+#[derive(Debug, Clone, Default)]
+pub(super) struct View {
+    /// Open incidents, the worst first.
+    pub(super) open: Vec<Incident>,
+    /// What the last run said.
+    pub(super) judgement: Judgement,
+    /// Runs since the start.
+    pub(super) runs: u64,
+    /// How long the last run took.
+    pub(super) took: Duration,
+    /// Changes that the store has not taken yet.
+    pub(super) waiting: usize,
+    /// Where topology and reports differ.
+    pub(super) differences: Vec<String>,
+    /// 5-tuples that are known by a trace.
+    pub(super) traced: usize,
+    /// RNICs or hosts of the topology file that report nothing.
+    pub(super) missing: usize,
+}
+
+/// The newest [`View`].
+#[derive(Debug, Clone, Default)]
+pub(super) struct Views(Arc<RwLock<Arc<View>>>);
+
+impl Views {
+    pub(super) fn get(&self) -> Arc<View> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set(&self, view: View) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+}
