@@ -20,23 +20,23 @@
 //! Three kinds of tasks are started again instead, because no other task relies on their state: the endpoint of one RNIC
 //! (a device that behaves badly must not stop the probing of the others), the hardware counters, and the push of metrics.
 
-pub mod absence;
-pub mod backoff;
-pub mod cache;
+pub(crate) mod absence;
+pub(crate) mod backoff;
+pub(crate) mod cache;
 pub mod client;
 pub mod collect;
 pub mod drive;
 pub mod endpoint;
-pub mod hardware;
+pub(crate) mod hardware;
 pub mod health;
 pub mod mailbox;
 pub mod metrics;
 pub mod registration;
-pub mod rnics;
+pub(crate) mod rnics;
 pub mod services;
 mod settings;
 mod tasks;
-pub mod traces;
+pub(crate) mod traces;
 pub mod upload;
 
 use std::net::SocketAddr;
@@ -56,7 +56,7 @@ use crate::transport::Provider;
 
 use metrics::Metrics;
 
-pub use settings::{session_config, trace_round, trace_settings};
+pub use settings::{session_config, trace_round};
 
 /// The spool's file in its folder.
 pub const SPOOL_FILE: &str = "spool.sqlite";

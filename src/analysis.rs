@@ -20,20 +20,20 @@
 //! - [`windows`]: the last minutes per path, read over 5, 20 or 120 s.
 
 pub mod admission;
-pub mod alerts;
-pub mod clocks;
+pub(crate) mod alerts;
+pub(crate) mod clocks;
 pub mod filter;
-pub mod hardware;
-pub mod health;
+pub(crate) mod hardware;
+pub(crate) mod health;
 pub mod incident;
 pub mod judge;
 pub mod localize;
 pub mod map;
-pub mod paths;
+pub(crate) mod paths;
 pub mod report;
-pub mod rnic;
+pub(crate) mod rnic;
 pub mod routes;
 pub mod simulate;
-pub mod sketch;
-pub mod stall;
+pub(crate) mod sketch;
+pub(crate) mod stall;
 pub mod windows;

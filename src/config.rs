@@ -6,12 +6,12 @@
 pub mod agent;
 pub mod analyzer;
 pub mod controller;
-pub mod defaults;
+pub(crate) mod defaults;
 mod duration;
 mod error;
 pub mod lab;
 pub mod manual;
-pub mod otlp;
+pub(crate) mod otlp;
 pub mod program;
 mod security;
 pub mod settings;

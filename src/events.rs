@@ -49,7 +49,7 @@ pub fn channel() -> (Publisher, Events) {
 
 impl Publisher {
     /// Publishes what `event` makes; nothing is made where nobody listens.
-    pub async fn publish(&self, event: impl FnOnce() -> Event) {
+    pub(crate) async fn publish(&self, event: impl FnOnce() -> Event) {
         if let Some(sender) = &self.0
             && let Ok(place) = sender.reserve().await
         {
@@ -58,7 +58,7 @@ impl Publisher {
     }
 
     /// The same from a thread that may block.
-    pub fn publish_blocking(&self, event: impl FnOnce() -> Event) {
+    pub(crate) fn publish_blocking(&self, event: impl FnOnce() -> Event) {
         if let Some(sender) = self.0.as_ref().filter(|sender| !sender.is_closed()) {
             // The listener may have gone meanwhile.
             let _ = sender.blocking_send(event());

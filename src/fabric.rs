@@ -9,7 +9,7 @@
 //! - [`swarm`]: many probe sessions over the core in virtual time, for tests and benchmarks
 //! - [`realtime`]: a driver of the core in real time, which serves [`transport::Endpoint`](crate::transport::Endpoint)s
 
-pub mod engine;
+pub(crate) mod engine;
 pub mod fault;
 mod link;
 pub mod realtime;

@@ -20,7 +20,7 @@ use crate::transport::RnicName;
 /// Where the kernel has them.
 pub const SYSFS: &str = "/sys/class/infiniband";
 /// Counters of one port that are read, in the order of their names; drivers have up to about a hundred.
-pub const MOST_PER_PORT: usize = 160;
+pub(crate) const MOST_PER_PORT: usize = 160;
 /// A number of 64 bits and its line end.
 const MOST_BYTES: u64 = 32;
 /// Files in these folders that are settings.

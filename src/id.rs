@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const ROCE_V2_UDP_PORT: u16 = 4791;
 
 /// The longest name (host, device, ToR, switch, agent, service) that is accepted anywhere, in bytes.
-pub const MAX_NAME: usize = 256;
+pub(crate) const MAX_NAME: usize = 256;
 
 /// An identifier that does not have the form it must have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -21,19 +21,19 @@
 
 pub mod check;
 mod counters;
-pub mod error;
+pub(crate) mod error;
 mod exposed;
 mod hosts;
-pub mod lines;
-pub mod located;
+pub(crate) mod lines;
+pub(crate) mod located;
 pub mod observed;
 pub mod plan;
 mod roles;
 pub mod run;
-pub mod services;
+pub(crate) mod services;
 pub mod show;
 pub mod truth_table;
 pub mod verdict;
 pub mod virtual_time;
 mod watch;
-pub mod wiring;
+pub(crate) mod wiring;

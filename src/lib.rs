@@ -31,7 +31,7 @@ pub mod probe;
 pub mod rpc;
 pub mod service;
 pub mod store;
-pub mod supervisor;
+pub(crate) mod supervisor;
 pub mod telemetry;
 pub mod time;
 pub mod topology;

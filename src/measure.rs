@@ -48,7 +48,7 @@ impl Timestamps {
     }
 
     /// Whether all timestamps are known.
-    pub const fn is_complete(&self) -> bool {
+    pub(crate) const fn is_complete(&self) -> bool {
         self.sent.is_some()
             && self.responder_delay.is_some()
             && self.acknowledged.is_some()
@@ -56,7 +56,7 @@ impl Timestamps {
     }
 
     /// The outcome of the probe if nothing more arrives.
-    pub fn conclude(&self) -> Outcome {
+    pub(crate) fn conclude(&self) -> Outcome {
         match self.measure() {
             Ok(measurement) => Outcome::Complete(measurement),
             Err(Missing::Invalid(reason)) => Outcome::Invalid(reason),

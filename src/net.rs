@@ -3,9 +3,9 @@
 //! Nothing here knows the configuration or a message: settings come as checked values, bytes go out.
 
 pub mod client;
-pub mod connection;
+pub(crate) mod connection;
 pub mod http;
-pub mod limit;
+pub(crate) mod limit;
 pub mod server;
 pub mod tls;
 pub mod url;

@@ -63,7 +63,7 @@ pub enum TraceError {
 
 impl TraceError {
     /// Whether no path can be traced from here, rather than this one.
-    pub const fn is_general(&self) -> bool {
+    pub(crate) const fn is_general(&self) -> bool {
         matches!(self, Self::NotPermitted | Self::Socket(_))
     }
 }
@@ -81,7 +81,7 @@ pub trait PathTracer: Send + Sync {
 }
 
 /// The most rounds of one trace: two to see that silence is no accident, a third where one of them left a gap.
-pub const MAX_ROUNDS: u32 = 3;
+pub(crate) const MAX_ROUNDS: u32 = 3;
 
 /// Makes a trace: rounds until another would tell no more.
 ///

@@ -19,7 +19,7 @@
 //! part is reported as [`Shortfall`].
 
 mod changes;
-pub mod coverage;
+pub(crate) mod coverage;
 pub mod forecast;
 mod mix;
 mod pair;
@@ -42,19 +42,19 @@ pub use paths::Paths;
 pub use plan::{Matrix, PinglistPlan};
 
 /// Fraction of the slots that one rotation changes, as its inverse.
-pub const ROTATION_COHORTS: u64 = 5;
+pub(crate) const ROTATION_COHORTS: u64 = 5;
 
 /// RNICs under its own ToR that each RNIC probes in a sparse matrix.
-pub const MESH_PARTNERS: usize = 6;
+pub(crate) const MESH_PARTNERS: usize = 6;
 
 /// Inter-ToR 5-tuples per RNIC in a sparse matrix, on average over the RNICs of a ToR: bounds the partners of small ToRs.
-pub const SPARSE_TUPLES: usize = 60;
+pub(crate) const SPARSE_TUPLES: usize = 60;
 
 /// The fewest partners of a ToR in a sparse matrix: with one, the links on both sides would be crossed by the same 5-tuples.
-pub const MIN_PARTNERS: usize = 2;
+pub(crate) const MIN_PARTNERS: usize = 2;
 
 /// Slots per ToR pair beyond which distinct ports for the next rotation run out.
-pub const MAX_SLOTS: u32 = 8192;
+pub(crate) const MAX_SLOTS: u32 = 8192;
 
 /// What pinglists must achieve and may cost.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,11 +3,11 @@
 //! Generated types stay in this module and in the role servers.
 
 pub mod convert;
-pub mod hardware;
+pub(crate) mod hardware;
 pub mod pinglist;
 pub mod registry;
 pub mod results;
-pub mod traces;
+pub(crate) mod traces;
 pub mod upload;
 
 /// The largest gRPC message that any role accepts, in bytes. Set it on generated clients and servers with

@@ -7,12 +7,12 @@
 //! [`StoreError`] alone. The agent's [`spool`] stays a file on the agent's host.
 
 mod error;
-pub mod history;
-pub mod incidents;
-pub mod journal;
+pub(crate) mod history;
+pub(crate) mod incidents;
+pub(crate) mod journal;
 mod location;
 pub mod open;
-pub mod registry;
+pub(crate) mod registry;
 pub mod spool;
 mod sqlite;
 

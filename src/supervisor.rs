@@ -29,7 +29,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long all stages together may take to stop. A program has 5 s after SIGTERM; the rest is for what follows the
 /// supervisor: the runtime ends, and files are closed.
-pub const STOP_LIMIT: Duration = Duration::from_millis(4_500);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_millis(4_500);
 
 /// The first pause before a restarted task runs again. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The name of a task, as logs and errors show it.
-pub type TaskName = Cow<'static, str>;
+pub(crate) type TaskName = Cow<'static, str>;
 
 /// A task ended in a way that it must not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,7 @@ pub enum TaskError {
 }
 
 /// What a task returns: nothing, or a result whose error stops the role.
-pub trait Outcome<E> {
+pub(crate) trait Outcome<E> {
     /// As a result.
     ///
     /// # Errors
@@ -85,14 +85,14 @@ impl<E> Outcome<E> for Result<(), E> {
 
 /// Tasks that stop together. Made by [`Supervisor::stage`]; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Stage {
+pub(crate) struct Stage {
     number: usize,
     stop: CancellationToken,
 }
 
 impl Stage {
     /// Cancelled when the stage is to stop.
-    pub fn token(&self) -> CancellationToken {
+    pub(crate) fn token(&self) -> CancellationToken {
         self.stop.clone()
     }
 }
@@ -104,7 +104,7 @@ struct Running {
 }
 
 /// The tasks of one role. See the module.
-pub struct Supervisor<E> {
+pub(crate) struct Supervisor<E> {
     role: &'static str,
     limit: Duration,
     /// Each with its reserve, in the order of stopping.
@@ -122,12 +122,12 @@ where
     E: From<TaskError> + Send + 'static,
 {
     /// Without tasks. `role` is for logs and errors.
-    pub fn new(role: &'static str) -> Self {
+    pub(crate) fn new(role: &'static str) -> Self {
         Self::with_limit(role, STOP_LIMIT)
     }
 
     /// All stages together may take `limit` to stop, for roles that are a part of something else.
-    pub fn with_limit(role: &'static str, limit: Duration) -> Self {
+    pub(crate) fn with_limit(role: &'static str, limit: Duration) -> Self {
         let all = CancellationToken::new();
         Self {
             role,
@@ -142,7 +142,7 @@ where
 
     /// Adds a stage, which stops when all tasks of the stages before it have ended. However long those take, at least
     /// `reserve` is left for this one.
-    pub fn stage(&mut self, reserve: Duration) -> Stage {
+    pub(crate) fn stage(&mut self, reserve: Duration) -> Stage {
         let stage = Stage {
             number: self.stages.len(),
             stop: self.all.child_token(),
@@ -153,7 +153,7 @@ where
 
     /// Starts a task. It ends when the stage's token is cancelled, or by itself once its inputs have ended in the course
     /// of a stop.
-    pub fn spawn<F>(&mut self, stage: &Stage, name: impl Into<TaskName>, task: F)
+    pub(crate) fn spawn<F>(&mut self, stage: &Stage, name: impl Into<TaskName>, task: F)
     where
         F: Future<Output: Outcome<E>> + Send + 'static,
     {
@@ -163,7 +163,7 @@ where
 
     /// Starts a task that blocks, on a thread of its own. It cannot be aborted: where it ignores the stop it is named in
     /// the log and left to the end of the process.
-    pub fn spawn_blocking<O: Outcome<E>>(
+    pub(crate) fn spawn_blocking<O: Outcome<E>>(
         &mut self,
         stage: &Stage,
         name: impl Into<TaskName>,
@@ -175,7 +175,7 @@ where
 
     /// Starts a task that is started again after a pause when it panics or ends too early, see [`restarted`]. `make` gets
     /// the stage's token.
-    pub fn spawn_restarted<F>(
+    pub(crate) fn spawn_restarted<F>(
         &mut self,
         stage: &Stage,
         name: impl Into<TaskName>,
@@ -201,7 +201,7 @@ where
     ///
     /// # Errors
     /// The first failure of a task, before or during the stop; [`TaskError`] for a panic and for an early end.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), E> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), E> {
         let failed = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
@@ -288,7 +288,7 @@ where
 
 /// Runs the tasks that `make` makes, one after the other, until `stop` is cancelled. A task that panics, or ends although
 /// nobody stopped it, is named in the log and started again after a pause that grows from 1 s to 1 min.
-pub async fn restarted<F>(
+pub(crate) async fn restarted<F>(
     role: &'static str,
     name: TaskName,
     stop: CancellationToken,

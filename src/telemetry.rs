@@ -1,6 +1,6 @@
 //! Log lines and metrics of a program.
 
 pub mod exposition;
-pub mod logging;
+pub(crate) mod logging;
 pub mod metrics;
-pub mod otlp;
+pub(crate) mod otlp;

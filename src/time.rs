@@ -18,7 +18,7 @@ impl Nanos {
     pub const ZERO: Self = Self(0);
 
     /// As an unsigned duration, if it is not negative.
-    pub fn to_duration(self) -> Option<Duration> {
+    pub(crate) fn to_duration(self) -> Option<Duration> {
         u64::try_from(self.0).ok().map(Duration::from_nanos)
     }
 

@@ -135,7 +135,7 @@ impl Payload {
     }
 
     /// A copy of an array whose length is known to fit when this is compiled.
-    pub fn from_array<const N: usize>(bytes: &[u8; N]) -> Self {
+    pub(crate) fn from_array<const N: usize>(bytes: &[u8; N]) -> Self {
         const { assert!(N <= MAX_PAYLOAD) };
         let mut payload = Self {
             #[expect(clippy::cast_possible_truncation, reason = "at most MAX_PAYLOAD")]

@@ -6,13 +6,13 @@ const MOST_REASONS: usize = 8;
 
 /// The absence of one server; empty while it is there.
 #[derive(Debug, Default)]
-pub struct Absence {
+pub(crate) struct Absence {
     told: Vec<String>,
 }
 
 impl Absence {
     /// Whether this reason has not been told in this absence.
-    pub fn is_news(&mut self, reason: &str) -> bool {
+    pub(crate) fn is_news(&mut self, reason: &str) -> bool {
         let news = self.told.len() < MOST_REASONS && !self.told.iter().any(|told| told == reason);
         if news {
             self.told.push(reason.to_owned());
@@ -21,7 +21,7 @@ impl Absence {
     }
 
     /// The server is back. Whether it was said to be away.
-    pub fn end(&mut self) -> bool {
+    pub(crate) fn end(&mut self) -> bool {
         !std::mem::take(&mut self.told).is_empty()
     }
 }

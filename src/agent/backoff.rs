@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// Waits that grow from attempt to attempt up to a bound.
 #[derive(Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     ceiling: Duration,
@@ -17,7 +17,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// The first wait is at most `first`, the ceiling doubles with each attempt up to `longest`.
-    pub fn new(first: Duration, longest: Duration, seed: u64) -> Self {
+    pub(crate) fn new(first: Duration, longest: Duration, seed: u64) -> Self {
         Self {
             first,
             longest,
@@ -28,7 +28,7 @@ impl Backoff {
 
     /// The next wait: any length up to the ceiling is equally likely, but never less than a tenth of the first
     /// ceiling, so that a failure at once does not become a busy loop.
-    pub fn next_wait(&mut self) -> Duration {
+    pub(crate) fn next_wait(&mut self) -> Duration {
         let floor = self.first / 10;
         let wait = self.rng.random_range(floor..=self.ceiling.max(floor));
         self.ceiling = (self.ceiling * 2).min(self.longest);
@@ -36,7 +36,7 @@ impl Backoff {
     }
 
     /// An attempt has succeeded: the next wait is a first one again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.ceiling = self.first;
     }
 }

@@ -12,20 +12,20 @@ const FILE: &str = "pinglist.pb";
 
 /// Where the pinglist is kept.
 #[derive(Debug, Clone)]
-pub struct PinglistCache {
+pub(crate) struct PinglistCache {
     path: PathBuf,
 }
 
 impl PinglistCache {
     /// In this folder, which is made when something is stored.
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self {
             path: folder.join(FILE),
         }
     }
 
     /// The file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -33,7 +33,7 @@ impl PinglistCache {
     ///
     /// # Errors
     /// Those of the file system.
-    pub async fn store(&self, answer: &v1::GetPinglistResponse) -> io::Result<()> {
+    pub(crate) async fn store(&self, answer: &v1::GetPinglistResponse) -> io::Result<()> {
         if let Some(folder) = self.path.parent() {
             tokio::fs::create_dir_all(folder).await?;
         }
@@ -46,7 +46,7 @@ impl PinglistCache {
     ///
     /// # Errors
     /// Those of the file system; `InvalidData` for a file that is no pinglist.
-    pub async fn load(&self) -> io::Result<Option<v1::GetPinglistResponse>> {
+    pub(crate) async fn load(&self) -> io::Result<Option<v1::GetPinglistResponse>> {
         match tokio::fs::read(&self.path).await {
             Ok(bytes) => v1::GetPinglistResponse::decode(&*bytes)
                 .map(Some)

@@ -17,7 +17,7 @@ use crate::rpc::v1::controller_service_client::ControllerServiceClient;
 use crate::rpc::v1::{self, GetConfigRequest, GetPinglistRequest, ResolveTargetRequest};
 
 /// How long a single answer of a server may take.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a server did not give what was asked for.
 #[derive(Debug, thiserror::Error)]

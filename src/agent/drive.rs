@@ -25,7 +25,7 @@ use crate::transport::{
 
 /// Requests that wait because the endpoint is full. As many as a session has under way at most; those beyond fail at
 /// once, which the session reports as probes that could not be sent.
-pub const PENDING_DEPTH: usize = 4096;
+pub(crate) const PENDING_DEPTH: usize = 4096;
 
 /// The status of a request that found no place, as the session sees it (`ENOBUFS`).
 const NO_PLACE: u32 = 105;

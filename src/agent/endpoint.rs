@@ -37,7 +37,7 @@ use crate::wire::Keyring;
 pub const DELIVERY_DEPTH: usize = 1024;
 
 /// An endpoint that only answers still tells its counters this often, and every endpoint what it has answered.
-pub const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -165,7 +165,7 @@ impl EndpointTask {
     }
 
     /// The same, with somebody who looks at the RNIC from time to time.
-    pub fn watching(
+    pub(crate) fn watching(
         shared: Shared,
         rnic: RnicName,
         tor: TorId,

@@ -21,10 +21,10 @@ use crate::hardware::{Ports, Source};
 use crate::transport::RnicName;
 
 /// Readings that wait for the collector, which takes them once a second.
-pub const RISES_DEPTH: usize = 4;
+pub(crate) const RISES_DEPTH: usize = 4;
 
 /// The task.
-pub struct Hardware {
+pub(crate) struct Hardware {
     source: Option<Arc<dyn Source>>,
     inventory: watch::Receiver<Inventory>,
     rises: mpsc::Sender<Vec<PortRise>>,
@@ -35,7 +35,7 @@ pub struct Hardware {
 
 impl Hardware {
     /// Without a source it only counts RNICs.
-    pub fn new(
+    pub(crate) fn new(
         source: Option<Arc<dyn Source>>,
         inventory: watch::Receiver<Inventory>,
         rises: mpsc::Sender<Vec<PortRise>>,
@@ -51,7 +51,7 @@ impl Hardware {
     }
 
     /// Reads until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(HARDWARE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {

@@ -28,7 +28,7 @@ const RESCAN_WITHOUT: Duration = Duration::from_secs(1);
 const BOOT: Duration = Duration::from_mins(5);
 
 /// The task.
-pub struct Rnics {
+pub(crate) struct Rnics {
     shared: Shared,
     config: Arc<AgentConfig>,
     degraded: watch::Sender<Option<String>>,
@@ -39,7 +39,7 @@ pub struct Rnics {
 
 impl Rnics {
     /// `degraded` gets the reason while no RNIC can be found.
-    pub fn new(
+    pub(crate) fn new(
         shared: Shared,
         config: Arc<AgentConfig>,
         degraded: watch::Sender<Option<String>>,
@@ -55,7 +55,7 @@ impl Rnics {
     }
 
     /// Looks for RNICs until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let begun = tokio::time::Instant::now();
         let mut wait = Duration::ZERO;
         while stop

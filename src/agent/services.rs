@@ -33,7 +33,7 @@ use crate::time::{Clock, HostTime};
 use crate::transport::RnicName;
 
 /// Queue pairs in the table: more than any host of today has in use, and about 30 MB if they are all there.
-pub const FLOW_CAPACITY: usize = 32_768;
+pub(crate) const FLOW_CAPACITY: usize = 32_768;
 
 /// Messages that are taken at once before the changes are passed on.
 const BATCH: usize = 256;

@@ -7,7 +7,7 @@ use crate::path_trace::Round;
 use crate::probe::{Config, Rate};
 
 /// How an agent with this configuration traces.
-pub fn trace_settings(config: &AgentConfig) -> Settings {
+pub(crate) fn trace_settings(config: &AgentConfig) -> Settings {
     Settings {
         schedule: config.path_schedule,
         round: trace_round(config),

@@ -24,13 +24,13 @@ use crate::probe::trace::{Trace, Tuple};
 use crate::time::Clock;
 
 /// Traces under way at once. Each takes up to three rounds, and with raw sockets a thread.
-pub const AT_ONCE: usize = 8;
+pub(crate) const AT_ONCE: usize = 8;
 
 /// Intervals that wait for the schedule: it takes microseconds for each.
-pub const SEEN_DEPTH: usize = 8;
+pub(crate) const SEEN_DEPTH: usize = 8;
 
 /// Traces that wait for the collector: those of several seconds at the highest rate.
-pub const TRACES_DEPTH: usize = 256;
+pub(crate) const TRACES_DEPTH: usize = 256;
 
 /// How long an agent waits before it tries again to trace where it is not permitted.
 const GENERAL_PAUSE: Duration = Duration::from_mins(1);
@@ -68,7 +68,7 @@ impl PathOutcome {
 
 /// How an agent traces.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// When.
     pub schedule: Config,
     /// How.
@@ -76,7 +76,7 @@ pub struct Settings {
 }
 
 /// The task.
-pub struct Traces {
+pub(crate) struct Traces {
     tracer: Arc<dyn PathTracer>,
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -89,7 +89,7 @@ pub struct Traces {
 
 impl Traces {
     /// For the paths that come by `seen`.
-    pub fn new(
+    pub(crate) fn new(
         tracer: Arc<dyn PathTracer>,
         settings: Settings,
         clock: Arc<dyn Clock>,
@@ -109,7 +109,7 @@ impl Traces {
     }
 
     /// Traces until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut paused_until = tokio::time::Instant::now();
         loop {
             let free = self.running.len() < AT_ONCE;

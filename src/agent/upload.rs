@@ -32,7 +32,7 @@ use crate::store::StoreError;
 use crate::store::spool::{Spool, Stored};
 
 /// How long the analyzer has to take the last batches when the agent stops.
-pub const LAST_UPLOAD: Duration = Duration::from_secs(1);
+pub(crate) const LAST_UPLOAD: Duration = Duration::from_secs(1);
 
 /// Batches on their way: enough to keep a group commit of the analyzer busy.
 const IN_FLIGHT: usize = 8;

@@ -23,7 +23,7 @@ use crate::time::HostTime;
 
 /// How an outbox behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Config {
+pub(crate) struct Config {
     /// How often alerts of open incidents are sent again; `None` for a receiver that keeps them itself.
     pub refresh: Option<Duration>,
     /// Incidents in one batch.
@@ -63,7 +63,7 @@ pub struct DeliveryState {
 
 impl DeliveryState {
     /// Whether both name the same subject, category and severity.
-    pub fn says_the_same(&self, other: &Self) -> bool {
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         (&self.subject, self.category, self.severity)
             == (&other.subject, other.category, other.severity)
     }
@@ -82,7 +82,7 @@ impl From<&Incident> for DeliveryState {
 
 /// Why an alert is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Event {
+pub(crate) enum Event {
     /// The receiver does not know it yet.
     Opened,
     /// Its subject, category or severity is another than the receiver knows.
@@ -95,7 +95,7 @@ pub enum Event {
 
 impl Event {
     /// As messages name it.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Opened => "opened",
             Self::Updated => "updated",
@@ -107,7 +107,7 @@ impl Event {
 
 /// One incident of a batch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Item {
+pub(crate) struct Item {
     /// As it is now.
     pub incident: Incident,
     /// Why.
@@ -119,7 +119,7 @@ pub struct Item {
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Send these, the oldest incident first, and say what came of it.
     Send(Vec<Item>),
     /// Nothing before this time, unless an incident changes.
@@ -130,7 +130,7 @@ pub enum Next {
 
 /// How the receiver has answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It has taken everything.
     Taken,
     /// It does not answer, or not now.
@@ -155,7 +155,7 @@ struct Entry {
 
 /// The alerts that one receiver still has to get. See the module.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     config: Config,
     entries: BTreeMap<u64, Entry>,
     failures: u32,
@@ -165,7 +165,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// With incidents from before the start and what the receiver knew of each.
-    pub fn new(config: Config, known: Vec<(Incident, Option<DeliveryState>)>) -> Self {
+    pub(crate) fn new(config: Config, known: Vec<(Incident, Option<DeliveryState>)>) -> Self {
         let mut outbox = Self {
             config,
             entries: BTreeMap::new(),
@@ -183,7 +183,7 @@ impl Outbox {
     }
 
     /// Takes an incident as it is now.
-    pub fn learn(&mut self, incident: &Incident) {
+    pub(crate) fn learn(&mut self, incident: &Incident) {
         let entry = self.entries.entry(incident.id).or_insert_with(|| Entry {
             incident: incident.clone(),
             delivered: None,
@@ -209,7 +209,7 @@ impl Outbox {
     }
 
     /// What to do at `now`.
-    pub fn next(&self, now: HostTime) -> Next {
+    pub(crate) fn next(&self, now: HostTime) -> Next {
         if let Some(at) = self.not_before.filter(|at| now < *at) {
             return match self.earliest(now) {
                 Some(due) => Next::Wait(due.max(at)),
@@ -256,7 +256,7 @@ impl Outbox {
 
     /// Takes what came of a batch of [`Next::Send`]; gives what the receiver now knows of which incident, where that is
     /// new. `jitter`, 0 to 1, spreads the attempts of several senders.
-    pub fn settle(
+    pub(crate) fn settle(
         &mut self,
         batch: &[Item],
         outcome: Outcome,
@@ -330,7 +330,7 @@ impl Outbox {
     }
 
     /// Incidents whose newest state the receiver has not acknowledged.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         let news = |entry: &&Entry| {
             entry.delivered.as_ref() != Some(&DeliveryState::from(&entry.incident))
         };
@@ -365,7 +365,7 @@ impl Outbox {
     }
 
     /// Incidents that were dropped since the start because too many waited.
-    pub const fn dropped(&self) -> u64 {
+    pub(crate) const fn dropped(&self) -> u64 {
         self.dropped
     }
 }

@@ -22,13 +22,13 @@ use crate::id::AgentId;
 use crate::time::{Nanos, WallTime};
 
 /// A clock that is off by less is right: so much later than it ends a batch may arrive.
-pub const LEAST: Nanos = Nanos(10_000_000_000);
+pub(crate) const LEAST: Nanos = Nanos(10_000_000_000);
 /// Results are corrected up to this error of the clock.
-pub const MOST_CORRECTED: Nanos = Nanos(12 * 3_600 * 1_000_000_000);
+pub(crate) const MOST_CORRECTED: Nanos = Nanos(12 * 3_600 * 1_000_000_000);
 /// Batches in a row that must agree before a clock counts as behind,
-pub const STEADY: u32 = 6;
+pub(crate) const STEADY: u32 = 6;
 /// and how long they must have come.
-pub const STEADY_FOR: Duration = Duration::from_secs(5);
+pub(crate) const STEADY_FOR: Duration = Duration::from_secs(5);
 /// Two batches agree if their differences differ by at most this.
 const AGREE: Nanos = Nanos(1_000_000_000);
 /// Agents of which a clock is kept.
@@ -53,14 +53,14 @@ struct Clock {
 
 /// The clocks of all agents. See the module.
 #[derive(Debug)]
-pub struct Clocks {
+pub(crate) struct Clocks {
     tolerance: Nanos,
     agents: HashMap<AgentId, Clock>,
 }
 
 impl Clocks {
     /// A clock that is ahead by more than `tolerance` is wrong.
-    pub fn new(tolerance: Duration) -> Self {
+    pub(crate) fn new(tolerance: Duration) -> Self {
         Self {
             tolerance: Nanos::from(tolerance),
             agents: HashMap::new(),
@@ -69,7 +69,12 @@ impl Clocks {
 
     /// Takes the interval of a batch that arrived at `now`, never one that came before. Returns by how much the agent's clock
     /// is ahead (negative: behind), or zero.
-    pub fn observe(&mut self, agent: &AgentId, interval: &Range<WallTime>, now: WallTime) -> Nanos {
+    pub(crate) fn observe(
+        &mut self,
+        agent: &AgentId,
+        interval: &Range<WallTime>,
+        now: WallTime,
+    ) -> Nanos {
         let seen = interval.end - now;
         if let Some(clock) = self.agents.get_mut(agent) {
             return clock.observe(seen, self.tolerance, now);
@@ -123,7 +128,7 @@ impl Clock {
 }
 
 /// Whether results of a clock that is off by so much are counted after a correction.
-pub const fn is_corrected(ahead: Nanos) -> bool {
+pub(crate) const fn is_corrected(ahead: Nanos) -> bool {
     ahead.0.unsigned_abs() <= MOST_CORRECTED.0.unsigned_abs()
 }
 

@@ -25,11 +25,11 @@ use crate::measure::Invalid;
 use crate::time::{Nanos, WallTime};
 
 /// Hosts of which something is kept.
-pub const MOST_HOSTS: usize = 100_000;
+pub(crate) const MOST_HOSTS: usize = 100_000;
 /// RNICs of which something is kept.
-pub const MOST_RNICS: usize = 200_000;
+pub(crate) const MOST_RNICS: usize = 200_000;
 /// A host that takes longer than this to handle a completion is starved of CPU: a thousand times what is usual.
-pub const STARVED: Nanos = Nanos(50_000_000);
+pub(crate) const STARVED: Nanos = Nanos(50_000_000);
 /// An agent is silent after so long without an upload, at the least.
 pub const SILENT: Duration = Duration::from_secs(3);
 /// Or after so many of its usual intervals.
@@ -67,7 +67,7 @@ impl Reason {
 
     /// Whether losses of what is set aside are not judged because the monitoring was disturbed: not where a host is known to be
     /// down, and not where round trips alone are set aside.
-    pub const fn hides_loss(self) -> bool {
+    pub(crate) const fn hides_loss(self) -> bool {
         match self {
             Self::HostDown | Self::ClockInvalid => false,
             Self::AgentSilent | Self::QpnChanged | Self::ResponderStarved | Self::ProberStarved => {
@@ -313,7 +313,7 @@ impl HostFilter {
     }
 
     /// Forgets hosts and RNICs that were not heard of for so long.
-    pub fn expire(&mut self, now: WallTime, after: Duration) {
+    pub(crate) fn expire(&mut self, now: WallTime, after: Duration) {
         self.hosts
             .retain(|_, host| now.since(host.received) < after);
         let oldest = Slot::of(now).before(u32::try_from(after.as_secs() / 5).unwrap_or(u32::MAX));
@@ -341,7 +341,7 @@ impl HostFilter {
     }
 
     /// Whether a clock of an RNIC ran backwards in or next to a slot.
-    pub fn has_bad_clock(&self, gid: Gid, slot: Slot) -> bool {
+    pub(crate) fn has_bad_clock(&self, gid: Gid, slot: Slot) -> bool {
         self.rnics
             .get(&gid)
             .is_some_and(|rnic| rnic.bad_clock.near(slot))
@@ -349,7 +349,7 @@ impl HostFilter {
 
     /// Whether the agent of a host uploaded nothing in a slot, or came back so lately that others may still report there what it
     /// missed.
-    pub fn is_silent(&self, host: &HostName, slot: Slot, now: WallTime) -> bool {
+    pub(crate) fn is_silent(&self, host: &HostName, slot: Slot, now: WallTime) -> bool {
         self.hosts.get(host).is_some_and(|known| {
             known.silent.contains(slot)
                 || matches!(known.upload_state(now), UploadState::Silent(_))
@@ -358,22 +358,15 @@ impl HostFilter {
     }
 
     /// Whether the agent of a host uploads on time; `None` for one that never uploaded.
-    pub fn upload_state(&self, host: &HostName, now: WallTime) -> Option<UploadState> {
+    pub(crate) fn upload_state(&self, host: &HostName, now: WallTime) -> Option<UploadState> {
         self.hosts.get(host).map(|host| host.upload_state(now))
     }
 
-    /// Hosts whose agents upload nothing, for how long.
-    pub fn silent_hosts(&self, now: WallTime) -> impl Iterator<Item = (&HostName, Duration)> {
-        self.hosts
-            .iter()
-            .filter_map(move |(name, host)| match host.upload_state(now) {
-                UploadState::Silent(since) => Some((name, since)),
-                UploadState::Current | UploadState::Overdue => None,
-            })
-    }
-
     /// Hosts whose agents are silent, or only overdue (`true`), and for how long they have uploaded nothing.
-    pub fn quiet_hosts(&self, now: WallTime) -> impl Iterator<Item = (&HostName, Duration, bool)> {
+    pub(crate) fn quiet_hosts(
+        &self,
+        now: WallTime,
+    ) -> impl Iterator<Item = (&HostName, Duration, bool)> {
         self.hosts
             .iter()
             .filter_map(move |(name, host)| match host.upload_state(now) {
@@ -384,7 +377,7 @@ impl HostFilter {
     }
 
     /// Hosts that were starved of CPU in at least `least` of the last 24 slots, and in how many.
-    pub fn starved_hosts(
+    pub(crate) fn starved_hosts(
         &self,
         now: WallTime,
         least: u32,
@@ -413,7 +406,7 @@ impl HostFilter {
     }
 
     /// RNICs that could not send in at least `least` of the last 4 slots.
-    pub fn unsendable(&self, now: WallTime, least: u32) -> impl Iterator<Item = &End> {
+    pub(crate) fn unsendable(&self, now: WallTime, least: u32) -> impl Iterator<Item = &End> {
         let since = Slot::of(now).before(3);
         self.rnics
             .values()
@@ -446,7 +439,7 @@ impl HostFilter {
     }
 
     /// Records that the agent of a host lives although its batch was not counted: its clock is too far off.
-    pub fn note_alive(&mut self, name: &HostName, at: WallTime) {
+    pub(crate) fn note_alive(&mut self, name: &HostName, at: WallTime) {
         if let Some(host) = self.hosts.get_mut(name) {
             host.received = host.received.max(at);
         }
@@ -458,7 +451,7 @@ impl HostFilter {
     }
 
     /// Hosts and RNICs that found no place, counted at each report.
-    pub const fn unlisted(&self) -> u64 {
+    pub(crate) const fn unlisted(&self) -> u64 {
         self.unlisted
     }
 

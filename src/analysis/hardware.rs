@@ -12,13 +12,13 @@ use crate::id::{DeviceName, HostName, RnicName};
 use crate::time::WallTime;
 
 /// How long a rise speaks for a fault.
-pub const KEPT: Duration = Duration::from_mins(5);
+pub(crate) const KEPT: Duration = Duration::from_mins(5);
 /// Counters of one port in one batch; more are left out.
-pub const MOST_COUNTERS: usize = 64;
+pub(crate) const MOST_COUNTERS: usize = 64;
 /// Ports in one batch; more are left out.
-pub const MOST_PORTS: usize = 64;
+pub(crate) const MOST_PORTS: usize = 64;
 /// The longest name of a counter, in bytes.
-pub const MAX_COUNTER_NAME: usize = 64;
+pub(crate) const MAX_COUNTER_NAME: usize = 64;
 /// Hosts whose counters are kept. Only those with faults take room.
 const MOST_HOSTS: usize = 100_000;
 /// Rises of one counter that are kept apart; agents report one each few seconds.
@@ -177,7 +177,7 @@ const FAULTS: &[(&str, &str)] = &[
 ];
 
 /// What a rise of this counter means; `None` for a counter that does not tell of a fault.
-pub fn meaning(counter: &str) -> Option<&'static str> {
+pub(crate) fn meaning(counter: &str) -> Option<&'static str> {
     FAULTS
         .iter()
         .find(|(name, _)| *name == counter)
@@ -200,13 +200,13 @@ type Ports = BTreeMap<(DeviceName, u8), BTreeMap<CounterName, Rises>>;
 
 /// What the RNICs of all hosts have counted lately, in bounded memory.
 #[derive(Debug, Default)]
-pub struct Hardware {
+pub(crate) struct Hardware {
     hosts: HashMap<HostName, Ports>,
 }
 
 impl Hardware {
     /// Takes the rises of one batch.
-    pub fn ingest(&mut self, host: &HostName, rises: &[PortRise], now: WallTime) {
+    pub(crate) fn ingest(&mut self, host: &HostName, rises: &[PortRise], now: WallTime) {
         if rises.is_empty() || (self.hosts.len() >= MOST_HOSTS && !self.hosts.contains_key(host)) {
             return;
         }
@@ -231,7 +231,7 @@ impl Hardware {
     }
 
     /// Forgets what is older than [`KEPT`].
-    pub fn expire(&mut self, now: WallTime) {
+    pub(crate) fn expire(&mut self, now: WallTime) {
         self.hosts.retain(|_, ports| {
             ports.retain(|_, counters| {
                 counters.retain(|_, rises| {
@@ -245,7 +245,7 @@ impl Hardware {
     }
 
     /// What has risen within [`KEPT`] before `now`.
-    pub fn risen(&self, now: WallTime) -> Risen {
+    pub(crate) fn risen(&self, now: WallTime) -> Risen {
         let mut risen = Risen::default();
         for (host, ports) in &self.hosts {
             for ((device, port), counters) in ports {
@@ -283,19 +283,14 @@ struct Rise {
 
 /// What has risen lately, by host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Risen {
+pub(crate) struct Risen {
     hosts: BTreeMap<String, Vec<Rise>>,
 }
 
 impl Risen {
-    /// Whether nothing has.
-    pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
-    }
-
     /// Lines for an incident about `subject`: about an RNIC those of that RNIC, about a host those of all its RNICs, about
     /// a link those of the host or RNIC at its end. Those that rose most come first.
-    pub fn evidence(&self, subject: &Component) -> Vec<String> {
+    pub(crate) fn evidence(&self, subject: &Component) -> Vec<String> {
         let mut found: Vec<(&str, &Rise)> = match subject {
             Component::Host { name } => self.of_host(name).collect(),
             Component::Rnic { host, device } => self

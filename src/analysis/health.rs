@@ -15,15 +15,15 @@ use crate::id::HostName;
 use crate::time::{Nanos, WallTime};
 
 /// Share of the probes that are set aside from which on the fabric counts as not judged.
-pub const BLIND: f64 = 0.5;
+pub(crate) const BLIND: f64 = 0.5;
 /// Hosts that fall silent within this time of each other did so at once.
-pub const AT_ONCE: Duration = Duration::from_secs(15);
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(15);
 /// Hosts, and share of all hosts, from which on silence at once is not theirs.
-pub const MANY: (usize, f64) = (4, 0.15);
+pub(crate) const MANY: (usize, f64) = (4, 0.15);
 /// The pause after a run of the judge is so many times as long as the run.
-pub const PAUSE: u32 = 2;
+pub(crate) const PAUSE: u32 = 2;
 /// A run of the judge that takes longer is late: the pause after it is [`PAUSE`] times as long.
-pub const LATE: Duration = Duration::from_secs(2);
+pub(crate) const LATE: Duration = Duration::from_secs(2);
 /// How long a rise of a counter is reported.
 const REPORTED: Duration = Duration::from_mins(1);
 /// Names in one line of evidence.
@@ -31,7 +31,7 @@ const MOST_NAMED: usize = 8;
 
 /// A clock that is off.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrongClock {
+pub(crate) struct WrongClock {
     /// The agent's host.
     pub host: HostName,
     /// By how much it is ahead; negative when it is behind.
@@ -42,7 +42,7 @@ pub struct WrongClock {
 
 /// What the analyzer knows of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Health {
+pub(crate) struct Health {
     /// Hosts whose agents were heard of in the last ten minutes.
     pub hosts: usize,
     /// Clocks that are off.
@@ -53,6 +53,8 @@ pub struct Health {
     pub missing: Vec<String>,
     /// Paths that left the windows in the last minute because of a bound.
     pub evicted: u64,
+    /// Traced paths, hosts and RNICs that found no place in the last minute because of a bound.
+    pub unlisted: u64,
     /// Writes that the store refused in the last minute.
     pub refused: u64,
     /// How long the last run of the judge took.
@@ -61,11 +63,11 @@ pub struct Health {
 
 /// How much a counter has risen in the last minute.
 #[derive(Debug, Clone, Default)]
-pub struct Rise(VecDeque<(WallTime, u64)>);
+pub(crate) struct Rise(VecDeque<(WallTime, u64)>);
 
 impl Rise {
     /// Takes the counter's value at `now`.
-    pub fn take(&mut self, total: u64, now: WallTime) -> u64 {
+    pub(crate) fn take(&mut self, total: u64, now: WallTime) -> u64 {
         self.0.push_back((now, total));
         // The newest value that is older than the minute is what the others are compared with.
         while self
@@ -82,7 +84,7 @@ impl Rise {
 }
 
 /// Adds what is wrong with the monitoring to the findings of a run, and takes back what it cannot know.
-pub fn add_to(findings: &mut Vec<Finding>, snapshot: &Snapshot, health: &Health) {
+pub(crate) fn add_to(findings: &mut Vec<Finding>, snapshot: &Snapshot, health: &Health) {
     let silence = silence(findings, snapshot, health);
     findings.extend(silence);
     findings.extend(blind(snapshot));
@@ -220,6 +222,23 @@ fn of_clock(clock: &WrongClock) -> Finding {
     }
 }
 
+/// What found no place, and which bound it was.
+fn dropped_lines(health: &Health) -> Vec<String> {
+    let evicted = (health.evicted > 0).then(|| {
+        format!(
+            "{} paths left the windows in the last minute because of `max_paths` or the memory bound, before they were over",
+            health.evicted
+        )
+    });
+    let unlisted = (health.unlisted > 0).then(|| {
+        format!(
+            "traced paths, hosts or RNICs found no place {} times in the last minute: their tables are full",
+            health.unlisted
+        )
+    });
+    evicted.into_iter().chain(unlisted).collect()
+}
+
 /// Judge, windows, store, and what the file names and nobody reports.
 fn of_analyzer(health: &Health) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -235,16 +254,13 @@ fn of_analyzer(health: &Health) -> Vec<Finding> {
             )],
         ));
     }
-    if health.evicted > 0 {
+    let dropped = health.evicted.saturating_add(health.unlisted);
+    if dropped > 0 {
         findings.push(monitoring(
             Category::MonitoringEvicted,
-            health.evicted,
-            health.evicted,
-            vec![format!(
-                "{} paths left the windows in the last minute because of `max_paths` or the memory bound, before they were \
-                 over",
-                health.evicted
-            )],
+            dropped,
+            dropped,
+            dropped_lines(health),
         ));
     }
     if health.refused > 0 {

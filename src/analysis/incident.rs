@@ -6,7 +6,7 @@
 //! | finding | opens after |
 //! |---|---|
 //! | hard (a fifth of the probes or more, a dead link, a host down) | two runs in a row, with new losses in each |
-//! | [`AT_ONCE_NATS`] of evidence or more | three runs in a row, with new losses in each |
+//! | `AT_ONCE_NATS` of evidence or more | three runs in a row, with new losses in each |
 //! | weaker | two sightings that share no probe: as far apart as the horizon is long |
 //!
 //! An incident has one subject; both directions of a cable are one. A finding that cannot tell belongs to the incident of any of its candidates; once a
@@ -31,9 +31,7 @@ use super::judge::{Category, Finding};
 use super::localize::Component;
 use crate::time::WallTime;
 
-pub use group::GROUP_FROM;
-pub use tracker::{MOST_OPEN, Tracker};
-pub use watch::{AT_ONCE_NATS, FLAPPING, FLAPPING_WITHIN};
+pub use tracker::Tracker;
 
 /// What an incident lists of what it explains; of more it tells the number.
 pub const MOST_EXPLAINED: usize = 100;
@@ -171,7 +169,7 @@ pub struct Subjects {
 
 impl Incident {
     /// Whether it is open.
-    pub const fn is_open(&self) -> bool {
+    pub(crate) const fn is_open(&self) -> bool {
         self.closed_unix_ns.is_none()
     }
 
@@ -209,7 +207,7 @@ impl Incident {
     }
 
     /// Whether that other one is `cause`.
-    pub fn is_explained_by(&self, cause: &Self) -> bool {
+    pub(crate) fn is_explained_by(&self, cause: &Self) -> bool {
         if let Some(id) = self.cause {
             return id == cause.id;
         }

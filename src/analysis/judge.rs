@@ -11,13 +11,13 @@
 
 mod crossed;
 mod effort;
-pub mod finding;
+pub(crate) mod finding;
 mod hosts;
 mod locate;
 mod merge;
 mod recent;
 mod selective;
-pub mod snapshot;
+pub(crate) mod snapshot;
 mod spread;
 mod stalled;
 mod sums;
@@ -37,7 +37,8 @@ use crate::id::RnicName;
 use crate::time::{Nanos, WallTime};
 
 pub use effort::Pace;
-pub use finding::{Category, Finding, HARD, Judgement, LEAST_CONFIDENCE, LEAST_SLOW};
+pub use finding::{Category, Finding, Judgement};
+pub(crate) use finding::{HARD, LEAST_CONFIDENCE, LEAST_SLOW};
 pub use recent::Recent;
 pub use snapshot::{Counts, Coverage, Horizon, PathCounts, SilentHost, Snapshot};
 

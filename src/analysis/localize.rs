@@ -20,7 +20,7 @@
 //!
 //! # Use
 //! A [`Problem`] per window takes [`PathObservation`]s (the traced path, or [`files::Topology::candidates`]);
-//! [`localize`] answers for one window, [`multi_scale`] for several; [`explain`] says why, [`persistence`] when a suspect
+//! [`localize`] answers for one window; [`explain`] says why, [`persistence`] when a suspect
 //! is worth an incident.
 //!
 //! Voting methods ([`vote`]) are there to compare with and to explain.
@@ -31,15 +31,14 @@ mod crossing;
 mod diagnosis;
 mod error;
 mod evidence;
-pub mod explain;
+pub(crate) mod explain;
 pub mod files;
 mod hazards;
-pub mod interval;
+pub(crate) mod interval;
 mod likelihood;
 mod mixture;
 pub mod persistence;
 mod problem;
-pub mod scales;
 mod search;
 pub mod vote;
 
@@ -47,8 +46,8 @@ pub use component::{Component, ComponentId};
 pub use crossing::Crossing;
 pub use diagnosis::localize;
 pub use error::ProblemError;
-pub use problem::{DOUBT, PathObservation, Problem, Signal};
-pub use scales::multi_scale;
+pub(crate) use problem::DOUBT;
+pub use problem::{PathObservation, Problem, Signal};
 pub use search::{Diagnosis, Settings, Suspect, Symptom, Trials};
 
 #[cfg(test)]

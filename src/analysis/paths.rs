@@ -10,11 +10,11 @@ use crate::probe::trace::{Relation, Route, Trace, Tuple};
 use crate::time::{Nanos, WallTime};
 
 /// Changes that are kept of one path.
-pub const MAX_CHANGES: usize = 8;
+pub(crate) const MAX_CHANGES: usize = 8;
 
 /// A path that became another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// When the trace ended that showed it.
     pub at: WallTime,
     /// What was known before.
@@ -25,7 +25,7 @@ pub struct Change {
 
 /// What is known of the path of one 5-tuple.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub(crate) struct Known {
     route: Option<Route>,
     confirmed: Option<WallTime>,
     newest: Trace,
@@ -36,32 +36,27 @@ pub struct Known {
 impl Known {
     /// The switches, if a complete trace has shown them. The newest trace may have stopped on the way: see
     /// [`Self::newest`].
-    pub const fn route(&self) -> Option<&Route> {
+    pub(crate) const fn route(&self) -> Option<&Route> {
         self.route.as_ref()
     }
 
     /// When a complete trace last agreed with [`Self::route`].
-    pub const fn confirmed(&self) -> Option<WallTime> {
+    pub(crate) const fn confirmed(&self) -> Option<WallTime> {
         self.confirmed
     }
 
-    /// How long ago that was.
-    pub fn age(&self, now: WallTime) -> Option<Duration> {
-        self.confirmed.map(|at| now.since(at))
-    }
-
     /// The newest trace, complete or not.
-    pub const fn newest(&self) -> &Trace {
+    pub(crate) const fn newest(&self) -> &Trace {
         &self.newest
     }
 
     /// Changes, the oldest first; at most [`MAX_CHANGES`].
-    pub fn changes(&self) -> impl DoubleEndedIterator<Item = &Change> + ExactSizeIterator {
+    pub(crate) fn changes(&self) -> impl DoubleEndedIterator<Item = &Change> + ExactSizeIterator {
         self.changes.iter()
     }
 
     /// How many changes there were, with those that are no longer kept.
-    pub const fn changed(&self) -> u64 {
+    pub(crate) const fn changed(&self) -> u64 {
         self.changed
     }
 
@@ -112,7 +107,7 @@ impl Known {
 
 /// What a trace did to what was known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Learned {
+pub(crate) enum Learned {
     /// The path was not known.
     New,
     /// It is as it was.
@@ -127,7 +122,7 @@ pub enum Learned {
 
 /// All paths that were traced.
 #[derive(Debug, Clone, Default)]
-pub struct KnownPaths {
+pub(crate) struct KnownPaths {
     paths: HashMap<Tuple, Known>,
     by_age: BTreeSet<(WallTime, Tuple)>,
     limit: usize,
@@ -136,7 +131,7 @@ pub struct KnownPaths {
 
 impl KnownPaths {
     /// For at most `limit` paths.
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
             ..Self::default()
@@ -144,7 +139,7 @@ impl KnownPaths {
     }
 
     /// Takes a trace.
-    pub fn learn(&mut self, trace: &Trace) -> Learned {
+    pub(crate) fn learn(&mut self, trace: &Trace) -> Learned {
         let tuple = trace.tuple;
         let learned = match self.paths.get_mut(&tuple) {
             Some(known) => {
@@ -176,17 +171,17 @@ impl KnownPaths {
     }
 
     /// What is known of one path.
-    pub fn get(&self, tuple: &Tuple) -> Option<&Known> {
+    pub(crate) fn get(&self, tuple: &Tuple) -> Option<&Known> {
         self.paths.get(tuple)
     }
 
     /// All paths, in no order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Tuple, &Known)> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&Tuple, &Known)> {
         self.paths.iter()
     }
 
     /// Forgets paths that were not traced for `age`.
-    pub fn expire(&mut self, now: WallTime, age: Duration) {
+    pub(crate) fn expire(&mut self, now: WallTime, age: Duration) {
         let horizon = now + (Nanos::ZERO - Nanos::from(age));
         while let Some((at, tuple)) = self.by_age.first().copied()
             && at < horizon
@@ -197,17 +192,12 @@ impl KnownPaths {
     }
 
     /// How many paths are known.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.paths.len()
     }
 
-    /// Whether none is known.
-    pub fn is_empty(&self) -> bool {
-        self.paths.is_empty()
-    }
-
     /// Paths that had to go because of the limit, since the start.
-    pub const fn evicted(&self) -> u64 {
+    pub(crate) const fn evicted(&self) -> u64 {
         self.evicted
     }
 }

@@ -20,7 +20,7 @@ use crate::transport::CompletionClock;
 
 /// The most probes that one report may hold: far more than an agent can send in one interval, far less than would let
 /// sums over many reports overflow.
-pub const MAX_PROBES: u64 = 1 << 24;
+pub(crate) const MAX_PROBES: u64 = 1 << 24;
 
 /// One end of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -61,17 +61,6 @@ pub struct Path {
     pub source_port: Option<UdpSourcePort>,
     /// The service that uses the path ([`ProbeKind::ServiceTracing`]).
     pub service: Option<ServiceName>,
-}
-
-impl Path {
-    /// Whether both are the same path, whatever is said about its ends.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.source.gid == other.source.gid
-            && self.target.gid == other.target.gid
-            && self.kind == other.kind
-            && self.source_port == other.source_port
-            && self.service == other.service
-    }
 }
 
 impl fmt::Display for Path {
@@ -122,7 +111,7 @@ impl PathReport {
     }
 
     /// Counts an invalid measurement.
-    pub fn add_invalid(&mut self, reason: Invalid, count: u64) {
+    pub(crate) fn add_invalid(&mut self, reason: Invalid, count: u64) {
         match self.invalid.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, sum)) => *sum = sum.saturating_add(count),
             None => self.invalid.push((reason, count)),
@@ -130,7 +119,7 @@ impl PathReport {
     }
 
     /// Measurements that are not valid, for any reason.
-    pub fn invalid_total(&self) -> u64 {
+    pub(crate) fn invalid_total(&self) -> u64 {
         self.invalid
             .iter()
             .fold(0, |sum: u64, (_, count)| sum.saturating_add(*count))
@@ -195,7 +184,7 @@ pub struct Batch {
 
 impl Batch {
     /// Moves it in time: its interval, and when its traces ended.
-    pub fn move_by(&mut self, span: Nanos) {
+    pub(crate) fn move_by(&mut self, span: Nanos) {
         if span == Nanos::ZERO {
             return;
         }

@@ -16,15 +16,15 @@ use super::stall;
 use crate::id::RnicName;
 
 /// Share of an RNIC's probes that must be lost (R-Pingmesh, section 5).
-pub const LEAST_LOSS: f64 = 0.1;
+pub(crate) const LEAST_LOSS: f64 = 0.1;
 /// How sure the verdict must be.
-pub const LEAST_CONFIDENCE: f64 = 0.95;
+pub(crate) const LEAST_CONFIDENCE: f64 = 0.95;
 /// Probes that must have been lost for any verdict.
-pub const LEAST_LOST: u64 = 4;
+pub(crate) const LEAST_LOST: u64 = 4;
 
 /// What was observed between two RNICs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair<'a> {
+pub(crate) struct Pair<'a> {
     /// Who probed, and its ToR.
     pub source: (&'a RnicName, &'a str),
     /// Who was probed, and its ToR.
@@ -39,7 +39,7 @@ pub struct Pair<'a> {
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// This RNIC, or its cable, loses probes.
     Anomalous(Finding),
     /// One of several things loses probes, and the observations cannot tell which.
@@ -53,7 +53,7 @@ pub enum Verdict {
 
 /// An RNIC with what it loses.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Its name.
     pub rnic: RnicName,
     /// Share of the probes to and from it that is lost on account of it, 0 to 1.
@@ -77,14 +77,14 @@ pub struct Finding {
 
 impl Verdict {
     /// The RNIC that it is about.
-    pub const fn finding(&self) -> &Finding {
+    pub(crate) const fn finding(&self) -> &Finding {
         match self {
             Self::Anomalous(finding) | Self::CannotTell { first: finding, .. } => finding,
         }
     }
 
     /// Every RNIC whose results cannot be used to judge links.
-    pub fn rnics(&self) -> impl Iterator<Item = RnicName> {
+    pub(crate) fn rnics(&self) -> impl Iterator<Item = RnicName> {
         let others: &[Component] = match self {
             Self::Anomalous(_) => &[],
             Self::CannotTell { or, .. } => or,
@@ -118,7 +118,7 @@ const PAIR_WORK: u64 = 10;
 
 /// What came out, and what it cost.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
+pub(crate) struct Judged {
     /// The verdicts, the surest first; `None` where the work ran out.
     pub verdicts: Option<Vec<Verdict>>,
     /// Work that was done, in evaluations of one observation.
@@ -129,7 +129,7 @@ pub struct Judged {
 ///
 /// # Errors
 /// More lost than sent, or more RNICs than can be counted.
-pub fn judge(pairs: &[Pair<'_>], most_work: u64) -> Result<Judged, ProblemError> {
+pub(crate) fn judge(pairs: &[Pair<'_>], most_work: u64) -> Result<Judged, ProblemError> {
     let lost = pairs
         .iter()
         .fold(0_u64, |sum, pair| sum.saturating_add(pair.lost));

@@ -7,7 +7,7 @@
 //! 3. neither: the fabric is one cloud, [`CLOUD`], with a link up from every ToR and one down to it. That still tells
 //!    whose uplinks or downlinks are bad, not which.
 
-pub mod spread;
+pub(crate) mod spread;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -20,11 +20,11 @@ use crate::probe::trace::Tuple;
 use crate::topology::wiring::{Host, Rnics, Wiring};
 
 /// What the fabric between the ToRs is called while nothing is known of it.
-pub const CLOUD: &str = "fabric";
+pub(crate) const CLOUD: &str = "fabric";
 /// Traced 5-tuples that are kept; beyond, new ones are not.
-pub const MOST_TRACES: usize = 1 << 20;
+pub(crate) const MOST_TRACES: usize = 1 << 20;
 /// Differences between topology and reports that are listed.
-pub const MOST_DIFFERENCES: usize = 100;
+pub(crate) const MOST_DIFFERENCES: usize = 100;
 
 /// The most that a trace is doubted, however often the ones before it disagreed.
 const MOST_DOUBT: f64 = 0.5;
@@ -128,7 +128,7 @@ impl Routes {
 
     /// Whether a trace that shows so many switches cannot have gone all the way from one ToR to the other: when the last
     /// switches keep silent, the last that answered is taken for the target's ToR.
-    pub fn is_too_short(&self, pair: &(TorId, TorId), switches: usize) -> bool {
+    pub(crate) fn is_too_short(&self, pair: &(TorId, TorId), switches: usize) -> bool {
         pair.0 != pair.1 && switches < self.distance(pair) as usize + 1
     }
 
@@ -155,17 +155,12 @@ impl Routes {
     }
 
     /// The leg that a trace of this very 5-tuple has shown.
-    pub fn traced_leg(&self, flow: Tuple) -> Option<&Leg> {
+    pub(crate) fn traced_leg(&self, flow: Tuple) -> Option<&Leg> {
         self.traces.get(&flow).map(|leg| &**leg)
     }
 
-    /// Whether the fabric's wiring was given.
-    pub const fn has_wiring(&self) -> bool {
-        self.fabric.is_some()
-    }
-
     /// The leg of a 5-tuple between two different ToRs.
-    pub fn leg(&mut self, from: &TorId, to: &TorId, flow: Option<Tuple>) -> Arc<Leg> {
+    pub(crate) fn leg(&mut self, from: &TorId, to: &TorId, flow: Option<Tuple>) -> Arc<Leg> {
         if let Some(leg) = flow.and_then(|flow| self.traces.get(&flow)) {
             return Arc::clone(leg);
         }

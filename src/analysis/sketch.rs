@@ -42,7 +42,7 @@ impl Bin {
     }
 
     /// From [`Bin::number`]; the upper bits beyond [`Bin::BITS`] are ignored.
-    pub const fn from_number(number: u16) -> Self {
+    pub(crate) const fn from_number(number: u16) -> Self {
         Self(number & ((1 << Self::BITS) - 1))
     }
 
@@ -77,7 +77,7 @@ impl Sketch {
     }
 
     /// Counts `count` spans of one bin; saturates.
-    pub fn add_many(&mut self, bin: Bin, count: u64) {
+    pub(crate) fn add_many(&mut self, bin: Bin, count: u64) {
         if count == 0 {
             return;
         }
@@ -95,7 +95,7 @@ impl Sketch {
     }
 
     /// Adds all that `other` has counted: the same as if its spans had been added here.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         if self.bins.is_empty() {
             self.clone_from(other);
             return;

@@ -14,7 +14,7 @@ const BACKGROUND: f64 = 5e-4;
 /// By how many nats the network at fault explains the counts better than a host that stood still; negative where it
 /// explains them worse. `waited` are the probes that such a host would have lost, `others` those that only the network's fault
 /// would have hit as well.
-pub fn against(waited: Counts, others: Counts) -> f64 {
+pub(crate) fn against(waited: Counts, others: Counts) -> f64 {
     let all = (
         waited.0.saturating_add(others.0),
         waited.1.saturating_add(others.1),

@@ -22,7 +22,8 @@ use std::time::Duration;
 use table::{Entry, Table};
 
 pub use bucket::{SlotCounts, Sums};
-pub use slot::{SLOT, Slot, WindowLength};
+pub(crate) use slot::SLOT;
+pub use slot::{Slot, WindowLength};
 pub use summary::Summary;
 pub use table::Memory;
 
@@ -120,7 +121,7 @@ impl Windows {
     }
 
     /// Forgets what is too old. Call it about once per slot.
-    pub fn expire(&mut self, now: WallTime) {
+    pub(crate) fn expire(&mut self, now: WallTime) {
         let oldest = self.limits.oldest(now);
         self.table.expire(oldest);
     }
@@ -142,7 +143,7 @@ impl Windows {
     }
 
     /// The paths in these places, so that a reader of all of them can take breaks. A path keeps its place.
-    pub fn paths_in(&self, places: Range<usize>) -> impl Iterator<Item = PathView<'_>> {
+    pub(crate) fn paths_in(&self, places: Range<usize>) -> impl Iterator<Item = PathView<'_>> {
         self.table.iter_places(places).map(PathView)
     }
 
@@ -183,7 +184,7 @@ impl<'a> PathView<'a> {
     }
 
     /// Whether there are results of these slots.
-    pub fn has_results(&self, slots: &Range<Slot>) -> bool {
+    pub(crate) fn has_results(self, slots: &Range<Slot>) -> bool {
         !self.0.buckets_of(slots).is_empty()
     }
 
@@ -193,7 +194,7 @@ impl<'a> PathView<'a> {
     }
 
     /// Round trips in these slots that can be trusted, and those of them that took longer than `limit`.
-    pub fn slower_than(&self, slots: &Range<Slot>, limit: Nanos) -> (u64, u64) {
+    pub(crate) fn slower_than(self, slots: &Range<Slot>, limit: Nanos) -> (u64, u64) {
         self.0
             .buckets_of(slots)
             .iter()
@@ -211,17 +212,17 @@ impl<'a> PathView<'a> {
     }
 
     /// The RNIC that probes, shared.
-    pub fn source_end(&self) -> Arc<End> {
+    pub(crate) fn source_end(self) -> Arc<End> {
         Arc::clone(&self.0.source)
     }
 
     /// The RNIC that answers, shared.
-    pub fn target_end(&self) -> Arc<End> {
+    pub(crate) fn target_end(self) -> Arc<End> {
         Arc::clone(&self.0.target)
     }
 
     /// Adds what was measured in these slots.
-    pub fn add_to(&self, slots: &Range<Slot>, sums: &mut Sums) {
+    pub(crate) fn add_to(self, slots: &Range<Slot>, sums: &mut Sums) {
         for bucket in self.0.buckets_of(slots) {
             bucket.add_to(sums);
         }

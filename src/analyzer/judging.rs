@@ -75,6 +75,7 @@ pub(super) async fn start(
             judge: Judge::new(Routes::default(), parts.least_loss),
             tracker,
             evicted: Rise::default(),
+            unlisted: Rise::default(),
             refused: Rise::default(),
             took: Duration::ZERO,
             pace: Pace::default(),
@@ -94,6 +95,7 @@ struct Worker {
     judge: Judge,
     tracker: Tracker,
     evicted: Rise,
+    unlisted: Rise,
     refused: Rise,
     /// The last run.
     took: Duration,
@@ -271,6 +273,7 @@ fn run(mut worker: Worker, material: Material, refused: u64, clock: &dyn Clock) 
     let now = material.snapshot.now;
     let health = Health {
         evicted: worker.evicted.take(material.evicted, now),
+        unlisted: worker.unlisted.take(material.unlisted, now),
         refused: worker.refused.take(refused, now),
         run: worker.took,
         ..material.health

@@ -97,6 +97,7 @@ pub(super) struct Metrics {
     traces: Family<TraceLabels, Counter>,
     traced_paths: Gauge,
     traced_paths_evicted: Counter,
+    unlisted: Counter,
     connections: Arc<ServerCounters>,
     refused_peers: Family<ReasonLabels, Counter>,
     accepted: Counter,
@@ -149,6 +150,7 @@ impl Metrics {
             traces: Family::default(),
             traced_paths: Gauge::default(),
             traced_paths_evicted: Counter::default(),
+            unlisted: Counter::default(),
             connections,
             refused_peers: Family::default(),
             accepted: Counter::default(),
@@ -275,6 +277,11 @@ impl Metrics {
             "traced_paths_evicted",
             "Traced paths that were dropped because of a limit",
             self.traced_paths_evicted.clone(),
+        );
+        r.register(
+            "reports_unlisted",
+            "Reports about hosts and RNICs that found no place because of a limit",
+            self.unlisted.clone(),
         );
     }
 
@@ -466,6 +473,10 @@ impl Metrics {
         self.traced_paths
             .set(i64::try_from(paths).unwrap_or(i64::MAX));
         follow(&self.traced_paths_evicted, evicted);
+    }
+
+    pub(super) fn set_unlisted(&self, reports: u64) {
+        follow(&self.unlisted, reports);
     }
 
     /// The OpenMetrics text.

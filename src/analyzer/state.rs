@@ -21,6 +21,7 @@ use crate::analysis::health::{Health, WrongClock};
 use crate::analysis::judge::Snapshot;
 use crate::analysis::map::{self, Map};
 use crate::analysis::paths::{KnownPaths, Learned};
+use crate::analysis::report::End;
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
 use crate::analysis::windows::{Limits, Placement, Windows};
 use crate::events::{Event, Publisher};
@@ -74,10 +75,12 @@ pub(super) struct Material {
     pub(super) hardware: Risen,
     /// RNICs of which others say that they are elsewhere.
     pub(super) contradicted: BTreeSet<RnicName>,
-    /// What the state knows of the monitoring itself,
+    /// What the state knows of the monitoring itself.
     pub(super) health: Health,
-    /// and paths that left the windows because of a bound since the start.
+    /// Paths that left the windows because of a bound since the start.
     pub(super) evicted: u64,
+    /// Traced paths, hosts and RNICs that found no place since then.
+    pub(super) unlisted: u64,
 }
 
 type Reader = Box<dyn FnOnce(&State, WallTime) + Send>;
@@ -426,12 +429,12 @@ impl State {
             traced,
             differences,
             hardware: self.hardware.risen(now),
-            contradicted: self
-                .host_filter
-                .contradicted(now)
-                .map(super::super::analysis::report::End::rnic)
-                .collect(),
+            contradicted: self.host_filter.contradicted(now).map(End::rnic).collect(),
             evicted: self.windows.memory().evicted,
+            unlisted: self
+                .paths
+                .evicted()
+                .saturating_add(self.host_filter.unlisted()),
             health: self.health(),
         }
     }
@@ -488,6 +491,7 @@ impl State {
             .set_memory(self.windows.memory(), self.agents.len());
         self.metrics
             .set_traced(self.paths.len(), self.paths.evicted());
+        self.metrics.set_unlisted(self.host_filter.unlisted());
     }
 }
 

@@ -30,9 +30,9 @@ use crate::transport::{
     Address, Completion, Payload, Received, SendRequest, SendStatus, SendToken,
 };
 
-pub use hops::HopAnswer;
+pub(crate) use hops::HopAnswer;
 pub use profile::Profile;
-pub use rnic::RnicCounters;
+pub(crate) use rnic::RnicCounters;
 
 use rnic::{NicClock, QueuePair, RnicState};
 use state::{Change, HostState, SwitchState};

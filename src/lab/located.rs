@@ -22,7 +22,7 @@ const LEAST_LOSS: f64 = 0.01;
 
 /// Collects incidents while a lab runs.
 #[derive(Debug, Default)]
-pub struct Located {
+pub(crate) struct Located {
     incidents: Vec<Lifetime>,
 }
 
@@ -32,7 +32,7 @@ fn nanos(span: Duration) -> u64 {
 
 impl Located {
     /// Takes a change that came `since` the start.
-    pub fn take(&mut self, change: &Change, since: Duration) -> IncidentLine {
+    pub(crate) fn take(&mut self, change: &Change, since: Duration) -> IncidentLine {
         let incident = change.incident();
         let known = self
             .incidents
@@ -59,7 +59,7 @@ impl Located {
 
     /// Compares with the faults of the engine and writes the result into the summary of a run that ended `ended` after
     /// its start.
-    pub fn judge(self, engine: &Engine, ended: Duration, summary: &mut Summary) {
+    pub(crate) fn judge(self, engine: &Engine, ended: Duration, summary: &mut Summary) {
         // A fault that would have begun later has not been there.
         let faults: Vec<&Resolved> = engine
             .fault_truth()

@@ -26,7 +26,7 @@ const READY_TO_SEND: u8 = 3;
 ///
 /// # Errors
 /// [`ScenarioError`]: a connection is between RNICs that the fabric does not have.
-pub fn messages(
+pub(crate) fn messages(
     plan: &LabPlan,
     topology: &Topology,
     now: HostTime,
@@ -48,7 +48,7 @@ pub fn messages(
 }
 
 /// Both ends of a tracer's channel, with what there is to tell in it. The tracer's end has to stay open.
-pub fn tracer(
+pub(crate) fn tracer(
     messages: Vec<TraceMessage>,
 ) -> (mpsc::Sender<TraceMessage>, mpsc::Receiver<TraceMessage>) {
     let (tracer, agent) = mpsc::channel(messages.len().max(1));

@@ -8,7 +8,7 @@ use crate::topology::wiring::{Link, Wiring, WiringError};
 ///
 /// # Errors
 /// What a topology file could not say either.
-pub fn of(topology: &Topology) -> Result<Wiring, WiringError> {
+pub(crate) fn of(topology: &Topology) -> Result<Wiring, WiringError> {
     let links = topology
         .links()
         .step_by(2)

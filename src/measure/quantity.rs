@@ -10,7 +10,8 @@ pub struct Ratio(f64);
 
 impl Ratio {
     /// All of it.
-    pub const ONE: Self = Self(1.0);
+    #[cfg(test)]
+    pub(crate) const ONE: Self = Self(1.0);
 
     /// Of a number from 0 to 1.
     pub fn new(value: f64) -> Option<Self> {

@@ -6,7 +6,7 @@ use crate::time::HostTime;
 
 /// Lets a number of lines through per window and counts the others.
 #[derive(Debug)]
-pub struct LogLimit {
+pub(crate) struct LogLimit {
     lines: u32,
     window: Duration,
     started: Option<HostTime>,
@@ -16,7 +16,7 @@ pub struct LogLimit {
 
 impl LogLimit {
     /// At most `lines` per `window`.
-    pub const fn new(lines: u32, window: Duration) -> Self {
+    pub(crate) const fn new(lines: u32, window: Duration) -> Self {
         Self {
             lines,
             window,
@@ -27,7 +27,7 @@ impl LogLimit {
     }
 
     /// Whether a line may be written now; then with the number of lines left out since the last one.
-    pub fn admit(&mut self, now: HostTime) -> Option<u64> {
+    pub(crate) fn admit(&mut self, now: HostTime) -> Option<u64> {
         if self
             .started
             .is_none_or(|started| now.since(started) >= self.window)

@@ -6,7 +6,7 @@
 //! number of paths touched after each tuple, in which all terms are positive.
 
 /// The largest number of parallel paths that is computed with.
-pub const MAX_PATHS: u32 = 512;
+pub(crate) const MAX_PATHS: u32 = 512;
 
 /// The number of paths touched after each tuple, as a distribution.
 struct Occupancy {
@@ -46,7 +46,7 @@ impl Occupancy {
 /// The smallest number of tuples that touch all `paths` with probability `coverage`, by Eq. (1).
 ///
 /// `paths` is taken as at least 1 and at most [`MAX_PATHS`], `coverage` as at most 1 − 10⁻¹².
-pub fn tuples_for(paths: u32, coverage: f64) -> u32 {
+pub(crate) fn tuples_for(paths: u32, coverage: f64) -> u32 {
     let paths = paths.clamp(1, MAX_PATHS);
     let allowed = (1.0 - coverage).max(1e-12);
     let mut occupancy = Occupancy::new(paths);
@@ -59,7 +59,7 @@ pub fn tuples_for(paths: u32, coverage: f64) -> u32 {
 }
 
 /// The probability that `tuples` touch all `paths` (at least 1, at most [`MAX_PATHS`]).
-pub fn coverage_of(paths: u32, tuples: u32) -> f64 {
+pub(crate) fn coverage_of(paths: u32, tuples: u32) -> f64 {
     let paths = paths.clamp(1, MAX_PATHS);
     if tuples < paths {
         return 0.0;

@@ -273,7 +273,7 @@ impl PinglistPlan {
     }
 
     /// The ToRs with RNICs, by name.
-    pub fn tor_names(&self) -> impl Iterator<Item = &TorId> {
+    pub(crate) fn tor_names(&self) -> impl Iterator<Item = &TorId> {
         self.tors.iter().map(|site| &site.name)
     }
 
@@ -483,7 +483,7 @@ impl PinglistPlan {
     }
 
     /// ToRs whose uplinks get fewer probes than asked for, with the probes per second that each link gets.
-    pub fn slow_tors(&self) -> impl Iterator<Item = (&TorId, f64)> {
+    pub(crate) fn slow_tors(&self) -> impl Iterator<Item = (&TorId, f64)> {
         self.tors
             .iter()
             .filter(|site| site.slots > 0 && site.allowed < 1.0)

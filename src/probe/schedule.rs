@@ -113,6 +113,7 @@ impl Schedule {
         schedule
     }
 
+    #[cfg(test)]
     pub(super) fn grants(&self) -> &[Grant] {
         &self.grants
     }

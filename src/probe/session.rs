@@ -13,10 +13,12 @@ use crate::transport::{
 };
 use crate::wire::{Body, Ends, Keyring, Packet, Sequence, SessionId, WireError};
 
+#[cfg(test)]
+use super::Grant;
 use super::prober::{Ack, NewProbe, Prober};
 use super::responder::{Answer, Responder};
 use super::schedule::{Due, Schedule};
-use super::{Answered, Config, Counters, Grant, Group, PathId, ProbePath, ProbeResult};
+use super::{Answered, Config, Counters, Group, PathId, ProbePath, ProbeResult};
 
 /// What a send was for; the upper 62 bits of its token number it.
 mod purpose {
@@ -95,18 +97,19 @@ impl Session {
     }
 
     /// The rates that the kinds asked for and got under [`Config::max_rate`].
-    pub fn grants(&self) -> &[Grant] {
+    #[cfg(test)]
+    pub(crate) fn grants(&self) -> &[Grant] {
         self.schedule.grants()
     }
 
     /// Probes the RNIC `gid` at another address from now on. Results of probes under way keep the old one.
-    pub fn replace_address(&mut self, gid: Gid, address: Address) {
+    pub(crate) fn replace_address(&mut self, gid: Gid, address: Address) {
         self.schedule.replace_address(gid, address);
     }
 
     /// Takes another timeout, cap, bound and traffic class from now on; the answering side keeps its bounds. A shorter
     /// timeout is in full effect once the probes that are under way are concluded.
-    pub fn set_config(&mut self, config: Config, now: HostTime) {
+    pub(crate) fn set_config(&mut self, config: Config, now: HostTime) {
         self.config = Config {
             responder: self.config.responder,
             ..config
@@ -164,7 +167,7 @@ impl Session {
     }
 
     /// Appends the flows that were answered since the last call and whose probes ask for the reverse path.
-    pub fn drain_answered(&mut self, out: &mut Vec<Answered>) {
+    pub(crate) fn drain_answered(&mut self, out: &mut Vec<Answered>) {
         self.responder.drain_answered(out);
     }
 

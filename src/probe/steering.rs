@@ -8,7 +8,7 @@ use crate::transport::SourcePortSteering;
 
 /// Observations of one kind in a row after which a claim is corrected. A driver that draws its ports meets the meant
 /// one with probability 1/16384.
-pub const ENOUGH: u32 = 3;
+pub(crate) const ENOUGH: u32 = 3;
 
 /// What flow labels do to the UDP source port of what an endpoint sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

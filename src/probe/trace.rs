@@ -15,7 +15,7 @@ use crate::id::{Gid, NodeName, UdpSourcePort};
 use crate::time::{Nanos, WallTime};
 
 /// The most hops of a trace. Clos fabrics have five switches on a path, or seven with a fourth tier.
-pub const MAX_HOPS: u8 = 32;
+pub(crate) const MAX_HOPS: u8 = 32;
 
 /// What decides the path of a probe: its 5-tuple without what is always the same (UDP, destination port 4791).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,7 +97,7 @@ impl End {
     }
 
     /// Whether the hops are the whole path.
-    pub const fn is_complete(self) -> bool {
+    pub(crate) const fn is_complete(self) -> bool {
         !matches!(self, Self::Silent)
     }
 }
@@ -130,7 +130,7 @@ impl Route {
     }
 
     /// Whether every switch of it is known.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.0.iter().all(Option::is_some)
     }
 
@@ -140,7 +140,7 @@ impl Route {
     }
 
     /// How `newer` stands to this one. Where both go, unknown hops agree with everything.
-    pub fn relation(&self, newer: &Self) -> Relation {
+    pub(crate) fn relation(&self, newer: &Self) -> Relation {
         let agree = self
             .0
             .iter()
@@ -242,14 +242,6 @@ pub struct Before<'a> {
     pub healthy: bool,
 }
 
-impl Before<'_> {
-    /// Nothing is known; no probe of the path was lost.
-    pub const NOTHING: Self = Self {
-        route: None,
-        healthy: true,
-    };
-}
-
 /// Puts rounds together. Where two of them contradict each other the newer one is right: the path has changed between.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Assembly {
@@ -291,7 +283,7 @@ impl Assembly {
     }
 
     /// Whether another round may tell more: something is missing before the end, or the end itself is in doubt.
-    pub fn wants_more(&self, before: Before<'_>) -> bool {
+    pub(crate) fn wants_more(&self, before: Before<'_>) -> bool {
         let length = self.length();
         if self.answers[..length].iter().any(Option::is_none) || length == 0 {
             return true;
@@ -307,7 +299,13 @@ impl Assembly {
     }
 
     /// The trace that the rounds make.
-    pub fn conclude(self, tuple: Tuple, at: WallTime, reason: Reason, before: Before<'_>) -> Trace {
+    pub(crate) fn conclude(
+        self,
+        tuple: Tuple,
+        at: WallTime,
+        reason: Reason,
+        before: Before<'_>,
+    ) -> Trace {
         let length = self.length();
         let mut hops = self.answers;
         hops.truncate(length);

@@ -67,7 +67,7 @@ pub struct FlowTable {
 }
 
 /// How long late events of a destroyed QP are turned away. Per-CPU ring reordering is far below a second.
-pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(5);
+pub(crate) const TOMBSTONE_LIFE: Duration = Duration::from_secs(5);
 
 impl FlowTable {
     /// An empty table for at most `capacity` QPs, and as many tombstones.
@@ -165,7 +165,12 @@ impl FlowTable {
     /// `taken_from` that are not listed.
     ///
     /// `taken_from` is when the listing began: what events tell of later times stands.
-    pub fn merge_listing(&mut self, listed: &[ListedQp], taken_from: HostTime, complete: bool) {
+    pub(crate) fn merge_listing(
+        &mut self,
+        listed: &[ListedQp],
+        taken_from: HostTime,
+        complete: bool,
+    ) {
         let begin = taken_from.nanos();
         for qp in listed {
             self.merge_one(qp, begin);

@@ -52,7 +52,7 @@ impl Service {
     /// The root cgroup and an unknown path (`None`) leave only the name. A job of a scheduler says more than what runs
     /// below it (a container in a job), a pod more than its container, a container more than a unit. Of several jobs
     /// the outermost counts: what a job makes below its own cgroup does not put it into another's.
-    pub fn identify(cgroup: Option<&str>, comm: &str) -> Self {
+    pub(crate) fn identify(cgroup: Option<&str>, comm: &str) -> Self {
         let process = || Self::Process(printable(comm));
         let Some(path) = cgroup else { return process() };
         let parts = parts(path);

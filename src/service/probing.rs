@@ -25,7 +25,6 @@ use crate::probe::Target;
 use crate::time::HostTime;
 
 pub use self::connection::{Fidelity, Local, PathChange};
-pub use self::destinations::{CACHE_LIFE, LOOKUP_DELAY, MAX_QUERIES, REFRESH};
 
 /// What is done for a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -111,12 +110,12 @@ impl Planner {
 
     /// The destinations to ask the controller for now; each call is to be concluded with [`Self::answered`] or
     /// [`Self::failed`] before the next one gives anything.
-    pub fn due_lookup(&mut self, now: HostTime) -> Option<Vec<Gid>> {
+    pub(crate) fn due_lookup(&mut self, now: HostTime) -> Option<Vec<Gid>> {
         self.destinations.due(now)
     }
 
     /// When [`Self::due_lookup`] gives something, unless something else happens before.
-    pub fn next_lookup(&self) -> Option<HostTime> {
+    pub(crate) fn next_lookup(&self) -> Option<HostTime> {
         self.destinations.next()
     }
 

@@ -8,7 +8,7 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
 /// Events that are logged unless the configuration says otherwise.
-pub const DEFAULT_LEVEL: &str = "info";
+pub(crate) const DEFAULT_LEVEL: &str = "info";
 
 /// Says with every program that it cannot read the version of a kernel such as Debian's 7.3; nothing here depends on it.
 const NOISE: &str = "aya::util=error";
@@ -26,7 +26,7 @@ pub enum LogFormat {
 /// What cannot be used as a filter of log lines.
 #[derive(Debug, thiserror::Error)]
 #[error("`{level}` is not a filter such as info or rpingmesh=debug: {source}")]
-pub struct FilterError {
+pub(crate) struct FilterError {
     level: String,
     source: tracing_subscriber::filter::ParseError,
 }
@@ -35,7 +35,7 @@ pub struct FilterError {
 ///
 /// # Errors
 /// The level is not a filter.
-pub fn init(format: LogFormat, level: &str) -> Result<(), FilterError> {
+pub(crate) fn init(format: LogFormat, level: &str) -> Result<(), FilterError> {
     let filter = EnvFilter::try_new(level).map_err(|source| FilterError {
         level: level.to_owned(),
         source,

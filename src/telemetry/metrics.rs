@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Registers the version of the program: `build_info{version="…"} 1`.
-pub fn register_build_info(registry: &mut Registry) {
+pub(crate) fn register_build_info(registry: &mut Registry) {
     registry.register(
         "build",
         "Version of the program",
@@ -27,7 +27,7 @@ pub fn register_build_info(registry: &mut Registry) {
 }
 
 /// A router with `GET /metrics`, to be served alone or merged into another.
-pub fn router(registry: Arc<Registry>) -> Router {
+pub(crate) fn router(registry: Arc<Registry>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .with_state(registry)
@@ -54,7 +54,7 @@ pub fn text(registry: &Registry) -> Result<String, std::fmt::Error> {
 ///
 /// # Errors
 /// Those of the listener.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     registry: Arc<Registry>,
     stop: CancellationToken,

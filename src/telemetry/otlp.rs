@@ -43,7 +43,7 @@ pub struct OtlpConfig {
 
 /// Who pushes.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// `service.name`: the program.
     pub service: &'static str,
     /// `service.instance.id`: which of them.
@@ -51,7 +51,7 @@ pub struct Origin {
 }
 
 /// The push as a task that can be started again: it only reads what others count.
-pub fn pushing(
+pub(crate) fn pushing(
     config: OtlpConfig,
     origin: Origin,
     source: impl Fn() -> Option<String> + Clone + Send + 'static,
@@ -221,7 +221,7 @@ fn metric(family: &Family, times: Times) -> Metric {
 }
 
 /// UCUM's name of the unit that a metric's name ends with; `1` for counts.
-pub fn unit(name: &str) -> &'static str {
+pub(crate) fn unit(name: &str) -> &'static str {
     if name.ends_with("_seconds") {
         "s"
     } else if name.ends_with("_bytes") {

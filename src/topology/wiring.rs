@@ -6,7 +6,7 @@
 
 mod error;
 pub mod file;
-pub mod graph;
+pub(crate) mod graph;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;

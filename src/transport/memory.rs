@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use crate::id::{Gid, QKey, Qpn};
 use crate::time::{Clock, NicTime, SystemClock};
 
-pub use super::queue::DEFAULT_RECEIVE_DEPTH;
+pub(crate) use super::queue::DEFAULT_RECEIVE_DEPTH;
 use super::queue::{Inlet, Outlet, SEND_DEPTH};
 use super::{
     Address, Capabilities, Completion, CompletionClock, Endpoint, EndpointEvent, Provider,
@@ -129,7 +129,7 @@ impl Network {
     ///
     /// # Errors
     /// [`AddressInUse`] while another endpoint has this GID and QPN.
-    pub fn endpoint_at(
+    pub(crate) fn endpoint_at(
         &self,
         address: Address,
         receive_depth: usize,
@@ -185,7 +185,7 @@ impl Network {
     }
 
     /// Datagrams that vanished because nobody had their destination or the receiver had another Q_Key.
-    pub fn undelivered(&self) -> u64 {
+    pub(crate) fn undelivered(&self) -> u64 {
         self.shared.undelivered.load(Ordering::Relaxed)
     }
 }

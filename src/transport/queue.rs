@@ -12,7 +12,7 @@ use super::{Address, Completion, EndpointEvent, Received, TransportError};
 
 /// How many received datagrams wait in an endpoint's queue before more are dropped: as many as a receive queue of an
 /// RNIC commonly holds.
-pub const DEFAULT_RECEIVE_DEPTH: usize = 4096;
+pub(crate) const DEFAULT_RECEIVE_DEPTH: usize = 4096;
 
 /// How many send completions may wait to be taken; an endpoint takes no more requests until they are.
 pub(super) const SEND_DEPTH: usize = 1024;

@@ -98,7 +98,7 @@ impl UserspaceProvider {
     ///
     /// # Errors
     /// [`TransportError::NoDevice`] when an address is not on this host or none can be used.
-    pub fn local_ports(&self) -> Result<Vec<LocalPort>, TransportError> {
+    pub(crate) fn local_ports(&self) -> Result<Vec<LocalPort>, TransportError> {
         interfaces::local_ports(&self.config.addresses)
     }
 
@@ -108,7 +108,8 @@ impl UserspaceProvider {
     }
 
     /// The UDP address at which the endpoints on `address` receive. `None` when no endpoint is open there.
-    pub fn receives_at(&self, address: IpAddr) -> Option<SocketAddr> {
+    #[cfg(test)]
+    pub(crate) fn receives_at(&self, address: IpAddr) -> Option<SocketAddr> {
         Some(self.open_port(address)?.local())
     }
 

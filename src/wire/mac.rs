@@ -27,7 +27,7 @@ pub struct ClusterKey(Hmac<Sha256>);
 
 impl ClusterKey {
     /// The shortest secret that is accepted, in bytes.
-    pub const MIN_LENGTH: usize = 16;
+    pub(crate) const MIN_LENGTH: usize = 16;
 
     /// From a secret of any form, at least [`Self::MIN_LENGTH`] bytes.
     ///

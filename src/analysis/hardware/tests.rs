@@ -78,8 +78,9 @@ fn what_is_old_says_nothing_and_takes_no_room() {
     let mut hardware = Hardware::default();
     let name = HostName::new("h1");
     hardware.ingest(&name, &[rise("mlx5_0", 1, &[("symbol_error", 5)])], at(10));
-    assert!(!hardware.risen(at(309)).is_empty());
-    assert!(hardware.risen(at(310)).is_empty());
+    let host = Component::Host { name: "h1".into() };
+    assert!(!hardware.risen(at(309)).evidence(&host).is_empty());
+    assert!(hardware.risen(at(310)).evidence(&host).is_empty());
     hardware.expire(at(310));
     assert!(hardware.hosts.is_empty());
 }

@@ -173,6 +173,7 @@ fn each_trouble_of_the_analyzer_is_named() {
         expected: 128,
         missing: (0..10).map(|number| format!("h{number}/mlx5_0")).collect(),
         evicted: 300,
+        unlisted: 7,
         refused: 2,
         run: Duration::from_millis(3_200),
     };

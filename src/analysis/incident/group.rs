@@ -13,7 +13,7 @@ use crate::analysis::localize::Component;
 use crate::time::WallTime;
 
 /// From so many subjects on a category is one incident.
-pub const GROUP_FROM: usize = 4;
+pub(crate) const GROUP_FROM: usize = 4;
 /// Subjects that the group's first line of evidence names.
 const MOST_NAMED: usize = 8;
 

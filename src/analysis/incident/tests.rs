@@ -1,5 +1,6 @@
 use super::super::judge::{Counts, Finding, Horizon, Judgement, Recent};
 use super::super::windows::Slot;
+use super::tracker::MOST_OPEN;
 use super::*;
 use crate::time::WallTime;
 

@@ -12,7 +12,7 @@ use crate::time::WallTime;
 
 /// Open incidents of one [`Room`] and severity at once. Findings beyond wait, and an incident says so; those of other rooms and
 /// severities do not wait.
-pub const MOST_OPEN: usize = 1_000;
+pub(crate) const MOST_OPEN: usize = 1_000;
 /// Subjects without an open incident that are remembered.
 const MOST_WATCHED: usize = 10_000;
 

@@ -9,11 +9,11 @@ use crate::analysis::localize::Component;
 use crate::time::WallTime;
 
 /// Evidence in one run that chance does not give.
-pub const AT_ONCE_NATS: f64 = 9.0;
+pub(crate) const AT_ONCE_NATS: f64 = 9.0;
 /// An incident that opens this often within [`FLAPPING_WITHIN`] flaps.
-pub const FLAPPING: usize = 3;
+pub(crate) const FLAPPING: usize = 3;
 /// See [`FLAPPING`].
-pub const FLAPPING_WITHIN: Duration = Duration::from_mins(10);
+pub(crate) const FLAPPING_WITHIN: Duration = Duration::from_mins(10);
 /// How long an incident goes on to be called what it was when it was plainest.
 const PLAIN_FOR: Duration = Duration::from_mins(1);
 /// A share that has changed by so many e-folds (a quarter) is worth saying,

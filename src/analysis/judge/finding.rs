@@ -12,11 +12,11 @@ use crate::id::{Gid, ServiceName};
 use crate::time::WallTime;
 
 /// A loss rate from which on a fault is hard.
-pub const HARD: f64 = 0.2;
+pub(crate) const HARD: f64 = 0.2;
 /// How sure a suspect must be.
-pub const LEAST_CONFIDENCE: f64 = 0.9;
+pub(crate) const LEAST_CONFIDENCE: f64 = 0.9;
 /// Share of slow round trips below which nothing is reported.
-pub const LEAST_SLOW: f64 = 0.2;
+pub(crate) const LEAST_SLOW: f64 = 0.2;
 /// What an operator calls it (FIELD.md's list of problem classes).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,

@@ -41,7 +41,7 @@ impl Recent {
     }
 
     /// Whether there are losses that an earlier run could not see.
-    pub const fn is_news_to(self, earlier: Self) -> bool {
+    pub(crate) const fn is_news_to(self, earlier: Self) -> bool {
         let known = match self.slot.since(earlier.slot) {
             0 => earlier.short,
             1 => earlier.now,

@@ -110,17 +110,17 @@ impl PathCounts {
 
     /// Probes over a horizon as evidence of where losses come from: those of a path that is probed much more than others count
     /// as fewer, with the same share lost.
-    pub const fn weighed(&self, horizon: Horizon) -> Counts {
+    pub(crate) const fn weighed(&self, horizon: Horizon) -> Counts {
         self.weighed[horizon.index()]
     }
 
     /// Probes that could not be sent, over one of the two shortest horizons; none over the others.
-    pub fn unsent(&self, horizon: Horizon) -> u64 {
+    pub(crate) fn unsent(&self, horizon: Horizon) -> u64 {
         self.unsent.get(horizon.index()).copied().unwrap_or(0)
     }
 
     /// Whether both ends are under one ToR.
-    pub fn is_under_one_tor(&self) -> bool {
+    pub(crate) fn is_under_one_tor(&self) -> bool {
         self.source.tor == self.target.tor
     }
 
@@ -155,7 +155,7 @@ pub struct SilentHost {
 }
 
 /// Probes of 20 s below which nothing is said about a share of them.
-pub const LEAST_PROBES: u64 = 100;
+pub(crate) const LEAST_PROBES: u64 = 100;
 /// Share of the probes of one ToR that are set aside from which on nothing is judged there.
 const BLIND_TOR: f64 = 0.8;
 
@@ -476,7 +476,7 @@ impl Snapshot {
     }
 
     /// Probes of 20 s that are set aside because a host disturbed them.
-    pub fn disturbed(&self) -> u64 {
+    pub(crate) fn disturbed(&self) -> u64 {
         self.set_aside
             .iter()
             .filter(|(reason, _)| reason.hides_loss())
@@ -485,14 +485,14 @@ impl Snapshot {
     }
 
     /// Whether it is too early to say anything about a host's RNICs.
-    pub fn is_waited_for(&self, host: &HostName) -> bool {
+    pub(crate) fn is_waited_for(&self, host: &HostName) -> bool {
         self.overdue.contains(host)
     }
 }
 
 impl SilentHost {
     /// Whether it does not answer either. A host that nobody probes is not called down.
-    pub fn is_down(&self) -> bool {
+    pub(crate) fn is_down(&self) -> bool {
         self.probes.lost >= LEAST_TO_SILENT && self.probes.share() >= DOWN
     }
 }

@@ -117,7 +117,7 @@ impl Component {
     }
 
     /// Whether this is a node, and one end of `link`.
-    pub fn is_end_of(&self, link: &Self) -> bool {
+    pub(crate) fn is_end_of(&self, link: &Self) -> bool {
         match link {
             Self::Link { from, to } => self.node().is_some_and(|node| node == *from || node == *to),
             Self::Switch { .. } | Self::Host { .. } | Self::Rnic { .. } | Self::Group { .. } => {

@@ -77,7 +77,7 @@ fn count(value: f64) -> u64 {
 }
 
 /// Explains suspects of a diagnosis, in their order.
-pub fn explain(problem: &Problem, suspects: &[Suspect]) -> Vec<Explanation> {
+pub(crate) fn explain(problem: &Problem, suspects: &[Suspect]) -> Vec<Explanation> {
     let tallies = vote::tallies(problem);
     // For people a path that lost everything is dead if a suspect kills paths, and lossy if none does.
     let doubtful = problem.doubtful.lossy.len();
@@ -245,7 +245,7 @@ impl fmt::Display for Percent {
 
 /// A suspect with its explanation as a paragraph for people.
 #[derive(Debug, Clone, Copy)]
-pub struct SuspectText<'a> {
+pub(crate) struct SuspectText<'a> {
     /// The suspect.
     pub suspect: &'a Suspect,
     /// Its explanation.

@@ -157,11 +157,6 @@ impl Topology {
         self.wiring.hosts().len()
     }
 
-    /// Whether a name is that of a host or RNIC.
-    pub fn is_host(&self, name: &str) -> bool {
-        self.end(name).is_ok()
-    }
-
     /// The node of a host or RNIC. An RNIC of a host that is one node is found by its full name, too.
     fn end(&self, name: &str) -> Result<u32, String> {
         if let Some(node) = self.nodes.get(name)
@@ -429,7 +424,7 @@ impl Windows {
 ///
 /// # Errors
 /// What is wrong with the line.
-pub fn add_line(
+pub(crate) fn add_line(
     topology: &Topology,
     problem: &mut Problem,
     line: &ObservationLine,

@@ -7,7 +7,7 @@ const Z: f64 = 1.96;
 ///
 /// It stays within 0 and 1 and holds for few failures, where `p ± 1.96·σ` does not (Wilson, 1927; Brown, Cai and DasGupta,
 /// 2001). Counts may be fractions: where the path is not known a probe counts with the share of its candidates.
-pub fn wilson(failures: f64, trials: f64) -> [f64; 2] {
+pub(crate) fn wilson(failures: f64, trials: f64) -> [f64; 2] {
     if trials <= 0.0 {
         return [0.0, 1.0];
     }

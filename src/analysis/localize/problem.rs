@@ -40,7 +40,7 @@ pub struct PathObservation<'a> {
 /// Share of its probes that a path must lose to be dead, or unlucky: which of both is weighed, see [`super::mixture`].
 const DEAD_SHARE: f64 = 0.9;
 /// Probability that a traced path of which nothing else is known is out of date, each direction alone.
-pub const DOUBT: f64 = 0.02;
+pub(crate) const DOUBT: f64 = 0.02;
 
 /// The observations of a [`Problem`], divided into what is said about rates and what about dead paths. The doubtful paths
 /// stand in their order behind the others.
@@ -105,7 +105,7 @@ impl Problem {
 
     /// No observations; dead paths will count as lost probes like all others. For small bodies of evidence, whose few dead
     /// paths would say less than the many probes that were lost on them.
-    pub fn of_rates() -> Self {
+    pub(crate) fn of_rates() -> Self {
         Self {
             rates_only: true,
             ..Self::default()
@@ -156,7 +156,7 @@ impl Problem {
     }
 
     /// Paths that lost all their probes, or nearly all.
-    pub fn dead_paths(&self) -> usize {
+    pub(crate) fn dead_paths(&self) -> usize {
         self.doubtful.lossy.len()
     }
 
@@ -184,7 +184,7 @@ impl Problem {
 
     /// Takes over the components of another problem, with their ids, in the place of its own; there must be no observations
     /// yet.
-    pub fn take_components(&mut self, other: &Self) {
+    pub(crate) fn take_components(&mut self, other: &Self) {
         let (signal, rates_only) = (self.signal, self.rates_only);
         self.clone_from(other);
         (self.signal, self.rates_only) = (signal, rates_only);
@@ -194,7 +194,7 @@ impl Problem {
     ///
     /// # Errors
     /// [`ProblemError::TooMany`].
-    pub fn add_rnic(&mut self, rnic: &RnicName) -> Result<(), ProblemError> {
+    pub(crate) fn add_rnic(&mut self, rnic: &RnicName) -> Result<(), ProblemError> {
         let node = self.node(&rnic.to_string())?;
         self.rnics.entry(node).or_insert_with(|| rnic.clone());
         Ok(())
@@ -221,7 +221,7 @@ impl Problem {
     ///
     /// # Errors
     /// [`ProblemError`]; the problem is then as before, but for components that were new.
-    pub fn add_round_trip(
+    pub(crate) fn add_round_trip(
         &mut self,
         observation: &PathObservation<'_>,
         back: &[Vec<&str>],
@@ -268,7 +268,7 @@ impl Problem {
     ///
     /// # Errors
     /// [`ProblemError`]; the problem is then as before.
-    pub fn add_shares(
+    pub(crate) fn add_shares(
         &mut self,
         shares: &[(ComponentId, f64)],
         links: f64,
@@ -291,7 +291,7 @@ impl Problem {
     ///
     /// # Errors
     /// [`ProblemError`]; the problem is then as before.
-    pub fn add_crossing(
+    pub(crate) fn add_crossing(
         &mut self,
         crossing: &Crossing<'_>,
         sent: u64,
@@ -429,7 +429,7 @@ impl Problem {
     ///
     /// # Errors
     /// [`ProblemError::TooMany`].
-    pub fn intern(&mut self, component: Component) -> Result<ComponentId, ProblemError> {
+    pub(crate) fn intern(&mut self, component: Component) -> Result<ComponentId, ProblemError> {
         let key = match component {
             Component::Link { from, to } => Key::Link(self.node(&from)?, self.node(&to)?),
             // A group is no place on a path; nothing is observed of it.

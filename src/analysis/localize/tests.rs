@@ -418,52 +418,6 @@ fn a_slow_link_is_found_like_a_lossy_one() {
 }
 
 #[test]
-fn short_windows_see_hard_faults_and_long_ones_gray_loss() {
-    use std::time::Duration;
-    let fault = |place: (&str, &str), loss: f64| FaultPlan {
-        kind: FaultKind::Link,
-        place: Some(Component::Link {
-            from: place.0.to_owned(),
-            to: place.1.to_owned(),
-        }),
-        count: 1,
-        loss: loss..=loss,
-    };
-    let (hard, gray) = (("tor1", "spine0"), ("tor6", "spine3"));
-    let window = |seconds: f64| {
-        let plan = SimulationPlan {
-            faults: vec![fault(hard, 0.5), fault(gray, 0.002)],
-            window_s: seconds,
-            ..small()
-        };
-        problem(&World::draw(&plan, 3).expect("valid"))
-    };
-    let (short, long) = (window(5.0), window(120.0));
-    let (five, hundred) = (Duration::from_secs(5), Duration::from_mins(2));
-    let scales = [
-        scales::Scale {
-            window: five,
-            problem: &short,
-        },
-        scales::Scale {
-            window: hundred,
-            problem: &long,
-        },
-    ];
-    let seen: Vec<_> = multi_scale(&scales, &Settings::default())
-        .into_iter()
-        .map(|sighting| (sighting.suspect.component.to_string(), sighting.windows))
-        .collect();
-    assert_eq!(
-        seen,
-        [
-            ("link tor1->spine0".to_owned(), vec![five, hundred]),
-            ("link tor6->spine3".to_owned(), vec![hundred]),
-        ]
-    );
-}
-
-#[test]
 fn candidates_are_all_shortest_paths_through_switches() {
     let fabric = crate::analysis::simulate::Fabric::new(Shape::FatTree { k: 4 }).expect("valid");
     let topology = Topology::new(fabric.topology().check().expect("valid"));

@@ -52,7 +52,7 @@ pub fn vote_007(problem: &Problem, share: f64) -> Vec<Component> {
 }
 
 /// The votes of R-Pingmesh for all links, most first: each lost probe votes for every link on its path.
-pub fn tallies(problem: &Problem) -> Vec<Tally> {
+pub(crate) fn tallies(problem: &Problem) -> Vec<Tally> {
     let ballots = ballots(problem);
     let open = vec![true; ballots.len()];
     tally(problem, &ballots, &open, |_| 1.0)

@@ -55,9 +55,9 @@ fn a_path_is_learned_confirmed_and_changed() {
             let learned = paths.learn(&trace(1, second, hops, end));
             let known = paths.get(&tuple(1)).expect("known");
             let route = known.route().map_or("-".to_owned(), ToString::to_string);
-            let age = known
-                .age(at(8))
-                .map_or(-1, |age| i64::try_from(age.as_secs()).unwrap());
+            let age = known.confirmed().map_or(-1, |then| {
+                i64::try_from(at(8).since(then).as_secs()).unwrap()
+            });
             let changes: Vec<_> = known
                 .changes()
                 .map(|change| format!("{} -> {}", change.from, change.to))

@@ -15,7 +15,7 @@ use crate::id::TorId;
 use crate::probe::trace::Tuple;
 
 /// Evidence that a spread must have to be called uneven.
-pub const LEAST_NATS: f64 = 9.0;
+pub(crate) const LEAST_NATS: f64 = 9.0;
 /// A next hop takes too little below this share of what is even,
 const TOO_LITTLE: f64 = 0.5;
 /// and too much from this one on.
@@ -23,7 +23,7 @@ const TOO_MUCH: f64 = 1.5;
 
 /// One next hop of a switch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NextHop {
+pub(crate) struct NextHop {
     /// Its name.
     pub name: String,
     /// 5-tuples that could have gone there.
@@ -38,7 +38,7 @@ pub struct NextHop {
 
 /// A switch that divides 5-tuples unevenly.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Uneven {
+pub(crate) struct Uneven {
     /// The switch.
     pub switch: String,
     /// All its next hops that have others beside them, the one with most evidence first.
@@ -47,7 +47,7 @@ pub struct Uneven {
 
 impl Uneven {
     /// The next hop that is furthest from even.
-    pub fn worst(&self) -> Option<&NextHop> {
+    pub(crate) fn worst(&self) -> Option<&NextHop> {
         self.next.first()
     }
 }
@@ -69,7 +69,7 @@ struct Tally {
 
 impl Routes {
     /// Switches that divide these 5-tuples unevenly, by name.
-    pub fn uneven(&self, tuples: impl IntoIterator<Item = Tuple>) -> Vec<Uneven> {
+    pub(crate) fn uneven(&self, tuples: impl IntoIterator<Item = Tuple>) -> Vec<Uneven> {
         let distinct: BTreeSet<Tuple> = tuples.into_iter().collect();
         let mut choices = Choices::new(self);
         let mut tallies: BTreeMap<&str, BTreeMap<&str, Tally>> = BTreeMap::new();

@@ -98,7 +98,7 @@ impl Fabric {
     }
 
     /// Number of shortest paths between two different hosts.
-    pub const fn path_count(&self, source: usize, destination: usize) -> usize {
+    pub(crate) const fn path_count(&self, source: usize, destination: usize) -> usize {
         let (from, to) = (self.tor_of(source), self.tor_of(destination));
         if from == to {
             return 1;
@@ -142,7 +142,7 @@ impl Fabric {
     }
 
     /// Cables between switches.
-    pub fn fabric_links(&self) -> Vec<(String, String)> {
+    pub(crate) fn fabric_links(&self) -> Vec<(String, String)> {
         match self.shape {
             Shape::LeafSpine { spines, tors, .. } => (0..tors)
                 .flat_map(|tor| {

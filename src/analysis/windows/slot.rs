@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::time::{Nanos, WallTime};
 
 /// Length of a slot: the resolution of all windows.
-pub const SLOT: Duration = Duration::from_secs(5);
+pub(crate) const SLOT: Duration = Duration::from_secs(5);
 
 const SLOT_NANOS: i64 = 5_000_000_000;
 
@@ -72,13 +72,13 @@ impl Slot {
     }
 
     /// The slots from this one to `last`, both included; at most 64.
-    pub fn up_to(self, last: Self) -> impl Iterator<Item = Self> {
+    pub(crate) fn up_to(self, last: Self) -> impl Iterator<Item = Self> {
         let first = self.0.max(last.0.saturating_sub(63));
         (first..=last.0).map(Self)
     }
 
     /// The slot of an interval: the one in which its middle lies.
-    pub fn of_interval(interval: &Range<WallTime>) -> Self {
+    pub(crate) fn of_interval(interval: &Range<WallTime>) -> Self {
         if interval.end <= interval.start {
             return Slot::of(interval.end);
         }

@@ -39,12 +39,13 @@ pub struct Summary {
 
 impl Summary {
     /// Measurements that are not valid, for any reason.
-    pub fn invalid_total(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn invalid_total(&self) -> u64 {
         self.invalid.iter().sum()
     }
 
     /// Measurements that are not valid for one reason.
-    pub fn invalid_for(&self, reason: Invalid) -> u64 {
+    pub(crate) fn invalid_for(&self, reason: Invalid) -> u64 {
         self.invalid[reason_number(reason)]
     }
 }

@@ -129,7 +129,10 @@ fn hop_limits_that_were_not_asked_for_change_nothing() {
         tuple(),
         WallTime::from_nanos(0),
         Reason::New,
-        Before::NOTHING,
+        Before {
+            route: None,
+            healthy: true,
+        },
     );
     assert_eq!((trace.hops.len(), trace.end), (0, End::Answered));
 }

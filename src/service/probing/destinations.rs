@@ -9,19 +9,19 @@ use crate::service::flow::QpKey;
 use crate::time::HostTime;
 
 /// How long a destination that has just appeared waits for others to be asked for in the same call.
-pub const LOOKUP_DELAY: Duration = Duration::from_millis(5);
+pub(crate) const LOOKUP_DELAY: Duration = Duration::from_millis(5);
 
 /// How often a known destination is asked for again. A responder that has restarted is followed within this.
-pub const REFRESH: Duration = Duration::from_secs(5);
+pub(crate) const REFRESH: Duration = Duration::from_secs(5);
 
 /// Unknown destinations are asked for again after [`REFRESH`], then after twice as long, up to this.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How long an answer is kept when no connection needs it any more.
-pub const CACHE_LIFE: Duration = Duration::from_mins(1);
+pub(crate) const CACHE_LIFE: Duration = Duration::from_mins(1);
 
 /// Destinations of one look-up: what the controller takes in one call.
-pub const MAX_QUERIES: usize = 1024;
+pub(crate) const MAX_QUERIES: usize = 1024;
 
 /// Answers that no connection needs are kept for so many destinations.
 const MAX_IDLE: usize = 4096;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::destinations::{LOOKUP_DELAY, REFRESH};
 use super::*;
 use crate::id::{QKey, Qpn, ServiceName, UdpSourcePort};
 use crate::service::flow::{Origin, Owner, QpState, QpType, Route};

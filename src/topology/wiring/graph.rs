@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use crate::id::TorId;
 
 /// Distance of what cannot be reached.
-pub const UNREACHABLE: u32 = u32::MAX;
+pub(crate) const UNREACHABLE: u32 = u32::MAX;
 
 /// Switches and ToRs as nodes 0, 1, 2 …, cables between them as links.
 #[derive(Debug, Clone)]

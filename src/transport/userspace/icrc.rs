@@ -13,7 +13,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Length of the ICRC in bytes.
-pub const ICRC_LEN: usize = 4;
+pub(crate) const ICRC_LEN: usize = 4;
 
 /// Length of a BTH in bytes.
 const BTH_LEN: usize = 12;

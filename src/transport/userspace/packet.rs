@@ -30,13 +30,13 @@ use crate::transport::{MAX_PAYLOAD, Payload};
 use super::icrc::{Headers, ICRC_LEN, Identity, icrc};
 
 /// `SEND Only` of the unreliable datagram service (table 38, opcode bits 011 00100).
-pub const OPCODE_UD_SEND_ONLY: u8 = 0x64;
+pub(crate) const OPCODE_UD_SEND_ONLY: u8 = 0x64;
 
 /// The default partition, full member.
-pub const P_KEY: u16 = 0xffff;
+pub(crate) const P_KEY: u16 = 0xffff;
 
 /// The longest datagram that this transport sends and accepts, in bytes of UDP payload.
-pub const MAX_DATAGRAM: usize = field::PAYLOAD + MAX_PAYLOAD.next_multiple_of(4) + ICRC_LEN;
+pub(crate) const MAX_DATAGRAM: usize = field::PAYLOAD + MAX_PAYLOAD.next_multiple_of(4) + ICRC_LEN;
 
 /// The only transport header version.
 const VERSION: u8 = 0;
@@ -145,7 +145,7 @@ impl<'a> Datagram<'a> {
     }
 
     /// Bytes of padding after the payload.
-    pub fn pad_count(&self) -> usize {
+    pub(crate) fn pad_count(&self) -> usize {
         usize::from(self.bytes[field::FLAGS] >> 4 & 3)
     }
 
@@ -155,17 +155,17 @@ impl<'a> Datagram<'a> {
     }
 
     /// The partition key.
-    pub fn p_key(&self) -> u16 {
+    pub(crate) fn p_key(&self) -> u16 {
         self.u16_at(field::P_KEY)
     }
 
     /// The queue pair that it is for.
-    pub fn destination_qpn(&self) -> Qpn {
+    pub(crate) fn destination_qpn(&self) -> Qpn {
         Qpn::from_lower_bits(self.u32_at(field::DESTINATION_QPN))
     }
 
     /// The packet sequence number, 24 bits.
-    pub fn psn(&self) -> u32 {
+    pub(crate) fn psn(&self) -> u32 {
         self.u32_at(field::PSN)
     }
 
