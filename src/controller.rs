@@ -172,7 +172,7 @@ impl Controller {
                 instance: self.listener.address().to_string(),
             };
             let (registry, clock) = (self.registry(), Arc::clone(&self.clock));
-            let source = move || telemetry::metrics::text(&registry).ok();
+            let source = move || telemetry::metrics::values(&registry).ok();
             let pushing = otlp::pushing(otlp, origin, source, clock);
             supervisor.spawn_restarted(stage, "metrics push", pushing);
         }

@@ -173,7 +173,7 @@ impl Tasks {
             instance: self.config.agent_id.as_str().to_owned(),
         };
         let (registry, clock) = (self.metrics.registry(), Arc::clone(&self.clock));
-        let source = move || telemetry::metrics::text(&registry).ok();
+        let source = move || telemetry::metrics::values(&registry).ok();
         let pushing = otlp::pushing(otlp, origin, source, clock);
         self.supervisor
             .spawn_restarted(&self.uploading, "metrics push", pushing);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::CounterWithExemplar;
 use prometheus_client::metrics::family::Family;
@@ -25,7 +25,7 @@ use crate::id::TorId;
 use crate::net::server::{RefusalKind, ServerCounters};
 use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
-use crate::telemetry::metrics::register_build_info;
+use crate::telemetry::metrics::{self, MetricFamily, register_build_info};
 
 /// Pairs of ToRs (and kinds) that have their own labels; all others share the pair `other`, `other`.
 const TOR_PAIRS: usize = 2048;
@@ -481,6 +481,17 @@ impl Metrics {
 
     /// The OpenMetrics text.
     pub(super) fn encode(&self) -> Result<String, fmt::Error> {
+        self.follow_connections();
+        metrics::text(&self.registry)
+    }
+
+    /// The values as data.
+    pub(super) fn values(&self) -> Result<Vec<MetricFamily>, fmt::Error> {
+        self.follow_connections();
+        metrics::values(&self.registry)
+    }
+
+    fn follow_connections(&self) {
         follow(&self.accepted, self.connections.accepted());
         for (kind, reason) in [
             (RefusalKind::Certificate, "certificate"),
@@ -490,9 +501,6 @@ impl Metrics {
             let counter = self.refused_peers.get_or_create(&ReasonLabels { reason });
             follow(&counter, self.connections.refused(kind));
         }
-        let mut text = String::new();
-        text::encode(&mut text, &self.registry)?;
-        Ok(text)
     }
 }
 

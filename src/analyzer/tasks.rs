@@ -113,7 +113,7 @@ impl Tasks {
             instance: grpc.to_string(),
         };
         let (metrics, clock) = (Arc::clone(&self.metrics), Arc::clone(&self.clock));
-        let source = move || metrics.encode().ok();
+        let source = move || metrics.values().ok();
         let pushing = otlp::pushing(otlp, origin, source, clock);
         self.supervisor
             .spawn_restarted(&self.storing, "metrics push", pushing);

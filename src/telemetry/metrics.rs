@@ -8,11 +8,15 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{prometheus_protobuf, text};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::{
+    LabelPair, Metric, MetricFamily, MetricType,
+};
 
 /// The media type of the text format.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,9 +49,17 @@ async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
 /// # Errors
 /// A metric that cannot be encoded, which none of ours is.
 pub fn text(registry: &Registry) -> Result<String, std::fmt::Error> {
-    let mut text = String::new();
-    encode(&mut text, registry)?;
-    Ok(text)
+    let mut written = String::new();
+    text::encode(&mut written, registry)?;
+    Ok(written)
+}
+
+/// The values of a registry, as data.
+///
+/// # Errors
+/// A metric that cannot be encoded, which none of ours is.
+pub(crate) fn values(registry: &Registry) -> Result<Vec<MetricFamily>, std::fmt::Error> {
+    prometheus_protobuf::encode(registry)
 }
 
 /// Serves `/metrics` on a bound listener until `stop` is cancelled.

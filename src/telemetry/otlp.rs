@@ -1,6 +1,6 @@
 //! Pushes metrics to an OpenTelemetry collector: OTLP/HTTP with protobuf (OpenTelemetry Protocol 1.x, `/v1/metrics`).
 //!
-//! One task: every interval it takes what `/metrics` would show and posts it. If the collector is away or slow, nothing
+//! One task: every interval it takes the values of the registry and posts them. If the collector is away or slow, nothing
 //! else waits and nothing is queued. All values are cumulative, so the next push contains what the last one would have.
 //! Each absence is reported once. Cancelling is safe at any point.
 
@@ -20,7 +20,7 @@ use prost::Message as _;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::exposition::{self, Family, MetricKind, Sample};
+use super::metrics::{self, LabelPair, MetricFamily, MetricType};
 use crate::error::describe;
 use crate::net::http::post;
 use crate::net::url::Url;
@@ -54,7 +54,7 @@ pub(crate) struct Origin {
 pub(crate) fn pushing(
     config: OtlpConfig,
     origin: Origin,
-    source: impl Fn() -> Option<String> + Clone + Send + 'static,
+    source: impl Fn() -> Option<Vec<MetricFamily>> + Clone + Send + 'static,
     clock: std::sync::Arc<dyn Clock>,
 ) -> impl FnMut(CancellationToken) -> BoxFuture<'static, ()> + Send + 'static {
     move |stop| {
@@ -73,7 +73,7 @@ pub(crate) fn pushing(
 async fn push(
     config: OtlpConfig,
     origin: Origin,
-    source: impl Fn() -> Option<String> + Send,
+    source: impl Fn() -> Option<Vec<MetricFamily>> + Send,
     clock: std::sync::Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
@@ -121,19 +121,18 @@ async fn push(
 
 fn body(
     origin: &Origin,
-    source: &impl Fn() -> Option<String>,
+    source: &impl Fn() -> Option<Vec<MetricFamily>>,
     started: WallTime,
     now: WallTime,
 ) -> Result<Bytes, String> {
-    let text = source().ok_or("the metrics cannot be written")?;
-    let families = exposition::read(&text).map_err(|error| error.to_string())?;
+    let families = source().ok_or("the metrics cannot be written")?;
     let request = request(&families, origin, started, now);
     Ok(Bytes::from(request.encode_to_vec()))
 }
 
 /// What is posted.
 fn request(
-    families: &[Family],
+    families: &[MetricFamily],
     origin: &Origin,
     started: WallTime,
     now: WallTime,
@@ -186,35 +185,39 @@ fn attribute(key: &str, value: &str) -> KeyValue {
     }
 }
 
-fn attributes(sample: &Sample) -> Vec<KeyValue> {
-    sample
-        .labels
+fn attributes(labels: &[LabelPair]) -> Vec<KeyValue> {
+    labels
         .iter()
-        .filter(|(name, _)| name.as_str() != "le")
-        .map(|(name, value)| attribute(name, value))
+        .map(|label| attribute(&label.name, &label.value))
         .collect()
 }
 
-fn metric(family: &Family, times: Times) -> Metric {
+fn metric(family: &MetricFamily, times: Times) -> Metric {
     let cumulative = AggregationTemporality::Cumulative.into();
-    let data = match family.kind {
-        MetricKind::Counter => metric::Data::Sum(Sum {
-            data_points: numbers(family, times),
+    let data = match family.r#type() {
+        MetricType::Counter => metric::Data::Sum(Sum {
+            data_points: points(family, times, number),
             aggregation_temporality: cumulative,
             is_monotonic: true,
         }),
-        MetricKind::Histogram => metric::Data::Histogram(Histogram {
-            data_points: histograms(family, times),
+        MetricType::Histogram => metric::Data::Histogram(Histogram {
+            data_points: points(family, times, histogram),
             aggregation_temporality: cumulative,
         }),
-        MetricKind::Gauge | MetricKind::Info | MetricKind::Unknown => metric::Data::Gauge(Gauge {
-            data_points: numbers(family, times),
+        // Our registries have none of the last two: no point is made of them.
+        MetricType::Gauge
+        | MetricType::Untyped
+        | MetricType::Summary
+        | MetricType::GaugeHistogram => metric::Data::Gauge(Gauge {
+            data_points: points(family, times, number),
         }),
     };
+    // Collectors that write Prometheus' format add the ending again.
+    let name = family.name.strip_suffix("_total").unwrap_or(&family.name);
     Metric {
-        name: family.name.clone(),
+        name: name.to_owned(),
         description: family.help.clone(),
-        unit: unit(&family.name).to_owned(),
+        unit: unit(name).to_owned(),
         data: Some(data),
         ..Metric::default()
     }
@@ -231,62 +234,55 @@ pub(crate) fn unit(name: &str) -> &'static str {
     }
 }
 
-fn numbers(family: &Family, times: Times) -> Vec<NumberDataPoint> {
-    family
-        .samples
+/// One point for each set of labels.
+fn points<P>(
+    family: &MetricFamily,
+    times: Times,
+    point: impl Fn(&metrics::Metric, Times) -> Option<P>,
+) -> Vec<P> {
+    let metrics = family.metric.iter();
+    metrics.filter_map(|metric| point(metric, times)).collect()
+}
+
+fn number(metric: &metrics::Metric, times: Times) -> Option<NumberDataPoint> {
+    let counter = metric.counter.as_ref().map(|counter| counter.value);
+    let gauge = metric.gauge.as_ref().map(|gauge| gauge.value);
+    let untyped = metric.untyped.as_ref().map(|untyped| untyped.value);
+    let value = counter.or(gauge).or(untyped)?;
+    Some(NumberDataPoint {
+        attributes: attributes(&metric.label),
+        start_time_unix_nano: times.start,
+        time_unix_nano: times.now,
+        value: Some(number_data_point::Value::AsDouble(value)),
+        ..NumberDataPoint::default()
+    })
+}
+
+/// The registry's buckets hold what is in all below as well, and the last, which has no bound, may be left out.
+fn histogram(metric: &metrics::Metric, times: Times) -> Option<HistogramDataPoint> {
+    let histogram = metric.histogram.as_ref()?;
+    let bounded = histogram
+        .bucket
         .iter()
-        .map(|sample| NumberDataPoint {
-            attributes: attributes(sample),
-            start_time_unix_nano: times.start,
-            time_unix_nano: times.now,
-            value: Some(number_data_point::Value::AsDouble(sample.value)),
-            ..NumberDataPoint::default()
-        })
-        .collect()
-}
-
-/// Samples of one set of labels come one after the other: sum, count, buckets with what is in all below.
-fn histograms(family: &Family, times: Times) -> Vec<HistogramDataPoint> {
-    let mut points: Vec<HistogramDataPoint> = Vec::new();
+        .filter(|bucket| bucket.upper_bound.is_finite() && bucket.upper_bound < f64::MAX);
+    let (mut bucket_counts, mut explicit_bounds) = (Vec::new(), Vec::new());
     let mut below = 0;
-    for sample in &family.samples {
-        if sample.suffix == "_sum" {
-            below = 0;
-            points.push(HistogramDataPoint {
-                attributes: attributes(sample),
-                start_time_unix_nano: times.start,
-                time_unix_nano: times.now,
-                sum: Some(sample.value),
-                ..HistogramDataPoint::default()
-            });
-        }
-        let Some(point) = points.last_mut() else {
-            continue;
-        };
-        match sample.suffix.as_str() {
-            "_count" => point.count = count(sample.value),
-            "_bucket" => {
-                let all = count(sample.value);
-                point.bucket_counts.push(all.saturating_sub(below));
-                below = all;
-                let bound = sample.labels.get("le").and_then(|le| le.parse().ok());
-                point
-                    .explicit_bounds
-                    .extend(bound.filter(|bound: &f64| bound.is_finite()));
-            }
-            _ => {}
-        }
+    for bucket in bounded {
+        bucket_counts.push(bucket.cumulative_count.saturating_sub(below));
+        explicit_bounds.push(bucket.upper_bound);
+        below = bucket.cumulative_count;
     }
-    points
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts of a histogram are whole and not negative; the cast saturates"
-)]
-fn count(value: f64) -> u64 {
-    value as u64
+    bucket_counts.push(histogram.sample_count.saturating_sub(below));
+    Some(HistogramDataPoint {
+        attributes: attributes(&metric.label),
+        start_time_unix_nano: times.start,
+        time_unix_nano: times.now,
+        count: histogram.sample_count,
+        sum: Some(histogram.sample_sum),
+        bucket_counts,
+        explicit_bounds,
+        ..HistogramDataPoint::default()
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Metrics of the running programs: endpoints, push by OTLP, hardware counters as evidence.
 
+mod exposition;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,11 +15,12 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message as _;
 use rpingmesh::net::http::get;
 use rpingmesh::net::url::Url;
-use rpingmesh::telemetry::exposition::{self, Family};
 use tokio::sync::mpsc;
 
 use crate::support::lab::Lab;
 use crate::support::program::{AGENT, ANALYZER, CONTROLLER, Program};
+
+use exposition::Family;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -146,7 +149,7 @@ async fn every_role_pushes_its_metrics_to_a_collector() {
         let Some(Any::StringValue(name)) = name else {
             panic!("{resource:?}")
         };
-        let build = format!("{}_build", name.replace('-', "_"));
+        let build = format!("{}_build_info", name.replace('-', "_"));
         let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
         assert!(
             metrics.iter().any(|metric| metric.name == build),

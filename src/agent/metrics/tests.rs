@@ -1,10 +1,9 @@
 use super::*;
 use crate::analysis::hardware::CounterName;
-use crate::telemetry::exposition;
-use crate::telemetry::metrics::text;
+use crate::telemetry::metrics::{MetricFamily, text, values};
 
 /// What `/metrics` shows when everything that is counted has been counted once.
-pub(crate) fn every() -> String {
+pub(crate) fn every() -> Vec<MetricFamily> {
     let metrics = Metrics::new();
     let name = RnicName {
         device: "mlx5_0".into(),
@@ -14,7 +13,7 @@ pub(crate) fn every() -> String {
     metrics.flushed(Health::default(), [(&name, &counters)].into_iter());
     let symbol_error = CounterName::new("symbol_error").expect("a name");
     metrics.hardware(Ports::from([(name, [(symbol_error, 9)].into())]));
-    text(&metrics.registry()).expect("encoded")
+    values(&metrics.registry()).expect("encoded")
 }
 
 #[test]
@@ -60,7 +59,7 @@ fn every_counter_is_shown_by_rnic_port() {
             "{line} is not in\n{text}"
         );
     }
-    let families = exposition::read(&text).expect("readable");
+    let families = values(&metrics.registry()).expect("encoded");
     for family in &families {
         assert!(!family.help.is_empty(), "{} has no help text", family.name);
     }

@@ -4,7 +4,7 @@ use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
 
 /// What `/metrics` shows when everything that is counted has been counted once.
-pub(crate) fn every() -> String {
+pub(crate) fn every() -> Vec<MetricFamily> {
     let metrics = Metrics::new(Arc::default());
     let _ = metrics.pair(&("tor0".into(), "tor1".into(), ProbeKind::TorMesh));
     metrics.refuse_upload("hello");
@@ -25,7 +25,7 @@ pub(crate) fn every() -> String {
         learned: "new",
     });
     metrics.alerts.touch();
-    metrics.encode().expect("encoded")
+    metrics.values().expect("encoded")
 }
 
 #[test]
@@ -62,12 +62,4 @@ fn the_exemplar_of_opened_incidents_is_the_last_ones_number() {
     let text = metrics.encode().expect("encoded");
     let line = "rpingmesh_incidents_opened_total{category=\"switch_down\",severity=\"P0\"} 2 # {incident=\"8\"} 1";
     assert!(text.contains(line), "{text}");
-    // Our own reader, which the push by OTLP uses, passes it over.
-    let families = crate::telemetry::exposition::read(&text).expect("readable");
-    let opened = families
-        .iter()
-        .find(|family| family.name == "rpingmesh_incidents_opened")
-        .expect("the family");
-    assert!((opened.samples[0].value - 2.0).abs() < f64::EPSILON);
-    assert!(!opened.samples[0].labels.contains_key("incident"));
 }

@@ -1,8 +1,8 @@
 use super::*;
-use crate::telemetry::metrics::text;
+use crate::telemetry::metrics::{MetricFamily, values};
 
 /// What `/metrics` shows when everything that is counted has been counted once.
-pub(crate) fn every() -> String {
+pub(crate) fn every() -> Vec<MetricFamily> {
     let (registry, metrics) = Metrics::registered(Arc::default());
     let verdict = ByVerdict {
         result: Verdict::Accepted,
@@ -12,5 +12,5 @@ pub(crate) fn every() -> String {
         answer: Answer::List,
     };
     let _ = metrics.pinglist_requests.get_or_create(&answer);
-    text(&registry).expect("encoded")
+    values(&registry).expect("encoded")
 }

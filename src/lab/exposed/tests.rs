@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::telemetry::exposition::{self, Family, MetricKind};
+use crate::telemetry::metrics::MetricFamily;
 
 /// Set it to write the table instead of comparing it.
 const UPDATE: &str = "RPINGMESH_UPDATE_DOCS";
@@ -33,32 +33,30 @@ const LABELS: &[&str] = &[
     "version",
 ];
 
-fn roles() -> [(&'static str, Vec<Family>); 3] {
-    let read = |text: String| exposition::read(&text).expect("readable");
+fn roles() -> [(&'static str, Vec<MetricFamily>); 3] {
     [
-        ("agent", read(crate::agent::metrics::tests::every())),
-        ("controller", read(crate::controller::every_metric())),
-        ("analyzer", read(crate::analyzer::every_metric())),
+        ("agent", crate::agent::metrics::tests::every()),
+        ("controller", crate::controller::every_metric()),
+        ("analyzer", crate::analyzer::every_metric()),
     ]
 }
 
-/// As Prometheus shows it.
-fn series(family: &Family) -> String {
-    match family.kind {
-        MetricKind::Counter => format!("{}_total", family.name),
-        MetricKind::Info => format!("{}_info", family.name),
-        MetricKind::Gauge | MetricKind::Histogram | MetricKind::Unknown => family.name.clone(),
-    }
+fn labels(family: &MetricFamily) -> BTreeSet<&str> {
+    let labels = family.metric.iter().flat_map(|metric| &metric.label);
+    labels.map(|label| label.name.as_str()).collect()
 }
 
-fn labels(family: &Family) -> BTreeSet<&str> {
-    family
-        .samples
-        .iter()
-        .flat_map(|sample| sample.labels.keys())
-        .map(String::as_str)
-        .filter(|label| *label != "le")
-        .collect()
+/// Its name as it was registered.
+fn stem(family: &MetricFamily) -> &str {
+    family.name.strip_suffix("_total").unwrap_or(&family.name)
+}
+
+/// As a `TYPE` line names it.
+fn kind(family: &MetricFamily) -> String {
+    if family.name.ends_with("_info") {
+        return "info".to_owned();
+    }
+    family.r#type().as_str_name().to_ascii_lowercase()
 }
 
 fn unit(name: &str) -> &'static str {
@@ -83,11 +81,11 @@ fn table() -> String {
             let _ = writeln!(
                 table,
                 "| `{}` | {role} | {} | {} | {} | {} |",
-                series(family),
-                family.kind.name(),
-                unit(&family.name),
+                family.name,
+                kind(family),
+                unit(stem(family)),
                 labels.join(", "),
-                family.help,
+                family.help.trim_end_matches('.'),
             );
         }
     }
@@ -118,9 +116,12 @@ fn names_follow_the_conventions_and_labels_are_bounded() {
         for family in &families {
             let name = &family.name;
             assert!(name.starts_with("rpingmesh_"), "{name}");
-            assert!(!name.ends_with("_total"), "{name}: the encoder adds it");
             assert!(
-                !family.samples.is_empty(),
+                !stem(family).ends_with("_total"),
+                "{name}: the encoder adds it"
+            );
+            assert!(
+                !family.metric.is_empty(),
                 "{name} was not counted: add it to `every` of the {role}"
             );
             assert!(

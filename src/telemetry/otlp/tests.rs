@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::telemetry::metrics::text;
+use crate::telemetry::metrics::values;
 use crate::time::SystemClock;
 
 type Labels = [(&'static str, &'static str); 1];
@@ -70,7 +70,7 @@ fn start(config: OtlpConfig, stop: &CancellationToken) -> tokio::task::JoinHandl
         service: "rpingmesh-agent",
         instance: "host-a".to_owned(),
     };
-    let source = move || text(&registry).ok();
+    let source = move || values(&registry).ok();
     tokio::spawn(push(
         config,
         origin,

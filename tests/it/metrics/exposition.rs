@@ -1,5 +1,4 @@
-//! Reads the OpenMetrics text that our registries write: for the push to OpenTelemetry, and for tests that compare the
-//! metrics with the documents.
+//! Reads the OpenMetrics text that the programs serve.
 //!
 //! Of the format (OpenMetrics 1.0, section 5) it knows what `prometheus-client` writes: `HELP`, `TYPE` and `UNIT`
 //! lines, samples with labels, `EOF`. Exemplars and time stamps are not read.
@@ -8,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricKind {
+pub(super) enum MetricKind {
     /// Only grows; its sample ends in `_total`.
     Counter,
     /// Goes up and down.
@@ -23,7 +22,7 @@ pub enum MetricKind {
 
 impl MetricKind {
     /// Its name in `TYPE` lines.
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
@@ -43,7 +42,7 @@ impl MetricKind {
 
 /// One metric with all its samples.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Family {
+pub(super) struct Family {
     /// Its name, without the suffixes of its samples.
     pub name: String,
     /// What it is.
@@ -58,7 +57,7 @@ pub struct Family {
 
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
+pub(super) struct Sample {
     /// What follows the family's name: `_total`, `_bucket`, …
     pub suffix: String,
     /// Its labels.
@@ -70,7 +69,7 @@ pub struct Sample {
 /// Why a text cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} of the metrics cannot be read: {why}")]
-pub struct ExpositionError {
+pub(super) struct ExpositionError {
     /// Which, from 1.
     pub line: usize,
     /// What is wrong.
@@ -81,7 +80,7 @@ pub struct ExpositionError {
 ///
 /// # Errors
 /// [`ExpositionError`] names the line.
-pub fn read(text: &str) -> Result<Vec<Family>, ExpositionError> {
+pub(super) fn read(text: &str) -> Result<Vec<Family>, ExpositionError> {
     let mut families: Vec<Family> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let fail = |why| ExpositionError {

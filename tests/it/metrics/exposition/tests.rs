@@ -4,11 +4,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family as Registered;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use proptest::prelude::*;
 
 use super::*;
-use crate::telemetry::metrics::{register_build_info, text};
+use rpingmesh::telemetry::metrics::text;
 
 type Labels = [(String, String); 1];
 
@@ -30,7 +31,11 @@ fn what_a_registry_writes_is_read_back() {
     let histogram = Histogram::new([0.1, 1.0]);
     histogram.observe(0.5);
     registry.register("took_seconds", "How long", histogram);
-    register_build_info(&mut registry);
+    registry.register(
+        "build",
+        "Version of the program",
+        Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+    );
     let families = read(&text(&registry).expect("encoded")).expect("readable");
     let described: Vec<_> = families
         .iter()
