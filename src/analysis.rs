@@ -34,6 +34,6 @@ pub mod report;
 pub(crate) mod rnic;
 pub mod routes;
 pub mod simulate;
-pub(crate) mod sketch;
+pub mod sketch;
 pub(crate) mod stall;
 pub mod windows;

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sketches_ddsketch::{Config, DDSketch};
-
+use crate::analysis::sketch::Sketch;
 use crate::fabric::fault::Resolved;
 use crate::fabric::topology::{Flow, LinkId, Topology};
 use crate::measure::Ratio;
@@ -35,43 +34,13 @@ impl Counts {
     }
 }
 
-/// A distribution of round-trip times, exact to 1 %.
-#[derive(Clone)]
-pub struct Rtts(DDSketch);
-
-impl Default for Rtts {
-    fn default() -> Self {
-        Self(DDSketch::new(Config::defaults()))
-    }
-}
-
-impl Rtts {
-    /// Adds one.
-    pub fn add(&mut self, rtt: Nanos) {
-        self.0.add(rtt.0 as f64);
-    }
-
-    /// The smallest value that at least the share `q` of all does not exceed.
-    pub fn quantile(&self, q: f64) -> Option<Nanos> {
-        let value = self.0.quantile(q).ok().flatten()?;
-        #[expect(clippy::cast_possible_truncation, reason = "saturates")]
-        let value = value.round() as i64;
-        Some(Nanos(value))
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.0.count()
-    }
-}
-
 /// Counts and times together.
 #[derive(Clone, Default)]
 pub struct Stats {
     /// How the probes ended.
     pub counts: Counts,
     /// Network RTT of the complete ones.
-    pub rtts: Rtts,
+    pub rtts: Sketch,
 }
 
 /// The results of one path in one interval.

@@ -154,7 +154,7 @@ fn median(pairs: &BTreeMap<Pair, Stats>) -> Option<i64> {
         .filter_map(|stats| Some((stats.rtts.quantile(0.5)?.0, stats.rtts.count())))
         .collect();
     medians.sort_unstable();
-    let half = medians.iter().map(|(_, count)| count).sum::<usize>() / 2;
+    let half = medians.iter().map(|(_, count)| count).sum::<u64>() / 2;
     let mut seen = 0;
     medians
         .into_iter()

@@ -12,7 +12,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::check::Check;
-use super::observed::{Counts, Observed, Rtts, answer};
+use super::observed::{Counts, Observed, answer};
+use crate::analysis::sketch::Sketch;
 use crate::fabric::Engine;
 use crate::fabric::fault::{Effect, Place, Resolved};
 use crate::fabric::topology::{Flow, RnicId};
@@ -93,7 +94,7 @@ pub struct Verdict {
 /// The most links of a fault that a verdict lists.
 pub const MOST_LINKS: usize = 32;
 
-fn nanos(rtts: &Rtts, q: f64) -> Option<i64> {
+fn nanos(rtts: &Sketch, q: f64) -> Option<i64> {
     rtts.quantile(q).map(|rtt| rtt.0)
 }
 
