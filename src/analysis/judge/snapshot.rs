@@ -207,6 +207,59 @@ impl Sight {
     }
 }
 
+/// Sums of one path's slots.
+struct Tally {
+    counts: [Counts; 4],
+    unsent: [u64; 2],
+    /// Whether the clocks of both ends ran evenly in the last 20 s.
+    clocks_run: bool,
+    /// Probes of 20 s that are judged,
+    judged: u64,
+    /// and those that the prober's or the responder's host disturbed.
+    by_source: u64,
+    by_target: u64,
+}
+
+impl Tally {
+    const fn new() -> Self {
+        Self {
+            counts: [Counts { sent: 0, lost: 0 }; 4],
+            unsent: [0; 2],
+            clocks_run: true,
+            judged: 0,
+            by_source: 0,
+            by_target: 0,
+        }
+    }
+
+    /// Adds the probes of a slot that is so many slots old.
+    fn add(&mut self, age: u32, probes: Counts, not_sent: u64) {
+        for horizon in Horizon::ALL {
+            if age <= horizon.slots() {
+                self.counts[horizon.index()].add(probes);
+                if let Some(unsent) = self.unsent.get_mut(horizon.index()) {
+                    *unsent = unsent.saturating_add(not_sent);
+                }
+            }
+        }
+    }
+
+    /// Tells which RNICs are judged, and how much is set aside under the two ToRs.
+    fn show(&self, source: &End, target: &End, sight: &mut Sight) {
+        if self.judged > 0 {
+            sight.rnics.insert(source.gid);
+            sight.rnics.insert(target.gid);
+        }
+        for (tor, disturbed) in [(&source.tor, self.by_source), (&target.tor, self.by_target)] {
+            let counts = Counts {
+                sent: self.judged + disturbed,
+                lost: disturbed,
+            };
+            sight.add(tor, counts);
+        }
+    }
+}
+
 /// What is judged. See the module.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -357,7 +410,6 @@ impl Snapshot {
         }
         snapshot
     }
-
     fn add(
         &mut self,
         path: PathView<'_>,
@@ -367,82 +419,17 @@ impl Snapshot {
         (names, sight): (&mut Names, &mut Sight),
     ) {
         let (source, target) = (path.source(), path.target());
-        let mut counts = [Counts::default(); 4];
-        let mut unsent = [0_u64; 2];
-        let mut seen_any = false;
-        let now = Slot::of(self.now);
-        let mut clocks_run = true;
-        // Probes of 20 s that are judged, and those that the prober's or the responder's host disturbed.
-        let (mut judged, mut by_source, mut by_target) = (0, 0, 0);
-        for slot in path.counts(&over(Horizon::Long, self.now)).rev() {
-            seen_any = true;
-            let age = now.since(slot.slot);
-            let probes = Counts {
-                sent: slot.sent.saturating_sub(slot.invalid),
-                lost: slot.lost,
-            };
-            let is_recent = age <= Horizon::Middle.slots();
-            if is_recent
-                && (host_filter.has_bad_clock(source.gid, slot.slot)
-                    || host_filter.has_bad_clock(target.gid, slot.slot))
-            {
-                clocks_run = false;
-                self.set_aside_for(Reason::ClockInvalid, slot.invalid, 0);
-            }
-            let reason = if host_filter.is_silent(&target.host, slot.slot, self.now) {
-                Some(if down.contains(&target.host) {
-                    Reason::HostDown
-                } else {
-                    Reason::AgentSilent
-                })
-            } else {
-                host_filter.reason(source, target, slot.slot)
-            };
-            if let Some(reason) = reason {
-                if is_recent {
-                    self.set_aside_for(reason, probes.sent, probes.lost);
-                    match reason {
-                        Reason::ProberStarved => by_source += probes.sent,
-                        reason if reason.hides_loss() => by_target += probes.sent,
-                        _ => {}
-                    }
-                }
-                continue;
-            }
-            if is_recent {
-                self.judged.add(probes);
-                judged += probes.sent;
-            }
-            for horizon in Horizon::ALL {
-                if age <= horizon.slots() {
-                    counts[horizon.index()].add(probes);
-                    if let Some(unsent) = unsent.get_mut(horizon.index()) {
-                        *unsent = unsent.saturating_add(slot.unsent);
-                    }
-                }
-            }
-        }
-        if !seen_any {
+        let Some(tally) = self.tally(path, host_filter, down) else {
             return;
-        }
-        if judged > 0 {
-            sight.rnics.insert(source.gid);
-            sight.rnics.insert(target.gid);
-        }
-        for (tor, disturbed) in [(&source.tor, by_source), (&target.tor, by_target)] {
-            let counts = Counts {
-                sent: judged + disturbed,
-                lost: disturbed,
-            };
-            sight.add(tor, counts);
-        }
+        };
+        tally.show(source, target, sight);
         if !self.overdue.contains(&target.host)
             && host_filter.upload_state(&target.host, self.now) == Some(UploadState::Overdue)
         {
             self.overdue.insert(target.host.clone());
         }
         let (slow, paused) = match limits.get(&class(path)) {
-            Some(limit) if clocks_run => slow(path, &over(Horizon::Middle, self.now), *limit),
+            Some(limit) if tally.clocks_run => slow(path, &over(Horizon::Middle, self.now), *limit),
             _ => (Counts::default(), 0),
         };
         self.seen.push(PathCounts {
@@ -453,12 +440,66 @@ impl Snapshot {
             kind: path.kind(),
             port: path.source_port(),
             service: path.service().cloned(),
-            counts,
-            weighed: counts,
-            unsent,
+            counts: tally.counts,
+            weighed: tally.counts,
+            unsent: tally.unsent,
             slow,
             paused,
         });
+    }
+
+    /// Sums a path's slots, without those that hosts disturbed; `None` where there are none.
+    fn tally(
+        &mut self,
+        path: PathView<'_>,
+        host_filter: &HostFilter,
+        down: &HashSet<HostName>,
+    ) -> Option<Tally> {
+        let (source, target) = (path.source(), path.target());
+        let now = Slot::of(self.now);
+        let mut tally = None;
+        for slot in path.counts(&over(Horizon::Long, self.now)).rev() {
+            let tally = tally.get_or_insert_with(Tally::new);
+            let age = now.since(slot.slot);
+            let probes = Counts {
+                sent: slot.sent.saturating_sub(slot.invalid),
+                lost: slot.lost,
+            };
+            let is_recent = age <= Horizon::Middle.slots();
+            if is_recent
+                && (host_filter.has_bad_clock(source.gid, slot.slot)
+                    || host_filter.has_bad_clock(target.gid, slot.slot))
+            {
+                tally.clocks_run = false;
+                self.set_aside_for(Reason::ClockInvalid, slot.invalid, 0);
+            }
+            let reason = if !host_filter.is_silent(&target.host, slot.slot, self.now) {
+                host_filter.reason(source, target, slot.slot)
+            } else if down.contains(&target.host) {
+                Some(Reason::HostDown)
+            } else {
+                Some(Reason::AgentSilent)
+            };
+            match reason {
+                None => {
+                    if is_recent {
+                        self.judged.add(probes);
+                        tally.judged += probes.sent;
+                    }
+                    tally.add(age, probes, slot.unsent);
+                }
+                Some(reason) if is_recent => {
+                    self.set_aside_for(reason, probes.sent, probes.lost);
+                    if reason == Reason::ProberStarved {
+                        tally.by_source += probes.sent;
+                    } else if reason.hides_loss() {
+                        tally.by_target += probes.sent;
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        tally
     }
 
     fn weigh(&mut self) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::filter::UploadState;
 use crate::analysis::localize::Component;
-use crate::analysis::map::{Finished, NodeKind, Source};
+use crate::analysis::map::{Finished, Link as MapLink, Node as MapNode, NodeKind, Source};
 use crate::analyzer::state::State;
 use crate::analyzer::view::View;
 use crate::api::name::SourceName;
@@ -81,6 +81,128 @@ fn owned(names: &BTreeSet<&str>) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// What all nodes and links are compared with.
+struct Known<'a> {
+    state: &'a State,
+    view: &'a View,
+    now: WallTime,
+    suspects: Suspects,
+    map: Finished<'a>,
+    judged_hosts: BTreeSet<&'a str>,
+}
+
+impl<'a> Known<'a> {
+    fn new(state: &'a State, view: &'a View, now: WallTime) -> Self {
+        let map = state.map().finish();
+        let judged = &view.judgement.judged_rnics;
+        let judged_hosts = map
+            .nodes
+            .values()
+            .filter(|node| node.gid.is_some_and(|gid| judged.contains(&gid)))
+            .filter_map(|node| node.host)
+            .collect();
+        Self {
+            state,
+            view,
+            now,
+            suspects: Suspects::of(view),
+            map,
+            judged_hosts,
+        }
+    }
+
+    /// Whether anything is judged at all.
+    fn anything(&self) -> bool {
+        self.view.judgement.judged.sent > 0
+    }
+
+    fn is_silent(&self, host: &str) -> bool {
+        let filter = &self.state.host_filter;
+        let upload_state = filter.upload_state(&HostName::new(host), self.now);
+        matches!(upload_state, Some(UploadState::Silent(_)))
+    }
+
+    fn node(&self, name: &str, node: &MapNode<'_>) -> Node {
+        let (silent, is_judged) = match node.kind {
+            NodeKind::Host => (self.is_silent(name), self.judged_hosts.contains(name)),
+            NodeKind::Rnic => {
+                let judged = &self.view.judgement.judged_rnics;
+                (
+                    node.host.is_some_and(|host| self.is_silent(host)),
+                    node.gid.is_some_and(|gid| judged.contains(&gid)),
+                )
+            }
+            NodeKind::Switch | NodeKind::Tor => (false, self.anything()),
+        };
+        let incidents = self.suspects.of_node(name);
+        Node {
+            name: name.to_owned(),
+            kind: node.kind.into(),
+            tier: node.tier,
+            tors: owned(&node.tors),
+            host: node.host.map(str::to_owned),
+            gid: node.gid.map(|gid| gid.to_string()),
+            addresses: owned(&node.addresses),
+            known_from: names(&node.sources),
+            state: state_of(!incidents.is_empty(), silent, is_judged, &node.sources).into(),
+            incidents,
+        }
+    }
+
+    /// Nodes down to `detail`, from the top down, so that what is left out of too large an answer is at the bottom.
+    fn nodes(&self, detail: NodeKind) -> Vec<Node> {
+        let mut nodes: Vec<Node> = self
+            .map
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.kind <= detail)
+            .map(|(name, node)| self.node(name, node))
+            .collect();
+        nodes.sort_by(|a, b| (b.tier, &a.name).cmp(&(a.tier, &b.name)));
+        nodes
+    }
+
+    fn tier(&self, name: &str) -> Option<u32> {
+        self.map.nodes.get(name).and_then(|node| node.tier)
+    }
+
+    /// The link from `a`, its lower end, to `b`; `turned` where the map has them the other way round.
+    fn link(&self, a: &str, b: &str, link: &MapLink, turned: bool) -> Link {
+        let (there, back) = (self.suspects.of_link(a, b), self.suspects.of_link(b, a));
+        let suspected = !there.is_empty() || !back.is_empty();
+        Link {
+            known_from: names(&link.sources),
+            cables: link.cables,
+            paths_a_to_b: link.paths[usize::from(turned)],
+            paths_b_to_a: link.paths[usize::from(!turned)],
+            traced_unix_ns: link.traced.map(WallTime::nanos),
+            state: state_of(suspected, false, self.anything(), &link.sources).into(),
+            incidents_a_to_b: there,
+            incidents_b_to_a: back,
+            a: a.to_owned(),
+            b: b.to_owned(),
+        }
+    }
+
+    /// Links between nodes down to `detail`, from the top down as well.
+    fn links(&self, detail: NodeKind) -> Vec<Link> {
+        let mut links = Vec::new();
+        for (&(first, second), link) in &self.map.links {
+            let turned = self.tier(first) > self.tier(second);
+            let (a, b) = if turned {
+                (second, first)
+            } else {
+                (first, second)
+            };
+            if detail >= NodeKind::Host || self.tier(a) != Some(0) {
+                links.push((self.tier(b), self.link(a, b, link, turned)));
+            }
+        }
+        links.sort_by(|(x, one), (y, other)| (y, &one.a, &one.b).cmp(&(x, &other.a, &other.b)));
+        links.into_iter().map(|(_, link)| link).collect()
+    }
+}
+
 /// Answers `GET /api/v1/topology`.
 pub(in crate::analyzer) fn topology(
     state: &State,
@@ -93,87 +215,8 @@ pub(in crate::analyzer) fn topology(
         Detail::Hosts => NodeKind::Host,
         Detail::Rnics => NodeKind::Rnic,
     };
-    let suspects = Suspects::of(view);
-    let Finished {
-        nodes: known,
-        links: cables,
-    } = state.map().finish();
-    let is_silent = |host: &str| {
-        let upload_state = state.host_filter.upload_state(&HostName::new(host), now);
-        matches!(upload_state, Some(UploadState::Silent(_)))
-    };
-    let judged = &view.judgement.judged_rnics;
-    let anything = view.judgement.judged.sent > 0;
-    let judged_hosts: BTreeSet<&str> = known
-        .values()
-        .filter(|node| node.gid.is_some_and(|gid| judged.contains(&gid)))
-        .filter_map(|node| node.host)
-        .collect();
-    let mut nodes = Vec::new();
-    for (name, node) in known.iter().filter(|(_, node)| node.kind <= detail) {
-        let silent = match node.kind {
-            NodeKind::Host => is_silent(name),
-            NodeKind::Rnic => node.host.is_some_and(is_silent),
-            NodeKind::Switch | NodeKind::Tor => false,
-        };
-        let is_judged = match node.kind {
-            NodeKind::Host => judged_hosts.contains(&**name),
-            NodeKind::Rnic => node.gid.is_some_and(|gid| judged.contains(&gid)),
-            NodeKind::Switch | NodeKind::Tor => anything,
-        };
-        let incidents = suspects.of_node(name);
-        nodes.push(Node {
-            name: name.to_string(),
-            kind: node.kind.into(),
-            tier: node.tier,
-            tors: owned(&node.tors),
-            host: node.host.map(str::to_owned),
-            gid: node.gid.map(|gid| gid.to_string()),
-            addresses: owned(&node.addresses),
-            known_from: names(&node.sources),
-            state: state_of(!incidents.is_empty(), silent, is_judged, &node.sources).into(),
-            incidents,
-        });
-    }
-    // From the top down, so that what is left out of too large an answer is at the bottom.
-    nodes.sort_by(|a, b| (b.tier, &a.name).cmp(&(a.tier, &b.name)));
-    let tier = |name: &str| known.get(name).and_then(|node| node.tier);
-    let mut links = Vec::new();
-    for (&(first, second), link) in &cables {
-        // The lower end first.
-        let turned = tier(first) > tier(second);
-        let (a, b) = if turned {
-            (second, first)
-        } else {
-            (first, second)
-        };
-        if detail < NodeKind::Host && tier(a) == Some(0) {
-            continue;
-        }
-        let (there, back) = (suspects.of_link(a, b), suspects.of_link(b, a));
-        links.push((
-            tier(b),
-            Link {
-                known_from: names(&link.sources),
-                cables: link.cables,
-                paths_a_to_b: link.paths[usize::from(turned)],
-                paths_b_to_a: link.paths[usize::from(!turned)],
-                traced_unix_ns: link.traced.map(WallTime::nanos),
-                state: state_of(
-                    !there.is_empty() || !back.is_empty(),
-                    false,
-                    anything,
-                    &link.sources,
-                )
-                .into(),
-                incidents_a_to_b: there,
-                incidents_b_to_a: back,
-                a: a.to_owned(),
-                b: b.to_owned(),
-            },
-        ));
-    }
-    links.sort_by(|(x, one), (y, other)| (y, &one.a, &one.b).cmp(&(x, &other.a, &other.b)));
+    let known = Known::new(state, view, now);
+    let (mut nodes, mut links) = (known.nodes(detail), known.links(detail));
     let (total_nodes, total_links) = (nodes.len(), links.len());
     nodes.truncate(MOST);
     links.truncate(MOST);
@@ -183,7 +226,7 @@ pub(in crate::analyzer) fn topology(
         total_nodes,
         total_links,
         nodes,
-        links: links.into_iter().map(|(_, link)| link).collect(),
+        links,
         differences: view.differences.clone(),
     }
 }
