@@ -20,8 +20,8 @@
 //!
 //! # Use
 //! A [`Problem`] per window takes [`PathObservation`]s (the traced path, or [`files::Topology::candidates`]);
-//! [`localize`] answers for one window; [`explain`] says why, [`persistence`] when a suspect
-//! is worth an incident.
+//! [`localize`] answers for one window; [`explain`] says why. [`persistence`] is a simple rule of when a suspect is worth an
+//! incident, for benchmarks; the analyzer has [`incident`](super::incident).
 //!
 //! Voting methods ([`vote`]) are there to compare with and to explain.
 

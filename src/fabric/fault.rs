@@ -39,6 +39,27 @@ use crate::time::Nanos;
 
 pub use resolve::{Place, Resolved};
 
+/// The text form for people, as help texts show it.
+pub const FAULTS_HELP: &str = "\
+Faults: KIND NAME EFFECT... [at=TIME] [for=TIME]
+  link A-B      both directions of a cable; A->B is one of them
+  switch NAME   all links that leave it
+  rnic HOST/N   an RNIC of a host, such as host3/0
+  host NAME     a host
+A name may hold * for any text. Without at= a fault begins at once, without for= it stays.
+
+Effects:
+  down                              link, switch, rnic, host: nothing passes
+  loss=1%, corrupt=1%               link, switch, rnic: packets vanish, or arrive damaged
+  blackhole=10%                     link, switch: always the same 5-tuples vanish
+  delay=50us, jitter=20us           link, switch, rnic: packets take longer
+  rate=1Gbit, queue=64KiB, load=90% link, switch, rnic: other rate, queue or traffic
+  pause=5ms every=20ms              link, switch, rnic: the queue stands still so often
+  flap=1s every=5s                  link, rnic: down so often
+  clock-step=-5ms                   rnic: its clock jumps once
+  restart                           rnic, host: its queue pairs are destroyed
+  stall=200ms every=1s              host: it handles no completion so often";
+
 /// A fault that cannot be understood or injected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {

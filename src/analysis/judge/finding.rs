@@ -17,7 +17,7 @@ pub(crate) const HARD: f64 = 0.2;
 pub(crate) const LEAST_CONFIDENCE: f64 = 0.9;
 /// Share of slow round trips below which nothing is reported.
 pub(crate) const LEAST_SLOW: f64 = 0.2;
-/// What an operator calls it (FIELD.md's list of problem classes).
+/// What an operator calls it: the classes of problems in docs/guide.md.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]

@@ -7,6 +7,7 @@ use clap::Args;
 use rpingmesh::config::lab::LabSettings;
 use rpingmesh::config::program::{Failure, run_to_end, start_logging, stop_on_signal};
 use rpingmesh::config::settings::Given;
+use rpingmesh::fabric::fault::FAULTS_HELP;
 use rpingmesh::lab::plan::LabPlan;
 use rpingmesh::lab::run::run;
 use rpingmesh::lab::show::Line;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A configuration file and everything that goes over it.
 #[derive(Debug, Args)]
+#[command(after_long_help = FAULTS_HELP)]
 pub(crate) struct LabArgs {
     /// TOML file with the options below; flags and RPINGMESH_… variables go over it [default: none]
     #[arg(long, env = "RPINGMESH_CONFIG", value_name = "FILE")]

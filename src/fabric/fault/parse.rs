@@ -11,11 +11,11 @@ use crate::time::Nanos;
 /// The longest time that a fault can name: keeps sums of nanoseconds far from overflow.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
-const ON_LINK: &str = "down, loss=, corrupt=, blackhole=, delay=, jitter=, rate=, queue=, load=, pause=, flap=, every=";
-const ON_SWITCH: &str =
+pub(super) const ON_LINK: &str = "down, loss=, corrupt=, blackhole=, delay=, jitter=, rate=, queue=, load=, pause=, flap=, every=";
+pub(super) const ON_SWITCH: &str =
     "down, loss=, corrupt=, blackhole=, delay=, jitter=, rate=, queue=, load=, pause=, every=";
-const ON_RNIC: &str = "down, loss=, corrupt=, delay=, jitter=, rate=, queue=, load=, pause=, flap=, every=, clock-step=, restart";
-const ON_HOST: &str = "down, stall=, every=, restart";
+pub(super) const ON_RNIC: &str = "down, loss=, corrupt=, delay=, jitter=, rate=, queue=, load=, pause=, flap=, every=, clock-step=, restart";
+pub(super) const ON_HOST: &str = "down, stall=, every=, restart";
 
 fn known_effects(target: &Target) -> &'static str {
     match target {

@@ -183,3 +183,17 @@ proptest! {
         let _ = text.parse::<Fault>();
     }
 }
+
+#[test]
+fn the_help_names_every_effect() {
+    for known in [
+        parse::ON_LINK,
+        parse::ON_SWITCH,
+        parse::ON_RNIC,
+        parse::ON_HOST,
+    ] {
+        for effect in known.split(", ") {
+            assert!(FAULTS_HELP.contains(effect), "{effect}");
+        }
+    }
+}
