@@ -87,7 +87,7 @@ async fn main() {
         .and_then(|text| text.parse().ok())
         .unwrap_or(20);
     let folder = std::env::temp_dir().join(format!("rpingmesh-agent-load-{}", std::process::id()));
-    let spool = Spool::open(&Location::File(folder.join("spool.sqlite")), 64 << 20)
+    let spool = Spool::open(&Location::File(folder.join("spool")), 64 << 20)
         .await
         .expect("spool");
     let network = Network::new();

@@ -58,8 +58,8 @@ use metrics::Metrics;
 
 pub use settings::{session_config, trace_round};
 
-/// The spool's file in its folder.
-pub const SPOOL_FILE: &str = "spool.sqlite";
+/// The spool's folder in the state folder.
+pub const SPOOL_FOLDER: &str = "spool";
 
 /// Why an agent cannot start, or has ended.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ pub enum AgentError {
     /// Servers and TLS settings contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The spool cannot be opened.
+    /// Another agent has the spool.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The metrics cannot be offered.
@@ -109,6 +109,6 @@ pub struct Agent {
 impl Agent {
     /// The configured place of the spool.
     pub fn spool_location(config: &AgentConfig) -> Location {
-        Location::File(config.settings.spool_dir().join(SPOOL_FILE))
+        Location::File(config.settings.spool_dir().join(SPOOL_FOLDER))
     }
 }

@@ -28,6 +28,7 @@ mod error;
 mod intake;
 mod judging;
 mod metrics;
+mod readiness;
 mod state;
 mod tasks;
 mod upload;

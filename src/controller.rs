@@ -2,10 +2,13 @@
 //!
 //! Tasks and channels. The [`Supervisor`] stops the gRPC server with its sessions first, then the others:
 //! - The *core* owns all state: directory, plan, versions. Everybody else asks it through one bounded queue
-//!   (`core::QUEUE_DEPTH`); a full queue makes callers wait. It stores an announcement before it answers.
+//!   (`core::QUEUE_DEPTH`); a full queue makes callers wait. It stores an announcement before it answers, if
+//!   the store takes it.
 //! - One *session* per registration stream reads the agent's messages and tells it what changed, which it
 //!   learns through a `watch` channel: only the newest version matters, so nothing can pile up.
 //! - The gRPC server and, if wanted, the metrics server.
+//!
+//! The registry is soft state: what the store does not take is served from memory, reported, and stored later ([`unstored`]).
 //!
 //! A task that panics or ends too early stops the controller with an error that names it; the state is read back from the
 //! store at the next start. Only the push of metrics is started again instead. Cancelling is safe: a session that ends leaves the agent its lease; the core does nothing halfway that is not in one
@@ -15,6 +18,7 @@ mod core;
 mod directory;
 mod metrics;
 mod service;
+mod unstored;
 
 #[cfg(test)]
 pub(crate) use metrics::tests::every as every_metric;
@@ -28,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::controller::ControllerConfig;
+use crate::error::describe;
 use crate::net::server::{self, Listener, ServerError};
 use crate::rpc::v1::controller_service_server::ControllerServiceServer;
 use crate::store::registry::{Registry, RegistryError};
@@ -87,7 +92,17 @@ impl Controller {
         registry: Arc<dyn Registry>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ControllerError> {
-        let stored = registry.load().await?;
+        let stored = match registry.load().await {
+            Ok(stored) => stored,
+            Err(RegistryError::Store(error)) => {
+                tracing::error!(
+                    error = describe(&error),
+                    "the registry cannot be read: the controller starts without it, and agents register again"
+                );
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
         let listener = Listener::bind(config.settings.listen, config.security.clone()).await?;
         let metrics_listener = match config.settings.metrics {
             None => None,

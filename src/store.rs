@@ -6,12 +6,15 @@
 //! [`open::registry`] and [`open::Stores::open`]. Callers keep what they have: they hold `Arc<dyn …>` and match on
 //! [`StoreError`] alone. The agent's [`spool`] stays a file on the agent's host.
 
+pub(crate) mod damage;
 mod error;
 pub(crate) mod history;
 pub(crate) mod incidents;
-pub(crate) mod journal;
+pub mod journal;
+mod legacy;
 mod location;
 pub mod open;
+pub(crate) mod quarantine;
 pub(crate) mod registry;
 pub mod spool;
 mod sqlite;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 
 use crate::rpc::v1;
+use crate::store::quarantine::set_aside;
 
 /// The file in the state folder.
 const FILE: &str = "pinglist.pb";
@@ -54,5 +55,16 @@ impl PinglistCache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Renames a damaged file and gives its new name.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) async fn set_aside(&self) -> io::Result<PathBuf> {
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || set_aside(&path))
+            .await
+            .map_err(io::Error::other)?
     }
 }

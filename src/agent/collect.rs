@@ -90,7 +90,6 @@ pub struct Collect {
     waiting: u64,
     /// How many batches waited when the spool began to overflow.
     overflow: Option<u64>,
-    store_failed: bool,
 }
 
 impl Collect {
@@ -119,7 +118,6 @@ impl Collect {
             batches_dropped: 0,
             waiting: 0,
             overflow: None,
-            store_failed: false,
         }
     }
 
@@ -190,8 +188,9 @@ impl Collect {
             results_dropped: counters.results_dropped,
             batches_dropped: counters.batches_dropped,
             batches_waiting: self.waiting,
+            spool: self.outputs.spool.status(),
         };
-        self.outputs.health.send_replace(health);
+        self.outputs.health.send_replace(health.clone());
         self.outputs.metrics.flushed(health, self.endpoints.iter());
     }
 
@@ -225,10 +224,6 @@ impl Collect {
     }
 
     fn appended(&mut self, appended: Appended) {
-        if self.store_failed {
-            tracing::info!("results are stored again");
-            self.store_failed = false;
-        }
         self.waiting = appended.waiting;
         self.batches_dropped += appended.dropped;
         match self.overflow {
@@ -248,15 +243,10 @@ impl Collect {
         self.outputs.spooled.send_replace(appended.sequence);
     }
 
+    /// The spool has ended before its user.
     fn failed(&mut self, error: &StoreError, results: u64) {
         self.results_lost += results;
-        if !self.store_failed {
-            tracing::error!(
-                error = describe(error),
-                "results cannot be stored and are dropped"
-            );
-            self.store_failed = true;
-        }
+        tracing::error!(error = describe(error), results, "results are dropped");
     }
 
     fn sum(&self, of: impl Fn(&EndpointCounters) -> u64) -> u64 {

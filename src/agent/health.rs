@@ -1,7 +1,9 @@
 //! What an agent tells of itself.
 
+use crate::store::spool::Status;
+
 /// What heartbeats tell.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
     /// Probes sent since the start.
     pub probes_sent: u64,
@@ -11,4 +13,6 @@ pub struct Health {
     pub batches_dropped: u64,
     /// Batches that wait for the analyzer.
     pub batches_waiting: u64,
+    /// The spool.
+    pub spool: Status,
 }

@@ -168,6 +168,21 @@ fn encode_health(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Result<(
             "Batches that were dropped because the spool was full",
             health.batches_dropped,
         ),
+        (
+            "batches_damaged",
+            "Batches that could not be read back from the spool, or that the analyzer could not read",
+            health.spool.damaged,
+        ),
+        (
+            "spool_files_set_aside",
+            "Files of the spool that were renamed because they could not be read",
+            health.spool.set_aside,
+        ),
+        (
+            "spool_rollbacks",
+            "Times that the spool was found to be an older copy, and went on under a new identity",
+            health.spool.rolled_back,
+        ),
     ] {
         let counter = ConstCounter::new(value);
         counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
@@ -176,6 +191,13 @@ fn encode_health(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Result<(
     waiting.encode(encoder.encode_descriptor(
         "batches_waiting",
         "Batches in the spool that the analyzer has not acknowledged",
+        None,
+        MetricType::Gauge,
+    )?)?;
+    let in_memory = gauge(u64::from(health.spool.trouble.is_some()));
+    in_memory.encode(encoder.encode_descriptor(
+        "spool_in_memory",
+        "1 while the spool's disk takes nothing and batches are kept in memory, else 0",
         None,
         MetricType::Gauge,
     )?)?;

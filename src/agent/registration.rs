@@ -83,6 +83,8 @@ pub struct Registration {
     controller: Controller,
     channels: RegistrationChannels,
     cache: PinglistCache,
+    /// Why the pinglist is not on the disk.
+    cache_trouble: Option<String>,
     /// What is off in this agent for its whole life, in words.
     off: Vec<String>,
     incarnation: u64,
@@ -103,6 +105,7 @@ impl Registration {
     ) -> Self {
         Self {
             cache: PinglistCache::new(&config.settings.state_dir),
+            cache_trouble: None,
             config,
             controller,
             channels,
@@ -148,10 +151,7 @@ impl Registration {
         let stored = match self.cache.load().await {
             Ok(Some(stored)) => stored,
             Ok(None) => return,
-            Err(error) => {
-                tracing::warn!(file = %self.cache.path().display(), %error, "the stored pinglist cannot be used");
-                return;
-            }
+            Err(error) => return self.refuse_cache(&error).await,
         };
         match self.controller.read(stored.pinglist.unwrap_or_default()) {
             Ok(list) => {
@@ -162,11 +162,25 @@ impl Registration {
                 self.follow(&list);
             }
             Err(error) => {
-                tracing::warn!(
-                    error = describe(&error),
-                    "the stored pinglist cannot be used"
-                );
+                let damaged = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+                self.refuse_cache(&damaged).await;
             }
+        }
+    }
+
+    /// A damaged file gets another name, so that it can be looked at; a file that cannot be read stays.
+    async fn refuse_cache(&self, error: &std::io::Error) {
+        let file = self.cache.path().display();
+        let kept = match error.kind() {
+            std::io::ErrorKind::InvalidData => self.cache.set_aside().await.ok(),
+            _ => None,
+        };
+        let error = describe(error);
+        match kept {
+            Some(kept) => {
+                tracing::warn!(%file, error, kept = %kept.display(), "the stored pinglist is damaged and was renamed");
+            }
+            None => tracing::warn!(%file, error, "the stored pinglist cannot be used"),
         }
     }
 
@@ -227,7 +241,7 @@ impl Registration {
     }
 
     fn heartbeat(&self) -> v1::Heartbeat {
-        let health = *self.channels.health.borrow();
+        let health = self.channels.health.borrow().clone();
         let mut degraded = self.off.clone();
         degraded.extend(
             self.channels
@@ -236,6 +250,12 @@ impl Registration {
                 .iter()
                 .map(|why| format!("probing: {why}")),
         );
+        if let Some(why) = &health.spool.trouble {
+            degraded.push(format!("spool: results are kept in memory: {why}"));
+        }
+        if let Some(why) = &self.cache_trouble {
+            degraded.push(format!("pinglist cache: {why}"));
+        }
         if let Some(services) = &self.channels.services {
             degraded.extend(services.borrow().degraded());
         }
@@ -331,10 +351,27 @@ impl Registration {
             version: answer.version,
             pinglist: Some(message),
         };
-        if let Err(error) = self.cache.store(&stored).await {
-            tracing::warn!(file = %self.cache.path().display(), %error, "cannot store the pinglist");
-        }
+        let result = self.cache.store(&stored).await;
+        self.report_cache(result.err());
         Ok(())
+    }
+
+    /// Says once that the pinglist cannot be stored, and that it can again.
+    fn report_cache(&mut self, error: Option<std::io::Error>) {
+        let file = self.cache.path().display();
+        match error {
+            Some(error) => {
+                if self.cache_trouble.is_none() {
+                    tracing::warn!(%file, %error, "cannot store the pinglist: a restart needs the controller");
+                }
+                self.cache_trouble = Some(format!("{file}: {error}"));
+            }
+            None => {
+                if self.cache_trouble.take().is_some() {
+                    tracing::info!(%file, "the pinglist is stored again");
+                }
+            }
+        }
     }
 
     fn follow(&self, list: &Pinglist) {

@@ -88,7 +88,7 @@ async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
     let mut tasks = Tasks::new(agent.config, agent.clock, agent.metrics, orders_in);
     tasks.serve_metrics().await?;
     tasks.push_metrics();
-    let spooled = tasks.upload(spool.clone()).await?;
+    let spooled = tasks.upload(spool.clone())?;
 
     let (interval, interval_in) = watch::channel(UPLOAD_INTERVAL);
     let (deliveries, deliveries_in) = mpsc::channel(DELIVERY_DEPTH);
@@ -180,10 +180,8 @@ impl Tasks {
     }
 
     /// Uploads the spool. Gives the sender for the number of the newest batch.
-    async fn upload(&mut self, spool: Spool) -> Result<watch::Sender<u64>, AgentError> {
-        // What is left of the last run is uploaded too, whatever its number.
-        let left = spool.waiting().await? > 0;
-        let (spooled, spooled_in) = watch::channel(if left { u64::MAX } else { 0 });
+    fn upload(&mut self, spool: Spool) -> Result<watch::Sender<u64>, AgentError> {
+        let (spooled, spooled_in) = watch::channel(0);
         let upload = Upload::new(&self.config, spool, spooled_in)?;
         let task = upload.run(self.uploading.token());
         self.supervisor.spawn(&self.uploading, "uploader", task);

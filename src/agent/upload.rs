@@ -3,6 +3,12 @@
 //! Channels: `spooled` (watch) in, the newest batch in the spool; `acknowledged` (watch, its own), the newest batch that
 //! the analyzer has.
 //!
+//! A batch that the analyzer refuses as unreadable must not hold up those behind it. The analyzer acknowledges what came
+//! before it and ends the stream; if several batches are on their way, they are sent again one by one, and the one that is refused
+//! alone is passed over. A spool whose numbers the analyzer refuses, or knows better than the spool does, goes on under a new
+//! identity ([`Spool::begun`], [`Spool::renew`]). Batches are
+//! compressed with zstd where the analyzer says that it takes that.
+//!
 //! When its token is cancelled the analyzer has [`LAST_UPLOAD`] to take what is in the spool. Dropping the task at any
 //! await is safe: a batch stays in the spool until it is acknowledged, and the analyzer says at the beginning of each
 //! stream how far it has come.
@@ -14,6 +20,7 @@ use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tonic::transport::Channel;
 
 use super::absence::Absence;
@@ -83,6 +90,32 @@ pub struct Upload {
     acknowledged: watch::Sender<u64>,
     backoff: Backoff,
     absence: Absence,
+    progress: Progress,
+}
+
+/// How far the stream is.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Numbers of batches on their way, in their order.
+    in_flight: VecDeque<u64>,
+    /// The analyzer has refused one of the batches up to this number: until then one at a time.
+    suspect: u64,
+}
+
+impl Progress {
+    /// The analyzer has everything up to `sequence`.
+    fn acknowledged(&mut self, sequence: u64) {
+        while self
+            .in_flight
+            .pop_front_if(|sent| *sent <= sequence)
+            .is_some()
+        {}
+    }
+
+    /// Whether another batch may be sent behind `sent`.
+    fn has_room(&self, sent: u64) -> bool {
+        self.in_flight.len() < if sent < self.suspect { 1 } else { IN_FLIGHT }
+    }
 }
 
 impl Upload {
@@ -113,6 +146,7 @@ impl Upload {
             acknowledged: watch::Sender::new(0),
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
             absence: Absence::default(),
+            progress: Progress::default(),
         })
     }
 
@@ -123,12 +157,14 @@ impl Upload {
 
     /// Uploads until `stop`, and then until the analyzer has everything or [`LAST_UPLOAD`] is over.
     pub async fn run(mut self, stop: CancellationToken) {
-        let (mut acknowledged, spooled) = (self.acknowledged(), self.spooled.clone());
+        let (mut acknowledged, spool) = (self.acknowledged(), self.spool.clone());
         let finished = async {
             stop.cancelled().await;
-            // Its own statement: the guard must not live across the wait.
-            let newest = *spooled.borrow();
-            let drained = acknowledged.wait_for(|sequence| *sequence >= newest);
+            let drained = async {
+                while spool.waiting().await.is_ok_and(|waiting| waiting > 0)
+                    && acknowledged.changed().await.is_ok()
+                {}
+            };
             // After this time the rest stays in the spool.
             let _ = tokio::time::timeout(LAST_UPLOAD, drained).await;
         };
@@ -141,7 +177,10 @@ impl Upload {
     /// An analyzer that is away is tried again; each reason is reported once per absence.
     async fn keep_uploading(&mut self) {
         loop {
-            if let Err(error) = self.stream().await {
+            self.progress.in_flight.clear();
+            if let Err(error) = self.stream().await
+                && !self.is_overcome(&error).await
+            {
                 let error = describe(&error);
                 if self.absence.is_news(&error) {
                     tracing::warn!(
@@ -154,29 +193,71 @@ impl Upload {
         }
     }
 
+    /// Does what lets the next stream go on where this one could not; false where only time helps.
+    async fn is_overcome(&mut self, error: &UploadError) -> bool {
+        let UploadError::Status { status, .. } = error else {
+            return false;
+        };
+        match (status.code(), self.progress.in_flight.front()) {
+            (Code::InvalidArgument | Code::OutOfRange, Some(&refused)) => {
+                if self.progress.in_flight.len() > 1 {
+                    self.progress.suspect = *self.progress.in_flight.back().unwrap_or(&refused);
+                    return true;
+                }
+                tracing::error!(
+                    sequence = refused,
+                    why = status.message(),
+                    "the analyzer cannot read a batch: it is passed over"
+                );
+                self.spool.pass_over(refused).await.is_ok()
+            }
+            (Code::FailedPrecondition, Some(&refused)) => {
+                tracing::warn!(
+                    sequence = refused,
+                    why = status.message(),
+                    "the analyzer refuses the spool's numbers: it goes on under a new identity"
+                );
+                self.spool
+                    .renew(refused.saturating_sub(1), renumbered)
+                    .await
+                    .is_ok()
+            }
+            _ => false,
+        }
+    }
+
     async fn stream(&mut self) -> Result<(), UploadError> {
         let (requests, stream) = mpsc::channel(IN_FLIGHT);
+        self.hello.spool_id = self.spool.begin().await?;
         // The channel is empty: there is room.
         let _ = requests.try_send(self.hello.clone().into());
         let mut client = self.client.clone();
         let answers = client.upload(ReceiverStream::new(stream));
         let mut answers = self.within(CALL_TIMEOUT, answers).await?.into_inner();
         let first = self.within(CALL_TIMEOUT, answers.message()).await?;
-        let mut stored = first.ok_or_else(|| self.closed())?.acknowledged_sequence;
-        self.forget(stored).await?;
+        let first = first.ok_or_else(|| self.closed())?;
+        let (mark, takes_zstd) = (first.acknowledged_sequence, first.takes_zstd);
         self.connected();
-        let mut sent = stored;
-        let mut queue = VecDeque::new();
+        if !self.spool.begun(mark, renumbered).await? {
+            return Ok(());
+        }
+        self.acknowledged.send_replace(mark);
+        let (mut sent, mut queue) = (mark, VecDeque::new());
+        // There may be more in the spool; the collector may add to it.
+        let (mut more, mut open) = (true, true);
         loop {
-            let newest = *self.spooled.borrow_and_update();
-            if queue.is_empty() && sent < newest {
+            if queue.is_empty() && more {
                 queue.extend(self.spool.read(sent, CHUNK).await?);
+                more = !queue.is_empty();
             }
-            let room = sent.saturating_sub(stored) < IN_FLIGHT as u64;
-            let patience = if sent > stored {
-                ACKNOWLEDGE_TIMEOUT
-            } else {
+            let is_idle = queue.is_empty() && self.progress.in_flight.is_empty();
+            if is_idle && self.spool.is_due_elsewhere().await? {
+                return Ok(());
+            }
+            let patience = if self.progress.in_flight.is_empty() {
                 Duration::MAX
+            } else {
+                ACKNOWLEDGE_TIMEOUT
             };
             tokio::select! {
                 answer = tokio::time::timeout(patience, answers.message()) => {
@@ -184,47 +265,31 @@ impl Upload {
                         .map_err(|_| self.silent(ACKNOWLEDGE_TIMEOUT))?
                         .map_err(|status| self.failed(status))?
                         .ok_or_else(|| self.closed())?;
-                    stored = answer.acknowledged_sequence;
-                    self.forget(stored).await?;
+                    self.progress.acknowledged(answer.acknowledged_sequence);
+                    self.forget(answer.acknowledged_sequence).await?;
                 }
-                permit = requests.reserve(), if room && !queue.is_empty() => {
+                permit = requests.reserve(), if self.progress.has_room(sent) && !queue.is_empty() => {
                     let permit = permit.map_err(|_| self.closed())?;
                     if let Some(batch) = queue.pop_front() {
                         sent = batch.sequence;
                         if is_readable(&batch) {
-                            permit.send(UploadRequest::of_batch(batch.payload.into()));
+                            self.progress.in_flight.push_back(batch.sequence);
+                            permit.send(if takes_zstd {
+                                UploadRequest::of_packed(batch.payload.into())
+                            } else {
+                                UploadRequest::of_batch(batch.payload.into())
+                            });
+                        } else {
+                            self.spool.pass_over(batch.sequence).await?;
                         }
                     }
                 }
-                changed = self.spooled.changed(), if queue.is_empty() => {
-                    if changed.is_err() {
-                        // The collector has ended; what is on its way is still acknowledged.
-                        answers = self.drain(answers, &mut stored, sent).await?;
-                        self.idle().await;
-                    }
+                changed = self.spooled.changed(), if open && queue.is_empty() => {
+                    // An error: the collector has ended; what it left is still sent.
+                    (more, open) = (true, changed.is_ok());
                 }
             }
         }
-    }
-
-    /// Takes the acknowledgements that are still to come.
-    async fn drain(
-        &self,
-        mut answers: tonic::Streaming<crate::rpc::v1::UploadResponse>,
-        stored: &mut u64,
-        sent: u64,
-    ) -> Result<tonic::Streaming<crate::rpc::v1::UploadResponse>, UploadError> {
-        while *stored < sent {
-            let answer = self.within(ACKNOWLEDGE_TIMEOUT, answers.message()).await?;
-            *stored = answer.ok_or_else(|| self.closed())?.acknowledged_sequence;
-            self.forget(*stored).await?;
-        }
-        Ok(answers)
-    }
-
-    /// Nothing more will come: waits to be stopped.
-    async fn idle(&self) {
-        std::future::pending::<()>().await;
     }
 
     async fn forget(&self, sequence: u64) -> Result<(), UploadError> {
@@ -272,6 +337,15 @@ impl Upload {
     }
 }
 
+/// The batch with another number.
+fn renumbered(sequence: u64, payload: Vec<u8>) -> Vec<u8> {
+    match ResultBatch::decode(&*payload) {
+        Ok(batch) => ResultBatch { sequence, ..batch }.encode_to_vec(),
+        // It is passed over when its turn comes.
+        Err(_) => payload,
+    }
+}
+
 /// A batch that this version cannot read, from a damaged file, is passed over.
 fn is_readable(stored: &Stored) -> bool {
     ResultBatch::decode(&*stored.payload)
@@ -280,3 +354,6 @@ fn is_readable(stored: &Stored) -> bool {
         })
         .is_ok()
 }
+
+#[cfg(test)]
+mod tests;

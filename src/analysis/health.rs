@@ -57,6 +57,8 @@ pub(crate) struct Health {
     pub unlisted: u64,
     /// Writes that the store refused in the last minute.
     pub refused: u64,
+    /// What was damaged in the store lately and set aside.
+    pub damaged: Vec<String>,
     /// How long the last run of the judge took.
     pub run: Duration,
 }
@@ -263,20 +265,7 @@ fn of_analyzer(health: &Health) -> Vec<Finding> {
             dropped_lines(health),
         ));
     }
-    if health.refused > 0 {
-        findings.push(monitoring(
-            Category::MonitoringStore,
-            health.refused,
-            health.refused,
-            vec![
-                format!(
-                    "{} writes failed in the last minute; the log says why",
-                    health.refused
-                ),
-                "agents keep what is not acknowledged until their spools are full".to_owned(),
-            ],
-        ));
-    }
+    findings.extend(of_store(health));
     if !health.missing.is_empty() {
         let names = health.missing.iter().map(String::as_str);
         findings.push(monitoring(
@@ -290,6 +279,32 @@ fn of_analyzer(health: &Health) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// What the store refuses, and what it has lost.
+fn of_store(health: &Health) -> Option<Finding> {
+    let mut evidence = Vec::new();
+    if health.refused > 0 {
+        evidence.push(format!(
+            "{} writes failed in the last minute; the log says why",
+            health.refused
+        ));
+        evidence
+            .push("agents keep what is not acknowledged until their spools are full".to_owned());
+    }
+    evidence.extend(health.damaged.iter().take(MOST_NAMED).cloned());
+    if let Some(more) = health
+        .damaged
+        .len()
+        .checked_sub(MOST_NAMED)
+        .filter(|more| *more > 0)
+    {
+        evidence.push(format!(
+            "and {more} more damaged files or rows; the log names them"
+        ));
+    }
+    let count = health.refused + health.damaged.len() as u64;
+    (count > 0).then(|| monitoring(Category::MonitoringStore, count, count, evidence))
 }
 
 /// The first names and how many more there are.

@@ -145,7 +145,19 @@ pub(super) async fn restore(
     for (kind, url) in urls {
         let name = format!("{} {url}", kind.name());
         let now = parts.clock.wall();
-        let known = parts.store.undelivered(&name, now, MOST_RESTORED).await?;
+        let known = match parts.store.undelivered(&name, now, MOST_RESTORED).await {
+            Ok(known) => known,
+            // Open incidents are told again by the first run of the judge.
+            Err(StoreError::Full { store }) => {
+                tracing::error!(
+                    receiver = name,
+                    store,
+                    "no space left: what the receiver has acknowledged is not known"
+                );
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
         let behaviour = alerts::Config {
             refresh: (kind == ReceiverKind::Alertmanager).then_some(config.resend_interval),
             ..alerts::Config::default()

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
+use tonic::Code;
 
 use super::metrics::Metrics;
 use super::state::{StateHandle, Taken};
@@ -55,7 +56,7 @@ pub(super) struct Submission {
 /// Why a batch was not taken, for the agent.
 #[derive(Debug, Clone)]
 pub(super) struct StoreFailure {
-    pub(super) disk_full: bool,
+    pub(super) code: Code,
     pub(super) text: String,
 }
 
@@ -109,7 +110,7 @@ pub(super) async fn start(
         .into_iter()
         .map(|mark| (mark.sender.clone(), mark))
         .collect();
-    let intake = Intake {
+    let mut intake = Intake {
         journal,
         clocks: Clocks::new(limits.clock_tolerance),
         limits,
@@ -120,7 +121,10 @@ pub(super) async fn start(
         ends: Arc::default(),
         lines: LogLimit::new(5, Duration::from_secs(10)),
     };
-    intake.prune().await?;
+    // A full disk takes no deletion either: what is there can be read.
+    if let Err(error) = intake.prune().await {
+        intake.report(&error);
+    }
     intake.replay().await?;
     let (requests, queue) = mpsc::channel(DEPTH);
     let ends = Arc::clone(&intake.ends);
@@ -152,6 +156,7 @@ impl Intake {
     async fn prune(&self) -> Result<(), StoreError> {
         let marks = self.clock.wall() + (Nanos::ZERO - Nanos::from(KEEP_MARKS));
         let gone = self.journal.prune(self.horizon(), marks).await?;
+        self.metrics.readiness.stored();
         tracing::debug!(batches = gone, "old batches were forgotten");
         Ok(())
     }
@@ -271,9 +276,14 @@ impl Intake {
                     .cloned()
                     .unwrap_or_else(|| Watermark::new(sender.clone(), host.clone(), now))
             });
-            mark.host = host;
             let sequence = received.batch.sequence;
-            let is_new = mark.admit(sequence, now) != Admission::Duplicate;
+            let admission = mark.admit(sequence, now);
+            if let Admission::TooFar { limit } = admission {
+                let _ = reply.send(Err(too_far(mark, sequence, limit)));
+                continue;
+            }
+            mark.host = host;
+            let is_new = admission != Admission::Duplicate;
             let clock = if is_new {
                 let interval = &received.batch.interval;
                 self.clocks.observe(&mark.sender.agent, interval, now)
@@ -302,12 +312,15 @@ impl Intake {
                 at: now,
             });
         }
+        // Of a spool whose first batch was refused nothing is known.
+        staged.retain(|_, mark| mark.taken > 0);
         if taken.iter().any(|taken| taken.received.is_some()) {
             let marks = staged.values().cloned().collect();
             if let Err(error) = self.journal.append(records, marks).await {
                 self.refuse(&error, replies);
                 return;
             }
+            self.metrics.readiness.stored();
         }
         self.marks.extend(staged);
         self.state.taken(taken).await;
@@ -322,10 +335,12 @@ impl Intake {
         replies: Vec<(oneshot::Sender<Result<u64, StoreFailure>>, u64)>,
     ) {
         self.report(error);
-        let failure = StoreFailure {
-            disk_full: matches!(error, StoreError::Full { .. }),
-            text: describe(error),
+        let code = match error {
+            StoreError::Full { .. } => Code::ResourceExhausted,
+            _ => Code::Unavailable,
         };
+        let text = describe(error);
+        let failure = StoreFailure { code, text };
         for (reply, _) in replies {
             let _ = reply.send(Err(failure.clone()));
         }
@@ -333,6 +348,7 @@ impl Intake {
 
     fn report(&mut self, error: &StoreError) {
         self.metrics.store_failures.inc();
+        self.metrics.readiness.refused(describe(error));
         if let Some(suppressed) = self.lines.admit(self.clock.host()) {
             tracing::error!(
                 error = describe(error),
@@ -340,5 +356,16 @@ impl Intake {
                 "batches cannot be stored and are not acknowledged; agents keep them"
             );
         }
+    }
+}
+
+fn too_far(mark: &Watermark, sequence: u64, limit: u64) -> StoreFailure {
+    StoreFailure {
+        code: Code::FailedPrecondition,
+        text: format!(
+            "batch {sequence} of agent `{}` is too far behind batch {}, the newest that was taken of this spool: at most {limit} \
+             is accepted; send it under another spool id",
+            mark.sender.agent, mark.sequence
+        ),
     }
 }

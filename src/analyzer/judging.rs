@@ -26,11 +26,14 @@ use crate::events::{Event, Publisher};
 use crate::id::RnicName;
 use crate::net::limit::LogLimit;
 use crate::store::StoreError;
+use crate::store::damage::Damage;
 use crate::store::incidents::{Incidents, Query};
 use crate::time::{Clock, Nanos, WallTime};
 
 /// How often closed incidents that are too old are forgotten.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
+/// How long a damaged file or row of the store is reported.
+const DAMAGE_REPORTED: Duration = Duration::from_mins(10);
 /// Changes that wait for the store; beyond, the oldest of an incident that has changed again goes.
 const MOST_WAITING: usize = 10_000;
 /// The most open incidents that are taken over at the start.
@@ -39,6 +42,8 @@ const MOST_RESTORED: u32 = 1_000;
 /// What the task needs.
 pub(super) struct JudgingInputs {
     pub(super) store: Arc<dyn Incidents>,
+    /// What was damaged in the store.
+    pub(super) damage: Damage,
     pub(super) alerts: Alerts,
     pub(super) state: StateHandle,
     pub(super) metrics: Arc<Metrics>,
@@ -83,6 +88,7 @@ pub(super) async fn start(
         parts,
         views: views.clone(),
         waiting: Vec::new(),
+        damage: Vec::new(),
         runs: 0,
         pruned: None,
         lines: LogLimit::new(5, Duration::from_mins(1)),
@@ -107,6 +113,8 @@ struct Judging {
     parts: JudgingInputs,
     views: Views,
     waiting: Vec<Incident>,
+    /// What was damaged in the store, and when that was seen.
+    damage: Vec<(WallTime, String)>,
     runs: u64,
     pruned: Option<WallTime>,
     lines: LogLimit,
@@ -155,7 +163,9 @@ impl Judging {
             .await?;
         let clock = Arc::clone(&self.parts.clock);
         let refused = self.parts.metrics.store_failures.get();
-        let run = tokio::task::spawn_blocking(move || run(worker, material, refused, &*clock))
+        let damaged = self.damaged(clock.wall());
+        let known = (refused, damaged);
+        let run = tokio::task::spawn_blocking(move || run(worker, material, known, &*clock))
             .await
             .ok()?;
         self.worker = Some(run.worker);
@@ -174,6 +184,20 @@ impl Judging {
         self.store().await;
         self.prune(run.now).await;
         Some(run.took)
+    }
+
+    /// What was damaged in the store in the last [`DAMAGE_REPORTED`].
+    fn damaged(&mut self, now: WallTime) -> Vec<String> {
+        let fresh = self.parts.damage.take();
+        self.parts
+            .metrics
+            .store_set_aside
+            .inc_by(fresh.len() as u64);
+        self.damage
+            .extend(fresh.into_iter().map(|line| (now, line)));
+        self.damage
+            .retain(|(at, _)| now.since(*at) < DAMAGE_REPORTED);
+        self.damage.iter().map(|(_, line)| line.clone()).collect()
     }
 
     async fn deliver(&mut self, changes: &[Change], now: WallTime) {
@@ -264,8 +288,13 @@ impl Judging {
     }
 }
 
-/// One run; `refused` is how many writes the store has refused since the start.
-fn run(mut worker: Worker, material: Material, refused: u64, clock: &dyn Clock) -> Run {
+/// One run; with how many writes the store has refused since the start, and what was damaged in it lately.
+fn run(
+    mut worker: Worker,
+    material: Material,
+    (refused, damaged): (u64, Vec<String>),
+    clock: &dyn Clock,
+) -> Run {
     let began = clock.host();
     for (tuple, switches) in material.traced {
         worker.judge.routes.learn(tuple, switches);
@@ -275,6 +304,7 @@ fn run(mut worker: Worker, material: Material, refused: u64, clock: &dyn Clock) 
         evicted: worker.evicted.take(material.evicted, now),
         unlisted: worker.unlisted.take(material.unlisted, now),
         refused: worker.refused.take(refused, now),
+        damaged,
         run: worker.took,
         ..material.health
     };

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::alerts::metrics::AlertMetrics;
+use super::readiness::Readiness;
 use super::view::View;
 use crate::analysis::filter::Reason;
 use crate::analysis::incident::Change;
@@ -87,6 +88,10 @@ pub(super) struct Metrics {
     pub(super) duplicates: Counter,
     lost_batches: Counter,
     pub(super) store_failures: Counter,
+    /// Files and rows of the store that were damaged.
+    pub(super) store_set_aside: Counter,
+    /// Whether uploads are taken.
+    pub(super) readiness: Readiness,
     pub(super) streams: Gauge,
     agents: Gauge,
     paths: Gauge,
@@ -140,6 +145,8 @@ impl Metrics {
             duplicates: Counter::default(),
             lost_batches: Counter::default(),
             store_failures: Counter::default(),
+            store_set_aside: Counter::default(),
+            readiness: Readiness::default(),
             streams: Gauge::default(),
             agents: Gauge::default(),
             paths: Gauge::default(),
@@ -231,6 +238,11 @@ impl Metrics {
                 "store_failures",
                 "Groups of batches that could not be stored",
                 self.store_failures.clone(),
+            );
+            r.register(
+                "store_set_aside",
+                "Files and rows of the store that could not be read and were set aside",
+                self.store_set_aside.clone(),
             );
             r.register("streams", "Open upload streams", self.streams.clone());
             r.register("agents", "Agents listed", self.agents.clone());

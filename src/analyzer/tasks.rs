@@ -17,6 +17,7 @@ use crate::analysis::windows::Limits;
 use crate::config::analyzer::{AlertConfig, AnalyzerConfig};
 use crate::events::Publisher;
 use crate::net::server::{self, Listener};
+use crate::store::damage::Damage;
 use crate::store::history::History;
 use crate::store::incidents::Incidents;
 use crate::store::journal::Journal;
@@ -51,6 +52,7 @@ impl Analyzer {
             journal,
             incidents,
             history,
+            damage,
         } = Stores::open(&config.store).await?;
         let listener = Listener::bind(config.listen, config.security.clone()).await?;
         let web = Listener::bind(config.web, config.web_security.clone()).await?;
@@ -64,7 +66,9 @@ impl Analyzer {
             .store(journal, config.limits.clone(), state.clone())
             .await?;
         let alerts = tasks.alert(config.alerts.clone(), web_address).await?;
-        let views = tasks.judge(&config, state.clone(), alerts.clone()).await?;
+        let views = tasks
+            .judge(&config, state.clone(), (alerts.clone(), damage))
+            .await?;
         tasks.take_uploads(listener, intake);
         let parts = web::Web {
             state,
@@ -164,10 +168,11 @@ impl Tasks {
         &mut self,
         config: &AnalyzerConfig,
         state: StateHandle,
-        alerts: Alerts,
+        (alerts, damage): (Alerts, Damage),
     ) -> Result<Views, AnalyzerError> {
         let parts = judging::JudgingInputs {
             store: Arc::clone(&self.incidents),
+            damage,
             alerts,
             state,
             metrics: Arc::clone(&self.metrics),

@@ -17,11 +17,12 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::intake::{IntakeHandle, StoreFailure, Submission};
 use super::metrics::Metrics;
 use crate::analysis::report::{Sender, SpoolId};
+use crate::error::describe;
 use crate::id::{AgentId, AgentVersion, HostName, MAX_NAME};
 use crate::net::server::peer_of;
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::results::Received;
-use crate::rpc::upload::{Message, UploadRequest};
+use crate::rpc::upload::{Message, UploadRequest, unpack, unpacked_size};
 use crate::rpc::v1::analyzer_service_server::{AnalyzerService, AnalyzerServiceServer};
 use crate::rpc::v1::{UploadHello, UploadResponse};
 
@@ -98,6 +99,7 @@ fn reason(code: Code) -> &'static str {
         Code::InvalidArgument => "invalid",
         Code::OutOfRange => "too_large",
         Code::ResourceExhausted => "store_full",
+        Code::FailedPrecondition => "sequence",
         Code::Unavailable => "unavailable",
         Code::DeadlineExceeded => "timeout",
         _ => "other",
@@ -138,13 +140,33 @@ impl Session {
                     let sequence = reply.ok_or_else(stopping)?.map_err(refused)?;
                     self.acknowledge(sequence).await;
                 }
-                message = self.inbound.message(), if open && self.waiting.len() < IN_FLIGHT => match message? {
-                    Some(message) => self.submit(message, &from).await?,
-                    None => open = false,
-                },
+                message = self.inbound.message(), if open && self.waiting.len() < IN_FLIGHT => {
+                    let submitted = match message {
+                        Ok(Some(message)) => self.submit(message, &from).await,
+                        Ok(None) => {
+                            open = false;
+                            Ok(())
+                        }
+                        Err(status) => Err(status),
+                    };
+                    if let Err(status) = submitted {
+                        self.settle().await;
+                        return Err(status);
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// Acknowledges what came before a message that is refused: so the agent knows which one it is.
+    async fn settle(&mut self) {
+        while let Some(reply) = self.waiting.pop_front() {
+            let Ok(Ok(sequence)) = reply.await else {
+                return;
+            };
+            self.acknowledge(sequence).await;
+        }
     }
 
     async fn hello(&mut self) -> Result<Origin, Status> {
@@ -186,10 +208,16 @@ impl Session {
     }
 
     async fn submit(&mut self, message: UploadRequest, from: &Origin) -> Result<(), Status> {
-        let Some(Message::Batch(batch)) = message.message else {
-            return Err(Status::invalid_argument(
-                "only batches may follow the hello",
-            ));
+        let batch = match message.message {
+            Some(Message::Batch(batch)) => batch,
+            Some(Message::ZstdBatch(packed)) => unpacked_size(&packed)
+                .and_then(|size| unpack(&packed, size))
+                .map_err(|error| Status::invalid_argument(describe(&error)))?,
+            _ => {
+                return Err(Status::invalid_argument(
+                    "only batches may follow the hello",
+                ));
+            }
         };
         let received = self.read(&batch)?.of_host(&from.host);
         let (reply, answer) = oneshot::channel();
@@ -217,6 +245,7 @@ impl Session {
     async fn acknowledge(&self, sequence: u64) {
         let answer = UploadResponse {
             acknowledged_sequence: sequence,
+            takes_zstd: true,
         };
         // A stream whose reader has gone ends by itself.
         let _ = self.answers.send(Ok(answer)).await;
@@ -238,9 +267,5 @@ fn stopping() -> Status {
 }
 
 fn refused(failure: StoreFailure) -> Status {
-    if failure.disk_full {
-        Status::resource_exhausted(failure.text)
-    } else {
-        Status::unavailable(failure.text)
-    }
+    Status::new(failure.code, failure.text)
 }

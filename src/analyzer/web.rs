@@ -87,6 +87,7 @@ pub(super) async fn serve(
         .route(TopologyQuery::PATH, get(topology))
         .route(api::OPENAPI, get(openapi))
         .route("/healthz", get(health))
+        .route("/readyz", get(readiness))
         .route("/metrics", get(show_metrics))
         .fallback(unknown)
         .with_state(web)
@@ -220,6 +221,20 @@ async fn health(Shared(web): Shared<Web>) -> Response {
     }
 }
 
+/// Whether uploads are taken.
+async fn readiness(Shared(web): Shared<Web>) -> Response {
+    if web.state.read(|_, _| ()).await.is_none() {
+        return Failure::gone().into_response();
+    }
+    match web.metrics.readiness.reason() {
+        None => Json(serde_json::json!({ "status": "ready" })).into_response(),
+        Some(reason) => {
+            let answer = serde_json::json!({ "status": "not ready", "reason": format!("uploads are refused: {reason}") });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(answer)).into_response()
+        }
+    }
+}
+
 async fn show_metrics(Shared(web): Shared<Web>) -> Response {
     match web.metrics.encode() {
         Ok(text) => (
@@ -241,7 +256,7 @@ async fn authenticated(
     next: Next,
 ) -> Response {
     if let Some(header) = required
-        && request.uri().path() != "/healthz"
+        && !matches!(request.uri().path(), "/healthz" | "/readyz")
         && request
             .headers()
             .get(&header)

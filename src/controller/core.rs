@@ -22,12 +22,14 @@ use crate::error::describe;
 use crate::id::AgentId;
 use crate::pinglist::{Changed, PinglistPlan, Policy};
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
+use crate::store::StoreError;
 use crate::store::registry::{Registry, RegistryError};
 use crate::time::{Clock, HostTime};
 use crate::topology::Announcement;
 
 use super::directory::{Change, Directory, StreamId};
 use super::metrics::{ByVerdict, Metrics, Verdict};
+use super::unstored::Unstored;
 
 /// Commands that wait for the core. Each has a waiting session or call, so this bounds memory, not work.
 pub(super) const QUEUE_DEPTH: usize = 1024;
@@ -47,8 +49,6 @@ const SHORTFALL_LINES: usize = 5;
 pub(super) enum Refused {
     #[error("{0}")]
     Conflict(String),
-    #[error("{0}")]
-    Store(String),
 }
 
 /// What an agent is told when its announcement was accepted.
@@ -131,6 +131,8 @@ pub(super) struct Core {
     round_due: bool,
     /// Agents that the current round has still to reach.
     round: VecDeque<AgentId>,
+    /// What the store has not taken.
+    unstored: Unstored,
     reported: Option<(usize, usize)>,
 }
 
@@ -161,6 +163,7 @@ impl Core {
             versions: HashMap::new(),
             round_due: true,
             round: VecDeque::new(),
+            unstored: Unstored::default(),
             reported: None,
         };
         (core, handle)
@@ -230,7 +233,6 @@ impl Core {
         let verdict = match &result {
             Ok(_) => Verdict::Accepted,
             Err(Refused::Conflict(_)) => Verdict::Conflict,
-            Err(Refused::Store(_)) => Verdict::StoreFailed,
         };
         self.metrics
             .announcements
@@ -253,13 +255,7 @@ impl Core {
             .check(&announcement, now)
             .map_err(|conflict| Refused::Conflict(conflict.to_string()))?;
         if !self.directory.is_known(&announcement) {
-            self.registry
-                .put(&announcement, &superseded, self.clock.wall())
-                .await
-                .map_err(|error| match error {
-                    RegistryError::GidTaken { .. } => Refused::Conflict(error.to_string()),
-                    RegistryError::Store(error) => Refused::Store(describe(&error)),
-                })?;
+            self.store(&announcement, &superseded).await?;
         }
         let agent = announcement.agent.clone();
         let (host, rnics) = (announcement.host.clone(), announcement.rnics.len());
@@ -285,6 +281,56 @@ impl Core {
         self.listening.insert(agent.clone(), listening);
         tracing::info!(%agent, %host, rnics, changed, "registered");
         Ok(Admitted { version, changes })
+    }
+
+    /// Stores what is about to be accepted. A store that takes nothing is no reason to refuse an agent, whose peers would take it
+    /// for dead: it is stored later.
+    async fn store(
+        &mut self,
+        announcement: &Announcement,
+        superseded: &[AgentId],
+    ) -> Result<(), Refused> {
+        if !self.unstored.is_empty() {
+            // In the order in which it happened.
+            self.unstored.put(&announcement.agent, superseded);
+            return Ok(());
+        }
+        let now = self.clock.wall();
+        match self.registry.put(announcement, superseded, now).await {
+            Ok(()) => Ok(()),
+            Err(error @ RegistryError::GidTaken { .. }) => {
+                Err(Refused::Conflict(error.to_string()))
+            }
+            Err(RegistryError::Store(error)) => {
+                self.unstored.put(&announcement.agent, superseded);
+                self.store_failed(&error);
+                Ok(())
+            }
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError) {
+        self.metrics.store_failures.inc();
+        if self.unstored.begin() {
+            tracing::error!(
+                error = describe(error),
+                "the registry cannot be stored: agents are served from memory, and it is tried again"
+            );
+        }
+    }
+
+    /// Stores what could not be stored before.
+    async fn store_again(&mut self) {
+        if self.unstored.is_empty() || !self.unstored.is_due(self.clock.host()) {
+            return;
+        }
+        let (registry, now) = (Arc::clone(&self.registry), self.clock.wall());
+        let stored = self.unstored.store(&*registry, &self.directory, now).await;
+        match stored {
+            Ok(()) => tracing::info!("the registry is stored again"),
+            Err(error) => self.store_failed(&error),
+        }
+        set(&self.metrics.unstored, self.unstored.len());
     }
 
     /// Makes a change known to those whom it concerns.
@@ -381,6 +427,7 @@ impl Core {
 
     async fn tick(&mut self) {
         self.expire(self.clock.host()).await;
+        self.store_again().await;
         let period = self.policy.period(self.clock.wall());
         if std::mem::replace(&mut self.period, period) != period {
             self.plan = None;
@@ -445,12 +492,13 @@ impl Core {
         if expired.forgotten.is_empty() {
             return;
         }
-        if let Err(error) = self.registry.remove(&expired.forgotten).await {
-            tracing::error!(
-                error = describe(&error),
-                "cannot remove forgotten agents, trying again"
-            );
-            return;
+        if !self.unstored.is_empty() {
+            self.unstored.remove(&expired.forgotten);
+        } else if let Err(error) = self.registry.remove(&expired.forgotten).await {
+            self.unstored.remove(&expired.forgotten);
+            if let RegistryError::Store(error) = error {
+                self.store_failed(&error);
+            }
         }
         for agent in &expired.forgotten {
             tracing::warn!(%agent, "forgotten after a long silence");

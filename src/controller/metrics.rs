@@ -21,7 +21,6 @@ pub(super) enum Verdict {
     Accepted,
     Conflict,
     Invalid,
-    StoreFailed,
 }
 
 /// How a pinglist request was answered.
@@ -56,6 +55,8 @@ pub(super) struct Metrics {
     pub(super) rnics: Gauge,
     pub(super) tors: Gauge,
     pub(super) sessions: Gauge,
+    pub(super) store_failures: Counter,
+    pub(super) unstored: Gauge,
     pub(super) short_pairs: Gauge,
     pub(super) lowest_coverage: FloatGauge,
     pub(super) slow_tors: Gauge,
@@ -108,6 +109,16 @@ impl Metrics {
             "sessions",
             "Open registration streams",
             metrics.sessions.clone(),
+        );
+        registry.register(
+            "store_failures",
+            "Writes that the registry refused; what it refused is served from memory and stored later",
+            metrics.store_failures.clone(),
+        );
+        registry.register(
+            "agents_unstored",
+            "Agents whose registration is in memory only because the registry takes nothing",
+            metrics.unstored.clone(),
         );
         registry.register(
             "coverage_short_tor_pairs",

@@ -368,9 +368,6 @@ impl Session {
         });
         let admitted = answer.await?.map_err(|refused| match refused {
             Refused::Conflict(why) => Status::already_exists(why),
-            Refused::Store(why) => {
-                Status::unavailable(format!("the registration was not stored: {why}"))
-            }
         })?;
         self.agent = Some(agent);
         Ok(admitted)

@@ -4,14 +4,17 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::v1;
+use super::{MAX_MESSAGE_BYTES, v1};
+
+/// zstd's fastest regular level.
+const LEVEL: i32 = 1;
 
 /// `UploadRequest` of `analyzer.proto`. An embedded message and its bytes are the same on the wire. Of a batch that comes in
 /// several parts, which no encoder makes, only the last counts.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct UploadRequest {
     /// `None` for what this version does not know.
-    #[prost(oneof = "Message", tags = "1, 2")]
+    #[prost(oneof = "Message", tags = "1, 2, 3")]
     pub message: Option<Message>,
 }
 
@@ -24,6 +27,50 @@ pub enum Message {
     /// A `ResultBatch`, encoded.
     #[prost(bytes = "bytes", tag = "2")]
     Batch(Bytes),
+    /// The same compressed with zstd: one frame that names the size of its content.
+    #[prost(bytes = "bytes", tag = "3")]
+    ZstdBatch(Bytes),
+}
+
+/// Why a compressed batch is not unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// It is no frame, or one that does not say how large its content is.
+    #[error("the compressed batch is no zstd frame that names the size of its content")]
+    NoSize,
+    /// Its content is too large, in bytes.
+    #[error(
+        "the compressed batch has {size} bytes of content: at most {MAX_MESSAGE_BYTES} are taken"
+    )]
+    TooLarge {
+        /// In bytes.
+        size: u64,
+    },
+    /// It is damaged.
+    #[error("the compressed batch cannot be unpacked")]
+    Damaged(#[source] std::io::Error),
+}
+
+/// How large a compressed batch says that its content is, in bytes. Nothing is unpacked.
+///
+/// # Errors
+/// [`PackError`].
+pub fn unpacked_size(packed: &[u8]) -> Result<usize, PackError> {
+    let size = zstd::zstd_safe::get_frame_content_size(packed);
+    let size = size.ok().flatten().ok_or(PackError::NoSize)?;
+    match usize::try_from(size) {
+        Ok(bytes) if bytes <= MAX_MESSAGE_BYTES => Ok(bytes),
+        _ => Err(PackError::TooLarge { size }),
+    }
+}
+
+/// Unpacks a compressed batch of this size; more is never unpacked.
+///
+/// # Errors
+/// [`PackError::Damaged`].
+pub fn unpack(packed: &[u8], size: usize) -> Result<Bytes, PackError> {
+    let content = zstd::bulk::decompress(packed, size).map_err(PackError::Damaged)?;
+    Ok(content.into())
 }
 
 impl From<v1::UploadHello> for UploadRequest {
@@ -41,6 +88,16 @@ impl From<&v1::ResultBatch> for UploadRequest {
 }
 
 impl UploadRequest {
+    /// With an encoded `ResultBatch`, compressed where that makes it smaller.
+    pub fn of_packed(encoded: Bytes) -> Self {
+        match zstd::bulk::compress(&encoded, LEVEL) {
+            Ok(packed) if packed.len() < encoded.len() => Self {
+                message: Some(Message::ZstdBatch(packed.into())),
+            },
+            _ => Self::of_batch(encoded),
+        }
+    }
+
     /// With an encoded `ResultBatch`.
     pub const fn of_batch(encoded: Bytes) -> Self {
         Self {
@@ -48,3 +105,6 @@ impl UploadRequest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

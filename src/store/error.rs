@@ -37,6 +37,12 @@ pub enum StoreError {
         /// What it is instead.
         why: String,
     },
+    /// The file is something else.
+    #[error("{store} is not a database: choose another file")]
+    NoDatabase {
+        /// The store.
+        store: String,
+    },
     /// What is stored cannot be read as what it should be.
     #[error(
         "database {store} is damaged: restore it from a backup, or move it away to start empty"

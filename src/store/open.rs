@@ -1,7 +1,10 @@
 //! Opening a store: the one place that chooses the engine by the location.
 
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use super::damage::Damage;
 use super::history::History;
 use super::incidents::Incidents;
 use super::journal::Journal;
@@ -10,13 +13,47 @@ use super::sqlite::journal::SqliteJournal;
 use super::sqlite::registry::SqliteRegistry;
 use super::{Location, StoreError};
 
-/// Opens the registry, made if missing, and brings its layout up to date.
+/// Opens the registry, made if missing, and brings its layout up to date. A disk that fails (full, read-only, I/O errors) is no
+/// error: the registry is tried again with each call, whose errors say so.
 ///
 /// # Errors
-/// The [`StoreError`] says why it cannot be used.
+/// The [`StoreError`] says why it cannot be used: what is configured is not possible.
 pub async fn registry(location: &Location) -> Result<Arc<dyn Registry>, StoreError> {
     match location {
-        Location::File(_) | Location::Memory => Ok(Arc::new(SqliteRegistry::open(location).await?)),
+        Location::File(_) | Location::Memory => {
+            let (registry, failure) = SqliteRegistry::open_later(location).await?;
+            match failure {
+                Some(error) if !is_of_disk(&error, location) => Err(error),
+                _ => Ok(Arc::new(registry)),
+            }
+        }
+    }
+}
+
+/// Whether the disk fails, rather than that the configuration names a place that cannot be used.
+fn is_of_disk(error: &StoreError, location: &Location) -> bool {
+    let is_failure = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+        ) || error.raw_os_error() == Some(libc::EIO)
+    };
+    let Location::File(path) = location else {
+        return false;
+    };
+    match error {
+        StoreError::Full { .. } => true,
+        StoreError::Unavailable { source, .. } if source.is::<io::Error>() => {
+            source.downcast_ref().is_some_and(is_failure)
+        }
+        StoreError::Unavailable { .. } | StoreError::ReadOnly { .. } => {
+            // SQLite tells a folder without rights from a failing disk in the same words; the system does not.
+            match File::options().append(true).create(true).open(path) {
+                Ok(_) => matches!(error, StoreError::Unavailable { .. }),
+                Err(error) => is_failure(&error),
+            }
+        }
+        _ => false,
     }
 }
 
@@ -29,6 +66,8 @@ pub struct Stores {
     pub incidents: Arc<dyn Incidents>,
     /// Pictures of the past.
     pub history: Arc<dyn History>,
+    /// What was damaged in the database.
+    pub damage: Damage,
 }
 
 impl Stores {
@@ -43,6 +82,7 @@ impl Stores {
                 Ok(Self {
                     incidents: Arc::new(journal.incidents()),
                     history: Arc::new(journal.history()),
+                    damage: journal.damage(),
                     journal: Arc::new(journal),
                 })
             }

@@ -1,27 +1,185 @@
-//! The agent's spool: result batches that wait for the analyzer's acknowledgement, bounded, on disk.
+//! The agent's spool: result batches that wait for the analyzer's acknowledgement, bounded.
 //!
 //! A batch is an opaque payload with a sequence number from 1 without gaps; the number never comes back, not even after
-//! a restart. When the limit is reached the oldest batches go. The spool has a random identity, made with the file, so
-//! that a receiver does not mistake the batches of a fresh spool for ones that it has.
+//! a restart. When the limit is reached the oldest batches go. The spool has a random identity, so that a receiver does not
+//! mistake the batches of a fresh spool for ones that it has.
+//!
+//! **Where batches are.** Each batch is compressed and appended once to a file (`segment`), without waiting for the disk: it
+//! survives the end of the process at once. While batches are acknowledged as they come, their file is deleted before or
+//! soon after the kernel writes it. When the analyzer is away ([`AWAY`]), and at the end, the file is forced to the disk.
+//! While the disk takes nothing (full, read-only, missing), batches are kept in memory, at most [`MEMORY`] bytes of them,
+//! and go to the disk when it works again. [`Status::trouble`] says so.
+//!
+//! **Identities.** Usually there is one. A spool whose receiver has a larger number than the spool can have sent was
+//! replaced by an older copy: it goes on with a new identity ([`Spool::begun`]), and what was not sent gets new numbers.
+//! Batches of an earlier identity are uploaded first, each under its own.
 
-pub use super::sqlite::spool::Spool;
+mod codec;
+mod disk;
+mod epoch;
+mod inner;
+mod segment;
+mod types;
 
-/// A stored batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// Its number.
-    pub sequence: u64,
-    /// As it was appended.
-    pub payload: Vec<u8>,
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use self::codec::LONGEST_PAYLOAD;
+use self::inner::{Inner, Seen};
+pub use self::types::{AWAY, Appended, MEMORY, Renumber, Status, Stored};
+use super::{Location, StoreError};
+
+/// Batches that wait for acknowledgement. Cheap to clone; clones are the same spool.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    inner: Arc<Mutex<Inner>>,
+    /// Who asks must not wait for the disk.
+    seen: Arc<Mutex<Seen>>,
+    store: String,
 }
 
-/// What appending has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    /// The new batch's number.
-    pub sequence: u64,
-    /// Oldest batches that had to go.
-    pub dropped: u64,
-    /// Batches that wait now.
-    pub waiting: u64,
+impl Spool {
+    /// Opens the spool in a folder, which is made if missing. An unusable disk is no error: the batches are kept in memory then.
+    ///
+    /// `limit` bounds the compressed batches in bytes; the files are a little larger. The newest batch is always kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`]: another process has it.
+    pub async fn open(location: &Location, limit: u64) -> Result<Self, StoreError> {
+        let (location, store) = (location.clone(), location.name());
+        let opening = tokio::task::spawn_blocking(move || Inner::open(location, limit));
+        let inner = opening.await.map_err(|_| StoreError::Closed {
+            store: store.clone(),
+        })??;
+        Ok(Self {
+            seen: Arc::new(Mutex::new(inner.seen())),
+            inner: Arc::new(Mutex::new(inner)),
+            store,
+        })
+    }
+
+    /// The identity that is being uploaded.
+    pub fn id(&self) -> u64 {
+        lock(&self.seen).uploading
+    }
+
+    /// How it is now.
+    pub fn status(&self) -> Status {
+        lock(&self.seen).status.clone()
+    }
+
+    /// Appends the batch that `encode` makes of its sequence number, and drops the oldest ones beyond the limit.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn append<F>(&self, encode: F) -> Result<Appended, StoreError>
+    where
+        F: FnOnce(u64) -> Vec<u8> + Send + 'static,
+    {
+        self.call(move |inner| inner.append(encode)).await
+    }
+
+    /// Batches of the identity that is being uploaded behind `after`, the oldest first: at least one if there is any, and then
+    /// as many as fit `bytes`. A batch that cannot be read is counted, logged and passed over.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn read(&self, after: u64, bytes: usize) -> Result<Vec<Stored>, StoreError> {
+        self.call(move |inner| inner.read(after, bytes)).await
+    }
+
+    /// Forgets the batches up to and including `sequence` of the identity that is being uploaded; returns how many still
+    /// wait, those of other identities too.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn acknowledge(&self, sequence: u64) -> Result<u64, StoreError> {
+        self.call(move |inner| {
+            inner.acknowledge(sequence);
+            inner.waiting()
+        })
+        .await
+    }
+
+    /// How many batches wait.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn waiting(&self) -> Result<u64, StoreError> {
+        self.call(|inner| inner.waiting()).await
+    }
+
+    /// Chooses the identity to upload, the oldest one of which batches wait, and returns it.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn begin(&self) -> Result<u64, StoreError> {
+        self.call(|inner| {
+            inner.uploading = inner.due();
+            inner.uploading
+        })
+        .await
+    }
+
+    /// Whether batches wait of another identity than the one that is being uploaded, and none of this one.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn is_due_elsewhere(&self) -> Result<bool, StoreError> {
+        self.call(|inner| inner.due() != inner.uploading).await
+    }
+
+    /// Takes the receiver's mark at the beginning of an upload: it has everything up to `mark`. Gives whether the upload can go
+    /// on. It cannot when the mark is larger than what this spool can have sent, because the files were replaced by an older
+    /// copy: then batches that were never sent have got numbers that the receiver would take for old ones, and they have been
+    /// moved to a new identity.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn begun(&self, mark: u64, renumber: Renumber) -> Result<bool, StoreError> {
+        self.call(move |inner| inner.begun(mark, renumber)).await
+    }
+
+    /// Gives all batches behind `after` of the identity that is being uploaded new numbers under a new identity: the receiver
+    /// refuses their numbers.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn renew(&self, after: u64, renumber: Renumber) -> Result<(), StoreError> {
+        self.call(move |inner| {
+            inner.renew(after, renumber);
+        })
+        .await
+    }
+
+    /// Removes a batch that nobody can read. Counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn pass_over(&self, sequence: u64) -> Result<(), StoreError> {
+        self.call(move |inner| inner.pass_over(sequence)).await
+    }
+
+    /// On a thread that may wait for the disk.
+    async fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Inner) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (inner, seen) = (Arc::clone(&self.inner), Arc::clone(&self.seen));
+        let done = tokio::task::spawn_blocking(move || {
+            let mut inner = lock(&inner);
+            let result = job(&mut inner);
+            *lock(&seen) = inner.seen();
+            result
+        });
+        done.await.map_err(|_| StoreError::Closed {
+            store: self.store.clone(),
+        })
+    }
 }
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,196 +2,44 @@
 //!
 //! One process owns a file: it is opened with an exclusive lock, so a second process gets [`StoreError::Busy`] instead
 //! of mixing its writes in. Commits are durable when they return (write-ahead log, `synchronous = FULL`). A file that
-//! this program does not understand (newer version, another program's, not a database) is left untouched.
+//! this program does not understand (newer version, another program's) is left untouched. One that is damaged is renamed, and a
+//! fresh one takes its place with what can still be read ([`damaged`]), at the start and at run time.
 //!
 //! [`Db`] is the handle for tasks: one thread owns the connection and works off a bounded queue of closures. A caller
 //! that stops waiting does not undo its closure, so dropping a [`Db::call`] future is safe.
 
+mod blobs;
+mod damaged;
 pub(super) mod history;
 pub(super) mod incidents;
 pub(super) mod journal;
+mod opening;
 pub(super) mod registry;
 pub(super) mod spool;
 
 use std::fmt;
-use std::path::Path;
-use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use self::opening::{Schema, classify};
+use super::damage::Damage;
 use super::{Location, StoreError};
-
-/// How long to wait for a lock that another process holds; long enough for a predecessor that is just closing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+use crate::error::describe;
 
 /// Depth of a [`Db`]'s queue. Each waiting closure has a waiting caller, so this only bounds what piles up behind a slow
 /// disk; callers beyond it wait for a place.
 const QUEUE_DEPTH: usize = 64;
 
-/// What a program keeps in its database.
-#[derive(Debug, Clone, Copy)]
-struct Schema {
-    /// Marks the file as this kind (`PRAGMA application_id`); distinct per program, never 0.
-    application_id: i32,
-    /// SQL that leads from layout version `i` to `i + 1`, in order. Entries are never changed, only appended.
-    migrations: &'static [&'static str],
-}
-
-/// Opens a database and brings its layout up to date.
-///
-/// # Errors
-/// Any [`StoreError`] but `Closed`.
-fn open(location: &Location, schema: &Schema) -> Result<Connection, StoreError> {
-    let store = location.name();
-    let mut connection = match location {
-        Location::File(path) => open_file(path)?,
-        Location::Memory => {
-            Connection::open_in_memory().map_err(|source| classify(&store, source))?
-        }
-    };
-    configure(&connection).map_err(|source| classify(&store, source))?;
-    check_writable(&connection, &store)?;
-    check_ownership(&connection, &store, schema)?;
-    migrate(&mut connection, &store, schema)?;
-    Ok(connection)
-}
-
-fn open_file(path: &Path) -> Result<Connection, StoreError> {
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        std::fs::create_dir_all(folder).map_err(|source| StoreError::Unavailable {
-            store: folder.display().to_string(),
-            source: source.into(),
-        })?;
-    }
-    Connection::open(path).map_err(|source| classify(&path.display().to_string(), source))
-}
-
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    // Reading takes the lock, so a file that is in use or no database fails here and before anything is changed.
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    Ok(())
-}
-
-/// SQLite opens a file that this user may only read without a word; the first change would fail much later.
-fn check_writable(connection: &Connection, store: &str) -> Result<(), StoreError> {
-    let read_only = connection
-        .is_readonly(rusqlite::MAIN_DB)
-        .map_err(|source| classify(store, source))?;
-    if read_only {
-        return Err(StoreError::ReadOnly {
-            store: store.to_owned(),
-        });
-    }
-    Ok(())
-}
-
-fn check_ownership(
-    connection: &Connection,
-    store: &str,
-    schema: &Schema,
-) -> Result<(), StoreError> {
-    let read = |pragma: &str| {
-        connection
-            .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0))
-            .map_err(|source| classify(store, source))
-    };
-    let application = read("application_id")?;
-    let version = read("user_version")?;
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|source| classify(store, source))?;
-    let is_new = application == 0 && version == 0 && tables == 0;
-    if !is_new && application != i64::from(schema.application_id) {
-        return Err(StoreError::Foreign {
-            store: store.to_owned(),
-            why: format!("an SQLite database of another program, application id {application}"),
-        });
-    }
-    if usize::try_from(version).map_or(true, |version| version > schema.migrations.len()) {
-        return Err(StoreError::NewerSchema {
-            store: store.to_owned(),
-            found: version,
-            supported: schema.migrations.len(),
-        });
-    }
-    Ok(())
-}
-
-fn migrate(connection: &mut Connection, store: &str, schema: &Schema) -> Result<(), StoreError> {
-    let settings = || -> rusqlite::Result<i64> {
-        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0))
-    };
-    let version = settings().map_err(|source| classify(store, source))?;
-    let done = usize::try_from(version).unwrap_or(0);
-    for (index, sql) in schema.migrations.iter().enumerate().skip(done) {
-        apply(connection, schema, index + 1, sql).map_err(|source| {
-            match classify(store, source) {
-                StoreError::Failed { store, source } => StoreError::Migration {
-                    store,
-                    version: index + 1,
-                    source,
-                },
-                other => other,
-            }
-        })?;
-    }
-    Ok(())
-}
-
-fn apply(
-    connection: &mut Connection,
-    schema: &Schema,
-    version: usize,
-    sql: &str,
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(sql)?;
-    transaction.pragma_update(None, "application_id", schema.application_id)?;
-    transaction.pragma_update(
-        None,
-        "user_version",
-        u32::try_from(version).unwrap_or(u32::MAX),
-    )?;
-    transaction.commit()
-}
-
-/// Turns a failure of SQLite into one that says what to do.
-fn classify(store: &str, source: rusqlite::Error) -> StoreError {
-    let store = store.to_owned();
-    let code = source.sqlite_error_code();
-    let source = source.into();
-    match code {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { store },
-        Some(ErrorCode::NotADatabase) => StoreError::Foreign {
-            store,
-            why: "not an SQLite database".to_owned(),
-        },
-        Some(ErrorCode::DatabaseCorrupt) => StoreError::Corrupt { store, source },
-        Some(ErrorCode::DiskFull) => StoreError::Full { store },
-        Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { store },
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::SystemIoFailure) => {
-            StoreError::Unavailable { store, source }
-        }
-        _ => StoreError::Failed { store, source },
-    }
-}
-
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+/// What the owner thread does with the database, or with the reason why there is none. Gives whether the file is damaged.
+type Job = Box<dyn FnOnce(Result<&mut Connection, StoreError>) -> Option<StoreError> + Send>;
 
 /// A database for tasks: cheap to clone; the file is closed when the last clone is dropped.
 #[derive(Clone)]
 struct Db {
     jobs: mpsc::Sender<Job>,
     store: String,
+    damage: Damage,
 }
 
 impl fmt::Debug for Db {
@@ -201,60 +49,144 @@ impl fmt::Debug for Db {
 }
 
 impl Db {
-    /// Opens a database and starts the thread that owns it.
+    /// Opens a database, replaces it if it is damaged, and starts the thread that owns it.
     ///
     /// # Errors
     /// Those of [`open`].
     async fn open(location: &Location, schema: &'static Schema) -> Result<Self, StoreError> {
+        let (db, failure) = Self::open_later(location, schema).await?;
+        failure.map_or(Ok(db), Err)
+    }
+
+    /// The same; a database that cannot be opened is tried again with each call. Gives why it could not be opened.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    async fn open_later(
+        location: &Location,
+        schema: &'static Schema,
+    ) -> Result<(Self, Option<StoreError>), StoreError> {
         let store = location.name();
-        let location = location.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&location, schema)).await;
-        let connection = opened.map_err(|source| StoreError::Failed {
+        let damage = Damage::default();
+        let mut owner = Owner {
+            connection: None,
+            location: location.clone(),
+            schema,
+            damage: damage.clone(),
+        };
+        let opening = tokio::task::spawn_blocking(move || {
+            let failure = owner.connection().err();
+            (owner, failure)
+        });
+        let (owner, failure) = opening.await.map_err(|source| StoreError::Failed {
             store: store.clone(),
             source: source.into(),
-        })??;
+        })?;
         let (jobs, queue) = mpsc::channel(QUEUE_DEPTH);
         std::thread::Builder::new()
             .name("sqlite".to_owned())
-            .spawn(move || work(connection, queue))
+            .spawn(move || owner.work(queue))
             .map_err(|source| StoreError::Unavailable {
                 store: store.clone(),
                 source: source.into(),
             })?;
-        Ok(Self { jobs, store })
+        let db = Self {
+            jobs,
+            store,
+            damage,
+        };
+        Ok((db, failure))
     }
 
     /// Runs `job` on the owner thread after those before it. Whatever must happen together belongs into one job with
-    /// one transaction.
+    /// one transaction. A file that proves to be damaged is replaced after the call that met it has failed.
     ///
     /// # Errors
-    /// Failures of the job's statements, classified by [`classify`]; `Closed`.
+    /// Failures of the job's statements, classified by [`classify`]; those of opening; `Closed`.
     async fn call<T, F>(&self, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (answer, done) = oneshot::channel();
+        let store = self.store.clone();
         let job: Job = Box::new(move |connection| {
+            let result = connection
+                .and_then(|connection| job(connection).map_err(|source| classify(&store, source)));
+            let damaged = match &result {
+                Err(error @ (StoreError::Corrupt { .. } | StoreError::NoDatabase { .. })) => {
+                    let source = describe(error).into();
+                    Some(StoreError::Corrupt { store, source })
+                }
+                _ => None,
+            };
             // A caller that no longer waits does not need the answer.
-            let _ = answer.send(job(connection));
+            let _ = answer.send(result);
+            damaged
         });
         let closed = || StoreError::Closed {
             store: self.store.clone(),
         };
         self.jobs.send(job).await.map_err(|_| closed())?;
-        done.await
-            .map_err(|_| closed())?
-            .map_err(|source| classify(&self.store, source))
+        done.await.map_err(|_| closed())?
+    }
+
+    /// The same for a job that reads: it is done again on the file that has replaced a damaged one.
+    ///
+    /// # Errors
+    /// Those of [`Db::call`].
+    async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Clone + Send + 'static,
+    {
+        match self.call(job.clone()).await {
+            Err(StoreError::Corrupt { .. } | StoreError::NoDatabase { .. }) => self.call(job).await,
+            other => other,
+        }
     }
 }
 
-fn work(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
-    while let Some(job) = queue.blocking_recv() {
-        job(&mut connection);
+/// The thread that owns a connection.
+struct Owner {
+    /// `None` while the file cannot be opened.
+    connection: Option<Connection>,
+    location: Location,
+    schema: &'static Schema,
+    damage: Damage,
+}
+
+impl Owner {
+    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => damaged::open_or_replace(&self.location, self.schema, &self.damage)?,
+        };
+        Ok(self.connection.insert(connection))
     }
-    if let Err((_, error)) = connection.close() {
-        tracing::warn!(%error, "a database was not closed cleanly; its log is replayed at the next start");
+
+    fn work(mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(job) = queue.blocking_recv() {
+            if let Some(error) = job(self.connection()) {
+                self.replace(error);
+            }
+        }
+        self.close();
+    }
+
+    fn replace(&mut self, error: StoreError) {
+        if self.location == Location::Memory {
+            return;
+        }
+        self.close();
+        // Where that fails the next call tries to open the file that is there.
+        self.connection = damaged::replace(&self.location, self.schema, &self.damage, error).ok();
+    }
+
+    fn close(&mut self) {
+        if let Some(Err((_, error))) = self.connection.take().map(Connection::close) {
+            tracing::warn!(%error, "a database was not closed cleanly; its log is replayed at the next start");
+        }
     }
 }
 

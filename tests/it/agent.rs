@@ -250,7 +250,7 @@ fn settings(
 }
 
 /// The ToR-mesh path between two hosts on one rail.
-fn path<'a>(answer: &'a Value, from: &str, to: &str, device: &str) -> Option<&'a Value> {
+pub(crate) fn path<'a>(answer: &'a Value, from: &str, to: &str, device: &str) -> Option<&'a Value> {
     answer["paths"].as_array()?.iter().find(|path| {
         path["kind"] == "tor_mesh"
             && path["source"]["host"] == from

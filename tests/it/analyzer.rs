@@ -304,6 +304,37 @@ fn streams_that_break_the_rules_end_with_a_reason() {
     });
 }
 
+/// 2^63 - 1 was acknowledged once, and everything after it was a duplicate.
+#[test]
+fn a_wild_number_silences_no_spool_and_a_refused_batch_follows_the_acknowledgements_before_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let analyzer = Incarnation::start(folder.path(), clock(30));
+    let one = |sequence| batch(sequence, 24, vec![report(1, 2, 3, 0)]);
+    analyzer.run(async {
+        for wild in [1 << 62, (1 << 63) - 1] {
+            let (acknowledged, end) = upload(&analyzer, 7, vec![one(wild)]).await;
+            assert_eq!((acknowledged, end), (0, Some(Code::FailedPrecondition)));
+        }
+        let (acknowledged, end) = upload(&analyzer, 7, vec![one(1), one((1 << 63) - 1)]).await;
+        assert_eq!((acknowledged, end), (1, Some(Code::FailedPrecondition)));
+        let (acknowledged, end) = upload(&analyzer, 7, vec![one(2)]).await;
+        assert_eq!((acknowledged, end), (2, None));
+        // 0 is no number.
+        let batches = vec![one(3), one(4), one(0), one(5)];
+        let (acknowledged, end) = upload(&analyzer, 7, batches).await;
+        assert_eq!((acknowledged, end), (4, Some(Code::InvalidArgument)));
+        let (acknowledged, end) = upload(&analyzer, 7, vec![one(5)]).await;
+        assert_eq!((acknowledged, end), (5, None));
+        assert_eq!(analyzer.total_sent().await, 15);
+        assert_eq!(analyzer.agent().await["lost_batches"], 0);
+        let metrics = analyzer.get_text("/metrics").await;
+        assert!(
+            metrics.contains(r#"uploads_refused_total{reason="sequence"} 3"#),
+            "{metrics}"
+        );
+    });
+}
+
 #[test]
 fn the_api_documentation_names_exactly_the_fields() {
     let folder = tempfile::tempdir().expect("folder");

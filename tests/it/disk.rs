@@ -91,6 +91,10 @@ mod root {
             let (acknowledged, end) = upload(&analyzer, 7, more).await;
             assert_eq!((acknowledged, end), (1, Some(Code::ResourceExhausted)));
             assert_eq!(analyzer.total_sent().await, 100);
+            // It lives, and is not ready.
+            assert_eq!(analyzer.get("/healthz").await.0, 200);
+            let (status, answer) = analyzer.get("/readyz").await;
+            assert_eq!((status, &answer["status"]), (503, &"not ready".into()));
             // The agent falls silent, and the store takes nothing: two incidents that cannot be stored; people see them all the
             // same.
             wait(&analyzer, "incidents that cannot be stored", |status| {
@@ -114,6 +118,7 @@ mod root {
             let rest = (2..=5).map(|sequence| recent(sequence, 10)).collect();
             assert_eq!(upload(&analyzer, 7, rest).await, (5, None));
             assert_eq!(analyzer.total_sent().await, 140);
+            assert_eq!(analyzer.get("/readyz").await.0, 200);
         });
         analyzer.kill();
         let again = Incarnation::start(disk.path(), Arc::new(SystemClock));

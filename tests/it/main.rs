@@ -9,6 +9,7 @@ mod bad_input;
 mod browser;
 mod controller;
 mod controller_program;
+mod damaged;
 mod dashboard;
 mod disk;
 mod documents;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
-use rpingmesh::agent::SPOOL_FILE;
+use rpingmesh::agent::SPOOL_FOLDER;
 use rpingmesh::analysis::report::{Batch, PathReport};
 use rpingmesh::fabric::realtime::Fabric;
 use rpingmesh::fabric::topology::{Shape, Topology};
@@ -197,7 +197,7 @@ impl Site {
 
     /// Adds the batches after `taken` that are still in the spool of an agent that has stopped.
     async fn spooled(&self, host: &str, taken: u64, waiting: &mut Kept) {
-        let file = self.chain.folder.path().join(host).join(SPOOL_FILE);
+        let file = self.chain.folder.path().join(host).join(SPOOL_FOLDER);
         let spool = Spool::open(&Location::File(file), SPOOL_LIMIT)
             .await
             .expect("the agent's spool");

@@ -35,6 +35,7 @@ impl AnalyzerService for Answering {
         );
         let answer = UploadResponse {
             acknowledged_sequence: 7,
+            takes_zstd: false,
         };
         Ok(Response::new(tokio_stream::once(Ok(answer))))
     }

@@ -29,6 +29,8 @@ enum Bench {
     Probe,
     /// An agent with 8 endpoints at 150 probes/s each: processor time and memory.
     AgentLoad,
+    /// What agent and analyzer write to their disks, beside what was uploaded.
+    DiskLoad,
     /// Complete probes per second and core of the user-space transport on loopback, its network RTT beside a plain UDP
     /// ping-pong.
     Userspace,
@@ -72,6 +74,7 @@ impl Bench {
         match self {
             Self::Probe => bench("probe"),
             Self::AgentLoad => example("agent_load"),
+            Self::DiskLoad => example("disk_load"),
             Self::Userspace => bench("userspace"),
             Self::Fabric => bench("fabric"),
             Self::FabricMinute => example("fabric_minute"),

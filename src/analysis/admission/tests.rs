@@ -24,12 +24,31 @@ fn gaps_are_taken_and_counted_but_never_backwards() {
     assert_eq!(mark.admit(53, NOW), Admission::Duplicate);
     assert_eq!(mark.admit(55, NOW), Admission::Duplicate);
     assert_eq!((mark.sequence, mark.taken, mark.lost), (55, 3, 3));
+}
+
+#[test]
+fn a_number_that_no_spool_can_have_reached_is_refused_and_moves_nothing() {
+    let mut mark = mark();
+    let beyond = |mark: &mut Watermark, sequence| match mark.admit(sequence, NOW) {
+        Admission::TooFar { limit } => limit,
+        other => panic!("{sequence}: {other:?}"),
+    };
+    // 2^63 - 1, once acknowledged, made duplicates of all that the spool sent afterwards.
+    for wild in [LARGEST_FIRST + 1, (1 << 63) - 1, u64::MAX] {
+        assert_eq!(beyond(&mut mark, wild), LARGEST_FIRST);
+    }
+    assert_eq!((mark.sequence, mark.taken), (0, 0));
+    assert_eq!(mark.admit(7, NOW), Admission::New { skipped: 0 });
+    for wild in [8 + MOST_SKIPPED, (1 << 63) - 1, u64::MAX] {
+        assert_eq!(beyond(&mut mark, wild), 7 + MOST_SKIPPED);
+    }
+    assert_eq!(mark.admit(8, NOW), Admission::New { skipped: 0 });
+    let skipped = MOST_SKIPPED - 1;
     assert_eq!(
-        mark.admit(u64::MAX, NOW),
-        Admission::New {
-            skipped: u64::MAX - 56
-        }
+        mark.admit(8 + MOST_SKIPPED, NOW),
+        Admission::New { skipped }
     );
+    assert_eq!((mark.taken, mark.lost), (3, skipped));
 }
 
 proptest! {

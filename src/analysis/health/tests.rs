@@ -175,6 +175,7 @@ fn each_trouble_of_the_analyzer_is_named() {
         evicted: 300,
         unlisted: 7,
         refused: 2,
+        damaged: vec!["database a.db was damaged: it is kept as a.db.damaged-7".to_owned()],
         run: Duration::from_millis(3_200),
     };
     insta::assert_snapshot!(said(&judged(&snapshot(), &health)));

@@ -134,3 +134,88 @@ async fn in_a_large_fabric_a_joining_agent_concerns_few_and_gets_its_list_with_t
     }
     assert!(told < 150, "{told} of 159");
 }
+
+/// A registry whose disk can be full.
+#[derive(Debug)]
+struct Failing {
+    inner: Arc<dyn Registry>,
+    is_full: std::sync::atomic::AtomicBool,
+}
+
+impl Failing {
+    fn check(&self) -> Result<(), RegistryError> {
+        if self.is_full.load(Ordering::Relaxed) {
+            let store = "registry.db".to_owned();
+            return Err(StoreError::Full { store }.into());
+        }
+        Ok(())
+    }
+}
+
+#[tonic::async_trait]
+impl Registry for Failing {
+    async fn load(&self) -> Result<Vec<Announcement>, RegistryError> {
+        self.inner.load().await
+    }
+
+    async fn put(
+        &self,
+        announcement: &Announcement,
+        superseded: &[AgentId],
+        now: WallTime,
+    ) -> Result<(), RegistryError> {
+        self.check()?;
+        self.inner.put(announcement, superseded, now).await
+    }
+
+    async fn remove(&self, agents: &[AgentId]) -> Result<(), RegistryError> {
+        self.check()?;
+        self.inner.remove(agents).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_takes_nothing_is_served_from_memory_and_stored_later() {
+    let agents = rails();
+    let config = ControllerSettings::default().validate().expect("defaults");
+    let (exposed, metrics) = Metrics::registered(Arc::default());
+    let inner = open::registry(&Location::Memory).await.expect("a registry");
+    let registry = Arc::new(Failing {
+        inner,
+        is_full: false.into(),
+    });
+    let clock = Arc::new(SlowClock::default());
+    let parts = (Arc::clone(&registry) as Arc<dyn Registry>, Vec::new());
+    let (core, handle) = Core::new(&config, parts, clock, metrics);
+    tokio::spawn(core.run(CancellationToken::new()));
+    let mut running = Running { handle, streams: 0 };
+    running.announce(agents[0].clone()).await;
+    registry.is_full.store(true, Ordering::Relaxed);
+    // New ones, and one that has restarted: its peers learn its new queue pair.
+    running.announce(agents[1].clone()).await;
+    running.announce(agents[2].clone()).await;
+    let mut restarted = agents[0].clone();
+    restarted.incarnation += 1;
+    restarted.rnics[0].address.qpn = Qpn::from_lower_bits(99);
+    running.announce(restarted.clone()).await;
+    let (served, _) = running.list(&restarted.agent).await;
+    assert_eq!(served, restarted);
+    let shown = |line: &str| {
+        let text = crate::telemetry::metrics::text(&exposed).expect("metrics");
+        text.lines().any(|shown| shown == line)
+    };
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(shown("rpingmesh_controller_agents_unstored 3"));
+    assert_eq!(
+        registry.load().await.expect("readable"),
+        [agents[0].clone()]
+    );
+
+    registry.is_full.store(false, Ordering::Relaxed);
+    // The database has a thread of its own, for which no time is paused.
+    while !shown("rpingmesh_controller_agents_unstored 0") {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let stored = registry.load().await.expect("readable");
+    assert_eq!(stored, [restarted, agents[1].clone(), agents[2].clone()]);
+}

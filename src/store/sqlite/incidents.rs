@@ -1,12 +1,13 @@
 //! Incidents in the analyzer's SQLite file, beside the journal.
 
-use rusqlite::{Row, params, types};
-use serde::de::DeserializeOwned;
+use rusqlite::{Connection, Params, Row, params};
 
 use super::Db;
+use super::damaged::set_row_aside;
 use crate::analysis::alerts::DeliveryState;
 use crate::analysis::incident::Incident;
 use crate::store::StoreError;
+use crate::store::damage::Damage;
 use crate::store::incidents::{Incidents, Query};
 use crate::time::WallTime;
 
@@ -75,7 +76,7 @@ impl Incidents for SqliteIncidents {
 
     async fn last_id(&self) -> Result<u64, StoreError> {
         self.db
-            .call(|connection| {
+            .read(|connection| {
                 // The sequence outlives rows that were pruned.
                 connection.query_row(
                     "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'incident'",
@@ -87,34 +88,34 @@ impl Incidents for SqliteIncidents {
     }
 
     async fn read(&self, query: Query) -> Result<Vec<Incident>, StoreError> {
+        let damage = self.db.damage.clone();
         self.db
-            .call(move |connection| {
+            .read(move |connection| {
                 let before = query
                     .before
                     .map_or(i64::MAX, |id| i64::try_from(id).unwrap_or(i64::MAX));
-                connection
-                    .prepare(
-                        "SELECT body FROM incident
+                let sql = "SELECT id, body FROM incident
                          WHERE id < ?1 AND (?2 IS NULL OR (closed IS NULL) = ?2)
-                         ORDER BY id DESC LIMIT ?3",
-                    )?
-                    .query_map(params![before, query.open, query.limit], incident)?
-                    .collect()
+                         ORDER BY id DESC LIMIT ?3";
+                readable(
+                    connection,
+                    &damage,
+                    sql,
+                    params![before, query.open, query.limit],
+                )
             })
             .await
     }
 
     async fn open_at(&self, time: WallTime, limit: u32) -> Result<Vec<Incident>, StoreError> {
+        let damage = self.db.damage.clone();
         self.db
-            .call(move |connection| {
-                connection
-                    .prepare(
-                        "SELECT body FROM incident
-                         WHERE (closed IS NULL OR closed > ?1) AND json_extract(body, '$.opened_unix_ns') <= ?1
-                         ORDER BY id DESC LIMIT ?2",
-                    )?
-                    .query_map(params![time.nanos(), limit], incident)?
-                    .collect()
+            .read(move |connection| {
+                let sql = "SELECT id, body FROM incident
+                         WHERE (closed IS NULL OR closed > ?1)
+                           AND CASE WHEN json_valid(body) THEN json_extract(body, '$.opened_unix_ns') END <= ?1
+                         ORDER BY id DESC LIMIT ?2";
+                readable(connection, &damage, sql, params![time.nanos(), limit])
             })
             .await
     }
@@ -142,33 +143,27 @@ impl Incidents for SqliteIncidents {
         now: WallTime,
         limit: u32,
     ) -> Result<Vec<(Incident, Option<DeliveryState>)>, StoreError> {
-        let receiver = receiver.to_owned();
+        let (receiver, damage) = (receiver.to_owned(), self.db.damage.clone());
         self.db
-            .call(move |connection| {
+            .read(move |connection| {
                 connection.execute(
                     "INSERT INTO alert_receiver (receiver, since) VALUES (?1, ?2)
                      ON CONFLICT (receiver) DO NOTHING",
                     params![receiver, now.nanos()],
                 )?;
-                let mut undelivered = connection
-                    .prepare(
-                        "SELECT incident.body, alert.told FROM incident
+                let sql = "SELECT incident.id, incident.body, alert.told FROM incident
                          JOIN alert_receiver ON alert_receiver.receiver = ?1
                          LEFT JOIN alert ON alert.receiver = ?1 AND alert.incident = incident.id
                          WHERE incident.closed IS NULL
                             OR alert.closed = 0
                             OR (alert.incident IS NULL AND incident.closed >= alert_receiver.since)
-                         ORDER BY incident.id DESC LIMIT ?2",
-                    )?
-                    .query_map(params![receiver, limit], |row| {
-                        let incident = from_json(0, &row.get::<_, String>(0)?)?;
-                        let delivered = row.get::<_, Option<String>>(1)?;
-                        let delivered = delivered
-                            .map(|delivered| from_json(1, &delivered))
-                            .transpose()?;
-                        Ok((incident, delivered))
-                    })?
-                    .collect::<Result<Vec<_>, _>>()?;
+                         ORDER BY incident.id DESC LIMIT ?2";
+                let mut undelivered =
+                    rows(connection, &damage, sql, params![receiver, limit], |row| {
+                        // What was delivered and cannot be read is delivered again.
+                        let delivered = row.get::<_, Option<String>>(2)?;
+                        Ok(delivered.and_then(|delivered| serde_json::from_str(&delivered).ok()))
+                    })?;
                 undelivered.reverse();
                 Ok(undelivered)
             })
@@ -204,8 +199,46 @@ impl Incidents for SqliteIncidents {
     }
 }
 
-fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
-    from_json(0, &row.get::<_, String>(0)?)
+/// Incidents that a query gives by their ids and bodies; those that cannot be read are set aside.
+fn readable(
+    connection: &Connection,
+    damage: &Damage,
+    sql: &str,
+    parameters: impl Params,
+) -> rusqlite::Result<Vec<Incident>> {
+    let found = rows(connection, damage, sql, parameters, |_| Ok(()))?;
+    Ok(found.into_iter().map(|(incident, ())| incident).collect())
+}
+
+/// The same with what else is in the rows.
+fn rows<T>(
+    connection: &Connection,
+    damage: &Damage,
+    sql: &str,
+    parameters: impl Params,
+    more: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<(Incident, T)>> {
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+    {
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query(parameters)?;
+        while let Some(row) = rows.next()? {
+            // Text may have bytes that are none.
+            let body = row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?;
+            match serde_json::from_slice(body) {
+                Ok(incident) => found.push((incident, more(row)?)),
+                Err(_) => unreadable.push((
+                    row.get::<_, i64>(0)?.to_string(),
+                    String::from_utf8_lossy(body).into_owned(),
+                )),
+            }
+        }
+    }
+    for (id, body) in &unreadable {
+        let delete = "DELETE FROM incident WHERE id = CAST(?1 AS INTEGER)";
+        set_row_aside(connection, damage, "incident", (id, body), delete)?;
+    }
+    Ok(found)
 }
 
 fn to_json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
@@ -213,11 +246,5 @@ fn to_json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
-fn from_json<T: DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
-    serde_json::from_str(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, types::Type::Text, Box::new(error))
-    })
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

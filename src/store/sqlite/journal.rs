@@ -1,13 +1,21 @@
 //! The journal in an SQLite file.
 
-use rusqlite::{Row, Transaction, params};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+
+use super::Db;
+use super::blobs::{BlobPlace, Blobs, pack, unpack};
 use super::history::SqliteHistory;
 use super::incidents::SqliteIncidents;
-use super::{Db, Schema};
+use super::opening::Schema;
 use crate::analysis::admission::Watermark;
 use crate::analysis::report::{Sender, SpoolId};
 use crate::id::{AgentId, HostName};
+use crate::store::damage::Damage;
 use crate::store::journal::{Journal, Record, Stored};
 use crate::store::{Location, StoreError};
 use crate::time::WallTime;
@@ -42,13 +50,68 @@ const SCHEMA: Schema = Schema {
         super::incidents::MIGRATION,
         super::incidents::ALERTS_MIGRATION,
         super::history::MIGRATION,
+        super::damaged::MIGRATION,
+        // A batch names its bytes instead of holding them, and is the newest word about its spool's watermark where the columns
+        // `taken` and others are there. Batches of before hold their bytes as they came.
+        // No index by `ended`: the rows are short, and each commit would write a page of the index.
+        "
+        CREATE TABLE batch_of_now (
+            position INTEGER PRIMARY KEY AUTOINCREMENT,
+            agent    TEXT    NOT NULL,
+            spool    INTEGER NOT NULL,
+            sequence INTEGER NOT NULL,
+            ended    INTEGER NOT NULL,
+            packed   INTEGER NOT NULL,
+            file     INTEGER,
+            offset   INTEGER,
+            length   INTEGER,
+            checksum INTEGER,
+            payload  BLOB,
+            host     TEXT,
+            taken    INTEGER,
+            lost     INTEGER,
+            updated  INTEGER
+        ) STRICT;
+        INSERT INTO batch_of_now (position, agent, spool, sequence, ended, packed, payload)
+            SELECT position, agent, spool, sequence, ended, 0, payload FROM batch;
+        DROP TABLE batch;
+        ALTER TABLE batch_of_now RENAME TO batch;
+    ",
     ],
 };
+
+/// A batch as it is kept.
+#[derive(Debug)]
+struct Body {
+    /// By zstd.
+    is_packed: bool,
+    /// In the row,
+    bytes: Option<Vec<u8>>,
+    /// or in a file.
+    place: Option<BlobPlace>,
+}
+
+fn lock(blobs: &Mutex<Blobs>) -> MutexGuard<'_, Blobs> {
+    blobs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn of_file_system(store: String, error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { store },
+        io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { store },
+        _ => StoreError::Unavailable {
+            store,
+            source: error.into(),
+        },
+    }
+}
 
 /// The journal in an SQLite file.
 #[derive(Debug, Clone)]
 pub(crate) struct SqliteJournal {
     db: Db,
+    /// `None` for a database in memory, which holds the bytes itself.
+    blobs: Option<Arc<Mutex<Blobs>>>,
 }
 
 impl SqliteJournal {
@@ -57,9 +120,55 @@ impl SqliteJournal {
     /// # Errors
     /// Those of [`Db::open`].
     pub(crate) async fn open(location: &Location) -> Result<Self, StoreError> {
-        Ok(Self {
-            db: Db::open(location, &SCHEMA).await?,
-        })
+        let db = Db::open(location, &SCHEMA).await?;
+        let blobs = match location {
+            Location::Memory => None,
+            Location::File(file) => Some(Blobs::open(file).map_err(|error| {
+                let store = format!("{}.batches", file.display());
+                of_file_system(store, error)
+            })?),
+        };
+        let blobs = blobs.map(|blobs| Arc::new(Mutex::new(blobs)));
+        Ok(Self { db, blobs })
+    }
+
+    /// Compresses the batches, and appends them to the files where there are some.
+    async fn write(&self, records: Vec<Record>) -> Result<Vec<(Record, Body)>, StoreError> {
+        let (blobs, store) = (self.blobs.clone(), self.db.store.clone());
+        let writing = tokio::task::spawn_blocking(move || {
+            let packed: Vec<_> = records.iter().map(|record| pack(&record.payload)).collect();
+            let Some(blobs) = blobs else {
+                let bodies = packed.into_iter().map(|(bytes, is_packed)| Body {
+                    is_packed,
+                    bytes: Some(bytes),
+                    place: None,
+                });
+                return Ok(records.into_iter().zip(bodies).collect());
+            };
+            let (bytes, flags): (Vec<_>, Vec<_>) = packed.into_iter().unzip();
+            let places = lock(&blobs).append(&bytes)?;
+            let bodies = places
+                .into_iter()
+                .zip(flags)
+                .map(|(place, is_packed)| Body {
+                    is_packed,
+                    bytes: None,
+                    place: Some(place),
+                });
+            Ok(records.into_iter().zip(bodies).collect())
+        });
+        let closed = |_| StoreError::Closed {
+            store: self.db.store.clone(),
+        };
+        writing
+            .await
+            .map_err(closed)?
+            .map_err(|error| of_file_system(store, error))
+    }
+
+    /// What was damaged in the file.
+    pub(crate) fn damage(&self) -> Damage {
+        self.db.damage.clone()
     }
 
     /// The incidents, which are kept in the same file.
@@ -77,22 +186,40 @@ impl SqliteJournal {
 impl Journal for SqliteJournal {
     async fn watermarks(&self) -> Result<Vec<Watermark>, StoreError> {
         self.db
-            .call(|connection| {
-                connection
-                    .prepare(
-                        "SELECT agent, spool, host, sequence, taken, lost, updated FROM watermark",
-                    )?
-                    .query_map([], watermark)?
-                    .collect()
+            .read(|connection| {
+                let mut marks: BTreeMap<(String, u64), Watermark> = BTreeMap::new();
+                for sql in [
+                    "SELECT agent, spool, host, sequence, taken, lost, updated FROM watermark",
+                    // Of the row with the largest number.
+                    "SELECT agent, spool, host, max(sequence) AS sequence, taken, lost, updated FROM batch
+                     WHERE taken IS NOT NULL GROUP BY agent, spool",
+                ] {
+                    let mut select = connection.prepare(sql)?;
+                    for mark in select.query_map([], watermark)? {
+                        let mark = mark?;
+                        let name = (mark.sender.agent.as_str().to_owned(), mark.sender.spool.0);
+                        match marks.entry(name) {
+                            Entry::Occupied(known) if known.get().sequence >= mark.sequence => {}
+                            Entry::Occupied(mut known) => {
+                                known.insert(mark);
+                            }
+                            Entry::Vacant(new) => {
+                                new.insert(mark);
+                            }
+                        }
+                    }
+                }
+                Ok(marks.into_values().collect())
             })
             .await
     }
 
     async fn append(&self, records: Vec<Record>, marks: Vec<Watermark>) -> Result<(), StoreError> {
+        let records = self.write(records).await?;
         self.db
             .call(move |connection| {
                 let transaction = connection.transaction()?;
-                put_batches(&transaction, &records)?;
+                let marks = put_batches(&transaction, &records, marks)?;
                 put_marks(&transaction, &marks)?;
                 transaction.commit()
             })
@@ -105,47 +232,100 @@ impl Journal for SqliteJournal {
         position: i64,
         limit: u32,
     ) -> Result<Vec<Stored>, StoreError> {
+        let (blobs, damage) = (self.blobs.clone(), self.damage());
         self.db
-            .call(move |connection| {
-                connection
-                    .prepare(
-                        "SELECT position, agent, spool, sequence, ended, payload FROM batch
-                         WHERE position > ?1 AND ended >= ?2 ORDER BY position LIMIT ?3",
-                    )?
-                    .query_map(params![position, since.nanos(), limit], stored)?
-                    .collect()
+            .read(move |connection| {
+                let mut select = connection.prepare_cached(
+                    "SELECT * FROM batch WHERE position > ?1 AND ended >= ?2 ORDER BY position",
+                )?;
+                let mut rows = select.query(params![position, since.nanos()])?;
+                let mut page = Vec::new();
+                while page.len() < limit as usize
+                    && let Some(row) = rows.next()?
+                {
+                    page.extend(stored(row, blobs.as_deref(), &damage)?);
+                }
+                Ok(page)
             })
             .await
     }
 
     async fn prune(&self, batches: WallTime, marks: WallTime) -> Result<usize, StoreError> {
+        let blobs = self.blobs.clone();
         self.db
             .call(move |connection| {
                 let transaction = connection.transaction()?;
+                // The watermarks of what is forgotten stay.
+                transaction.execute(
+                    "INSERT INTO watermark (agent, spool, host, sequence, taken, lost, updated)
+                     SELECT agent, spool, host, max(sequence), taken, lost, updated FROM batch
+                     WHERE taken IS NOT NULL AND ended < ?1 GROUP BY agent, spool
+                     ON CONFLICT (agent, spool) DO UPDATE SET
+                         host = excluded.host, sequence = excluded.sequence, taken = excluded.taken,
+                         lost = excluded.lost, updated = excluded.updated
+                     WHERE excluded.sequence > watermark.sequence",
+                    [batches.nanos()],
+                )?;
                 let gone =
                     transaction.execute("DELETE FROM batch WHERE ended < ?1", [batches.nanos()])?;
                 transaction.execute("DELETE FROM watermark WHERE updated < ?1", [marks.nanos()])?;
+                transaction.execute(
+                    "UPDATE batch SET taken = NULL WHERE taken IS NOT NULL AND updated < ?1",
+                    [marks.nanos()],
+                )?;
+                let oldest = transaction
+                    .query_row(
+                        "SELECT file FROM batch WHERE file IS NOT NULL ORDER BY position LIMIT 1",
+                        [],
+                        |row| row.get(0),
+                    )
+                    .optional()?;
                 transaction.commit()?;
+                if let Some(blobs) = blobs {
+                    lock(&blobs).prune(oldest);
+                }
                 Ok(gone)
             })
             .await
     }
 }
 
-fn put_batches(transaction: &Transaction<'_>, records: &[Record]) -> rusqlite::Result<()> {
+/// Stores batches; the last one of a spool takes its watermark along. Gives the watermarks that none took.
+fn put_batches(
+    transaction: &Transaction<'_>,
+    records: &[(Record, Body)],
+    marks: Vec<Watermark>,
+) -> rusqlite::Result<Vec<Watermark>> {
+    let mut marks: HashMap<_, _> = marks
+        .into_iter()
+        .map(|mark| ((mark.sender.clone(), mark.sequence), mark))
+        .collect();
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO batch (agent, spool, sequence, ended, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO batch (agent, spool, sequence, ended, packed, file, offset, length, checksum, payload,
+                            host, taken, lost, updated)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
-    for record in records {
+    for (record, body) in records {
+        let mark = marks.remove(&(record.sender.clone(), record.sequence));
+        let mark = mark.as_ref();
         insert.execute(params![
             record.sender.agent.as_str(),
             record.sender.spool.0.cast_signed(),
             record.sequence.cast_signed(),
             record.end.nanos(),
-            &*record.payload,
+            body.is_packed,
+            body.place.map(|place| place.file),
+            body.place.map(|place| place.offset),
+            body.place.map(|place| place.length),
+            body.place.map(|place| place.checksum),
+            body.bytes,
+            mark.map(|mark| mark.host.as_str()),
+            mark.map(|mark| mark.taken.cast_signed()),
+            mark.map(|mark| mark.lost.cast_signed()),
+            mark.map(|mark| mark.updated.nanos()),
         ])?;
     }
-    Ok(())
+    Ok(marks.into_values().collect())
 }
 
 fn put_marks(transaction: &Transaction<'_>, marks: &[Watermark]) -> rusqlite::Result<()> {
@@ -192,16 +372,45 @@ fn watermark(row: &Row<'_>) -> rusqlite::Result<Watermark> {
     })
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    Ok(Stored {
-        position: row.get("position")?,
-        record: Record {
-            sender: sender(row)?,
-            sequence: unsigned(row, "sequence")?,
-            end: WallTime::from_nanos(row.get("ended")?),
-            payload: row.get::<_, Vec<u8>>("payload")?.into(),
-        },
-    })
+/// A batch with its bytes; `None` where they cannot be read.
+fn stored(
+    row: &Row<'_>,
+    blobs: Option<&Mutex<Blobs>>,
+    damage: &Damage,
+) -> rusqlite::Result<Option<Stored>> {
+    let kept = row.get::<_, Option<Vec<u8>>>("payload")?;
+    let bytes = match (kept, blobs) {
+        (Some(bytes), _) => Ok(bytes),
+        (None, Some(blobs)) => lock(blobs).read(BlobPlace {
+            file: row.get("file")?,
+            offset: row.get("offset")?,
+            length: row.get("length")?,
+            checksum: row.get("checksum")?,
+        }),
+        (None, None) => Err(io::ErrorKind::NotFound.into()),
+    };
+    let (sender, sequence) = (sender(row)?, unsigned(row, "sequence")?);
+    let is_packed = row.get("packed")?;
+    match bytes.and_then(|bytes| unpack(bytes, is_packed)) {
+        Ok(payload) => Ok(Some(Stored {
+            position: row.get("position")?,
+            record: Record {
+                sender,
+                sequence,
+                end: WallTime::from_nanos(row.get("ended")?),
+                payload: payload.into(),
+            },
+        })),
+        Err(error) => {
+            let line = format!(
+                "batch {sequence} of agent {} cannot be read and is left out: {error}",
+                sender.agent
+            );
+            tracing::error!("{line}");
+            damage.note(line);
+            Ok(None)
+        }
+    }
 }
 
 #[cfg(test)]

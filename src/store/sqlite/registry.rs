@@ -1,10 +1,13 @@
 //! The registry in an embedded SQLite database.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, TransactionBehavior, params};
 
-use super::{Db, Schema};
+use super::Db;
+use super::damaged::set_row_aside;
+use super::opening::Schema;
 use crate::id::{AgentId, Gid, QKey, Qpn};
+use crate::store::damage::Damage;
 use crate::store::registry::{Registry, RegistryError};
 use crate::store::{Location, StoreError};
 use crate::time::WallTime;
@@ -13,7 +16,8 @@ use crate::transport::Address;
 
 const SCHEMA: Schema = Schema {
     application_id: 0x7270_6d63, // "rpmc"
-    migrations: &["
+    migrations: &[
+        "
         CREATE TABLE agent (
             id              TEXT PRIMARY KEY,
             incarnation     INTEGER NOT NULL,
@@ -35,7 +39,9 @@ const SCHEMA: Schema = Schema {
             steering  TEXT NOT NULL
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX rnic_agent ON rnic (agent, position);
-    "],
+    ",
+        super::damaged::MIGRATION,
+    ],
 };
 
 /// [`Registry`] in one SQLite file that this process owns.
@@ -49,17 +55,32 @@ impl SqliteRegistry {
     ///
     /// # Errors
     /// Those of [`Db::open`].
-    pub(crate) async fn open(location: &Location) -> Result<Self, StoreError> {
-        Ok(Self {
-            db: Db::open(location, &SCHEMA).await?,
-        })
+    #[cfg(test)]
+    async fn open(location: &Location) -> Result<Self, StoreError> {
+        let (registry, failure) = Self::open_later(location).await?;
+        failure.map_or(Ok(registry), Err)
+    }
+
+    /// Opens or makes the database. One that cannot be opened is tried again with each call; gives why.
+    ///
+    /// # Errors
+    /// Those of [`Db::open_later`].
+    pub(crate) async fn open_later(
+        location: &Location,
+    ) -> Result<(Self, Option<StoreError>), StoreError> {
+        let (db, failure) = Db::open_later(location, &SCHEMA).await?;
+        Ok((Self { db }, failure))
     }
 }
 
 #[tonic::async_trait]
 impl Registry for SqliteRegistry {
     async fn load(&self) -> Result<Vec<Announcement>, RegistryError> {
-        Ok(self.db.call(|connection| load(connection)).await?)
+        let damage = self.db.damage.clone();
+        Ok(self
+            .db
+            .read(move |connection| load(connection, &damage))
+            .await?)
     }
 
     async fn put(
@@ -87,23 +108,49 @@ impl Registry for SqliteRegistry {
     }
 }
 
-fn load(connection: &Connection) -> rusqlite::Result<Vec<Announcement>> {
-    let mut agents = connection
-        .prepare_cached("SELECT id, incarnation, host, version FROM agent ORDER BY id")?;
-    let mut rnics = connection.prepare_cached(
-        "SELECT gid, qpn, q_key, device, port, tor, gid_index, clock, steering FROM rnic WHERE agent = ?1 ORDER BY position",
-    )?;
-    let found = agents.query_map([], |row| {
-        let agent: String = row.get(0)?;
-        Ok(Announcement {
-            rnics: rnics.query_map([&agent], rnic)?.collect::<Result<_, _>>()?,
-            agent: agent.into(),
-            incarnation: row.get::<_, i64>(1)?.cast_unsigned(),
-            host: row.get::<_, String>(2)?.into(),
-            version: row.get(3)?,
-        })
-    })?;
-    found.collect()
+/// All agents; one of which something cannot be read is set aside, and registers again if it lives.
+fn load(connection: &Connection, damage: &Damage) -> rusqlite::Result<Vec<Announcement>> {
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+    {
+        let mut agents = connection
+            .prepare_cached("SELECT id, incarnation, host, version FROM agent ORDER BY id")?;
+        let mut rnics = connection.prepare_cached(
+            "SELECT gid, qpn, q_key, device, port, tor, gid_index, clock, steering FROM rnic WHERE agent = ?1 ORDER BY position",
+        )?;
+        let mut rows = agents.query([])?;
+        while let Some(row) = rows.next()? {
+            match announcement(row, &mut rnics) {
+                Ok(announcement) => found.push(announcement),
+                // The file, not the row.
+                Err(error @ rusqlite::Error::SqliteFailure(..)) => return Err(error),
+                Err(error) => {
+                    let id = row.get_ref(0)?.as_bytes().unwrap_or_default();
+                    unreadable.push((String::from_utf8_lossy(id).into_owned(), error.to_string()));
+                }
+            }
+        }
+    }
+    for (id, error) in &unreadable {
+        set_row_aside(
+            connection,
+            damage,
+            "agent",
+            (id, error),
+            "DELETE FROM agent WHERE id = ?1",
+        )?;
+    }
+    Ok(found)
+}
+
+fn announcement(row: &Row<'_>, rnics: &mut Statement<'_>) -> rusqlite::Result<Announcement> {
+    let agent: String = row.get(0)?;
+    Ok(Announcement {
+        rnics: rnics.query_map([&agent], rnic)?.collect::<Result<_, _>>()?,
+        agent: agent.into(),
+        incarnation: row.get::<_, i64>(1)?.cast_unsigned(),
+        host: row.get::<_, String>(2)?.into(),
+        version: row.get(3)?,
+    })
 }
 
 fn rnic(row: &Row<'_>) -> rusqlite::Result<Rnic> {

@@ -1,9 +1,10 @@
-//! The agent's spool in an SQLite file.
+//! The agent's spool as versions up to 0.1 had it: an SQLite file. It is read once, and removed.
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use std::path::Path;
 
-use super::{Db, Schema};
-use crate::store::spool::{Appended, Stored};
+use rusqlite::OptionalExtension as _;
+
+use super::opening::{Schema, classify, open};
 use crate::store::{Location, StoreError};
 
 /// Marks the file as an agent's spool: "rpsp".
@@ -24,205 +25,52 @@ const SCHEMA: Schema = Schema {
     "],
 };
 
-/// What a batch takes beside its payload: row and page overhead, rounded up.
-const OVERHEAD: usize = 64;
-
-/// Batches that wait for acknowledgement. Cheap to clone; clones are the same spool.
-#[derive(Debug, Clone)]
-pub struct Spool {
-    db: Db,
-    id: u64,
-    limit: u64,
-}
-
-impl Spool {
-    /// Opens the spool, made if missing.
-    ///
-    /// `limit` bounds the payloads in bytes; the file is a little larger. The newest batch is always kept.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn open(location: &Location, limit: u64) -> Result<Self, StoreError> {
-        let db = Db::open(location, &SCHEMA).await?;
-        let fresh: u64 = rand::random();
-        let id = db
-            .call(move |connection| identity(connection, fresh))
-            .await?;
-        Ok(Self { db, id, limit })
+/// Reads all batches in their order, with the spool's identity, and gives the identity and the largest number.
+///
+/// # Errors
+/// Those of opening and reading; that of `found`.
+pub(in crate::store) fn read(
+    file: &Path,
+    mut found: impl FnMut(u64, u64, Vec<u8>) -> Result<(), StoreError>,
+) -> Result<(u64, u64), StoreError> {
+    let store = file.display().to_string();
+    let failed = |source| classify(&store, source);
+    let connection = open(&Location::File(file.to_owned()), &SCHEMA)?;
+    let known = connection
+        .query_row("SELECT id, next_sequence FROM spool", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })
+        .optional()
+        .map_err(failed)?;
+    let (id, next) = known.unwrap_or((rand::random(), 1));
+    let id = id.cast_unsigned();
+    let mut statement = connection
+        .prepare("SELECT sequence, payload FROM batch ORDER BY sequence")
+        .map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let sequence: i64 = row.get(0).map_err(failed)?;
+        found(id, sequence.cast_unsigned(), row.get(1).map_err(failed)?)?;
     }
-
-    /// The spool's random identity.
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// Appends the batch that `encode` makes of its sequence number, durably, and drops the oldest ones beyond the
-    /// limit.
-    ///
-    /// # Errors
-    /// [`StoreError`]; then nothing was changed.
-    pub async fn append<F>(&self, encode: F) -> Result<Appended, StoreError>
-    where
-        F: FnOnce(u64) -> Vec<u8> + Send + 'static,
-    {
-        let limit = self.limit;
-        self.db
-            .call(move |connection| append(connection, limit, encode))
-            .await
-    }
-
-    /// Batches behind `after`, the oldest first: at least one if there is any, and then as many as fit `bytes`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn read(&self, after: u64, bytes: usize) -> Result<Vec<Stored>, StoreError> {
-        self.db
-            .call(move |connection| read(connection, after, bytes))
-            .await
-    }
-
-    /// Forgets the batches up to and including `sequence`; returns how many still wait.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn acknowledge(&self, sequence: u64) -> Result<u64, StoreError> {
-        self.db
-            .call(move |connection| {
-                let transaction = connection.transaction()?;
-                remove(&transaction, "sequence <= ?1", signed(sequence))?;
-                let waiting = waiting(&transaction)?;
-                transaction.commit()?;
-                Ok(waiting)
-            })
-            .await
-    }
-
-    /// How many batches wait.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn waiting(&self) -> Result<u64, StoreError> {
-        self.db.call(|connection| waiting(connection)).await
-    }
-}
-
-/// SQLite's integers are signed. Identities keep their bits; sequence numbers stay far below the bound.
-const fn signed(number: u64) -> i64 {
-    number.cast_signed()
-}
-
-fn identity(connection: &mut Connection, fresh: u64) -> rusqlite::Result<u64> {
-    let transaction = connection.transaction()?;
-    let known: Option<i64> = transaction
-        .query_row("SELECT id FROM spool", [], |row| row.get(0))
-        .optional()?;
-    let id = if let Some(id) = known {
-        id.cast_unsigned()
-    } else {
-        transaction.execute(
-            "INSERT INTO spool (one, id, next_sequence, bytes) VALUES (1, ?1, 1, 0)",
-            [signed(fresh)],
-        )?;
-        fresh
-    };
-    transaction.commit()?;
-    Ok(id)
-}
-
-fn append(
-    connection: &mut Connection,
-    limit: u64,
-    encode: impl FnOnce(u64) -> Vec<u8>,
-) -> rusqlite::Result<Appended> {
-    let transaction = connection.transaction()?;
-    let next: i64 =
-        transaction.query_row("SELECT next_sequence FROM spool", [], |row| row.get(0))?;
-    let sequence = next.cast_unsigned();
-    let payload = encode(sequence);
-    let size = i64::try_from(payload.len() + OVERHEAD).unwrap_or(i64::MAX);
-    transaction
-        .prepare_cached("INSERT INTO batch (sequence, size, payload) VALUES (?1, ?2, ?3)")?
-        .execute(params![next, size, payload])?;
-    let bytes: i64 = transaction.query_row(
-        "UPDATE spool SET next_sequence = next_sequence + 1, bytes = bytes + ?1 RETURNING bytes",
-        [size],
-        |row| row.get(0),
-    )?;
-    let dropped = drop_beyond(&transaction, bytes, signed(limit), next)?;
-    let waiting = waiting(&transaction)?;
-    transaction.commit()?;
-    Ok(Appended {
-        sequence,
-        dropped,
-        waiting,
-    })
-}
-
-fn drop_beyond(
-    transaction: &Transaction<'_>,
-    bytes: i64,
-    limit: i64,
-    newest: i64,
-) -> rusqlite::Result<u64> {
-    let mut excess = bytes - limit;
-    if excess <= 0 {
-        return Ok(0);
-    }
-    let mut last = 0;
-    {
-        let mut statement = transaction.prepare_cached(
-            "SELECT sequence, size FROM batch WHERE sequence < ?1 ORDER BY sequence",
-        )?;
-        let mut rows = statement.query([newest])?;
-        while excess > 0 {
-            let Some(row) = rows.next()? else { break };
-            last = row.get(0)?;
-            excess -= row.get::<_, i64>(1)?;
-        }
-    }
-    remove(transaction, "sequence <= ?1", last)
-}
-
-fn remove(transaction: &Transaction<'_>, which: &str, bound: i64) -> rusqlite::Result<u64> {
-    let freed: i64 = transaction.query_row(
-        &format!("SELECT coalesce(sum(size), 0) FROM batch WHERE {which}"),
-        [bound],
-        |row| row.get(0),
-    )?;
-    let removed = transaction.execute(&format!("DELETE FROM batch WHERE {which}"), [bound])?;
-    transaction.execute("UPDATE spool SET bytes = bytes - ?1", [freed])?;
-    Ok(removed as u64)
-}
-
-/// Numbers have no gaps between the oldest and the newest.
-fn waiting(connection: &Connection) -> rusqlite::Result<u64> {
-    connection.query_row(
-        "SELECT coalesce(max(sequence) - min(sequence) + 1, 0) FROM batch",
-        [],
-        |row| row.get::<_, i64>(0).map(i64::cast_unsigned),
-    )
-}
-
-fn read(connection: &Connection, after: u64, bytes: usize) -> rusqlite::Result<Vec<Stored>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT sequence, payload FROM batch WHERE sequence > ?1 ORDER BY sequence",
-    )?;
-    let mut rows = statement.query([signed(after)])?;
-    let mut batches = Vec::new();
-    let mut total = 0;
-    while let Some(row) = rows.next()? {
-        let payload: Vec<u8> = row.get(1)?;
-        total += payload.len();
-        if total > bytes && !batches.is_empty() {
-            break;
-        }
-        batches.push(Stored {
-            sequence: row.get::<_, i64>(0)?.cast_unsigned(),
-            payload,
-        });
-    }
-    Ok(batches)
+    Ok((id, next.cast_unsigned().saturating_sub(1)))
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::store) fn write(file: &Path, id: u64, batches: &[(u64, Vec<u8>)]) {
+    let connection = open(&Location::File(file.to_owned()), &SCHEMA).expect("a database");
+    let next = batches.last().map_or(1, |(sequence, _)| sequence + 1);
+    connection
+        .execute(
+            "INSERT INTO spool (one, id, next_sequence, bytes) VALUES (1, ?1, ?2, 0)",
+            [id.cast_signed(), next.cast_signed()],
+        )
+        .expect("stored");
+    for (sequence, payload) in batches {
+        connection
+            .execute(
+                "INSERT INTO batch (sequence, size, payload) VALUES (?1, 0, ?2)",
+                rusqlite::params![sequence.cast_signed(), payload],
+            )
+            .expect("stored");
+    }
+}

@@ -1,7 +1,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::opening::open;
 use super::*;
 
 const SCHEMA: Schema = Schema {
@@ -95,7 +96,7 @@ fn foreign_files_are_left_alone() {
     let text = "this is a letter, not a database\n".repeat(40);
     fs::write(&path, &text).expect("file");
     let error = open(&location, &SCHEMA).expect_err("no database");
-    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    assert!(matches!(error, StoreError::NoDatabase { .. }), "{error}");
     assert_eq!(fs::read_to_string(&path).expect("file"), text);
 
     fs::remove_file(&path).expect("remove");

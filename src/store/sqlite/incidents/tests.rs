@@ -5,7 +5,7 @@ use crate::analysis::localize::Component;
 use crate::store::Location;
 use crate::store::sqlite::journal::SqliteJournal;
 
-fn incident(id: u64, closed: Option<i64>) -> Incident {
+pub(in crate::store) fn incident(id: u64, closed: Option<i64>) -> Incident {
     Incident {
         id,
         subject: Component::Link {

@@ -1,0 +1,290 @@
+//! The uploader against an analyzer that does what the test wants.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::*;
+use crate::config::agent::AgentSettings;
+use crate::rpc::upload::{Message, unpack, unpacked_size};
+use crate::rpc::v1::UploadResponse;
+use crate::rpc::v1::analyzer_service_server::{AnalyzerService, AnalyzerServiceServer};
+use crate::store::Location;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What it has, and what it refuses.
+#[derive(Debug, Default)]
+struct Known {
+    /// By spool.
+    marks: BTreeMap<u64, u64>,
+    /// Start of the interval of each batch taken, by spool: tells batches apart whatever their number.
+    taken: Vec<(u64, u64, i64)>,
+    hellos: Vec<u64>,
+    /// A batch with this start is refused as unreadable.
+    unreadable: Option<i64>,
+    /// It understands compressed batches, and sees one where it does.
+    takes_zstd: bool,
+    has_seen_zstd: bool,
+    /// Numbers of this spool are refused.
+    too_far: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Fake(Arc<Mutex<Known>>);
+
+impl Fake {
+    fn known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(&mut self.0.lock().expect("no panic"))
+    }
+
+    fn take(&self, spool: u64, batch: &ResultBatch) -> Result<u64, Status> {
+        self.known(|known| {
+            if known.unreadable == Some(batch.start_unix_ns) {
+                return Err(Status::invalid_argument("this is no batch"));
+            }
+            if known.too_far == Some(spool) {
+                return Err(Status::failed_precondition("too far"));
+            }
+            let mark = known.marks.entry(spool).or_default();
+            if batch.sequence > *mark {
+                *mark = batch.sequence;
+                let taken = (spool, batch.sequence, batch.start_unix_ns);
+                known.taken.push(taken);
+            }
+            Ok(*mark)
+        })
+    }
+
+    async fn serve(self, compressed: bool) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("socket");
+        let address = listener.local_addr().expect("address");
+        self.known(|known| known.takes_zstd = compressed);
+        let service = AnalyzerServiceServer::new(self);
+        let router = tonic::transport::Server::builder().add_service(service);
+        tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+        address
+    }
+}
+
+#[tonic::async_trait]
+impl AnalyzerService for Fake {
+    type UploadStream = ReceiverStream<Result<UploadResponse, Status>>;
+
+    async fn upload(
+        &self,
+        request: Request<Streaming<UploadRequest>>,
+    ) -> Result<Response<Self::UploadStream>, Status> {
+        let mut inbound = request.into_inner();
+        let (answers, stream) = mpsc::channel(16);
+        let fake = self.clone();
+        tokio::spawn(async move {
+            let mut spool = 0;
+            while let Ok(Some(UploadRequest {
+                message: Some(message),
+            })) = inbound.message().await
+            {
+                let answer = match message {
+                    Message::Hello(hello) => {
+                        spool = hello.spool_id;
+                        fake.known(|known| {
+                            known.hellos.push(spool);
+                            Ok(known.marks.get(&spool).copied().unwrap_or(0))
+                        })
+                    }
+                    Message::Batch(batch) => {
+                        fake.take(spool, &ResultBatch::decode(batch).expect("a batch"))
+                    }
+                    Message::ZstdBatch(packed) => {
+                        fake.known(|known| known.has_seen_zstd = true);
+                        let size = unpacked_size(&packed).expect("a size");
+                        let batch = unpack(&packed, size).expect("a frame");
+                        fake.take(spool, &ResultBatch::decode(batch).expect("a batch"))
+                    }
+                };
+                let is_over = answer.is_err();
+                let answer = answer.map(|acknowledged_sequence| UploadResponse {
+                    acknowledged_sequence,
+                    takes_zstd: fake.known(|known| known.takes_zstd),
+                });
+                if answers.send(answer).await.is_err() || is_over {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// A batch that is known by its start.
+async fn append(spool: &Spool, start: i64) -> u64 {
+    let appended = spool
+        .append(move |sequence| {
+            ResultBatch {
+                sequence,
+                start_unix_ns: start,
+                end_unix_ns: start + 1,
+                paths: vec![crate::rpc::v1::PathReport::default(); 50],
+                ..ResultBatch::default()
+            }
+            .encode_to_vec()
+        })
+        .await;
+    appended.expect("appended").sequence
+}
+
+/// Uploads until everything has been taken or passed over.
+async fn upload(spool: &Spool, analyzer: SocketAddr) {
+    let settings: AgentSettings = toml::from_str(&format!(
+        "host = 'h'\ntor = 't'\ncontroller = 'http://127.0.0.1:1'\nanalyzer = 'http://{analyzer}'"
+    ))
+    .expect("settings");
+    let config = settings.validate().expect("valid");
+    let (_spooled, news) = watch::channel(0);
+    let upload = Upload::new(&config, spool.clone(), news).expect("an uploader");
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(upload.run(stop.clone()));
+    let empty = async {
+        while spool.waiting().await.expect("open") > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, empty)
+        .await
+        .expect("everything is taken");
+    stop.cancel();
+    task.await.expect("no panic");
+}
+
+fn starts(fake: &Fake) -> Vec<i64> {
+    fake.known(|known| known.taken.iter().map(|(_, _, start)| *start).collect())
+}
+
+#[tokio::test]
+async fn a_batch_that_the_analyzer_cannot_read_holds_up_no_other() {
+    for compressed in [true, false] {
+        let fake = Fake::default();
+        let address = fake.clone().serve(compressed).await;
+        let spool = Spool::open(&Location::Memory, 1 << 20)
+            .await
+            .expect("spool");
+        for start in 1..=30 {
+            append(&spool, start).await;
+        }
+        fake.known(|known| known.unreadable = Some(12));
+        upload(&spool, address).await;
+        let expected: Vec<_> = (1..=30).filter(|start| *start != 12).collect();
+        assert_eq!(starts(&fake), expected);
+        assert_eq!(spool.status().damaged, 1);
+        assert_eq!(fake.known(|known| known.has_seen_zstd), compressed);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_nobody_can_read_holds_up_no_other() {
+    let fake = Fake::default();
+    let address = fake.clone().serve(true).await;
+    let spool = Spool::open(&Location::Memory, 1 << 20)
+        .await
+        .expect("spool");
+    append(&spool, 1).await;
+    spool.append(|_| vec![0xff; 100]).await.expect("appended");
+    append(&spool, 3).await;
+    spool.append(|_| vec![0xff; 100]).await.expect("appended");
+    upload(&spool, address).await;
+    assert_eq!(starts(&fake), [1, 3]);
+    assert_eq!(spool.status().damaged, 2);
+}
+
+/// The deed of `fakeanalyzer`: an older copy of the spool is put back. 25 batches were gone without a word.
+#[tokio::test]
+async fn a_restored_spool_loses_no_batch_and_sends_none_twice() {
+    let fake = Fake::default();
+    let address = fake.clone().serve(true).await;
+    let folder = tempfile::tempdir().expect("folder");
+    let (own, backup) = (folder.path().join("spool"), folder.path().join("backup"));
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        // It may not be there yet.
+        let _ = std::fs::remove_dir_all(to);
+        std::fs::create_dir(to).expect("folder");
+        for entry in std::fs::read_dir(from).expect("folder") {
+            let entry = entry.expect("entry");
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+        }
+    };
+    let location = Location::File(own.clone());
+    let spool = Spool::open(&location, 1 << 20).await.expect("spool");
+    for start in 1..=5 {
+        append(&spool, start).await;
+    }
+    upload(&spool, address).await;
+    for start in 6..=8 {
+        append(&spool, start).await;
+    }
+    drop(spool);
+    copy(&own, &backup);
+    let spool = Spool::open(&location, 1 << 20).await.expect("spool");
+    for start in 9..=33 {
+        append(&spool, start).await;
+    }
+    upload(&spool, address).await;
+    drop(spool);
+
+    copy(&backup, &own);
+    let spool = Spool::open(&location, 1 << 20).await.expect("spool");
+    for start in 34..=70 {
+        append(&spool, start).await;
+    }
+    upload(&spool, address).await;
+    assert_eq!(starts(&fake), (1..=70).collect::<Vec<_>>());
+    assert_eq!(spool.status().rolled_back, 1);
+    fake.known(|known| {
+        let spools: std::collections::BTreeSet<_> =
+            known.taken.iter().map(|(spool, _, _)| *spool).collect();
+        assert_eq!(spools.len(), 2);
+        // Numbers of the new identity begin at 1, without gaps.
+        let fresh = known.taken.iter().filter(|(_, _, start)| *start > 33);
+        let numbers: Vec<_> = fresh.map(|(_, sequence, _)| *sequence).collect();
+        assert_eq!(numbers, (1..=37).collect::<Vec<_>>());
+    });
+}
+
+#[tokio::test]
+async fn a_spool_whose_numbers_are_refused_goes_on_under_a_new_identity() {
+    let fake = Fake::default();
+    let address = fake.clone().serve(true).await;
+    let spool = Spool::open(&Location::Memory, 1 << 20)
+        .await
+        .expect("spool");
+    let id = spool.id();
+    for start in 1..=12 {
+        append(&spool, start).await;
+    }
+    fake.known(|known| known.too_far = Some(id));
+    upload(&spool, address).await;
+    assert_eq!(starts(&fake), (1..=12).collect::<Vec<_>>());
+    assert_ne!(spool.id(), id);
+    assert_eq!(append(&spool, 13).await, 13);
+}
+
+/// A mark that somebody else has set: what was not sent is not taken for acknowledged.
+#[tokio::test]
+async fn a_mark_beyond_everything_silences_nobody() {
+    let fake = Fake::default();
+    let address = fake.clone().serve(true).await;
+    let spool = Spool::open(&Location::Memory, 1 << 20)
+        .await
+        .expect("spool");
+    fake.known(|known| known.marks.insert(spool.id(), (1 << 63) - 1));
+    for start in 1..=12 {
+        append(&spool, start).await;
+    }
+    upload(&spool, address).await;
+    assert_eq!(starts(&fake), (1..=12).collect::<Vec<_>>());
+    assert_eq!(spool.status().rolled_back, 1);
+}
