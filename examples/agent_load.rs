@@ -147,7 +147,7 @@ async fn main() {
     let memory = resident();
     stop.cancel();
     collector.await.expect("collector");
-    let health = *health_in.borrow();
+    let health = health_in.borrow().clone();
     // Left behind only if the system's own cleaning has to do it.
     let _ = std::fs::remove_dir_all(folder);
     let share = used.as_secs_f64() / wall.as_secs_f64() * 100.0;
