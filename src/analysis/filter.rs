@@ -127,7 +127,23 @@ struct Host {
     /// Slots in which it uploaded nothing, and in which others still report what it missed then.
     silent: SlotSet,
     slow_to_answer: SlotSet,
+    /// Who said last that it is slow to answer, and of which slot.
+    accuser: Option<(Slot, HostName)>,
     slow_to_probe: SlotSet,
+}
+
+impl Host {
+    /// Another host's agent saw it answer late. One alone is not believed: it could have whatever is probed there set aside.
+    fn accuse(&mut self, by: &HostName, slot: Slot) {
+        if let Some((last, other)) = &self.accuser
+            && other != by
+            && (*last == slot || last.before(1) == slot || slot.before(1) == *last)
+        {
+            self.slow_to_answer.insert(*last);
+            self.slow_to_answer.insert(slot);
+        }
+        self.accuser = Some((slot, by.clone()));
+    }
 }
 
 #[derive(Debug)]
@@ -190,6 +206,7 @@ impl HostFilter {
             interval: length.clamp(MIN_INTERVAL, MAX_INTERVAL),
             silent: SlotSet::default(),
             slow_to_answer: SlotSet::default(),
+            accuser: None,
             slow_to_probe: SlotSet::default(),
         });
         let usual = host.interval;
@@ -289,8 +306,14 @@ impl HostFilter {
             slow(|sample| sample.prober_delay),
         );
         let path = &report.path;
+        // With two hosts there is no second one to see it.
+        let is_pair = self.hosts.len() <= 2;
         if answering && let Some(host) = self.hosts.get_mut(&path.target.host) {
-            host.slow_to_answer.insert(slot);
+            if is_pair || path.source.host == path.target.host {
+                host.slow_to_answer.insert(slot);
+            } else {
+                host.accuse(&path.source.host, slot);
+            }
         }
         if probing && let Some(host) = self.hosts.get_mut(&path.source.host) {
             host.slow_to_probe.insert(slot);
@@ -338,6 +361,15 @@ impl HostFilter {
         host.slow_to_probe
             .near(slot)
             .then_some(Reason::ProberStarved)
+    }
+
+    /// The other host whose agent has reported from an RNIC in the last two minutes before a slot: then a report from there by the
+    /// agent of `host` is about somebody else's RNIC.
+    pub fn reported_by_another(&self, gid: Gid, host: &HostName, slot: Slot) -> Option<&HostName> {
+        let rnic = self.rnics.get(&gid)?;
+        let since = slot.before(24);
+        let is_held = rnic.queue_pairs.iter().any(|(_, last)| *last >= since);
+        (rnic.end.host != *host && is_held).then_some(&rnic.end.host)
     }
 
     /// Whether a clock of an RNIC ran backwards in or next to a slot.

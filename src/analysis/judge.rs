@@ -21,6 +21,7 @@ pub(crate) mod snapshot;
 mod spread;
 mod stalled;
 mod sums;
+mod witness;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -207,6 +208,8 @@ impl Judge {
         findings.extend(slow.findings);
         findings.extend(self.spread.findings(&self.routes, &observed, snapshot.now));
         findings.retain(|finding| !self.is_detour(finding, snapshot.now));
+        let (findings, held) = witness::confirmed(findings, snapshot, &observed);
+        judgement.held = held;
         judgement.findings = merge::cables(merge::merge(findings));
         judgement.work = effort.spent();
         Ok(judgement)

@@ -113,6 +113,7 @@ pub(super) struct Metrics {
     judged_ratio: Gauge<f64, AtomicU64>,
     judge_runs: Counter,
     judge_unfinished: Counter,
+    findings_held: Gauge,
     judge_seconds: Gauge<f64, AtomicU64>,
     incidents_waiting: Gauge,
     pub(super) alerts: AlertMetrics,
@@ -168,6 +169,7 @@ impl Metrics {
             judged_ratio: no_data(),
             judge_runs: Counter::default(),
             judge_unfinished: Counter::default(),
+            findings_held: Gauge::default(),
             judge_seconds: Gauge::default(),
             incidents_waiting: Gauge::default(),
             alerts: AlertMetrics::default(),
@@ -331,6 +333,11 @@ impl Metrics {
             self.judge_unfinished.clone(),
         );
         r.register(
+            "findings_held",
+            "Findings of the last run of the judge that one host alone supports: they wait for a second one",
+            self.findings_held.clone(),
+        );
+        r.register(
             "judge_seconds",
             "How long the last run of the judge took",
             self.judge_seconds.clone(),
@@ -422,6 +429,7 @@ impl Metrics {
         if !view.judgement.unfinished.is_empty() {
             self.judge_unfinished.inc();
         }
+        self.findings_held.set(number(view.judgement.held as u64));
         self.judge_seconds.set(view.took.as_secs_f64());
         self.incidents_waiting.set(number(view.waiting as u64));
         self.judged_probes.set(number(view.judgement.judged.sent));

@@ -3,6 +3,7 @@
 //! The thread works off a queue of [`DEPTH`] commands and ends when the last sender is gone. Readers send a closure and
 //! wait for its answer; one that stops waiting changes nothing.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -23,7 +24,7 @@ use crate::analysis::map::{self, Map};
 use crate::analysis::paths::{KnownPaths, Learned};
 use crate::analysis::report::End;
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
-use crate::analysis::windows::{Limits, Placement, Windows};
+use crate::analysis::windows::{Limits, Placement, Slot, Windows};
 use crate::events::{Event, Publisher};
 use crate::id::{AgentVersion, HostName, RnicName};
 use crate::net::limit::LogLimit;
@@ -277,6 +278,7 @@ impl State {
             }
             return;
         };
+        let received = &*self.own(received, &taken.mark.host);
         let placement = self.windows.ingest(&received.batch, taken.at);
         // Old traces are still worth something; those of a clock that is ahead would outlast all that come after.
         if !matches!(placement, Placement::Future(_)) {
@@ -332,6 +334,19 @@ impl State {
                 "refused reports that contradict themselves; the rest of the batch counts"
             );
         }
+    }
+
+    /// What an agent says of its own RNICs: reports and traces from one that another host's agent reports from are refused.
+    fn own<'a>(&self, received: &'a Received, host: &HostName) -> Cow<'a, Received> {
+        let slot = Slot::of_interval(&received.batch.interval);
+        let owner = |gid| self.host_filter.reported_by_another(gid, host, slot);
+        // An agent that does not name its host is believed, as the upload does.
+        if host.as_str().is_empty() || !received.has_foreign(owner) {
+            return Cow::Borrowed(received);
+        }
+        let mut own = received.clone();
+        own.refuse_foreign(host, owner);
+        Cow::Owned(own)
     }
 
     /// Keeps how far the agent's clock is off. An agent whose batches are not counted because of it lives nevertheless.

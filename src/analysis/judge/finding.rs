@@ -217,6 +217,8 @@ pub struct Judgement {
     pub paths: BTreeMap<Origin, usize>,
     /// What the run had no time for: its budget was used up. Only coarse scopes were looked at there.
     pub unfinished: Vec<&'static str>,
+    /// Findings that one host's agent alone supports: they wait for a second one.
+    pub held: usize,
     /// Work that was done, in evaluations of one observation.
     pub work: u64,
 }

@@ -385,3 +385,76 @@ fn counts_that_would_overflow_saturate() {
         assert!((0.0..=1.0).contains(&finding.confidence), "{finding:?}");
     }
 }
+
+/// What one host alone says of others opens nothing about them, whatever it makes up; the fabrics are too small for its lie to be
+/// outweighed by what others see.
+#[test]
+fn one_hosts_word_blames_no_other_host_and_no_part_of_the_network() {
+    type Lie = fn(u8) -> bool;
+    let lies: [(&str, Lie); 5] = [
+        ("of everybody", |_| true),
+        ("of one host", |target| target == 3),
+        ("of one host under its own ToR", |target| target == 1),
+        ("of those under other ToRs", |target| target > 1),
+        ("of all under one ToR", |target| target / 2 == 1),
+    ];
+    for (tors, under) in [(2, 1), (2, 2), (3, 2)] {
+        for (what, lie) in lies {
+            for lost in [PROBES / 4, PROBES] {
+                let mut fabric = TestFabric::new(tors, under);
+                fabric.run(10, |_, _| Fate::Lost(0));
+                fabric.run(30, |source, target| match source {
+                    0 if lie(target) => Fate::Lost(lost),
+                    _ => Fate::Lost(0),
+                });
+                for line in &fabric.lines {
+                    let is_about_itself = line.contains("h0") && !line.contains("tor");
+                    let others = (1..tors * under).any(|host| line.contains(&format!("h{host}/")));
+                    assert!(
+                        is_about_itself && !others,
+                        "{tors} ToRs of {under}, {lost} lost {what}: {:?}",
+                        fabric.lines
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn one_host_slows_down_nobody_by_its_word() {
+    let mut fabric = TestFabric::new(3, 2);
+    fabric.run(20, |_, _| Fate::Lost(0));
+    fabric.run(40, |source, target| match (source, target) {
+        (0, 4 | 5) => Fate::Rtt(400_000),
+        _ => Fate::Lost(0),
+    });
+    assert_eq!(fabric.lines, [""; 0]);
+}
+
+/// Two hosts see what is between them from both sides, since the ACKs of one cross what the probes of the other do.
+#[test]
+fn two_hosts_suffice_for_a_fault_that_both_see() {
+    let mut fabric = TestFabric::new(2, 1);
+    fabric.run(20, |_, _| Fate::Lost(0));
+    fabric.run(20, |_, _| Fate::Lost(PROBES / 2));
+    assert!(!fabric.lines.is_empty());
+}
+
+/// Nobody else is there to be blamed or to confirm it.
+#[test]
+fn the_only_host_that_reports_is_believed() {
+    let mut fabric = TestFabric::new(2, 2);
+    let only = |fate: fn(u8) -> Fate| {
+        move |source, target| match source {
+            0 => fate(target),
+            _ => Fate::Silent,
+        }
+    };
+    fabric.run(20, only(|_| Fate::Lost(0)));
+    fabric.run(
+        20,
+        only(|target| Fate::Lost(PROBES * u64::from(target == 3))),
+    );
+    assert!(!fabric.lines.is_empty());
+}

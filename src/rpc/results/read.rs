@@ -65,6 +65,43 @@ impl Received {
     }
 }
 
+impl Received {
+    /// Whether a report or trace begins at an RNIC that `owner` says is another host's.
+    pub fn has_foreign<'a>(&self, owner: impl Fn(Gid) -> Option<&'a HostName>) -> bool {
+        let mut sources = self.batch.paths.iter().map(|report| report.path.source.gid);
+        let mut traces = self.batch.traces.iter().map(|trace| trace.tuple.source);
+        let mut before = None;
+        let mut is_foreign = |gid| before.replace(gid) != Some(gid) && owner(gid).is_some();
+        sources.any(&mut is_foreign) || traces.any(is_foreign)
+    }
+
+    /// Refuses the reports and traces that begin at an RNIC which `owner` says is another host's.
+    pub fn refuse_foreign<'a>(
+        &mut self,
+        host: &HostName,
+        owner: impl Fn(Gid) -> Option<&'a HostName>,
+    ) {
+        let mut refuse = |source: Gid, target: Gid| {
+            let Some(owner) = owner(source) else {
+                return false;
+            };
+            let error = ReportError::ForeignSource {
+                source_host: owner.clone(),
+                agent_host: host.clone(),
+            };
+            self.refused
+                .add(format_args!("{source} -> {target}"), error);
+            true
+        };
+        self.batch
+            .paths
+            .retain(|report| !refuse(report.path.source.gid, report.path.target.gid));
+        self.batch
+            .traces
+            .retain(|trace| !refuse(trace.tuple.source, trace.tuple.target));
+    }
+}
+
 /// Number of `ResultBatch.paths`.
 const PATHS: u32 = 4;
 /// No report that can be taken is shorter: it has two GIDs, each in a message.
