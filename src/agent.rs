@@ -29,6 +29,7 @@ pub mod drive;
 pub mod endpoint;
 pub(crate) mod hardware;
 pub mod health;
+mod machine;
 pub mod mailbox;
 pub mod metrics;
 pub mod registration;

@@ -12,6 +12,7 @@ mod error;
 pub mod lab;
 pub mod manual;
 pub(crate) mod otlp;
+pub(crate) mod prefix;
 pub mod program;
 mod security;
 pub mod settings;
@@ -25,6 +26,7 @@ use settings::{Kind, scalars, settings};
 pub use duration::HumanDuration;
 pub use error::ConfigError;
 
+use crate::net::tls::IdentityRule;
 use crate::store::{Location, LocationError};
 use crate::telemetry::logging::{self, LogFormat};
 use crate::topology::wiring::Wiring;
@@ -49,7 +51,7 @@ fn store(text: &str) -> Result<Location, ConfigError> {
         .map_err(|error: LocationError| ConfigError::value("store", error.to_string()))
 }
 
-scalars!(LogFormat: Kind::Text);
+scalars!(LogFormat: Kind::Text, IdentityRule: Kind::Text);
 
 settings! {
     /// Log lines.
@@ -64,7 +66,7 @@ settings! {
 }
 
 settings! {
-    /// Mutual TLS: all three files or none, which means plaintext on loopback only. They are read again when they change.
+    /// Mutual TLS: cert, key and ca, or none of them, which means plaintext on loopback only. Files are read again when they change.
     TlsSettings in "tls" {
         /// PEM file with this program's certificate chain; read again when it changes [default: none, plaintext]
         cert: Option<PathBuf>, value("FILE"), example("/etc/rpingmesh/cert.pem");
@@ -72,6 +74,14 @@ settings! {
         key: Option<PathBuf>, value("FILE"), example("/etc/rpingmesh/key.pem");
         /// PEM file with the CA certificates that peers must be signed by; read again when it changes [default: none]
         ca: Option<PathBuf>, value("FILE"), example("/etc/rpingmesh/ca.pem");
+        /// PEM file with lists of revoked certificates, one of each CA; read again when it changes [default: none]
+        crl: Option<PathBuf>, value("FILE"), example("/etc/rpingmesh/crl.pem");
+        /// What a client's certificate must say: san, the host that it registers or uploads as
+        ///
+        /// The host is named by a DNS name or SPIFFE id among the certificate's subject alternative names: docs/security.md. With
+        /// any, whoever has a certificate of the CA may register and upload as every host. Servers enforce it; an agent warns
+        /// at its start that its certificate names another host.
+        identity: IdentityRule = IdentityRule::San;
         /// Allow gRPC without TLS to and from addresses other than loopback
         allow_plaintext: bool = false;
     }

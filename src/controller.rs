@@ -14,9 +14,12 @@
 //! store at the next start. Only the push of metrics is started again instead. Cancelling is safe: a session that ends leaves the agent its lease; the core does nothing halfway that is not in one
 //! transaction of the store.
 
+mod addresses;
 mod core;
 mod directory;
 mod metrics;
+mod origin;
+mod reported;
 mod service;
 mod unstored;
 
@@ -149,6 +152,9 @@ impl Controller {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), ControllerError> {
         let known = self.stored.len();
         tracing::info!(address = %self.listener.address(), agents = known, "controller listens");
+        if let Some(waived) = self.config.security.waived() {
+            tracing::warn!("{waived}");
+        }
         let mut supervisor = Supervisor::new("controller");
         let serving = supervisor.stage(Duration::ZERO);
         let core_stage = supervisor.stage(CORE_RESERVE);

@@ -1,5 +1,6 @@
 //! Identifiers of the RDMA and RoCE v2 world as distinct types.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -11,6 +12,68 @@ pub const ROCE_V2_UDP_PORT: u16 = 4791;
 
 /// The longest name (host, device, ToR, switch, agent, service) that is accepted anywhere, in bytes.
 pub(crate) const MAX_NAME: usize = 256;
+
+/// Why a text cannot be a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Longer than [`MAX_NAME`].
+    #[error("has {0} bytes, at most {MAX_NAME} are accepted")]
+    TooLong(usize),
+    /// It would change how the text around it is shown.
+    #[error(
+        "contains control characters, or ones that are invisible or change the direction of text"
+    )]
+    Unprintable,
+}
+
+/// Checks a name from outside, which may be empty: at most [`MAX_NAME`] bytes, all of them [printable](is_printable).
+///
+/// # Errors
+/// [`NameError`].
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    if name.len() > MAX_NAME {
+        return Err(NameError::TooLong(name.len()));
+    }
+    if name.chars().all(is_printable) {
+        Ok(())
+    } else {
+        Err(NameError::Unprintable)
+    }
+}
+
+/// Whether a character of a name shows as itself: neither a control character, which moves the cursor or ends a line, nor
+/// one that is invisible or changes the direction of the text around it (Unicode's format characters and separators of lines).
+pub fn is_printable(letter: char) -> bool {
+    !letter.is_control()
+        && !matches!(
+            letter,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// A text from outside as it can be shown: what is not [printable](is_printable) is written `\u{1b}`.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_printable) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        if is_printable(letter) {
+            shown.push(letter);
+        } else {
+            shown.extend(letter.escape_unicode());
+        }
+    }
+    Cow::Owned(shown)
+}
 
 /// An identifier that does not have the form it must have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! Log lines and metrics of a program.
 
-pub(crate) mod logging;
+mod escaping;
+pub mod logging;
 pub mod metrics;
 pub(crate) mod otlp;

@@ -15,6 +15,8 @@ let
     cert = "/run/keys/rpingmesh.pem";
     key = "/run/keys/rpingmesh.key";
     ca = "/etc/rpingmesh/ca.pem";
+    crl = "/etc/rpingmesh/crl.pem";
+    identity = "any";
   };
   otlp = {
     endpoint = "http://collector.example:4318";
@@ -124,6 +126,10 @@ in
       same_rail = 0.5;
     };
     agents = {
+      prefixes = [
+        "10.0.0.0/8"
+        "fd00::/8"
+      ];
       probe_timeout = "1s";
       service_probe_interval = "20ms";
       max_probes_per_second = 100.0;

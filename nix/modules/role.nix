@@ -30,6 +30,7 @@ let
     "cert"
     "key"
     "ca"
+    "crl"
   ];
   tls = settings.tls or { };
   without =

@@ -23,6 +23,7 @@ use super::cache::PinglistCache;
 use super::client::{CALL_TIMEOUT, CallError, Controller};
 use super::endpoint::{Inventory, Orders};
 use super::health::Health;
+use super::machine::machine;
 use super::services::ServiceStatus;
 use super::settings::session_config;
 use crate::config::agent::{AgentConfig, SERVICE_INTERVALS};
@@ -88,6 +89,7 @@ pub struct Registration {
     /// What is off in this agent for its whole life, in words.
     off: Vec<String>,
     incarnation: u64,
+    machine: String,
     pinglist_version: u64,
     config_version: u64,
     backoff: Backoff,
@@ -111,6 +113,7 @@ impl Registration {
             channels,
             off,
             incarnation: rand::random(),
+            machine: machine(),
             pinglist_version: 0,
             config_version: 0,
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
@@ -237,7 +240,11 @@ impl Registration {
                 rnics: announced(&inventory),
             }
         };
-        Self::send(requests, Outgoing::Announcement((&announcement).into()))
+        let message = v1::Announcement {
+            machine: self.machine.clone(),
+            ..(&announcement).into()
+        };
+        Self::send(requests, Outgoing::Announcement(message))
     }
 
     fn heartbeat(&self) -> v1::Heartbeat {

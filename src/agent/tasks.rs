@@ -81,6 +81,9 @@ impl Agent {
 /// # Errors
 /// [`AgentError`]; then nothing is left running.
 async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
+    if let Some(why) = agent.config.misnamed() {
+        tracing::warn!("{why}");
+    }
     let controller = Controller::new(&agent.config.controller, &agent.config.security)?;
     let spool = Spool::open(&agent.spool, agent.config.settings.spool_limit.0).await?;
     let idle = Arc::new(Orders::idle(session_config(&agent.config)));

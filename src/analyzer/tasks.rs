@@ -14,9 +14,11 @@ use super::view::Views;
 use super::{Analyzer, dashboard, upload, web};
 use crate::analysis::routes::Routes;
 use crate::analysis::windows::Limits;
+use crate::api::status::AgentIdentity;
 use crate::config::analyzer::{AlertConfig, AnalyzerConfig};
 use crate::events::Publisher;
 use crate::net::server::{self, Listener};
+use crate::net::tls::{IdentityRule, Security};
 use crate::store::damage::Damage;
 use crate::store::history::History;
 use crate::store::incidents::Incidents;
@@ -77,14 +79,28 @@ impl Analyzer {
             incidents: Arc::clone(&tasks.incidents),
             alerts,
             auth_header: config.web_auth_header.clone(),
+            identity: identity(&config.security),
         };
         tasks.show(web, parts, history, &config);
+        if let Some(waived) = config.security.waived() {
+            tracing::warn!("{waived}");
+        }
         tracing::info!(grpc = %grpc_address, web = %web_address, store = %config.store, "the analyzer is ready");
         Ok(Self {
             grpc: grpc_address,
             web: web_address,
             supervisor: tasks.supervisor,
         })
+    }
+}
+
+fn identity(security: &Security) -> AgentIdentity {
+    match security {
+        Security::Plaintext { .. } => AgentIdentity::None,
+        Security::Mutual(identity) => match identity.rule() {
+            IdentityRule::San => AgentIdentity::San,
+            IdentityRule::Any => AgentIdentity::Any,
+        },
     }
 }
 

@@ -18,9 +18,11 @@ use super::intake::{IntakeHandle, StoreFailure, Submission};
 use super::metrics::Metrics;
 use crate::analysis::report::{Sender, SpoolId};
 use crate::error::describe;
-use crate::id::{AgentId, AgentVersion, HostName, MAX_NAME};
-use crate::net::server::peer_of;
+use crate::id::{AgentId, AgentVersion, HostName};
+use crate::net::server::{identity_of, peer_of};
+use crate::net::tls::PeerIdentity;
 use crate::rpc::MAX_MESSAGE_BYTES;
+use crate::rpc::convert::{self, FieldError};
 use crate::rpc::results::Received;
 use crate::rpc::upload::{Message, UploadRequest, unpack, unpacked_size};
 use crate::rpc::v1::analyzer_service_server::{AnalyzerService, AnalyzerServiceServer};
@@ -65,10 +67,11 @@ impl AnalyzerService for Uploads {
         &self,
         request: Request<Streaming<UploadRequest>>,
     ) -> Result<Response<Self::UploadStream>, Status> {
-        let peer = peer_of(&request);
+        let (peer, identity) = (peer_of(&request), identity_of(&request));
         let (answers, stream) = mpsc::channel(ANSWERS);
         let session = Session {
             inbound: request.into_inner(),
+            identity,
             intake: self.intake.clone(),
             answers: answers.clone(),
             waiting: VecDeque::new(),
@@ -97,6 +100,7 @@ impl AnalyzerService for Uploads {
 fn reason(code: Code) -> &'static str {
     match code {
         Code::InvalidArgument => "invalid",
+        Code::PermissionDenied => "other_host",
         Code::OutOfRange => "too_large",
         Code::ResourceExhausted => "store_full",
         Code::FailedPrecondition => "sequence",
@@ -115,6 +119,7 @@ struct Origin {
 
 struct Session {
     inbound: Streaming<UploadRequest>,
+    identity: PeerIdentity,
     intake: IntakeHandle,
     answers: Answers,
     /// Replies of the intake, in the order of the batches.
@@ -182,27 +187,20 @@ impl Session {
             host,
             version,
         } = hello;
-        let longest = agent_id.len().max(host.len()).max(version.len());
-        if agent_id.is_empty() || longest > MAX_NAME {
-            return Err(Status::invalid_argument(format!(
-                "agent_id must have 1 to {MAX_NAME} bytes, host and version at most {MAX_NAME}; they have {}, {} and {}",
-                agent_id.len(),
-                host.len(),
-                version.len()
-            )));
-        }
-        if version.chars().any(char::is_control) {
-            return Err(Status::invalid_argument(
-                "version must have no control characters",
-            ));
-        }
+        let within = |error: FieldError| Status::from(error.within("hello"));
+        let agent: AgentId = convert::name("agent_id", agent_id).map_err(within)?;
+        let host = HostName::new(convert::optional_text("host", host).map_err(within)?);
+        let version = convert::optional_text("version", version).map_err(within)?;
+        self.identity
+            .permit(&host, &agent)
+            .map_err(|error| Status::permission_denied(error.to_string()))?;
         let sender = Sender {
-            agent: AgentId::new(agent_id),
+            agent,
             spool: SpoolId(spool_id),
         };
         Ok(Origin {
             sender,
-            host: HostName::new(host),
+            host,
             version: (!version.is_empty()).then(|| AgentVersion::new(version)),
         })
     }

@@ -24,7 +24,7 @@ use crate::api::agents::{Agents, AgentsQuery};
 use crate::api::incidents::{Incidents as IncidentsAnswer, IncidentsQuery};
 use crate::api::matrix::{Matrix, MatrixQuery};
 use crate::api::paths::{Paths, PathsQuery};
-use crate::api::status::{Status, StatusQuery};
+use crate::api::status::{AgentIdentity, Status, StatusQuery};
 use crate::api::topology::{Topology, TopologyQuery};
 use crate::api::traces::{Traces, TracesQuery};
 use crate::api::{self, Request as _};
@@ -43,6 +43,8 @@ pub(super) struct Web {
     pub(super) alerts: Alerts,
     /// A header that requests must have, set by a proxy that knows the user.
     pub(super) auth_header: Option<HeaderName>,
+    /// What agents must prove.
+    pub(super) identity: AgentIdentity,
 }
 
 /// For axum.
@@ -191,8 +193,8 @@ async fn incidents(
 
 async fn status(Shared(web): Shared<Web>, _: Asked<StatusQuery>) -> Answer<Status> {
     let view = web.views.get();
-    let alerts = web.alerts.clone();
-    web.read(move |state, now| answers::status(state, &view, &alerts, now))
+    let (alerts, identity) = (web.alerts.clone(), web.identity);
+    web.read(move |state, now| answers::status(state, &view, &alerts, identity, now))
         .await
 }
 

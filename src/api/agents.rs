@@ -34,9 +34,7 @@ pub struct Agent {
     pub host: String,
     /// version of its program; null until it has uploaded since the analyzer's start, and where it does not tell
     pub version: Option<String>,
-    /// its spool: sequence numbers are those of one spool
-    pub spool: String,
-    /// the last batch taken
+    /// the last batch taken, numbered from 1 in each spool of the agent
     pub sequence: u64,
     /// when it was taken, by the analyzer's clock
     pub last_upload_unix_ns: i64,

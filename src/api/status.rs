@@ -26,6 +26,9 @@ pub struct Status {
     pub now_unix_ns: i64,
     /// agents listed
     pub agents: usize,
+    /// what an agent must prove to upload as a host
+    #[serde(default)]
+    pub agent_identity: AgentIdentity,
     /// which versions they run, the most common first, at most 20
     pub agent_versions: Vec<AgentVersion>,
     /// hosts whose agents were heard of in the last ten minutes
@@ -48,6 +51,19 @@ pub struct Status {
     pub topology: Contradictions,
     /// who is told of incidents
     pub alerts: Alerts,
+}
+
+/// What an agent must prove to upload as a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentIdentity {
+    /// its certificate names the host
+    San,
+    /// it has a certificate of the CA: each of them speaks for every host
+    Any,
+    /// nothing: there is no TLS
+    #[default]
+    None,
 }
 
 /// How much of the fabric is judged right now.

@@ -18,7 +18,7 @@ use super::settings::{
 };
 use super::size::ByteSize;
 use super::{HumanDuration, LogSettings, TlsSettings};
-use crate::id::{DeviceName, Gid, ROCE_V2_UDP_PORT, TorId};
+use crate::id::{DeviceName, Gid, ROCE_V2_UDP_PORT, TorId, check_name, shown};
 use crate::transport::RnicName;
 
 pub use path_trace::PathTraceSettings;
@@ -245,13 +245,12 @@ fn not_empty() -> Check<String> {
 /// A name that can stand in results.
 fn name() -> Check<String> {
     that(|text: &String| {
-        if text.trim().is_empty() || text.chars().any(char::is_control) {
-            return Err(format!(
-                "`{}` is not a name: give one without control characters",
-                text.trim().escape_debug()
-            ));
-        }
-        Ok(())
+        let why = match check_name(text) {
+            _ if text.trim().is_empty() => "it is empty".to_owned(),
+            Ok(()) => return Ok(()),
+            Err(error) => format!("it {error}"),
+        };
+        Err(format!("`{}` is not a name: {why}", shown(text.trim())))
     })
 }
 

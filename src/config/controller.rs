@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::otlp::OtlpSettings;
+use super::prefix::Prefix;
 use super::settings::{Check, at_least, between, hours, millis, mins, rate_up_to, secs, settings};
 use super::{HumanDuration, LogSettings, TlsSettings};
 use crate::net::tls::Security;
@@ -89,8 +90,15 @@ settings! {
 }
 
 settings! {
-    /// What the controller sets for all agents. A key that is left out stays each agent's own setting.
+    /// What the controller allows and sets for all agents. A key that is left out stays each agent's own setting.
     AgentsSettings in "agents" {
+        /// Prefixes whose addresses agents may register; others are refused [default: all but loopback and what no RNIC can have]
+        ///
+        /// Agents probe what others have registered: name the fabric's own prefixes. Multicast, broadcast, reserved and
+        /// unspecified addresses are refused in any case, those of clouds' metadata services and of loopback unless a prefix has
+        /// them. Loopback is allowed where the controller listens on loopback without TLS. Link-local addresses are probed
+        /// under their own ToR alone.
+        prefixes: Vec<Prefix>, value("PREFIX"), example(vec!["10.0.0.0/8", "fd00::/8"]);
         /// After how long every agent counts a probe as lost [default: the agent's own]
         probe_timeout: Option<HumanDuration>, value("D"), example("500ms"), check(up_to_a_day());
         /// How often every agent probes a traced connection [default: the agent's own]

@@ -14,6 +14,12 @@ impl TlsSettings {
     pub fn security(&self) -> Result<Security, ConfigError> {
         let files = match (&self.cert, &self.key, &self.ca) {
             (None, None, None) => {
+                if self.crl.is_some() {
+                    return Err(ConfigError::value(
+                        "tls.crl",
+                        "needs tls.cert, tls.key and tls.ca: without TLS there are no certificates",
+                    ));
+                }
                 return Ok(Security::Plaintext {
                     beyond_loopback: self.allow_plaintext,
                 });
@@ -22,6 +28,7 @@ impl TlsSettings {
                 cert: cert.clone(),
                 key: key.clone(),
                 ca: ca.clone(),
+                crl: self.crl.clone(),
             },
             (cert, key, _) => {
                 let missing = match (cert, key) {
@@ -35,7 +42,7 @@ impl TlsSettings {
                 ));
             }
         };
-        let identity = Identity::load(files).map_err(|error| {
+        let identity = Identity::load(files, self.identity).map_err(|error| {
             let key = match &error {
                 TlsError::Read { key, .. } | TlsError::Content { key, .. } => key,
                 TlsError::Pair { .. } => "tls.key",

@@ -20,15 +20,20 @@ use tokio_util::sync::CancellationToken;
 use crate::config::controller::ControllerConfig;
 use crate::error::describe;
 use crate::id::AgentId;
+use crate::net::tls::{IdentityError, Security};
 use crate::pinglist::{Changed, PinglistPlan, Policy};
+use crate::rpc::convert::FieldError;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
 use crate::store::StoreError;
 use crate::store::registry::{Registry, RegistryError};
 use crate::time::{Clock, HostTime};
 use crate::topology::Announcement;
 
-use super::directory::{Change, Directory, StreamId};
+use super::addresses::AddressRule;
+use super::directory::{Change, Conflict, Directory, StreamId};
 use super::metrics::{ByVerdict, Metrics, Verdict};
+use super::origin::Origin;
+use super::reported::Reported;
 use super::unstored::Unstored;
 
 /// Commands that wait for the core. Each has a waiting session or call, so this bounds memory, not work.
@@ -47,8 +52,25 @@ const SHORTFALL_LINES: usize = 5;
 /// Why an announcement was refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("{0}")]
+    Address(FieldError),
+    #[error(transparent)]
+    Directory(#[from] Conflict),
     #[error("{0}")]
     Conflict(String),
+}
+
+impl Refused {
+    const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Identity(_) => Verdict::OtherHost,
+            Self::Address(_) => Verdict::Address,
+            Self::Directory(Conflict::Twin { .. }) => Verdict::Twin,
+            Self::Directory(_) | Self::Conflict(_) => Verdict::Conflict,
+        }
+    }
 }
 
 /// What an agent is told when its announcement was accepted.
@@ -74,6 +96,7 @@ pub(super) enum ListAnswer {
 pub(super) enum Command {
     Announce {
         announcement: Announcement,
+        origin: Origin,
         stream: StreamId,
         reply: oneshot::Sender<Result<Admitted, Refused>>,
     },
@@ -108,8 +131,11 @@ pub(super) struct Core {
     directory: Directory,
     registry: Arc<dyn Registry>,
     policy: Arc<Policy>,
+    addresses: AddressRule,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    /// Refusals that were logged.
+    refusals: Reported,
     commands: mpsc::Receiver<Command>,
     plan: Option<Arc<PinglistPlan>>,
     /// How long the newest plan took.
@@ -148,6 +174,12 @@ impl Core {
             directory: Directory::new(stored, config.lifetimes, clock.host()),
             registry,
             policy: Arc::new(config.policy.clone()),
+            addresses: AddressRule::new(
+                config.settings.agents.prefixes.clone(),
+                config.settings.listen.ip().is_loopback()
+                    && matches!(config.security, Security::Plaintext { .. }),
+            ),
+            refusals: Reported::default(),
             last_version: first_version(clock.as_ref()),
             period: config.policy.period(clock.wall()),
             clock,
@@ -188,10 +220,11 @@ impl Core {
         match command {
             Command::Announce {
                 announcement,
+                origin,
                 stream,
                 reply,
             } => {
-                let answer = self.announce(announcement, stream).await;
+                let answer = self.announce(announcement, origin, stream).await;
                 // A session that has ended meanwhile reports its end by itself.
                 let _ = reply.send(answer);
             }
@@ -227,19 +260,23 @@ impl Core {
     async fn announce(
         &mut self,
         announcement: Announcement,
+        origin: Origin,
         stream: StreamId,
     ) -> Result<Admitted, Refused> {
-        let result = self.admit(announcement, stream).await;
-        let verdict = match &result {
-            Ok(_) => Verdict::Accepted,
-            Err(Refused::Conflict(_)) => Verdict::Conflict,
-        };
+        let (agent, peer) = (announcement.agent.clone(), origin.address);
+        let result = self.admit(announcement, origin, stream).await;
+        let verdict = result
+            .as_ref()
+            .map_or_else(Refused::verdict, |_| Verdict::Accepted);
         self.metrics
             .announcements
             .get_or_create(&ByVerdict { result: verdict })
             .inc();
         if let Err(error) = &result {
-            tracing::warn!(%error, "an announcement was refused");
+            let now = self.clock.host();
+            if let Some(suppressed) = self.refusals.admit(&agent, &error.to_string(), now) {
+                tracing::warn!(%error, ?peer, suppressed, "an announcement was refused");
+            }
         }
         result
     }
@@ -247,13 +284,15 @@ impl Core {
     async fn admit(
         &mut self,
         announcement: Announcement,
+        origin: Origin,
         stream: StreamId,
     ) -> Result<Admitted, Refused> {
         let now = self.clock.host();
-        let superseded = self
-            .directory
-            .check(&announcement, now)
-            .map_err(|conflict| Refused::Conflict(conflict.to_string()))?;
+        origin
+            .identity
+            .permit(&announcement.host, &announcement.agent)?;
+        self.check_addresses(&announcement)?;
+        let superseded = self.directory.check(&announcement, &origin, now)?;
         if !self.directory.is_known(&announcement) {
             self.store(&announcement, &superseded).await?;
         }
@@ -261,7 +300,7 @@ impl Core {
         let (host, rnics) = (announcement.host.clone(), announcement.rnics.len());
         let change = self
             .directory
-            .accept(announcement, &superseded, stream, now);
+            .accept(announcement, &superseded, (stream, origin), now);
         for loser in &superseded {
             tracing::warn!(agent = %loser, by = %agent, "a stale agent lost a GID to another agent");
             self.listening.remove(loser);
@@ -331,6 +370,16 @@ impl Core {
             Err(error) => self.store_failed(&error),
         }
         set(&self.metrics.unstored, self.unstored.len());
+    }
+
+    fn check_addresses(&self, announcement: &Announcement) -> Result<(), Refused> {
+        for (index, rnic) in announcement.rnics.iter().enumerate() {
+            self.addresses.check(rnic.address.gid).map_err(|why| {
+                let field = format!("announcement.rnics[{index}].address.gid");
+                Refused::Address(FieldError::new(field, why))
+            })?;
+        }
+        Ok(())
     }
 
     /// Makes a change known to those whom it concerns.

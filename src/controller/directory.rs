@@ -4,13 +4,20 @@
 //! silent for the retention. A stale agent stays in pinglists until then, because probes into the silence are how a
 //! dead host is seen; its GIDs can be taken over by another agent at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::config::controller::Lifetimes;
 use crate::id::{AgentId, Gid, HostName, TorId};
-use crate::rpc::registry::{ResolvedRnic, TargetQuery};
+use crate::rpc::registry::{MAX_RNICS, ResolvedRnic, TargetQuery};
 use crate::time::HostTime;
 use crate::topology::{Announcement, Topology};
+
+use super::origin::Origin;
+
+/// Live agents of one host: one for each tenant of its RNICs, at most.
+const MOST_AGENTS: usize = 16;
+/// Runs of an agent that another run has replaced: one of them that comes back is another machine with its name.
+const REPLACED: usize = 8;
 
 /// Numbers the registration streams of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +45,27 @@ pub(super) enum Conflict {
         agent: AgentId,
         owner_host: HostName,
         host: HostName,
+    },
+    #[error(
+        "two machines are called host `{host}` (agent id `{agent}`): one at {first}, which stays registered, and one at {second}, \
+         which is refused: give one of them another name (the key `host`, and `agent_id` where it is set)"
+    )]
+    Twin {
+        agent: AgentId,
+        host: HostName,
+        first: Box<Origin>,
+        second: Box<Origin>,
+    },
+    #[error(
+        "host `{host}` has {agents} agents with {rnics} RNICs already; at most {MOST_AGENTS} and {MAX_RNICS} are registered: \
+         agent `{agent}` with {more} RNICs is refused"
+    )]
+    TooMany {
+        agent: AgentId,
+        host: HostName,
+        agents: usize,
+        rnics: usize,
+        more: usize,
     },
 }
 
@@ -71,6 +99,9 @@ struct Entry {
     renewed_at: HostTime,
     live: bool,
     stream: Option<StreamId>,
+    origin: Origin,
+    /// Incarnations that were replaced, the newest last.
+    replaced: VecDeque<u64>,
 }
 
 /// Numbers for metrics.
@@ -103,7 +134,15 @@ impl Directory {
             topology: Topology::default(),
         };
         for announcement in stored {
-            directory.insert(announcement, None, now);
+            let entry = Entry {
+                announcement,
+                renewed_at: now,
+                live: true,
+                stream: None,
+                origin: Origin::default(),
+                replaced: VecDeque::new(),
+            };
+            directory.insert(entry);
         }
         directory
     }
@@ -134,22 +173,13 @@ impl Directory {
     pub(super) fn check(
         &self,
         new: &Announcement,
+        origin: &Origin,
         now: HostTime,
     ) -> Result<Vec<AgentId>, Conflict> {
         if let Some(entry) = self.agents.get(&new.agent) {
-            let known = &entry.announcement;
-            if entry.stream.is_some()
-                && self.is_live(entry, now)
-                && known.incarnation != new.incarnation
-                && known.host != new.host
-            {
-                return Err(Conflict::AgentId {
-                    agent: new.agent.clone(),
-                    owner_host: known.host.clone(),
-                    host: new.host.clone(),
-                });
-            }
+            self.check_owner(entry, new, origin, now)?;
         }
+        self.check_host(new, now)?;
         let mut superseded = BTreeSet::new();
         for rnic in &new.rnics {
             let gid = rnic.address.gid;
@@ -173,6 +203,63 @@ impl Directory {
         Ok(superseded.into_iter().collect())
     }
 
+    /// Whether the agent that is registered under this id is the one that announces itself, or has ended.
+    ///
+    /// A restart has a new incarnation, and the same machine. An incarnation that was replaced and comes back has not ended:
+    /// then two agents run at a time.
+    fn check_owner(
+        &self,
+        entry: &Entry,
+        new: &Announcement,
+        origin: &Origin,
+        now: HostTime,
+    ) -> Result<(), Conflict> {
+        let known = &entry.announcement;
+        let is_there = entry.stream.is_some() && self.is_live(entry, now);
+        if !is_there || known.incarnation == new.incarnation {
+            return Ok(());
+        }
+        if known.host != new.host {
+            return Err(Conflict::AgentId {
+                agent: new.agent.clone(),
+                owner_host: known.host.clone(),
+                host: new.host.clone(),
+            });
+        }
+        if entry.origin.is_elsewhere(origin) || entry.replaced.contains(&new.incarnation) {
+            return Err(Conflict::Twin {
+                agent: new.agent.clone(),
+                host: new.host.clone(),
+                first: Box::new(entry.origin.clone()),
+                second: Box::new(origin.clone()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the host has room for the agent's RNICs beside those of its other agents.
+    fn check_host(&self, new: &Announcement, now: HostTime) -> Result<(), Conflict> {
+        let others = self.hosts.get(&new.host).into_iter().flatten();
+        let others = others
+            .filter(|agent| **agent != new.agent)
+            .filter_map(|agent| self.agents.get(agent))
+            .filter(|entry| self.is_live(entry, now));
+        let (agents, rnics) = others.fold((0, 0), |(agents, rnics), entry| {
+            (agents + 1, rnics + entry.announcement.rnics.len())
+        });
+        let more = new.rnics.len();
+        if agents < MOST_AGENTS && rnics + more <= MAX_RNICS {
+            return Ok(());
+        }
+        Err(Conflict::TooMany {
+            agent: new.agent.clone(),
+            host: new.host.clone(),
+            agents,
+            rnics,
+            more,
+        })
+    }
+
     /// Whether exactly this is registered already, so that nothing has to be stored.
     pub(super) fn is_known(&self, announcement: &Announcement) -> bool {
         self.announcement(&announcement.agent) == Some(announcement)
@@ -183,22 +270,41 @@ impl Directory {
         &mut self,
         new: Announcement,
         superseded: &[AgentId],
-        stream: StreamId,
+        (stream, origin): (StreamId, Origin),
         now: HostTime,
     ) -> Change {
         for owner in superseded {
             self.take_gids(owner, &new);
         }
         let old = self.detach(&new.agent);
+        let mut replaced = VecDeque::new();
+        if let Some(old) = &old {
+            replaced.clone_from(&old.replaced);
+            // The one that is registered now has not been replaced.
+            replaced.retain(|incarnation| *incarnation != new.incarnation);
+            if old.announcement.incarnation != new.incarnation {
+                replaced.push_back(old.announcement.incarnation);
+            }
+            if replaced.len() > REPLACED {
+                replaced.pop_front();
+            }
+        }
         let mut change = old.map_or_else(
             || Change {
                 membership: !new.rnics.is_empty(),
                 ..Change::default()
             },
-            |old| difference(&old, &new),
+            |old| difference(&old.announcement, &new),
         );
         change.membership |= !superseded.is_empty();
-        self.insert(new, Some(stream), now);
+        self.insert(Entry {
+            announcement: new,
+            renewed_at: now,
+            live: true,
+            stream: Some(stream),
+            origin,
+            replaced,
+        });
         change
     }
 
@@ -215,7 +321,7 @@ impl Directory {
         self.topology.insert(&entry.announcement);
     }
 
-    fn detach(&mut self, agent: &AgentId) -> Option<Announcement> {
+    fn detach(&mut self, agent: &AgentId) -> Option<Entry> {
         let entry = self.agents.remove(agent)?;
         self.topology.remove(&entry.announcement);
         for rnic in &entry.announcement.rnics {
@@ -229,11 +335,12 @@ impl Directory {
                 self.hosts.remove(&entry.announcement.host);
             }
         }
-        Some(entry.announcement)
+        Some(entry)
     }
 
-    fn insert(&mut self, announcement: Announcement, stream: Option<StreamId>, now: HostTime) {
-        self.topology.insert(&announcement);
+    fn insert(&mut self, entry: Entry) {
+        let announcement = &entry.announcement;
+        self.topology.insert(announcement);
         for rnic in &announcement.rnics {
             self.owners
                 .insert(rnic.address.gid, announcement.agent.clone());
@@ -242,15 +349,7 @@ impl Directory {
             .entry(announcement.host.clone())
             .or_default()
             .insert(announcement.agent.clone());
-        self.agents.insert(
-            announcement.agent.clone(),
-            Entry {
-                announcement,
-                renewed_at: now,
-                live: true,
-                stream,
-            },
-        );
+        self.agents.insert(announcement.agent.clone(), entry);
     }
 
     /// A sign of life on a stream; false when the stream is no longer the agent's.

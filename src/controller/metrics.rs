@@ -20,6 +20,12 @@ use crate::telemetry::metrics::register_build_info;
 pub(super) enum Verdict {
     Accepted,
     Conflict,
+    /// Another machine has the agent's name.
+    Twin,
+    /// The client's certificate names another host.
+    OtherHost,
+    /// An address that agents may not register.
+    Address,
     Invalid,
 }
 
@@ -29,6 +35,8 @@ pub(super) enum Answer {
     Unchanged,
     List,
     UnknownAgent,
+    /// The client's certificate names another host.
+    OtherHost,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -25,6 +25,7 @@ use crate::topology::Announcement;
 use super::core::{Admitted, Command, Handle, ListAnswer, Refused};
 use super::directory::StreamId;
 use super::metrics::{Answer, ByAnswer, ByVerdict, Metrics, Verdict};
+use super::origin::Origin;
 
 /// Answers waiting for an agent that reads slowly; more than an announcement and a change are never outstanding long.
 const ANSWERS_DEPTH: usize = 8;
@@ -95,7 +96,12 @@ impl ControllerService for Service {
         request: Request<Streaming<v1::RegisterRequest>>,
     ) -> Result<Response<Self::RegisterStream>, Status> {
         let (answers, stream) = mpsc::channel(ANSWERS_DEPTH);
-        let peer = server::peer_of(&request).map_or_else(String::new, |peer| peer.to_string());
+        let peer = server::peer_of(&request);
+        let origin = Origin {
+            address: peer.map(|peer| peer.ip().to_canonical()),
+            machine: String::new(),
+            identity: server::identity_of(&request),
+        };
         let session = Session {
             core: self.core.clone(),
             metrics: self.metrics.clone(),
@@ -103,7 +109,8 @@ impl ControllerService for Service {
             stream: StreamId(self.streams.fetch_add(1, Ordering::Relaxed)),
             lease: self.lease,
             config_version: self.config_version,
-            peer,
+            peer: peer.map_or_else(String::new, |peer| peer.to_string()),
+            origin,
             answers,
             agent: None,
             degraded: Vec::new(),
@@ -116,9 +123,20 @@ impl ControllerService for Service {
         &self,
         request: Request<v1::GetPinglistRequest>,
     ) -> Result<Response<v1::GetPinglistResponse>, Status> {
+        let identity = server::identity_of(&request);
         let request = request.into_inner();
         let agent: AgentId = convert::name("agent_id", request.agent_id)?;
         let known = request.known_version;
+        let count = |answer| {
+            self.metrics
+                .pinglist_requests
+                .get_or_create(&ByAnswer { answer })
+                .inc()
+        };
+        if let Err(error) = identity.permit_agent(&agent) {
+            count(Answer::OtherHost);
+            return Err(Status::permission_denied(error.to_string()));
+        }
         let answer = self
             .ask(|reply| Command::Pinglist {
                 agent: agent.clone(),
@@ -126,12 +144,6 @@ impl ControllerService for Service {
                 reply,
             })
             .await?;
-        let count = |answer| {
-            self.metrics
-                .pinglist_requests
-                .get_or_create(&ByAnswer { answer })
-                .inc()
-        };
         match answer {
             ListAnswer::UnknownAgent => {
                 count(Answer::UnknownAgent);
@@ -254,6 +266,7 @@ struct Session {
     lease: Duration,
     config_version: u64,
     peer: String,
+    origin: Origin,
     answers: mpsc::Sender<Result<v1::RegisterResponse, Status>>,
     agent: Option<AgentId>,
     degraded: Vec<String>,
@@ -350,6 +363,10 @@ impl Session {
                 .inc();
             error.within("announcement")
         };
+        let mut announcement = announcement;
+        let machine = std::mem::take(&mut announcement.machine);
+        let machine = convert::optional_text("machine", machine)
+            .map_err(|error| invalid(error, &self.metrics))?;
         let announcement =
             Announcement::try_from(announcement).map_err(|error| invalid(error, &self.metrics))?;
         let agent = announcement.agent.clone();
@@ -361,13 +378,22 @@ impl Session {
             return Err(invalid(error, &self.metrics).into());
         }
         let stream = self.stream;
+        let origin = Origin {
+            machine,
+            ..self.origin.clone()
+        };
         let answer = ask(&self.core, |reply| Command::Announce {
             announcement,
+            origin,
             stream,
             reply,
         });
         let admitted = answer.await?.map_err(|refused| match refused {
-            Refused::Conflict(why) => Status::already_exists(why),
+            Refused::Identity(_) => Status::permission_denied(refused.to_string()),
+            Refused::Address(error) => error.into(),
+            Refused::Directory(_) | Refused::Conflict(_) => {
+                Status::already_exists(refused.to_string())
+            }
         })?;
         self.agent = Some(agent);
         Ok(admitted)

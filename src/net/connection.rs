@@ -11,10 +11,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::tls::PeerIdentity;
+
 /// An established connection.
 pub struct Connection {
     stream: Stream,
     peer: SocketAddr,
+    identity: PeerIdentity,
     /// What was read before the connection was handed out; it is given out first.
     greeting: Vec<u8>,
     taken: usize,
@@ -49,9 +52,17 @@ impl Connection {
         Self {
             stream,
             peer,
+            identity: PeerIdentity::Unproven,
             greeting,
             taken: 0,
         }
+    }
+
+    /// The same connection of a client that has proved who it is.
+    #[must_use]
+    pub(super) fn of(mut self, identity: PeerIdentity) -> Self {
+        self.identity = identity;
+        self
     }
 
     /// The peer's address.
@@ -115,16 +126,21 @@ impl AsyncWrite for Connection {
 }
 
 /// Who is at the other end; found in the extensions of every request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerInfo {
     /// The peer's address.
     pub address: SocketAddr,
+    /// Who a client has proved to be.
+    pub identity: PeerIdentity,
 }
 
 impl Connected for Connection {
     type ConnectInfo = PeerInfo;
 
     fn connect_info(&self) -> PeerInfo {
-        PeerInfo { address: self.peer }
+        PeerInfo {
+            address: self.peer,
+            identity: self.identity.clone(),
+        }
     }
 }

@@ -21,7 +21,7 @@ use tonic::transport::server::Router;
 
 use super::connection::{Connection, PeerInfo};
 use super::limit::LogLimit;
-use super::tls::{self, Security};
+use super::tls::{self, Names, PeerIdentity, Security};
 use crate::time::{Clock as _, SystemClock};
 
 /// A peer that has not finished its TLS handshake after this long is refused.
@@ -282,7 +282,11 @@ async fn admit(
             let acceptor =
                 TlsAcceptor::from(tls::speaking(identity.server_config().await, protocol));
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Connection::tls(stream.into(), peer),
+                Ok(Ok(stream)) => {
+                    let chain = stream.get_ref().1.peer_certificates();
+                    let client = identity.peer(chain.and_then(<[_]>::first));
+                    Connection::tls(stream.into(), peer).of(client)
+                }
                 Ok(Err(error)) => return Err(refusal(peer, &error)),
                 Err(_) => {
                     return Err(Refusal {
@@ -330,4 +334,12 @@ pub fn peer_of<T>(request: &tonic::Request<T>) -> Option<SocketAddr> {
         .extensions()
         .get::<PeerInfo>()
         .map(|peer| peer.address)
+}
+
+/// Who a request's peer has proved to be; nobody where nothing is known of the connection.
+pub fn identity_of<T>(request: &tonic::Request<T>) -> PeerIdentity {
+    request.extensions().get::<PeerInfo>().map_or_else(
+        || PeerIdentity::Names(Names::default()),
+        |peer| peer.identity.clone(),
+    )
 }

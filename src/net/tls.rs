@@ -1,16 +1,19 @@
-//! Mutual TLS for every role: any certificate that the CA has signed is accepted, in both directions.
+//! Mutual TLS for every role: a certificate that the CA has signed and not revoked is accepted, in both directions. What its
+//! owner may do then depends on the hosts that it names ([`PeerIdentity`]).
 //!
-//! Certificates are files that operators rotate. The three files are looked at before each handshake (three `stat`
-//! calls) and read again when one has changed; new files that cannot be used are reported once and the old material
+//! Certificates are files that operators rotate. The files are looked at before each handshake (a `stat`
+//! call each) and read again when one has changed; new files that cannot be used are reported once and the old material
 //! stays in use. Established connections live on with what they were made with.
 
 mod explain;
 mod files;
 mod material;
+mod peer;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::error::describe;
@@ -20,6 +23,7 @@ pub(super) use self::files::{ALPN_HTTP1, ALPN_HTTP2};
 pub use self::files::{TlsError, TlsFiles};
 use self::material::{Fingerprint, Material};
 pub(super) use self::material::{https, https_as};
+pub use self::peer::{IdentityError, IdentityRule, Names, PeerIdentity};
 
 /// The configuration for connections that speak this protocol.
 pub(super) fn speaking(config: Arc<ServerConfig>, protocol: &[u8]) -> Arc<ServerConfig> {
@@ -51,6 +55,18 @@ impl Security {
         }
     }
 
+    /// What a server gives up that does not ask its clients who they are although it could.
+    pub fn waived(&self) -> Option<&'static str> {
+        match self {
+            Self::Mutual(identity) if identity.rule() == IdentityRule::Any => Some(
+                "tls.identity is `any`: whoever has a certificate of the CA may register and upload as every host, and so take \
+                 another agent's place, have strangers probed and open or hide incidents; issue certificates that name their \
+                 hosts and set tls.identity = \"san\"",
+            ),
+            _ => None,
+        }
+    }
+
     /// Whether a peer or listener at this address may be used with this protection.
     pub fn permits(&self, address: IpAddr) -> bool {
         match self {
@@ -69,6 +85,8 @@ impl Security {
 #[derive(Debug)]
 pub struct Identity {
     files: TlsFiles,
+    /// What clients' certificates must say.
+    rule: IdentityRule,
     state: Mutex<State>,
 }
 
@@ -84,11 +102,12 @@ impl Identity {
     ///
     /// # Errors
     /// [`TlsError`]: which file and why.
-    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+    pub fn load(files: TlsFiles, rule: IdentityRule) -> Result<Self, TlsError> {
         let seen = Fingerprint::of(&files);
         let material = Arc::new(Material::read(&files)?);
         Ok(Self {
             files,
+            rule,
             state: Mutex::new(State { material, seen }),
         })
     }
@@ -96,6 +115,21 @@ impl Identity {
     /// The files it is read from.
     pub fn files(&self) -> &TlsFiles {
         &self.files
+    }
+
+    /// What clients' certificates must say.
+    pub const fn rule(&self) -> IdentityRule {
+        self.rule
+    }
+
+    /// Who a client with this certificate is.
+    pub(super) fn peer(&self, certificate: Option<&CertificateDer<'_>>) -> PeerIdentity {
+        PeerIdentity::of(self.rule, certificate)
+    }
+
+    /// The hosts that this program's own certificate names, by its newest files.
+    pub fn names(&self) -> Names {
+        self.current().names.clone()
     }
 
     /// The configuration for the next connection that this program opens.

@@ -1,6 +1,6 @@
 //! Checked conversion of single fields, shared by all messages: what came from the network is named when it is wrong.
 
-use crate::id::{Gid, MAX_NAME, QKey, Qpn, UdpSourcePort};
+use crate::id::{Gid, QKey, Qpn, UdpSourcePort, check_name};
 use crate::transport::{Address, CompletionClock, SourcePortSteering};
 
 use super::v1;
@@ -66,7 +66,7 @@ pub fn qpn(field: &str, number: u32) -> Result<Qpn, FieldError> {
     Qpn::try_from(number).map_err(|error| FieldError::new(field, error.to_string()))
 }
 
-/// A name of 1 to [`MAX_NAME`] bytes without control characters.
+/// A name that is not empty and that [`check_name`] takes.
 pub fn name<T: From<String>>(field: &str, text: String) -> Result<T, FieldError> {
     if text.is_empty() {
         return Err(FieldError::new(field, "is empty"));
@@ -76,14 +76,10 @@ pub fn name<T: From<String>>(field: &str, text: String) -> Result<T, FieldError>
 
 /// Text that may be empty, otherwise like [`name`].
 pub fn optional_text(field: &str, text: String) -> Result<String, FieldError> {
-    if text.len() > MAX_NAME {
-        let why = format!("has {} bytes, at most {MAX_NAME} are accepted", text.len());
-        return Err(FieldError::new(field, why));
+    match check_name(&text) {
+        Ok(()) => Ok(text),
+        Err(error) => Err(FieldError::new(field, error.to_string())),
     }
-    if text.chars().any(char::is_control) {
-        return Err(FieldError::new(field, "contains control characters"));
-    }
-    Ok(text)
 }
 
 /// A finite number that is not negative.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::v1;
 use crate::analysis::hardware::{CounterName, MOST_COUNTERS, MOST_PORTS, PortRise};
-use crate::id::MAX_NAME;
+use crate::id::{MAX_NAME, check_name};
 
 /// Why the counters of a port, or one of them, were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +13,7 @@ pub enum HardwareError {
     #[error("more than {MOST_PORTS} ports in one batch")]
     Ports,
     /// The device has no name, or one that is too long or has control characters.
-    #[error("the device's name must have 1 to {MAX_NAME} bytes and no control characters")]
+    #[error("the device's name must have 1 to {MAX_NAME} bytes, all printable")]
     Device,
     /// Ports count from 1 and fit 8 bits.
     #[error("port {0} is not between 1 and 255")]
@@ -55,7 +55,7 @@ pub(super) fn rises(
 /// The port with its usable counters, and what is wrong with the others.
 fn rise(message: v1::PortRise) -> Result<(PortRise, Option<HardwareError>), HardwareError> {
     let device = message.device;
-    if device.is_empty() || device.len() > MAX_NAME || device.chars().any(char::is_control) {
+    if device.is_empty() || check_name(&device).is_err() {
         return Err(HardwareError::Device);
     }
     let port = u8::try_from(message.port)
@@ -136,10 +136,10 @@ mod tests {
         let faults: Vec<_> = refused.iter().map(HardwareError::to_string).collect();
         insta::assert_snapshot!(faults.join("\n"), @r"
         a counter's name must have 1 to 64 letters, digits and underscores
-        the device's name must have 1 to 256 bytes and no control characters
+        the device's name must have 1 to 256 bytes, all printable
         port 0 is not between 1 and 255
         port 256 is not between 1 and 255
-        the device's name must have 1 to 256 bytes and no control characters
+        the device's name must have 1 to 256 bytes, all printable
         ");
     }
 

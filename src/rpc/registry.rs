@@ -60,6 +60,8 @@ impl From<&Announcement> for v1::Announcement {
             host: announcement.host.as_str().to_owned(),
             version: announcement.version.clone(),
             rnics: announcement.rnics.iter().map(Into::into).collect(),
+            // Who announces adds it.
+            machine: String::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Conversions of traces. One that contradicts itself is refused by itself, like a report.
 
 use super::v1;
-use crate::id::{Gid, IdError, MAX_NAME, NodeName, UdpSourcePort};
+use crate::id::{Gid, IdError, MAX_NAME, NodeName, UdpSourcePort, check_name};
 use crate::probe::trace::{Answer, End, MAX_HOPS, Reason, Trace, Tuple};
 use crate::time::{Nanos, WallTime};
 
@@ -17,8 +17,8 @@ pub enum TraceError {
     /// More hops than any path has.
     #[error("{0} hops, more than {MAX_HOPS}")]
     Hops(usize),
-    /// A switch's name is too long or has control characters.
-    #[error("hop {hop}: its name must have at most {MAX_NAME} bytes and no control characters")]
+    /// A switch's name is too long or not printable.
+    #[error("hop {hop}: its name must have at most {MAX_NAME} bytes, all printable")]
     Node {
         /// Which, from 1.
         hop: usize,
@@ -92,7 +92,7 @@ fn answer(hop: usize, message: v1::TraceHop) -> Result<Option<Answer>, TraceErro
     if message.node.is_empty() {
         return Ok(None);
     }
-    if message.node.len() > MAX_NAME || message.node.chars().any(char::is_control) {
+    if check_name(&message.node).is_err() {
         return Err(TraceError::Node { hop });
     }
     if message.rtt_ns < 0 {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::ServiceName;
+use crate::id::{ServiceName, is_printable};
 
 /// The owner of a connection, in the most specific form that is known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -167,14 +167,14 @@ fn parts(path: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Control characters have no place in a name: a cgroup's or a process's may have any but the line end.
+/// What is not printable has no place in a name: a cgroup's or a process's may have any but the line end.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
+            if is_printable(c) {
                 c
+            } else {
+                char::REPLACEMENT_CHARACTER
             }
         })
         .collect()

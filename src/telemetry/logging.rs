@@ -3,9 +3,13 @@
 use std::io::IsTerminal as _;
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing::Subscriber;
+use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use super::escaping::{Escaping, Notation};
 
 /// Events that are logged unless the configuration says otherwise.
 pub(crate) const DEFAULT_LEVEL: &str = "info";
@@ -31,6 +35,26 @@ pub(crate) struct FilterError {
     source: tracing_subscriber::filter::ParseError,
 }
 
+/// Writes events as lines, in which values cannot begin lines or steer a terminal.
+pub fn lines<S, W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let notation = match format {
+        LogFormat::Text if colours => Notation::Coloured,
+        LogFormat::Text => Notation::Plain,
+        LogFormat::Json => Notation::Json,
+    };
+    let lines = fmt::layer()
+        .with_writer(Escaping::new(writer, notation))
+        .with_ansi(colours);
+    match format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    }
+}
+
 /// Installs the process-wide subscriber; `level` is in the notation of [`EnvFilter`].
 ///
 /// # Errors
@@ -44,14 +68,11 @@ pub(crate) fn init(format: LogFormat, level: &str) -> Result<(), FilterError> {
         Ok(directive) if !level.contains("aya") => filter.add_directive(directive),
         _ => filter,
     };
-    let lines = fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let registry = tracing_subscriber::registry().with(filter);
-    let installed = match format {
-        LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
-    };
+    let colours = std::io::stderr().is_terminal();
+    let installed = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines(format, std::io::stderr, colours))
+        .try_init();
     if installed.is_err() {
         tracing::debug!("a log subscriber was already installed");
     }

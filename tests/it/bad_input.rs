@@ -89,7 +89,7 @@ fn refused_until_mended(
     let files = spoil(&folder.join("agent"));
     let url = format!("https://{address}");
     let more = [
-        &["--transport", "none", "--agent-id", "stranger"][..],
+        &["--transport", "none", "--host", "stranger"][..],
         &tls(&files),
     ]
     .concat();
@@ -103,7 +103,7 @@ fn refused_until_mended(
     for _ in 0..2 {
         controller.wait_for(&["refused a connection", "127.0.0.1:", controller_says]);
     }
-    good.issue(&folder.join("agent"), NAME, Validity::Now);
+    good.issue(&folder.join("agent"), "stranger", Validity::Now);
     controller.wait_for(&["\"registered\"", "stranger"]);
     agent.wait_for(&["registered with the controller again"]);
     let lines = agent.stop();
@@ -149,7 +149,9 @@ fn results_wait_until_an_analyzer_of_another_ca_is_mended() {
     let folder = tempfile::tempdir().expect("folder");
     let (good, other) = (Authority::new("good"), Authority::new("other"));
     let issue = |name: &str| good.issue(&folder.path().join(name), NAME, Validity::Now);
-    let (controller, address) = controller(folder.path(), &tls(&issue("controller")));
+    let files = issue("controller");
+    let addresses = ["--agents-prefixes", "127.0.0.0/8"];
+    let (controller, address) = controller(folder.path(), &[&tls(&files), &addresses[..]].concat());
     let files = other.issue(&folder.path().join("analyzer"), NAME, Validity::Now);
     let store = format!("sqlite:{}", text(&folder.path().join("analyzer.db")));
     let servers = ["--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"];
@@ -167,10 +169,10 @@ fn results_wait_until_an_analyzer_of_another_ca_is_mended() {
     let mut arguments = vec!["run", "--log-format", "json", "--state-dir", text(&state)];
     arguments.extend(["--transport", "userspace", "--userspace-port", &port]);
     arguments.extend(["--userspace-addresses", "127.0.0.1"]);
-    arguments.extend(["--tor", "tor0", "--agent-id", "patient"]);
+    arguments.extend(["--tor", "tor0", "--host", "patient"]);
     let urls = [&address, &at("grpc")].map(|address| format!("https://{address}"));
     arguments.extend(["--controller", &urls[0], "--analyzer", &urls[1]]);
-    let files = issue("agent");
+    let files = good.issue(&folder.path().join("agent"), "patient", Validity::Now);
     arguments.extend(tls(&files));
     let mut agent = Program::start(AGENT, &arguments);
     agent.wait_for(&[

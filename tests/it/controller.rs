@@ -88,6 +88,7 @@ fn announcement(agent: &str, incarnation: u64, rnics: &[(&str, &str, u32)]) -> v
             .iter()
             .map(|(gid, tor, qpn)| rnic(gid, tor, *qpn))
             .collect(),
+        machine: String::new(),
     }
 }
 

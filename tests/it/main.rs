@@ -17,6 +17,7 @@ mod documents;
 mod emulated;
 mod explained;
 mod external;
+mod identity;
 mod lab;
 mod localize;
 mod located;

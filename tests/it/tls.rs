@@ -309,3 +309,59 @@ async fn unreachable_peer_is_named_and_found_when_it_comes() {
     stop.cancel();
     serving.await.expect("task").expect("clean stop");
 }
+
+#[tokio::test]
+async fn revoked_certificates_are_refused_on_both_sides_as_soon_as_the_list_says_so() {
+    let folder = tempfile::tempdir().expect("folder");
+    let ours = Authority::new("ours");
+    let (s, c) = (folder.path().join("s"), folder.path().join("c"));
+    let (mut server_files, server_serial) = ours.issue_numbered(&s, &["localhost"], Validity::Now);
+    let (mut client_files, client_serial) = ours.issue_numbered(&c, &["agent"], Validity::Now);
+    server_files.crl = Some(put(&s, "crl.pem", &ours.revocations(1, &[1_000_000])));
+    client_files.crl = Some(put(&c, "crl.pem", &ours.revocations(1, &[1_000_000])));
+    let server = serve(security(server_files)).await;
+    let client = security(client_files);
+    assert_eq!(call(&url(&server), &client).await.expect("not revoked"), 7);
+
+    put(&s, "crl.pem", &ours.revocations(2, &[client_serial]));
+    let text = call(&url(&server), &client)
+        .await
+        .expect_err("a revoked client")
+        .to_string();
+    assert!(
+        text.contains("our certificate (tls.cert) was refused by the peer: it was revoked"),
+        "{text}"
+    );
+    refused(&server, RefusalKind::Certificate).await;
+
+    put(&s, "crl.pem", &ours.revocations(3, &[]));
+    assert_eq!(call(&url(&server), &client).await.expect("not any more"), 7);
+    put(&c, "crl.pem", &ours.revocations(3, &[server_serial]));
+    let text = call(&url(&server), &client)
+        .await
+        .expect_err("a revoked server")
+        .to_string();
+    assert!(
+        text.contains("the peer's certificate was refused: it was revoked (tls.crl)"),
+        "{text}"
+    );
+
+    // A list of another CA says nothing of this one.
+    put(&c, "crl.pem", &Authority::new("other").revocations(1, &[]));
+    let text = call(&url(&server), &client)
+        .await
+        .expect_err("no list of its CA")
+        .to_string();
+    assert!(text.contains("tls.crl has no list of the CA"), "{text}");
+
+    // A broken list does not end the monitoring: the last good one stays in force.
+    put(&c, "crl.pem", &ours.revocations(4, &[]));
+    assert_eq!(
+        call(&url(&server), &client)
+            .await
+            .expect("a list of its CA"),
+        7
+    );
+    put(&c, "crl.pem", "half a fi");
+    assert_eq!(call(&url(&server), &client).await.expect("the old list"), 7);
+}

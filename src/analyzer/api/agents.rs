@@ -26,7 +26,6 @@ fn agent(id: &AgentId, agent: &Known) -> Agent {
             .version
             .as_ref()
             .map(|version| version.as_str().to_owned()),
-        spool: format!("{:016x}", agent.spool.0),
         sequence: agent.sequence,
         last_upload_unix_ns: agent.last_upload.nanos(),
         last_interval_end_unix_ns: agent.last_interval_end.nanos(),

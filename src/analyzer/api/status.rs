@@ -9,8 +9,8 @@ use crate::analyzer::state::State;
 use crate::analyzer::view::View;
 use crate::api;
 use crate::api::status::{
-    AgentVersion, Contradictions, Coverage, Judge, KnownPaths, OpenIncidents, ProbeCounts, Probes,
-    Status,
+    AgentIdentity, AgentVersion, Contradictions, Coverage, Judge, KnownPaths, OpenIncidents,
+    ProbeCounts, Probes, Status,
 };
 use crate::time::WallTime;
 
@@ -24,6 +24,7 @@ pub(in crate::analyzer) fn status(
     state: &State,
     view: &View,
     alerts: &Alerts,
+    agent_identity: AgentIdentity,
     now: WallTime,
 ) -> Status {
     let (receivers, waiting) = alerts.sizes();
@@ -38,6 +39,7 @@ pub(in crate::analyzer) fn status(
     Status {
         now_unix_ns: now.nanos(),
         agents: state.agents.len(),
+        agent_identity,
         agent_versions: state
             .agents
             .versions()

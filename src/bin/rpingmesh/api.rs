@@ -1,5 +1,6 @@
 //! The analyzer's API, read for the commands that show what it knows.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -12,10 +13,12 @@ use rpingmesh::api::{OPENAPI, Request};
 use rpingmesh::config::ConfigError;
 use rpingmesh::config::program::{Failure, run_to_end};
 use rpingmesh::error::describe;
+use rpingmesh::id::{is_printable, shown};
 use rpingmesh::net::http::{Client, HttpError};
 use rpingmesh::net::tls::{TlsError, TlsFiles};
 use rpingmesh::net::url::Url;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -100,6 +103,7 @@ impl ApiArgs {
                     cert: cert.clone(),
                     key: key.clone(),
                     ca,
+                    crl: None,
                 };
                 Client::with_files(&files, TIMEOUT)
             }
@@ -144,6 +148,7 @@ impl Analyzer {
             .get(&resource, &self.headers)
             .await
             .map_err(|error| Failure::run(explained(&error, self.url.is_tls())))?;
+        let body = printable(&body);
         match read(&body) {
             Ok(answer) => Ok(answer),
             Err(error) => Err(Failure::run(self.misread(&resource, &error, &body).await)),
@@ -182,6 +187,43 @@ impl Analyzer {
     }
 }
 
+/// An answer whose texts can be shown on a terminal: see [`shown`].
+fn printable(body: &[u8]) -> Cow<'_, [u8]> {
+    let is_plain = |text: &str| {
+        !text.contains('\\')
+            && text
+                .chars()
+                .all(|one| is_printable(one) || matches!(one, '\n' | '\r' | '\t'))
+    };
+    if std::str::from_utf8(body).is_ok_and(is_plain) {
+        return Cow::Borrowed(body);
+    }
+    let Ok(mut answer) = serde_json::from_slice(body) else {
+        return Cow::Borrowed(body);
+    };
+    show(&mut answer);
+    serde_json::to_vec(&answer).map_or(Cow::Borrowed(body), Cow::Owned)
+}
+
+fn show(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(printable) = shown(text) {
+                *text = printable;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(show),
+        Value::Object(fields) => {
+            let old = std::mem::take(fields);
+            fields.extend(old.into_iter().map(|(key, mut value)| {
+                show(&mut value);
+                (shown(&key).into_owned(), value)
+            }));
+        }
+        _ => {}
+    }
+}
+
 /// What was found instead of an answer, in words: the title of a page, or how the text begins.
 fn found(body: &[u8]) -> String {
     const LONGEST: usize = 80;
@@ -191,7 +233,7 @@ fn found(body: &[u8]) -> String {
         let line = words.join(" ");
         let visible: String = line
             .chars()
-            .filter(|one| !one.is_control())
+            .filter(|one| is_printable(*one))
             .take(LONGEST)
             .collect();
         if visible.len() < line.len() {
@@ -219,7 +261,7 @@ fn found(body: &[u8]) -> String {
 /// In words, with what may help.
 fn explained(error: &HttpError, is_tls: bool) -> String {
     let is_html = |text: &str| text.trim_start().starts_with('<');
-    let mut text = match error {
+    let text = match error {
         HttpError::Status { url, status, text } if is_html(text) => {
             format!(
                 "{url} answers {status} with {}\nis this the analyzer's web address?",
@@ -228,6 +270,8 @@ fn explained(error: &HttpError, is_tls: bool) -> String {
         }
         _ => describe(error),
     };
+    let lines: Vec<_> = text.lines().map(shown).collect();
+    let mut text = lines.join("\n");
     text += match error {
         HttpError::Status {
             status: 401 | 403, ..
@@ -290,6 +334,22 @@ pub(crate) fn share(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_an_answer_do_not_steer_the_terminal() {
+        let body = br#"{"a":["x\u001b[2Jy\nz\u202e", 1.5], "\u0007": {"b": "gr\u00fcn \\ \"q\""}}"#;
+        let answer: Value = serde_json::from_slice(&printable(body)).expect("JSON");
+        assert_eq!(
+            answer,
+            serde_json::json!({
+                "a": ["x\\u{1b}[2Jy\\u{a}z\\u{202e}", 1.5],
+                "\\u{7}": {"b": "gr\u{fc}n \\ \"q\""},
+            })
+        );
+        for plain in [&b"{\"a\": 1}\n"[..], b"no JSON\x1b", b"\xff"] {
+            assert_eq!(*printable(plain), *plain);
+        }
+    }
 
     #[test]
     fn what_another_server_answers_is_said_in_a_few_words() {

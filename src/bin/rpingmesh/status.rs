@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use rpingmesh::api::incidents::IncidentsQuery;
 use rpingmesh::api::query::IncidentPageSize;
-use rpingmesh::api::status::{Status, StatusQuery};
+use rpingmesh::api::status::{AgentIdentity, Status, StatusQuery};
 use rpingmesh::config::program::Failure;
 
 use crate::api::{self, ApiArgs};
@@ -109,6 +109,9 @@ pub(crate) fn describe(status: &Status) -> String {
             let _ = write!(text, "\nVERSIONS   mixed: {}", versions.join(", "));
         }
     }
+    if status.agent_identity == AgentIdentity::Any {
+        text.push_str("\nIDENTITY   not proved: every certificate of the CA speaks for every host (tls.identity)");
+    }
     let lost = match probes.judged {
         0 => "no data".to_owned(),
         judged => format!("{} lost", api::share(probes.lost, judged)),
@@ -172,6 +175,7 @@ pub(crate) mod tests {
         Status {
             now_unix_ns: 0,
             agents: 3,
+            agent_identity: AgentIdentity::San,
             agent_versions: Vec::new(),
             hosts: 3,
             rnics: 6,
@@ -225,6 +229,7 @@ pub(crate) mod tests {
         let mut empty = blind.clone();
         empty.coverage = Coverage::default();
         empty.probes.set_aside.clear();
+        empty.agent_identity = AgentIdentity::Any;
         let texts: Vec<_> = [judging, blind, empty].iter().map(describe).collect();
         insta::assert_snapshot!(texts.join("\n\n"));
     }

@@ -6,7 +6,7 @@ use super::{AgentSettings, DeviceFilter, DeviceTor, path_trace};
 use crate::config::settings::Settings as _;
 use crate::config::{ConfigError, wiring};
 use crate::id::{AgentId, HostName, TorId};
-use crate::net::tls::Security;
+use crate::net::tls::{IdentityRule, PeerIdentity, Security};
 use crate::net::url::Url;
 use crate::probe::trace::schedule;
 use crate::telemetry::otlp::OtlpConfig;
@@ -142,6 +142,20 @@ impl AgentConfig {
     pub fn allows(&self, name: &RnicName) -> bool {
         let devices = &self.settings.devices;
         devices.is_empty() || devices.iter().any(|filter| filter.matches(name))
+    }
+
+    /// Why controller and analyzer will refuse this agent, where its certificate names another host.
+    pub fn misnamed(&self) -> Option<String> {
+        let Security::Mutual(identity) = &self.security else {
+            return None;
+        };
+        let own = match identity.rule() {
+            IdentityRule::San => PeerIdentity::Names(identity.names()),
+            IdentityRule::Any => PeerIdentity::Anybody,
+        };
+        let error = own.permit(&self.host, &self.agent_id).err()?;
+        let cert = identity.files().cert.display();
+        Some(format!("{cert} (tls.cert) is not this agent's: {error}"))
     }
 
     /// `run` cannot register RNICs whose place in the fabric is unknown.

@@ -7,7 +7,7 @@ fn settings(cert: Option<&str>, key: Option<&str>, ca: Option<&str>) -> TlsSetti
         cert: cert.map(PathBuf::from),
         key: key.map(PathBuf::from),
         ca: ca.map(PathBuf::from),
-        allow_plaintext: false,
+        ..TlsSettings::default()
     }
 }
 

@@ -73,6 +73,7 @@ scalars! {
     HumanDuration: Kind::Duration,
     crate::config::size::ByteSize: Kind::Size,
     crate::config::share::Share: Kind::Text,
+    crate::config::prefix::Prefix: Kind::Text,
 }
 
 /// The type of a key: a scalar, which has a default; an `Option`, which may be absent; a `Vec`, several values.

@@ -72,6 +72,7 @@ impl Running {
         let stream = StreamId(self.streams);
         let command = Command::Announce {
             announcement,
+            origin: Origin::default(),
             stream,
             reply,
         };

@@ -45,6 +45,11 @@ fn certificate_fault(reason: &CertificateError) -> String {
             )
         }
         CertificateError::NotValidForName => "it is not valid for the name asked for".to_owned(),
+        CertificateError::Revoked => "it was revoked (tls.crl)".to_owned(),
+        CertificateError::UnknownRevocationStatus => {
+            "tls.crl has no list of the CA that signed it: add that CA's list to the file"
+                .to_owned()
+        }
         other => other.to_string(),
     }
 }
@@ -56,6 +61,9 @@ fn alert_fault(alert: AlertDescription) -> String {
         }
         AlertDescription::CertificateExpired => {
             "it has expired or is not valid yet by the peer's clock".to_owned()
+        }
+        AlertDescription::CertificateRevoked => {
+            "it was revoked: ask those who run the CA for another one".to_owned()
         }
         AlertDescription::CertificateRequired => {
             "none was presented and the peer requires one".to_owned()

@@ -7,7 +7,7 @@ pub(in crate::net) const ALPN_HTTP2: &[u8] = b"h2";
 /// What the web is spoken over.
 pub(in crate::net) const ALPN_HTTP1: &[u8] = b"http/1.1";
 
-/// The three PEM files.
+/// The PEM files: three, and a fourth that may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// This program's certificate chain (`tls.cert`).
@@ -16,6 +16,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// The CA certificates that peers must be signed by (`tls.ca`).
     pub ca: PathBuf,
+    /// Certificates of theirs that were revoked (`tls.crl`).
+    pub crl: Option<PathBuf>,
 }
 
 /// Why certificate files cannot be used.

@@ -4,24 +4,33 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::files::{ALPN_HTTP2, TlsError, TlsFiles};
+use super::peer::Names;
 
 /// What tells a changed set of files from an unchanged one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint([Option<FileState>; 3]);
+pub(super) struct Fingerprint([Option<FileState>; 4]);
 
 /// Device, inode, size and modification time in nanoseconds.
 type FileState = (u64, u64, u64, i64, i64);
 
 impl Fingerprint {
     pub(super) fn of(files: &TlsFiles) -> Self {
-        Self([&files.cert, &files.key, &files.ca].map(|path| file_state(path)))
+        let all = [
+            Some(&files.cert),
+            Some(&files.key),
+            Some(&files.ca),
+            files.crl.as_ref(),
+        ];
+        Self(all.map(|path| file_state(path?)))
     }
 }
 
@@ -41,37 +50,81 @@ fn file_state(path: &Path) -> Option<FileState> {
 pub(super) struct Material {
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,
+    /// The hosts that the certificate names.
+    pub(super) names: Names,
 }
 
 impl Material {
     pub(super) fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let chain = certificates("tls.cert", &files.cert)?;
         let key = private_key(&files.key)?;
-        let roots = Arc::new(roots("tls.ca", &files.ca)?);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let trust = Trust::read(files, &provider)?;
         let pair = |source| TlsError::Pair {
             cert: files.cert.clone(),
             key: files.key.clone(),
             source,
         };
         Ok(Self {
+            names: chain.first().map(Names::of).unwrap_or_default(),
             client: Arc::new(
-                client(&provider, roots.clone(), chain.clone(), key.clone_key()).map_err(pair)?,
+                client(&provider, &trust, chain.clone(), key.clone_key()).map_err(pair)?,
             ),
-            server: Arc::new(server(&provider, roots, chain, key).map_err(pair)?),
+            server: Arc::new(server(&provider, &trust, chain, key).map_err(pair)?),
+        })
+    }
+}
+
+/// What peers' certificates are verified by, in both directions: the CAs, and their lists of revoked certificates.
+struct Trust {
+    servers: Arc<WebPkiServerVerifier>,
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Trust {
+    /// With a list, each certificate of a chain must be one that some list could have named: a CA without a list has no
+    /// certificate that is accepted. A list stays in force after its time of renewal, so that a late one does not end the
+    /// monitoring.
+    fn read(files: &TlsFiles, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let roots = Arc::new(roots("tls.ca", &files.ca)?);
+        let lists = match &files.crl {
+            Some(path) => revoked("tls.crl", path)?,
+            None => Vec::new(),
+        };
+        let fail = |error: VerifierBuilderError| match (&files.crl, error) {
+            (Some(path), VerifierBuilderError::InvalidCrl(error)) => content(
+                "tls.crl",
+                path,
+                format!("has a revocation list that cannot be used: {error:?}"),
+            ),
+            (_, error) => content(
+                "tls.ca",
+                &files.ca,
+                format!("cannot be used to verify peers: {error}"),
+            ),
+        };
+        Ok(Self {
+            servers: WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+                .with_crls(lists.clone())
+                .build()
+                .map_err(fail)?,
+            clients: WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+                .with_crls(lists)
+                .build()
+                .map_err(fail)?,
         })
     }
 }
 
 fn client(
     provider: &Arc<CryptoProvider>,
-    roots: Arc<RootCertStore>,
+    trust: &Trust,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .with_webpki_verifier(trust.servers.clone())
         .with_client_auth_cert(chain, key)?;
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
     Ok(config)
@@ -79,16 +132,13 @@ fn client(
 
 fn server(
     provider: &Arc<CryptoProvider>,
-    roots: Arc<RootCertStore>,
+    trust: &Trust,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<ServerConfig, rustls::Error> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
-        .build()
-        .map_err(|error| rustls::Error::General(error.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(trust.clients.clone())
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
     Ok(config)
@@ -117,6 +167,20 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
         .map_err(|error| content(key, path, format!("is not valid PEM: {error}")))?;
     if found.is_empty() {
         return Err(content(key, path, "has no `BEGIN CERTIFICATE` section"));
+    }
+    Ok(found)
+}
+
+fn revoked(
+    key: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let text = read(key, path)?;
+    let found = CertificateRevocationListDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| content(key, path, format!("is not valid PEM: {error}")))?;
+    if found.is_empty() {
+        return Err(content(key, path, "has no `BEGIN X509 CRL` section"));
     }
     Ok(found)
 }
@@ -153,9 +217,9 @@ fn roots(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
 pub(in crate::net) fn https_as(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let chain = certificates("tls.cert", &files.cert)?;
     let key = private_key(&files.key)?;
-    let roots = Arc::new(roots("tls.ca", &files.ca)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = client(&provider, roots, chain, key).map_err(|source| TlsError::Pair {
+    let trust = Trust::read(files, &provider)?;
+    let mut config = client(&provider, &trust, chain, key).map_err(|source| TlsError::Pair {
         cert: files.cert.clone(),
         key: files.key.clone(),
         source,

@@ -139,6 +139,7 @@ fn valid() -> v1::Announcement {
             steering: v1::SourcePortSteering::FlowLabel.into(),
             source_ports: Vec::new(),
         }],
+        machine: String::new(),
     }
 }
 

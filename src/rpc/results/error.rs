@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::analysis::report::MAX_PROBES;
-use crate::id::{HostName, IdError, MAX_NAME};
+use crate::id::{HostName, IdError, NameError};
 use crate::rpc::hardware::HardwareError;
 use crate::rpc::traces::TraceError;
 
@@ -39,13 +39,13 @@ pub enum ReportError {
     /// A GID or QPN has not its form.
     #[error(transparent)]
     Id(#[from] IdError),
-    /// A name is too long.
-    #[error("the name of the {what} has {length} bytes, more than {MAX_NAME}")]
+    /// A name cannot be one.
+    #[error("the name of the {what} {error}")]
     Name {
         /// Whose name.
         what: &'static str,
-        /// Its length.
-        length: usize,
+        /// What is wrong with it.
+        error: NameError,
     },
     /// A number that stands for something this version does not know.
     #[error("{what} {number} is unknown")]

@@ -2,7 +2,7 @@
 
 use super::error::ReportError;
 use crate::analysis::report::{AgentCounters, Batch, End, PathReport};
-use crate::id::{DeviceName, Gid, HostName, IdError, MAX_NAME, Qpn, TorId};
+use crate::id::{DeviceName, Gid, HostName, IdError, Qpn, TorId, check_name};
 use crate::measure::{Invalid, Measurement};
 use crate::probe::ProbeKind;
 use crate::rpc::v1;
@@ -56,11 +56,10 @@ impl From<PathReport> for v1::PathReport {
 }
 
 pub(super) fn name<T: AsRef<str>>(text: T, what: &'static str) -> Result<T, ReportError> {
-    let length = text.as_ref().len();
-    if length > MAX_NAME {
-        return Err(ReportError::Name { what, length });
+    match check_name(text.as_ref()) {
+        Ok(()) => Ok(text),
+        Err(error) => Err(ReportError::Name { what, error }),
     }
-    Ok(text)
 }
 
 pub(super) fn end(peer: v1::Peer) -> Result<End, ReportError> {

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, Names, Rnic, Rnics, Wiring, WiringError, canonical};
-use crate::id::{HostName, MAX_NAME, RnicName, TorId};
+use crate::id::{
+    HostName, NameError, RnicName, TorId, check_name as check_name_text, is_printable,
+};
 
 /// The file: `{"links":[{"a":"spine0","b":"tor3"}], "hosts":[{"name":"h0","tor":"tor3"}]}`. Unknown fields are errors that
 /// name the field.
@@ -194,7 +196,7 @@ fn is_malformed(address: &str) -> bool {
         || address
             .chars()
             .all(|digit| digit.is_ascii_digit() || digit == '.');
-    let is_blank = address.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+    let is_blank = address.contains(|letter: char| letter.is_whitespace() || !is_printable(letter));
     is_blank || (looks_numeric && address.parse::<IpAddr>().is_err())
 }
 
@@ -340,20 +342,19 @@ impl Hosts {
 }
 
 fn check_name(place: &str, what: &'static str, name: &str) -> Result<(), WiringError> {
-    let why = if name.is_empty() {
-        "it is empty"
-    } else if name.len() > MAX_NAME {
-        "it is too long"
-    } else if name.contains(char::is_control) {
-        "it has control characters"
-    } else {
-        return Ok(());
+    let why = match check_name_text(name) {
+        _ if name.is_empty() => "it is empty",
+        Ok(()) => return Ok(()),
+        Err(NameError::TooLong(_)) => "it is too long",
+        Err(NameError::Unprintable) => {
+            "it has control characters, or ones that are invisible or change the direction of text"
+        }
     };
     Err(WiringError::Name {
         place: place.to_owned(),
         name: name
             .chars()
-            .filter(|letter| !letter.is_control())
+            .filter(|letter| is_printable(*letter))
             .take(40)
             .collect(),
         what,

@@ -3,8 +3,11 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use rpingmesh::telemetry::logging::{self, LogFormat};
+use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::prelude::*;
 
 /// Collects while it lives. Only what the installing thread logs is seen: use a current-thread runtime.
 pub(crate) struct Logs {
@@ -23,6 +26,19 @@ impl Logs {
             .with_max_level(tracing::Level::INFO)
             .with_writer(lines.clone())
             .finish();
+        Self {
+            lines,
+            _guard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// The same as programs write them.
+    pub(crate) fn escaped() -> Self {
+        let lines = Lines::default();
+        let layer = logging::lines(LogFormat::Text, lines.clone(), false);
+        let subscriber = tracing_subscriber::registry()
+            .with(LevelFilter::INFO)
+            .with(layer);
         Self {
             lines,
             _guard: tracing::subscriber::set_default(subscriber),

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use rpingmesh::id::Qpn;
+use rpingmesh::id::{Qpn, shown};
 use rpingmesh::service::flow::{Flow, FlowChange, FlowTable, Missing, Origin, QpState, QpType};
 use rpingmesh::service::trace::{TracerCounters, TracerStatus};
 use serde::Serialize;
@@ -250,7 +250,8 @@ impl<'a> FlowLine<'a> {
             (Some(comm), Some(pid)) => format!("{comm}[{pid}]"),
             _ => "kernel or gone".to_owned(),
         };
-        format!(
+        // A process chooses its name.
+        shown(&format!(
             "{} {} {} {} {}%{} -> {}%{peer} udp {port} {owner} {}",
             self.r#type,
             self.device,
@@ -260,7 +261,8 @@ impl<'a> FlowLine<'a> {
             self.qpn,
             gid(&self.destination_gid),
             self.service.as_deref().unwrap_or("-"),
-        )
+        ))
+        .into_owned()
     }
 }
 

@@ -5,8 +5,8 @@ use rpingmesh::api::agents::{Agent, Counters};
 use rpingmesh::api::incidents::{Incident, Service};
 use rpingmesh::api::matrix::{Matrix, Pair};
 use rpingmesh::api::status::{
-    AgentVersion, Alerts, Contradictions, Coverage, Judge, KnownPaths, OpenIncidents, Probes,
-    Status,
+    AgentIdentity, AgentVersion, Alerts, Contradictions, Coverage, Judge, KnownPaths,
+    OpenIncidents, Probes, Status,
 };
 
 use super::*;
@@ -32,7 +32,6 @@ fn agent(name: &str, last: i64) -> Agent {
         agent: name.to_owned(),
         host: name.to_owned(),
         version: Some(format!("0.{}.0", last / 50)),
-        spool: String::new(),
         sequence: 90,
         last_upload_unix_ns: last * SECOND,
         last_interval_end_unix_ns: last * SECOND,
@@ -67,6 +66,7 @@ fn status(tors: usize) -> Status {
     Status {
         now_unix_ns: 100 * SECOND,
         agents: 2,
+        agent_identity: AgentIdentity::San,
         agent_versions: vec![version("0.1.0"), version("0.0.0")],
         hosts: 2,
         rnics: 4,
