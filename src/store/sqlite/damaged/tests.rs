@@ -16,8 +16,8 @@ use crate::store::open::Stores;
 use crate::store::sqlite::incidents::tests::incident;
 use crate::time::WallTime;
 
-const BATCHES: u64 = 100;
-const INCIDENTS: u64 = 400;
+const BATCHES: usize = 100;
+const INCIDENTS: usize = 400;
 
 struct Place {
     folder: tempfile::TempDir,
@@ -37,9 +37,11 @@ impl Place {
         let folder = tempfile::tempdir().expect("folder");
         let place = Self { folder };
         let stores = Stores::open(&place.location()).await.expect("a store");
-        let incidents = (1..=INCIDENTS).map(|id| incident(id, None)).collect();
+        let incidents = (1..=INCIDENTS as u64)
+            .map(|id| incident(id, None))
+            .collect();
         stores.incidents.put(incidents).await.expect("stored");
-        for sequence in 1..=BATCHES {
+        for sequence in 1..=BATCHES as u64 {
             let sender = Sender {
                 agent: AgentId::new(format!("agent{}", sequence % 30)),
                 spool: SpoolId(7),
@@ -188,7 +190,7 @@ async fn an_empty_file_and_a_log_of_garbage_are_no_damage() {
     let place = Place::filled().await;
     fs::write(place.folder.path().join("a.db-wal"), "garbage").expect("file");
     let stores = Stores::open(&place.location()).await.expect("a store");
-    let whole = (INCIDENTS as usize, BATCHES as usize, 30);
+    let whole = (INCIDENTS, BATCHES, 30);
     assert_eq!(content(&stores).await, whole);
     drop(stores);
     drop(open_again(&place.location()));
@@ -252,13 +254,13 @@ async fn an_incident_that_cannot_be_read_is_set_aside_alone() {
         .undelivered("webhook x", now, 1_000)
         .await
         .expect("readable");
-    let left = INCIDENTS as usize - 3;
+    let left = INCIDENTS - 3;
     assert_eq!(undelivered.len(), left);
     assert_eq!(undelivered[0].1, None, "told again");
     assert_eq!(content(&stores).await.0, left);
     assert_eq!(
         stores.incidents.last_id().await.expect("readable"),
-        INCIDENTS
+        INCIDENTS as u64
     );
     assert_eq!((stores.damage.total(), place.kept()), (3, 0));
     drop(stores);
