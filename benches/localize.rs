@@ -3,7 +3,7 @@
 //! One set of parameters for all cases. Prints precision/recall (F1) over the seeds, and the median CPU time of one answer,
 //! for ours and for two voting methods, beside an oracle that knows all other faults and their rates: with the one threshold
 //! for all rows that keeps it to two suspects in 100 healthy windows, as ours must, and with the best threshold of each row
-//! in hindsight; then kinds of faults, candidate paths, paths out of date, few probes per 5-tuple, hosts that stand still,
+//! in hindsight; then kinds of faults, rails and planes, candidate paths, paths out of date, few probes per 5-tuple, hosts that stand still,
 //! calibration, false alarms on healthy fabrics, and time on large fabrics. `HEALTHY` is how many healthy windows
 //! [default: 1000], `SEED` is the first seed [default: 1], `SEEDS` how many [default: 20]; arguments name the parts to run,
 //! as in `cargo bench --bench localize -- table large` [default: all].
@@ -18,8 +18,9 @@ use rpingmesh::analysis::localize::{
     Component, Diagnosis, PathObservation, Problem, Settings, Suspect, localize, vote,
 };
 use rpingmesh::analysis::simulate::{
-    FaultKind, FaultPlan, Score, Shape, SimulationPlan, World, oracle,
+    FaultKind, FaultPlan, Rails, Score, Shape, SimulationPlan, World, oracle,
 };
+use rpingmesh::id::RnicName;
 use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time of this thread: what else the machine does is left out.
@@ -74,6 +75,15 @@ impl Seeds {
 fn problem(world: &World) -> Problem {
     let mut problem = Problem::new();
     for seen in &world.observed {
+        let ends = [seen.path.first(), seen.path.last()];
+        for rnic in ends
+            .into_iter()
+            .flatten()
+            .filter_map(|end| end.parse::<RnicName>().ok())
+        {
+            problem.add_hosts([rnic.host.clone()]);
+            problem.add_rnic(&rnic).expect("few RNICs");
+        }
         let paths = match &seen.candidates {
             Some(candidates) => candidates.iter().map(|path| names(path)).collect(),
             None => vec![names(&seen.path)],
@@ -283,6 +293,80 @@ fn kinds(seeds: Seeds) {
     }
 }
 
+/// The fabrics of [`rails`], 512 RNICs each.
+const FABRICS: [(&str, Rails); 3] = [
+    (
+        "8 rails of 4 spines each",
+        Rails {
+            rails: 8,
+            planes: 8,
+            spines: 32,
+            tors: 8,
+            hosts: 8,
+        },
+    ),
+    (
+        "8 rails on 4 spines",
+        Rails {
+            rails: 8,
+            planes: 1,
+            spines: 4,
+            tors: 8,
+            hosts: 8,
+        },
+    ),
+    (
+        "2 planes of 4 spines each",
+        Rails {
+            rails: 2,
+            planes: 2,
+            spines: 8,
+            tors: 16,
+            hosts: 16,
+        },
+    ),
+];
+
+/// The main table's rows and other kinds, on rails and planes.
+fn rails(seeds: Seeds) {
+    let drawn = FaultPlan::drawn;
+    let mut rows: Vec<(String, Vec<FaultPlan>)> = Vec::new();
+    for (low, high) in [(0.002, 0.02), (0.0005, 0.003)] {
+        for count in [1, 2, 4, 8] {
+            let label = format!("{count} link(s), {:.2}-{:.2} %", low * 100.0, high * 100.0);
+            rows.push((label, links(count, low, high)));
+        }
+    }
+    for (label, kind, count, loss) in [
+        ("2 switches, 0.2-2 %", FaultKind::Switch, 2, 0.002..=0.02),
+        ("2 hosts, 0.5-5 %", FaultKind::Host, 2, 0.005..=0.05),
+        ("2 RNICs, 0.5-5 %", FaultKind::Rnic, 2, 0.005..=0.05),
+        ("2 links down", FaultKind::Link, 2, 1.0..=1.0),
+        ("1 switch down", FaultKind::Switch, 1, 1.0..=1.0),
+        ("2 hosts down", FaultKind::Host, 2, 1.0..=1.0),
+        ("2 RNICs down", FaultKind::Rnic, 2, 1.0..=1.0),
+        (
+            "2 blackholes of 5-30 %",
+            FaultKind::Blackhole,
+            2,
+            0.05..=0.3,
+        ),
+    ] {
+        rows.push((label.to_owned(), vec![drawn(kind, count, loss)]));
+    }
+    for (name, shape) in FABRICS {
+        println!("\n{name}, 512 RNICs at 150 probes/s and RNIC, 20 s");
+        for (label, faults) in &rows {
+            let plan = SimulationPlan {
+                shape: Shape::Rails(shape),
+                faults: faults.clone(),
+                ..SimulationPlan::default()
+            };
+            case(label, &plan, seeds, None);
+        }
+    }
+}
+
 /// Without traces links that no observation tells apart stand together: the share of the faults that are among those
 /// named, alternatives included, and how many are named for each.
 fn candidates(seeds: Seeds) {
@@ -421,9 +505,10 @@ fn large(name: &str, shape: Shape, tuples_per_host: usize) {
 type Part = fn(Seeds);
 
 /// Names of the parts, in their order.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "table",
     "kinds",
+    "rails",
     "candidates",
     "sparse",
     "stale",
@@ -455,9 +540,10 @@ fn main() {
         "k = 8 fat tree, 150 probes/s and host, background U(0, 1e-4), {} seeds from {}",
         seeds.count, seeds.first
     );
-    let parts: [(&str, Part); 9] = [
+    let parts: [(&str, Part); 10] = [
         ("table", main_table),
         ("kinds", kinds),
+        ("rails", rails),
         ("candidates", candidates),
         ("sparse", doubt::sparse),
         ("stale", doubt::stale),

@@ -1,16 +1,20 @@
 //! The truth table of the analysis in virtual time: `cargo xtask bench truth`, or `cargo bench --bench truth`.
 //!
-//! Every kind of fault, alone, beside services, beside a second fault and beside a stalling host. A run is wholly right when
+//! Every kind of fault on a Clos fabric, and some on rails and on two planes: alone, beside services, beside a second fault and
+//! beside a stalling host. A run is wholly right when
 //! every fault has one incident with the right subject and category, and nothing else is blamed. `SEEDS` is how many runs of
 //! each cell [default: 2], `SEED` the first seed [default: 1], `DENSE=1` probes ten times as much; arguments name rows (a part
-//! of the name) and companies, as in `cargo bench --bench truth -- "ToR loses" alone` [default: all]. `VERBOSE=1` prints every
+//! of the name), companies and fabrics, as in `cargo bench --bench truth -- "leaf down" "4 rails" alone` [default: all].
+//! `VERBOSE=1` prints every
 //! incident of the runs that are not wholly right.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rpingmesh::fabric::scenario::Probing;
-use rpingmesh::lab::truth_table::{BEGIN, Company, PROBING, ROWS, Row, Run, run};
+use rpingmesh::lab::truth_table::{
+    BEGIN, CLOS, Company, Ground, PLANE_ROWS, PLANES, RAIL_ROWS, RAILS, ROWS, Row, Run, run,
+};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| {
@@ -80,17 +84,36 @@ fn tell(run: &Run, seed: u64) {
     }
 }
 
+/// The fabrics with their rows.
+const TABLES: [(&Ground, &[Row]); 3] = [(&CLOS, ROWS), (&RAILS, RAIL_ROWS), (&PLANES, PLANE_ROWS)];
+
 fn is_asked_for(asked: &[String], row: &Row, company: Company) -> bool {
-    let companies: Vec<&String> = asked
-        .iter()
-        .filter(|word| Company::ALL.iter().any(|company| company.name() == **word))
-        .collect();
-    let rows: Vec<&String> = asked
-        .iter()
-        .filter(|word| !companies.contains(word))
-        .collect();
-    (companies.is_empty() || companies.iter().any(|word| *word == company.name()))
-        && (rows.is_empty() || rows.iter().any(|word| row.name.contains(word.as_str())))
+    // Words of one kind are alternatives; a row has to fit each kind that was given.
+    let fits = |is_of: &dyn Fn(&str) -> bool, fit: &dyn Fn(&str) -> bool| {
+        let mut words = asked.iter().filter(|word| is_of(word)).peekable();
+        words.peek().is_none() || words.any(|word| fit(word))
+    };
+    let is_company = |word: &str| Company::ALL.iter().any(|company| company.name() == word);
+    let is_fabric = |word: &str| TABLES.iter().any(|(ground, _)| ground.name == word);
+    let is_row = |word: &str| !is_company(word) && !is_fabric(word);
+    fits(&is_company, &|word| word == company.name())
+        && fits(&is_fabric, &|word| word == row.ground.name)
+        && fits(&is_row, &|word| row.name.contains(word))
+}
+
+/// The sums over the companies of one fabric, then over all of its runs.
+fn conclude(ground: &Ground, by_company: BTreeMap<Company, Sums>, mut hard: Sums, mut all: Sums) {
+    if all.runs == 0 {
+        return;
+    }
+    println!();
+    let label = format!("all, {}", ground.name);
+    for (company, mut sums) in by_company {
+        println!("{label:<38} {:<22} | {}", company.name(), sums.cells());
+    }
+    let label_hard = format!("hard faults, {}", ground.name);
+    println!("{label_hard:<38} {:<22} | {}", "", hard.cells());
+    println!("{label:<38} {:<22} | {}\n", "", all.cells());
 }
 
 fn main() {
@@ -103,52 +126,51 @@ fn main() {
     }
     let (first, seeds) = (number("SEED", 1), number("SEEDS", 2));
     let verbose = number("VERBOSE", 0) > 0;
-    let probing = if number("DENSE", 0) > 0 {
-        Probing {
-            inter_tor: PROBING.inter_tor * 10.0,
-            ..PROBING
-        }
-    } else {
-        PROBING
-    };
+    let dense = number("DENSE", 0) > 0;
     println!(
         "{:<38} {:<22} | {:>12} | {:>12} | {:>12} | {:>6} | {:>6}",
         "fault", "", "wholly right", "missed", "wrong", "median", "last"
     );
-    let mut by_company: BTreeMap<Company, Sums> = BTreeMap::new();
-    let mut all = Sums::default();
-    let mut hard = Sums::default();
-    for row in ROWS {
-        for company in Company::ALL {
-            if !is_asked_for(&asked, row, company) {
-                continue;
-            }
-            let mut cell = Sums::default();
-            let mut not_right = Vec::new();
-            for seed in first..first + seeds {
-                let run = run(row, company, probing, seed).expect("the run ends");
-                cell.add(&run);
-                all.add(&run);
-                if row.hard {
-                    hard.add(&run);
+    for (ground, rows) in TABLES {
+        let mut by_company: BTreeMap<Company, Sums> = BTreeMap::new();
+        let mut all = Sums::default();
+        let mut hard = Sums::default();
+        let mut probing = ground.probing;
+        if dense {
+            probing.inter_tor *= 10.0;
+        }
+        for row in rows {
+            for company in Company::ALL {
+                if !is_asked_for(&asked, row, company) {
+                    continue;
                 }
-                by_company.entry(company).or_default().add(&run);
-                if !run.is_wholly_right() {
-                    not_right.push((seed, run));
+                let mut cell = Sums::default();
+                let mut not_right = Vec::new();
+                for seed in first..first + seeds {
+                    let run = run(row, company, probing, seed).expect("the run ends");
+                    cell.add(&run);
+                    all.add(&run);
+                    if row.hard {
+                        hard.add(&run);
+                    }
+                    by_company.entry(company).or_default().add(&run);
+                    if !run.is_wholly_right() {
+                        not_right.push((seed, run));
+                    }
                 }
-            }
-            println!("{:<38} {:<22} | {}", row.name, company.name(), cell.cells());
-            if verbose {
-                for (seed, run) in &not_right {
-                    tell(run, *seed);
+                let label = if ground.name == CLOS.name {
+                    row.name.to_owned()
+                } else {
+                    format!("{}: {}", ground.name, row.name)
+                };
+                println!("{label:<38} {:<22} | {}", company.name(), cell.cells());
+                if verbose {
+                    for (seed, run) in &not_right {
+                        tell(run, *seed);
+                    }
                 }
             }
         }
+        conclude(ground, by_company, hard, all);
     }
-    println!();
-    for (company, sums) in &mut by_company {
-        println!("{:<38} {:<22} | {}", "all", company.name(), sums.cells());
-    }
-    println!("{:<38} {:<22} | {}", "hard faults", "", hard.cells());
-    println!("{:<38} {:<22} | {}", "all", "", all.cells());
 }

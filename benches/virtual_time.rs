@@ -58,9 +58,7 @@ const FABRIC: Shape = Shape {
     tors: 4,
     hosts: 3,
     rnics: 2,
-    pods: 0,
-    aggs: 0,
-    one_hash: false,
+    ..Shape::DEFAULT
 };
 /// Below the paper's 150 probes/s and RNIC.
 const PROBING: Probing = Probing {
@@ -226,9 +224,7 @@ const SMALL: Shape = Shape {
     tors: 3,
     hosts: 2,
     rnics: 1,
-    pods: 0,
-    aggs: 0,
-    one_hash: false,
+    ..Shape::DEFAULT
 };
 /// Less than agents send, so that a month takes minutes.
 const SPARSE: Probing = Probing {

@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::endpoint::EndpointCounters;
@@ -19,7 +19,7 @@ use super::health::Health;
 use crate::hardware::Ports;
 use crate::measure::Outcome;
 use crate::probe::{ProbeKind, ProbeResult};
-use crate::telemetry::metrics::register_build_info;
+use crate::telemetry::metrics::{register_build_info, rtt_histogram};
 use crate::transport::RnicName;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -118,11 +118,6 @@ impl Metrics {
             }
         });
     }
-}
-
-/// 1 µs to 4 s in steps of 2, as the analyzer's.
-fn rtt_histogram() -> Histogram {
-    Histogram::new(exponential_buckets(1e-6, 2.0, 23))
 }
 
 #[derive(Debug, Default)]

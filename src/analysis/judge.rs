@@ -210,7 +210,8 @@ impl Judge {
         findings.retain(|finding| !self.is_detour(finding, snapshot.now));
         let (findings, held) = witness::confirmed(findings, snapshot, &observed);
         judgement.held = held;
-        judgement.findings = merge::cables(merge::merge(findings));
+        let findings = merge::whole_hosts(merge::merge(findings), snapshot);
+        judgement.findings = merge::cables(findings);
         judgement.work = effort.spent();
         Ok(judgement)
     }

@@ -12,7 +12,7 @@ mod score;
 
 pub use draw::{Observed, World};
 pub use error::PlanError;
-pub use fabric::{Fabric, Shape};
+pub use fabric::{Fabric, Rails, Shape};
 pub use fault::{FaultKind, FaultPlan, Truth};
 pub use oracle::oracle;
 pub use score::{Report, Score};
@@ -26,11 +26,11 @@ pub struct SimulationPlan {
     pub faults: Vec<FaultPlan>,
     /// Loss rate of a healthy link, drawn evenly from 0 to this.
     pub background: f64,
-    /// Probes that each host sends in a second.
+    /// Probes that each host sends in a second; on rails each RNIC.
     pub probes_per_second: f64,
     /// Length of the window in seconds.
     pub window_s: f64,
-    /// 5-tuples of each host: its probes are spread over them.
+    /// 5-tuples of each host, on rails of each RNIC: the probes are spread over them.
     pub tuples_per_host: usize,
     /// Whether the probes' paths are known, or only the candidates.
     pub known_paths: bool,

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::CounterWithExemplar;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::alerts::metrics::AlertMetrics;
@@ -26,7 +26,7 @@ use crate::id::TorId;
 use crate::net::server::{RefusalKind, ServerCounters};
 use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
-use crate::telemetry::metrics::{self, MetricFamily, register_build_info};
+use crate::telemetry::metrics::{self, MetricFamily, register_build_info, rtt_histogram};
 
 /// Pairs of ToRs (and kinds) that have their own labels; all others share the pair `other`, `other`.
 const TOR_PAIRS: usize = 2048;
@@ -123,11 +123,6 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics")
     }
-}
-
-/// 1 µs to 4 s in steps of 2.
-fn rtt_histogram() -> Histogram {
-    Histogram::new(exponential_buckets(1e-6, 2.0, 23))
 }
 
 impl Metrics {

@@ -19,14 +19,23 @@ settings! {
     LabSettings {
         /// Spine switches [default: 4]
         spines: Option<u32>, value("S");
-        /// ToR switches, over all pods [default: 8]
+        /// ToR switches, over all pods; with rails or planes leaves of each of them [default: 8, or fewer where hosts have more
+        /// than two RNICs on rails or planes, but at least 2]
         tors: Option<u32>, value("T");
         /// Hosts under each ToR [default: 8]
         hosts: Option<u32>, value("H");
-        /// RNICs of each host [default: 2]
-        rnics: Option<u32>, value("R");
+        /// RNICs of each host [default: 2, or one on each rail or plane]
+        rnics: Option<u32>, value("N");
+        /// Rails: RNIC i of each host is cabled to a leaf of rail i, `leaf<group>-r<rail>`; all leaves meet at the spines; 1 for
+        /// none [default: 1]
+        rails: Option<u32>, value("R");
+        /// Planes: disjoint sets of spines that no path connects; rail r is in plane r mod P, without rails RNIC i is under
+        /// `leaf<group>-p<i mod P>`; 1 for none [default: 1]
+        planes: Option<u32>, value("P");
+        /// Each RNIC is a bond with two leaves, whose names end in `a` and `b`
+        bonds: bool = false;
         /// Pods with aggregation switches `agg<pod>-<n>` between ToRs and spines; 0 for none [default: 0]
-        pods: Option<u32>, value("P");
+        pods: Option<u32>, value("N");
         /// A fault to inject, such as 'link spine1-tor3 loss=1% at=10s for=60s'; may be repeated [default: none]
         faults: Vec<String>, flag("fault"), value("SPEC"), separator(';');
         /// A TOML file with a fabric and faults; what is given beside it comes first [default: none]

@@ -256,7 +256,8 @@ impl Engine {
         cargo: Cargo,
     ) {
         self.totals.sent += 1;
-        let Some(target) = self.topology.rnic_by_gid(to) else {
+        let target = self.topology.rnic_by_gid(to);
+        let Some(target) = target.filter(|target| self.topology.connects(source, *target)) else {
             self.totals.unroutable += 1;
             return;
         };

@@ -11,6 +11,8 @@
 //! tors = 8
 //! hosts = 8      # under each ToR
 //! rnics = 2      # of each host
+//! # rails = 8: RNIC i of each host under a leaf of rail i mod 8, of which each has `tors` leaves
+//! # planes = 2: two disjoint halves of the spines; bonds = true: each RNIC has two leaves
 //! # pods, aggs: a third tier; one_hash = true: all switches hash alike
 //!
 //! [[service]]    # a connection of a service; the lab's agents follow it, in virtual time its path is probed

@@ -7,7 +7,7 @@
 //! a real one.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use super::engine::{Delivery, Engine};
 use super::realtime::capabilities;
 use super::scenario::{Probing, ServiceConnection};
-use super::topology::{RnicId, mix};
+use super::topology::{RnicId, Topology, mix};
 use crate::id::{FlowLabel, UdpSourcePort};
 use crate::probe::{Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session, Target};
 use crate::time::HostTime;
@@ -30,6 +30,9 @@ pub const RELEARN: Duration = Duration::from_secs(1);
 
 /// Probes per second on the path of a service's connection (R-Pingmesh: one in 10 ms).
 pub const SERVICE_RATE: f64 = 100.0;
+
+/// Ratio of the 5-tuples to other ToRs that stay on their rail: the controller's `pinglist.same_rail` by default.
+const SAME_RAIL: f64 = 0.75;
 
 const NEVER: i64 = i64::MAX;
 
@@ -148,9 +151,19 @@ impl Swarm {
         seed: u64,
     ) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        for rnic in self.engine.topology().rnic_ids() {
+        let topology = Arc::clone(self.engine.topology());
+        // The RNICs of one group have few ToRs, and they come one after another.
+        let mut pools: HashMap<u32, Pools> = HashMap::new();
+        for rnic in topology.rnic_ids() {
             let mesh = self.mesh(rnic, &mut random);
-            let across = self.across(rnic, probing.targets, &mut random);
+            let tor = topology.rnic(rnic).tor_index;
+            if !pools.contains_key(&tor) && topology.group_of(rnic).next() == Some(rnic) {
+                pools.clear();
+            }
+            let pool = pools
+                .entry(tor)
+                .or_insert_with(|| Pools::of(&topology, rnic));
+            let across = self.across(pool, probing.targets, &mut random);
             let group = |kind, rate, paths| {
                 Some(Group {
                     kind,
@@ -191,32 +204,34 @@ impl Swarm {
     fn mesh(&self, rnic: RnicId, random: &mut ChaCha8Rng) -> Vec<Arc<ProbePath>> {
         let topology = self.engine.topology();
         let tor = topology.rnic(rnic).tor_index;
-        let shape = topology.shape();
-        let under = shape.hosts * shape.rnics;
-        (tor * under..(tor + 1) * under)
-            .map(RnicId)
-            .filter(|peer| *peer != rnic)
+        topology
+            .group_of(rnic)
+            .filter(|peer| *peer != rnic && topology.rnic(*peer).tor_index == tor)
             .map(|peer| self.path_to(peer, random_label(random)))
             .collect()
     }
 
-    fn across(&self, rnic: RnicId, count: usize, random: &mut ChaCha8Rng) -> Vec<Arc<ProbePath>> {
-        let topology = self.engine.topology();
-        let shape = topology.shape();
-        let under = (shape.hosts * shape.rnics) as usize;
-        let first_own = topology.rnic(rnic).tor_index as usize * under;
-        let others = topology.rnics().len() - under;
+    /// `count` 5-tuples, of which [`SAME_RAIL`] go to the RNIC's own rail where there are others.
+    fn across(&self, pools: &Pools, count: usize, random: &mut ChaCha8Rng) -> Vec<Arc<ProbePath>> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a small count"
+        )]
+        let own = match (pools.own_rail.is_empty(), pools.other_rails.is_empty()) {
+            (true, _) => 0,
+            (false, true) => count,
+            (false, false) => (count as f64 * SAME_RAIL).round() as usize,
+        };
         let mut paths = Vec::new();
-        while others > 0 && paths.len() < count {
-            let some = (count - paths.len()).min(others);
-            for chosen in index::sample(random, others, some) {
-                let number = if chosen < first_own {
-                    chosen
-                } else {
-                    chosen + under
-                };
-                let peer = RnicId(u32::try_from(number).unwrap_or(u32::MAX));
-                paths.push(self.path_to(peer, random_label(random)));
+        for (pool, count) in [(&pools.own_rail, own), (&pools.other_rails, count - own)] {
+            let mut missing = count;
+            while missing > 0 && !pool.is_empty() {
+                let some = missing.min(pool.len());
+                for chosen in index::sample(random, pool.len(), some) {
+                    paths.push(self.path_to(pool[chosen], random_label(random)));
+                }
+                missing -= some;
             }
         }
         paths
@@ -330,6 +345,26 @@ impl Swarm {
         let address = self.members[rnic.index()].address;
         for member in &mut self.members {
             member.session.replace_address(address.gid, address);
+        }
+    }
+}
+
+/// The RNICs under other ToRs that an RNIC reaches.
+struct Pools {
+    own_rail: Vec<RnicId>,
+    other_rails: Vec<RnicId>,
+}
+
+impl Pools {
+    fn of(topology: &Topology, rnic: RnicId) -> Self {
+        let tor = topology.rnic(rnic).tor_index;
+        let (own_rail, other_rails) = topology
+            .rnic_ids()
+            .filter(|peer| topology.rnic(*peer).tor_index != tor && topology.connects(rnic, *peer))
+            .partition(|peer| topology.is_same_rail(rnic, *peer));
+        Self {
+            own_rail,
+            other_rails,
         }
     }
 }

@@ -1,15 +1,22 @@
 //! The shape of an emulated Clos fabric: nodes, directed links and the paths that ECMP takes through them.
 //!
-//! Two tiers (ToR, spine), or three with pods: `agg<pod>-<n>` between the ToRs of a pod and the spines. The spines are
-//! divided into planes: spine `s` is cabled to aggregation switch `s mod aggs` of every pod, as in a fat tree. All
-//! RNICs of a host are cabled to the host's ToR.
+//! Two tiers (ToR, spine), or three with pods: `agg<pod>-<n>` between the ToRs of a pod and the spines. Spine `s` is cabled
+//! to aggregation switch `s mod aggs` of every pod, as in a fat tree. All RNICs of a host are cabled to the host's ToR.
+//!
+//! With rails a host has no single ToR: where `tor3` would be, there is a group of leaves, `leaf3-r0`, `leaf3-r1` …, and
+//! RNIC `i` of each host of the group is cabled to the leaf of rail `i mod rails`. The leaves of all rails meet at the
+//! spines. With planes the switches above the leaves are divided into disjoint sets, and the leaves of a plane are cabled
+//! to its set alone: RNICs of different planes do not reach each other. Rail `r` is in plane `r mod planes`; without rails
+//! each plane has its own leaf in a group, `leaf3-p0`, `leaf3-p1` …. With bonds each RNIC is cabled to two leaves, whose
+//! names end in `a` and `b`; it sends a 5-tuple over either of them, and so do the switches towards it.
 //!
 //! A cable is two directed links with the numbers `2n` (upwards) and `2n + 1` (downwards).
 
+mod build;
+mod route;
 mod shape;
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
 
 use crate::id::{DeviceName, Gid, HostName, TorId, UdpSourcePort};
 
@@ -61,11 +68,13 @@ pub struct Rnic {
     pub index: u32,
     /// Device name on its host: `rnic<index>`.
     pub device: DeviceName,
-    /// The ToR that it is cabled to.
+    /// The ToR that it is cabled to; of a bond the first one.
     pub tor: TorId,
-    /// Number of the ToR.
+    /// The second ToR of a bond.
+    pub bonded: Option<TorId>,
+    /// Number of the first ToR.
     pub tor_index: u32,
-    /// IPv4-mapped `10.<tor>.<host under the ToR>.<index + 1>`.
+    /// IPv4-mapped `10.<group>.<host in the group>.<index + 1>`; without rails and planes a group is a ToR.
     pub gid: Gid,
 }
 
@@ -173,173 +182,8 @@ impl Topology {
             hosts: Vec::new(),
             ends: Vec::new(),
         };
-        topology.add_switches();
-        topology.add_hosts();
-        topology.add_cables();
+        topology.build();
         Ok(topology)
-    }
-
-    fn add_node(&mut self, name: String) {
-        let id = NodeId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-        self.by_name.insert(name.clone(), id);
-        self.names.push(name);
-    }
-
-    fn add_switches(&mut self) {
-        for spine in 0..self.shape.spines {
-            self.add_node(format!("spine{spine}"));
-        }
-        for pod in 0..self.shape.pods {
-            for agg in 0..self.shape.aggs {
-                self.add_node(format!("agg{pod}-{agg}"));
-            }
-        }
-        for tor in 0..self.shape.tors {
-            self.add_node(format!("tor{tor}"));
-        }
-    }
-
-    fn add_hosts(&mut self) {
-        for host_index in 0..self.shape.tors * self.shape.hosts {
-            let tor_index = host_index / self.shape.hosts;
-            let host = HostName::new(format!("host{host_index}"));
-            for index in 0..self.shape.rnics {
-                let low = |number: u32| number.to_le_bytes()[0];
-                let address = Ipv4Addr::new(
-                    10,
-                    low(tor_index),
-                    low(host_index % self.shape.hosts),
-                    low(index + 1),
-                );
-                self.add_node(format!("{host}/{index}"));
-                self.rnics.push(Rnic {
-                    host: host.clone(),
-                    host_index,
-                    index,
-                    device: DeviceName::new(format!("rnic{index}")),
-                    tor: TorId::new(format!("tor{tor_index}")),
-                    tor_index,
-                    gid: address.into(),
-                });
-            }
-            self.hosts.push(host);
-        }
-    }
-
-    /// In the order that [`Self::rnic_uplink`] and [`Self::tor_uplink`] rely on.
-    fn add_cables(&mut self) {
-        for rnic in 0..self.rnics.len() {
-            let id = RnicId(u32::try_from(rnic).unwrap_or(u32::MAX));
-            let (rnic, tor) = (
-                self.rnic_node(id),
-                self.tor_node(self.rnics[rnic].tor_index),
-            );
-            self.add_cable(rnic, tor);
-        }
-        let shape = self.shape;
-        for tor in 0..shape.tors {
-            if shape.pods == 0 {
-                for spine in 0..shape.spines {
-                    self.add_cable(self.tor_node(tor), NodeId(spine));
-                }
-            } else {
-                for agg in 0..shape.aggs {
-                    self.add_cable(self.tor_node(tor), self.agg_node(self.pod_of(tor), agg));
-                }
-            }
-        }
-        for pod in 0..shape.pods {
-            for agg in 0..shape.aggs {
-                for turn in 0..shape.spines / shape.aggs {
-                    let spine = NodeId(turn * shape.aggs + agg);
-                    self.add_cable(self.agg_node(pod, agg), spine);
-                }
-            }
-        }
-    }
-
-    fn add_cable(&mut self, lower: NodeId, upper: NodeId) {
-        self.ends.push((lower, upper));
-        self.ends.push((upper, lower));
-    }
-
-    fn agg_node(&self, pod: u32, agg: u32) -> NodeId {
-        NodeId(self.shape.spines + pod * self.shape.aggs + agg)
-    }
-
-    fn tor_node(&self, tor: u32) -> NodeId {
-        NodeId(self.shape.spines + self.shape.pods * self.shape.aggs + tor)
-    }
-
-    /// The node of an RNIC.
-    pub fn rnic_node(&self, rnic: RnicId) -> NodeId {
-        NodeId(self.tor_node(self.shape.tors).0 + rnic.0)
-    }
-
-    fn pod_of(&self, tor: u32) -> u32 {
-        tor / (self.shape.tors / self.shape.pods.max(1)).max(1)
-    }
-
-    /// The link from an RNIC to its ToR.
-    pub fn rnic_uplink(&self, rnic: RnicId) -> LinkId {
-        LinkId(rnic.0 * 2)
-    }
-
-    fn tor_uplink(&self, tor: u32, port: u32) -> LinkId {
-        let ports = if self.shape.pods == 0 {
-            self.shape.spines
-        } else {
-            self.shape.aggs
-        };
-        let rnics = self.shape.tors * self.shape.hosts * self.shape.rnics;
-        LinkId((rnics + tor * ports + port) * 2)
-    }
-
-    fn agg_uplink(&self, pod: u32, agg: u32, turn: u32) -> LinkId {
-        let first = self.tor_uplink(self.shape.tors, 0).0;
-        let per_agg = self.shape.spines / self.shape.aggs;
-        LinkId(first + ((pod * self.shape.aggs + agg) * per_agg + turn) * 2)
-    }
-
-    /// The choice of a switch for `flow`: each has a seed of its own, unless all are to choose alike.
-    fn ecmp(&self, flow: Flow, switch: NodeId, ports: u32) -> u32 {
-        let own = if self.shape.one_hash { 0 } else { switch.0 };
-        choose(flow.hash(mix(self.seed) ^ u64::from(own) << 32), ports)
-    }
-
-    /// The path that ECMP gives `flow`; empty for a flow from an RNIC to itself.
-    pub fn path(&self, flow: Flow) -> Path {
-        let mut path = Path::EMPTY;
-        if flow.source == flow.target {
-            return path;
-        }
-        let from = self.rnics[flow.source.index()].tor_index;
-        let to = self.rnics[flow.target.index()].tor_index;
-        path.push(self.rnic_uplink(flow.source));
-        if from != to {
-            if self.shape.pods == 0 {
-                let spine = self.ecmp(flow, self.tor_node(from), self.shape.spines);
-                path.push(self.tor_uplink(from, spine));
-                path.push(self.tor_uplink(to, spine).reverse());
-            } else {
-                self.cross_pods(flow, from, to, &mut path);
-            }
-        }
-        path.push(self.rnic_uplink(flow.target).reverse());
-        path
-    }
-
-    fn cross_pods(&self, flow: Flow, from: u32, to: u32, path: &mut Path) {
-        let (from_pod, to_pod) = (self.pod_of(from), self.pod_of(to));
-        let agg = self.ecmp(flow, self.tor_node(from), self.shape.aggs);
-        path.push(self.tor_uplink(from, agg));
-        if from_pod != to_pod {
-            let turns = self.shape.spines / self.shape.aggs;
-            let turn = self.ecmp(flow, self.agg_node(from_pod, agg), turns);
-            path.push(self.agg_uplink(from_pod, agg, turn));
-            path.push(self.agg_uplink(to_pod, agg, turn).reverse());
-        }
-        path.push(self.tor_uplink(to, agg).reverse());
     }
 
     /// What it was built from.
@@ -394,6 +238,30 @@ impl Topology {
             .then(|| RnicId((tor * hosts + host) * rnics + rnic))
     }
 
+    /// The name of a ToR by its number.
+    pub fn tor_name(&self, tor: u32) -> &str {
+        self.node_name(self.tor_node(tor))
+    }
+
+    /// Whether some path leads from one RNIC to another.
+    pub fn connects(&self, a: RnicId, b: RnicId) -> bool {
+        let plane = |rnic| self.shape.plane_of(self.rnic(rnic).index);
+        plane(a) == plane(b)
+    }
+
+    /// Whether two RNICs are on one rail; without rails all are that reach each other.
+    pub fn is_same_rail(&self, a: RnicId, b: RnicId) -> bool {
+        let class = |rnic| self.shape.class_of(self.rnic(rnic).index);
+        class(a) == class(b)
+    }
+
+    /// The RNICs of all hosts that hang under the ToRs where those of this RNIC's host do.
+    pub(crate) fn group_of(&self, rnic: RnicId) -> impl Iterator<Item = RnicId> + use<> {
+        let under = self.shape.hosts * self.shape.rnics;
+        let group = rnic.0 / under;
+        (group * under..(group + 1) * under).map(RnicId)
+    }
+
     /// All hosts.
     pub fn hosts(&self) -> &[HostName] {
         &self.hosts
@@ -422,7 +290,7 @@ impl Topology {
 
     /// Whether a link ends at an RNIC.
     pub fn is_host_link(&self, link: LinkId) -> bool {
-        link.index() < self.rnics.len() * 2
+        link.index() < self.rnics.len() * self.shape.cables() as usize * 2
     }
 
     /// `spine1->tor3`.
@@ -443,7 +311,7 @@ impl Topology {
 
     /// Whether a node is a switch.
     pub fn is_switch(&self, node: NodeId) -> bool {
-        node < self.tor_node(self.shape.tors)
+        node < self.tor_node(self.shape.leaves())
     }
 
     /// All names of nodes and hosts.

@@ -96,7 +96,7 @@ pub struct Totals {
     pub icrc_errors: u64,
     /// Dropped by the receiving RNIC: no such queue pair, or a wrong Q_Key.
     pub no_queue_pair: u64,
-    /// Sent to a GID that the fabric does not have.
+    /// Sent to a GID that the fabric does not have, or to one of another plane.
     pub unroutable: u64,
     /// Expired on a switch.
     pub time_exceeded: u64,

@@ -194,7 +194,12 @@ fn names(engine: &Engine, fault: &Resolved, component: &Component) -> bool {
         Component::Switch { name } => {
             matches!(fault.fault.target, Target::Switch(_)) && target == name
         }
-        Component::Host { name } => matches!(fault.fault.target, Target::Host(_)) && target == name,
+        Component::Host { name } => match &fault.fault.target {
+            Target::Host(_) => target == name,
+            // All its RNICs.
+            Target::Rnic(_) => target.strip_prefix(name.as_str()) == Some("/*"),
+            Target::Link(_) | Target::Switch(_) => false,
+        },
         Component::Group { .. } => false,
         Component::Rnic { host, device } => {
             // The analyzer says `host3/rnic0` where the fabric says `host3/0`.

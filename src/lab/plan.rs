@@ -45,7 +45,7 @@ impl LabPlan {
                 faults: Vec::new(),
                 outages: Vec::new(),
                 services: Vec::new(),
-                fabric: Shape::default(),
+                fabric: Shape::on(settings.rails.unwrap_or(1), settings.planes.unwrap_or(1)),
                 probing: Probing::default(),
             },
         };
@@ -53,6 +53,9 @@ impl LabPlan {
         set(&mut scenario.fabric.tors, settings.tors);
         set(&mut scenario.fabric.hosts, settings.hosts);
         set(&mut scenario.fabric.rnics, settings.rnics);
+        set(&mut scenario.fabric.rails, settings.rails);
+        set(&mut scenario.fabric.planes, settings.planes);
+        set(&mut scenario.fabric.bonds, settings.bonds.then_some(true));
         set(&mut scenario.fabric.pods, settings.pods);
         set(&mut scenario.seed, settings.seed);
         set(&mut scenario.duration, settings.duration);
@@ -147,6 +150,67 @@ mod tests {
         );
         assert_eq!(plan.scenario.duration.0, Duration::from_mins(1));
         assert!(plan.web.ip().is_loopback() && !plan.json);
+    }
+
+    fn on(rails: Option<u32>, planes: Option<u32>) -> LabSettings {
+        LabSettings {
+            rails,
+            planes,
+            ..LabSettings::default()
+        }
+    }
+
+    #[test]
+    fn rails_and_planes_keep_the_number_of_rnics() {
+        for (settings, expected) in [
+            (on(Some(2), None), (4, 8, 2)),
+            (on(Some(8), None), (4, 2, 8)),
+            (on(None, Some(2)), (4, 8, 2)),
+            (on(None, Some(8)), (8, 2, 8)),
+            (on(Some(8), Some(2)), (4, 2, 8)),
+        ] {
+            let fabric = LabPlan::new(settings).expect("a lab").scenario.fabric;
+            assert_eq!((fabric.spines, fabric.tors, fabric.rnics), expected);
+            assert_eq!(fabric.tors * fabric.hosts * fabric.rnics, 128);
+        }
+    }
+
+    #[test]
+    fn what_rails_and_planes_cannot_be_is_said() {
+        let with = |settings: LabSettings| refusal(settings);
+        assert_eq!(
+            with(LabSettings {
+                rnics: Some(4),
+                ..on(Some(8), None)
+            }),
+            "fabric: 4 RNICs per host cannot be divided evenly among 8 rails"
+        );
+        assert_eq!(
+            with(on(None, Some(3))),
+            "fabric: 4 spines cannot be divided evenly among 3 planes"
+        );
+        assert_eq!(
+            with(LabSettings {
+                spines: Some(6),
+                ..on(Some(8), Some(3))
+            }),
+            "fabric: 8 rails cannot be divided evenly among 3 planes"
+        );
+        assert_eq!(
+            with(on(Some(0), None)),
+            "fabric: rails: 0 is impossible, expected 1 to 16"
+        );
+        assert_eq!(
+            with(on(None, Some(17))),
+            "fabric: planes: 17 is impossible, expected 1 to 16"
+        );
+        assert_eq!(
+            with(LabSettings {
+                spines: Some(3),
+                ..on(None, Some(2))
+            }),
+            "fabric: 3 spines cannot be divided evenly among 2 planes"
+        );
     }
 
     #[test]

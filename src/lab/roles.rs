@@ -19,7 +19,7 @@ use super::services::{self, tracer};
 use crate::agent::metrics::Metrics;
 use crate::agent::{Agent, AgentError};
 use crate::analyzer::Analyzer;
-use crate::config::agent::{AgentConfig, AgentSettings};
+use crate::config::agent::{AgentConfig, AgentSettings, DeviceFilter, DeviceTor};
 use crate::config::analyzer::AnalyzerSettings;
 use crate::config::controller::{
     AgentsSettings, ControllerConfig, ControllerSettings, PinglistSettings,
@@ -30,10 +30,12 @@ use crate::events::Publisher;
 use crate::fabric::Engine;
 use crate::fabric::realtime::Fabric;
 use crate::id::HostName;
+use crate::pinglist::Paths;
 use crate::service::trace::TraceMessage;
 use crate::store::{Location, open};
 use crate::supervisor::{Stage, Supervisor};
 use crate::time::Clock;
+use crate::topology::wiring::Wiring;
 
 /// How often agents upload: twice as often as they do on their own, for people who watch.
 const UPLOAD_INTERVAL: Duration = Duration::from_millis(500);
@@ -77,7 +79,8 @@ impl Roles<'_> {
         stage: &Stage,
         events: Publisher,
     ) -> Result<Servers, LabError> {
-        let config = self.controller_config()?;
+        let wiring = super::wiring::of(self.fabric.topology())?;
+        let config = self.controller_config(&wiring)?;
         let registry = open::registry(&config.store).await?;
         let controller = Controller::start(config, registry, Arc::clone(self.clock)).await?;
         let mut config = AnalyzerSettings {
@@ -88,7 +91,7 @@ impl Roles<'_> {
             ..AnalyzerSettings::default()
         }
         .validate()?;
-        config.topology = Some(super::wiring::of(self.fabric.topology())?);
+        config.topology = Some(wiring);
         let analyzer = Analyzer::start(config, Arc::clone(self.clock), events).await?;
         let servers = Servers {
             controller: controller.address(),
@@ -103,14 +106,16 @@ impl Roles<'_> {
         Ok(servers)
     }
 
-    fn controller_config(&self) -> Result<ControllerConfig, ConfigError> {
-        ControllerSettings {
+    fn controller_config(&self, wiring: &Wiring) -> Result<ControllerConfig, ConfigError> {
+        // Parallel paths between two ToRs: what the pinglists have to cover.
+        let known = wiring.paths();
+        let otherwise = known.most().max(1);
+        let mut config = ControllerSettings {
             listen: LOOPBACK,
             store: Location::Memory.to_string(),
             pinglist: PinglistSettings {
                 seed: self.plan.scenario.seed,
-                // Parallel paths between two ToRs: what the pinglists have to cover.
-                parallel_paths: self.fabric.topology().shape().spines,
+                parallel_paths: otherwise,
                 ..PinglistSettings::default()
             },
             agents: AgentsSettings {
@@ -119,7 +124,9 @@ impl Roles<'_> {
             },
             ..ControllerSettings::default()
         }
-        .validate()
+        .validate()?;
+        config.policy.paths = Paths::PerPair { known, otherwise };
+        Ok(config)
     }
 
     /// Starts an agent on each host that has power, and sees to it that hosts boot when theirs comes back. The agents keep
@@ -164,15 +171,21 @@ impl Roles<'_> {
         folder: &Path,
     ) -> Result<AgentConfig, ConfigError> {
         let topology = self.fabric.topology();
-        let tor = topology
-            .rnics_of(number)
-            .next()
-            .map(|rnic| topology.rnic(rnic).tor.to_string());
+        let rnics = topology.rnics_of(number).map(|rnic| topology.rnic(rnic));
+        let device_tors = rnics
+            .map(|rnic| DeviceTor {
+                device: DeviceFilter {
+                    device: rnic.device.clone(),
+                    port: None,
+                },
+                tor: rnic.tor.clone(),
+            })
+            .collect();
         AgentSettings {
             controller: format!("http://{}", servers.controller),
             analyzer: format!("http://{}", servers.analyzer),
             host: host.to_string(),
-            tor,
+            device_tors,
             state_dir: folder.join(host.as_str()),
             ..AgentSettings::default()
         }

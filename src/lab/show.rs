@@ -66,10 +66,10 @@ pub struct Progress {
     pub faults: Vec<FaultProgress>,
 }
 
-fn outlier(pair: Pair, stats: &Stats) -> Outlier {
+fn outlier(pair: Pair, stats: &Stats, tor: &dyn Fn(u32) -> String) -> Outlier {
     Outlier {
-        from: format!("tor{}", pair.0),
-        to: format!("tor{}", pair.1),
+        from: tor(pair.0),
+        to: tor(pair.1),
         sent: stats.counts.sent,
         lost: stats.counts.lost,
         rtt_p99_ns: stats.rtts.quantile(0.99).map(|rtt| rtt.0),
@@ -77,11 +77,12 @@ fn outlier(pair: Pair, stats: &Stats) -> Outlier {
 }
 
 impl Progress {
-    /// Of what was observed per pair of ToRs in an interval.
+    /// Of what was observed per pair of ToRs in an interval; `tor` names a ToR by its number.
     pub fn new(
         elapsed: Duration,
         agents: (usize, usize),
         pairs: &BTreeMap<Pair, Stats>,
+        tor: &dyn Fn(u32) -> String,
         faults: Vec<FaultProgress>,
     ) -> Self {
         let mut total = Counts::default();
@@ -105,8 +106,8 @@ impl Progress {
             rtt_p50_ns: median(pairs),
             slowest: slowest
                 .filter(|(_, stats)| stats.rtts.count() > 0)
-                .map(|(pair, stats)| outlier(*pair, stats)),
-            worst: worst.map(|(pair, stats)| outlier(*pair, stats)),
+                .map(|(pair, stats)| outlier(*pair, stats, tor)),
+            worst: worst.map(|(pair, stats)| outlier(*pair, stats, tor)),
             faults,
         }
     }

@@ -17,21 +17,60 @@ use crate::fabric::scenario::{Probing, ServiceConnection};
 use crate::fabric::{Scenario, Shape};
 use crate::id::{FlowLabel, ServiceName};
 
-/// The fabric of all runs.
-pub const FABRIC: Shape = Shape {
-    spines: 4,
-    tors: 6,
-    hosts: 3,
-    rnics: 2,
-    pods: 0,
-    aggs: 0,
-    one_hash: false,
-};
-/// What the controller's defaults come to on that fabric: 105 5-tuples per ToR, each probed once in about two seconds.
+/// A fabric on which rows are run, and how it is probed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ground {
+    /// Its name in tables.
+    pub name: &'static str,
+    /// The fabric.
+    pub shape: Shape,
+    /// How each RNIC probes.
+    pub probing: Probing,
+}
+
+/// What the controller's defaults come to on [`CLOS`]: 105 5-tuples per ToR, each probed once in about two seconds.
 pub const PROBING: Probing = Probing {
     tor_mesh: 10.0,
     inter_tor: 10.0,
     targets: 18,
+};
+/// Six ToRs, each with three hosts of two RNICs.
+pub const CLOS: Ground = Ground {
+    name: "Clos",
+    shape: Shape {
+        spines: 4,
+        tors: 6,
+        hosts: 3,
+        rnics: 2,
+        ..Shape::DEFAULT
+    },
+    probing: PROBING,
+};
+/// Four rails of three leaves each, twelve hosts of four RNICs.
+pub const RAILS: Ground = Ground {
+    name: "4 rails",
+    shape: Shape {
+        spines: 4,
+        tors: 3,
+        hosts: 4,
+        rnics: 4,
+        rails: 4,
+        ..Shape::DEFAULT
+    },
+    probing: PROBING,
+};
+/// Two planes of six leaves and two spines each, 18 hosts of two RNICs.
+pub const PLANES: Ground = Ground {
+    name: "2 planes",
+    shape: Shape {
+        spines: 4,
+        tors: 6,
+        hosts: 3,
+        rnics: 2,
+        planes: 2,
+        ..Shape::DEFAULT
+    },
+    probing: PROBING,
 };
 /// When the fault begins: by then everything is known that is usual.
 pub const BEGIN: Duration = Duration::from_secs(20);
@@ -68,6 +107,7 @@ impl Company {
 
 /// Places for one fault, no two of them on one cable or switch.
 struct Places {
+    fabric: Shape,
     /// An uplink's ToR and spine.
     tor: u32,
     spine: u32,
@@ -91,6 +131,8 @@ pub struct Row {
     pub name: &'static str,
     /// Whether it must be named within seconds.
     pub hard: bool,
+    /// Where it is run.
+    pub ground: &'static Ground,
     draw: fn(&Places) -> (String, Expected),
 }
 
@@ -102,22 +144,44 @@ fn expect(subjects: &[String], categories: &'static [Category]) -> Expected {
 }
 
 impl Places {
-    fn draw(random: &mut ChaCha8Rng) -> Self {
+    fn draw(fabric: Shape, random: &mut ChaCha8Rng) -> Self {
         let mut pick = |count: u32| random.random_range(0..count);
+        let places = Self {
+            fabric,
+            tor: pick(fabric.leaves()),
+            spine: pick(fabric.spines),
+            host: pick(fabric.tors * fabric.hosts),
+            device: pick(fabric.rnics),
+        };
+        places.on_one_plane()
+    }
+
+    /// With a spine that is cabled to the ToR.
+    fn on_one_plane(self) -> Self {
+        let ports = self.fabric.leaf_ports();
         Self {
-            tor: pick(FABRIC.tors),
-            spine: pick(FABRIC.spines),
-            host: pick(FABRIC.tors * FABRIC.hosts),
-            device: pick(FABRIC.rnics),
+            spine: self.fabric.plane_of_leaf(self.tor) * ports + self.spine % ports,
+            ..self
         }
     }
 
+    fn tor(&self) -> String {
+        self.fabric.leaf_name(self.tor)
+    }
+
+    /// The ToR of the RNIC.
+    fn rnic_tor(&self) -> String {
+        let group = self.host / self.fabric.hosts;
+        let leaf = self.fabric.leaf_of(group, self.device);
+        self.fabric.leaf_name(leaf)
+    }
+
     fn up(&self) -> String {
-        format!("tor{}->spine{}", self.tor, self.spine)
+        format!("{}->spine{}", self.tor(), self.spine)
     }
 
     fn down(&self) -> String {
-        format!("spine{}->tor{}", self.spine, self.tor)
+        format!("spine{}->{}", self.spine, self.tor())
     }
 
     fn up_link(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
@@ -139,7 +203,7 @@ impl Places {
     fn cable(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
         let (up, down) = (self.up(), self.down());
         (
-            format!("link tor{}-spine{} {effect}", self.tor, self.spine),
+            format!("link {}-spine{} {effect}", self.tor(), self.spine),
             expect(&[format!("link {up}"), format!("link {down}")], categories),
         )
     }
@@ -150,7 +214,7 @@ impl Places {
     }
 
     fn tor_switch(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
-        let name = format!("switch tor{}", self.tor);
+        let name = format!("switch {}", self.tor());
         (format!("{name} {effect}"), expect(&[name], categories))
     }
 
@@ -164,19 +228,28 @@ impl Places {
 
     /// The cable between an RNIC and its ToR, one way.
     fn rnic_link(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
-        let (host, device, tor) = (self.host, self.device, self.host / FABRIC.hosts);
+        let (host, device, tor) = (self.host, self.device, self.rnic_tor());
         (
-            format!("link tor{tor}->host{host}/{device} {effect}"),
+            format!("link {tor}->host{host}/{device} {effect}"),
             expect(&[format!("RNIC host{host}/rnic{device}")], categories),
         )
     }
 
     /// The same cable, the other way.
     fn rnic_uplink(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
-        let (host, device, tor) = (self.host, self.device, self.host / FABRIC.hosts);
+        let (host, device, tor) = (self.host, self.device, self.rnic_tor());
         (
-            format!("link host{host}/{device}->tor{tor} {effect}"),
+            format!("link host{host}/{device}->{tor} {effect}"),
             expect(&[format!("RNIC host{host}/rnic{device}")], categories),
+        )
+    }
+
+    /// All RNICs of a host, whose agent goes on.
+    fn rnics(&self, effect: &str, categories: &'static [Category]) -> (String, Expected) {
+        let host = self.host;
+        (
+            format!("rnic host{host}/* {effect}"),
+            expect(&[format!("host host{host}")], categories),
         )
     }
 
@@ -187,17 +260,21 @@ impl Places {
 }
 
 macro_rules! rows {
-    ($($name:literal $hard:literal $place:ident($effect:literal) $($category:ident)+;)*) => {
-        /// All rows.
-        pub const ROWS: &[Row] = &[$(Row {
+    ($(#[$doc:meta])* $rows:ident on $ground:ident:
+     $($name:literal $hard:literal $place:ident($effect:literal) $($category:ident)+;)*) => {
+        $(#[$doc])*
+        pub const $rows: &[Row] = &[$(Row {
             name: $name,
             hard: $hard,
+            ground: &$ground,
             draw: |at| at.$place($effect, &[$(Category::$category),+]),
         }),*];
     };
 }
 
 rows! {
+    /// All rows on [`CLOS`].
+    ROWS on CLOS:
     "link down" true up_link("down") LinkDown;
     "cable down" true cable("down") LinkDown;
     "link loses 50 %" true down_link("loss=50%") LinkLoss;
@@ -241,6 +318,35 @@ rows! {
     "RNIC flaps, 1 of 5 s" false rnic("flap=1s every=5s") RnicLoss Flapping;
     "RNIC's cable down the other way" true rnic_uplink("down") RnicDown;
     "RNIC's cable loses 3 % one way" false rnic_link("loss=3%") RnicLoss;
+}
+
+rows! {
+    /// Rows on [`RAILS`].
+    RAIL_ROWS on RAILS:
+    "RNIC down" true rnic("down") RnicDown;
+    "RNIC loses 10 %" false rnic("loss=10%") RnicLoss;
+    "leaf down" true tor_switch("down") SwitchDown;
+    "leaf loses 20 %" true tor_switch("loss=20%") SwitchLoss;
+    "link down" true up_link("down") LinkDown;
+    "link loses 30 %" true up_link("loss=30%") LinkLoss;
+    "link loses 5 %" false up_link("loss=5%") LinkLoss;
+    "spine down" true spine_switch("down") SwitchDown;
+    "all RNICs of a host down" true rnics("down") RnicDown;
+    "host down" true host("down") HostDown;
+}
+
+rows! {
+    /// Rows on [`PLANES`].
+    PLANE_ROWS on PLANES:
+    "RNIC down" true rnic("down") RnicDown;
+    "leaf down" true tor_switch("down") SwitchDown;
+    "link down" true up_link("down") LinkDown;
+    "link loses 30 %" true up_link("loss=30%") LinkLoss;
+    "link loses 5 %" false up_link("loss=5%") LinkLoss;
+    "spine down" true spine_switch("down") SwitchDown;
+    "spine loses 20 %" true spine_switch("loss=20%") SwitchLoss;
+    "all RNICs of a host down" true rnics("down") RnicDown;
+    "host down" true host("down") HostDown;
 }
 
 /// An incident that was opened in a run.
@@ -294,7 +400,8 @@ pub fn run(
     seed: u64,
 ) -> Result<Run, VirtualTimeError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let places = Places::draw(&mut random);
+    let shape = row.ground.shape;
+    let places = Places::draw(shape, &mut random);
     let mut drawn = vec![(row.draw)(&places)];
     if company == Company::Second {
         drawn.push(second(&places, &mut random));
@@ -321,11 +428,11 @@ pub fn run(
             .collect(),
         outages: Vec::new(),
         services: if company == Company::Services {
-            services(&mut random)
+            services(shape, &mut random)
         } else {
             Vec::new()
         },
-        fabric: FABRIC,
+        fabric: shape,
         probing,
     };
     let outcome = run_in_virtual_time(&scenario, true)?;
@@ -336,7 +443,7 @@ pub fn run(
 
 /// A host that the faults of a row do not hit.
 fn other_host(places: &Places, random: &mut ChaCha8Rng) -> String {
-    let hosts = FABRIC.hosts * FABRIC.tors;
+    let hosts = places.fabric.hosts * places.fabric.tors;
     let host = (places.host + 1 + random.random_range(0..hosts - 1)) % hosts;
     format!("host{host}")
 }
@@ -391,7 +498,8 @@ fn is_of_stall(incident: &Incident, host: &str) -> bool {
 /// Another fault, elsewhere: on another ToR, another spine and another host.
 fn second(first: &Places, random: &mut ChaCha8Rng) -> (String, Expected) {
     let row = &ROWS[random.random_range(0..ROWS.len())];
-    let mut places = Places::draw(random);
+    let fabric = first.fabric;
+    let mut places = Places::draw(fabric, random);
     let other = |value: u32, first: u32, count: u32| {
         if value == first {
             (value + 1) % count
@@ -399,24 +507,33 @@ fn second(first: &Places, random: &mut ChaCha8Rng) -> (String, Expected) {
             value
         }
     };
-    places.tor = other(places.tor, first.tor, FABRIC.tors);
-    places.spine = other(places.spine, first.spine, FABRIC.spines);
+    places.tor = other(places.tor, first.tor, fabric.leaves());
+    places.spine = other(places.spine, first.spine, fabric.spines);
+    places = places.on_one_plane();
+    if places.spine == first.spine {
+        places.spine += 1;
+        places = places.on_one_plane();
+    }
     // Under other ToRs than the first fault's RNIC.
-    if places.host / FABRIC.hosts == first.host / FABRIC.hosts {
-        places.host = (places.host + FABRIC.hosts) % (FABRIC.hosts * FABRIC.tors);
+    if places.host / fabric.hosts == first.host / fabric.hosts {
+        places.host = (places.host + fabric.hosts) % (fabric.hosts * fabric.tors);
     }
     (row.draw)(&places)
 }
 
-fn services(random: &mut ChaCha8Rng) -> Vec<ServiceConnection> {
-    let rnics = FABRIC.tors * FABRIC.hosts * FABRIC.rnics;
+fn services(fabric: Shape, random: &mut ChaCha8Rng) -> Vec<ServiceConnection> {
+    let rnics = fabric.tors * fabric.hosts * fabric.rnics;
     ["train", "train", "store"]
         .into_iter()
         .map(|name| {
             let from = random.random_range(0..rnics);
-            let under = FABRIC.hosts * FABRIC.rnics;
-            let to = (from + under + random.random_range(0..rnics - 2 * under)) % rnics;
-            let place = |rnic: u32| format!("host{}/{}", rnic / FABRIC.rnics, rnic % FABRIC.rnics);
+            let under = fabric.hosts * fabric.rnics;
+            let mut to = (from + under + random.random_range(0..rnics - 2 * under)) % rnics;
+            if fabric.rails.max(fabric.planes) > 1 {
+                // Services stay on their rail.
+                to = to - to % fabric.rnics + from % fabric.rnics;
+            }
+            let place = |rnic: u32| format!("host{}/{}", rnic / fabric.rnics, rnic % fabric.rnics);
             ServiceConnection {
                 name: ServiceName::new(name),
                 from: place(from),

@@ -113,7 +113,8 @@ impl Watch {
         self.truth_before = truth;
         let agents = (self.reporting.len(), self.topology.hosts().len());
         let pairs = self.observed.take_interval();
-        Progress::new(now.since(self.began), agents, &pairs, faults)
+        let tor = |number| self.topology.tor_name(number).to_owned();
+        Progress::new(now.since(self.began), agents, &pairs, &tor, faults)
     }
 }
 

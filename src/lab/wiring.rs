@@ -1,6 +1,7 @@
 //! The emulated fabric's cables, as an operator would describe them to controller and analyzer.
 
 use crate::fabric::Topology;
+use crate::fabric::topology::Rnic;
 use crate::topology::wiring::file::{File, HostEntry, RnicEntry};
 use crate::topology::wiring::{Link, Wiring, WiringError};
 
@@ -36,22 +37,35 @@ fn host(topology: &Topology, number: u32, name: &str) -> HostEntry {
         .map(|rnic| topology.rnic(rnic))
         .collect();
     if let Some(first) = rnics.first()
-        && rnics.iter().all(|rnic| rnic.tor == first.tor)
+        && rnics
+            .iter()
+            .all(|rnic| rnic.tor == first.tor && rnic.bonded.is_none())
     {
         return HostEntry::new(name, first.tor.as_str());
     }
     HostEntry {
         name: name.to_owned(),
         tor: None,
-        rnics: Some(
-            rnics
-                .iter()
-                .map(|rnic| RnicEntry {
-                    device: rnic.device.to_string(),
-                    tor: Some(rnic.tor.to_string()),
-                    tors: None,
-                })
-                .collect(),
-        ),
+        rnics: Some(rnics.into_iter().map(entry).collect()),
     }
 }
+
+fn entry(rnic: &Rnic) -> RnicEntry {
+    let device = rnic.device.to_string();
+    let tor = rnic.tor.to_string();
+    match &rnic.bonded {
+        None => RnicEntry {
+            device,
+            tor: Some(tor),
+            tors: None,
+        },
+        Some(second) => RnicEntry {
+            device,
+            tor: None,
+            tors: Some(vec![tor, second.to_string()]),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

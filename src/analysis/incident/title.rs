@@ -18,6 +18,9 @@ impl Incident {
         match self.category {
             Category::HostDown => format!("host {name} is down"),
             Category::AgentSilent => format!("the agent of host {name} is silent"),
+            Category::RnicDown if matches!(self.subject, Component::Host { .. }) => {
+                format!("all RNICs of host {name} are down")
+            }
             Category::RnicDown => format!("RNIC {name} is down"),
             Category::RnicLoss => format!("RNIC {name} loses {share} of its probes"),
             Category::Flapping => format!("{name} comes and goes"),

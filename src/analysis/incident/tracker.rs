@@ -241,6 +241,8 @@ fn may_explain(incident: &Incident) -> bool {
     match incident.category {
         Category::SwitchDown | Category::SwitchLoss | Category::HostDown => true,
         Category::Blackhole => is_switch,
+        // All RNICs of a host.
+        Category::RnicDown if matches!(incident.subject, Component::Host { .. }) => true,
         category => incident.subject == group_of(category),
     }
 }
@@ -267,7 +269,9 @@ fn explains(
     }
     match subject {
         Component::Switch { .. } => !is_seen && subject.is_end_of(&incident.subject),
-        Component::Host { name } if category == Category::HostDown => {
+        Component::Host { name }
+            if category == Category::HostDown || category == Category::RnicDown && !is_seen =>
+        {
             is_part_of(&incident.subject, &BTreeSet::from([name.as_str()]))
         }
         Component::Group { .. } if category == Category::HostDown => {

@@ -1,10 +1,13 @@
 //! Findings of one run that are about the same thing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::finding::{Category, Finding};
 use super::snapshot::{Counts, Horizon, PathCounts, Snapshot};
 use super::{hosts, selective};
 use crate::analysis::localize::Component;
 use crate::analysis::rnic;
+use crate::id::DeviceName;
 
 /// One finding per subject: the category that says most, over the shortest horizon.
 pub(super) fn merge(findings: Vec<Finding>) -> Vec<Finding> {
@@ -89,6 +92,84 @@ pub(super) fn cables(findings: Vec<Finding>) -> Vec<Finding> {
         }
     }
     kept
+}
+
+/// Hosts of which every RNIC is down as one finding each, in the place of those of the RNICs: rather the host, its driver or its
+/// PCIe than so many cables at once. Hosts with one RNIC are left as they are.
+pub(super) fn whole_hosts(findings: Vec<Finding>, snapshot: &Snapshot) -> Vec<Finding> {
+    let is_down =
+        |finding: &Finding| finding.category == Category::RnicDown && finding.or.is_empty();
+    let mut down: BTreeMap<String, BTreeSet<DeviceName>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| is_down(finding)) {
+        if let Component::Rnic { host, device } = &finding.subject {
+            let devices = down.entry(host.to_string()).or_default();
+            devices.insert(device.clone());
+        }
+    }
+    // Beside a finding about the host itself nothing more is said.
+    down.retain(|host, devices| {
+        devices.len() > 1
+            && !findings
+                .iter()
+                .any(|finding| is_host(&finding.subject, host))
+    });
+    for end in snapshot
+        .seen
+        .iter()
+        .flat_map(|seen| [&seen.source, &seen.target])
+    {
+        if down
+            .get(end.host.as_str())
+            .is_some_and(|devices| !devices.contains(&end.device))
+        {
+            down.remove(end.host.as_str());
+        }
+    }
+    let (parts, mut kept): (Vec<Finding>, Vec<Finding>) =
+        findings.into_iter().partition(|finding| {
+            let host = matches!(finding.subject, Component::Rnic { .. })
+                .then(|| finding.subject.host())
+                .flatten();
+            is_down(finding) && host.is_some_and(|host| down.contains_key(host))
+        });
+    for (host, devices) in down {
+        let of_host: Vec<&Finding> = parts
+            .iter()
+            .filter(|part| part.subject.host() == Some(&host))
+            .collect();
+        kept.extend(whole_host(&host, devices.len(), &of_host));
+    }
+    kept
+}
+
+fn is_host(subject: &Component, host: &str) -> bool {
+    matches!(subject, Component::Host { name } if name == host)
+}
+
+/// The finding of the plainest of a host's RNICs, about all of them.
+fn whole_host(host: &str, count: usize, parts: &[&Finding]) -> Option<Finding> {
+    let plainest = parts.iter().max_by(|a, b| a.nats.total_cmp(&b.nats))?;
+    let mut finding = (*plainest).clone();
+    finding.subject = Component::Host {
+        name: host.to_owned(),
+    };
+    finding.shares.clear();
+    finding.probes = Counts::default();
+    for part in parts {
+        finding.probes.add(part.probes);
+        finding.share = finding.share.min(part.share);
+        for (service, suffers) in &part.services {
+            *finding.services.entry(service.clone()).or_default() |= suffers;
+        }
+    }
+    finding.evidence.insert(
+        0,
+        format!(
+            "all {count} RNICs of host {host} are down, and its agent uploads: look for what they share, such as their driver, \
+             PCIe switch or firmware"
+        ),
+    );
+    Some(finding)
 }
 
 impl Finding {

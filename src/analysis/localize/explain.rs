@@ -152,9 +152,26 @@ impl Explanation {
     }
 }
 
-/// Whether a link is the component, or one of a switch's, host's or RNIC's.
+/// Whether a link is the component, or one of a switch's, host's or RNIC's, or of an RNIC of a host.
 fn belongs(link: &Component, component: &Component) -> bool {
-    link == component || component.is_end_of(link)
+    let is_of_host = |name: &str| match link {
+        Component::Link { from, to } => [from, to].into_iter().any(|end| {
+            end.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('/'))
+        }),
+        Component::Switch { .. }
+        | Component::Host { .. }
+        | Component::Rnic { .. }
+        | Component::Group { .. } => false,
+    };
+    match component {
+        _ if link == component || component.is_end_of(link) => true,
+        Component::Host { name } => is_of_host(name),
+        Component::Link { .. }
+        | Component::Switch { .. }
+        | Component::Rnic { .. }
+        | Component::Group { .. } => false,
+    }
 }
 
 fn lost(evidence: &Evidence, id: ComponentId) -> f64 {
@@ -169,10 +186,19 @@ fn lost(evidence: &Evidence, id: ComponentId) -> f64 {
 
 fn example(problem: &Problem, evidence: &Evidence, at: usize, trials: Trials) -> Example {
     let lossy = &evidence.lossy[at];
-    let mut ends = lossy
+    let components = lossy
         .parts
         .iter()
-        .filter_map(|part| match problem.component(part.component) {
+        .map(|part| problem.component(part.component));
+    // The host of an RNIC may be a suspect of its own; it is no end.
+    let rnics: Vec<&str> = components
+        .clone()
+        .filter(|component| matches!(component, Component::Rnic { .. }))
+        .filter_map(Component::host)
+        .collect();
+    let mut ends = components
+        .filter_map(|component| match component {
+            Component::Host { name } if rnics.contains(&name.as_str()) => None,
             end @ (Component::Host { .. } | Component::Rnic { .. }) => end.node(),
             Component::Link { .. } | Component::Switch { .. } | Component::Group { .. } => None,
         })

@@ -1,13 +1,15 @@
 //! The files of `rpingmesh localize` and `simulate`: a topology, observations line by line, an answer.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use super::component::Component;
 use super::error::ProblemError;
 use super::problem::{PathObservation, Problem};
-use crate::id::{HostName, RnicName, TorId};
+use crate::id::{DeviceName, HostName, RnicName, TorId};
 use crate::topology::wiring::{Rnics, Wiring, WiringError};
 
 /// One line of the observations file.
@@ -349,6 +351,7 @@ pub fn read_observations(
     window: Option<f64>,
 ) -> Result<Problem, FileError> {
     let mut problem = Problem::new();
+    problem.add_hosts(hosts_of_several(topology, text));
     let mut windows = Windows::default();
     for (index, content) in text.lines().enumerate() {
         let number = index + 1;
@@ -371,6 +374,43 @@ pub fn read_observations(
         return Err(FileError::Nothing(windows.none_of(window)));
     }
     Ok(problem)
+}
+
+/// The ends of a line, whatever else it has.
+#[derive(Deserialize)]
+struct Ends<'a> {
+    #[serde(borrow)]
+    src: Cow<'a, str>,
+    #[serde(borrow)]
+    dst: Cow<'a, str>,
+}
+
+/// The hosts of which lines name several RNICs. Lines that cannot be read are passed over: they are refused when it is their
+/// turn.
+fn hosts_of_several(topology: &Topology, text: &str) -> BTreeSet<HostName> {
+    let mut first: HashMap<HostName, DeviceName> = HashMap::new();
+    let mut several = BTreeSet::new();
+    for content in text.lines() {
+        let Ok(ends) = serde_json::from_str::<Ends<'_>>(content) else {
+            continue;
+        };
+        for rnic in [ends.src, ends.dst]
+            .iter()
+            .filter_map(|end| topology.rnic(end))
+        {
+            match first.entry(rnic.host) {
+                Entry::Vacant(place) => {
+                    place.insert(rnic.device);
+                }
+                Entry::Occupied(known) => {
+                    if *known.get() != rnic.device {
+                        several.insert(known.key().clone());
+                    }
+                }
+            }
+        }
+    }
+    several
 }
 
 /// The lengths of windows that a file has.

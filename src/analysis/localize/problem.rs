@@ -1,7 +1,7 @@
 //! Observations on paths, brought into the form that the search works on.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::component::{Component, ComponentId};
 use super::crossing::{Crossing, Gathered, Key, KeyHasher, check, links_on, parts_of};
 use super::error::ProblemError;
 use super::evidence::{Counted, Evidence, Lossy, Part};
-use crate::id::RnicName;
+use crate::id::{HostName, RnicName};
 
 /// What a failed probe is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -66,6 +66,10 @@ pub struct Problem {
     names: Vec<String>,
     /// The nodes that are RNICs.
     rnics: HashMap<u32, RnicName>,
+    /// Hosts that are suspects of their own beside their RNICs.
+    hosts: HashSet<HostName>,
+    /// The hosts, as nodes, of the nodes that are RNICs of these.
+    hosts_of: HashMap<u32, u32>,
     ids: HashMap<Key, ComponentId, BuildHasherDefault<KeyHasher>>,
     /// For each component the observation that touched it last, from 1, and its place in `scratch`.
     touched: Vec<(u64, usize)>,
@@ -190,13 +194,26 @@ impl Problem {
         (self.signal, self.rates_only) = (signal, rates_only);
     }
 
+    /// Makes hosts suspects of their own: what all RNICs of one lose may be the host's. For hosts of which paths end at several
+    /// RNICs; of others nothing would tell RNIC and host apart. Their RNICs come behind this.
+    pub fn add_hosts(&mut self, hosts: impl IntoIterator<Item = HostName>) {
+        self.hosts.extend(hosts);
+    }
+
     /// Makes an RNIC known, so that paths may end at it.
     ///
     /// # Errors
     /// [`ProblemError::TooMany`].
     pub(crate) fn add_rnic(&mut self, rnic: &RnicName) -> Result<(), ProblemError> {
         let node = self.node(&rnic.to_string())?;
-        self.rnics.entry(node).or_insert_with(|| rnic.clone());
+        if self.rnics.contains_key(&node) {
+            return Ok(());
+        }
+        self.rnics.insert(node, rnic.clone());
+        if self.hosts.contains(&rnic.host) {
+            let host = self.node(rnic.host.as_str())?;
+            self.hosts_of.insert(node, host);
+        }
         Ok(())
     }
 
@@ -213,7 +230,20 @@ impl Problem {
             });
         }
         self.collect_parts(&[paths])?;
+        if !self.hosts_of.is_empty() {
+            // A path from one RNIC of a host to another ends twice at the host.
+            self.count_nodes_once();
+        }
         self.add_scratch(&[paths], links_on(paths), *sent, *lost)
+    }
+
+    fn count_nodes_once(&mut self) {
+        for at in 0..self.scratch.len() {
+            let component = self.scratch[at].component;
+            if !matches!(self.component(component), Component::Link { .. }) {
+                self.scratch[at].sum = self.scratch[at].sum.min(1.0);
+            }
+        }
     }
 
     /// Adds an observation of round trips, whose ACKs may have taken one of the paths `back`. Its links count as often as they
@@ -234,12 +264,7 @@ impl Problem {
             });
         }
         self.collect_parts(&[paths, back])?;
-        for at in 0..self.scratch.len() {
-            let component = self.scratch[at].component;
-            if !matches!(self.component(component), Component::Link { .. }) {
-                self.scratch[at].sum = self.scratch[at].sum.min(1.0);
-            }
-        }
+        self.count_nodes_once();
         let links = links_on(paths) + links_on(back);
         self.add_scratch(&[paths, back], links, *sent, *lost)
     }
@@ -394,6 +419,9 @@ impl Problem {
                 Key::Host(*node)
             };
             self.collect(key, weight, index > 1 && index + 2 <= last)?;
+            if end && let Some(host) = self.hosts_of.get(node).copied() {
+                self.collect(Key::Host(host), weight, false)?;
+            }
         }
         self.path_nodes = nodes;
         Ok(())

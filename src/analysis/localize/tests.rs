@@ -2,6 +2,8 @@ use super::files::{Topology, read_observations};
 use super::*;
 use crate::analysis::simulate::{FaultKind, FaultPlan, Score, Shape, SimulationPlan, World};
 
+mod rails;
+
 fn problem(world: &World) -> Problem {
     let mut problem = Problem::new();
     for seen in &world.observed {

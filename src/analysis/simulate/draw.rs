@@ -71,8 +71,8 @@ impl World {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let truth = draw_faults(plan, &fabric, &mut rng)?;
         let mut losses = Losses::new(plan, &truth, rng.random(), window);
-        let mut observed = Vec::with_capacity(fabric.hosts() * plan.tuples_per_host);
-        for source in 0..fabric.hosts() {
+        let mut observed = Vec::with_capacity(fabric.ends() * plan.tuples_per_host);
+        for source in 0..fabric.ends() {
             for share in shares(plan, &mut rng) {
                 let (destination, choice) = draw_tuple(&fabric, source, &mut rng);
                 let path = fabric.path(source, destination, choice);
@@ -95,7 +95,7 @@ impl World {
     }
 }
 
-/// How many probes each of a host's 5-tuples carries in the window.
+/// How many probes each of an end's 5-tuples carries in the window.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -113,8 +113,7 @@ fn shares(plan: &SimulationPlan, rng: &mut ChaCha8Rng) -> Vec<u64> {
 }
 
 fn draw_tuple(fabric: &Fabric, source: usize, rng: &mut ChaCha8Rng) -> (usize, usize) {
-    let other = rng.random_range(0..fabric.hosts() - 1);
-    let destination = if other >= source { other + 1 } else { other };
+    let destination = fabric.destination(source, rng);
     let choice = rng.random_range(0..fabric.path_count(source, destination));
     (destination, choice)
 }
@@ -225,6 +224,11 @@ fn crosses(path: &[String], component: &Component) -> bool {
         Component::Link { from, to } => path
             .windows(2)
             .any(|pair| pair[0] == *from && pair[1] == *to),
+        // A host is crossed with any of its RNICs.
+        Component::Host { name } => path.iter().any(|other| {
+            let rest = other.strip_prefix(name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }),
         node => node
             .node()
             .is_some_and(|name| path.iter().any(|other| *other == name)),

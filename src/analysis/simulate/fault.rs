@@ -17,17 +17,20 @@ pub enum FaultKind {
     Link,
     /// A switch: it loses on all its ports alike.
     Switch,
-    /// A host: its RNIC loses in both directions.
+    /// A host: its RNICs lose in both directions.
     Host,
+    /// An RNIC of a host on rails: it loses in both directions.
+    Rnic,
     /// A switch that loses all packets of some 5-tuples; the loss rate is the share of the 5-tuples.
     Blackhole,
 }
 
 impl FaultKind {
-    const ALL: [(&'static str, Self); 4] = [
+    const ALL: [(&'static str, Self); 5] = [
         ("link", Self::Link),
         ("switch", Self::Switch),
         ("host", Self::Host),
+        ("rnic", Self::Rnic),
         ("blackhole", Self::Blackhole),
     ];
 
@@ -36,6 +39,7 @@ impl FaultKind {
             Self::Link => "link",
             Self::Switch => "switch",
             Self::Host => "host",
+            Self::Rnic => "rnic",
             Self::Blackhole => "blackhole",
         }
     }
@@ -93,7 +97,9 @@ fn parse(text: &str) -> Result<FaultPlan, String> {
     let (_, kind) = FaultKind::ALL
         .into_iter()
         .find(|(known, _)| *known == name)
-        .ok_or_else(|| format!("no kind `{name}`; there are link, switch, host, blackhole"))?;
+        .ok_or_else(|| {
+            format!("no kind `{name}`; there are link, switch, host, rnic, blackhole")
+        })?;
     let mut plan = FaultPlan::drawn(kind, 1, 1.0..=1.0);
     let mut loss = None;
     let mut counted = false;
@@ -133,6 +139,11 @@ fn place(kind: FaultKind, name: &str) -> Result<Component, String> {
         }
         FaultKind::Switch | FaultKind::Blackhole => Component::Switch { name: node() },
         FaultKind::Host => Component::Host { name: node() },
+        FaultKind::Rnic => {
+            Component::rnic(name.parse().map_err(|_| {
+                format!("`{name}` is no RNIC; write HOST/DEVICE, such as h1/mlx5_0")
+            })?)
+        }
     })
 }
 

@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use rpingmesh::analysis::localize::files::AnswerFile;
 use rpingmesh::analysis::simulate::fault::{TruthFile, ratio};
-use rpingmesh::analysis::simulate::{Fabric, FaultPlan, Report, Shape, SimulationPlan, World};
+use rpingmesh::analysis::simulate::{
+    Fabric, FaultPlan, Rails, Report, Shape, SimulationPlan, World,
+};
 use rpingmesh::config::program::Failure;
 use rpingmesh::config::{ConfigError, HumanDuration};
 
@@ -52,7 +54,14 @@ struct GenerateArgs {
     /// Leaf-spine: hosts at each ToR
     #[arg(long, value_name = "H", requires = "spines")]
     hosts: Option<usize>,
-    /// Fault, may be repeated: a kind (link, switch, host, blackhole), a place or `count=N`, and `loss=`: `link count=4
+    /// Leaf-spine: rails; each host has one RNIC on each, each rail has T leaves, the probes are the RNICs' [default: none]
+    #[arg(long, value_name = "R", requires = "spines")]
+    rails: Option<usize>,
+    /// Leaf-spine: planes, disjoint sets of the spines; rail r is in plane r mod P, and there are as many rails where they
+    /// are not given [default: none]
+    #[arg(long, value_name = "P", requires = "spines")]
+    planes: Option<usize>,
+    /// Fault, may be repeated: a kind (link, switch, host, rnic, blackhole), a place or `count=N`, and `loss=`: `link count=4
     /// loss=0.2%..2%`, `link tor0->agg0-1 loss=100%`, `switch spine3 loss=1%`, `blackhole loss=30%` (that share of the
     /// 5-tuples at a switch) [default: none]
     #[arg(long = "fault", value_name = "SPEC")]
@@ -60,10 +69,10 @@ struct GenerateArgs {
     /// Highest loss rate of healthy links; each link gets a random rate from 0 to this
     #[arg(long, value_name = "RATE", default_value = "0.01%", value_parser = ratio)]
     background: f64,
-    /// Probes that each host sends in a second
+    /// Probes that each host sends in a second; on rails each RNIC
     #[arg(long, value_name = "N", default_value_t = 150.0)]
     rate: f64,
-    /// 5-tuples of each host, over which its probes are spread
+    /// 5-tuples of each host, over which its probes are spread; on rails of each RNIC
     #[arg(long, value_name = "N", default_value_t = 100)]
     tuples: usize,
     /// Length of the window
@@ -101,7 +110,15 @@ pub(crate) fn main(args: &SimulateArgs) -> Result<(), Failure> {
 
 impl GenerateArgs {
     fn plan(&self) -> SimulationPlan {
+        let rails = self.rails.or(self.planes);
         let shape = match (self.spines, self.tors, self.hosts) {
+            (Some(spines), Some(tors), Some(hosts)) if rails.is_some() => Shape::Rails(Rails {
+                rails: rails.unwrap_or(1),
+                planes: self.planes.unwrap_or(1),
+                spines,
+                tors,
+                hosts,
+            }),
             (Some(spines), Some(tors), Some(hosts)) => Shape::LeafSpine {
                 spines,
                 tors,

@@ -143,11 +143,12 @@ impl Fault {
     fn on_rnics(&self, topology: &Topology, rnics: &[RnicId]) -> Vec<(Place, Effect)> {
         let mut places = Vec::new();
         for rnic in rnics {
-            let up = topology.rnic_uplink(*rnic);
             for effect in &self.effects {
                 if !matches!(effect, Effect::ClockStep(_) | Effect::Restart) {
-                    places.push((Place::Link(up), *effect));
-                    places.push((Place::Link(up.reverse()), *effect));
+                    for up in topology.rnic_uplinks(*rnic) {
+                        places.push((Place::Link(up), *effect));
+                        places.push((Place::Link(up.reverse()), *effect));
+                    }
                 }
                 if matches!(
                     effect,
@@ -165,8 +166,8 @@ impl Fault {
         for host in hosts {
             for effect in &self.effects {
                 if matches!(effect, Effect::Down) {
-                    for rnic in topology.rnics_of(*host) {
-                        let up = topology.rnic_uplink(rnic);
+                    let rnics = topology.rnics_of(*host);
+                    for up in rnics.flat_map(|rnic| topology.rnic_uplinks(rnic)) {
                         places.push((Place::Link(up), *effect));
                         places.push((Place::Link(up.reverse()), *effect));
                     }

@@ -8,12 +8,18 @@ use serde::{Deserialize, Serialize};
 pub struct Shape {
     /// Spine switches.
     pub spines: u32,
-    /// ToR switches, over all pods.
+    /// ToR switches, over all pods; with rails, planes or bonds groups of leaves: each rail has so many leaves.
     pub tors: u32,
-    /// Hosts under each ToR.
+    /// Hosts under each ToR, or in each group.
     pub hosts: u32,
     /// RNICs of each host.
     pub rnics: u32,
+    /// Rails: RNIC `i` of each host is cabled to the leaf of rail `i mod rails`; 1 where all are under one ToR.
+    pub rails: u32,
+    /// Planes: disjoint sets of spines (with pods of aggregation switches, too) that no path connects.
+    pub planes: u32,
+    /// Whether each RNIC is a bond with two leaves.
+    pub bonds: bool,
     /// Pods; 0 for a fabric of two tiers.
     pub pods: u32,
     /// Aggregation switches of each pod; unused without pods.
@@ -24,17 +30,8 @@ pub struct Shape {
 }
 
 impl Default for Shape {
-    /// The lab's: 4 spines, 8 ToRs, 8 hosts per ToR, 2 RNICs per host, no pods.
     fn default() -> Self {
-        Self {
-            spines: 4,
-            tors: 8,
-            hosts: 8,
-            rnics: 2,
-            pods: 0,
-            aggs: 2,
-            one_hash: false,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -71,8 +68,110 @@ pub enum ShapeError {
 }
 
 impl Shape {
+    /// The lab's: 4 spines, 8 ToRs, 8 hosts per ToR, 2 RNICs per host, one rail, one plane, no bonds, no pods.
+    pub const DEFAULT: Self = Self {
+        spines: 4,
+        tors: 8,
+        hosts: 8,
+        rnics: 2,
+        rails: 1,
+        planes: 1,
+        bonds: false,
+        pods: 0,
+        aggs: 2,
+        one_hash: false,
+    };
+
     /// The most RNICs of a fabric.
     pub const MAX_RNICS: u64 = 65_536;
+
+    /// As many RNICs as [`Self::DEFAULT`] has, on rails or planes: each host has one RNIC on each rail or plane, and at
+    /// least two; each rail has at least two leaves.
+    #[must_use]
+    pub fn on(rails: u32, planes: u32) -> Self {
+        let plain = Self::DEFAULT;
+        let rnics = rails.max(planes).max(plain.rnics);
+        Self {
+            rails,
+            planes,
+            rnics,
+            tors: (plain.tors * plain.rnics / rnics).max(2),
+            spines: plain.spines.max(planes),
+            ..plain
+        }
+    }
+
+    /// The classes of RNICs that differ in their leaves: rails, or planes where there are no rails.
+    pub(super) const fn classes(self) -> u32 {
+        if self.rails > 1 {
+            self.rails
+        } else {
+            self.planes
+        }
+    }
+
+    /// Cables of each RNIC.
+    pub(super) const fn cables(self) -> u32 {
+        if self.bonds { 2 } else { 1 }
+    }
+
+    pub(super) const fn leaves_per_group(self) -> u32 {
+        self.classes() * self.cables()
+    }
+
+    /// ToRs, over all groups.
+    pub(crate) const fn leaves(self) -> u32 {
+        self.tors * self.leaves_per_group()
+    }
+
+    /// Cables of a ToR to the switches above.
+    pub(crate) const fn leaf_ports(self) -> u32 {
+        let above = if self.pods == 0 {
+            self.spines
+        } else {
+            self.aggs
+        };
+        above / self.planes
+    }
+
+    /// The rail of an RNIC by its number on its host; without rails its plane.
+    pub(crate) const fn class_of(self, rnic: u32) -> u32 {
+        rnic % self.classes()
+    }
+
+    /// The plane of an RNIC by its number on its host.
+    pub(crate) const fn plane_of(self, rnic: u32) -> u32 {
+        self.class_of(rnic) % self.planes
+    }
+
+    /// The ToR of an RNIC by its group and its number on its host; of a bond the first one, the second one is next to it.
+    pub(crate) const fn leaf_of(self, group: u32, rnic: u32) -> u32 {
+        group * self.leaves_per_group() + self.class_of(rnic) * self.cables()
+    }
+
+    pub(crate) const fn plane_of_leaf(self, leaf: u32) -> u32 {
+        leaf % self.leaves_per_group() / self.cables() % self.planes
+    }
+
+    /// `tor3`; `leaf3-r0` on rails, `leaf3-p0` on planes alone, with `a` or `b` behind it where RNICs are bonds.
+    pub(crate) fn leaf_name(self, leaf: u32) -> String {
+        let group = leaf / self.leaves_per_group();
+        let class = leaf % self.leaves_per_group() / self.cables();
+        let side = match (self.bonds, leaf % self.cables()) {
+            (false, _) => "",
+            (true, 0) => "a",
+            (true, _) => "b",
+        };
+        if self.rails > 1 {
+            format!("leaf{group}-r{class}{side}")
+        } else if self.planes > 1 {
+            format!("leaf{group}-p{class}{side}")
+        } else if self.bonds {
+            format!("leaf{group}{side}")
+        } else {
+            format!("tor{group}")
+        }
+    }
 
     /// Whether it can be built.
     ///
@@ -84,6 +183,8 @@ impl Shape {
             ("tors", self.tors, 1, 256),
             ("hosts per ToR", self.hosts, 1, 256),
             ("RNICs per host", self.rnics, 1, 16),
+            ("rails", self.rails, 1, 16),
+            ("planes", self.planes, 1, 16),
             ("pods", self.pods, 0, 256),
         ];
         for (what, count, least, most) in counts {
@@ -103,7 +204,26 @@ impl Shape {
         if self.pods > 0 {
             self.check_pods()?;
         }
-        Ok(())
+        self.check_planes()
+    }
+
+    fn check_planes(&self) -> Result<(), ShapeError> {
+        let mut divisions = vec![("spines", self.spines, "planes", self.planes)];
+        if self.pods > 0 {
+            divisions.push((
+                "aggregation switches per pod",
+                self.aggs,
+                "planes",
+                self.planes,
+            ));
+        }
+        if self.rails > 1 {
+            divisions.push(("rails", self.rails, "planes", self.planes));
+            divisions.push(("RNICs per host", self.rnics, "rails", self.rails));
+        } else {
+            divisions.push(("RNICs per host", self.rnics, "planes", self.planes));
+        }
+        divide(&divisions)
     }
 
     fn check_pods(&self) -> Result<(), ShapeError> {
@@ -115,20 +235,24 @@ impl Shape {
                 most: self.spines,
             });
         }
-        let divisions = [
+        divide(&[
             ("ToRs", self.tors, "pods", self.pods),
-            ("spines", self.spines, "planes", self.aggs),
-        ];
-        for (what, count, among, parts) in divisions {
-            if !count.is_multiple_of(parts) {
-                return Err(ShapeError::Uneven {
-                    what,
-                    count,
-                    among,
-                    parts,
-                });
-            }
-        }
-        Ok(())
+            ("spines", self.spines, "aggregation switches", self.aggs),
+        ])
     }
+}
+
+/// Whether so many things can be divided evenly among so many others: what, how many, among what, among how many.
+fn divide(divisions: &[(&'static str, u32, &'static str, u32)]) -> Result<(), ShapeError> {
+    for (what, count, among, parts) in divisions.iter().copied() {
+        if !count.is_multiple_of(parts) {
+            return Err(ShapeError::Uneven {
+                what,
+                count,
+                among,
+                parts,
+            });
+        }
+    }
+    Ok(())
 }

@@ -29,7 +29,8 @@ fn progress() -> Progress {
         exposed: 4_000,
         lost: 41,
     };
-    Progress::new(Duration::from_secs(3), (60, 64), &pairs, vec![fault])
+    let tor = |number| format!("tor{number}");
+    Progress::new(Duration::from_secs(3), (60, 64), &pairs, &tor, vec![fault])
 }
 
 fn started() -> Started {

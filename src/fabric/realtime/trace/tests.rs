@@ -38,9 +38,7 @@ const FLAT: Shape = Shape {
     tors: 4,
     hosts: 2,
     rnics: 2,
-    pods: 0,
-    aggs: 0,
-    one_hash: false,
+    ..Shape::DEFAULT
 };
 
 const PODS: Shape = Shape {
@@ -50,7 +48,7 @@ const PODS: Shape = Shape {
     rnics: 1,
     pods: 2,
     aggs: 2,
-    one_hash: false,
+    ..Shape::DEFAULT
 };
 
 fn tuple(topology: &Topology, source: u32, target: u32, port: u16) -> Tuple {
