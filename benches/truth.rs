@@ -1,6 +1,6 @@
 //! The truth table of the analysis in virtual time: `cargo xtask bench truth`, or `cargo bench --bench truth`.
 //!
-//! Every kind of fault on a Clos fabric, and some on rails and on two planes: alone, beside services, beside a second fault and
+//! Every kind of fault on a Clos fabric, and some on rails, on two planes and with bonds: alone, beside services, beside a second fault and
 //! beside a stalling host. A run is wholly right when
 //! every fault has one incident with the right subject and category, and nothing else is blamed. `SEEDS` is how many runs of
 //! each cell [default: 2], `SEED` the first seed [default: 1], `DENSE=1` probes ten times as much; arguments name rows (a part
@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use rpingmesh::fabric::scenario::Probing;
 use rpingmesh::lab::truth_table::{
-    BEGIN, CLOS, Company, Ground, PLANE_ROWS, PLANES, RAIL_ROWS, RAILS, ROWS, Row, Run, run,
+    BEGIN, BOND_ROWS, BONDS, CLOS, Company, Ground, PLANE_ROWS, PLANES, RAIL_ROWS, RAILS, ROWS,
+    Row, Run, run,
 };
 
 fn number(name: &str, default: u64) -> u64 {
@@ -85,7 +86,12 @@ fn tell(run: &Run, seed: u64) {
 }
 
 /// The fabrics with their rows.
-const TABLES: [(&Ground, &[Row]); 3] = [(&CLOS, ROWS), (&RAILS, RAIL_ROWS), (&PLANES, PLANE_ROWS)];
+const TABLES: [(&Ground, &[Row]); 4] = [
+    (&CLOS, ROWS),
+    (&RAILS, RAIL_ROWS),
+    (&PLANES, PLANE_ROWS),
+    (&BONDS, BOND_ROWS),
+];
 
 fn is_asked_for(asked: &[String], row: &Row, company: Company) -> bool {
     // Words of one kind are alternatives; a row has to fit each kind that was given.

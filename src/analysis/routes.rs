@@ -181,6 +181,16 @@ impl Routes {
             .unwrap_or_else(|| Leg::cloud(from, to))
     }
 
+    /// The ToRs that the wiring has for an RNIC: all of a bond that reports one of them, else none.
+    pub fn tors_of(&self, end: &End) -> &[TorId] {
+        let host = self
+            .fabric
+            .as_ref()
+            .and_then(|fabric| fabric.hosts.get(&end.host));
+        let tors = host.map_or(&[] as &[TorId], |host| host.tors_of(&end.device));
+        if tors.contains(&end.tor) { tors } else { &[] }
+    }
+
     /// What the wiring says otherwise than the reports: hosts under other ToRs, ToRs that it does not have. At most
     /// [`MOST_DIFFERENCES`].
     pub fn differences<'a>(&self, reported: impl Iterator<Item = &'a End>) -> Vec<String> {

@@ -72,6 +72,19 @@ pub const PLANES: Ground = Ground {
     },
     probing: PROBING,
 };
+/// Three pairs of leaves, each with three hosts of two bonds.
+pub const BONDS: Ground = Ground {
+    name: "bonds",
+    shape: Shape {
+        spines: 4,
+        tors: 3,
+        hosts: 3,
+        rnics: 2,
+        bonds: true,
+        ..Shape::DEFAULT
+    },
+    probing: PROBING,
+};
 /// When the fault begins: by then everything is known that is usual.
 pub const BEGIN: Duration = Duration::from_secs(20);
 /// How long a run goes on after that.
@@ -346,6 +359,17 @@ rows! {
     "spine down" true spine_switch("down") SwitchDown;
     "spine loses 20 %" true spine_switch("loss=20%") SwitchLoss;
     "all RNICs of a host down" true rnics("down") RnicDown;
+    "host down" true host("down") HostDown;
+}
+
+rows! {
+    /// Rows on [`BONDS`].
+    BOND_ROWS on BONDS:
+    "RNIC down" true rnic("down") RnicDown;
+    "leaf down" true tor_switch("down") SwitchDown;
+    "link down" true up_link("down") LinkDown;
+    "link loses 30 %" true up_link("loss=30%") LinkLoss;
+    "spine down" true spine_switch("down") SwitchDown;
     "host down" true host("down") HostDown;
 }
 

@@ -53,6 +53,34 @@ async fn what_the_analyzer_has_agrees_with_the_truth() {
     assert!(summary.agrees, "{summary:#?}");
 }
 
+/// On rails, on two planes, and with bonds: every probe goes where a path leads, and the truth agrees with what was measured.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rails_planes_and_bonds_are_probed_along_their_paths() {
+    let fabrics = [
+        (Some(2), None, false, "link spine1->leaf1-r1 loss=50%"),
+        (None, Some(2), false, "link spine1->leaf1-p1 loss=50%"),
+        (Some(2), None, true, "link spine1->leaf1-r1b loss=50%"),
+    ];
+    for (rails, planes, bonds, fault) in fabrics {
+        let plan = LabPlan::new(LabSettings {
+            rails,
+            planes,
+            bonds,
+            rnics: Some(2),
+            faults: vec![fault.to_owned()],
+            ..settings()
+        })
+        .expect("a lab");
+        let summary = run(&plan, CancellationToken::new(), |_| {})
+            .await
+            .expect("a run");
+        assert_eq!((summary.hosts, summary.rnics), (4, 8), "{fault}");
+        assert_eq!(summary.packets.unroutable, 0, "{fault}: {summary:#?}");
+        assert!(summary.faults[0].observed.lost > 0, "{fault}: {summary:#?}");
+        assert!(summary.agrees, "{fault}: {summary:#?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_services_are_probed_on_their_own_paths() {
     let service = |name: &str, from: &str, to: &str, label| ServiceConnection {

@@ -23,6 +23,8 @@ const LEAST_TORS: usize = 4;
 pub(super) struct Crossed {
     pub(super) there: Option<Arc<Leg>>,
     pub(super) back: Option<Arc<Leg>>,
+    /// The ToRs of bonds, with the share of the packets that cross each; empty where each end has the one ToR that it reports.
+    tors: Vec<(TorId, f64)>,
 }
 
 /// A path that is judged, with what it crosses.
@@ -48,6 +50,17 @@ impl Observed<'_> {
             .map_or(Origin::Traced, |leg| leg.origin)
     }
 
+    /// Share of the path's packets that cross a switch as the ToR of one of the ends.
+    fn share_of_tor(&self, name: &str) -> f64 {
+        let bonds = &self.crossed.tors;
+        if bonds.is_empty() {
+            let is_tor = self.source.tor.as_str() == name || self.target.tor.as_str() == name;
+            return f64::from(u8::from(is_tor));
+        }
+        let found = bonds.iter().find(|(tor, _)| tor.as_str() == name);
+        found.map_or(0.0, |(_, share)| *share)
+    }
+
     /// Share of the path's packets that cross a component.
     pub(super) fn share(&self, component: &Component) -> f64 {
         match component {
@@ -63,11 +76,7 @@ impl Observed<'_> {
             Component::Switch { name } if name == CLOUD => {
                 f64::from(u8::from(!self.is_under_one_tor()))
             }
-            Component::Switch { name }
-                if self.source.tor.as_str() == name || self.target.tor.as_str() == name =>
-            {
-                1.0
-            }
+            Component::Switch { name } if self.share_of_tor(name) > 0.0 => self.share_of_tor(name),
             Component::Link { .. } | Component::Switch { .. } => {
                 [&self.crossed.there, &self.crossed.back]
                     .into_iter()
@@ -99,6 +108,7 @@ fn crossed(routes: &mut Routes, seen: &PathCounts) -> Crossed {
         return Crossed {
             there: None,
             back: None,
+            tors: tors_of_bonds(routes, seen, &[]),
         };
     }
     let tuple = |source, target| {
@@ -113,9 +123,38 @@ fn crossed(routes: &mut Routes, seen: &PathCounts) -> Crossed {
     // Responders answer with the probe's own source port.
     let back = routes.leg(&target.tor, &source.tor, tuple(target.gid, source.gid));
     Crossed {
+        tors: tors_of_bonds(routes, seen, &[&there, &back]),
         there: Some(there),
         back: Some(back),
     }
+}
+
+/// The ToRs that packets cross where an end is a bond: those that traces have shown, else each ToR of the bond with its share.
+fn tors_of_bonds(routes: &Routes, seen: &PathCounts, legs: &[&Arc<Leg>]) -> Vec<(TorId, f64)> {
+    let (of_source, of_target) = (routes.tors_of(&seen.source), routes.tors_of(&seen.target));
+    if of_source.len() < 2 && of_target.len() < 2 {
+        return Vec::new();
+    }
+    let mut tors: Vec<(TorId, f64)> = Vec::new();
+    let mut add = |tor: &TorId, share: f64| match tors.iter_mut().find(|(known, _)| known == tor) {
+        Some((_, sum)) => *sum = sum.max(share),
+        None => tors.push((tor.clone(), share)),
+    };
+    for leg in legs {
+        if let Some(path) = &leg.path {
+            for tor in [path.first(), path.last()].into_iter().flatten() {
+                add(&TorId::new(tor.as_str()), 1.0);
+            }
+        }
+    }
+    if legs.is_empty() || legs.iter().any(|leg| leg.path.is_none()) {
+        for of_end in [of_source, of_target] {
+            for tor in of_end {
+                add(tor, 1.0 / of_end.len() as f64);
+            }
+        }
+    }
+    tors
 }
 
 /// The legs that ECMP may choose between two ToRs, there and back.
@@ -123,6 +162,7 @@ fn candidates(routes: &mut Routes, from: &TorId, to: &TorId) -> Crossed {
     Crossed {
         there: Some(routes.leg(from, to, None)),
         back: Some(routes.leg(to, from, None)),
+        tors: Vec::new(),
     }
 }
 
@@ -278,16 +318,22 @@ impl Builder {
                 self.made.shares.push((id, 1.0));
             }
         }
-        let source = self.switch(seen.source.tor.as_str())?;
-        self.made.shares.push((source, 1.0));
-        let mut links = HOST_LINKS;
-        if !seen.is_under_one_tor() {
-            let target = self.switch(seen.target.tor.as_str())?;
-            self.made.shares.push((target, 1.0));
-            if self.with_fabric {
-                let fabric = self.switch(CLOUD)?;
-                self.made.shares.push((fabric, 1.0));
+        if crossed.tors.is_empty() {
+            let source = self.switch(seen.source.tor.as_str())?;
+            self.made.shares.push((source, 1.0));
+            if !seen.is_under_one_tor() {
+                let target = self.switch(seen.target.tor.as_str())?;
+                self.made.shares.push((target, 1.0));
             }
+        }
+        for (tor, share) in &crossed.tors {
+            let tor = self.switch(tor.as_str())?;
+            self.made.shares.push((tor, *share));
+        }
+        let mut links = HOST_LINKS;
+        if self.with_fabric && !seen.is_under_one_tor() {
+            let fabric = self.switch(CLOUD)?;
+            self.made.shares.push((fabric, 1.0));
         }
         let between = self.made.shares.len();
         let legs = [&crossed.there, &crossed.back];
