@@ -165,8 +165,8 @@ fn whole_host(host: &str, count: usize, parts: &[&Finding]) -> Option<Finding> {
     finding.evidence.insert(
         0,
         format!(
-            "all {count} RNICs of host {host} are down, and its agent uploads: look for what they share, such as their driver, \
-             PCIe switch or firmware"
+            "all {count} RNICs of host {host} are down: look at the host and at what its RNICs share, such as driver, PCIe switch \
+             and firmware"
         ),
     );
     Some(finding)
