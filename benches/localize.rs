@@ -11,6 +11,7 @@
 #[path = "localize/doubt.rs"]
 mod doubt;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rpingmesh::analysis::localize::persistence::{Persistence, Standing};
@@ -20,7 +21,7 @@ use rpingmesh::analysis::localize::{
 use rpingmesh::analysis::simulate::{
     FaultKind, FaultPlan, Rails, Score, Shape, SimulationPlan, World, oracle,
 };
-use rpingmesh::id::RnicName;
+use rpingmesh::id::{HostName, RnicName};
 use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time of this thread: what else the machine does is left out.
@@ -72,8 +73,27 @@ impl Seeds {
     }
 }
 
+/// As `rpingmesh localize` does it: hosts on rails are suspects beside their RNICs as long as they are some.
 fn problem(world: &World) -> Problem {
+    let first = world.observed.iter().filter_map(|seen| seen.path.first());
+    let hosts: BTreeSet<HostName> = first
+        .filter_map(|end| end.parse::<RnicName>().ok())
+        .map(|rnic| rnic.host)
+        .collect();
+    if hosts.is_empty() {
+        return problem_with(world, hosts);
+    }
+    let suspects = ours(&problem_with(world, hosts)).suspects.into_iter();
+    let named = suspects.filter_map(|suspect| match suspect.component {
+        Component::Host { name } => Some(HostName::new(name)),
+        _ => None,
+    });
+    problem_with(world, named.collect())
+}
+
+fn problem_with(world: &World, hosts: BTreeSet<HostName>) -> Problem {
     let mut problem = Problem::new();
+    problem.add_hosts(hosts);
     for seen in &world.observed {
         let ends = [seen.path.first(), seen.path.last()];
         for rnic in ends
@@ -81,7 +101,6 @@ fn problem(world: &World) -> Problem {
             .flatten()
             .filter_map(|end| end.parse::<RnicName>().ok())
         {
-            problem.add_hosts([rnic.host.clone()]);
             problem.add_rnic(&rnic).expect("few RNICs");
         }
         let paths = match &seen.candidates {

@@ -7,8 +7,10 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::component::Component;
+use super::diagnosis::localize;
 use super::error::ProblemError;
 use super::problem::{PathObservation, Problem};
+use super::search::{Diagnosis, Settings};
 use crate::id::{DeviceName, HostName, RnicName, TorId};
 use crate::topology::wiring::{Rnics, Wiring, WiringError};
 
@@ -350,8 +352,47 @@ pub fn read_observations(
     text: &str,
     window: Option<f64>,
 ) -> Result<Problem, FileError> {
+    read_with_hosts(topology, text, window, BTreeSet::new())
+}
+
+/// Reads observations and localises what they show, as [`read_observations`] and [`localize`] do. Where lines name several RNICs
+/// of a host, the host is a suspect beside them, as long as it is one: as a mere choice it would only hide faults of some of
+/// its RNICs.
+///
+/// # Errors
+/// Those of [`read_observations`].
+pub fn locate(
+    topology: &Topology,
+    text: &str,
+    window: Option<f64>,
+    settings: &Settings,
+) -> Result<(Problem, Diagnosis), FileError> {
+    let several = hosts_of_several(topology, text);
+    let mut hosts = BTreeSet::new();
+    if !several.is_empty() {
+        let problem = read_with_hosts(topology, text, window, several)?;
+        let suspects = localize(&problem, settings).suspects.into_iter();
+        hosts.extend(suspects.filter_map(|suspect| match suspect.component {
+            Component::Host { name } => Some(HostName::new(name)),
+            Component::Link { .. }
+            | Component::Switch { .. }
+            | Component::Rnic { .. }
+            | Component::Group { .. } => None,
+        }));
+    }
+    let problem = read_with_hosts(topology, text, window, hosts)?;
+    let diagnosis = localize(&problem, settings);
+    Ok((problem, diagnosis))
+}
+
+fn read_with_hosts(
+    topology: &Topology,
+    text: &str,
+    window: Option<f64>,
+    hosts: BTreeSet<HostName>,
+) -> Result<Problem, FileError> {
     let mut problem = Problem::new();
-    problem.add_hosts(hosts_of_several(topology, text));
+    problem.add_hosts(hosts);
     let mut windows = Windows::default();
     for (index, content) in text.lines().enumerate() {
         let number = index + 1;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use rpingmesh::analysis::localize::Settings;
 use rpingmesh::analysis::localize::answer::Answer;
-use rpingmesh::analysis::localize::files::{Topology, read_observations};
-use rpingmesh::analysis::localize::{Settings, localize};
+use rpingmesh::analysis::localize::files::{Topology, locate};
 use rpingmesh::config::HumanDuration;
 use rpingmesh::config::program::Failure;
 use rpingmesh::config::share::Share;
@@ -62,14 +62,14 @@ pub(crate) fn main(args: &LocalizeArgs) -> Result<(), Failure> {
     let window = args
         .window
         .map(|HumanDuration(window)| window.as_secs_f64());
-    let problem = read_observations(&topology, &text, window)
-        .with_context(|| about(&args.observations))
-        .map_err(Failure::run)?;
     let settings = Settings {
         least_rate: args.least_loss.map_or(0.0, |share| share.0),
         ..Settings::default()
     };
-    let answer = Answer::new(&problem, localize(&problem, &settings));
+    let (problem, diagnosis) = locate(&topology, &text, window, &settings)
+        .with_context(|| about(&args.observations))
+        .map_err(Failure::run)?;
+    let answer = Answer::new(&problem, diagnosis);
     if args.json {
         print(&serde_json::to_string(&answer).map_err(Failure::run)?);
     } else {

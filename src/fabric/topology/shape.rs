@@ -182,9 +182,9 @@ impl Shape {
             ("spines", self.spines, 1, 256),
             ("tors", self.tors, 1, 256),
             ("hosts per ToR", self.hosts, 1, 256),
-            ("RNICs per host", self.rnics, 1, 16),
             ("rails", self.rails, 1, 16),
             ("planes", self.planes, 1, 16),
+            ("RNICs per host", self.rnics, 1, 16),
             ("pods", self.pods, 0, 256),
         ];
         for (what, count, least, most) in counts {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::analysis::localize::files::{Topology, read_observations};
-use crate::analysis::localize::{Component, Settings, localize};
+use crate::analysis::localize::files::{Topology, locate};
+use crate::analysis::localize::{Component, Settings};
 use crate::analysis::simulate::{Fabric, Rails, Shape, SimulationPlan, World};
 
 fn shape(planes: usize) -> Shape {
@@ -36,8 +36,10 @@ fn named(shape: Shape, faults: &[&str], candidates: bool, seed: u64) -> Vec<Comp
         let line = serde_json::to_string(&seen.line(plan.window_s)).expect("a line");
         let _ = writeln!(text, "{line}");
     }
-    let problem = read_observations(&topology, &text, None).expect("valid lines");
-    localize(&problem, &Settings::default())
+    let located = locate(&topology, &text, None, &Settings::default());
+    located
+        .expect("valid lines")
+        .1
         .suspects
         .into_iter()
         .map(|suspect| suspect.component)
@@ -79,27 +81,6 @@ fn one_rnic_of_a_host_is_not_the_host() {
         found.sort();
         assert_eq!(found, [rnic("mlx5_1"), rnic("mlx5_2")], "{shape:?}");
     }
-}
-
-#[test]
-fn a_host_of_which_one_rnic_was_probed_is_no_suspect() {
-    let topology = Topology::parse(
-        r#"{"links":[{"a":"s","b":"l0"},{"a":"s","b":"l1"}],"hosts":[
-            {"name":"h0","rnics":[{"device":"m0","tor":"l0"},{"device":"m1","tor":"l1"}]},
-            {"name":"h1","rnics":[{"device":"m0","tor":"l0"},{"device":"m1","tor":"l1"}]}]}"#,
-    )
-    .expect("a valid topology");
-    let line = r#"{"src":"h0/m0","dst":"h1/m1","path":["h0/m0","l0","s","l1","h1/m1"],"sent":10,"lost":1}"#;
-    let problem = read_observations(&topology, line, None).expect("a valid line");
-    assert_eq!(problem.id(&host("h0")), None);
-    let other = line
-        .replace("m0", "m2")
-        .replace("m1", "m0")
-        .replace("m2", "m1");
-    let other = other.replace(r#""l0","s","l1""#, r#""l1","s","l0""#);
-    let problem = read_observations(&topology, &format!("{line}\n{other}"), None);
-    let problem = problem.expect("valid lines");
-    assert!(problem.id(&host("h0")).is_some());
 }
 
 #[test]
