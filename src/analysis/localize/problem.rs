@@ -204,7 +204,7 @@ impl Problem {
     ///
     /// # Errors
     /// [`ProblemError::TooMany`].
-    pub(crate) fn add_rnic(&mut self, rnic: &RnicName) -> Result<(), ProblemError> {
+    pub fn add_rnic(&mut self, rnic: &RnicName) -> Result<(), ProblemError> {
         let node = self.node(&rnic.to_string())?;
         if self.rnics.contains_key(&node) {
             return Ok(());
