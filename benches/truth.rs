@@ -11,7 +11,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rpingmesh::fabric::scenario::Probing;
 use rpingmesh::lab::truth_table::{
     BEGIN, BOND_ROWS, BONDS, CLOS, Company, Ground, PLANE_ROWS, PLANES, RAIL_ROWS, RAILS, ROWS,
     Row, Run, run,
