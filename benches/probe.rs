@@ -82,7 +82,12 @@ fn config(rate: Rate) -> Config {
         start: Start::AtOnce,
         responder: ResponderConfig {
             rate_per_source: Rate::MAX,
+            rate_of_new_source: Rate::MAX,
             burst_per_source: 1_000,
+            rate_of_new: Rate::MAX,
+            burst_of_new: 4_096,
+            rate: Rate::MAX,
+            burst: 4_096,
             ..ResponderConfig::default()
         },
         ..Config::default()

@@ -28,7 +28,12 @@ fn driver(endpoint: Box<dyn Endpoint>, rate: Rate, under_way: usize) -> Driver {
         start: Start::AtOnce,
         responder: ResponderConfig {
             rate_per_source: Rate::MAX,
+            rate_of_new_source: Rate::MAX,
             burst_per_source: 4096,
+            rate_of_new: Rate::MAX,
+            burst_of_new: 4_096,
+            rate: Rate::MAX,
+            burst: 4_096,
             ..ResponderConfig::default()
         },
         ..Config::default()

@@ -27,6 +27,7 @@ mod dashboard;
 mod error;
 mod intake;
 mod judging;
+mod memory;
 mod metrics;
 mod readiness;
 mod state;

@@ -18,6 +18,7 @@ mod security;
 pub mod settings;
 pub mod share;
 pub mod size;
+pub mod weak;
 
 use std::path::{Path, PathBuf};
 

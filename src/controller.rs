@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::controller::ControllerConfig;
 use crate::error::describe;
+use crate::net::calls::counted;
 use crate::net::server::{self, Listener, ServerError};
 use crate::rpc::v1::controller_service_server::ControllerServiceServer;
 use crate::store::registry::{Registry, RegistryError};
@@ -167,9 +168,9 @@ impl Controller {
         );
         supervisor.spawn(&core_stage, "core", core.run(core_stage.token()));
         let service = service::Service::new(&self.config, handle, self.metrics, serving.token());
-        let router = server::builder().add_service(
-            ControllerServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES),
-        );
+        let service =
+            ControllerServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
+        let router = server::builder().add_service(counted(service));
         let (listener, stopping) = (self.listener, serving.token());
         let grpc = async move { Ok(listener.serve(router, stopping, STOP_GRACE).await?) };
         supervisor.spawn(&serving, "gRPC server", grpc);

@@ -16,6 +16,7 @@ mod prober;
 mod responder;
 mod schedule;
 mod session;
+mod sources;
 pub mod steering;
 pub mod trace;
 mod window;
@@ -118,21 +119,38 @@ pub enum Start {
 pub struct ResponderConfig {
     /// Probes whose first ACK may be on its way out at once; more are dropped and counted.
     pub max_outstanding: usize,
-    /// Answers per second that one source GID gets. Sources are hashed into 1024 buckets, so a few share theirs.
+    /// Answers per second that one prober gets once it is known.
     pub rate_per_source: Rate,
-    /// Answers that one source gets at once.
+    /// Answers per second that all probers of one source GID which are not known yet share.
+    pub rate_of_new_source: Rate,
+    /// Answers that one prober, or all new ones of a source, get at once.
     pub burst_per_source: u32,
+    /// Answers per second that all probers which are not known yet get together.
+    pub rate_of_new: Rate,
+    /// Answers that they get at once.
+    pub burst_of_new: u32,
+    /// Answers per second in all.
+    pub rate: Rate,
+    /// Answers at once.
+    pub burst: u32,
     /// How long a send completion of a first ACK is waited for.
     pub completion_timeout: Duration,
 }
 
 impl Default for ResponderConfig {
-    /// Ten times the load of a prober that keeps to the cap, in case a whole rail shares a bucket.
+    /// Ten times the load of a prober that keeps to the cap. New ones: a whole rail that restarts at once is known after
+    /// seconds. In all: many times what the pinglists ask of one RNIC.
     fn default() -> Self {
         Self {
             max_outstanding: 1024,
             rate_per_source: const { Rate::per_second(1_500.0).expect("in range") },
+            // A prober's cap.
+            rate_of_new_source: const { Rate::per_second(150.0).expect("in range") },
             burst_per_source: 64,
+            rate_of_new: const { Rate::per_second(5_000.0).expect("in range") },
+            burst_of_new: 1_024,
+            rate: const { Rate::per_second(50_000.0).expect("in range") },
+            burst: 4_096,
             // The first ACK to a new peer waits for its address handle, which takes a second and more where the
             // neighbour is not known yet. Given up before, its probe would stay without a second ACK.
             completion_timeout: Duration::from_secs(5),

@@ -153,6 +153,7 @@ in
     web_allow_remote = true;
     web_tls = true;
     web_auth_header = "X-Forwarded-User";
+    web_hosts = [ "rpingmesh.example" ];
     store = "sqlite:/var/lib/rpingmesh-analyzer/analyzer.db";
     lateness = "2m";
     clock_tolerance = "10s";

@@ -156,6 +156,7 @@ rec {
         StateDirectory = name;
         StateDirectoryMode = "0700";
         UMask = "0077";
+        LimitNOFILE = "524288";
         CapabilityBoundingSet = "";
         LockPersonality = true;
         MemoryDenyWriteExecute = true;

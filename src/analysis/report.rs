@@ -194,6 +194,19 @@ impl Batch {
         }
     }
 
+    /// About how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        let invalid = size_of::<(Invalid, u64)>();
+        let reports = self.paths.iter().map(|report| {
+            size_of::<PathReport>()
+                + report.samples.capacity() * size_of::<Measurement>()
+                + report.invalid.capacity() * invalid
+        });
+        // A trace has a few hops, each about as large as the trace.
+        let traces = self.traces.len() * size_of::<Trace>() * 2;
+        reports.sum::<usize>() + traces + size_of_val(self.hardware.as_slice())
+    }
+
     /// Whether it holds nothing that is worth keeping.
     pub const fn is_empty(&self) -> bool {
         self.paths.is_empty() && self.traces.is_empty() && self.hardware.is_empty()

@@ -1,6 +1,5 @@
 //! Why an analyzer cannot run, and how long its parts may take to end.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::net::server::ServerError;
@@ -23,15 +22,6 @@ pub enum AnalyzerError {
     /// An address cannot be listened on, or gRPC cannot be served.
     #[error(transparent)]
     Grpc(#[from] ServerError),
-    /// HTTP cannot be served.
-    #[error("cannot serve HTTP on {address}")]
-    Web {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
     /// One of its tasks panicked or ended.
     #[error(transparent)]
     Task(#[from] TaskError),

@@ -3,16 +3,23 @@
 //! moved to the time that they are about ([`Clocks`]).
 //!
 //! One task. Its queue holds [`DEPTH`] submissions; senders wait when it is full. It ends when the last sender is gone.
+//!
+//! **Replay.** At the start the journal is read back in pieces of [`PIECE_BYTES`]. What takes longer than [`REPLAY_FIRST`] goes
+//! on between the groups, so that a large journal does not keep agents waiting; nothing is judged until all of it is
+//! read. Watermarks are known from the beginning, and the replay ends where the journal ended at the start: nothing is
+//! counted twice.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
 use tonic::Code;
 
+use super::memory::{Memory, Room};
 use super::metrics::Metrics;
 use super::state::{StateHandle, Taken};
 use crate::analysis::admission::{Admission, Watermark};
@@ -37,8 +44,13 @@ const GROUP_BYTES: usize = 32 << 20;
 const PRUNE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a spool's watermark outlives its last batch.
 const KEEP_MARKS: Duration = Duration::from_hours(24 * 90);
-/// Batches read at once when the journal is replayed.
-const PAGE: u32 = 64;
+/// Batches read at once when the journal is replayed, and their bytes, as far as one batch allows.
+const PIECE: u32 = 64;
+const PIECE_BYTES: usize = 4 << 20;
+/// Pause after a piece of the journal that could not be read.
+const REPLAY_PAUSE: Duration = Duration::from_millis(500);
+/// How long the replay may take before uploads are taken beside it.
+pub(super) const REPLAY_FIRST: Duration = Duration::from_secs(2);
 
 /// A batch on its way into the journal.
 #[derive(Debug)]
@@ -50,6 +62,8 @@ pub(super) struct Submission {
     pub(super) received: Received,
     /// The batch as it came, for the journal.
     pub(super) payload: Bytes,
+    /// What both take.
+    pub(super) room: Room,
     pub(super) reply: oneshot::Sender<Result<u64, StoreFailure>>,
 }
 
@@ -71,9 +85,25 @@ enum Request {
 pub(super) struct IntakeHandle {
     requests: mpsc::Sender<Request>,
     ends: Arc<Ends>,
+    memory: Memory,
+}
+
+/// The intake, started.
+pub(super) struct Started<F> {
+    /// For the upload streams.
+    pub(super) handle: IntakeHandle,
+    /// True as soon as the journal is read back; closed when the intake ends before.
+    pub(super) replayed: watch::Receiver<bool>,
+    /// To be run.
+    pub(super) task: F,
 }
 
 impl IntakeHandle {
+    /// Bounds what batches take on their way.
+    pub(super) const fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// How far the sender's spool has been taken; `None` when the analyzer ends.
     pub(super) async fn watermark(&self, sender: Sender) -> Option<u64> {
         let (reply, answer) = oneshot::channel();
@@ -96,20 +126,22 @@ impl IntakeHandle {
     }
 }
 
-/// Replays the journal into the state; gives the task.
+/// Replays the journal into the state, for at most `first` ([`REPLAY_FIRST`]) before it gives the task, which does the rest.
 pub(super) async fn start(
     journal: Arc<dyn Journal>,
     limits: Limits,
     clock: Arc<dyn Clock>,
     state: StateHandle,
     metrics: Arc<Metrics>,
-) -> Result<(IntakeHandle, impl Future<Output = ()> + Send), StoreError> {
+    first: Duration,
+) -> Result<Started<impl Future<Output = ()> + Send>, StoreError> {
     let marks: HashMap<_, _> = journal
         .watermarks()
         .await?
         .into_iter()
         .map(|mark| (mark.sender.clone(), mark))
         .collect();
+    let (done, replayed) = watch::channel(false);
     let mut intake = Intake {
         journal,
         clocks: Clocks::new(limits.clock_tolerance),
@@ -119,16 +151,36 @@ pub(super) async fn start(
         metrics,
         marks,
         ends: Arc::default(),
+        memory: Memory::default(),
+        replay: None,
+        done,
         lines: LogLimit::new(5, Duration::from_secs(10)),
     };
     // A full disk takes no deletion either: what is there can be read.
     if let Err(error) = intake.prune().await {
         intake.report(&error);
     }
-    intake.replay().await?;
+    intake.begin_replay(first).await?;
     let (requests, queue) = mpsc::channel(DEPTH);
-    let ends = Arc::clone(&intake.ends);
-    Ok((IntakeHandle { requests, ends }, intake.run(queue)))
+    Ok(Started {
+        handle: IntakeHandle {
+            requests,
+            ends: Arc::clone(&intake.ends),
+            memory: intake.memory.clone(),
+        },
+        replayed,
+        task: intake.run(queue),
+    })
+}
+
+/// How far the journal is read back.
+struct Replay {
+    /// Behind which batch the next piece begins.
+    position: i64,
+    /// The newest batch of the journal at the start.
+    end: i64,
+    batches: u64,
+    started: Instant,
 }
 
 struct Intake {
@@ -142,6 +194,10 @@ struct Intake {
     marks: HashMap<Sender, Watermark>,
     /// What batches say about RNICs, those of the journal too.
     ends: Arc<Ends>,
+    memory: Memory,
+    /// `None` when it is done.
+    replay: Option<Replay>,
+    done: watch::Sender<bool>,
     lines: LogLimit,
 }
 
@@ -161,31 +217,75 @@ impl Intake {
         Ok(())
     }
 
-    async fn replay(&self) -> Result<(), StoreError> {
+    /// Reads the journal back, for at most `first`; the rest follows while the intake runs.
+    async fn begin_replay(&mut self, first: Duration) -> Result<(), StoreError> {
         self.state
             .marks(self.marks.values().cloned().collect())
             .await;
-        let since = self.horizon();
-        let (mut position, mut count) = (0, 0u64);
-        loop {
-            let page = self.journal.read(since, position, PAGE).await?;
-            let Some(last) = page.last() else {
+        self.replay = Some(Replay {
+            position: 0,
+            end: self.journal.newest().await?,
+            batches: 0,
+            started: Instant::now(),
+        });
+        while let Some(replay) = &self.replay {
+            if replay.started.elapsed() >= first {
+                tracing::info!(
+                    batches = replay.batches,
+                    "the journal is large: uploads are taken while it is read back, and nothing is judged until then"
+                );
                 break;
-            };
-            position = last.position;
-            let now = self.clock.wall();
-            let taken: Vec<_> = page
-                .into_iter()
-                .filter_map(|stored| self.decode(&stored.record, now))
-                .collect();
-            count += taken.len() as u64;
-            self.state.taken(taken).await;
+            }
+            self.replay_piece().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the next piece of the journal back.
+    async fn replay_piece(&mut self) -> Result<(), StoreError> {
+        let Some(mut replay) = self.replay.take() else {
+            return Ok(());
+        };
+        let (since, position) = (self.horizon(), replay.position);
+        let page = self.journal.read(since, position, PIECE, PIECE_BYTES).await;
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                self.replay = Some(replay);
+                return Err(error);
+            }
+        };
+        let mut is_done = page.is_empty();
+        for stored in page {
+            if stored.position > replay.end {
+                is_done = true;
+                break;
+            }
+            replay.position = stored.position;
+            let encoded = stored.record.payload.len();
+            let mut room = self.memory.room(encoded).await;
+            if let Some(mut taken) = self.decode(&stored.record, self.clock.wall()) {
+                drop(stored);
+                if let Some(received) = &taken.received {
+                    room.shrink(received, 0);
+                }
+                taken.room = Some(room);
+                replay.batches += 1;
+                self.state.taken(vec![taken]).await;
+            }
+        }
+        if !is_done {
+            self.replay = Some(replay);
+            return Ok(());
         }
         tracing::info!(
-            batches = count,
+            batches = replay.batches,
             spools = self.marks.len(),
+            seconds = replay.started.elapsed().as_secs_f64(),
             "the journal was replayed"
         );
+        // Nobody may wait for it any more.
+        self.done.send_replace(true);
         Ok(())
     }
 
@@ -204,6 +304,7 @@ impl Intake {
                     replayed: true,
                     clock: Nanos::ZERO,
                     at: now,
+                    room: None,
                 })
             }
             Err(error) => {
@@ -220,16 +321,28 @@ impl Intake {
         let mut pruning = tokio::time::interval(PRUNE_INTERVAL);
         pruning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let first = tokio::select! {
-                request = queue.recv() => match request {
-                    Some(request) => request,
-                    None => return,
-                },
-                _ = pruning.tick() => {
-                    if let Err(error) = self.prune().await {
-                        self.report(&error);
+            let first = if self.replay.is_some() {
+                if let Err(error) = self.replay_piece().await {
+                    self.report(&error);
+                    tokio::time::sleep(REPLAY_PAUSE).await;
+                }
+                match queue.try_recv() {
+                    Ok(request) => request,
+                    Err(TryRecvError::Empty) => continue,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            } else {
+                tokio::select! {
+                    request = queue.recv() => match request {
+                        Some(request) => request,
+                        None => return,
+                    },
+                    _ = pruning.tick() => {
+                        if let Err(error) = self.prune().await {
+                            self.report(&error);
+                        }
+                        continue;
                     }
-                    continue;
                 }
             };
             let mut group = Vec::new();
@@ -268,6 +381,7 @@ impl Intake {
                 version,
                 mut received,
                 payload,
+                room,
                 reply,
             } = submission;
             let mark = staged.entry(sender).or_insert_with_key(|sender| {
@@ -310,6 +424,7 @@ impl Intake {
                 replayed: false,
                 clock,
                 at: now,
+                room: Some(room),
             });
         }
         // Of a spool whose first batch was refused nothing is known.
@@ -369,3 +484,6 @@ fn too_far(mark: &Watermark, sequence: u64, limit: u64) -> StoreFailure {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::alerts::Alerts;
@@ -54,6 +55,8 @@ pub(super) struct JudgingInputs {
     pub(super) least_loss: f64,
     pub(super) retention: Duration,
     pub(super) events: Publisher,
+    /// True as soon as the journal is read back; before, the windows do not hold what they should.
+    pub(super) replayed: watch::Receiver<bool>,
 }
 
 /// Restores what was open; gives the task.
@@ -133,6 +136,11 @@ impl Judging {
     async fn run(mut self, stop: CancellationToken) {
         if let Some(worker) = &mut self.worker {
             worker.judge.routes = std::mem::take(&mut self.parts.routes);
+        }
+        tokio::select! {
+            // An error means that the intake has ended, and with it the analyzer.
+            _ = self.parts.replayed.wait_for(|is_done| *is_done) => {}
+            () = stop.cancelled() => {}
         }
         loop {
             let took = tokio::select! {

@@ -105,6 +105,7 @@ pub(super) struct Metrics {
     unlisted: Counter,
     connections: Arc<ServerCounters>,
     refused_peers: Family<ReasonLabels, Counter>,
+    evicted_peers: Counter,
     accepted: Counter,
     incidents_open: Family<IncidentLabels, Gauge>,
     incidents_opened: Family<IncidentLabels, CounterWithExemplar<IncidentLabel>>,
@@ -156,6 +157,7 @@ impl Metrics {
             unlisted: Counter::default(),
             connections,
             refused_peers: Family::default(),
+            evicted_peers: Counter::default(),
             accepted: Counter::default(),
             incidents_open: Family::default(),
             incidents_opened: Family::default(),
@@ -266,6 +268,11 @@ impl Metrics {
                 "connections_refused",
                 "gRPC connections refused before their first request",
                 self.refused_peers.clone(),
+            );
+            r.register(
+                "connections_evicted",
+                "gRPC connections without a call that were closed because others needed their place",
+                self.evicted_peers.clone(),
             );
         }
         self.registry = registry;
@@ -508,11 +515,8 @@ impl Metrics {
 
     fn follow_connections(&self) {
         follow(&self.accepted, self.connections.accepted());
-        for (kind, reason) in [
-            (RefusalKind::Certificate, "certificate"),
-            (RefusalKind::Handshake, "handshake"),
-            (RefusalKind::Timeout, "timeout"),
-        ] {
+        follow(&self.evicted_peers, self.connections.evicted());
+        for (kind, reason) in RefusalKind::ALL {
             let counter = self.refused_peers.get_or_create(&ReasonLabels { reason });
             follow(&counter, self.connections.refused(kind));
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::agents::Agents;
+use super::memory::Room;
 use super::metrics::Metrics;
 use crate::analysis::admission::Watermark;
 use crate::analysis::clocks::is_corrected;
@@ -62,6 +63,8 @@ pub(super) struct Taken {
     pub(super) clock: Nanos,
     /// When.
     pub(super) at: WallTime,
+    /// The memory that it takes; `None` where nobody waits for it.
+    pub(super) room: Option<Room>,
 }
 
 /// A trace that was learned: the switches from ToR to ToR.

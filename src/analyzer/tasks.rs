@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::alerts::{self, Alerts};
 use super::error::{AnalyzerError, DRAIN, GRACE};
 use super::intake::{self, IntakeHandle};
@@ -17,6 +19,7 @@ use crate::analysis::windows::Limits;
 use crate::api::status::AgentIdentity;
 use crate::config::analyzer::{AlertConfig, AnalyzerConfig};
 use crate::events::Publisher;
+use crate::net::calls::counted;
 use crate::net::server::{self, Listener};
 use crate::net::tls::{IdentityRule, Security};
 use crate::store::damage::Damage;
@@ -64,12 +67,12 @@ impl Analyzer {
         let mut tasks = Tasks::new(clock, metrics, events, incidents);
         tasks.push_metrics(config.otlp.clone(), grpc_address);
         let state = tasks.keep_state(config.limits.clone(), config.topology.clone());
-        let intake = tasks
+        let (intake, replayed) = tasks
             .store(journal, config.limits.clone(), state.clone())
             .await?;
         let alerts = tasks.alert(config.alerts.clone(), web_address).await?;
         let views = tasks
-            .judge(&config, state.clone(), (alerts.clone(), damage))
+            .judge(&config, (state.clone(), replayed), (alerts.clone(), damage))
             .await?;
         tasks.take_uploads(listener, intake);
         let parts = web::Web {
@@ -80,6 +83,7 @@ impl Analyzer {
             alerts,
             auth_header: config.web_auth_header.clone(),
             identity: identity(&config.security),
+            hosts: config.web_hosts.clone(),
         };
         tasks.show(web, parts, history, &config);
         if let Some(waived) = config.security.waived() {
@@ -157,11 +161,12 @@ impl Tasks {
         journal: Arc<dyn Journal>,
         limits: Limits,
         state: StateHandle,
-    ) -> Result<IntakeHandle, AnalyzerError> {
+    ) -> Result<(IntakeHandle, watch::Receiver<bool>), AnalyzerError> {
         let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
-        let (intake, task) = intake::start(journal, limits, clock, state, metrics).await?;
-        self.supervisor.spawn(&self.storing, "intake", task);
-        Ok(intake)
+        let first = intake::REPLAY_FIRST;
+        let started = intake::start(journal, limits, clock, state, metrics, first).await?;
+        self.supervisor.spawn(&self.storing, "intake", started.task);
+        Ok((started.handle, started.replayed))
     }
 
     async fn alert(
@@ -183,7 +188,7 @@ impl Tasks {
     async fn judge(
         &mut self,
         config: &AnalyzerConfig,
-        state: StateHandle,
+        (state, replayed): (StateHandle, watch::Receiver<bool>),
         (alerts, damage): (Alerts, Damage),
     ) -> Result<Views, AnalyzerError> {
         let parts = judging::JudgingInputs {
@@ -198,6 +203,7 @@ impl Tasks {
             least_loss: config.settings.least_loss.0,
             retention: config.settings.incident_retention.0,
             events: self.events.clone(),
+            replayed,
         };
         let (views, task) = judging::start(parts, self.serving.token()).await?;
         self.supervisor.spawn(&self.serving, "judge", task);
@@ -207,7 +213,7 @@ impl Tasks {
     fn take_uploads(&mut self, listener: Listener, intake: IntakeHandle) {
         let stop = self.serving.token();
         let service = upload::service(intake, Arc::clone(&self.metrics), stop.clone());
-        let router = server::builder().add_service(service);
+        let router = server::builder().add_service(counted(service));
         let serving = async move { Ok(listener.serve(router, stop, GRACE).await?) };
         self.supervisor.spawn(&self.serving, "gRPC server", serving);
     }

@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::intake::{IntakeHandle, StoreFailure, Submission};
+use super::memory::Room;
 use super::metrics::Metrics;
 use crate::analysis::report::{Sender, SpoolId};
 use crate::error::describe;
 use crate::id::{AgentId, AgentVersion, HostName};
+use crate::net::receive::{Ledger, Metered, metered};
 use crate::net::server::{identity_of, peer_of};
 use crate::net::tls::PeerIdentity;
 use crate::rpc::MAX_MESSAGE_BYTES;
@@ -33,6 +35,8 @@ use crate::rpc::v1::{UploadHello, UploadResponse};
 pub(super) const IN_FLIGHT: usize = 16;
 /// How long a stream may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a message around its batch: gRPC's five, key and length of the field.
+const FRAMING: usize = 5 + 1 + 4;
 /// Acknowledgements that wait for the agent to read them.
 const ANSWERS: usize = IN_FLIGHT;
 
@@ -41,13 +45,15 @@ pub(super) fn service(
     intake: IntakeHandle,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-) -> AnalyzerServiceServer<Uploads> {
-    AnalyzerServiceServer::new(Uploads {
+) -> Metered<AnalyzerServiceServer<Uploads>> {
+    let receiving = intake.memory().receiving.clone();
+    let service = AnalyzerServiceServer::new(Uploads {
         intake,
         metrics,
         stop,
     })
-    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    metered(service, receiving)
 }
 
 #[derive(Debug)]
@@ -68,8 +74,10 @@ impl AnalyzerService for Uploads {
         request: Request<Streaming<UploadRequest>>,
     ) -> Result<Response<Self::UploadStream>, Status> {
         let (peer, identity) = (peer_of(&request), identity_of(&request));
+        let ledger = request.extensions().get::<Ledger>().cloned();
         let (answers, stream) = mpsc::channel(ANSWERS);
         let session = Session {
+            ledger,
             inbound: request.into_inner(),
             identity,
             intake: self.intake.clone(),
@@ -118,6 +126,8 @@ struct Origin {
 }
 
 struct Session {
+    /// What has arrived and is not taken yet.
+    ledger: Option<Ledger>,
     inbound: Streaming<UploadRequest>,
     identity: PeerIdentity,
     intake: IntakeHandle,
@@ -178,6 +188,9 @@ impl Session {
         let first = tokio::time::timeout(HELLO_TIMEOUT, self.inbound.message())
             .await
             .map_err(|_| Status::deadline_exceeded("no hello came in time"))??;
+        if let Some(ledger) = &self.ledger {
+            ledger.release(usize::MAX);
+        }
         let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
             return Err(Status::invalid_argument("an upload begins with a hello"));
         };
@@ -206,11 +219,14 @@ impl Session {
     }
 
     async fn submit(&mut self, message: UploadRequest, from: &Origin) -> Result<(), Status> {
-        let batch = match message.message {
-            Some(Message::Batch(batch)) => batch,
-            Some(Message::ZstdBatch(packed)) => unpacked_size(&packed)
-                .and_then(|size| unpack(&packed, size))
-                .map_err(|error| Status::invalid_argument(describe(&error)))?,
+        let unusable = |error| Status::invalid_argument(describe(&error));
+        let (mut room, batch) = match message.message {
+            Some(Message::Batch(batch)) => (self.room(batch.len(), batch.len()).await, batch),
+            Some(Message::ZstdBatch(packed)) => {
+                let size = unpacked_size(&packed).map_err(unusable)?;
+                let room = self.room(size, packed.len()).await;
+                (room, unpack(&packed, size).map_err(unusable)?)
+            }
             _ => {
                 return Err(Status::invalid_argument(
                     "only batches may follow the hello",
@@ -218,6 +234,7 @@ impl Session {
             }
         };
         let received = self.read(&batch)?.of_host(&from.host);
+        room.shrink(&received, batch.len());
         let (reply, answer) = oneshot::channel();
         let submission = Submission {
             sender: from.sender.clone(),
@@ -225,6 +242,7 @@ impl Session {
             version: from.version.clone(),
             received,
             payload: batch,
+            room,
             reply,
         };
         if !self.intake.submit(submission).await {
@@ -232,6 +250,19 @@ impl Session {
         }
         self.waiting.push_back(answer);
         Ok(())
+    }
+
+    /// Waits for the memory to read a batch of so many bytes. From then on the batch counts there, and what has `arrived` of it
+    /// no longer counts as such.
+    async fn room(&self, bytes: usize, arrived: usize) -> Room {
+        if let Some(ledger) = &self.ledger {
+            ledger.complete();
+        }
+        let room = self.intake.memory().room(bytes).await;
+        if let Some(ledger) = &self.ledger {
+            ledger.release(arrived + FRAMING);
+        }
+        room
     }
 
     fn read(&self, batch: &Bytes) -> Result<Received, Status> {

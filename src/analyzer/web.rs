@@ -1,10 +1,10 @@
 //! The web server: JSON API, metrics, health, and the dashboard's pages. Reads only.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query, Request, State as Shared};
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -16,7 +16,7 @@ use utoipa::openapi::OpenApi;
 use super::alerts::Alerts;
 use super::api as answers;
 use super::dashboard;
-use super::error::{AnalyzerError, GRACE};
+use super::error::GRACE;
 use super::metrics::Metrics;
 use super::state::{State, StateHandle};
 use super::view::Views;
@@ -28,10 +28,15 @@ use crate::api::status::{AgentIdentity, Status, StatusQuery};
 use crate::api::topology::{Topology, TopologyQuery};
 use crate::api::traces::{Traces, TracesQuery};
 use crate::api::{self, Request as _};
-use crate::net::connection::Connection;
-use crate::net::server::{Connections, Listener};
+use crate::net;
+use crate::net::hosts::AllowedHosts;
+use crate::net::server::Listener;
+use crate::net::web::LocalAddress;
 use crate::store::incidents::Incidents;
 use crate::time::WallTime;
+
+/// Characters of a host's name that an answer repeats.
+const MOST_NAME: usize = 100;
 
 /// Where answers come from.
 #[derive(Clone)]
@@ -45,40 +50,14 @@ pub(super) struct Web {
     pub(super) auth_header: Option<HeaderName>,
     /// What agents must prove.
     pub(super) identity: AgentIdentity,
-}
-
-/// For axum.
-struct Accepting(Connections);
-
-impl axum::serve::Listener for Accepting {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        match self.0.next().await {
-            Some(connection) => {
-                let peer = connection.peer();
-                (connection, peer)
-            }
-            // No more are accepted: the stop token ends the server.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(self.0.address())
-    }
+    /// By which names requests may ask for this server.
+    pub(super) hosts: AllowedHosts,
 }
 
 /// Serves until `stop` is cancelled, then gives open requests a moment.
-pub(super) async fn serve(
-    listener: Listener,
-    web: Web,
-    pages: Router,
-    stop: CancellationToken,
-) -> Result<(), AnalyzerError> {
-    let address = listener.address();
+pub(super) async fn serve(listener: Listener, web: Web, pages: Router, stop: CancellationToken) {
     let required = web.auth_header.clone();
+    let hosts = Arc::new(web.hosts.clone());
     let router = Router::new()
         .route(PathsQuery::PATH, get(paths))
         .route(AgentsQuery::PATH, get(agents))
@@ -97,18 +76,10 @@ pub(super) async fn serve(
         .layer(axum::middleware::from_fn_with_state(
             required,
             authenticated,
-        ));
-    let accepting = Accepting(listener.http1(stop.clone()));
-    let serving =
-        axum::serve(accepting, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let cut_off = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        result = serving => result.map_err(|source| AnalyzerError::Web { address, source }),
-        () = cut_off => Ok(()),
-    }
+        ))
+        .layer(axum::middleware::from_fn_with_state(hosts, for_this_host));
+    let connections = listener.http1(stop.clone());
+    net::web::serve(connections, router, stop, GRACE).await;
 }
 
 /// An answer that is none: a status and the reason.
@@ -268,6 +239,31 @@ async fn authenticated(
             "the header `{header}` is missing: come through the proxy that authenticates users"
         );
         return Failure(StatusCode::FORBIDDEN, message).into_response();
+    }
+    next.run(request).await
+}
+
+/// Answers those alone who ask for this server by one of its names: see [`crate::net::hosts`]. A request without any name
+/// comes from no browser.
+async fn for_this_host(
+    Shared(hosts): Shared<Arc<AllowedHosts>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let local = request.extensions().get::<LocalAddress>();
+    let local = local.map(|LocalAddress(address)| *address);
+    let target = request.uri().authority().map(Authority::as_str);
+    let names = request.headers().get_all(header::HOST).iter();
+    let refused = names
+        .map(|name| name.to_str().unwrap_or_default())
+        .chain(target)
+        .find(|name| !hosts.allows(name, local));
+    if let Some(name) = refused {
+        let name: String = name.chars().take(MOST_NAME).collect();
+        let message = format!(
+            "`{name}` is no name of this server: ask for it by a loopback name or its address, or add the name to web_hosts"
+        );
+        return Failure(StatusCode::MISDIRECTED_REQUEST, message).into_response();
     }
     next.run(request).await
 }

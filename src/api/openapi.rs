@@ -20,7 +20,7 @@ use super::traces::TracesQuery;
 use super::{Error, Request};
 
 /// Statuses of an answer that is none, with their reasons.
-const FAILURES: [(&str, &str); 3] = [
+const FAILURES: [(&str, &str); 4] = [
     (
         "400",
         "The query string is wrong; the message names the parameter and what is allowed",
@@ -28,6 +28,10 @@ const FAILURES: [(&str, &str); 3] = [
     (
         "403",
         "`web_auth_header` is set and the request does not have this header",
+    ),
+    (
+        "421",
+        "The `Host` header is no name of this server: a loopback name, its address, or a name of `web_hosts`",
     ),
     (
         "503",

@@ -3,18 +3,22 @@
 
 mod alerts;
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use axum::http::HeaderName;
 
 use super::otlp::OtlpSettings;
-use super::settings::{Settings as _, at_least, between, hours, millis, mins, secs, settings};
+use super::settings::{
+    Check, Settings as _, at_least, between, hours, millis, mins, secs, settings, that,
+};
 use super::share::Share;
 use super::size::ByteSize;
 use super::{ConfigError, HumanDuration, LogSettings, TlsSettings, store, wiring};
 use crate::analysis::windows::Limits;
+use crate::net::hosts::AllowedHosts;
 use crate::net::tls::Security;
+use crate::net::url::Url;
 use crate::store::Location;
 use crate::telemetry::otlp::OtlpConfig;
 use crate::topology::wiring::Wiring;
@@ -36,6 +40,12 @@ settings! {
         web_tls: bool = false;
         /// A header that web requests must have, set by a reverse proxy that has authenticated the user [default: none]
         web_auth_header: Option<String>, value("NAME"), example("X-Forwarded-User");
+        /// Names that web requests may have in their Host header, beside loopback names and this server's own addresses; * for any
+        /// [default: none]
+        ///
+        /// Requests for other names are refused (421), so that pages of other sites cannot read the API by making their names
+        /// resolve to this address. The host of alerts.external_url is allowed, too.
+        web_hosts: Vec<String>, value("NAME"), example(vec!["rpingmesh.example"]), check(host_name());
         /// Where acknowledged batches are kept
         ///
         /// Batches are kept until no window needs them. One process owns the file.
@@ -86,6 +96,8 @@ pub struct AnalyzerConfig {
     pub web_security: Security,
     /// A header that web requests must have.
     pub web_auth_header: Option<HeaderName>,
+    /// By which names web requests may ask for this server.
+    pub web_hosts: AllowedHosts,
     /// Where acknowledged batches are kept.
     pub store: Location,
     /// How much the windows keep.
@@ -128,6 +140,7 @@ impl AnalyzerSettings {
             web,
             web_security: self.web_security(web, &security)?,
             web_auth_header: self.web_auth_header.as_deref().map(header).transpose()?,
+            web_hosts: self.web_hosts(),
             store: store(&self.store)?,
             limits: Limits {
                 lateness: self.lateness.0,
@@ -141,6 +154,14 @@ impl AnalyzerSettings {
             security,
             settings: self.clone(),
         })
+    }
+
+    /// The configured names, and that of the links in alerts.
+    fn web_hosts(&self) -> AllowedHosts {
+        let external = self.alerts.external_url.as_deref();
+        let external = external.and_then(|url| Url::parse(url).ok());
+        let names = self.web_hosts.iter().map(String::as_str);
+        AllowedHosts::new(names.chain(external.as_ref().map(Url::host)))
     }
 
     /// How the web address is protected.
@@ -168,6 +189,22 @@ impl AnalyzerSettings {
         }
         Ok(security)
     }
+}
+
+/// A name or address alone, as a Host header has it without its port.
+fn host_name() -> Check<String> {
+    that(|name: &String| {
+        let is_name =
+            !name.is_empty() && !name.contains(|c: char| c == '/' || c == '@' || c.is_whitespace());
+        let has_port = name.parse::<Ipv6Addr>().is_err() && name.contains(':');
+        if is_name && !has_port {
+            Ok(())
+        } else {
+            Err(format!(
+                "`{name}` is not a host's name or address without a port, such as rpingmesh.example"
+            ))
+        }
+    })
 }
 
 fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {

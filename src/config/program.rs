@@ -9,8 +9,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::weak::{self, WeakFile};
 use super::{ConfigError, LogSettings};
 use crate::error::describe;
+use crate::net::descriptors;
 use crate::telemetry::logging;
 
 /// Why a program ends without having done its work.
@@ -38,6 +40,20 @@ impl Failure {
 pub fn start_logging(settings: &LogSettings) -> Result<(), ConfigError> {
     logging::init(settings.format, &settings.level)
         .map_err(|error| ConfigError::value("log.level", error.to_string()))
+}
+
+/// What a program that runs for long does first: it raises the number of files that it may open, and warns of weakly protected
+/// files.
+pub fn prepare(files: &[WeakFile]) {
+    let found = descriptors::raise();
+    let shown =
+        |limit: Option<u64>| limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
+    tracing::info!(
+        limit = shown(found.limit),
+        started_with = shown(found.started_with),
+        "open files and connections"
+    );
+    weak::warn(files);
 }
 
 /// Prints a failure to standard error and gives the exit status: 0 done, 1 failed, 2 usage or configuration.

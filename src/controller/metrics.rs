@@ -173,15 +173,18 @@ impl Collector for Connections {
             None,
             accepted.metric_type(),
         )?;
-        for (reason, kind) in [
-            ("certificate", RefusalKind::Certificate),
-            ("handshake", RefusalKind::Handshake),
-            ("timeout", RefusalKind::Timeout),
-        ] {
+        for (kind, reason) in RefusalKind::ALL {
             let counter = ConstCounter::new(self.0.refused(kind));
             counter.encode(refused.encode_family(&[("reason", reason)])?)?;
         }
-        Ok(())
+        let evicted = ConstCounter::new(self.0.evicted());
+        let descriptor = encoder.encode_descriptor(
+            "connections_evicted",
+            "Connections without a call that were closed because others needed their place",
+            None,
+            evicted.metric_type(),
+        )?;
+        evicted.encode(descriptor)
     }
 }
 

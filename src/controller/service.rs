@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prost::Message as _;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::config::controller::{AgentOverrides, ControllerConfig};
 use crate::id::AgentId;
+use crate::net::calls::Room;
 use crate::net::server;
 use crate::rpc::convert::{self, FieldError};
 use crate::rpc::registry::TargetQuery;
@@ -36,6 +37,12 @@ const HEARTBEATS_PER_LEASE: u32 = 3;
 /// Queries of one `ResolveTarget` call.
 const MAX_QUERIES: usize = 1024;
 
+/// Pinglists that are made at once.
+const MAKING: usize = 8;
+/// Bytes of the pinglists that agents have asked for and not read yet. Those who ask beyond it wait.
+const ANSWERS_ROOM: usize = 128 << 20;
+const ROOM_UNIT: usize = 1 << 10;
+
 /// Serves `ControllerService`.
 pub(super) struct Service {
     core: Handle,
@@ -45,6 +52,10 @@ pub(super) struct Service {
     config_version: u64,
     config: v1::AgentConfig,
     streams: Arc<AtomicU64>,
+    /// Pinglists in the making.
+    making: Semaphore,
+    /// Memory of the pinglists that agents have not read yet, in units of [`ROOM_UNIT`].
+    answers_room: Arc<Semaphore>,
 }
 
 impl Service {
@@ -63,7 +74,17 @@ impl Service {
             config_version: content_version(&agents),
             config: agents,
             streams: Arc::default(),
+            making: Semaphore::new(MAKING),
+            answers_room: Arc::new(Semaphore::new(ANSWERS_ROOM / ROOM_UNIT)),
         }
+    }
+
+    /// Waits for the memory of an answer of so many bytes.
+    async fn room(&self, bytes: usize) -> Result<Room, Status> {
+        let units = bytes.div_ceil(ROOM_UNIT).min(ANSWERS_ROOM / ROOM_UNIT);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.answers_room).acquire_many_owned(units);
+        Ok(permit.await.map_err(|_| stopping())?.into())
     }
 
     async fn ask<T>(
@@ -164,6 +185,9 @@ impl ControllerService for Service {
                 plan,
             } => {
                 count(Answer::List);
+                // At once there are as many lists in the making as processors can use; their memory is taken before another
+                // is made.
+                let _making = self.making.acquire().await.map_err(|_| stopping())?;
                 let made = tokio::task::spawn_blocking(move || {
                     v1::Pinglist::from(&plan.pinglist(&announcement))
                 });
@@ -171,10 +195,13 @@ impl ControllerService for Service {
                     .await
                     .map_err(|error| Status::internal(error.to_string()))?;
                 check_size(&agent, &list)?;
-                Ok(Response::new(v1::GetPinglistResponse {
+                let room = self.room(list.encoded_len()).await?;
+                let mut response = Response::new(v1::GetPinglistResponse {
                     version,
                     pinglist: Some(list),
-                }))
+                });
+                response.extensions_mut().insert(room);
+                Ok(response)
             }
         }
     }

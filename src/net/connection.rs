@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -11,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::activity::{Activity, Call, Watch};
 use super::tls::PeerIdentity;
 
 /// An established connection.
@@ -21,6 +23,8 @@ pub struct Connection {
     /// What was read before the connection was handed out; it is given out first.
     greeting: Vec<u8>,
     taken: usize,
+    /// Of an accepted connection.
+    watch: Option<Watch>,
 }
 
 enum Stream {
@@ -55,6 +59,32 @@ impl Connection {
             identity: PeerIdentity::Unproven,
             greeting,
             taken: 0,
+            watch: None,
+        }
+    }
+
+    /// An accepted connection, with its limits.
+    pub(super) fn watched(mut self, activity: Arc<Activity>) -> Self {
+        self.watch = Some(Watch::new(activity));
+        self
+    }
+
+    /// What it is doing, where it was accepted.
+    pub(super) fn activity(&self) -> Option<&Arc<Activity>> {
+        self.watch.as_ref().map(Watch::activity)
+    }
+
+    /// Gives these bytes out first; nothing must have been given out before.
+    pub(super) fn with_greeting(mut self, greeting: Vec<u8>) -> Self {
+        self.greeting = greeting;
+        self
+    }
+
+    /// The address at which the peer has reached this program.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        match &self.stream {
+            Stream::Plain(stream) => stream.local_addr(),
+            Stream::Tls(stream) => stream.get_ref().0.local_addr(),
         }
     }
 
@@ -84,6 +114,11 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(watch) = &mut this.watch
+            && let Poll::Ready(error) = watch.poll_limits(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
         let rest = &this.greeting[this.taken..];
         if !rest.is_empty() {
             let count = rest.len().min(buffer.remaining());
@@ -104,16 +139,26 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        };
+        match &mut this.watch {
+            Some(watch) => watch.written(cx, written),
+            None => written,
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let flushed = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        };
+        match &mut this.watch {
+            Some(watch) => watch.written(cx, flushed),
+            None => flushed,
         }
     }
 
@@ -126,12 +171,20 @@ impl AsyncWrite for Connection {
 }
 
 /// Who is at the other end; found in the extensions of every request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PeerInfo {
     /// The peer's address.
     pub address: SocketAddr,
     /// Who a client has proved to be.
     pub identity: PeerIdentity,
+    activity: Option<Arc<Activity>>,
+}
+
+impl PeerInfo {
+    /// A call of this connection begins.
+    pub(super) fn begin(&self) -> Option<Call> {
+        self.activity.as_ref().map(Activity::begin)
+    }
 }
 
 impl Connected for Connection {
@@ -141,6 +194,7 @@ impl Connected for Connection {
         PeerInfo {
             address: self.peer,
             identity: self.identity.clone(),
+            activity: self.activity().cloned(),
         }
     }
 }

@@ -51,8 +51,13 @@ counters! {
     packets_unauthentic,
     /// Probes that were answered with a first ACK.
     probes_answered,
-    /// Probes that were not answered because their source exceeds the rate limit.
+    /// Probes that were not answered because their prober exceeds the rate limit.
     probes_refused_rate,
+    /// Probes that were not answered because their prober is not known yet, and the probers of its source, or all that are not
+    /// known yet, exceed their limit: a restart of many agents, or forged source addresses.
+    probes_refused_new,
+    /// Probes that were not answered because all sources together exceed the limit.
+    probes_refused_busy,
     /// Probes that were not answered because too many answers are outstanding.
     probes_refused_full,
     /// First or second ACKs that could not be sent.

@@ -1,8 +1,5 @@
 //! Rate limits that need no timer: the generic cell rate algorithm (ITU-T I.371).
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use crate::id::Gid;
 use crate::time::{HostTime, Nanos};
 
 use super::Rate;
@@ -59,29 +56,5 @@ impl Meter {
     /// Counts one that nobody asked about.
     pub(super) fn charge(&mut self, limit: Limit, now: HostTime) {
         self.0 = self.0.max(now) + limit.interval;
-    }
-}
-
-/// One meter per source, in bounded memory: sources share meters by a seeded hash.
-pub(super) struct SourceMeters {
-    seed: u64,
-    meters: Vec<Meter>,
-}
-
-impl SourceMeters {
-    const BUCKETS: usize = 1024;
-
-    pub(super) fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            meters: vec![Meter::FRESH; Self::BUCKETS],
-        }
-    }
-
-    pub(super) fn admit(&mut self, source: Gid, limit: Limit, now: HostTime) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (self.seed, source).hash(&mut hasher);
-        let bucket = usize::try_from(hasher.finish() % Self::BUCKETS as u64).unwrap_or_default();
-        self.meters[bucket].admit(limit, now)
     }
 }

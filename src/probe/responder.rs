@@ -13,7 +13,7 @@ use crate::time::{HostTime, NicTime};
 use crate::transport::{Address, Received, SendStatus};
 use crate::wire::{Body, Packet, ReversePath};
 
-use super::limit::{Limit, SourceMeters};
+use super::sources::Sources;
 use super::window::Window;
 use super::{Answered, Counters, ResponderConfig};
 
@@ -39,8 +39,7 @@ struct Pending {
 
 pub(super) struct Responder {
     config: ResponderConfig,
-    limit: Limit,
-    meters: SourceMeters,
+    sources: Sources,
     window: Window<Pending>,
     /// Probes of each flow since the last drain: those that report a healthy path, and those that report a failing one.
     answered: HashMap<(Gid, FlowLabel), (u64, u64)>,
@@ -50,8 +49,7 @@ impl Responder {
     pub(super) fn new(config: ResponderConfig, seed: u64) -> Self {
         Self {
             config,
-            limit: Limit::new(config.rate_per_source, config.burst_per_source),
-            meters: SourceMeters::new(seed),
+            sources: Sources::new(&config, seed),
             window: Window::new(),
             answered: HashMap::new(),
         }
@@ -75,8 +73,8 @@ impl Responder {
             counters.probes_refused_full += 1;
             return None;
         }
-        if !self.meters.admit(received.source_gid, self.limit, now) {
-            counters.probes_refused_rate += 1;
+        let source = received.source_gid;
+        if !self.sources.admit(source, probe.session, now, counters) {
             return None;
         }
         let answer = Answer {

@@ -7,7 +7,7 @@ mod read;
 mod refusals;
 
 pub use self::ends::Ends;
-pub use self::error::{BatchError, MAX_INTERVAL, MAX_TRACES, Refusal, ReportError};
+pub use self::error::{BatchError, MAX_INTERVAL, MAX_SAMPLES, MAX_TRACES, Refusal, ReportError};
 pub use self::read::Received;
 pub use self::refusals::Refusals;
 

@@ -50,7 +50,7 @@ pub trait Journal: Send + Sync {
     async fn append(&self, records: Vec<Record>, marks: Vec<Watermark>) -> Result<(), StoreError>;
 
     /// At most `limit` batches behind `position` (0 for the first) whose interval ended at `since` or later, in the order
-    /// in which they were stored.
+    /// in which they were stored. None follows the one with which they have `bytes` bytes or more.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -59,7 +59,14 @@ pub trait Journal: Send + Sync {
         since: WallTime,
         position: i64,
         limit: u32,
+        bytes: usize,
     ) -> Result<Vec<Stored>, StoreError>;
+
+    /// The position of the newest batch that was ever stored; 0 for none.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    async fn newest(&self) -> Result<i64, StoreError>;
 
     /// Forgets batches whose interval ended before `batches`, and watermarks that have not moved since `marks`. Returns
     /// how many batches went.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -15,9 +16,16 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::net::server::Listener;
+use crate::net::tls::Security;
+use crate::net::web;
+
 pub(crate) use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::{
     LabelPair, Metric, MetricFamily, MetricType,
 };
+
+/// How long an open scrape may take to end after a stop.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The media type of the text format.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -88,9 +96,15 @@ pub(crate) async fn serve(
     registry: Arc<Registry>,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    axum::serve(listener, router(registry))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+    let listener = Listener::of(
+        listener,
+        Security::Plaintext {
+            beyond_loopback: true,
+        },
+    )?;
+    let connections = listener.http1(stop.clone());
+    web::serve(connections, router(registry), stop, STOP_GRACE).await;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(crate) async fn browse(address: SocketAddr, path: &str, more: &str) -> Answe
         .await
         .expect("connect");
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: analyzer\r\nAccept: text/html,*/*\r\n{more}Connection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html,*/*\r\n{more}Connection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.expect("request");
     let mut text = Vec::new();
@@ -302,7 +302,7 @@ fn open_pages_hear_of_news_and_the_end() {
             .await
             .expect("connect");
         let request =
-            b"GET /events HTTP/1.1\r\nHost: analyzer\r\nAccept: text/event-stream\r\n\r\n";
+            b"GET /events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
         stream.write_all(request).await.expect("request");
         let mut text = String::new();
         let mut buffer = [0; 4096];

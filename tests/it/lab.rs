@@ -154,7 +154,7 @@ fn traces(web: SocketAddr) -> serde_json::Value {
     loop {
         let mut stream = TcpStream::connect(web).expect("the API listens");
         let request =
-            b"GET /api/v1/traces?limit=10000 HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n";
+            b"GET /api/v1/traces?limit=10000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request).expect("sent");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");

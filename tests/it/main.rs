@@ -6,6 +6,7 @@ mod analyzer;
 mod api;
 mod architecture;
 mod bad_input;
+mod bounds;
 mod browser;
 mod controller;
 mod controller_program;

@@ -185,7 +185,7 @@ impl Site {
             .expect("the analyzer's stores");
         let stored = stores
             .journal
-            .read(WallTime::from_nanos(0), 0, 100_000)
+            .read(WallTime::from_nanos(0), 0, 100_000, usize::MAX)
             .await
             .expect("readable");
         let mut kept = Kept::default();

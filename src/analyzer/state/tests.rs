@@ -113,6 +113,7 @@ impl Analyzer {
             replayed: false,
             at: self.start,
             version: None,
+            room: None,
         };
         self.state.taken(vec![taken]).await;
     }

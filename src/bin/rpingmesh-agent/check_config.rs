@@ -2,6 +2,7 @@
 
 use rpingmesh::config::agent::TransportChoice;
 use rpingmesh::config::program::Failure;
+use rpingmesh::config::weak;
 
 use crate::cli::Configured;
 
@@ -10,6 +11,7 @@ pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
     if config.settings.transport != TransportChoice::None {
         config.require_tor()?;
     }
+    weak::print(&config.settings.weak_files());
     println!("the configuration is valid");
     Ok(())
 }

@@ -69,6 +69,8 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
             findings.push(checks::port_in_use(config.settings.userspace_port));
         }
     }
+    findings.push(checks::descriptors());
+    findings.extend(checks::files(&config.settings));
     findings.push(checks::capabilities());
     findings.push(checks::path_tracing(&config));
     findings.extend(checks::tracing());

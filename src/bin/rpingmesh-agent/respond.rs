@@ -8,7 +8,7 @@ use rpingmesh::agent::endpoint::{DELIVERY_DEPTH, EndpointTask, Inventory, Orders
 use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::agent::session_config;
 use rpingmesh::config::agent::AgentConfig;
-use rpingmesh::config::program::{Failure, run_to_end, stop_on_signal};
+use rpingmesh::config::program::{Failure, prepare, run_to_end, stop_on_signal};
 use rpingmesh::id::{TargetName, TorId};
 use rpingmesh::time::SystemClock;
 use rpingmesh::transport::{RnicName, TransportError};
@@ -20,6 +20,7 @@ use crate::transports;
 
 pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
     let config = configured.start()?;
+    prepare(&config.settings.weak_files());
     run_to_end(runtime()?, serve(&config))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rpingmesh::agent::metrics::Metrics;
 use rpingmesh::agent::{Agent, AgentError};
 use rpingmesh::config::agent::{AgentConfig, TracingChoice};
-use rpingmesh::config::program::{Failure, run_to_end, stop_on_signal};
+use rpingmesh::config::program::{Failure, prepare, run_to_end, stop_on_signal};
 use rpingmesh::hardware::{Reader, SYSFS};
 use rpingmesh::service::trace::{TraceMessage, Unavailable};
 use rpingmesh::time::SystemClock;
@@ -46,6 +46,7 @@ async fn serve(config: AgentConfig) -> Result<(), Failure> {
         agent = %config.agent_id, host = %config.host, controller = %config.controller, analyzer = %config.analyzer,
         "starting; {}", start_line(&chosen.why, &off)
     );
+    prepare(&config.settings.weak_files());
     if chosen.provider.is_none() {
         off.push(format!("probing: {}", chosen.why));
     }

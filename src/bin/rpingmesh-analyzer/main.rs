@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser as _};
 use rpingmesh::analyzer::Analyzer;
-use rpingmesh::config::manual;
-use rpingmesh::config::program::{Failure, finish, run_to_end, stop_on_signal};
+use rpingmesh::config::program::{Failure, finish, prepare, run_to_end, stop_on_signal};
+use rpingmesh::config::{manual, weak};
 use rpingmesh::events::Publisher;
 use rpingmesh::time::SystemClock;
 
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
 
 fn run(configured: Configured) -> Result<(), Failure> {
     let config = configured.start()?;
+    prepare(&config.settings.weak_files());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -44,7 +45,8 @@ fn run(configured: Configured) -> Result<(), Failure> {
 }
 
 fn check_config(configured: Configured) -> Result<(), Failure> {
-    configured.start()?;
+    let config = configured.start()?;
+    weak::print(&config.settings.weak_files());
     println!("the configuration is valid");
     Ok(())
 }

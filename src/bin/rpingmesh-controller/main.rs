@@ -7,9 +7,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use rpingmesh::config::controller::{ControllerConfig, ControllerSettings};
-use rpingmesh::config::program::{Failure, finish, run_to_end, start_logging, stop_on_signal};
+use rpingmesh::config::program::{
+    Failure, finish, prepare, run_to_end, start_logging, stop_on_signal,
+};
 use rpingmesh::config::settings::Given;
-use rpingmesh::config::{ConfigError, manual};
+use rpingmesh::config::{ConfigError, manual, weak};
 use rpingmesh::controller::Controller;
 use rpingmesh::store::open;
 use rpingmesh::time::SystemClock;
@@ -63,7 +65,8 @@ fn main() -> ExitCode {
 }
 
 fn check(configured: Configured) -> Result<(), Failure> {
-    configured.load()?.validate()?;
+    let config = configured.load()?.validate()?;
+    weak::print(&config.settings.weak_files());
     println!("the configuration is valid");
     Ok(())
 }
@@ -79,6 +82,7 @@ fn run(configured: Configured) -> Result<(), Failure> {
     let settings = configured.load()?;
     start_logging(&settings.log)?;
     let config = settings.validate()?;
+    prepare(&config.settings.weak_files());
     serve(config).map_err(|error| Failure::Run(error.into()))
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use rpingmesh::config::lab::LabSettings;
-use rpingmesh::config::program::{Failure, run_to_end, start_logging, stop_on_signal};
+use rpingmesh::config::program::{Failure, prepare, run_to_end, start_logging, stop_on_signal};
 use rpingmesh::config::settings::Given;
 use rpingmesh::fabric::fault::FAULTS_HELP;
 use rpingmesh::lab::plan::LabPlan;
@@ -28,6 +28,7 @@ pub(crate) fn main(args: &LabArgs) -> Result<(), Failure> {
     let settings = args.given.over(args.config.as_deref())?;
     start_logging(&settings.log)?;
     let plan = LabPlan::new(settings)?;
+    prepare(&[]);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -10,6 +10,9 @@ use crate::rpc::traces::TraceError;
 /// The longest interval of a batch: that of the longest window, since a longer one could not be placed in any.
 pub const MAX_INTERVAL: Duration = Duration::from_mins(2);
 
+/// The most complete probes of one report: about twice what an agent puts into a whole batch.
+pub const MAX_SAMPLES: usize = 1 << 18;
+
 /// The most traces of one batch; agents make a few per second.
 pub const MAX_TRACES: usize = 4096;
 
@@ -87,6 +90,9 @@ pub enum ReportError {
         /// Length of the columns.
         complete: usize,
     },
+    /// More complete probes than a path can have in one interval.
+    #[error("{0} complete probes in one report, more than {MAX_SAMPLES}")]
+    Samples(usize),
     /// A count is out of all proportion.
     #[error("{0} probes in one interval, more than {MAX_PROBES}")]
     TooMany(u64),

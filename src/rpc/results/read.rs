@@ -13,7 +13,7 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::ends::Ends;
-use super::error::{BatchError, MAX_INTERVAL, MAX_TRACES, ReportError};
+use super::error::{BatchError, MAX_INTERVAL, MAX_SAMPLES, MAX_TRACES, ReportError};
 use super::message::{clock_from, kind_from, name, reason_from};
 use super::refusals::Refusals;
 use crate::analysis::hardware::MOST_PORTS;
@@ -159,9 +159,30 @@ struct Report<'a> {
 #[derive(Default)]
 struct Lists {
     invalid: Vec<v1::InvalidCount>,
-    network_rtt: Vec<i64>,
-    prober_delay: Vec<i64>,
-    responder_delay: Vec<i64>,
+    network_rtt: Column,
+    prober_delay: Column,
+    responder_delay: Column,
+}
+
+/// The spans of a column, up to [`MAX_SAMPLES`], and how many there are.
+#[derive(Default)]
+struct Column {
+    spans: Vec<i64>,
+    count: usize,
+}
+
+impl Column {
+    fn push(&mut self, span: i64) {
+        self.count += 1;
+        if self.count <= MAX_SAMPLES {
+            self.spans.push(span);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.spans.clear();
+        self.count = 0;
+    }
 }
 
 impl Lists {
@@ -228,7 +249,7 @@ fn join<'a>(known: &mut Peer<'a>, part: &'a [u8]) -> Result<(), BatchError> {
     Ok(())
 }
 
-fn column(spans: &mut Vec<i64>, tag: u32, value: Value<'_>) -> Result<(), BatchError> {
+fn column(spans: &mut Column, tag: u32, value: Value<'_>) -> Result<(), BatchError> {
     match value {
         Value::Bytes(mut packed) => {
             while !packed.is_empty() {
@@ -444,13 +465,17 @@ fn count(report: &Report<'_>, lists: &Lists, checked: &mut PathReport) -> Result
 fn samples(lists: &Lists) -> Result<Vec<Measurement>, ReportError> {
     let (network_rtt, prober_delay) = (&lists.network_rtt, &lists.prober_delay);
     let responder_delay = &lists.responder_delay;
-    let lengths = (network_rtt.len(), prober_delay.len(), responder_delay.len());
+    let lengths = (network_rtt.count, prober_delay.count, responder_delay.count);
     if lengths.0 != lengths.1 || lengths.0 != lengths.2 {
         return Err(ReportError::Columns(lengths.0, lengths.1, lengths.2));
     }
-    let spans = network_rtt.iter().zip(prober_delay).zip(responder_delay);
+    if lengths.0 > MAX_SAMPLES {
+        return Err(ReportError::Samples(lengths.0));
+    }
+    let others = prober_delay.spans.iter().zip(&responder_delay.spans);
+    let spans = network_rtt.spans.iter().zip(others);
     let mut samples = Vec::with_capacity(lengths.0);
-    for ((network_rtt, prober_delay), responder_delay) in spans {
+    for (network_rtt, (prober_delay, responder_delay)) in spans {
         let smallest = *network_rtt.min(prober_delay).min(responder_delay);
         if smallest < 0 {
             return Err(ReportError::NegativeSpan(smallest));

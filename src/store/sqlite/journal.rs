@@ -231,6 +231,7 @@ impl Journal for SqliteJournal {
         since: WallTime,
         position: i64,
         limit: u32,
+        bytes: usize,
     ) -> Result<Vec<Stored>, StoreError> {
         let (blobs, damage) = (self.blobs.clone(), self.damage());
         self.db
@@ -239,13 +240,27 @@ impl Journal for SqliteJournal {
                     "SELECT * FROM batch WHERE position > ?1 AND ended >= ?2 ORDER BY position",
                 )?;
                 let mut rows = select.query(params![position, since.nanos()])?;
-                let mut page = Vec::new();
+                let (mut page, mut held) = (Vec::<Stored>::new(), 0);
                 while page.len() < limit as usize
+                    && held < bytes
                     && let Some(row) = rows.next()?
                 {
-                    page.extend(stored(row, blobs.as_deref(), &damage)?);
+                    if let Some(stored) = stored(row, blobs.as_deref(), &damage)? {
+                        held += stored.record.payload.len();
+                        page.push(stored);
+                    }
                 }
                 Ok(page)
+            })
+            .await
+    }
+
+    async fn newest(&self) -> Result<i64, StoreError> {
+        self.db
+            .read(|connection| {
+                connection.query_row("SELECT coalesce(max(position), 0) FROM batch", [], |row| {
+                    row.get(0)
+                })
             })
             .await
     }

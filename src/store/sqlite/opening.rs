@@ -1,5 +1,7 @@
 //! Opening an SQLite file, and what its failures mean.
 
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +11,10 @@ use crate::store::{Location, StoreError};
 
 /// How long to wait for a lock that another process holds; long enough for a predecessor that is just closing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Permissions of a new database and of its folder: results name hosts and addresses, and other users need neither.
+const OWN_FILE: u32 = 0o600;
+const OWN_FOLDER: u32 = 0o700;
 
 /// What a program keeps in its database.
 #[derive(Debug, Clone, Copy)]
@@ -43,11 +49,22 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
-        std::fs::create_dir_all(folder).map_err(|source| StoreError::Unavailable {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(OWN_FOLDER)
+            .create(folder);
+        made.map_err(|source| StoreError::Unavailable {
             store: folder.display().to_string(),
             source: source.into(),
         })?;
     }
+    // SQLite would make it readable for all; its log and index files get the permissions of the database. Why a file
+    // cannot be made SQLite says below.
+    let _ = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(OWN_FILE)
+        .open(path);
     Connection::open(path).map_err(|source| classify(&path.display().to_string(), source))
 }
 

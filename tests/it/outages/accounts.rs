@@ -66,7 +66,7 @@ pub(super) async fn journal(folder: &Path) -> (u64, u64, u64) {
         .expect("the analyzer's stores");
     let stored = stores
         .journal
-        .read(WallTime::from_nanos(0), 0, 100_000)
+        .read(WallTime::from_nanos(0), 0, 100_000, usize::MAX)
         .await
         .expect("readable");
     let mut sequences: BTreeMap<String, Vec<u64>> = BTreeMap::new();

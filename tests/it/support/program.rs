@@ -75,6 +75,11 @@ impl Program {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line that has all these parts.
     pub(crate) fn wait_for(&mut self, parts: &[&str]) -> String {
         let end = Instant::now() + PATIENCE;

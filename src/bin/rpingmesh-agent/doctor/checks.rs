@@ -71,6 +71,31 @@ fn locked_memory(limit: Option<u64>, capable: bool) -> Finding {
     }
 }
 
+/// The files that others can read or change, or that there are none.
+pub(super) fn files(settings: &AgentSettings) -> Vec<Finding> {
+    let weak = settings.weak_files();
+    if weak.is_empty() {
+        return vec![Finding::ok("files", "keys are for this user alone")];
+    }
+    weak.iter()
+        .map(|file| Finding::note("files", file.to_string(), file.command()))
+        .collect()
+}
+
+/// How many files and connections the agent may open: it raises the limit to the hard one.
+pub(super) fn descriptors() -> Finding {
+    const NEEDED: u64 = 1_024;
+    match getrlimit(Resource::Nofile).maximum {
+        Some(hard) if hard < NEEDED => Finding::note(
+            "descriptors",
+            format!("only {hard} files and connections may be open"),
+            "raise the hard limit: LimitNOFILE in the systemd unit, `ulimit -Hn` in a shell",
+        ),
+        Some(hard) => Finding::ok("descriptors", format!("{hard} may be open")),
+        None => Finding::ok("descriptors", "unlimited"),
+    }
+}
+
 /// Without binding it: that alone would keep soft-RoCE from starting.
 pub(super) fn port_in_use(port: u16) -> Finding {
     let tables: Vec<_> = ["/proc/net/udp", "/proc/net/udp6"]

@@ -101,7 +101,7 @@ async fn content(stores: &Stores) -> (usize, usize, usize) {
     let incidents = stores.incidents.read(query).await.expect("readable");
     let batches = stores
         .journal
-        .read(WallTime::from_nanos(0), 0, 10_000)
+        .read(WallTime::from_nanos(0), 0, 10_000, usize::MAX)
         .await
         .expect("readable");
     let marks = stores.journal.watermarks().await.expect("readable");

@@ -52,10 +52,13 @@ async fn what_was_stored_is_there_after_reopening() {
     // The owner thread closes the file after the last handle is gone.
     let journal = reopen(&location).await;
     assert_eq!(journal.watermarks().await.unwrap(), [mark(3)]);
-    let all = journal.read(time(0), 0, 10).await.unwrap();
+    let all = journal.read(time(0), 0, 10, usize::MAX).await.unwrap();
     let records: Vec<_> = all.iter().map(|stored| stored.record.clone()).collect();
     assert_eq!(records, [record(1), record(2), record(3)]);
-    let rest = journal.read(time(2), all[1].position, 10).await.unwrap();
+    let rest = journal
+        .read(time(2), all[1].position, 10, usize::MAX)
+        .await
+        .unwrap();
     assert_eq!(rest.len(), 1);
 }
 
@@ -84,7 +87,14 @@ async fn a_failed_append_stores_nothing() {
         .unwrap_err();
     assert!(matches!(error, StoreError::Failed { .. }), "{error}");
     assert_eq!(journal.watermarks().await.unwrap(), [mark(1)]);
-    assert_eq!(journal.read(time(0), 0, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        journal
+            .read(time(0), 0, 10, usize::MAX)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -110,7 +120,14 @@ async fn a_full_disk_loses_nothing_that_was_stored() {
     assert_eq!(journal.watermarks().await.unwrap(), [mark(1)]);
     pages(100_000).await.unwrap();
     journal.append(vec![large], vec![mark(2)]).await.unwrap();
-    assert_eq!(journal.read(time(0), 0, 10).await.unwrap().len(), 2);
+    assert_eq!(
+        journal
+            .read(time(0), 0, 10, usize::MAX)
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -124,7 +141,42 @@ async fn batches_are_forgotten_before_their_watermark() {
     assert_eq!(journal.watermarks().await.unwrap().len(), 1);
     assert_eq!(journal.prune(time(2), time(101)).await.unwrap(), 0);
     assert_eq!(journal.watermarks().await.unwrap().len(), 0);
-    assert_eq!(journal.read(time(0), 0, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        journal
+            .read(time(0), 0, 10, usize::MAX)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_page_ends_with_the_batch_that_fills_it() {
+    let journal = SqliteJournal::open(&Location::Memory).await.unwrap();
+    assert_eq!(journal.newest().await.unwrap(), 0);
+    let records = (1..=5).map(|sequence| Record {
+        payload: vec![1; 1_000].into(),
+        ..record(sequence)
+    });
+    journal
+        .append(records.collect(), vec![mark(5)])
+        .await
+        .unwrap();
+    let mut lengths = Vec::new();
+    let mut position = 0;
+    loop {
+        let page = journal.read(time(0), position, 10, 1_500).await.unwrap();
+        let Some(last) = page.last() else {
+            break;
+        };
+        position = last.position;
+        lengths.push(page.len());
+    }
+    assert_eq!(lengths, [2, 2, 1]);
+    assert_eq!(journal.newest().await.unwrap(), position);
+    // One that is larger than a page comes alone.
+    assert_eq!(journal.read(time(0), 0, 10, 1).await.unwrap().len(), 1);
 }
 
 /// The files of batches beside a database.
@@ -156,7 +208,7 @@ async fn a_batch_whose_bytes_are_damaged_is_left_out_alone() {
     bytes[1_500] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
     let journal = reopen(&location).await;
-    let read = journal.read(time(0), 0, 3).await.unwrap();
+    let read = journal.read(time(0), 0, 3, usize::MAX).await.unwrap();
     let numbers: Vec<_> = read.iter().map(|stored| stored.record.sequence).collect();
     assert_eq!(
         numbers,
@@ -189,7 +241,7 @@ async fn batches_and_watermarks_of_an_earlier_layout_are_kept() {
         .append(vec![record(2)], vec![mark(2)])
         .await
         .unwrap();
-    let read = journal.read(time(0), 0, 10).await.unwrap();
+    let read = journal.read(time(0), 0, 10, usize::MAX).await.unwrap();
     let records: Vec<_> = read.into_iter().map(|stored| stored.record).collect();
     assert_eq!(records, [record(1), record(2)]);
     assert_eq!(journal.watermarks().await.unwrap(), [mark(2)]);
@@ -226,5 +278,12 @@ async fn files_go_when_nothing_in_them_is_needed_and_watermarks_stay() {
     // That of the run before goes with the next call.
     assert_eq!(journal.prune(time(0), time(0)).await.unwrap(), 0);
     assert_eq!(files(folder.path()).len(), 1);
-    assert_eq!(journal.read(time(0), 0, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        journal
+            .read(time(0), 0, 10, usize::MAX)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
