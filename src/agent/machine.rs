@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use std::fmt::Write as _;
 
 /// Where systemd keeps a machine's id.
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -24,11 +25,12 @@ fn derived(id: &str) -> String {
     };
     mac.update(b"rpingmesh machine");
     let bytes = mac.finalize().into_bytes();
-    bytes
-        .iter()
-        .take(BYTES)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut digest = String::with_capacity(2 * BYTES);
+    for byte in bytes.iter().take(BYTES) {
+        // A String takes everything.
+        let _ = write!(digest, "{byte:02x}");
+    }
+    digest
 }
 
 #[cfg(test)]

@@ -235,8 +235,9 @@ impl Fabric {
     pub const fn hosts(&self) -> usize {
         match self.shape {
             Shape::FatTree { k } => k * k * k / 4,
-            Shape::LeafSpine { tors, hosts, .. } => tors * hosts,
-            Shape::Rails(Rails { tors, hosts, .. }) => tors * hosts,
+            Shape::LeafSpine { tors, hosts, .. } | Shape::Rails(Rails { tors, hosts, .. }) => {
+                tors * hosts
+            }
         }
     }
 

@@ -94,8 +94,16 @@ fn leaves_and_links_of_a_rail_are_named() {
     };
     for shape in [shape(1), shape(2)] {
         let faults = ["link leaf1-r2->spine1 loss=3%"];
-        assert_eq!(named(shape, &faults, false, 1), [link.clone()], "{shape:?}");
+        assert_eq!(
+            named(shape, &faults, false, 1),
+            std::slice::from_ref(&link),
+            "{shape:?}"
+        );
         let faults = ["switch leaf2-r3 loss=3%"];
-        assert_eq!(named(shape, &faults, false, 1), [leaf.clone()], "{shape:?}");
+        assert_eq!(
+            named(shape, &faults, false, 1),
+            std::slice::from_ref(&leaf),
+            "{shape:?}"
+        );
     }
 }
