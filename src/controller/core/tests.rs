@@ -1,11 +1,12 @@
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use super::*;
 use crate::config::controller::ControllerSettings;
 use crate::id::{QKey, Qpn};
 use crate::pinglist::Matrix;
-use crate::store::{Location, open};
 use crate::time::WallTime;
 use crate::topology::Rnic;
 use crate::transport::{Address, CompletionClock, SourcePortSteering};
@@ -50,18 +51,63 @@ fn rails() -> Vec<Announcement> {
     (0..160).map(host).collect()
 }
 
+/// A registry in memory whose disk can be full. It answers at once: with the clock paused, waiting for a thread would let time pass.
+#[derive(Debug, Default)]
+struct Kept {
+    announcements: Mutex<BTreeMap<AgentId, Announcement>>,
+    is_full: AtomicBool,
+}
+
+impl Kept {
+    fn change(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<AgentId, Announcement>),
+    ) -> Result<(), RegistryError> {
+        if self.is_full.load(Ordering::Relaxed) {
+            let store = "registry.db".to_owned();
+            return Err(StoreError::Full { store }.into());
+        }
+        change(&mut self.announcements.lock().expect("no panic"));
+        Ok(())
+    }
+}
+
+#[tonic::async_trait]
+impl Registry for Kept {
+    async fn load(&self) -> Result<Vec<Announcement>, RegistryError> {
+        let announcements = self.announcements.lock().expect("no panic");
+        Ok(announcements.values().cloned().collect())
+    }
+
+    async fn put(
+        &self,
+        announcement: &Announcement,
+        superseded: &[AgentId],
+        _now: WallTime,
+    ) -> Result<(), RegistryError> {
+        self.change(|kept| {
+            kept.retain(|agent, _| !superseded.contains(agent));
+            kept.insert(announcement.agent.clone(), announcement.clone());
+        })
+    }
+
+    async fn remove(&self, agents: &[AgentId]) -> Result<(), RegistryError> {
+        self.change(|kept| kept.retain(|agent, _| !agents.contains(agent)))
+    }
+}
+
 struct Running {
     handle: Handle,
     streams: u64,
 }
 
 impl Running {
-    async fn start() -> Self {
+    fn start() -> Self {
         let config = ControllerSettings::default().validate().expect("defaults");
         let (_, metrics) = Metrics::registered(Arc::default());
-        let registry = open::registry(&Location::Memory).await.expect("a registry");
         let clock = Arc::new(SlowClock::default());
-        let (core, handle) = Core::new(&config, (registry, Vec::new()), clock, metrics);
+        let parts = (Arc::<Kept>::default() as Arc<dyn Registry>, Vec::new());
+        let (core, handle) = Core::new(&config, parts, clock, metrics);
         tokio::spawn(core.run(CancellationToken::new()));
         Self { handle, streams: 0 }
     }
@@ -101,7 +147,7 @@ impl Running {
 #[tokio::test(start_paused = true)]
 async fn in_a_large_fabric_a_joining_agent_concerns_few_and_gets_its_list_with_the_next_plan() {
     let agents = rails();
-    let mut running = Running::start().await;
+    let mut running = Running::start();
     let mut changes = Vec::new();
     for agent in &agents[1..] {
         changes.push((agent, running.announce(agent.clone()).await));
@@ -136,55 +182,12 @@ async fn in_a_large_fabric_a_joining_agent_concerns_few_and_gets_its_list_with_t
     assert!(told < 150, "{told} of 159");
 }
 
-/// A registry whose disk can be full.
-#[derive(Debug)]
-struct Failing {
-    inner: Arc<dyn Registry>,
-    is_full: std::sync::atomic::AtomicBool,
-}
-
-impl Failing {
-    fn check(&self) -> Result<(), RegistryError> {
-        if self.is_full.load(Ordering::Relaxed) {
-            let store = "registry.db".to_owned();
-            return Err(StoreError::Full { store }.into());
-        }
-        Ok(())
-    }
-}
-
-#[tonic::async_trait]
-impl Registry for Failing {
-    async fn load(&self) -> Result<Vec<Announcement>, RegistryError> {
-        self.inner.load().await
-    }
-
-    async fn put(
-        &self,
-        announcement: &Announcement,
-        superseded: &[AgentId],
-        now: WallTime,
-    ) -> Result<(), RegistryError> {
-        self.check()?;
-        self.inner.put(announcement, superseded, now).await
-    }
-
-    async fn remove(&self, agents: &[AgentId]) -> Result<(), RegistryError> {
-        self.check()?;
-        self.inner.remove(agents).await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_takes_nothing_is_served_from_memory_and_stored_later() {
     let agents = rails();
     let config = ControllerSettings::default().validate().expect("defaults");
     let (exposed, metrics) = Metrics::registered(Arc::default());
-    let inner = open::registry(&Location::Memory).await.expect("a registry");
-    let registry = Arc::new(Failing {
-        inner,
-        is_full: false.into(),
-    });
+    let registry = Arc::<Kept>::default();
     let clock = Arc::new(SlowClock::default());
     let parts = (Arc::clone(&registry) as Arc<dyn Registry>, Vec::new());
     let (core, handle) = Core::new(&config, parts, clock, metrics);
