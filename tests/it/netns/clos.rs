@@ -215,7 +215,7 @@ impl Clos {
     /// What the analyzer answers.
     pub(crate) fn get(&self, path: &str) -> Value {
         let request =
-            format!("GET {path} HTTP/1.1\\r\\nHost: m\\r\\nConnection: close\\r\\n\\r\\n");
+            format!("GET {path} HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n");
         let script = format!("exec 3<>/dev/tcp/127.0.0.1/7472; printf '{request}' >&3; cat <&3");
         let answer = self.spaces.shell("m", &script);
         let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
