@@ -462,7 +462,7 @@ impl Intake {
     }
 
     fn report(&mut self, error: &StoreError) {
-        self.metrics.store_failures.inc();
+        self.metrics.uploads.store_failures.inc();
         self.metrics.readiness.refused(describe(error));
         if let Some(suppressed) = self.lines.admit(self.clock.host()) {
             tracing::error!(

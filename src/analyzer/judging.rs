@@ -170,7 +170,7 @@ impl Judging {
             .read(move |state, now| state.material(&limits, now))
             .await?;
         let clock = Arc::clone(&self.parts.clock);
-        let refused = self.parts.metrics.store_failures.get();
+        let refused = self.parts.metrics.uploads.store_failures.get();
         let damaged = self.damaged(clock.wall());
         let known = (refused, damaged);
         let run = tokio::task::spawn_blocking(move || run(worker, material, known, &*clock))
@@ -199,6 +199,7 @@ impl Judging {
         let fresh = self.parts.damage.take();
         self.parts
             .metrics
+            .uploads
             .store_set_aside
             .inc_by(fresh.len() as u64);
         self.damage
@@ -270,7 +271,7 @@ impl Judging {
         match self.parts.store.put(self.waiting.clone()).await {
             Ok(()) => self.waiting.clear(),
             Err(error) => {
-                self.parts.metrics.store_failures.inc();
+                self.parts.metrics.uploads.store_failures.inc();
                 if let Some(suppressed) = self.lines.admit(self.parts.clock.host()) {
                     tracing::error!(
                         %error, waiting = self.waiting.len(), suppressed,

@@ -26,7 +26,9 @@ use crate::id::TorId;
 use crate::net::server::{RefusalKind, ServerCounters};
 use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
-use crate::telemetry::metrics::{self, MetricFamily, register_build_info, rtt_histogram};
+use crate::telemetry::metrics::{
+    self, MetricFamily, metric_set, register_build_info, rtt_histogram,
+};
 
 /// Pairs of ToRs (and kinds) that have their own labels; all others share the pair `other`, `other`.
 const TOR_PAIRS: usize = 2048;
@@ -72,51 +74,130 @@ struct Pair {
     network_rtt: Histogram,
 }
 
+metric_set! {
+    /// What was measured.
+    struct Measured {
+        /// Probes sent, by ToR pair and kind
+        probes_sent: Family<PairLabels, Counter>,
+        /// Probes without an ACK in time
+        probes_lost: Family<PairLabels, Counter>,
+        /// Probes that say nothing about the network
+        probes_invalid: Family<PairLabels, Counter>,
+        /// Probes that say nothing about the network, by reason
+        probes_invalid_by_reason: Family<ReasonLabels, Counter>,
+        /// Network round-trip time
+        network_rtt_seconds: Family<PairLabels, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(rtt_histogram as fn() -> Histogram),
+    }
+}
+
+metric_set! {
+    /// What the judge makes of it.
+    struct Verdicts {
+        /// Open incidents
+        incidents_open: Family<IncidentLabels, Gauge>,
+        /// Incidents opened since the start; the exemplar has the number of the last one
+        incidents_opened: Family<IncidentLabels, CounterWithExemplar<IncidentLabel>>,
+        /// Probes of the last 20 s that are not judged because a host caused their results, by reason
+        probes_set_aside: Family<ReasonLabels, Gauge>,
+        /// Probes of the last 20 s that are judged
+        probes_judged: Gauge,
+        /// Share of the RNICs that are judged right now; NaN while none is known
+        fabric_judged_ratio: Gauge<f64, AtomicU64> = no_data(),
+    }
+}
+
+metric_set! {
+    /// The judge's runs.
+    struct JudgeTask {
+        /// Runs of the judge
+        judge_runs: Counter,
+        /// Runs of the judge that used up their budget: fine scopes were not looked at
+        judge_runs_unfinished: Counter,
+        /// Findings of the last run of the judge that one host alone supports: they wait for a second one
+        findings_held: Gauge,
+        /// How long the last run of the judge took
+        judge_seconds: Gauge<f64, AtomicU64>,
+        /// Changes of incidents that are not stored yet
+        incidents_waiting: Gauge,
+    }
+}
+
+metric_set! {
+    /// Uploads, and the store that takes them.
+    pub(super) struct Intake {
+        /// Batches taken: counted, late or future
+        batches: Family<ReasonLabels, Counter>,
+        /// Batches received a second time
+        pub(super) batches_duplicate: Counter,
+        /// Batches that agents dropped before the upload
+        batches_lost: Counter,
+        /// Reports that contradict themselves
+        pub(super) reports_refused: Counter,
+        /// Upload streams ended with an error
+        uploads_refused: Family<ReasonLabels, Counter>,
+        /// Groups of batches that could not be stored
+        pub(super) store_failures: Counter,
+        /// Files and rows of the store that could not be read and were set aside
+        pub(super) store_set_aside: Counter,
+        /// Open upload streams
+        pub(super) streams: Gauge,
+    }
+}
+
+metric_set! {
+    /// What the state thread keeps.
+    struct Kept {
+        /// Agents listed
+        agents: Gauge,
+        /// Paths in the windows
+        paths: Gauge,
+        /// Buckets of all paths
+        buckets: Gauge,
+        /// Memory of the windows
+        windows_bytes: Gauge,
+        /// Paths that were dropped because of a limit
+        paths_evicted: Counter,
+        /// Paths that were dropped because they had no new results
+        paths_expired: Counter,
+        /// Traces received, by reason and result
+        traces: Family<TraceLabels, Counter>,
+        /// Paths known from traces
+        traced_paths: Gauge,
+        /// Traced paths that were dropped because of a limit
+        traced_paths_evicted: Counter,
+        /// Reports about hosts and RNICs that found no place because of a limit
+        reports_unlisted: Counter,
+    }
+}
+
+metric_set! {
+    /// Connections of agents.
+    struct Peers {
+        /// gRPC connections accepted
+        connections: Counter,
+        /// gRPC connections refused before their first request
+        connections_refused: Family<ReasonLabels, Counter>,
+        /// gRPC connections without a call that were closed because others needed their place
+        connections_evicted: Counter,
+    }
+}
+
 /// Everything that is counted. Counters are shared handles; only the map of pairs has a lock, taken by the state thread
 /// alone.
 pub(super) struct Metrics {
     registry: Registry,
     pairs: Mutex<HashMap<(TorId, TorId, ProbeKind), Pair>>,
-    sent: Family<PairLabels, Counter>,
-    lost: Family<PairLabels, Counter>,
-    invalid: Family<PairLabels, Counter>,
-    network_rtt: Family<PairLabels, Histogram, fn() -> Histogram>,
-    batches: Family<ReasonLabels, Counter>,
-    refused_uploads: Family<ReasonLabels, Counter>,
-    invalid_reasons: Family<ReasonLabels, Counter>,
-    pub(super) refused_reports: Counter,
-    pub(super) duplicates: Counter,
-    lost_batches: Counter,
-    pub(super) store_failures: Counter,
-    /// Files and rows of the store that were damaged.
-    pub(super) store_set_aside: Counter,
+    measured: Measured,
+    judged: Verdicts,
+    runs: JudgeTask,
+    pub(super) uploads: Intake,
+    kept: Kept,
+    peers: Peers,
+    /// Where connections are counted.
+    connections: Arc<ServerCounters>,
     /// Whether uploads are taken.
     pub(super) readiness: Readiness,
-    pub(super) streams: Gauge,
-    agents: Gauge,
-    paths: Gauge,
-    buckets: Gauge,
-    bytes: Gauge,
-    evicted: Counter,
-    expired: Counter,
-    traces: Family<TraceLabels, Counter>,
-    traced_paths: Gauge,
-    traced_paths_evicted: Counter,
-    unlisted: Counter,
-    connections: Arc<ServerCounters>,
-    refused_peers: Family<ReasonLabels, Counter>,
-    evicted_peers: Counter,
-    accepted: Counter,
-    incidents_open: Family<IncidentLabels, Gauge>,
-    incidents_opened: Family<IncidentLabels, CounterWithExemplar<IncidentLabel>>,
-    set_aside: Family<ReasonLabels, Gauge>,
-    judged_probes: Gauge,
-    judged_ratio: Gauge<f64, AtomicU64>,
-    judge_runs: Counter,
-    judge_unfinished: Counter,
-    findings_held: Gauge,
-    judge_seconds: Gauge<f64, AtomicU64>,
-    incidents_waiting: Gauge,
     pub(super) alerts: AlertMetrics,
 }
 
@@ -131,224 +212,27 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("rpingmesh"),
             pairs: Mutex::default(),
-            sent: Family::default(),
-            lost: Family::default(),
-            invalid: Family::default(),
-            network_rtt: Family::new_with_constructor(rtt_histogram as fn() -> Histogram),
-            batches: Family::default(),
-            refused_uploads: Family::default(),
-            invalid_reasons: Family::default(),
-            refused_reports: Counter::default(),
-            duplicates: Counter::default(),
-            lost_batches: Counter::default(),
-            store_failures: Counter::default(),
-            store_set_aside: Counter::default(),
-            readiness: Readiness::default(),
-            streams: Gauge::default(),
-            agents: Gauge::default(),
-            paths: Gauge::default(),
-            buckets: Gauge::default(),
-            bytes: Gauge::default(),
-            evicted: Counter::default(),
-            expired: Counter::default(),
-            traces: Family::default(),
-            traced_paths: Gauge::default(),
-            traced_paths_evicted: Counter::default(),
-            unlisted: Counter::default(),
+            measured: Measured::default(),
+            judged: Verdicts::default(),
+            runs: JudgeTask::default(),
+            uploads: Intake::default(),
+            kept: Kept::default(),
+            peers: Peers::default(),
             connections,
-            refused_peers: Family::default(),
-            evicted_peers: Counter::default(),
-            accepted: Counter::default(),
-            incidents_open: Family::default(),
-            incidents_opened: Family::default(),
-            set_aside: Family::default(),
-            judged_probes: Gauge::default(),
-            judged_ratio: no_data(),
-            judge_runs: Counter::default(),
-            judge_unfinished: Counter::default(),
-            findings_held: Gauge::default(),
-            judge_seconds: Gauge::default(),
-            incidents_waiting: Gauge::default(),
+            readiness: Readiness::default(),
             alerts: AlertMetrics::default(),
         };
-        metrics.register();
+        let registry = &mut metrics.registry;
+        metrics.measured.register(registry);
+        metrics.judged.register(registry);
+        let registry = registry.sub_registry_with_prefix("analyzer");
+        register_build_info(registry);
+        metrics.runs.register(registry);
+        metrics.alerts.register(registry);
+        metrics.uploads.register(registry);
+        metrics.kept.register(registry);
+        metrics.peers.register(registry);
         metrics
-    }
-
-    fn register(&mut self) {
-        let mut registry = std::mem::take(&mut self.registry);
-        {
-            let r = &mut registry;
-            r.register(
-                "probes_sent",
-                "Probes sent, by ToR pair and kind",
-                self.sent.clone(),
-            );
-            r.register(
-                "probes_lost",
-                "Probes without an ACK in time",
-                self.lost.clone(),
-            );
-            r.register(
-                "probes_invalid",
-                "Probes that say nothing about the network",
-                self.invalid.clone(),
-            );
-            r.register(
-                "probes_invalid_by_reason",
-                "Probes that say nothing about the network, by reason",
-                self.invalid_reasons.clone(),
-            );
-            r.register(
-                "network_rtt_seconds",
-                "Network round-trip time",
-                self.network_rtt.clone(),
-            );
-            self.register_incidents(r);
-            let r = r.sub_registry_with_prefix("analyzer");
-            register_build_info(r);
-            self.alerts.register(r);
-            r.register(
-                "batches",
-                "Batches taken: counted, late or future",
-                self.batches.clone(),
-            );
-            r.register(
-                "batches_duplicate",
-                "Batches received a second time",
-                self.duplicates.clone(),
-            );
-            r.register(
-                "batches_lost",
-                "Batches that agents dropped before the upload",
-                self.lost_batches.clone(),
-            );
-            r.register(
-                "reports_refused",
-                "Reports that contradict themselves",
-                self.refused_reports.clone(),
-            );
-            r.register(
-                "uploads_refused",
-                "Upload streams ended with an error",
-                self.refused_uploads.clone(),
-            );
-            r.register(
-                "store_failures",
-                "Groups of batches that could not be stored",
-                self.store_failures.clone(),
-            );
-            r.register(
-                "store_set_aside",
-                "Files and rows of the store that could not be read and were set aside",
-                self.store_set_aside.clone(),
-            );
-            r.register("streams", "Open upload streams", self.streams.clone());
-            r.register("agents", "Agents listed", self.agents.clone());
-            r.register("paths", "Paths in the windows", self.paths.clone());
-            r.register("buckets", "Buckets of all paths", self.buckets.clone());
-            r.register("windows_bytes", "Memory of the windows", self.bytes.clone());
-            r.register(
-                "paths_evicted",
-                "Paths that were dropped because of a limit",
-                self.evicted.clone(),
-            );
-            r.register(
-                "paths_expired",
-                "Paths that were dropped because they had no new results",
-                self.expired.clone(),
-            );
-            self.register_traces(r);
-            r.register(
-                "connections",
-                "gRPC connections accepted",
-                self.accepted.clone(),
-            );
-            r.register(
-                "connections_refused",
-                "gRPC connections refused before their first request",
-                self.refused_peers.clone(),
-            );
-            r.register(
-                "connections_evicted",
-                "gRPC connections without a call that were closed because others needed their place",
-                self.evicted_peers.clone(),
-            );
-        }
-        self.registry = registry;
-    }
-
-    fn register_traces(&self, r: &mut Registry) {
-        r.register(
-            "traces",
-            "Traces received, by reason and result",
-            self.traces.clone(),
-        );
-        r.register(
-            "traced_paths",
-            "Paths known from traces",
-            self.traced_paths.clone(),
-        );
-        r.register(
-            "traced_paths_evicted",
-            "Traced paths that were dropped because of a limit",
-            self.traced_paths_evicted.clone(),
-        );
-        r.register(
-            "reports_unlisted",
-            "Reports about hosts and RNICs that found no place because of a limit",
-            self.unlisted.clone(),
-        );
-    }
-
-    fn register_incidents(&self, r: &mut Registry) {
-        r.register(
-            "incidents_open",
-            "Open incidents",
-            self.incidents_open.clone(),
-        );
-        r.register(
-            "incidents_opened",
-            "Incidents opened since the start; the exemplar has the number of the last one",
-            self.incidents_opened.clone(),
-        );
-        r.register(
-                "probes_set_aside",
-                "Probes of the last 20 s that are not judged because a host caused their results, by reason",
-                self.set_aside.clone(),
-            );
-        r.register(
-            "probes_judged",
-            "Probes of the last 20 s that are judged",
-            self.judged_probes.clone(),
-        );
-        r.register(
-            "fabric_judged_ratio",
-            "Share of the RNICs that are judged right now; NaN while none is known",
-            self.judged_ratio.clone(),
-        );
-        let r = r.sub_registry_with_prefix("analyzer");
-        r.register("judge_runs", "Runs of the judge", self.judge_runs.clone());
-        r.register(
-            "judge_runs_unfinished",
-            "Runs of the judge that used up their budget: fine scopes were not looked at",
-            self.judge_unfinished.clone(),
-        );
-        r.register(
-            "findings_held",
-            "Findings of the last run of the judge that one host alone supports: they wait for a second one",
-            self.findings_held.clone(),
-        );
-        r.register(
-            "judge_seconds",
-            "How long the last run of the judge took",
-            self.judge_seconds.clone(),
-        );
-        r.register(
-            "incidents_waiting",
-            "Changes of incidents that are not stored yet",
-            self.incidents_waiting.clone(),
-        );
     }
 
     /// Counts a batch that was taken, and batches before it that were skipped.
@@ -358,8 +242,11 @@ impl Metrics {
             Placement::Late(_) => "late",
             Placement::Future(_) => "future",
         };
-        self.batches.get_or_create(&ReasonLabels { reason }).inc();
-        self.lost_batches.inc_by(skipped);
+        self.uploads
+            .batches
+            .get_or_create(&ReasonLabels { reason })
+            .inc();
+        self.uploads.batches_lost.inc_by(skipped);
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         for report in &batch.paths {
             self.measured(&mut pairs, report);
@@ -383,7 +270,10 @@ impl Metrics {
             let labels = ReasonLabels {
                 reason: reason.name(),
             };
-            self.invalid_reasons.get_or_create(&labels).inc_by(*count);
+            self.measured
+                .probes_invalid_by_reason
+                .get_or_create(&labels)
+                .inc_by(*count);
         }
     }
 
@@ -394,16 +284,21 @@ impl Metrics {
             kind: key.2.name(),
         };
         Pair {
-            sent: self.sent.get_or_create(&labels).clone(),
-            lost: self.lost.get_or_create(&labels).clone(),
-            invalid: self.invalid.get_or_create(&labels).clone(),
-            network_rtt: self.network_rtt.get_or_create(&labels).clone(),
+            sent: self.measured.probes_sent.get_or_create(&labels).clone(),
+            lost: self.measured.probes_lost.get_or_create(&labels).clone(),
+            invalid: self.measured.probes_invalid.get_or_create(&labels).clone(),
+            network_rtt: self
+                .measured
+                .network_rtt_seconds
+                .get_or_create(&labels)
+                .clone(),
         }
     }
 
     /// Counts an upload stream that was ended with an error.
     pub(super) fn refuse_upload(&self, reason: &'static str) {
-        self.refused_uploads
+        self.uploads
+            .uploads_refused
             .get_or_create(&ReasonLabels { reason })
             .inc();
     }
@@ -418,7 +313,8 @@ impl Metrics {
             let exemplar = IncidentLabel {
                 incident: incident.id,
             };
-            self.incidents_opened
+            self.judged
+                .incidents_opened
                 .get_or_create(&labels)
                 .inc_by(1, Some(exemplar), None);
         }
@@ -427,26 +323,33 @@ impl Metrics {
     /// Takes over what a run of the judge published.
     pub(super) fn judged(&self, view: &View) {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        self.judge_runs.inc();
+        self.runs.judge_runs.inc();
         if !view.judgement.unfinished.is_empty() {
-            self.judge_unfinished.inc();
+            self.runs.judge_runs_unfinished.inc();
         }
-        self.findings_held.set(number(view.judgement.held as u64));
-        self.judge_seconds.set(view.took.as_secs_f64());
-        self.incidents_waiting.set(number(view.waiting as u64));
-        self.judged_probes.set(number(view.judgement.judged.sent));
+        self.runs
+            .findings_held
+            .set(number(view.judgement.held as u64));
+        self.runs.judge_seconds.set(view.took.as_secs_f64());
+        self.runs.incidents_waiting.set(number(view.waiting as u64));
+        self.judged
+            .probes_judged
+            .set(number(view.judgement.judged.sent));
         let coverage = Coverage {
             judged_rnics: view.judgement.coverage.judged,
             known_rnics: view.judgement.coverage.known,
             missing: view.missing,
         };
-        self.judged_ratio.set(coverage.share().unwrap_or(f64::NAN));
+        self.judged
+            .fabric_judged_ratio
+            .set(coverage.share().unwrap_or(f64::NAN));
         for reason in Reason::ALL {
             let counts = view.judgement.set_aside.get(&reason);
             let labels = ReasonLabels {
                 reason: reason.name(),
             };
-            self.set_aside
+            self.judged
+                .probes_set_aside
                 .get_or_create(&labels)
                 .set(counts.map_or(0, |counts| number(counts.sent)));
         }
@@ -458,9 +361,9 @@ impl Metrics {
             };
             *open.entry(labels).or_default() += 1;
         }
-        self.incidents_open.clear();
+        self.judged.incidents_open.clear();
         for (labels, count) in open {
-            self.incidents_open.get_or_create(&labels).set(count);
+            self.judged.incidents_open.get_or_create(&labels).set(count);
         }
     }
 
@@ -468,12 +371,12 @@ impl Metrics {
         let set = |gauge: &Gauge, value: usize| {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
-        set(&self.agents, agents);
-        set(&self.paths, memory.paths);
-        set(&self.buckets, memory.buckets);
-        set(&self.bytes, memory.bytes);
-        follow(&self.evicted, memory.evicted);
-        follow(&self.expired, memory.expired);
+        set(&self.kept.agents, agents);
+        set(&self.kept.paths, memory.paths);
+        set(&self.kept.buckets, memory.buckets);
+        set(&self.kept.windows_bytes, memory.bytes);
+        follow(&self.kept.paths_evicted, memory.evicted);
+        follow(&self.kept.paths_expired, memory.expired);
     }
 
     /// Counts a trace.
@@ -488,17 +391,18 @@ impl Metrics {
                 Learned::Old => "old",
             },
         };
-        self.traces.get_or_create(&labels).inc();
+        self.kept.traces.get_or_create(&labels).inc();
     }
 
     pub(super) fn set_traced(&self, paths: usize, evicted: u64) {
-        self.traced_paths
+        self.kept
+            .traced_paths
             .set(i64::try_from(paths).unwrap_or(i64::MAX));
-        follow(&self.traced_paths_evicted, evicted);
+        follow(&self.kept.traced_paths_evicted, evicted);
     }
 
     pub(super) fn set_unlisted(&self, reports: u64) {
-        follow(&self.unlisted, reports);
+        follow(&self.kept.reports_unlisted, reports);
     }
 
     /// The OpenMetrics text.
@@ -514,10 +418,13 @@ impl Metrics {
     }
 
     fn follow_connections(&self) {
-        follow(&self.accepted, self.connections.accepted());
-        follow(&self.evicted_peers, self.connections.evicted());
+        follow(&self.peers.connections, self.connections.accepted());
+        follow(&self.peers.connections_evicted, self.connections.evicted());
         for (kind, reason) in RefusalKind::ALL {
-            let counter = self.refused_peers.get_or_create(&ReasonLabels { reason });
+            let counter = self
+                .peers
+                .connections_refused
+                .get_or_create(&ReasonLabels { reason });
             follow(&counter, self.connections.refused(kind));
         }
     }

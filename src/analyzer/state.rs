@@ -275,7 +275,7 @@ impl State {
 
     fn take(&mut self, taken: &Taken, host: HostTime) {
         let Some(received) = &taken.received else {
-            self.metrics.duplicates.inc();
+            self.metrics.uploads.batches_duplicate.inc();
             if let Some(agent) = self.agents.of(&taken.mark) {
                 agent.duplicates += 1;
             }
@@ -318,7 +318,8 @@ impl State {
         let lost = taken.mark.lost.saturating_sub(lost_before);
         self.metrics.took(&received.batch, placement, lost);
         self.metrics
-            .refused_reports
+            .uploads
+            .reports_refused
             .inc_by(received.refused.len() as u64);
         if let Some(agent) = self.agents.of(&taken.mark) {
             agent.follow(&taken.mark);

@@ -86,14 +86,14 @@ impl AnalyzerService for Uploads {
         };
         let (metrics, stop) = (self.metrics.clone(), self.stop.clone());
         tokio::spawn(async move {
-            metrics.streams.inc();
+            metrics.uploads.streams.inc();
             let ended = tokio::select! {
                 ended = session.run() => ended,
                 () = stop.cancelled() => Err(Status::unavailable("the analyzer is stopping")),
                 // The agent has gone; nobody is left to tell.
                 () = answers.closed() => Ok(()),
             };
-            metrics.streams.dec();
+            metrics.uploads.streams.dec();
             if let Err(status) = ended {
                 metrics.refuse_upload(reason(status.code()));
                 tracing::info!(?peer, code = ?status.code(), reason = status.message(), "an upload ended");

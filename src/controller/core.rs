@@ -369,7 +369,7 @@ impl Core {
             Ok(()) => tracing::info!("the registry is stored again"),
             Err(error) => self.store_failed(&error),
         }
-        set(&self.metrics.unstored, self.unstored.len());
+        set(&self.metrics.agents_unstored, self.unstored.len());
     }
 
     fn check_addresses(&self, announcement: &Announcement) -> Result<(), Refused> {
@@ -569,10 +569,10 @@ impl Core {
             .iter()
             .map(|(_, rate)| *rate)
             .fold(self.policy.link_rate, f64::min);
-        set(&self.metrics.short_pairs, short.len());
-        set(&self.metrics.slow_tors, slow.len());
-        self.metrics.lowest_coverage.set(lowest);
-        self.metrics.lowest_link_rate.set(slowest);
+        set(&self.metrics.coverage_short_tor_pairs, short.len());
+        set(&self.metrics.link_rate_short_tors, slow.len());
+        self.metrics.coverage_lowest_ratio.set(lowest);
+        self.metrics.link_rate_lowest.set(slowest);
         let found = (short.len(), slow.len());
         if self.reported.replace(found) == Some(found) {
             return;

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::net::server::{RefusalKind, ServerCounters};
-use crate::telemetry::metrics::register_build_info;
+use crate::telemetry::metrics::{metric_set, register_build_info};
 
 /// How an announcement was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -51,24 +51,41 @@ pub(super) struct ByAnswer {
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 
-/// Handles of all metrics; clones share their values.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Metrics {
-    pub(super) announcements: Family<ByVerdict, Counter>,
-    pub(super) pinglist_requests: Family<ByAnswer, Counter>,
-    pub(super) heartbeats: Counter,
-    pub(super) changes_pushed: Counter,
-    pub(super) live_agents: Gauge,
-    pub(super) stale_agents: Gauge,
-    pub(super) rnics: Gauge,
-    pub(super) tors: Gauge,
-    pub(super) sessions: Gauge,
-    pub(super) store_failures: Counter,
-    pub(super) unstored: Gauge,
-    pub(super) short_pairs: Gauge,
-    pub(super) lowest_coverage: FloatGauge,
-    pub(super) slow_tors: Gauge,
-    pub(super) lowest_link_rate: FloatGauge,
+metric_set! {
+    /// Handles of all metrics; clones share their values.
+    #[derive(Debug, Clone)]
+    pub(super) struct Metrics {
+        /// Announcements of agents by result
+        pub(super) announcements: Family<ByVerdict, Counter>,
+        /// Pinglist requests by result
+        pub(super) pinglist_requests: Family<ByAnswer, Counter>,
+        /// Heartbeats received
+        pub(super) heartbeats: Counter,
+        /// Change notices that were sent to agents on their streams
+        pub(super) changes_pushed: Counter,
+        /// Registered agents with a valid lease
+        pub(super) live_agents: Gauge,
+        /// Registered agents whose lease has expired
+        pub(super) stale_agents: Gauge,
+        /// Registered RNICs
+        pub(super) rnics: Gauge,
+        /// ToR switches with registered RNICs
+        pub(super) tors: Gauge,
+        /// Open registration streams
+        pub(super) sessions: Gauge,
+        /// Writes that the registry refused; what it refused is served from memory and stored later
+        pub(super) store_failures: Counter,
+        /// Agents whose registration is in memory only because the registry takes nothing
+        pub(super) agents_unstored: Gauge,
+        /// Ordered ToR pairs whose path coverage is below the wanted one
+        pub(super) coverage_short_tor_pairs: Gauge,
+        /// Lowest path coverage of all ordered ToR pairs below the wanted one, else 1
+        pub(super) coverage_lowest_ratio: FloatGauge,
+        /// ToR switches whose uplinks get fewer probes than wanted
+        pub(super) link_rate_short_tors: Gauge,
+        /// Probes per second of the uplink with the fewest, else the wanted rate
+        pub(super) link_rate_lowest: FloatGauge,
+    }
 }
 
 impl Metrics {
@@ -77,77 +94,7 @@ impl Metrics {
         let metrics = Self::default();
         let mut registry = Registry::with_prefix("rpingmesh_controller");
         register_build_info(&mut registry);
-        registry.register(
-            "announcements",
-            "Announcements of agents by result",
-            metrics.announcements.clone(),
-        );
-        registry.register(
-            "pinglist_requests",
-            "Pinglist requests by result",
-            metrics.pinglist_requests.clone(),
-        );
-        registry.register(
-            "heartbeats",
-            "Heartbeats received",
-            metrics.heartbeats.clone(),
-        );
-        registry.register(
-            "changes_pushed",
-            "Change notices that were sent to agents on their streams",
-            metrics.changes_pushed.clone(),
-        );
-        registry.register(
-            "live_agents",
-            "Registered agents with a valid lease",
-            metrics.live_agents.clone(),
-        );
-        registry.register(
-            "stale_agents",
-            "Registered agents whose lease has expired",
-            metrics.stale_agents.clone(),
-        );
-        registry.register("rnics", "Registered RNICs", metrics.rnics.clone());
-        registry.register(
-            "tors",
-            "ToR switches with registered RNICs",
-            metrics.tors.clone(),
-        );
-        registry.register(
-            "sessions",
-            "Open registration streams",
-            metrics.sessions.clone(),
-        );
-        registry.register(
-            "store_failures",
-            "Writes that the registry refused; what it refused is served from memory and stored later",
-            metrics.store_failures.clone(),
-        );
-        registry.register(
-            "agents_unstored",
-            "Agents whose registration is in memory only because the registry takes nothing",
-            metrics.unstored.clone(),
-        );
-        registry.register(
-            "coverage_short_tor_pairs",
-            "Ordered ToR pairs whose path coverage is below the wanted one",
-            metrics.short_pairs.clone(),
-        );
-        registry.register(
-            "coverage_lowest_ratio",
-            "Lowest path coverage of all ordered ToR pairs below the wanted one, else 1",
-            metrics.lowest_coverage.clone(),
-        );
-        registry.register(
-            "link_rate_short_tors",
-            "ToR switches whose uplinks get fewer probes than wanted",
-            metrics.slow_tors.clone(),
-        );
-        registry.register(
-            "link_rate_lowest",
-            "Probes per second of the uplink with the fewest, else the wanted rate",
-            metrics.lowest_link_rate.clone(),
-        );
+        metrics.register(&mut registry);
         registry.register_collector(Box::new(Connections(server)));
         (registry, metrics)
     }

@@ -27,6 +27,48 @@ pub(crate) use prometheus_client::encoding::prometheus_protobuf::prometheus_data
 /// How long an open scrape may take to end after a stop.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// Metrics of one subsystem, each written once: the name of a field is that of the metric, its comment the help text. Makes
+/// the struct, its `Default` (`= …` where a metric begins otherwise), and `register`, which shows all of them in a registry.
+macro_rules! metric_set {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident {
+            $(
+                $(#[doc = $help:literal])+
+                $field_vis:vis $field:ident: $type:ty $(= $begin:expr)?,
+            )+
+        }
+    ) => {
+        $(#[$meta])*
+        $vis struct $name {
+            $(
+                $(#[doc = $help])+
+                $field_vis $field: $type,
+            )+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $crate::telemetry::metrics::metric_set!(@begin $($begin)?),)+ }
+            }
+        }
+
+        impl $name {
+            /// Shows them all in a registry.
+            $vis fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+                $(registry.register(
+                    stringify!($field),
+                    concat!($($help),+).trim(),
+                    self.$field.clone(),
+                );)+
+            }
+        }
+    };
+    (@begin) => { Default::default() };
+    (@begin $begin:expr) => { $begin };
+}
+pub(crate) use metric_set;
+
 /// The media type of the text format.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

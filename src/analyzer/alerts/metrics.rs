@@ -5,9 +5,9 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 
 use crate::analysis::alerts::{Event, Item, Outcome};
+use crate::telemetry::metrics::metric_set;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -29,39 +29,22 @@ struct FailureLabels {
     reason: &'static str,
 }
 
-/// Of all receivers.
-#[derive(Debug, Clone, Default)]
-pub(in crate::analyzer) struct AlertMetrics {
-    sent: Family<EventLabels, Counter>,
-    failed: Family<FailureLabels, Counter>,
-    waiting: Family<Labels, Gauge>,
-    dropped: Family<Labels, Gauge>,
+metric_set! {
+    /// Of all receivers.
+    #[derive(Debug, Clone)]
+    pub(in crate::analyzer) struct AlertMetrics {
+        /// Incidents that were delivered to receivers of alerts and acknowledged
+        alerts_sent: Family<EventLabels, Counter>,
+        /// Failed requests to receivers of alerts: unreachable (sent again) or refused (incidents sent one by one)
+        alert_requests_failed: Family<FailureLabels, Counter>,
+        /// Incidents whose newest state a receiver of alerts has not acknowledged
+        alerts_waiting: Family<Labels, Gauge>,
+        /// Incidents that were dropped since the start because too many waited
+        alerts_dropped: Family<Labels, Gauge>,
+    }
 }
 
 impl AlertMetrics {
-    pub(in crate::analyzer) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "alerts_sent",
-            "Incidents that were delivered to receivers of alerts and acknowledged",
-            self.sent.clone(),
-        );
-        registry.register(
-            "alert_requests_failed",
-            "Failed requests to receivers of alerts: unreachable (sent again) or refused (incidents sent one by one)",
-            self.failed.clone(),
-        );
-        registry.register(
-            "alerts_waiting",
-            "Incidents whose newest state a receiver of alerts has not acknowledged",
-            self.waiting.clone(),
-        );
-        registry.register(
-            "alerts_dropped",
-            "Incidents that were dropped since the start because too many waited",
-            self.dropped.clone(),
-        );
-    }
-
     /// Shows every metric, once.
     #[cfg(test)]
     pub(in crate::analyzer) fn touch(&self) {
@@ -102,8 +85,14 @@ impl ReceiverMetrics {
         let labels = self.labels();
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
-        self.all.waiting.get_or_create(&labels).set(number(waiting));
-        self.all.dropped.get_or_create(&labels).set(number(dropped));
+        self.all
+            .alerts_waiting
+            .get_or_create(&labels)
+            .set(number(waiting));
+        self.all
+            .alerts_dropped
+            .get_or_create(&labels)
+            .set(number(dropped));
     }
 
     /// What came of a batch.
@@ -123,7 +112,7 @@ impl ReceiverMetrics {
             receiver: self.receiver.clone(),
             reason,
         };
-        self.all.failed.get_or_create(&labels).inc();
+        self.all.alert_requests_failed.get_or_create(&labels).inc();
     }
 
     fn sent(&self, event: Event) {
@@ -132,6 +121,6 @@ impl ReceiverMetrics {
             receiver: self.receiver.clone(),
             event: event.name(),
         };
-        self.all.sent.get_or_create(&labels).inc();
+        self.all.alerts_sent.get_or_create(&labels).inc();
     }
 }

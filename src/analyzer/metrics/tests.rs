@@ -9,18 +9,22 @@ pub(crate) fn every() -> Vec<MetricFamily> {
     let _ = metrics.pair(&("tor0".into(), "tor1".into(), ProbeKind::TorMesh));
     metrics.refuse_upload("hello");
     let reason = |reason| ReasonLabels { reason };
-    let _ = metrics.batches.get_or_create(&reason("counted"));
+    let _ = metrics.uploads.batches.get_or_create(&reason("counted"));
     let _ = metrics
-        .invalid_reasons
+        .measured
+        .probes_invalid_by_reason
         .get_or_create(&reason("send_failed"));
-    let _ = metrics.set_aside.get_or_create(&reason("host_down"));
+    let _ = metrics
+        .judged
+        .probes_set_aside
+        .get_or_create(&reason("host_down"));
     let incident = IncidentLabels {
         category: "link_loss",
         severity: "P2",
     };
-    let _ = metrics.incidents_open.get_or_create(&incident);
-    let _ = metrics.incidents_opened.get_or_create(&incident);
-    let _ = metrics.traces.get_or_create(&TraceLabels {
+    let _ = metrics.judged.incidents_open.get_or_create(&incident);
+    let _ = metrics.judged.incidents_opened.get_or_create(&incident);
+    let _ = metrics.kept.traces.get_or_create(&TraceLabels {
         reason: "new",
         learned: "new",
     });
