@@ -12,6 +12,9 @@ pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
         config.require_tor()?;
     }
     weak::print(&config.settings.weak_files());
+    if let Some(why) = config.misnamed() {
+        println!("warning: {why}");
+    }
     println!("the configuration is valid");
     Ok(())
 }

@@ -172,3 +172,33 @@ fn a_running_program_warns_of_weak_files_and_makes_its_database_for_itself() {
         assert!(!beside.exists() || mode(&beside) == 0o600, "{extension}");
     }
 }
+
+#[test]
+fn check_config_and_doctor_say_that_a_certificate_is_another_hosts() {
+    let folder = tempfile::tempdir().expect("folder");
+    let authority = Authority::new("CA");
+    let (files, _) = authority.issue_numbered(folder.path(), &["host-a"], Validity::Now);
+    let state = format!("--state-dir={}", folder.path().display());
+    let mut flags = vec!["--tor".to_owned(), "tor0".to_owned(), state];
+    for (name, path) in [
+        ("cert", &files.cert),
+        ("key", &files.key),
+        ("ca", &files.ca),
+    ] {
+        flags.push(format!("--tls-{name}={}", path.display()));
+    }
+    for (host, is_other) in [("host-a", false), ("host-b", true)] {
+        let flags = flags.iter().map(String::as_str);
+        let named: Vec<&str> = flags.chain(["--host", host]).collect();
+        let text = check(AGENT, &[&["check-config"], &named[..]].concat());
+        assert_eq!(text.contains("is not this agent's"), is_other, "{text}");
+        assert_eq!(
+            text.contains("host-a") && text.contains("host-b"),
+            is_other,
+            "{text}"
+        );
+        let doctor = command(AGENT, &[&["doctor"], &named[..]].concat()).output();
+        let text = String::from_utf8(doctor.expect("it runs").stdout).expect("text");
+        assert_eq!(text.contains("is not this agent's"), is_other, "{text}");
+    }
+}

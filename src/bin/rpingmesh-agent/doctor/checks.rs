@@ -82,6 +82,17 @@ pub(super) fn files(settings: &AgentSettings) -> Vec<Finding> {
         .collect()
 }
 
+/// Whether the certificate names this agent; nothing without TLS.
+pub(super) fn certificate(config: &AgentConfig) -> Option<Finding> {
+    config.misnamed().map(|why| {
+        Finding::problem(
+            "certificate",
+            why,
+            "controller and analyzer refuse this agent: see docs/security.md, \"Who an agent is\"",
+        )
+    })
+}
+
 /// How many files and connections the agent may open: it raises the limit to the hard one.
 pub(super) fn descriptors() -> Finding {
     const NEEDED: u64 = 1_024;
