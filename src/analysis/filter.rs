@@ -306,7 +306,7 @@ impl HostFilter {
             slow(|sample| sample.prober_delay),
         );
         let path = &report.path;
-        // With two hosts there is no second one to see it.
+        // With two hosts nobody else can see it.
         let is_pair = self.hosts.len() <= 2;
         if answering && let Some(host) = self.hosts.get_mut(&path.target.host) {
             if is_pair || path.source.host == path.target.host {

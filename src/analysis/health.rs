@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::judge::snapshot::LEAST_PROBES;
+use super::judge::sight::LEAST_PROBES;
 use super::judge::{Category, Counts, Finding, Snapshot};
 use super::localize::Component;
 use crate::id::HostName;

@@ -9,6 +9,7 @@
 //! seen two or three seconds after it began; the longest finds gray loss. A suspect that only an old part of a horizon
 //! speaks against is no finding: see `is_over`.
 
+mod counts;
 mod crossed;
 mod effort;
 pub(crate) mod finding;
@@ -17,6 +18,7 @@ mod locate;
 mod merge;
 mod recent;
 mod selective;
+pub(crate) mod sight;
 pub(crate) mod snapshot;
 mod spread;
 mod stalled;
@@ -37,11 +39,13 @@ use super::windows::Slot;
 use crate::id::RnicName;
 use crate::time::{Nanos, WallTime};
 
+pub use counts::{Counts, Horizon};
 pub use effort::Pace;
 pub use finding::{Category, Finding, Judgement};
 pub(crate) use finding::{HARD, LEAST_CONFIDENCE, LEAST_SLOW};
 pub use recent::Recent;
-pub use snapshot::{Counts, Coverage, Horizon, PathCounts, SilentHost, Snapshot};
+pub use sight::Coverage;
+pub use snapshot::{PathCounts, SilentHost, Snapshot};
 
 /// Paths from which on coarse scopes are looked at first.
 const MANY_PATHS: usize = 20_000;

@@ -100,6 +100,11 @@ impl Metrics {
     }
 }
 
+/// Shows a number; one that is too large as the largest.
+pub(super) fn set(gauge: &Gauge, value: usize) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
 /// Counters that the listener keeps.
 #[derive(Debug)]
 struct Connections(Arc<ServerCounters>);

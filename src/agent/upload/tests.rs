@@ -46,7 +46,7 @@ impl Fake {
     fn take(&self, spool: u64, batch: &ResultBatch) -> Result<u64, Status> {
         self.known(|known| {
             if known.unreadable == Some(batch.start_unix_ns) {
-                return Err(Status::invalid_argument("this is no batch"));
+                return Err(Status::invalid_argument("the message holds no batch"));
             }
             if known.too_far == Some(spool) {
                 return Err(Status::failed_precondition("too far"));

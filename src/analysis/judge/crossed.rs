@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::snapshot::{Counts, PathCounts};
+use super::counts::Counts;
+use super::snapshot::PathCounts;
 use crate::analysis::localize::{Component, ComponentId, Crossing, Problem, ProblemError};
 use crate::analysis::report::End;
 use crate::analysis::routes::{CLOUD, Leg, Origin, Routes};

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::counts::{Counts, Horizon};
 use super::recent::Recent;
-use super::snapshot::{Counts, Coverage, Horizon};
+use super::sight::Coverage;
 use crate::analysis::filter::Reason;
 use crate::analysis::localize::Component;
 use crate::analysis::routes::Origin;

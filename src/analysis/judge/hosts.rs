@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::counts::{Counts, Horizon};
 use super::finding::{Category, Finding, HARD};
 use super::recent::{Newest, Recent};
-use super::snapshot::{Counts, Horizon, SilentHost, Snapshot};
+use super::snapshot::{SilentHost, Snapshot};
 use crate::analysis::filter::Flaps;
 use crate::analysis::localize::Component;
 use crate::analysis::report::End;

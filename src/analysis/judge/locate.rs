@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::counts::{Counts, Horizon};
 use super::crossed::{Coarse, Crossings, Observed};
 use super::effort::Effort;
-use super::snapshot::{Counts, Horizon, PathCounts, most_weight, weighed};
+use super::snapshot::{PathCounts, most_weight, weighed};
 use super::stalled::against_stall;
 use super::sums::{DOWN, STILL, Sums, TELLING, category};
 use super::{

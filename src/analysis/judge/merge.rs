@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::counts::{Counts, Horizon};
 use super::finding::{Category, Finding};
-use super::snapshot::{Counts, Horizon, PathCounts, Snapshot};
+use super::snapshot::{PathCounts, Snapshot};
 use super::{hosts, selective};
 use crate::analysis::localize::Component;
 use crate::analysis::rnic;

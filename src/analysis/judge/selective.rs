@@ -1,6 +1,6 @@
 //! Losses of some 5-tuples only: what an RNIC's or a link's rate does not explain.
 
-use super::snapshot::Counts;
+use super::counts::Counts;
 
 /// Nats from which on losses hit some 5-tuples and spare others.
 const LEAST_NATS: f64 = 6.0;

@@ -5,75 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counts::{Counts, Horizon};
+use super::sight::{Coverage, Sight, Tally};
 use crate::analysis::filter::{Flaps, HostFilter, Reason, UploadState};
 use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, Slot, Windows};
 use crate::id::{Gid, HostName, RnicName, ServiceName, TorId, UdpSourcePort};
 use crate::probe::ProbeKind;
 use crate::time::{Nanos, WallTime};
-
-/// How far back is looked. All end with the slot that is still being filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Horizon {
-    /// The slot that is being filled: 0 to 5 s.
-    Now,
-    /// And the one before: 5 to 10 s.
-    Short,
-    /// 20 to 25 s.
-    Middle,
-    /// 120 to 125 s.
-    Long,
-}
-
-impl Horizon {
-    /// All, shortest first.
-    pub const ALL: [Self; 4] = [Self::Now, Self::Short, Self::Middle, Self::Long];
-
-    /// Whole slots before the one that is being filled.
-    const fn slots(self) -> u32 {
-        match self {
-            Self::Now => 0,
-            Self::Short => 1,
-            Self::Middle => 4,
-            Self::Long => 24,
-        }
-    }
-
-    const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// Its length for people.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Now | Self::Short => "5 s",
-            Self::Middle => "20 s",
-            Self::Long => "120 s",
-        }
-    }
-}
-
-/// Probes, and those of them that were lost (or slow).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// All.
-    pub sent: u64,
-    /// Lost.
-    pub lost: u64,
-}
-
-impl Counts {
-    /// Adds others.
-    pub const fn add(&mut self, other: Self) {
-        self.sent = self.sent.saturating_add(other.sent);
-        self.lost = self.lost.saturating_add(other.lost);
-    }
-
-    /// Lost of sent, 0 to 1.
-    pub fn share(self) -> f64 {
-        self.lost as f64 / self.sent.max(1) as f64
-    }
-}
 
 /// A path with what it counted.
 #[derive(Debug, Clone)]
@@ -152,112 +91,6 @@ pub struct SilentHost {
     pub overdue: bool,
     /// Probes to it since then, and those without an answer.
     pub probes: Counts,
-}
-
-/// Probes of 20 s below which nothing is said about a share of them.
-pub(crate) const LEAST_PROBES: u64 = 100;
-/// Share of the probes of one ToR that are set aside from which on nothing is judged there.
-const BLIND_TOR: f64 = 0.8;
-
-/// How much of the fabric is judged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// RNICs with judged probes from or to them.
-    pub judged: usize,
-    /// RNICs that are known.
-    pub known: usize,
-}
-
-/// Probes of 20 s from and to RNICs under each ToR, and those that a host there has disturbed; and the RNICs that are judged.
-#[derive(Debug, Default)]
-struct Sight {
-    tors: HashMap<TorId, Counts>,
-    rnics: HashSet<Gid>,
-}
-
-impl Sight {
-    fn add(&mut self, tor: &TorId, counts: Counts) {
-        if counts.sent == 0 {
-            return;
-        }
-        if let Some(known) = self.tors.get_mut(tor) {
-            known.add(counts);
-        } else {
-            self.tors.insert(tor.clone(), counts);
-        }
-    }
-
-    /// ToRs where nearly everything is disturbed, and by more than one host.
-    fn blind(self, host_filter: &HostFilter) -> Vec<(TorId, Counts)> {
-        let mut blind: Vec<_> = self
-            .tors
-            .into_iter()
-            .filter(|(_, counts)| counts.sent >= LEAST_PROBES && counts.share() >= BLIND_TOR)
-            .collect();
-        if blind.is_empty() {
-            return blind;
-        }
-        let mut hosts: HashMap<&TorId, HashSet<&HostName>> = HashMap::new();
-        for end in host_filter.rnics() {
-            hosts.entry(&end.tor).or_default().insert(&end.host);
-        }
-        blind.retain(|(tor, _)| hosts.get(tor).is_some_and(|hosts| hosts.len() > 1));
-        blind.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
-        blind
-    }
-}
-
-/// Sums of one path's slots.
-struct Tally {
-    counts: [Counts; 4],
-    unsent: [u64; 2],
-    /// Whether the clocks of both ends ran evenly in the last 20 s.
-    clocks_run: bool,
-    /// Probes of 20 s that are judged,
-    judged: u64,
-    /// and those that the prober's or the responder's host disturbed.
-    by_source: u64,
-    by_target: u64,
-}
-
-impl Tally {
-    const fn new() -> Self {
-        Self {
-            counts: [Counts { sent: 0, lost: 0 }; 4],
-            unsent: [0; 2],
-            clocks_run: true,
-            judged: 0,
-            by_source: 0,
-            by_target: 0,
-        }
-    }
-
-    /// Adds the probes of a slot that is so many slots old.
-    fn add(&mut self, age: u32, probes: Counts, not_sent: u64) {
-        for horizon in Horizon::ALL {
-            if age <= horizon.slots() {
-                self.counts[horizon.index()].add(probes);
-                if let Some(unsent) = self.unsent.get_mut(horizon.index()) {
-                    *unsent = unsent.saturating_add(not_sent);
-                }
-            }
-        }
-    }
-
-    /// Tells which RNICs are judged, and how much is set aside under the two ToRs.
-    fn show(&self, source: &End, target: &End, sight: &mut Sight) {
-        if self.judged > 0 {
-            sight.rnics.insert(source.gid);
-            sight.rnics.insert(target.gid);
-        }
-        for (tor, disturbed) in [(&source.tor, self.by_source), (&target.tor, self.by_target)] {
-            let counts = Counts {
-                sent: self.judged + disturbed,
-                lost: disturbed,
-            };
-            sight.add(tor, counts);
-        }
-    }
 }
 
 /// What is judged. See the module.

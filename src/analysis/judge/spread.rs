@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::counts::{Counts, Horizon};
 use super::crossed::Observed;
 use super::finding::{Category, Finding};
-use super::snapshot::{Counts, Horizon, PathCounts};
+use super::snapshot::PathCounts;
 use crate::analysis::localize::Component;
 use crate::analysis::routes::spread::{NextHop, Uneven};
 use crate::analysis::routes::{Leg, Routes};

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::counts::Counts;
 use super::crossed::Observed;
-use super::snapshot::{Counts, PathCounts};
+use super::snapshot::PathCounts;
 use crate::analysis::localize::{Component, Suspect};
 use crate::analysis::stall;
 use crate::id::{DeviceName, HostName};

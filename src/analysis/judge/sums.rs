@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::counts::{Counts, Horizon};
 use super::crossed::Observed;
 use super::finding::{Category, LEAST_SLOW};
 use super::recent::Newest;
-use super::snapshot::{Counts, Horizon};
 use crate::analysis::localize::{Component, Suspect, Symptom};
 use crate::analysis::routes::Leg;
 use crate::id::ServiceName;

@@ -10,9 +10,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::counts::Counts;
 use super::crossed::Observed;
 use super::finding::{Category, Finding};
-use super::snapshot::{Counts, PathCounts, Snapshot};
+use super::snapshot::{PathCounts, Snapshot};
 use crate::analysis::localize::Component;
 use crate::analysis::report::End;
 use crate::id::HostName;

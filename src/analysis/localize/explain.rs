@@ -190,7 +190,7 @@ fn example(problem: &Problem, evidence: &Evidence, at: usize, trials: Trials) ->
         .parts
         .iter()
         .map(|part| problem.component(part.component));
-    // The host of an RNIC may be a suspect of its own; it is no end.
+    // Ends are RNICs where the RNICs are suspects: their host is another suspect, not an end.
     let rnics: Vec<&str> = components
         .clone()
         .filter(|component| matches!(component, Component::Rnic { .. }))

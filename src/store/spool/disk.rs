@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::codec::Encoded;
 use super::epoch::{DiskPlace, Epoch, Place};
 use super::segment::{self, Header, Record, SegmentError};
+use super::types::AWAY;
 use crate::store::{StoreError, legacy, quarantine};
 
 /// Held while a process uses the folder.
@@ -158,6 +159,14 @@ impl Disk {
             && segment.path.exists()
         {
             return Ok(number);
+        }
+        // Nobody forces the file that is left behind, and while the analyzer is away its batches stay for long.
+        let is_needed = |segment: &Segment| segment.live >= u64::try_from(AWAY).unwrap_or(u64::MAX);
+        if self.dirty
+            && let Some((number, _)) = self.current
+            && self.segments.get(&number).is_some_and(is_needed)
+        {
+            self.sync()?;
         }
         let (number, path) = (self.next, self.path(self.next));
         if !self.folder.exists() {

@@ -1,4 +1,4 @@
-//! What several pages are made of: numbers with names, links, and why there is no page.
+//! Parts that several pages share: facts, links, measured values, errors.
 
 use axum::http::StatusCode;
 
@@ -9,7 +9,7 @@ use crate::analyzer::dashboard::query::{When, at_query};
 use crate::store::StoreError;
 use crate::time::WallTime;
 
-/// Why there is no page.
+/// Why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::analyzer::dashboard) enum PageError {
     /// The address is malformed.
