@@ -83,7 +83,7 @@ impl FromStr for Prefix {
                 .parse()
                 .ok()
                 .filter(|length| *length <= most)
-                .ok_or_else(|| fail("the number of bits is none"))?,
+                .ok_or_else(|| fail(&format!("the number of bits is 0 to {most}")))?,
         };
         let first = match address {
             IpAddr::V4(address) => {
