@@ -15,6 +15,8 @@ use crate::rpc::results::{MAX_SAMPLES, Received};
 
 /// Bytes that have arrived and are not read yet.
 const RECEIVED: usize = 48 << 20;
+/// Of these, what only short messages may take.
+const RESERVE: usize = 8 << 20;
 /// Batches of at most [`SMALL_BATCH`] bytes.
 const SMALL: usize = 32 << 20;
 const SMALL_BATCH: usize = 256 << 10;
@@ -47,7 +49,7 @@ pub(super) struct Memory {
 impl Default for Memory {
     fn default() -> Self {
         Self {
-            receiving: Receiving::new(RECEIVED),
+            receiving: Receiving::new(RECEIVED - RESERVE, RESERVE),
             small: Arc::new(Semaphore::new(SMALL / UNIT)),
             large: Arc::new(Semaphore::new(LARGE / UNIT)),
         }

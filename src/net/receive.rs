@@ -3,7 +3,8 @@
 //! A stream may send a part of a message and wait, and a peer may open many streams. What has arrived is charged to one pool
 //! ([`Receiving`]). When the pool is full, streams wait, and HTTP/2's flow control stops their senders. Only the stream whose
 //! message is incomplete for longest may go beyond the pool, so that one message after the other becomes complete; it has
-//! [`TURN`]. Senders of which nothing comes for [`PATIENCE`] meanwhile make room: their streams are ended. A message that is
+//! [`TURN`]. A reserve beside the pool takes short messages (up to [`SHORT`]) while the pool is full: long ones do not keep
+//! anybody else out. Senders of which nothing comes for [`PATIENCE`] meanwhile make room: their streams are ended. A message that is
 //! complete, or that waits for room, is never given up.
 
 use std::collections::BTreeMap;
@@ -25,13 +26,24 @@ use tower::Service;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the oldest incomplete message may take to become complete while others wait for room.
 pub(crate) const TURN: Duration = Duration::from_secs(10);
+/// A stream that holds no more than this may use the reserve: hellos, and batches as agents send them.
+pub(crate) const SHORT: usize = 64 << 10;
 /// How often a stream that waits looks whether another has become too slow.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// Where bytes count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Pool,
+    Reserve,
+}
 
 /// What one stream holds.
 #[derive(Debug)]
 struct Holding {
     bytes: usize,
+    /// Where they count.
+    place: Place,
     /// When the first of them came.
     since: Instant,
     /// When the last of them came.
@@ -48,6 +60,9 @@ struct Holding {
 struct Pool {
     limit: usize,
     used: usize,
+    /// For short messages while the pool is full.
+    reserve: usize,
+    reserve_used: usize,
     next: u64,
     streams: BTreeMap<u64, Holding>,
     /// Who may go beyond the limit, and since when.
@@ -58,25 +73,53 @@ struct Pool {
 impl Pool {
     /// Takes room. Where there is none the caller waits, unless it is its turn; streams that are too slow are ended.
     fn charge(&mut self, id: u64, bytes: usize, now: Instant) -> bool {
+        let Some(own) = self.streams.get(&id) else {
+            return false;
+        };
+        let (held, is_reserved) = (own.bytes, own.place == Place::Reserve);
+        // What is in the reserve goes with it into the pool.
+        let needed = bytes + if is_reserved { held } else { 0 };
         // One frame fits an empty pool, whatever its size.
-        let fits = self.used == 0 || self.used + bytes <= self.limit;
-        if !fits {
+        let fits = self.used == 0 || self.used + needed <= self.limit;
+        let is_short = (held == 0 || is_reserved) && held + bytes <= SHORT;
+        if fits {
+            self.take(id, bytes, Place::Pool, now);
+        } else if is_short && self.reserve_used + bytes <= self.reserve {
+            self.take(id, bytes, Place::Reserve, now);
+        } else {
             self.give_up_slow(id, now);
             self.choose(now);
-        }
-        let is_granted = fits || self.turn.is_some_and(|(chosen, _)| chosen == id);
-        if let Some(own) = self.streams.get_mut(&id) {
-            own.is_waiting = !is_granted;
-            if is_granted {
-                if own.bytes == 0 {
-                    own.since = now;
-                }
-                own.last = now;
-                own.bytes += bytes;
-                self.used += bytes;
+            let is_its_turn = self.turn.is_some_and(|(chosen, _)| chosen == id);
+            if is_its_turn {
+                self.take(id, bytes, Place::Pool, now);
+            } else if let Some(own) = self.streams.get_mut(&id) {
+                own.is_waiting = true;
             }
+            return is_its_turn;
         }
-        is_granted
+        true
+    }
+
+    /// Counts bytes of a stream in the pool or in the reserve, where all that it holds is then.
+    fn take(&mut self, id: u64, bytes: usize, place: Place, now: Instant) {
+        let Some(own) = self.streams.get_mut(&id) else {
+            return;
+        };
+        if (own.place, place) == (Place::Reserve, Place::Pool) {
+            self.reserve_used -= own.bytes;
+            self.used += own.bytes;
+        }
+        own.place = place;
+        own.is_waiting = false;
+        if own.bytes == 0 {
+            own.since = now;
+        }
+        own.last = now;
+        own.bytes += bytes;
+        match place {
+            Place::Pool => self.used += bytes,
+            Place::Reserve => self.reserve_used += bytes,
+        }
     }
 
     /// Gives the turn to the oldest incomplete message, if nobody has it.
@@ -134,7 +177,10 @@ impl Pool {
             own.bytes -= released;
             (own.since, own.last) = (now, now);
             own.is_complete = false;
-            self.used -= released;
+            match own.place {
+                Place::Pool => self.used -= released,
+                Place::Reserve => self.reserve_used -= released,
+            }
         }
         self.pass_turn(id);
         self.wake();
@@ -142,7 +188,10 @@ impl Pool {
 
     fn remove(&mut self, id: u64) {
         if let Some(own) = self.streams.remove(&id) {
-            self.used -= own.bytes;
+            match own.place {
+                Place::Pool => self.used -= own.bytes,
+                Place::Reserve => self.reserve_used -= own.bytes,
+            }
         }
         self.pass_turn(id);
         self.wake();
@@ -164,11 +213,13 @@ impl Pool {
 pub(crate) struct Receiving(Arc<Mutex<Pool>>);
 
 impl Receiving {
-    /// With room for this many bytes.
-    pub(crate) fn new(limit: usize) -> Self {
+    /// With room for this many bytes, and a reserve.
+    pub(crate) fn new(limit: usize, reserve: usize) -> Self {
         Self(Arc::new(Mutex::new(Pool {
             limit,
             used: 0,
+            reserve,
+            reserve_used: 0,
             next: 0,
             streams: BTreeMap::new(),
             turn: None,
@@ -183,7 +234,8 @@ impl Receiving {
     /// Bytes that have arrived and that nobody has taken.
     #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
-        self.pool().used
+        let pool = self.pool();
+        pool.used + pool.reserve_used
     }
 
     /// Streams that were ended because they sent too slowly while others waited.
@@ -198,6 +250,7 @@ impl Receiving {
         let id = pool.next;
         let holding = Holding {
             bytes: 0,
+            place: Place::Pool,
             since: Instant::now(),
             last: Instant::now(),
             is_waiting: false,

@@ -18,7 +18,7 @@ async fn pass(millis: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn the_oldest_message_may_finish_and_silent_senders_make_room() {
-    let receiving = Receiving::new(100);
+    let receiving = Receiving::new(100, 0);
     let streams = Streams(receiving.clone());
     let (whole, oldest, silent, new) = (
         receiving.stream(),
@@ -56,7 +56,7 @@ async fn the_oldest_message_may_finish_and_silent_senders_make_room() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_ends_and_who_waits_for_room_is_not_slow() {
-    let receiving = Receiving::new(100);
+    let receiving = Receiving::new(100, 0);
     let streams = Streams(receiving.clone());
     let (slow, fast) = (receiving.stream(), receiving.stream());
     assert!(streams.charge(&slow, 50));
@@ -75,4 +75,36 @@ async fn a_turn_ends_and_who_waits_for_room_is_not_slow() {
     assert!(!streams.is_given_up(&fast));
     drop(slow);
     assert!(streams.charge(&fast, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_messages_come_while_long_ones_fill_the_pool() {
+    let receiving = Receiving::new(4 * SHORT, SHORT);
+    let streams = Streams(receiving.clone());
+    let (long, longer) = (receiving.stream(), receiving.stream());
+    let (short, other, grows) = (receiving.stream(), receiving.stream(), receiving.stream());
+    assert!(streams.charge(&long, 4 * SHORT));
+    assert!(
+        !streams.charge(&longer, SHORT + 1),
+        "too long for the reserve"
+    );
+    assert!(streams.charge(&short, SHORT / 2) && streams.charge(&grows, SHORT / 4));
+    assert!(
+        !streams.charge(&other, SHORT / 2),
+        "the reserve is full, too"
+    );
+    assert_eq!(receiving.used(), 4 * SHORT + SHORT / 2 + SHORT / 4);
+
+    // What is held goes along when a message grows beyond what is short.
+    assert!(!streams.charge(&grows, SHORT));
+    drop(long);
+    assert!(streams.charge(&grows, SHORT));
+    assert!(streams.charge(&other, SHORT / 2));
+    assert_eq!(receiving.used(), 2 * SHORT + SHORT / 4);
+
+    short.release(SHORT / 2);
+    drop((longer, short, other, grows));
+    assert_eq!(receiving.used(), 0);
+    let pool = receiving.pool();
+    assert_eq!((pool.used, pool.reserve_used), (0, 0));
 }
