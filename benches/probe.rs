@@ -13,9 +13,10 @@ use divan::counter::ItemsCount;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
 use rpingmesh::measure::Summary;
 use rpingmesh::probe::{
-    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start, Target,
+    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start,
 };
 use rpingmesh::time::{Clock, HostTime, Nanos, SystemClock, WallTime};
+use rpingmesh::topology::Peer;
 use rpingmesh::transport::memory::{MemoryEndpoint, Network};
 use rpingmesh::transport::{Address, Completion, CompletionClock, Endpoint, SendRequest};
 use rpingmesh::wire::{Body, ClusterKey, Ends, Keyring, Packet, Sequence, SessionId};
@@ -65,12 +66,12 @@ fn label(number: u32) -> FlowLabel {
 
 fn path(address: Address, number: u32) -> Arc<ProbePath> {
     Arc::new(ProbePath {
-        target: Target {
+        target: Arc::new(Peer {
             address,
             tor: "tor0".into(),
             host: "host0".into(),
             device: "rnic0".into(),
-        },
+        }),
         flow_label: label(number),
         service: None,
     })

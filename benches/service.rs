@@ -17,12 +17,13 @@ use rpingmesh::config::controller::{AgentsSettings, ControllerSettings};
 use rpingmesh::controller::Controller;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
 use rpingmesh::measure::Summary;
-use rpingmesh::probe::{Config, PathId, ProbePath, Rate, Session, Target};
+use rpingmesh::probe::{Config, PathId, ProbePath, Rate, Session};
 use rpingmesh::service::flow::FlowTable;
 use rpingmesh::service::probing::{Local, Planner};
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage, TracedEvent, TracerStatus};
 use rpingmesh::store::{Location, open};
 use rpingmesh::time::{Clock, HostTime, Nanos, SystemClock};
+use rpingmesh::topology::Peer;
 use rpingmesh::transport::memory::{MemoryProvider, Network};
 use rpingmesh::transport::{
     Address, Capabilities, Completion, CompletionClock, Endpoint, Provider, RnicName, RnicPort,
@@ -133,8 +134,8 @@ fn flow_table_events(bencher: Bencher, with_planner: bool) {
         });
 }
 
-fn target() -> Target {
-    Target {
+fn target() -> Arc<Peer> {
+    Arc::new(Peer {
         address: Address {
             gid: gid(2),
             qpn: Qpn::from_lower_bits(0x11),
@@ -143,7 +144,7 @@ fn target() -> Target {
         tor: "tor0".into(),
         host: "h2".into(),
         device: "mem0".into(),
-    }
+    })
 }
 
 fn planner() -> Planner {

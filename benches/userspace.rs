@@ -9,9 +9,10 @@ use rpingmesh::agent::drive::Driver;
 use rpingmesh::id::FlowLabel;
 use rpingmesh::measure::percentile;
 use rpingmesh::probe::{
-    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start, Target,
+    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start,
 };
 use rpingmesh::time::{Clock, Nanos, SystemClock};
+use rpingmesh::topology::Peer;
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
 use rpingmesh::transport::{Endpoint, Provider};
 use rpingmesh::wire::Keyring;
@@ -60,15 +61,15 @@ async fn probe(rate: Rate, under_way: usize) -> Vec<ProbeResult> {
         ..userspace::Config::default()
     });
     let (prober, responder) = (open(&provider), open(&provider));
-    let target = Target {
+    let target = Arc::new(Peer {
         address: responder.address(),
         tor: "tor0".into(),
         host: "host0".into(),
         device: "lo".into(),
-    };
+    });
     let paths = (1..=16).map(|label| {
         Arc::new(ProbePath {
-            target: target.clone(),
+            target: Arc::clone(&target),
             flow_label: FlowLabel::new(label * 37).expect("valid"),
             service: None,
         })

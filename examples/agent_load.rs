@@ -11,10 +11,11 @@ use rpingmesh::agent::endpoint::{DELIVERY_DEPTH, EndpointTask, Inventory, Orders
 use rpingmesh::agent::health::Health;
 use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::id::{FlowLabel, Gid};
-use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, Rate, Target};
+use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, Rate};
 use rpingmesh::store::Location;
 use rpingmesh::store::spool::Spool;
 use rpingmesh::time::SystemClock;
+use rpingmesh::topology::Peer;
 use rpingmesh::transport::memory::{MemoryProvider, Network};
 use rpingmesh::transport::{Address, RnicName};
 use rpingmesh::wire::Keyring;
@@ -38,12 +39,12 @@ fn groups(addresses: &[Address]) -> HashMap<Gid, Vec<Group>> {
         paths: (1..=PATHS)
             .map(|label| {
                 Arc::new(ProbePath {
-                    target: Target {
+                    target: Arc::new(Peer {
                         address: to,
                         tor: "tor0".into(),
                         host: "host0".into(),
                         device: "mem0".into(),
-                    },
+                    }),
                     flow_label: FlowLabel::new(label).expect("label"),
                     service: None,
                 })

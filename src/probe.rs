@@ -26,9 +26,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DeviceName, FlowLabel, Gid, HostName, ServiceName, TorId, UdpSourcePort};
+use crate::id::{FlowLabel, Gid, ServiceName, UdpSourcePort};
 use crate::measure::{Outcome, Timestamps};
 use crate::time::HostTime;
+use crate::topology::Peer;
 use crate::transport::{Address, CompletionClock};
 use crate::wire::Sequence;
 
@@ -64,24 +65,11 @@ impl ProbeKind {
     }
 }
 
-/// A responder.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// How it is reached.
-    pub address: Address,
-    /// The ToR that it is cabled to.
-    pub tor: TorId,
-    /// The host that it is in.
-    pub host: HostName,
-    /// The RNIC's name on that host.
-    pub device: DeviceName,
-}
-
 /// What is probed: a target, and the flow that chooses the path to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProbePath {
     /// The responder.
-    pub target: Target,
+    pub target: Arc<Peer>,
     /// Decides the UDP source port of probes and ACKs.
     pub flow_label: FlowLabel,
     /// The service for whose connection this is probed ([`ProbeKind::ServiceTracing`] only).

@@ -42,7 +42,7 @@ pub struct Announcement {
     pub rnics: Vec<Rnic>,
 }
 
-/// What a prober needs to know about a target.
+/// An RNIC as those who probe it know it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// How it is reached.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
-use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, Rate, Session, Start, Target};
+use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, Rate, Session, Start};
 use rpingmesh::time::{HostTime, NicTime};
+use rpingmesh::topology::Peer;
 use rpingmesh::transport::{
     Address, Capabilities, Completion, CompletionClock, Payload, Received, SendStatus, SendToken,
     SourcePortSteering,
@@ -25,12 +26,12 @@ fn address(node: u8) -> Address {
 
 fn group() -> Option<Group> {
     let path = ProbePath {
-        target: Target {
+        target: Arc::new(Peer {
             address: address(2),
             tor: "tor0".into(),
             host: "host0".into(),
             device: "rnic0".into(),
-        },
+        }),
         flow_label: FlowLabel::new(1)?,
         service: None,
     };

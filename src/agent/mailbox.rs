@@ -90,7 +90,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::id::{FlowLabel, Gid, QKey, Qpn};
-    use crate::probe::Target;
+    use crate::topology::Peer;
     use crate::transport::Address;
 
     fn path(number: u32) -> Option<Arc<ProbePath>> {
@@ -101,12 +101,12 @@ mod tests {
             q_key: QKey(1),
         };
         Some(Arc::new(ProbePath {
-            target: Target {
+            target: Arc::new(Peer {
                 address,
                 tor: "tor0".into(),
                 host: "h0".into(),
                 device: "r0".into(),
-            },
+            }),
             flow_label,
             service: None,
         }))

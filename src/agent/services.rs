@@ -24,12 +24,12 @@ use super::endpoint::{Inventory, Orders};
 use super::mailbox::{Mailboxes, News};
 use crate::error::describe;
 use crate::id::Gid;
-use crate::probe::Target;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
 use crate::service::flow::{FlowCounters, FlowTable};
 use crate::service::probing::{Census, Local, Planner};
 use crate::service::trace::{TraceMessage, TracerCounters, TracerStatus};
 use crate::time::{Clock, HostTime};
+use crate::topology::Peer;
 use crate::transport::RnicName;
 
 /// Queue pairs in the table: more than any host of today has in use, and about 30 MB if they are all there.
@@ -277,7 +277,7 @@ impl Services {
                 let found = asked
                     .iter()
                     .zip(found)
-                    .filter_map(|(gid, rnics)| Some((*gid, target(rnics.into_iter().next()?))))
+                    .filter_map(|(gid, rnics)| Some((*gid, peer(rnics.into_iter().next()?))))
                     .collect();
                 self.planner.answered(asked, &found, now);
             }
@@ -363,23 +363,23 @@ fn locals(inventory: &Inventory) -> Vec<Local> {
 }
 
 /// The responders that the pinglists name.
-fn hints(orders: &Orders) -> HashMap<Gid, Target> {
+fn hints(orders: &Orders) -> HashMap<Gid, Arc<Peer>> {
     orders
         .groups
         .values()
         .flatten()
         .flat_map(|group| &group.paths)
-        .map(|path| (path.target.address.gid, path.target.clone()))
+        .map(|path| (path.target.address.gid, Arc::clone(&path.target)))
         .collect()
 }
 
-fn target(found: ResolvedRnic) -> Target {
-    Target {
+fn peer(found: ResolvedRnic) -> Arc<Peer> {
+    Arc::new(Peer {
         address: found.rnic.address,
         tor: found.rnic.tor,
         host: found.host,
         device: found.rnic.device,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -20,8 +20,9 @@ use super::realtime::capabilities;
 use super::scenario::{Probing, ServiceConnection};
 use super::topology::{RnicId, Topology, mix};
 use crate::id::{FlowLabel, UdpSourcePort};
-use crate::probe::{Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session, Target};
+use crate::probe::{Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session};
 use crate::time::HostTime;
+use crate::topology::Peer;
 use crate::transport::{Address, Completion, EndpointEvent, SendRequest};
 use crate::wire::Keyring;
 
@@ -119,12 +120,12 @@ impl Swarm {
     pub fn path_to(&self, rnic: RnicId, flow_label: FlowLabel) -> Arc<ProbePath> {
         let described = self.engine.topology().rnic(rnic);
         Arc::new(ProbePath {
-            target: Target {
+            target: Arc::new(Peer {
                 address: self.members[rnic.index()].address,
                 tor: described.tor.clone(),
                 host: described.host.clone(),
                 device: described.device.clone(),
-            },
+            }),
             flow_label,
             service: None,
         })

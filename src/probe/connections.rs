@@ -109,7 +109,7 @@ impl Connections {
         for path in self.paths.values_mut() {
             if path.target.address.gid == gid {
                 let mut moved = ProbePath::clone(path);
-                moved.target.address = address;
+                Arc::make_mut(&mut moved.target).address = address;
                 *path = Arc::new(moved);
             }
         }

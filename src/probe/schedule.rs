@@ -193,7 +193,7 @@ impl Schedule {
             for path in &mut lane.paths {
                 if path.target.address.gid == gid {
                     let mut moved = ProbePath::clone(path);
-                    moved.target.address = address;
+                    Arc::make_mut(&mut moved.target).address = address;
                     *path = Arc::new(moved);
                 }
             }

@@ -13,6 +13,7 @@ mod destinations;
 mod path;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -21,8 +22,8 @@ use self::destinations::{Destinations, Standing};
 use self::path::{PathKey, Paths};
 use super::flow::{Flow, FlowChange, QpKey};
 use crate::id::Gid;
-use crate::probe::Target;
 use crate::time::HostTime;
+use crate::topology::Peer;
 
 pub use self::connection::{Fidelity, Local, PathChange};
 
@@ -102,7 +103,7 @@ impl Planner {
     }
 
     /// Addresses that are known from elsewhere (pinglists): they answer before the controller does.
-    pub fn set_hints(&mut self, hints: HashMap<Gid, Target>) {
+    pub fn set_hints(&mut self, hints: HashMap<Gid, Arc<Peer>>) {
         for gid in self.destinations.set_hints(hints) {
             self.place_all(gid);
         }
@@ -120,7 +121,7 @@ impl Planner {
     }
 
     /// The controller's answer to a look-up: what it does not find is unknown.
-    pub fn answered(&mut self, asked: &[Gid], found: &HashMap<Gid, Target>, now: HostTime) {
+    pub fn answered(&mut self, asked: &[Gid], found: &HashMap<Gid, Arc<Peer>>, now: HostTime) {
         for gid in self.destinations.answered(asked, found, now) {
             self.place_all(gid);
         }
@@ -248,7 +249,7 @@ fn decide(
     connection: &Connection,
     locals: &[Local],
     standing: Standing<'_>,
-) -> (Following, Option<(PathKey, Target)>) {
+) -> (Following, Option<(PathKey, Arc<Peer>)>) {
     let Some(local) = local_of(key, connection, locals) else {
         return (Following::NoEndpoint, None);
     };
@@ -261,7 +262,10 @@ fn decide(
         Standing::Known(target) => {
             let path = path::key_of(key, connection, local);
             let fidelity = path::fidelity(connection, local, path.flow_label);
-            (Following::Probed { fidelity }, Some((path, target.clone())))
+            (
+                Following::Probed { fidelity },
+                Some((path, Arc::clone(target))),
+            )
         }
     }
 }

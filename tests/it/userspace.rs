@@ -7,10 +7,9 @@ use std::time::Duration;
 use rpingmesh::agent::drive::Driver;
 use rpingmesh::id::FlowLabel;
 use rpingmesh::measure::Ratio;
-use rpingmesh::probe::{
-    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session, Start, Target,
-};
+use rpingmesh::probe::{Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session, Start};
 use rpingmesh::time::{Clock, SystemClock};
+use rpingmesh::topology::Peer;
 use rpingmesh::transport::fault::{Faults, FaultyEndpoint};
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
 use rpingmesh::transport::{Address, Endpoint, Provider};
@@ -49,12 +48,12 @@ fn driver(endpoint: Box<dyn Endpoint>, seed: u64) -> Driver {
 fn group(to: Address, labels: &[u32]) -> Group {
     let paths = labels.iter().map(|label| {
         Arc::new(ProbePath {
-            target: Target {
+            target: Arc::new(Peer {
                 address: to,
                 tor: "tor0".into(),
                 host: "host0".into(),
                 device: "lo".into(),
-            },
+            }),
             flow_label: FlowLabel::new(*label).expect("valid"),
             service: None,
         })

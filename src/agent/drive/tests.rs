@@ -5,8 +5,9 @@ use super::*;
 use crate::id::{FlowLabel, Gid};
 use crate::measure::{Invalid, Outcome};
 use crate::probe::steering::LabelEffect;
-use crate::probe::{Config, Group, ProbeKind, ProbePath, Rate, Start, Target};
+use crate::probe::{Config, Group, ProbeKind, ProbePath, Rate, Start};
 use crate::time::SystemClock;
+use crate::topology::Peer;
 use crate::transport::memory::Network;
 use crate::transport::{Address, EndpointEvent, MAX_PAYLOAD, SourcePortSteering};
 use crate::wire::Keyring;
@@ -36,12 +37,12 @@ fn probing(to: Address) -> Vec<Group> {
         kind: ProbeKind::TorMesh,
         rate: Rate::per_second(500.0).expect("rate"),
         paths: vec![Arc::new(ProbePath {
-            target: Target {
+            target: Arc::new(Peer {
                 address: to,
                 tor: "t".into(),
                 host: "h".into(),
                 device: "d".into(),
-            },
+            }),
             flow_label: FlowLabel::new(77).expect("label"),
             service: None,
         })],

@@ -91,7 +91,7 @@ async fn ping(args: &PingArgs, rate: Rate, config: &AgentConfig) -> Result<(), F
         None => resolve::unnamed(endpoint.address()),
     };
     let path = Arc::new(ProbePath {
-        target,
+        target: Arc::new(target),
         flow_label: args.flow_label.map_or_else(random_label, Ok)?,
         service: None,
     });

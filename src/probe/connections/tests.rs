@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::id::{FlowLabel, QKey, Qpn};
-use crate::probe::Target;
+use crate::topology::Peer;
 
 const INTERVAL: Duration = Duration::from_millis(10);
 const SECOND: i64 = 1_000_000_000;
@@ -26,12 +26,12 @@ fn address(node: u8) -> Address {
 fn path(id: u64) -> Arc<ProbePath> {
     let label = u32::try_from(id).ok().and_then(|id| FlowLabel::new(id + 1));
     Arc::new(ProbePath {
-        target: Target {
+        target: Arc::new(Peer {
             address: address(2),
             tor: "tor1".into(),
             host: "h2".into(),
             device: "rnic0".into(),
-        },
+        }),
         flow_label: label.expect("20 bits"),
         service: Some("train".into()),
     })
@@ -175,7 +175,7 @@ fn a_replaced_path_keeps_its_turn() {
     run(&mut connections, SECOND);
     let next = connections.next_turn();
     let mut moved = ProbePath::clone(&path(0));
-    moved.target.address = address(3);
+    Arc::make_mut(&mut moved.target).address = address(3);
     connections.set(PathId(0), Arc::new(moved), at(SECOND));
     assert_eq!(connections.next_turn(), next);
     connections.replace_address(address(3).gid, address(4));

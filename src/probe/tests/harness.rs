@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::id::{FlowLabel, Gid, QKey, Qpn};
 use crate::measure::Outcome;
 use crate::probe::{
-    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start, Target,
+    Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, ResponderConfig, Session, Start,
 };
 use crate::time::{HostTime, NicTime};
+use crate::topology::Peer;
 use crate::transport::{
     Address, Capabilities, Completion, CompletionClock, Received, SendRequest, SendStatus,
     SourcePortSteering,
@@ -124,12 +125,12 @@ pub(super) fn label(number: u32) -> FlowLabel {
 
 pub(super) fn path_to(address: Address, number: u32) -> Arc<ProbePath> {
     Arc::new(ProbePath {
-        target: Target {
+        target: Arc::new(Peer {
             address,
             tor: "tor0".into(),
             host: address.gid.to_string().into(),
             device: "rnic0".into(),
-        },
+        }),
         flow_label: label(number),
         service: None,
     })

@@ -1,12 +1,13 @@
 //! The destinations of connections: whose address is known, and who has to be asked for when.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::Gid;
-use crate::probe::Target;
 use crate::service::flow::QpKey;
 use crate::time::HostTime;
+use crate::topology::Peer;
 
 /// How long a destination that has just appeared waits for others to be asked for in the same call.
 pub(crate) const LOOKUP_DELAY: Duration = Duration::from_millis(5);
@@ -37,7 +38,7 @@ pub(super) enum Standing<'a> {
     /// Nobody has registered it.
     Unknown,
     /// Its responder.
-    Known(&'a Target),
+    Known(&'a Arc<Peer>),
 }
 
 #[derive(Debug)]
@@ -45,7 +46,7 @@ enum Answer {
     None,
     /// How often it was not found in a row.
     NotFound(u32),
-    Found(Target),
+    Found(Arc<Peer>),
 }
 
 #[derive(Debug)]
@@ -65,7 +66,7 @@ pub(super) struct Destinations {
     known: HashMap<Gid, Destination>,
     agenda: BTreeSet<(HostTime, Gid)>,
     idle: BTreeSet<(HostTime, Gid)>,
-    hints: HashMap<Gid, Target>,
+    hints: HashMap<Gid, Arc<Peer>>,
     is_asking: bool,
     failures: u32,
     retry: Option<HostTime>,
@@ -88,7 +89,7 @@ impl Destinations {
     pub(super) fn join(&mut self, gid: Gid, key: &QpKey, now: HostTime) {
         let hint = self.hints.get(&gid);
         let destination = self.known.entry(gid).or_insert_with(|| Destination {
-            answer: hint.map_or(Answer::None, |target| Answer::Found(target.clone())),
+            answer: hint.map_or(Answer::None, |target| Answer::Found(Arc::clone(target))),
             members: HashSet::new(),
             ask: None,
             answered: now,
@@ -127,7 +128,7 @@ impl Destinations {
     }
 
     /// The answers of pinglists. Gives the destinations that they are news for.
-    pub(super) fn set_hints(&mut self, hints: HashMap<Gid, Target>) -> Vec<Gid> {
+    pub(super) fn set_hints(&mut self, hints: HashMap<Gid, Arc<Peer>>) -> Vec<Gid> {
         self.hints = hints;
         let mut news = Vec::new();
         for (gid, target) in &self.hints {
@@ -135,7 +136,7 @@ impl Destinations {
                 let is_news =
                     !matches!(&destination.answer, Answer::Found(known) if known == target);
                 if is_news {
-                    destination.answer = Answer::Found(target.clone());
+                    destination.answer = Answer::Found(Arc::clone(target));
                     news.push(*gid);
                 }
             }
@@ -174,7 +175,7 @@ impl Destinations {
     pub(super) fn answered(
         &mut self,
         asked: &[Gid],
-        found: &HashMap<Gid, Target>,
+        found: &HashMap<Gid, Arc<Peer>>,
         now: HostTime,
     ) -> Vec<Gid> {
         self.is_asking = false;
@@ -188,7 +189,7 @@ impl Destinations {
             destination.answered = now;
             let (wait, answer, is_news) = match (found.get(gid), &destination.answer) {
                 (Some(target), Answer::Found(known)) if known == target => (REFRESH, None, false),
-                (Some(target), _) => (REFRESH, Some(Answer::Found(target.clone())), true),
+                (Some(target), _) => (REFRESH, Some(Answer::Found(Arc::clone(target))), true),
                 (None, Answer::NotFound(times)) => {
                     let wait = REFRESH.saturating_mul(1 << (*times).min(8));
                     let again = Answer::NotFound(times.saturating_add(1));

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::connection::{Connection, Fidelity, Local, PathChange};
 use crate::id::{FlowLabel, Gid, MAX_NAME, ServiceName, UdpSourcePort};
-use crate::probe::{PathId, ProbePath, Target};
+use crate::probe::{PathId, ProbePath};
 use crate::service::flow::{Flow, QpKey};
+use crate::topology::Peer;
 use crate::transport::RnicName;
 
 /// What makes a path.
@@ -44,7 +45,7 @@ impl Paths {
     }
 
     /// The path leads to `target`; one more connection takes it where `joins`.
-    pub(super) fn set(&mut self, key: &PathKey, target: &Target, joins: bool) {
+    pub(super) fn set(&mut self, key: &PathKey, target: &Arc<Peer>, joins: bool) {
         if let Some(shared) = self.shared.get_mut(key) {
             shared.users += usize::from(joins);
             if shared.path.target != *target {
@@ -88,9 +89,9 @@ impl Paths {
     }
 }
 
-fn probe_path(key: &PathKey, target: &Target) -> Arc<ProbePath> {
+fn probe_path(key: &PathKey, target: &Arc<Peer>) -> Arc<ProbePath> {
     Arc::new(ProbePath {
-        target: target.clone(),
+        target: Arc::clone(target),
         flow_label: key.flow_label,
         service: Some(key.service.clone()),
     })

@@ -36,8 +36,8 @@ fn local(number: u8, steering: SourcePortSteering) -> Local {
     }
 }
 
-fn target(node: u8, qpn: u32) -> Target {
-    Target {
+fn target(node: u8, qpn: u32) -> Arc<Peer> {
+    Arc::new(Peer {
         address: Address {
             gid: gid(node),
             qpn: Qpn::from_lower_bits(qpn),
@@ -46,7 +46,7 @@ fn target(node: u8, qpn: u32) -> Target {
         tor: "tor1".into(),
         host: format!("h{node}").into(),
         device: "rxe0".into(),
-    }
+    })
 }
 
 fn key(qpn: u32) -> QpKey {
@@ -95,10 +95,10 @@ fn planner() -> Planner {
     planner
 }
 
-fn found(targets: &[Target]) -> HashMap<Gid, Target> {
+fn found(targets: &[Arc<Peer>]) -> HashMap<Gid, Arc<Peer>> {
     targets
         .iter()
-        .map(|target| (target.address.gid, target.clone()))
+        .map(|target| (target.address.gid, Arc::clone(target)))
         .collect()
 }
 

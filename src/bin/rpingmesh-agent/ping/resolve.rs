@@ -7,8 +7,8 @@ use rpingmesh::config::ConfigError;
 use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::config::program::Failure;
 use rpingmesh::id::{DeviceName, Gid, HostName, QKey, TargetName, TorId};
-use rpingmesh::probe::Target;
 use rpingmesh::rpc::registry::{ResolvedRnic, TargetQuery};
+use rpingmesh::topology::Peer;
 use rpingmesh::transport::{Address, Endpoint};
 
 /// What is known of a target before an endpoint is open.
@@ -21,7 +21,7 @@ pub(crate) struct Resolved {
 
 impl Resolved {
     /// As the session wants it. A target given by address alone has the Q_Key that this endpoint has.
-    pub(crate) fn with_key_of(&self, endpoint: &dyn Endpoint) -> Target {
+    pub(crate) fn with_key_of(&self, endpoint: &dyn Endpoint) -> Peer {
         let address = Address {
             gid: self.name.gid,
             qpn: self.name.qpn,
@@ -29,7 +29,7 @@ impl Resolved {
         };
         match &self.rnic {
             None => unnamed(address),
-            Some(found) => Target {
+            Some(found) => Peer {
                 address,
                 tor: found.rnic.tor.clone(),
                 host: found.host.clone(),
@@ -78,8 +78,8 @@ pub(crate) async fn resolve(
 }
 
 /// A target without a registration: nothing is known but its address.
-pub(super) fn unnamed(address: Address) -> Target {
-    Target {
+pub(super) fn unnamed(address: Address) -> Peer {
+    Peer {
         address,
         tor: TorId::from(""),
         host: HostName::from(""),
