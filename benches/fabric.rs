@@ -8,7 +8,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use rpingmesh::fabric::scenario::Probing;
 use rpingmesh::fabric::swarm::Swarm;
-use rpingmesh::fabric::{Engine, Fault, Profile, Shape, Topology};
+use rpingmesh::fabric::{Engine, Profile, Shape, Topology};
+use rpingmesh::fault::Fault;
 use rpingmesh::probe::Config;
 use rpingmesh::time::HostTime;
 

@@ -290,7 +290,7 @@ fn kinds(seeds: Seeds) {
         ("2 hosts down", vec![drawn(FaultKind::Host, 2, 1.0..=1.0)]),
         (
             "2 blackholes of 5-30 %",
-            vec![drawn(FaultKind::Blackhole, 2, 0.05..=0.3)],
+            vec![FaultPlan::blackholes(2, 0.05..=0.3)],
         ),
         (
             "2 links, 1 switch, 1 host, 1 blackhole",
@@ -298,7 +298,7 @@ fn kinds(seeds: Seeds) {
                 drawn(FaultKind::Link, 2, 0.005..=0.02),
                 drawn(FaultKind::Switch, 1, 0.005..=0.02),
                 drawn(FaultKind::Host, 1, 0.01..=0.05),
-                drawn(FaultKind::Blackhole, 1, 0.1..=0.3),
+                FaultPlan::blackholes(1, 0.1..=0.3),
             ],
         ),
     ];
@@ -348,7 +348,6 @@ const FABRICS: [(&str, Rails); 3] = [
 
 /// The main table's rows and other kinds, on rails and planes.
 fn rails(seeds: Seeds) {
-    let drawn = FaultPlan::drawn;
     let mut rows: Vec<(String, Vec<FaultPlan>)> = Vec::new();
     for (low, high) in [(0.002, 0.02), (0.0005, 0.003)] {
         for count in [1, 2, 4, 8] {
@@ -356,22 +355,17 @@ fn rails(seeds: Seeds) {
             rows.push((label, links(count, low, high)));
         }
     }
-    for (label, kind, count, loss) in [
-        ("2 switches, 0.2-2 %", FaultKind::Switch, 2, 0.002..=0.02),
-        ("2 hosts, 0.5-5 %", FaultKind::Host, 2, 0.005..=0.05),
-        ("2 RNICs, 0.5-5 %", FaultKind::Rnic, 2, 0.005..=0.05),
-        ("2 links down", FaultKind::Link, 2, 1.0..=1.0),
-        ("1 switch down", FaultKind::Switch, 1, 1.0..=1.0),
-        ("2 hosts down", FaultKind::Host, 2, 1.0..=1.0),
-        ("2 RNICs down", FaultKind::Rnic, 2, 1.0..=1.0),
-        (
-            "2 blackholes of 5-30 %",
-            FaultKind::Blackhole,
-            2,
-            0.05..=0.3,
-        ),
+    for (label, fault) in [
+        ("2 switches, 0.2-2 %", "switch count=2 loss=0.2%..2%"),
+        ("2 hosts, 0.5-5 %", "host count=2 loss=0.5%..5%"),
+        ("2 RNICs, 0.5-5 %", "rnic count=2 loss=0.5%..5%"),
+        ("2 links down", "link count=2 down"),
+        ("1 switch down", "switch down"),
+        ("2 hosts down", "host count=2 down"),
+        ("2 RNICs down", "rnic count=2 down"),
+        ("2 blackholes of 5-30 %", "switch count=2 blackhole=5%..30%"),
     ] {
-        rows.push((label.to_owned(), vec![drawn(kind, count, loss)]));
+        rows.push((label.to_owned(), vec![fault.parse().expect("a fault")]));
     }
     for (name, shape) in FABRICS {
         println!("\n{name}, 512 RNICs at 150 probes/s and RNIC, 20 s");

@@ -13,7 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use rpingmesh::analysis::incident::{Change, Incident};
 use rpingmesh::config::HumanDuration;
 use rpingmesh::fabric::scenario::Probing;
-use rpingmesh::fabric::{Fault, Scenario, Shape};
+use rpingmesh::fabric::{Scenario, Shape};
+use rpingmesh::fault::Fault;
 use rpingmesh::lab::virtual_time::run_in_virtual_time;
 
 /// When a fault begins: by then everything is known that is usual.

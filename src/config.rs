@@ -7,7 +7,6 @@ pub mod agent;
 pub mod analyzer;
 pub mod controller;
 pub(crate) mod defaults;
-mod duration;
 mod error;
 pub mod lab;
 pub mod manual;
@@ -18,14 +17,16 @@ mod security;
 pub mod settings;
 pub mod share;
 pub mod size;
+mod text;
 pub mod weak;
 
 use std::path::{Path, PathBuf};
 
 use settings::{Kind, scalars, settings};
 
-pub use duration::HumanDuration;
 pub use error::ConfigError;
+
+pub use crate::time::HumanDuration;
 
 use crate::net::tls::IdentityRule;
 use crate::store::{Location, LocationError};

@@ -19,7 +19,6 @@ pub mod topology;
 pub mod truth;
 
 pub use engine::{Engine, Profile};
-pub use fault::{Fault, FaultError};
 pub use link::LinkProfile;
 pub use scenario::{Scenario, ScenarioError};
 pub use topology::{Shape, ShapeError, Topology};

@@ -3,7 +3,7 @@
 //! The modules form floors. A module may use the floors above its own in this list and modules of its own floor's
 //! family, never what stands below; the test `architecture` enforces it.
 //!
-//! 1. values: [`id`], [`error`], [`time`], [`wire`], [`measure`], [`topology`]
+//! 1. values: [`id`], [`error`], [`time`], [`wire`], [`measure`], [`topology`], [`fault`]
 //! 2. logic without I/O, `now` passed in: [`probe`], [`pinglist`], [`service`], [`analysis`]
 //! 3. edges: [`transport`], [`hardware`], [`path_trace`], [`net`], [`rpc`], [`api`], [`store`], [`telemetry`], [`config`],
 //!    [`supervisor`], [`events`]
@@ -20,6 +20,7 @@ pub mod controller;
 pub mod error;
 pub mod events;
 pub mod fabric;
+pub mod fault;
 pub mod hardware;
 pub mod id;
 pub mod lab;

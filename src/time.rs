@@ -1,10 +1,14 @@
 //! Points in time of three clock domains that never mix, and the signed span between two points of one domain.
 
+mod human;
+
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use human::HumanDuration;
 
 /// A signed span of time in nanoseconds.
 #[derive(

@@ -109,7 +109,7 @@ pub(crate) fn few(seeds: Seeds) {
     println!("\na switch swallows 10-30 % of the 5-tuples, few probes per 5-tuple");
     for probes in [3, 5, 10, 15, 30] {
         let plan = SimulationPlan {
-            faults: vec![FaultPlan::drawn(FaultKind::Blackhole, 1, 0.1..=0.3)],
+            faults: vec![FaultPlan::blackholes(1, 0.1..=0.3)],
             ..SimulationPlan::default()
         };
         let plan = SimulationPlan {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rpingmesh::fabric::fault::Fault;
+use rpingmesh::fault::Fault;
 
 fuzz_target!(|text: &str| {
     if let Ok(fault) = text.parse::<Fault>() {

@@ -13,7 +13,7 @@ mod score;
 pub use draw::{Observed, World};
 pub use error::PlanError;
 pub use fabric::{Fabric, Rails, Shape};
-pub use fault::{FaultKind, FaultPlan, Truth};
+pub use fault::{FaultKind, FaultPlan, Losing, Truth};
 pub use oracle::oracle;
 pub use score::{Report, Score};
 

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::duration::text_forms;
 use super::otlp::OtlpSettings;
 use super::settings::{
     Check, Kind, at_least, between, millis, rate_up_to, scalars, secs, settings, that,
 };
 use super::size::ByteSize;
+use super::text::text_forms;
 use super::{HumanDuration, LogSettings, TlsSettings};
 use crate::id::{DeviceName, Gid, ROCE_V2_UDP_PORT, TorId, check_name, shown};
 use crate::transport::RnicName;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::duration::text_forms;
+use super::text::text_forms;
 
 text_forms!(Prefix);
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::duration::text_forms;
+use super::text::text_forms;
 
 /// An amount of storage: `512KiB`, `64MiB`, `2GiB`, or a plain number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,286 +1,227 @@
-//! Faults as typed values with a text form, and what they mean on a given topology.
-//!
-//! ```text
-//! fault   = target { effect } [ "at=" DURATION ] [ "for=" DURATION ]
-//! target  = "link" A-B | "link" A->B | "switch" NAME | "rnic" HOST/N | "host" NAME
-//! ```
-//! `A-B` is both directions of a cable, `A->B` one. A name may hold `*` for any text (`link spine*->tor3 loss=0.1%`).
-//! Without `at=` a fault begins at once, without `for=` it stays. Effects of a target:
-//!
-//! | effect | on | means |
-//! |---|---|---|
-//! | `down` | link, switch, rnic, host | everything that is sent into it vanishes |
-//! | `loss=1%` | link, switch, rnic | vanishes with this probability |
-//! | `corrupt=1%` | link, switch, rnic | arrives with a wrong ICRC, which the receiving RNIC counts and drops |
-//! | `blackhole=10%` | link, switch | this share of the 5-tuples vanishes, always the same ones |
-//! | `delay=50us`, `jitter=20us` | link, switch, rnic | takes longer: always, or by up to so much |
-//! | `rate=1Gbit`, `queue=64KiB` | link, switch, rnic | another rate, another length of the queue |
-//! | `load=90%` | link, switch, rnic | queueing behind other traffic that fills so much of the rate |
-//! | `pause=5ms every=20ms` | link, switch, rnic | the queue stands still for so long, every so often: a pause storm |
-//! | `flap=1s every=5s` | link, rnic | down for so long, every so often |
-//! | `clock-step=-5ms` | rnic | its clock jumps once |
-//! | `restart` | rnic, host | its queue pairs are destroyed: what answers there must open new ones |
-//! | `stall=200ms every=1s` | host | the host handles no completion for so long, every so often: starved of CPU |
-//!
-//! `drop=` is another word for `loss=`, `slow=` for `delay=`. Effects of a switch are those of all links that leave it;
-//! a switch that is down also loses what is sent to it.
+//! What a fault means on a topology: which links, RNICs and hosts it hits.
 
-mod parse;
-mod resolve;
+#![warn(clippy::wildcard_enum_match_arm)]
 
-use std::fmt;
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use super::topology::{LinkId, NodeId, RnicId, Topology};
+use crate::fault::pattern::{LinkPattern, fits, near_matches};
+use crate::fault::{Effect, Fault, FaultError, Target};
 
-use crate::config::HumanDuration;
-use crate::measure::Ratio;
-use crate::time::Nanos;
-
-pub use resolve::{Place, Resolved};
-
-/// The text form for people, as help texts show it.
-pub const FAULTS_HELP: &str = "\
-Faults: KIND NAME EFFECT... [at=TIME] [for=TIME]
-  link A-B      both directions of a cable; A->B is one of them
-  switch NAME   all links that leave it
-  rnic HOST/N   an RNIC of a host, such as host3/0
-  host NAME     a host
-A name may hold * for any text. Without at= a fault begins at once, without for= it stays.
-
-Effects:
-  down                              link, switch, rnic, host: nothing passes
-  loss=1%, corrupt=1%               link, switch, rnic: packets vanish, or arrive damaged
-  blackhole=10%                     link, switch: always the same 5-tuples vanish
-  delay=50us, jitter=20us           link, switch, rnic: packets take longer
-  rate=1Gbit, queue=64KiB, load=90% link, switch, rnic: other rate, queue or traffic
-  pause=5ms every=20ms              link, switch, rnic: the queue stands still so often
-  flap=1s every=5s                  link, rnic: down so often
-  clock-step=-5ms                   rnic: its clock jumps once
-  restart                           rnic, host: its queue pairs are destroyed
-  stall=200ms every=1s              host: it handles no completion so often";
-
-/// A fault that cannot be understood or injected.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FaultError {
-    /// The first word is none of the kinds of targets.
-    #[error("`{0}`: a fault begins with link, switch, rnic or host")]
-    Kind(String),
-    /// No name behind the kind.
-    #[error("`{kind}` needs a name, such as `{example}`")]
-    NoName {
-        /// The kind of target.
-        kind: &'static str,
-        /// A name as it could be.
-        example: &'static str,
-    },
-    /// Nothing is said to happen.
-    #[error("`{0}` has no effect: say what is wrong with it, such as down or loss=1%")]
-    NoEffect(String),
-    /// A word that is no effect of this kind of target.
-    #[error("`{word}` is no effect of a {kind}; known are: {known}")]
-    Effect {
-        /// The word.
-        word: String,
-        /// The kind of target.
-        kind: &'static str,
-        /// The effects that it can have.
-        known: &'static str,
-    },
-    /// A value that cannot be used.
-    #[error("`{key}={value}`: {why}")]
-    Value {
-        /// The key.
-        key: String,
-        /// The value as written.
-        value: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// `every=` without something that recurs.
-    #[error("`every=` needs a pause=, flap= or stall= before it")]
-    Every,
-    /// The same word twice.
-    #[error("`{0}` is given twice")]
-    Twice(String),
-    /// The topology has nothing of that name.
-    #[error("no {kind} is named `{name}`{}", did_you_mean(.near))]
-    Unknown {
-        /// The kind of target.
-        kind: &'static str,
-        /// The name.
-        name: String,
-        /// Names that look like it.
-        near: Vec<String>,
-    },
-}
-
-fn did_you_mean(names: &[String]) -> String {
-    if names.is_empty() {
-        String::new()
-    } else {
-        format!("; did you mean {}?", names.join(" or "))
-    }
-}
-
-/// Something that is on for `length` at the beginning of each `every`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pulse {
-    /// How long it is on.
-    pub length: Duration,
-    /// From one beginning to the next; `None` for once only.
-    pub every: Option<Duration>,
-}
-
-impl Pulse {
-    /// When it ends, if it is on at `now`; all in nanoseconds, `start` being that of the first pulse.
-    pub(crate) fn on_until(&self, start: i64, now: i64) -> Option<i64> {
-        let since = now.checked_sub(start).filter(|since| *since >= 0)?;
-        let length = Nanos::from(self.length).0;
-        let phase = match self.every {
-            Some(every) => since % Nanos::from(every).0.max(1),
-            None => since,
-        };
-        (phase < length).then(|| now.saturating_add(length - phase))
-    }
-}
-
-/// What is wrong. The module's table says what each means.
+/// One effect at one place.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Effect {
-    /// Loses everything.
-    Down,
-    /// Loses by chance.
-    Loss(Ratio),
-    /// Breaks the ICRC by chance.
-    Corrupt(Ratio),
-    /// Loses a share of the 5-tuples.
-    Blackhole(Ratio),
-    /// Takes longer.
-    Delay(Duration),
-    /// Takes longer by up to so much.
-    Jitter(Duration),
-    /// Another rate, in bits per second.
-    Rate(u64),
-    /// Another length of the queue, in bytes.
-    Queue(u64),
-    /// Other traffic fills so much of the rate.
-    Load(Ratio),
-    /// The queue stands still.
-    Pause(Pulse),
-    /// Down now and then.
-    Flap(Pulse),
-    /// The RNIC's clock jumps.
-    ClockStep(Nanos),
-    /// The host handles no completion.
-    Stall(Pulse),
-    /// All queue pairs are destroyed.
-    Restart,
+pub enum Place {
+    /// A directed link, with the packets that enter it.
+    Link(LinkId),
+    /// An RNIC itself: its clock, its port state.
+    Rnic(RnicId),
+    /// A host, by number.
+    Host(u32),
+    /// A switch: whether it answers packets whose hop limit ends there.
+    Switch(NodeId),
 }
 
-/// Whom a fault hits, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// `A-B` or `A->B`.
-    Link(String),
-    /// A switch.
-    Switch(String),
-    /// `HOST/N`.
-    Rnic(String),
-    /// A host.
-    Host(String),
+/// A fault with all its places.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The fault.
+    pub fault: Fault,
+    /// Where each effect acts.
+    pub places: Vec<(Place, Effect)>,
 }
 
-impl Target {
-    /// The first word of a fault.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Link(_) => "link",
-            Self::Switch(_) => "switch",
-            Self::Rnic(_) => "rnic",
-            Self::Host(_) => "host",
+impl Resolved {
+    /// The directed links on which packets are hit.
+    pub fn links(&self) -> Vec<LinkId> {
+        let links: BTreeSet<_> = self
+            .places
+            .iter()
+            .filter_map(|(place, _)| match place {
+                Place::Link(link) => Some(*link),
+                Place::Rnic(_) | Place::Host(_) | Place::Switch(_) => None,
+            })
+            .collect();
+        links.into_iter().collect()
+    }
+}
+
+impl Fault {
+    /// Finds what it hits.
+    ///
+    /// # Errors
+    /// [`FaultError::Unknown`] when the topology has nothing of that name.
+    pub fn resolve(&self, topology: &Topology) -> Result<Resolved, FaultError> {
+        let places = match &self.target {
+            Target::Link(name) => self.everywhere(&links(topology, name)?),
+            Target::Switch(name) => {
+                let switches = nodes(topology, "switch", name, |node| topology.is_switch(node))?;
+                self.on_switches(topology, &switches)
+            }
+            Target::Rnic(name) => {
+                let found = nodes(topology, "rnic", name, |node| !topology.is_switch(node))?;
+                let first = topology.rnic_node(RnicId(0)).0;
+                let rnics: Vec<_> = found.iter().map(|node| RnicId(node.0 - first)).collect();
+                self.on_rnics(topology, &rnics)
+            }
+            Target::Host(name) => self.on_hosts(topology, &hosts(topology, name)?),
+        };
+        Ok(Resolved {
+            fault: self.clone(),
+            places,
+        })
+    }
+
+    fn everywhere(&self, links: &[LinkId]) -> Vec<(Place, Effect)> {
+        links
+            .iter()
+            .flat_map(|link| {
+                self.effects
+                    .iter()
+                    .map(|effect| (Place::Link(*link), *effect))
+            })
+            .collect()
+    }
+
+    fn on_switches(&self, topology: &Topology, switches: &[NodeId]) -> Vec<(Place, Effect)> {
+        let mut places = Vec::new();
+        for link in topology.links() {
+            let (from, to) = topology.ends(link);
+            for effect in &self.effects {
+                let hit = switches.contains(&from)
+                    || matches!(effect, Effect::Down) && switches.contains(&to);
+                if hit {
+                    places.push((Place::Link(link), *effect));
+                }
+            }
         }
-    }
-
-    /// The second.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Link(name) | Self::Switch(name) | Self::Rnic(name) | Self::Host(name) => name,
+        if self.effects.contains(&Effect::Down) {
+            places.extend(
+                switches
+                    .iter()
+                    .map(|switch| (Place::Switch(*switch), Effect::Down)),
+            );
         }
+        places
     }
-}
 
-/// One fault: whom it hits, how and when. Its text form is described in the module.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Fault {
-    /// Whom.
-    pub target: Target,
-    /// How; at least one.
-    pub effects: Vec<Effect>,
-    /// When it begins, from the start of the fabric.
-    pub at: Duration,
-    /// How long it stays; `None` for ever.
-    pub lasts: Option<Duration>,
-}
-
-impl TryFrom<String> for Fault {
-    type Error = FaultError;
-
-    fn try_from(text: String) -> Result<Self, FaultError> {
-        text.parse()
-    }
-}
-
-impl From<Fault> for String {
-    fn from(fault: Fault) -> Self {
-        fault.to_string()
-    }
-}
-
-fn span(f: &mut fmt::Formatter<'_>, key: &str, duration: Duration) -> fmt::Result {
-    let text = HumanDuration(duration).to_string().replace(' ', "");
-    write!(f, " {key}={text}")
-}
-
-fn pulse(f: &mut fmt::Formatter<'_>, key: &str, pulse: Pulse) -> fmt::Result {
-    span(f, key, pulse.length)?;
-    pulse.every.map_or(Ok(()), |every| span(f, "every", every))
-}
-
-impl fmt::Display for Effect {
-    /// With a space before it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Down => f.write_str(" down"),
-            Self::Restart => f.write_str(" restart"),
-            Self::Loss(ratio) => write!(f, " loss={ratio}"),
-            Self::Corrupt(ratio) => write!(f, " corrupt={ratio}"),
-            Self::Blackhole(ratio) => write!(f, " blackhole={ratio}"),
-            Self::Load(ratio) => write!(f, " load={ratio}"),
-            Self::Delay(delay) => span(f, "delay", delay),
-            Self::Jitter(jitter) => span(f, "jitter", jitter),
-            Self::Rate(rate) => write!(f, " rate={rate}"),
-            Self::Queue(bytes) => write!(f, " queue={bytes}"),
-            Self::Pause(on) => pulse(f, "pause", on),
-            Self::Flap(on) => pulse(f, "flap", on),
-            Self::Stall(on) => pulse(f, "stall", on),
-            Self::ClockStep(step) => write!(f, " clock-step={}ns", step.0),
+    fn on_rnics(&self, topology: &Topology, rnics: &[RnicId]) -> Vec<(Place, Effect)> {
+        let mut places = Vec::new();
+        for rnic in rnics {
+            for effect in &self.effects {
+                if !matches!(effect, Effect::ClockStep(_) | Effect::Restart) {
+                    for up in topology.rnic_uplinks(*rnic) {
+                        places.push((Place::Link(up), *effect));
+                        places.push((Place::Link(up.reverse()), *effect));
+                    }
+                }
+                if matches!(
+                    effect,
+                    Effect::ClockStep(_) | Effect::Restart | Effect::Down | Effect::Flap(_)
+                ) {
+                    places.push((Place::Rnic(*rnic), *effect));
+                }
+            }
         }
+        places
+    }
+
+    fn on_hosts(&self, topology: &Topology, hosts: &[u32]) -> Vec<(Place, Effect)> {
+        let mut places = Vec::new();
+        for host in hosts {
+            for effect in &self.effects {
+                if matches!(effect, Effect::Down) {
+                    let rnics = topology.rnics_of(*host);
+                    for up in rnics.flat_map(|rnic| topology.rnic_uplinks(rnic)) {
+                        places.push((Place::Link(up), *effect));
+                        places.push((Place::Link(up.reverse()), *effect));
+                    }
+                }
+                if matches!(effect, Effect::Restart) {
+                    let rnics = topology.rnics_of(*host);
+                    places.extend(rnics.map(|rnic| (Place::Rnic(rnic), *effect)));
+                } else {
+                    places.push((Place::Host(*host), *effect));
+                }
+            }
+        }
+        places
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.target.kind(), self.target.name())?;
-        for effect in &self.effects {
-            effect.fmt(f)?;
-        }
-        if !self.at.is_zero() {
-            span(f, "at", self.at)?;
-        }
-        self.lasts.map_or(Ok(()), |lasts| span(f, "for", lasts))
+fn links(topology: &Topology, name: &str) -> Result<Vec<LinkId>, FaultError> {
+    let pattern = LinkPattern::new(name);
+    let ends = |link: LinkId| {
+        let (from, to) = topology.ends(link);
+        (topology.node_name(from), topology.node_name(to))
+    };
+    let found: Vec<_> = topology
+        .links()
+        .filter(|link| {
+            let (from, to) = ends(*link);
+            pattern.fits(from, to)
+        })
+        .collect();
+    if !found.is_empty() {
+        return Ok(found);
     }
+    let candidates: Vec<_> = topology
+        .links()
+        .filter(|link| pattern.is_one_way() || link.0 % 2 == 1)
+        .map(|link| {
+            let (from, to) = ends(link);
+            pattern.written(from, to)
+        })
+        .collect();
+    Err(FaultError::Unknown {
+        kind: "link",
+        name: name.to_owned(),
+        near: near_matches(name, candidates.iter().map(String::as_str)),
+    })
+}
+
+fn nodes(
+    topology: &Topology,
+    kind: &'static str,
+    name: &str,
+    wanted: impl Fn(NodeId) -> bool,
+) -> Result<Vec<NodeId>, FaultError> {
+    let mut found: Vec<_> = topology
+        .names()
+        .filter(|candidate| fits(name, candidate))
+        .filter_map(|candidate| topology.node(candidate))
+        .filter(|node| wanted(*node))
+        .collect();
+    found.sort_unstable();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let candidates = topology
+        .names()
+        .filter(|candidate| topology.node(candidate).is_some_and(&wanted));
+    Err(FaultError::Unknown {
+        kind,
+        name: name.to_owned(),
+        near: near_matches(name, candidates),
+    })
+}
+
+fn hosts(topology: &Topology, name: &str) -> Result<Vec<u32>, FaultError> {
+    let found: Vec<_> = (0_u32..)
+        .zip(topology.hosts())
+        .filter(|(_, host)| fits(name, host.as_str()))
+        .map(|(number, _)| number)
+        .collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    Err(FaultError::Unknown {
+        kind: "host",
+        name: name.to_owned(),
+        near: near_matches(
+            name,
+            topology.hosts().iter().map(crate::id::HostName::as_str),
+        ),
+    })
 }
 
 #[cfg(test)]

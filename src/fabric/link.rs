@@ -8,9 +8,9 @@ use std::time::Duration;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::fault::{Effect, Pulse};
 use super::topology::{Flow, mix};
 use super::truth::{Cause, FaultTruth, LinkTruth};
+use crate::fault::{Effect, Pulse};
 use crate::time::Nanos;
 
 /// What a link is like when nothing is wrong with it.

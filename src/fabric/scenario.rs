@@ -37,9 +37,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::fault::{Fault, FaultError};
 use super::topology::{Flow, RnicId, Shape, ShapeError, Topology};
 use crate::config::HumanDuration;
+use crate::fault::{Fault, FaultError};
 use crate::id::{FlowLabel, ServiceName};
 
 /// The longest name of a service.

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fabric::Engine;
-use crate::fabric::fault::{Effect, Place};
+use crate::fabric::fault::Place;
+use crate::fault::Effect;
 
 /// A time without power, from the start of the fabric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use crate::analysis::incident::{Change, Incident};
 use crate::analysis::judge::Category;
 use crate::analysis::localize::Component;
 use crate::fabric::Engine;
-use crate::fabric::fault::{Effect, Resolved, Target};
+use crate::fabric::fault::Resolved;
+use crate::fault::{Effect, Target};
 use crate::id::RnicName;
 
 /// How long a fault must have been there for a missing incident to be wrong: the paper's 20 s, and as much for the agents

@@ -7,7 +7,8 @@ use crate::config::share::Share;
 use crate::config::{ConfigError, HumanDuration};
 use crate::error::describe;
 use crate::fabric::scenario::Probing;
-use crate::fabric::{Fault, Scenario, Shape};
+use crate::fabric::{Scenario, Shape};
+use crate::fault::Fault;
 
 /// A lab that can be run.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,9 +15,10 @@ use super::check::Check;
 use super::observed::{Counts, Observed, answer};
 use crate::analysis::sketch::Sketch;
 use crate::fabric::Engine;
-use crate::fabric::fault::{Effect, Place, Resolved};
+use crate::fabric::fault::{Place, Resolved};
 use crate::fabric::topology::{Flow, RnicId};
 use crate::fabric::truth::{FaultTruth, LinkTruth};
+use crate::fault::Effect;
 
 /// How many standard deviations observation and expectation may be apart.
 const SIGMAS: f64 = 4.0;

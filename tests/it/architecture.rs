@@ -16,7 +16,9 @@ use graph::{Graph, Source, Use, circles, module_path};
 const FLOORS: &[(&str, &[&str])] = &[
     (
         "values",
-        &["id", "error", "time", "wire", "measure", "topology"],
+        &[
+            "id", "error", "time", "wire", "measure", "topology", "fault",
+        ],
     ),
     ("logic", &["probe", "pinglist", "service", "analysis"]),
     (

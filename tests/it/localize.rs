@@ -77,7 +77,7 @@ fn several_kinds_of_faults_are_found_and_scored() {
             "--fault",
             "host h9 loss=5%",
             "--fault",
-            "blackhole spine2 loss=20%",
+            "switch spine2 blackhole=20%",
         ],
     );
     let answer = run(&words(&localize(folder.path(), &["--json"])));
@@ -195,6 +195,11 @@ fn bad_files_and_arguments_are_named() {
         "link a loss=1%",
         "link loss=2%..1%",
         "host loss=200%",
+        "link delay=5us",
+        "link loss=1% at=5s",
+        "switch loss=1% blackhole=2%",
+        "link count=some loss=1%",
+        "link tor0->spine9 loss=1%",
     ] {
         refuse(
             &["simulate", "generate", "--out", &out, "--fault", fault],

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::fabric::Fabric;
-use super::fault::{FaultKind, Truth};
+use super::fault::{FaultPlan, Losing, Truth};
 use super::{PlanError, SimulationPlan};
 use crate::analysis::localize::files::ObservationLine;
 use crate::analysis::localize::{Component, Symptom};
@@ -125,36 +125,12 @@ fn draw_faults(
 ) -> Result<Vec<Truth>, PlanError> {
     let mut truth: Vec<Truth> = Vec::new();
     for fault in &plan.faults {
-        let taken = |component: &Component| truth.iter().any(|known| known.component == *component);
-        let mut places = fabric.components(fault.kind);
-        let chosen: Vec<Component> = match &fault.place {
-            Some(place) => {
-                if fault.kind == FaultKind::Link {
-                    // Host links fail when they are asked for; they are not drawn.
-                    places.extend(fabric.host_links());
-                }
-                if !places.contains(place) || taken(place) {
-                    return Err(PlanError::NoPlace(place.clone()));
-                }
-                vec![place.clone()]
-            }
-            None => {
-                places.retain(|component| !taken(component));
-                if fault.count > places.len() {
-                    return Err(PlanError::TooManyFaults {
-                        wanted: fault.count,
-                        have: places.len(),
-                    });
-                }
-                places.choose_multiple(rng, fault.count).cloned().collect()
-            }
-        };
-        for component in chosen {
+        for component in draw_places(fault, fabric, &truth, rng)? {
             let loss_rate = rng.random_range(fault.loss.clone());
-            let symptom = match fault.kind {
+            let symptom = match fault.losing {
                 _ if loss_rate >= 1.0 => Symptom::Down,
-                FaultKind::Blackhole => Symptom::Blackhole,
-                _ => Symptom::Loss,
+                Losing::Tuples => Symptom::Blackhole,
+                Losing::ByChance => Symptom::Loss,
             };
             truth.push(Truth {
                 component,
@@ -164,6 +140,28 @@ fn draw_faults(
         }
     }
     Ok(truth)
+}
+
+fn draw_places(
+    fault: &FaultPlan,
+    fabric: &Fabric,
+    truth: &[Truth],
+    rng: &mut ChaCha8Rng,
+) -> Result<Vec<Component>, PlanError> {
+    let mut places = match &fault.name {
+        None => fabric.components(fault.kind),
+        Some(name) => fabric.named(fault.kind, name)?,
+    };
+    places.retain(|place| truth.iter().all(|known| known.component != *place));
+    match (fault.count, &fault.name) {
+        (None, Some(name)) if places.is_empty() => Err(PlanError::Taken(name.clone())),
+        (None, _) => Ok(places),
+        (Some(wanted), _) if wanted > places.len() => Err(PlanError::TooManyFaults {
+            wanted,
+            have: places.len(),
+        }),
+        (Some(count), _) => Ok(places.choose_multiple(rng, count).cloned().collect()),
+    }
 }
 
 /// Draws losses; what does not change from window to window comes from the world's own seed.

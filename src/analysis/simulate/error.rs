@@ -1,6 +1,6 @@
 //! Why a simulation cannot be drawn.
 
-use crate::analysis::localize::Component;
+use crate::fault::FaultError;
 
 /// Why a plan cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +23,10 @@ pub enum PlanError {
         /// Components that there are.
         have: usize,
     },
-    /// A place that the fabric does not have, or that fails already.
-    #[error("no {0} to fail: the fabric has no such component, or it fails already")]
-    NoPlace(Component),
+    /// A name that nothing in the fabric has.
+    #[error(transparent)]
+    Unknown(#[from] FaultError),
+    /// All that have the name fail already.
+    #[error("`{0}` fails already: give one fault for each place")]
+    Taken(String),
 }

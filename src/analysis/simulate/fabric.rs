@@ -6,6 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use super::error::PlanError;
 use super::fault::FaultKind;
 use crate::analysis::localize::Component;
+use crate::fault::FaultError;
+use crate::fault::pattern::{LinkPattern, fits, near_matches};
 use crate::id::RnicName;
 use crate::topology::wiring::file::{File, HostEntry, Link, RnicEntry};
 
@@ -375,7 +377,7 @@ impl Fabric {
                 .into_iter()
                 .flat_map(both_ways)
                 .collect(),
-            FaultKind::Switch | FaultKind::Blackhole => {
+            FaultKind::Switch => {
                 let mut names: Vec<String> = self
                     .fabric_links()
                     .into_iter()
@@ -401,6 +403,39 @@ impl Fabric {
                     .collect(),
             },
         }
+    }
+
+    /// The components of a kind that have a name, in which `*` stands for any text. Host links fail when they are asked
+    /// for; they are not drawn.
+    ///
+    /// # Errors
+    /// [`FaultError::Unknown`]: there is none.
+    pub(super) fn named(&self, kind: FaultKind, name: &str) -> Result<Vec<Component>, FaultError> {
+        let mut all = self.components(kind);
+        if kind == FaultKind::Link {
+            all.extend(self.host_links());
+        }
+        let pattern = LinkPattern::new(name);
+        let (found, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|component| match component {
+                Component::Link { from, to } => pattern.fits(from, to),
+                node => node.node().is_some_and(|node| fits(name, &node)),
+            });
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let names: Vec<_> = others
+            .iter()
+            .map(|component| match component {
+                Component::Link { from, to } => pattern.written(from, to),
+                node => node.node().unwrap_or_default().into_owned(),
+            })
+            .collect();
+        Err(FaultError::Unknown {
+            kind: kind.name(),
+            name: name.to_owned(),
+            near: near_matches(name, names.iter().map(String::as_str)),
+        })
     }
 
     /// Both directions of the hosts' cables.

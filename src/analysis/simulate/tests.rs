@@ -1,4 +1,5 @@
 use super::*;
+use crate::analysis::localize::Component;
 use crate::analysis::localize::files::Topology;
 
 fn links(count: usize, loss: f64) -> Vec<FaultPlan> {
@@ -119,4 +120,79 @@ fn impossible_plans_are_named() {
         ]
         .join("\n"),
     );
+}
+
+/// The components that fail in a leaf-spine fabric of two spines, three ToRs and two hosts at each.
+fn failing(faults: &[&str]) -> Result<Vec<String>, PlanError> {
+    let plan = SimulationPlan {
+        shape: Shape::LeafSpine {
+            spines: 2,
+            tors: 3,
+            hosts: 2,
+        },
+        faults: faults
+            .iter()
+            .map(|fault| fault.parse().expect("a fault"))
+            .collect(),
+        ..SimulationPlan::default()
+    };
+    let world = World::draw(&plan, 1)?;
+    let names = world.truth.iter().map(|truth| match &truth.component {
+        Component::Link { from, to } => format!("{from}->{to}"),
+        node => node.node().unwrap_or_default().into_owned(),
+    });
+    Ok(names.collect())
+}
+
+#[test]
+fn a_name_says_what_fails() {
+    let failing = |fault: &str| failing(&[fault]).expect("possible");
+    assert_eq!(failing("link tor0->spine1 loss=1%"), ["tor0->spine1"]);
+    assert_eq!(
+        failing("link spine1-tor0 loss=1%"),
+        ["tor0->spine1", "spine1->tor0"]
+    );
+    assert_eq!(
+        failing("link tor*->spine1 down"),
+        ["tor0->spine1", "tor1->spine1", "tor2->spine1"]
+    );
+    assert_eq!(failing("switch spine* blackhole=20%"), ["spine0", "spine1"]);
+    assert_eq!(failing("link tor0->h1 loss=2%"), ["tor0->h1"]);
+    assert_eq!(failing("host h3 loss=2%"), ["h3"]);
+    let drawn = failing("link tor*->spine1 count=2 loss=1%");
+    assert_eq!(drawn.len(), 2);
+    assert!(drawn.iter().all(|link| link.ends_with("->spine1")));
+    assert_eq!(failing("link * loss=1%").len(), 2 * (2 * 3 + 6));
+    assert_eq!(failing("host loss=1%").len(), 1);
+}
+
+#[test]
+fn a_name_that_nothing_has_and_one_that_fails_twice_are_refused() {
+    let refusal = |faults: &[&str]| failing(faults).expect_err("refused").to_string();
+    assert_eq!(
+        refusal(&["switch spin1 loss=1%"]),
+        "no switch is named `spin1`; did you mean spine1 or spine0?"
+    );
+    assert_eq!(
+        refusal(&["switch spine1 loss=1%", "switch spine1 down"]),
+        "`spine1` fails already: give one fault for each place"
+    );
+    assert_eq!(
+        refusal(&["switch spine* count=3 loss=1%"]),
+        "3 faults asked for, the fabric has 2 such components"
+    );
+}
+
+#[test]
+fn a_fault_is_written_as_it_is_read() {
+    for text in [
+        "link count=4 loss=0.002..0.02",
+        "link tor0->agg0-1 loss=1",
+        "switch spine* count=2 blackhole=0.3",
+        "rnic h1/mlx5_0 loss=0.5",
+    ] {
+        assert_eq!(text.parse::<FaultPlan>().expect(text).to_string(), text);
+    }
+    let older = "blackhole spine2 loss=20%".parse::<FaultPlan>();
+    assert_eq!(older, "switch spine2 blackhole=20%".parse());
 }

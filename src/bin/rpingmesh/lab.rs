@@ -7,7 +7,7 @@ use clap::Args;
 use rpingmesh::config::lab::LabSettings;
 use rpingmesh::config::program::{Failure, prepare, run_to_end, start_logging, stop_on_signal};
 use rpingmesh::config::settings::Given;
-use rpingmesh::fabric::fault::FAULTS_HELP;
+use rpingmesh::fault::FAULTS_HELP;
 use rpingmesh::lab::plan::LabPlan;
 use rpingmesh::lab::run::run;
 use rpingmesh::lab::show::Line;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use rpingmesh::analysis::localize::files::AnswerFile;
-use rpingmesh::analysis::simulate::fault::{TruthFile, ratio};
+use rpingmesh::analysis::simulate::fault::{SIMULATED_FAULTS_HELP, TruthFile, ratio};
 use rpingmesh::analysis::simulate::{
     Fabric, FaultPlan, Rails, Report, Shape, SimulationPlan, World,
 };
@@ -29,6 +29,7 @@ enum Command {
     ///
     /// The losses of a path are drawn from the loss rates of its components. The same seed gives the same files.
     /// Existing files are replaced.
+    #[command(after_long_help = SIMULATED_FAULTS_HELP)]
     Generate(Box<GenerateArgs>),
     /// Compare an answer with the truth: precision, recall, F1
     ///
@@ -61,9 +62,7 @@ struct GenerateArgs {
     /// are not given [default: none]
     #[arg(long, value_name = "P", requires = "spines")]
     planes: Option<usize>,
-    /// Fault, may be repeated: a kind (link, switch, host, rnic, blackhole), a place or `count=N`, and `loss=`: `link count=4
-    /// loss=0.2%..2%`, `link tor0->agg0-1 loss=100%`, `switch spine3 loss=1%`, `blackhole loss=30%` (that share of the
-    /// 5-tuples at a switch) [default: none]
+    /// Fault, may be repeated; how to write one stands below [default: none]
     #[arg(long = "fault", value_name = "SPEC")]
     faults: Vec<FaultPlan>,
     /// Highest loss rate of healthy links; each link gets a random rate from 0 to this

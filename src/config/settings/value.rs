@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::config::duration::HumanDuration;
+use crate::time::HumanDuration;
 
 /// So many milliseconds.
 pub const fn millis(number: u64) -> HumanDuration {

@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 
 use super::state::{Change, Stall};
 use super::{Delivery, Engine, RnicId, What};
-use crate::fabric::fault::{Effect, Fault, FaultError, Place};
+use crate::fabric::fault::Place;
 use crate::fabric::truth::FaultTruth;
+use crate::fault::{Effect, Fault, FaultError};
 use crate::time::{HostTime, Nanos};
 use crate::transport::{Completion, EndpointEvent};
 

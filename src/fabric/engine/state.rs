@@ -1,6 +1,6 @@
 //! What is wrong with hosts and switches, and when that changes.
 
-use crate::fabric::fault::Pulse;
+use crate::fault::Pulse;
 
 /// How many packets that expire on it a switch answers per second, as its control plane's policer allows.
 const ANSWERS_PER_SECOND: i64 = 1_000;

@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::fabric::topology::{Shape, Topology};
+use crate::fabric::topology::Shape;
+use crate::fault::parse::EMULATED;
+use crate::fault::{FAULTS_HELP, Pulse};
 
 fn topology(pods: u32) -> Topology {
     let shape = Shape {
@@ -186,12 +190,7 @@ proptest! {
 
 #[test]
 fn the_help_names_every_effect() {
-    for known in [
-        parse::ON_LINK,
-        parse::ON_SWITCH,
-        parse::ON_RNIC,
-        parse::ON_HOST,
-    ] {
+    for known in [EMULATED.link, EMULATED.switch, EMULATED.rnic, EMULATED.host] {
         for effect in known.split(", ") {
             assert!(FAULTS_HELP.contains(effect), "{effect}");
         }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::fabric::Fault;
 use crate::fabric::topology::{RnicId, Shape};
+use crate::fault::Fault;
 use crate::id::UdpSourcePort;
 
 fn flow(source: u32, target: u32, port: u16) -> Flow {

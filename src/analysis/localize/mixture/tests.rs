@@ -41,7 +41,7 @@ fn window(fault: FaultPlan, probes: f64) -> SimulationPlan {
 fn dead_paths_are_told_from_lossy_ones_with_few_probes() {
     for probes in [3.0, 5.0, 10.0, 30.0] {
         for seed in 1..=3 {
-            let blackhole = FaultPlan::drawn(FaultKind::Blackhole, 1, 0.25..=0.25);
+            let blackhole = FaultPlan::blackholes(1, 0.25..=0.25);
             let world = World::draw(&window(blackhole, probes), seed).expect("valid");
             let expected = (world.truth[0].component.to_string(), Symptom::Blackhole);
             assert_eq!(named(&world), [expected], "{probes} probes, seed {seed}");

@@ -4,32 +4,44 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{Effect, Fault, FaultError, Pulse, Target};
-use crate::config::HumanDuration;
 use crate::measure::Ratio;
-use crate::time::Nanos;
+use crate::time::{HumanDuration, Nanos};
 
 /// The longest time that a fault can name: keeps sums of nanoseconds far from overflow.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
-pub(super) const ON_LINK: &str = "down, loss=, corrupt=, blackhole=, delay=, jitter=, rate=, queue=, load=, pause=, flap=, every=";
-pub(super) const ON_SWITCH: &str =
-    "down, loss=, corrupt=, blackhole=, delay=, jitter=, rate=, queue=, load=, pause=, every=";
-pub(super) const ON_RNIC: &str = "down, loss=, corrupt=, delay=, jitter=, rate=, queue=, load=, pause=, flap=, every=, clock-step=, restart";
-pub(super) const ON_HOST: &str = "down, stall=, every=, restart";
-
-fn known_effects(target: &Target) -> &'static str {
-    match target {
-        Target::Link(_) => ON_LINK,
-        Target::Switch(_) => ON_SWITCH,
-        Target::Rnic(_) => ON_RNIC,
-        Target::Host(_) => ON_HOST,
-    }
+/// The effects that each kind of target can have: `down`, `loss=` and so on, separated by a comma and a space.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effects {
+    pub(crate) link: &'static str,
+    pub(crate) switch: &'static str,
+    pub(crate) rnic: &'static str,
+    pub(crate) host: &'static str,
 }
 
-fn can_have(target: &Target, key: &str) -> bool {
-    known_effects(target)
-        .split(", ")
-        .any(|known| known.trim_end_matches('=') == key)
+/// What the emulated fabric can do.
+pub(crate) const EMULATED: Effects = Effects {
+    link: "down, loss=, corrupt=, blackhole=, delay=, jitter=, rate=, queue=, load=, pause=, flap=, every=",
+    switch: "down, loss=, corrupt=, blackhole=, delay=, jitter=, rate=, queue=, load=, pause=, every=",
+    rnic: "down, loss=, corrupt=, delay=, jitter=, rate=, queue=, load=, pause=, flap=, every=, clock-step=, restart",
+    host: "down, stall=, every=, restart",
+};
+
+impl Effects {
+    const fn of(&self, target: &Target) -> &'static str {
+        match target {
+            Target::Link(_) => self.link,
+            Target::Switch(_) => self.switch,
+            Target::Rnic(_) => self.rnic,
+            Target::Host(_) => self.host,
+        }
+    }
+
+    fn has(&self, target: &Target, key: &str) -> bool {
+        self.of(target)
+            .split(", ")
+            .any(|known| known.trim_end_matches('=') == key)
+    }
 }
 
 fn parse_target(kind: &str, name: Option<&str>) -> Result<Target, FaultError> {
@@ -219,7 +231,18 @@ fn canonical(key: &str) -> &str {
 impl FromStr for Fault {
     type Err = FaultError;
 
+    /// With all effects of the emulated fabric.
     fn from_str(text: &str) -> Result<Self, FaultError> {
+        Self::parse(text, &EMULATED)
+    }
+}
+
+impl Fault {
+    /// Reads the text form, with those effects.
+    ///
+    /// # Errors
+    /// [`FaultError`], with the word that cannot be understood.
+    pub(crate) fn parse(text: &str, effects: &Effects) -> Result<Self, FaultError> {
         let mut words = text.split_ascii_whitespace();
         let target = parse_target(words.next().unwrap_or_default(), words.next())?;
         let mut fault = Self {
@@ -236,25 +259,23 @@ impl FromStr for Fault {
                 return Err(FaultError::Twice(key.to_owned()));
             }
             seen.push(key);
-            fault.add(Word { key, value }, word)?;
+            fault.add(Word { key, value }, word, effects)?;
         }
         if fault.effects.is_empty() {
             return Err(FaultError::NoEffect(text.trim().to_owned()));
         }
         Ok(fault)
     }
-}
 
-impl Fault {
-    fn add(&mut self, word: Word<'_>, text: &str) -> Result<(), FaultError> {
+    fn add(&mut self, word: Word<'_>, text: &str, effects: &Effects) -> Result<(), FaultError> {
         match word.key {
             "at" => self.at = word.duration()?,
             "for" => self.lasts = Some(word.some_time()?),
-            key if !can_have(&self.target, key) => {
+            key if !effects.has(&self.target, key) => {
                 return Err(FaultError::Effect {
                     word: text.to_owned(),
                     kind: self.target.kind(),
-                    known: known_effects(&self.target),
+                    known: effects.of(&self.target),
                 });
             }
             "every" => set_period(&mut self.effects, word)?,
