@@ -3,6 +3,7 @@
 //! A path is what the newest complete traces say together; a trace that ends in silence says where packets stop, and
 //! changes nothing about the path. In bounded memory: beyond the limit the path that was traced longest ago goes.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
@@ -127,6 +128,8 @@ pub(crate) struct KnownPaths {
     by_age: BTreeSet<(WallTime, Tuple)>,
     limit: usize,
     evicted: u64,
+    /// What went since [`Self::take_gone`].
+    gone: RefCell<Vec<Tuple>>,
 }
 
 impl KnownPaths {
@@ -165,6 +168,7 @@ impl KnownPaths {
             && let Some((_, oldest)) = self.by_age.pop_first()
         {
             self.paths.remove(&oldest);
+            self.gone.get_mut().push(oldest);
             self.evicted += 1;
         }
         learned
@@ -188,7 +192,13 @@ impl KnownPaths {
         {
             self.by_age.pop_first();
             self.paths.remove(&tuple);
+            self.gone.get_mut().push(tuple);
         }
+    }
+
+    /// The paths that went since the last call, because they were too many or too old.
+    pub(crate) fn take_gone(&self) -> Vec<Tuple> {
+        self.gone.take()
     }
 
     /// How many paths are known.

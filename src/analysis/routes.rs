@@ -7,55 +7,29 @@
 //! 3. neither: the fabric is one cloud, [`CLOUD`], with a link up from every ToR and one down to it. That still tells
 //!    whose uplinks or downlinks are bad, not which.
 
+mod leg;
 pub(crate) mod spread;
+mod traced;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::localize::{Component, DOUBT};
+use super::localize::Component;
 use super::report::End;
 use crate::id::{HostName, TorId};
 use crate::probe::trace::Tuple;
+use crate::time::WallTime;
 use crate::topology::wiring::{Host, Rnics, Wiring};
 
-/// What the fabric between the ToRs is called while nothing is known of it.
-pub(crate) const CLOUD: &str = "fabric";
-/// Traced 5-tuples that are kept; beyond, new ones are not.
-pub(crate) const MOST_TRACES: usize = 1 << 20;
+use leg::{add, link};
+use traced::{Learned, TracedLegs};
+
+pub(crate) use leg::CLOUD;
+pub use leg::{Leg, Origin};
+
 /// Differences between topology and reports that are listed.
 pub(crate) const MOST_DIFFERENCES: usize = 100;
-
-/// The most that a trace is doubted, however often the ones before it disagreed.
-const MOST_DOUBT: f64 = 0.5;
-
-/// Where a leg's components come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Origin {
-    /// A trace of this 5-tuple.
-    Traced,
-    /// All paths that ECMP may choose.
-    Candidates,
-    /// Nothing is known.
-    Cloud,
-}
-
-/// What lies between two ToRs, one way, both ToRs' ports included.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Leg {
-    /// Links, and the switches between the two ToRs, each with the share of the 5-tuples that cross it.
-    pub shares: Vec<(Component, f64)>,
-    /// How many links a packet crosses.
-    pub links: f64,
-    /// Where this is known from.
-    pub origin: Origin,
-    /// Probability, 0 to 1, that the 5-tuple takes another path than the one that was traced; 0 where none was.
-    pub doubt: f64,
-    /// How often traces of the 5-tuple have shown another path than before.
-    changes: u32,
-    /// The switches from ToR to ToR, where they are known.
-    pub path: Option<Vec<String>>,
-}
 
 /// The wiring between switches.
 #[derive(Debug, Clone, Default)]
@@ -70,9 +44,7 @@ struct Fabric {
 #[derive(Debug, Default)]
 pub struct Routes {
     fabric: Option<Fabric>,
-    traces: HashMap<Tuple, Arc<Leg>>,
-    /// Legs that traces have shown between two ToRs, with how many 5-tuples took each.
-    shown: HashMap<(TorId, TorId), BTreeMap<Vec<String>, u32>>,
+    traced: TracedLegs,
     candidates: HashMap<(TorId, TorId), Arc<Leg>>,
     /// Links between two ToRs by the wiring, of those pairs that it knows and that were asked for.
     distances: RefCell<HashMap<(TorId, TorId), u32>>,
@@ -87,43 +59,41 @@ impl Routes {
         }
     }
 
-    /// Learns the switches that a 5-tuple crosses, from the sender's ToR to the receiver's. A trace that names a switch
-    /// twice or fewer than one is not taken, nor one that is too short.
-    pub fn learn(&mut self, flow: Tuple, switches: Vec<String>) -> bool {
+    /// Learns at `now` the switches that a 5-tuple crosses, from the sender's ToR to the receiver's. A trace that names a
+    /// switch twice or fewer than one is not taken, nor one that is too short.
+    ///
+    /// What is learned stays until [`Self::forget`].
+    pub fn learn(&mut self, flow: Tuple, switches: Vec<String>, now: WallTime) -> bool {
         let distinct: BTreeSet<_> = switches.iter().collect();
-        if switches.is_empty() || distinct.len() != switches.len() {
+        let (Some(first), Some(last)) = (switches.first(), switches.last()) else {
+            return false;
+        };
+        if distinct.len() != switches.len() {
             return false;
         }
-        if let Some(known) = self.traces.get(&flow) {
-            if known.path.as_deref() == Some(switches.as_slice()) {
-                return true;
-            }
-        } else if self.traces.len() >= MOST_TRACES {
+        let pair = (TorId::new(first.as_str()), TorId::new(last.as_str()));
+        if self.is_too_short(&pair, switches.len()) {
             return false;
         }
-        if let (Some(first), Some(last)) = (switches.first(), switches.last())
-            && first != last
-        {
-            let pair = (TorId::new(first.as_str()), TorId::new(last.as_str()));
-            if self.is_too_short(&pair, switches.len()) {
-                return false;
-            }
-            *self
-                .shown
-                .entry(pair.clone())
-                .or_default()
-                .entry(switches.clone())
-                .or_default() += 1;
+        if let Learned::New { hidden } = self.traced.learn(flow, switches, now) {
             self.candidates.remove(&pair);
+            hidden.and_then(|pair| self.candidates.remove(&pair));
         }
-        // A path that has changed may do so again: repeated traces that disagree are believed less and less.
-        let changes = self
-            .traces
-            .get(&flow)
-            .map_or(0, |known| known.changes.saturating_add(1));
-        self.traces
-            .insert(flow, Arc::new(Leg::traced(switches, changes)));
         true
+    }
+
+    /// Forgets 5-tuples that nobody traces any more.
+    pub(crate) fn forget(&mut self, flows: impl IntoIterator<Item = Tuple>) {
+        for flow in flows {
+            if let Some(pair) = self.traced.forget(&flow) {
+                self.candidates.remove(&pair);
+            }
+        }
+    }
+
+    /// Doubts traces that were not repeated for long.
+    pub(crate) fn age(&mut self, now: WallTime) {
+        self.traced.age(now);
     }
 
     /// Whether a trace that shows so many switches cannot have gone all the way from one ToR to the other: when the last
@@ -151,17 +121,17 @@ impl Routes {
 
     /// How many 5-tuples are known by a trace.
     pub fn traced(&self) -> usize {
-        self.traces.len()
+        self.traced.len()
     }
 
     /// The leg that a trace of this very 5-tuple has shown.
     pub(crate) fn traced_leg(&self, flow: Tuple) -> Option<&Leg> {
-        self.traces.get(&flow).map(|leg| &**leg)
+        self.traced.get(&flow).map(|leg| &**leg)
     }
 
     /// The leg of a 5-tuple between two different ToRs.
     pub(crate) fn leg(&mut self, from: &TorId, to: &TorId, flow: Option<Tuple>) -> Arc<Leg> {
-        if let Some(leg) = flow.and_then(|flow| self.traces.get(&flow)) {
+        if let Some(leg) = flow.and_then(|flow| self.traced.get(&flow)) {
             return Arc::clone(leg);
         }
         let pair = (from.clone(), to.clone());
@@ -177,7 +147,7 @@ impl Routes {
         self.fabric
             .as_ref()
             .and_then(|fabric| fabric.leg(from, to))
-            .or_else(|| Leg::of_shown(self.shown.get(pair)?))
+            .or_else(|| Leg::of_shown(self.traced.shown().get(pair)?))
             .unwrap_or_else(|| Leg::cloud(from, to))
     }
 
@@ -240,83 +210,6 @@ fn difference(end: &End, said: &Host) -> Option<String> {
         }
     };
     Some(told)
-}
-
-impl Leg {
-    fn traced(path: Vec<String>, changes: u32) -> Self {
-        let mut shares = Vec::new();
-        add_path(&mut shares, &path, 1.0);
-        Self {
-            shares,
-            links: path.len() as f64 - 1.0,
-            origin: Origin::Traced,
-            doubt: (DOUBT * f64::from(1 + changes)).min(MOST_DOUBT),
-            changes,
-            path: Some(path),
-        }
-    }
-
-    fn of_shown(shown: &BTreeMap<Vec<String>, u32>) -> Option<Self> {
-        if shown.is_empty() {
-            return None;
-        }
-        // Every path that was seen is one of the choices; how often says little about how the others hash.
-        let weight = 1.0 / shown.len() as f64;
-        let mut shares = Vec::new();
-        for path in shown.keys() {
-            add_path(&mut shares, path, weight);
-        }
-        Some(Self {
-            shares,
-            links: shown
-                .keys()
-                .map(|path| path.len() as f64 - 1.0)
-                .sum::<f64>()
-                * weight,
-            origin: Origin::Candidates,
-            doubt: 0.0,
-            changes: 0,
-            path: None,
-        })
-    }
-
-    fn cloud(from: &str, to: &str) -> Self {
-        Self {
-            shares: vec![(link(from, CLOUD), 1.0), (link(CLOUD, to), 1.0)],
-            links: 2.0,
-            origin: Origin::Cloud,
-            doubt: 0.0,
-            changes: 0,
-            path: None,
-        }
-    }
-}
-
-fn link(from: &str, to: &str) -> Component {
-    Component::Link {
-        from: from.to_owned(),
-        to: to.to_owned(),
-    }
-}
-
-fn add(shares: &mut Vec<(Component, f64)>, component: Component, share: f64) {
-    match shares.iter_mut().find(|(known, _)| *known == component) {
-        Some((_, sum)) => *sum += share,
-        None => shares.push((component, share)),
-    }
-}
-
-fn add_path(shares: &mut Vec<(Component, f64)>, path: &[String], weight: f64) {
-    for pair in path.windows(2) {
-        add(shares, link(&pair[0], &pair[1]), weight);
-    }
-    let inner = path
-        .get(1..path.len().saturating_sub(1))
-        .unwrap_or_default();
-    for switch in inner {
-        let name = switch.clone();
-        add(shares, Component::Switch { name }, weight);
-    }
 }
 
 impl Fabric {
@@ -388,7 +281,7 @@ impl Fabric {
             links: f64::from(hops),
             origin: Origin::Candidates,
             doubt: 0.0,
-            changes: 0,
+            steps: 0,
             path: None,
         })
     }

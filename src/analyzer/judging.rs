@@ -305,10 +305,13 @@ fn run(
     clock: &dyn Clock,
 ) -> Run {
     let began = clock.host();
-    for (tuple, switches) in material.traced {
-        worker.judge.routes.learn(tuple, switches);
-    }
     let now = material.snapshot.now;
+    let routes = &mut worker.judge.routes;
+    routes.forget(material.untraced);
+    for (tuple, switches) in material.traced {
+        routes.learn(tuple, switches, now);
+    }
+    routes.age(now);
     let health = Health {
         evicted: worker.evicted.take(material.evicted, now),
         unlisted: worker.unlisted.take(material.unlisted, now),

@@ -22,7 +22,7 @@ use crate::analysis::hardware::{Hardware, Risen};
 use crate::analysis::health::{Health, WrongClock};
 use crate::analysis::judge::Snapshot;
 use crate::analysis::map::{self, Map};
-use crate::analysis::paths::{KnownPaths, Learned};
+use crate::analysis::paths::{Known, KnownPaths, Learned};
 use crate::analysis::report::End;
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
 use crate::analysis::windows::{Limits, Placement, Slot, Windows};
@@ -40,6 +40,13 @@ pub(super) const DEPTH: usize = 16;
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a path that is no longer traced is remembered.
 const KEEP_TRACES: Duration = Duration::from_hours(24);
+/// How often the judge is told that a path was traced again as it was, nanoseconds.
+const CONFIRM: i64 = 8 * 60 * 1_000_000_000;
+
+/// The period in which a path is told as confirmed at most once.
+const fn period(at: WallTime) -> i64 {
+    at.nanos().div_euclid(CONFIRM)
+}
 
 /// Hosts with wrong clocks that are told apart.
 const MOST_CLOCKS: usize = 10_000;
@@ -74,6 +81,8 @@ pub(super) type Traced = (Tuple, Vec<String>);
 pub(super) struct Material {
     pub(super) snapshot: Snapshot,
     pub(super) traced: Vec<Traced>,
+    /// 5-tuples that nobody has traced for long.
+    pub(super) untraced: Vec<Tuple>,
     pub(super) differences: Vec<String>,
     /// What the RNICs' own counters say.
     pub(super) hardware: Risen,
@@ -287,10 +296,19 @@ impl State {
         if !matches!(placement, Placement::Future(_)) {
             for trace in &received.batch.traces {
                 let was_whole = self.has_whole_route(&trace.tuple);
+                let before = self.paths.get(&trace.tuple).and_then(Known::confirmed);
                 let learned = self.paths.learn(trace);
                 // A trace that agrees may name a switch that never answered before.
                 let completed = !was_whole && self.has_whole_route(&trace.tuple);
-                if completed || matches!(learned, Learned::New | Learned::Changed) {
+                let is_news = match learned {
+                    Learned::New | Learned::Changed => true,
+                    // Told now and then, so that the judge knows how old it is.
+                    Learned::Confirmed => {
+                        before.is_some_and(|before| period(before) != period(trace.at))
+                    }
+                    Learned::Silent | Learned::Old => false,
+                };
+                if completed || is_news {
                     self.fresh.borrow_mut().insert(trace.tuple);
                 }
                 if !taken.replayed {
@@ -426,6 +444,7 @@ impl State {
 
     /// What the judge needs for one run: counts, and the paths that were traced since the last.
     pub(super) fn material(&self, limits: &HashMap<u32, Nanos>, now: WallTime) -> Material {
+        let untraced = self.paths.take_gone();
         let fresh = std::mem::take(&mut *self.fresh.borrow_mut());
         let mut traced = Vec::new();
         for tuple in fresh {
@@ -446,6 +465,7 @@ impl State {
         Material {
             snapshot: Snapshot::take(&self.windows, &self.host_filter, limits, now),
             traced,
+            untraced,
             differences,
             hardware: self.hardware.risen(now),
             contradicted: self.host_filter.contradicted(now).map(End::rnic).collect(),

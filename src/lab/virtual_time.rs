@@ -210,7 +210,8 @@ impl VirtualLab {
                 let mut nodes = self.topology.describe(&self.topology.path(flow));
                 nodes.pop();
                 nodes.remove(0);
-                self.judge.routes.learn(tuple, nodes);
+                let start = WallTime::from_nanos(EPOCH);
+                self.judge.routes.learn(tuple, nodes, start);
             }
         }
     }

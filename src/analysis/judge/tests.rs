@@ -1,6 +1,8 @@
 //! Categories that no fault of the emulated fabric brings about, and contradictions; the others are told in
 //! `tests/it/explained.rs`.
 
+mod uncertain;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 

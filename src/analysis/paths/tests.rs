@@ -85,9 +85,12 @@ fn memory_is_bounded_and_old_paths_go() {
     left.sort();
     assert_eq!(left, [tuple(2), tuple(4), tuple(6)]);
     assert_eq!(paths.evicted(), 3);
+    assert_eq!(paths.take_gone(), [tuple(0), tuple(1), tuple(3)]);
     paths.expire(at(20), Duration::from_secs(10));
     assert_eq!(paths.len(), 2, "the one of second 4 is gone");
     assert!(paths.get(&tuple(4)).is_none());
+    assert_eq!(paths.take_gone(), [tuple(4)]);
+    assert_eq!(paths.take_gone(), [], "each is told once");
 
     let mut flapping = KnownPaths::new(1);
     for second in 0..20 {

@@ -73,7 +73,7 @@ impl Routes {
         let distinct: BTreeSet<Tuple> = tuples.into_iter().collect();
         let mut choices = Choices::new(self);
         let mut tallies: BTreeMap<&str, BTreeMap<&str, Tally>> = BTreeMap::new();
-        for leg in distinct.iter().filter_map(|tuple| self.traces.get(tuple)) {
+        for leg in distinct.iter().filter_map(|tuple| self.traced.get(tuple)) {
             for (switch, next, of) in choices.made_by(leg) {
                 let at = tallies.entry(switch).or_default();
                 let all: usize = of.values().sum();
@@ -147,7 +147,7 @@ impl<'a> Choices<'a> {
     fn new(routes: &'a Routes) -> Self {
         let mut shown: HashMap<&TorId, HashMap<&str, Hops<'_>>> = HashMap::new();
         if routes.fabric.is_none() {
-            for ((_, to), paths) in &routes.shown {
+            for ((_, to), paths) in routes.traced.shown() {
                 let hops = shown.entry(to).or_default();
                 for pair in paths.keys().flat_map(|path| path.windows(2)) {
                     let next = hops.entry(pair[0].as_str()).or_default();

@@ -5,6 +5,8 @@ use crate::id::UdpSourcePort;
 use crate::topology::wiring::Link;
 use crate::topology::wiring::file::{File, HostEntry};
 
+const NOW: WallTime = WallTime::from_nanos(0);
+
 fn wiring(links: &[(&str, &str)], hosts: &[(&str, &str)]) -> Wiring {
     File {
         links: links.iter().map(|(a, b)| Link::new(*a, *b)).collect(),
@@ -62,11 +64,11 @@ fn a_trace_is_better_than_candidates_and_these_better_than_nothing() {
     let (t0, t1) = (TorId::from("t0"), TorId::from("t1"));
     insta::assert_snapshot!(text(&routes.leg(&t0, &t1, Some(flow(1)))), @"Cloud 2 links: link fabric->t1 1.00, link t0->fabric 1.00");
     let path = |spine: &str| ["t0", spine, "t1"].map(str::to_owned).to_vec();
-    assert!(routes.learn(flow(1), path("s0")) && routes.learn(flow(2), path("s1")));
-    assert!(routes.learn(flow(2), path("s1")), "the same again");
+    assert!(routes.learn(flow(1), path("s0"), NOW) && routes.learn(flow(2), path("s1"), NOW));
+    assert!(routes.learn(flow(2), path("s1"), NOW), "the same again");
     insta::assert_snapshot!(text(&routes.leg(&t0, &t1, Some(flow(1)))), @"Traced 2 links: link s0->t1 1.00, link t0->s0 1.00, switch s0 1.00");
     insta::assert_snapshot!(text(&routes.leg(&t0, &t1, Some(flow(3)))), @"Candidates 2 links: link s0->t1 0.50, link s1->t1 0.50, link t0->s0 0.50, link t0->s1 0.50, switch s0 0.50, switch s1 0.50");
-    assert!(!routes.learn(flow(4), path("t0")), "a loop");
+    assert!(!routes.learn(flow(4), path("t0"), NOW), "a loop");
     assert_eq!(routes.traced(), 2);
 }
 
@@ -74,14 +76,14 @@ fn a_trace_is_better_than_candidates_and_these_better_than_nothing() {
 fn a_trace_that_lacks_its_last_switches_is_not_taken() {
     let path = |switches: &[&str]| switches.iter().map(|name| (*name).to_owned()).collect();
     let mut unknown = Routes::default();
-    assert!(!unknown.learn(flow(1), path(&["t0", "t1"])));
+    assert!(!unknown.learn(flow(1), path(&["t0", "t1"]), NOW));
     assert_eq!(unknown.traced(), 0);
 
     let mut wired = Routes::new(Some(&wiring(PODS, &[("h0", "t0"), ("h1", "t1")])));
     // The real path has a spine and another switch of the pod before t1.
-    assert!(!wired.learn(flow(1), path(&["t0", "a0", "t1"])));
-    assert!(wired.learn(flow(1), path(&["t0", "a0", "s0", "b0", "t1"])));
-    assert!(!wired.learn(flow(1), path(&["t0", "a0", "s0", "t1"])));
+    assert!(!wired.learn(flow(1), path(&["t0", "a0", "t1"]), NOW));
+    assert!(wired.learn(flow(1), path(&["t0", "a0", "s0", "b0", "t1"]), NOW));
+    assert!(!wired.learn(flow(1), path(&["t0", "a0", "s0", "t1"]), NOW));
     let leg = wired.leg(&TorId::from("t0"), &TorId::from("t1"), Some(flow(1)));
     assert_eq!(
         leg.path.as_deref().map(<[_]>::len),

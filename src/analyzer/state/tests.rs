@@ -148,6 +148,21 @@ async fn a_trace_waits_for_the_report_of_its_targets_agent() {
 }
 
 #[tokio::test]
+async fn the_judge_is_told_now_and_then_that_a_path_is_as_it_was() {
+    let mut analyzer = Analyzer::start(None);
+    analyzer.upload(2, 3, Vec::new()).await;
+    let mut told = Vec::new();
+    for minute in [0, 1, 17, 18, 34] {
+        let again = trace(analyzer.after(minute * 60_000), "t1 s0 t2");
+        analyzer.upload(1, 2, vec![again]).await;
+        told.push(analyzer.learned().await.len());
+    }
+    assert_eq!(told[0], 1);
+    assert!(told[1..].iter().sum::<usize>() <= 3, "{told:?}");
+    assert_eq!((told[2], told[4]), (1, 1), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_path_that_a_later_trace_completes_is_learned() {
     let mut analyzer = Analyzer::start(None);
     analyzer.upload(2, 3, Vec::new()).await;

@@ -5,8 +5,11 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::id::UdpSourcePort;
+use crate::time::WallTime;
 use crate::topology::wiring::file::{File, HostEntry};
 use crate::topology::wiring::{Link, Wiring};
+
+const NOW: WallTime = WallTime::from_nanos(0);
 
 /// Two pods of two ToRs and two aggregation switches, each of these with two spines of its own.
 fn pods() -> Wiring {
@@ -61,7 +64,7 @@ fn trace(
                 format!("a1-{agg}"),
                 format!("t1-{to}"),
             ];
-            assert!(routes.learn(tuple, path.to_vec()));
+            assert!(routes.learn(tuple, path.to_vec(), NOW));
             tuple
         })
         .collect()
