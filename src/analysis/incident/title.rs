@@ -22,6 +22,9 @@ impl Incident {
                 format!("all RNICs of host {name} are down")
             }
             Category::RnicDown => format!("RNIC {name} is down"),
+            Category::RnicLoss if matches!(self.subject, Component::Host { .. }) => {
+                format!("all RNICs of host {name} lose {share} of their probes")
+            }
             Category::RnicLoss => format!("RNIC {name} loses {share} of its probes"),
             Category::Flapping => format!("{name} comes and goes"),
             Category::LinkDown | Category::SwitchDown => format!("{name} is down"),

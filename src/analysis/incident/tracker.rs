@@ -242,7 +242,11 @@ fn may_explain(incident: &Incident) -> bool {
         Category::SwitchDown | Category::SwitchLoss | Category::HostDown => true,
         Category::Blackhole => is_switch,
         // All RNICs of a host.
-        Category::RnicDown if matches!(incident.subject, Component::Host { .. }) => true,
+        Category::RnicDown | Category::RnicLoss
+            if matches!(incident.subject, Component::Host { .. }) =>
+        {
+            true
+        }
         category => incident.subject == group_of(category),
     }
 }
@@ -270,7 +274,8 @@ fn explains(
     match subject {
         Component::Switch { .. } => !is_seen && subject.is_end_of(&incident.subject),
         Component::Host { name }
-            if category == Category::HostDown || category == Category::RnicDown && !is_seen =>
+            if category == Category::HostDown
+                || matches!(category, Category::RnicDown | Category::RnicLoss) && !is_seen =>
         {
             is_part_of(&incident.subject, &BTreeSet::from([name.as_str()]))
         }

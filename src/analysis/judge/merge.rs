@@ -95,20 +95,27 @@ pub(super) fn cables(findings: Vec<Finding>) -> Vec<Finding> {
     kept
 }
 
-/// Hosts of which every RNIC is down as one finding each, in the place of those of the RNICs: rather the host, its driver or its
-/// PCIe than so many cables at once. Hosts with one RNIC are left as they are.
+/// Hosts of which every RNIC is down, or every RNIC loses packets, as one finding each, in the place of those of the RNICs:
+/// rather the host, its driver or its PCIe than so many cables at once. Hosts with one RNIC are left as they are.
 pub(super) fn whole_hosts(findings: Vec<Finding>, snapshot: &Snapshot) -> Vec<Finding> {
-    let is_down =
-        |finding: &Finding| finding.category == Category::RnicDown && finding.or.is_empty();
-    let mut down: BTreeMap<String, BTreeSet<DeviceName>> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| is_down(finding)) {
+    [Category::RnicDown, Category::RnicLoss]
+        .into_iter()
+        .fold(findings, |findings, category| {
+            whole_hosts_of(category, findings, snapshot)
+        })
+}
+
+fn whole_hosts_of(category: Category, findings: Vec<Finding>, snapshot: &Snapshot) -> Vec<Finding> {
+    let is_one = |finding: &Finding| finding.category == category && finding.or.is_empty();
+    let mut bad: BTreeMap<String, BTreeSet<DeviceName>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| is_one(finding)) {
         if let Component::Rnic { host, device } = &finding.subject {
-            let devices = down.entry(host.to_string()).or_default();
+            let devices = bad.entry(host.to_string()).or_default();
             devices.insert(device.clone());
         }
     }
     // Beside a finding about the host itself nothing more is said.
-    down.retain(|host, devices| {
+    bad.retain(|host, devices| {
         devices.len() > 1
             && !findings
                 .iter()
@@ -119,11 +126,11 @@ pub(super) fn whole_hosts(findings: Vec<Finding>, snapshot: &Snapshot) -> Vec<Fi
         .iter()
         .flat_map(|seen| [&seen.source, &seen.target])
     {
-        if down
+        if bad
             .get(end.host.as_str())
             .is_some_and(|devices| !devices.contains(&end.device))
         {
-            down.remove(end.host.as_str());
+            bad.remove(end.host.as_str());
         }
     }
     let (parts, mut kept): (Vec<Finding>, Vec<Finding>) =
@@ -131,9 +138,9 @@ pub(super) fn whole_hosts(findings: Vec<Finding>, snapshot: &Snapshot) -> Vec<Fi
             let host = matches!(finding.subject, Component::Rnic { .. })
                 .then(|| finding.subject.host())
                 .flatten();
-            is_down(finding) && host.is_some_and(|host| down.contains_key(host))
+            is_one(finding) && host.is_some_and(|host| bad.contains_key(host))
         });
-    for (host, devices) in down {
+    for (host, devices) in bad {
         let of_host: Vec<&Finding> = parts
             .iter()
             .filter(|part| part.subject.host() == Some(&host))
@@ -154,19 +161,23 @@ fn whole_host(host: &str, count: usize, parts: &[&Finding]) -> Option<Finding> {
     finding.subject = Component::Host {
         name: host.to_owned(),
     };
+    let is_down = finding.category == Category::RnicDown;
     finding.shares.clear();
     finding.probes = Counts::default();
     for part in parts {
         finding.probes.add(part.probes);
-        finding.share = finding.share.min(part.share);
+        if is_down {
+            finding.share = finding.share.min(part.share);
+        }
         for (service, suffers) in &part.services {
             *finding.services.entry(service.clone()).or_default() |= suffers;
         }
     }
+    let what = if is_down { "are down" } else { "lose packets" };
     finding.evidence.insert(
         0,
         format!(
-            "all {count} RNICs of host {host} are down: look at the host and at what its RNICs share, such as driver, PCIe switch \
+            "all {count} RNICs of host {host} {what}: look at the host and at what its RNICs share, such as driver, PCIe switch \
              and firmware"
         ),
     );

@@ -449,10 +449,10 @@ const fn meaning(category: Category) -> &'static str {
             "The agent uploads nothing, but the host's RNICs answer. Look at the agent's service and its connection to the analyzer; the network is not at fault."
         }
         Category::RnicDown => {
-            "Nearly all probes to and from this RNIC are lost, and its host works. Look at the port, the cable, the transceiver and the RNIC's GIDs."
+            "Nearly all probes to and from it are lost, but its host works. Look at the port, the cable, the transceiver and the RNIC's GIDs. If all RNICs of a host are down, look at what they share: the PCIe switch, the driver, the bond."
         }
         Category::RnicLoss => {
-            "Some probes of this RNIC are lost, with any peer. Look at the cable to its ToR, at optical levels, and at the port's error counters on both ends."
+            "Some probes to or from it are lost, with any peer. Look at the cable to its ToR, at optical levels, and at the port's error counters on both ends."
         }
         Category::Flapping => {
             "It fails and recovers again and again. Look at the link state's history; a worn cable or transceiver is the usual cause."
