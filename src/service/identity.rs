@@ -11,6 +11,10 @@ pub enum Service {
     Slurm(u32),
     /// A PBS job, by its id (`123.server`): the same on all its hosts.
     Pbs(String),
+    /// An LSF job, by its number: the same on all its hosts.
+    Lsf(u32),
+    /// A slot of HTCondor (`slot1_2@host`), which runs one job at a time; the job's number is in no cgroup.
+    Condor(String),
     /// A Kubernetes pod; the container where the path names it.
     Pod {
         /// The pod's UID, with dashes.
@@ -79,6 +83,12 @@ impl Service {
         if let Some(job) = pbs_job(parts) {
             return Some(Self::Pbs(job));
         }
+        if let Some(job) = lsf_job(parts) {
+            return Some(Self::Lsf(job));
+        }
+        if let Some(slot) = condor_slot(parts) {
+            return Some(Self::Condor(slot));
+        }
         let pod = |(at, part): (usize, &&str)| Some((at, pod_uid(part)?));
         if let Some((at, uid)) = parts.iter().enumerate().rev().find_map(pod) {
             // The first below the pod: what a container starts inside itself is still that container.
@@ -108,6 +118,8 @@ impl fmt::Display for Service {
         match self {
             Self::Slurm(job) => write!(f, "slurm/{job}"),
             Self::Pbs(job) => write!(f, "pbs/{job}"),
+            Self::Lsf(job) => write!(f, "lsf/{job}"),
+            Self::Condor(slot) => write!(f, "htcondor/{slot}"),
             Self::User { uid, comm } => write!(f, "user/{uid}/{comm}"),
             Self::Pod {
                 uid,
@@ -198,6 +210,33 @@ fn slurm_job(parts: &[&str]) -> Option<u32> {
 fn pbs_job(parts: &[&str]) -> Option<String> {
     parts.windows(3).find_map(|three| match three {
         [folder, "jobid", job] if folder.starts_with("pbs") => Some(printable(job)),
+        _ => None,
+    })
+}
+
+/// `lsf/CLUSTER/job.ID.PID.TIME`, in each hierarchy of cgroup v1 and in v2.
+fn lsf_job(parts: &[&str]) -> Option<u32> {
+    parts.windows(3).find_map(|three| match three {
+        ["lsf", _, job] => {
+            let (number, _) = job.strip_prefix("job.")?.split_once('.')?;
+            numbered(number, "")
+        }
+        _ => None,
+    })
+}
+
+/// `htcondor/condor_FOLDER_slot1_2@host`, FOLDER being that of the jobs with `_` for `/`; with cgroup v2 and systemd both end in
+/// `.slice` or `.service` (HTCondor manual, "Cgroup-Based Process Tracking"; pull request 3341).
+fn condor_slot(parts: &[&str]) -> Option<String> {
+    parts.windows(2).find_map(|pair| match pair {
+        ["htcondor" | "htcondor.slice" | "htcondor.service", job] => {
+            let name = ["service", "slice", "scope"]
+                .iter()
+                .find_map(|suffix| job.strip_suffix(suffix)?.strip_suffix('.'))
+                .unwrap_or(job);
+            let at = name.strip_prefix("condor_").and(name.rfind("slot"))?;
+            Some(printable(&name[at..]))
+        }
         _ => None,
     })
 }

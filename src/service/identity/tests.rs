@@ -27,6 +27,15 @@ fn cgroup_paths_that_occur() {
         Some("/job_17/uid_1000/step_0".to_owned()),
         Some("/pbs_jobs.service/jobid/123.head".to_owned()),
         Some("/system.slice/pbs.service".to_owned()),
+        Some("/lsf/cluster1/job.4711.12345.1790000000".to_owned()),
+        Some("/lsf/cluster1".to_owned()),
+        Some("/htcondor/condor_var_lib_condor_execute_slot1".to_owned()),
+        Some(
+            "/system.slice/htcondor/condor_var_lib_condor_execute_slot1_23@n7.example/inner"
+                .to_owned(),
+        ),
+        Some("/htcondor.slice/condor_slots_slot2_1@n7.service".to_owned()),
+        Some("/system.slice/condor.service".to_owned()),
         Some("/lxc.payload.c1/system.slice/train.service".to_owned()),
         Some("/lxc.payload.c1/init.scope".to_owned()),
         Some(format!("/lxc.payload.c1/system.slice/docker-{id}.scope")),
