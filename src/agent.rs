@@ -32,6 +32,7 @@ pub mod health;
 mod machine;
 pub mod mailbox;
 pub mod metrics;
+pub(crate) mod outcome;
 pub mod registration;
 pub(crate) mod rnics;
 pub mod services;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::endpoint::{Delivery, EndpointCounters};
 use super::health::Health;
 use super::metrics::Metrics;
-use super::traces::PathOutcome;
+use super::outcome::PathOutcome;
 use crate::analysis::hardware::PortRise;
 use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path, PathReport};
 use crate::error::describe;

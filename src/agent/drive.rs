@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::traces::PathOutcome;
+use super::outcome::PathOutcome;
 use crate::id::{FlowLabel, UdpSourcePort};
 use crate::probe::steering::LearnedSteering;
 use crate::probe::trace::Tuple;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::drive::{Driver, DriverCounters, Turn};
 use super::mailbox::{Mailboxes, News};
-use super::traces::PathOutcome;
+use super::outcome::PathOutcome;
 use crate::error::describe;
 use crate::id::{Gid, TorId};
 use crate::probe::{Config, Counters, Group, ProbeResult, Session};

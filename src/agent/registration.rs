@@ -25,13 +25,13 @@ use super::endpoint::{Inventory, Orders};
 use super::health::Health;
 use super::machine::machine;
 use super::services::ServiceStatus;
-use super::settings::session_config;
-use crate::config::agent::{AgentConfig, SERVICE_INTERVALS};
+use super::settings::overridden;
+use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::UPLOAD_INTERVAL;
 use crate::error::describe;
 use crate::id::Gid;
 use crate::pinglist::{self, Pinglist};
-use crate::probe::{Config, Group, ProbeKind, ProbePath, Rate, Target};
+use crate::probe::{Group, ProbeKind, ProbePath, Rate};
 use crate::rpc::v1::register_request::Message as Outgoing;
 use crate::rpc::v1::register_response::Message as Incoming;
 use crate::rpc::v1::{self, RegisterRequest, RegisterResponse};
@@ -438,23 +438,6 @@ fn announced(inventory: &Inventory) -> Vec<Rnic> {
         .collect()
 }
 
-/// The agent's own settings, where the controller does not say otherwise. Values that make no sense are left out.
-fn overridden(config: &AgentConfig, wanted: &v1::AgentConfig) -> Config {
-    let mut session = session_config(config);
-    if let Some(timeout) = wanted.probe_timeout_ns.filter(|nanos| *nanos > 0) {
-        session.timeout = Duration::from_nanos(timeout);
-    }
-    if let Some(interval) = wanted.service_probe_interval_ns {
-        let interval = Duration::from_nanos(interval);
-        session.service_interval =
-            interval.clamp(*SERVICE_INTERVALS.start(), *SERVICE_INTERVALS.end());
-    }
-    if let Some(rate) = wanted.max_probes_per_second.and_then(Rate::per_second) {
-        session.max_rate = rate;
-    }
-    session
-}
-
 /// A pinglist as sessions take it.
 pub fn groups(list: &Pinglist) -> HashMap<Gid, Vec<Group>> {
     list.rnics
@@ -475,12 +458,7 @@ fn group(group: &pinglist::Group) -> Option<Group> {
             .iter()
             .map(|target| {
                 Arc::new(ProbePath {
-                    target: Target {
-                        address: target.peer.address,
-                        tor: target.peer.tor.clone(),
-                        host: target.peer.host.clone(),
-                        device: target.peer.device.clone(),
-                    },
+                    target: Arc::clone(&target.peer),
                     flow_label: target.flow_label,
                     service: None,
                 })

@@ -15,11 +15,12 @@ use super::hardware::{Hardware, RISES_DEPTH};
 use super::health::Health;
 use super::mailbox::Mailboxes;
 use super::metrics::Metrics;
+use super::outcome::PathOutcome;
 use super::registration::{Registration, RegistrationChannels};
 use super::rnics::Rnics;
 use super::services::{ServiceChannels, ServiceStatus, Services};
 use super::settings::{session_config, trace_settings};
-use super::traces::{PathOutcome, SEEN_DEPTH, TRACES_DEPTH, Traces};
+use super::traces::{SEEN_DEPTH, TRACES_DEPTH, Traces};
 use super::upload::{LAST_UPLOAD, Upload};
 use super::{Agent, AgentError};
 use crate::analysis::hardware::PortRise;
@@ -198,8 +199,10 @@ impl Tasks {
         traces: mpsc::Sender<Trace>,
     ) -> mpsc::Sender<Vec<PathOutcome>> {
         let (seen, seen_in) = mpsc::channel(SEEN_DEPTH);
-        let (settings, clock) = (trace_settings(&self.config), Arc::clone(&self.clock));
-        let task = Traces::new(tracer, settings, clock, seen_in, traces).run(self.probing.token());
+        let settings = trace_settings(&self.config);
+        let (orders, clock) = (self.orders.clone(), Arc::clone(&self.clock));
+        let task =
+            Traces::new(tracer, settings, orders, clock, seen_in, traces).run(self.probing.token());
         self.supervisor.spawn(&self.probing, "path tracer", task);
         seen
     }

@@ -2,7 +2,7 @@
 //! the ACKs to other hosts' probes, which can be traced from here only.
 //!
 //! Channels:
-//! - in: `seen` (bounded, [`SEEN_DEPTH`]), what became of the probes of each path in an interval, and what probers tell of
+//! - in: `orders` (a `watch`), for the traffic class of the probes; `seen` (bounded, [`SEEN_DEPTH`]), what became of the probes of each path in an interval, and what probers tell of
 //!   theirs;
 //! - out: `traces` (bounded, [`TRACES_DEPTH`]), finished traces for the next batch; what finds no place is dropped and
 //!   made again in its turn.
@@ -12,15 +12,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::analysis::report::PathReport;
+use super::endpoint::Orders;
+use super::outcome::PathOutcome;
 use crate::error::describe;
 use crate::path_trace::{self, PathTracer, Round, TraceError};
-use crate::probe::trace::schedule::{Config, Direction, Order, Schedule};
-use crate::probe::trace::{Trace, Tuple};
+use crate::probe::trace::Trace;
+use crate::probe::trace::schedule::{Config, Order, Schedule};
 use crate::time::Clock;
 
 /// Traces under way at once. Each takes up to three rounds, and with raw sockets a thread.
@@ -35,37 +36,6 @@ pub(crate) const TRACES_DEPTH: usize = 256;
 /// How long an agent waits before it tries again to trace where it is not permitted.
 const GENERAL_PAUSE: Duration = Duration::from_mins(1);
 
-/// What became of a path's probes in one interval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PathOutcome {
-    /// The path.
-    pub tuple: Tuple,
-    /// Of probes that are sent here, or of ACKs to those of others.
-    pub direction: Direction,
-    /// Probes without an ACK in time.
-    pub lost: u64,
-    /// Probes that came through.
-    pub complete: u64,
-}
-
-impl PathOutcome {
-    /// What a report says; `None` where the path cannot be traced because its source port is not known, or nothing
-    /// speaks for or against it.
-    pub fn of(report: &PathReport) -> Option<Self> {
-        let seen = Self {
-            tuple: Tuple {
-                source: report.path.source.gid,
-                target: report.path.target.gid,
-                port: report.path.source_port?,
-            },
-            direction: Direction::Forward,
-            lost: report.lost,
-            complete: report.samples.len() as u64,
-        };
-        (seen.lost + seen.complete > 0).then_some(seen)
-    }
-}
-
 /// How an agent traces.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Settings {
@@ -79,6 +49,7 @@ pub(crate) struct Settings {
 pub(crate) struct Traces {
     tracer: Arc<dyn PathTracer>,
     settings: Settings,
+    orders: watch::Receiver<Arc<Orders>>,
     clock: Arc<dyn Clock>,
     schedule: Schedule,
     seen: mpsc::Receiver<Vec<PathOutcome>>,
@@ -92,6 +63,7 @@ impl Traces {
     pub(crate) fn new(
         tracer: Arc<dyn PathTracer>,
         settings: Settings,
+        orders: watch::Receiver<Arc<Orders>>,
         clock: Arc<dyn Clock>,
         seen: mpsc::Receiver<Vec<PathOutcome>>,
         traces: mpsc::Sender<Trace>,
@@ -99,12 +71,21 @@ impl Traces {
         Self {
             tracer,
             settings,
+            orders,
             clock,
             schedule: Schedule::new(settings.schedule),
             seen,
             finished: traces,
             running: JoinSet::new(),
             failing: false,
+        }
+    }
+
+    /// As the next trace is made: in the class of the probes.
+    fn round(&self) -> Round {
+        Round {
+            traffic_class: self.orders.borrow().session.traffic_class,
+            ..self.settings.round
         }
     }
 
@@ -147,7 +128,7 @@ impl Traces {
         let Some(order) = self.schedule.next(self.clock.host()) else {
             return;
         };
-        let (tracer, clock, round) = (self.tracer.clone(), self.clock.clone(), self.settings.round);
+        let (tracer, clock, round) = (self.tracer.clone(), self.clock.clone(), self.round());
         self.running.spawn(async move {
             let trace = path_trace::trace(&*tracer, &order, round, &*clock).await;
             (order, trace)

@@ -107,6 +107,10 @@ settings! {
         max_probes_per_second: Option<f64>, value("R"), example(150.0), check(rate_up_to(MAX_RATE));
         /// How often every agent puts its results into a batch [default: the agent's own]
         upload_interval: Option<HumanDuration>, value("D"), example("1s"), check(up_to_a_day());
+        /// DSCP and ECN bits of the probes, ACKs and traces of every agent, 0 to 255 [default: the agent's own]
+        ///
+        /// DSCP times 4, plus the ECN bits: 106 is DSCP 26 with ECN. Probes must ride in the class of the services.
+        traffic_class: Option<u8>, value("BYTE"), example(106);
     }
 }
 
@@ -128,6 +132,8 @@ pub struct AgentOverrides {
     pub max_probes_per_second: Option<f64>,
     /// How often results are uploaded.
     pub upload_interval: Option<Duration>,
+    /// DSCP and ECN bits of probes, ACKs and traces.
+    pub traffic_class: Option<u8>,
 }
 
 /// How long an agent may be silent.

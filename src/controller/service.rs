@@ -268,6 +268,7 @@ fn agent_config(settings: &AgentOverrides) -> v1::AgentConfig {
         service_probe_interval_ns: settings.service_probe_interval.map(nanos),
         max_probes_per_second: settings.max_probes_per_second,
         upload_interval_ns: settings.upload_interval.map(nanos),
+        traffic_class: settings.traffic_class.map(u32::from),
     }
 }
 

@@ -66,6 +66,7 @@ fn overrides(settings: &AgentsSettings) -> AgentOverrides {
         service_probe_interval: settings.service_probe_interval.map(|span| span.0),
         max_probes_per_second: settings.max_probes_per_second,
         upload_interval: settings.upload_interval.map(|span| span.0),
+        traffic_class: settings.traffic_class,
     }
 }
 
