@@ -345,6 +345,7 @@ rows! {
     "link loses 5 %" false up_link("loss=5%") LinkLoss;
     "spine down" true spine_switch("down") SwitchDown;
     "all RNICs of a host down" true rnics("down") RnicDown;
+    "all RNICs of a host lose 10 %" false rnics("loss=10%") RnicLoss;
     "host down" true host("down") HostDown;
 }
 

@@ -84,3 +84,24 @@ fn single_probes_show_what_is_down() {
         "{suspects:?}"
     );
 }
+
+/// Beside a blackhole a rate stays one, with few probes per 5-tuple, too.
+#[test]
+fn a_rate_beside_a_blackhole_is_no_blackhole() {
+    for probes in [2.0, 3.0, 5.0] {
+        for seed in 1..=4 {
+            let mut plan = window(FaultPlan::blackholes(1, 0.25..=0.25), probes);
+            plan.faults.push("link loss=50%".parse().expect("a fault"));
+            let world = World::draw(&plan, seed).expect("valid");
+            let mut expected: Vec<_> = world
+                .truth
+                .iter()
+                .map(|truth| (truth.component.to_string(), truth.symptom))
+                .collect();
+            let mut named = named(&world);
+            expected.sort_by(|a, b| a.0.cmp(&b.0));
+            named.sort_by(|a, b| a.0.cmp(&b.0));
+            assert_eq!(named, expected, "{probes} probes, seed {seed}");
+        }
+    }
+}
