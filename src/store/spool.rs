@@ -1,8 +1,8 @@
 //! The agent's spool: result batches that wait for the analyzer's acknowledgement, bounded.
 //!
-//! A batch is an opaque payload with a sequence number from 1 without gaps; the number never comes back, not even after
-//! a restart. When the limit is reached the oldest batches go. The spool has a random identity, so that a receiver does not
-//! mistake the batches of a fresh spool for ones that it has.
+//! A batch is an opaque payload with a sequence number from 1 without gaps. When the limit is reached the oldest batches go.
+//! The numbers are those of a random identity, so that a receiver does not mistake the batches of a fresh spool for ones that it
+//! has. Each run of the agent has an identity of its own: no number is given a second time, whatever became of the files.
 //!
 //! **Where batches are.** Each batch is compressed and appended once to a file (`segment`), without waiting for the disk: it
 //! survives the end of the process at once. While batches are acknowledged as they come, their file is deleted before or
@@ -10,9 +10,9 @@
 //! While the disk takes nothing (full, read-only, missing), batches are kept in memory, at most [`MEMORY`] bytes of them,
 //! and go to the disk when it works again. [`Status::trouble`] says so.
 //!
-//! **Identities.** Usually there is one. A spool whose receiver has a larger number than the spool can have sent was
-//! replaced by an older copy: it goes on with a new identity ([`Spool::begun`]), and what was not sent gets new numbers.
-//! Batches of an earlier identity are uploaded first, each under its own.
+//! **Identities.** Batches of earlier runs are uploaded first, each under its own identity. Files whose receiver has a larger number
+//! than they can have sent were replaced by an older copy ([`Spool::begun`]): what they have and the receiver has, too, is not
+//! sent again. Where that happens to the identity of this run, it gets another one, and what was not sent gets new numbers.
 
 mod codec;
 mod disk;

@@ -50,9 +50,8 @@ impl Inner {
             Err(OpenError::Busy(error)) => return Err(error),
             Err(OpenError::Unusable(why)) => inner.report(why),
         }
-        if inner.epochs.is_empty() {
-            inner.epochs.push(Epoch::new(rand::random()));
-        }
+        // Whatever has become of the files, no number is given a second time: each run has an identity of its own.
+        inner.epochs.push(Epoch::new(rand::random()));
         inner.uploading = inner.due();
         Ok(inner)
     }
