@@ -180,6 +180,56 @@ async fn an_agent_whose_disk_is_full_drops_nothing_while_the_analyzer_is_there()
     analyzer.stop();
 }
 
+/// A file where the spool's folder should be, which cannot be renamed: said once, not with each batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_in_the_place_of_the_spool_that_stays_there_is_said_once() {
+    let folder = tempfile::tempdir().expect("folder");
+    fs::write(folder.path().join("spool"), "hi\n").expect("file");
+    // As many renamed files as are kept: one more is refused, as a read-only disk refuses it.
+    for number in 0..64 {
+        fs::write(folder.path().join(format!("x.damaged-{number}")), "").expect("file");
+    }
+    let mut agent = Program::start(
+        AGENT,
+        &[
+            "run",
+            "--transport",
+            "none",
+            "--controller",
+            NOWHERE,
+            "--analyzer",
+            NOWHERE,
+            "--metrics",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+            "--state-dir",
+            &folder.path().display().to_string(),
+        ],
+    );
+    let served = fields(&agent.wait_for(&["metrics are served"]));
+    let metrics = address(&served, "address");
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let (_, text) = http(metrics, "/metrics").await;
+        let waiting = text
+            .lines()
+            .find_map(|line| line.strip_prefix("rpingmesh_agent_batches_waiting "));
+        let waiting: u64 = waiting.map_or(0, |count| count.parse().expect("a number"));
+        if waiting >= 4 {
+            break;
+        }
+        assert!(Instant::now() < end, "{text}");
+        tokio::time::sleep(LOOK).await;
+    }
+    let lines = agent.stop();
+    let said: Vec<_> = lines.iter().filter(|line| line.contains("spool")).collect();
+    assert_eq!(said.len(), 1, "{said:#?}");
+    for part in ["is a file, not a folder", "kept in memory", "remove them"] {
+        assert!(said[0].contains(part), "{}", said[0]);
+    }
+}
+
 /// A second agent of the same folder is a mistake: the first one probes.
 #[test]
 fn a_spool_that_another_agent_has_is_refused() {

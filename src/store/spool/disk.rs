@@ -88,7 +88,13 @@ impl Disk {
         };
         let mut set_aside = 0;
         if folder.symlink_metadata().is_ok_and(|found| found.is_file()) {
-            rename(folder).map_err(|error| at(folder, &error))?;
+            // This is tried again with each batch: the caller says once that it fails.
+            rename_quietly(folder).map_err(|error| {
+                let file = folder.display();
+                OpenError::Unusable(format!(
+                    "{file} is a file, not a folder, and cannot be renamed: {error}"
+                ))
+            })?;
             set_aside += 1;
         }
         let mut builder = DirBuilder::new();
@@ -520,16 +526,20 @@ fn lock(path: &Path, folder: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Gives a damaged file another name and says so.
+/// Gives a damaged file another name and says so, or that it cannot.
 fn rename(path: &Path) -> io::Result<PathBuf> {
-    let file = path.display();
-    quarantine::set_aside(path)
-        .inspect(|kept| {
-            tracing::error!(%file, kept = %kept.display(), "a file of the spool is damaged: it was renamed, the spool goes on without it");
-        })
-        .inspect_err(|error| {
-            tracing::error!(%file, %error, "a file of the spool is damaged and cannot be renamed");
-        })
+    rename_quietly(path).inspect_err(|error| {
+        let file = path.display();
+        tracing::error!(%file, %error, "a file of the spool is damaged and cannot be renamed");
+    })
+}
+
+/// The same; the caller says that it cannot.
+fn rename_quietly(path: &Path) -> io::Result<PathBuf> {
+    quarantine::set_aside(path).inspect(|kept| {
+        let (file, kept) = (path.display(), kept.display());
+        tracing::error!(%file, %kept, "a file of the spool is damaged: it was renamed, the spool goes on without it");
+    })
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {
