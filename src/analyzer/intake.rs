@@ -9,6 +9,9 @@
 //! read. Watermarks are known from the beginning, and the replay ends where the journal ended at the start: nothing is
 //! counted twice.
 
+mod marks;
+mod refusal;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tonic::Code;
 
+use self::marks::Marks;
+pub(super) use self::refusal::StoreFailure;
+use self::refusal::{too_far, too_many_spools};
 use super::memory::{Memory, Room};
 use super::metrics::Metrics;
 use super::state::{StateHandle, Taken};
@@ -44,6 +50,8 @@ const GROUP_BYTES: usize = 32 << 20;
 const PRUNE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a spool's watermark outlives its last batch.
 const KEEP_MARKS: Duration = Duration::from_hours(24 * 90);
+/// Longer than a watermark outlives the last batch of its spool in the journal: clocks of agents are ahead a little.
+const MARGIN: Duration = Duration::from_mins(1);
 /// Batches read at once when the journal is replayed, and their bytes, as far as one batch allows.
 const PIECE: u32 = 64;
 const PIECE_BYTES: usize = 4 << 20;
@@ -65,13 +73,6 @@ pub(super) struct Submission {
     /// What both take.
     pub(super) room: Room,
     pub(super) reply: oneshot::Sender<Result<u64, StoreFailure>>,
-}
-
-/// Why a batch was not taken, for the agent.
-#[derive(Debug, Clone)]
-pub(super) struct StoreFailure {
-    pub(super) code: Code,
-    pub(super) text: String,
 }
 
 #[derive(Debug)]
@@ -135,12 +136,7 @@ pub(super) async fn start(
     metrics: Arc<Metrics>,
     first: Duration,
 ) -> Result<Started<impl Future<Output = ()> + Send>, StoreError> {
-    let marks: HashMap<_, _> = journal
-        .watermarks()
-        .await?
-        .into_iter()
-        .map(|mark| (mark.sender.clone(), mark))
-        .collect();
+    let stored = journal.watermarks().await?;
     let (done, replayed) = watch::channel(false);
     let mut intake = Intake {
         journal,
@@ -149,13 +145,17 @@ pub(super) async fn start(
         clock,
         state,
         metrics,
-        marks,
+        marks: Marks::default(),
         ends: Arc::default(),
         memory: Memory::default(),
         replay: None,
         done,
         lines: LogLimit::new(5, Duration::from_secs(10)),
     };
+    let needed = intake.needed();
+    for mark in stored {
+        intake.marks.put(mark, needed);
+    }
     // A full disk takes no deletion either: what is there can be read.
     if let Err(error) = intake.prune().await {
         intake.report(&error);
@@ -191,7 +191,7 @@ struct Intake {
     clock: Arc<dyn Clock>,
     state: StateHandle,
     metrics: Arc<Metrics>,
-    marks: HashMap<Sender, Watermark>,
+    marks: Marks,
     /// What batches say about RNICs, those of the journal too.
     ends: Arc<Ends>,
     memory: Memory,
@@ -209,9 +209,21 @@ impl Intake {
             + (Nanos::ZERO - Nanos::from(self.limits.kept() + crate::analysis::windows::SLOT))
     }
 
-    async fn prune(&self) -> Result<(), StoreError> {
+    /// Watermarks that moved last before this belong to no batch of the journal.
+    fn needed(&self) -> WallTime {
+        self.horizon() + (Nanos::ZERO - Nanos::from(MARGIN))
+    }
+
+    async fn prune(&mut self) -> Result<(), StoreError> {
         let marks = self.clock.wall() + (Nanos::ZERO - Nanos::from(KEEP_MARKS));
         let gone = self.journal.prune(self.horizon(), marks).await?;
+        let forgotten = self.marks.take_forgotten();
+        if !forgotten.is_empty()
+            && let Err(error) = self.journal.forget(forgotten.clone()).await
+        {
+            self.marks.put_forgotten(forgotten);
+            return Err(error);
+        }
         self.metrics.readiness.stored();
         tracing::debug!(batches = gone, "old batches were forgotten");
         Ok(())
@@ -219,9 +231,7 @@ impl Intake {
 
     /// Reads the journal back, for at most `first`; the rest follows while the intake runs.
     async fn begin_replay(&mut self, first: Duration) -> Result<(), StoreError> {
-        self.state
-            .marks(self.marks.values().cloned().collect())
-            .await;
+        self.state.marks(self.marks.iter().cloned().collect()).await;
         self.replay = Some(Replay {
             position: 0,
             end: self.journal.newest().await?,
@@ -384,6 +394,10 @@ impl Intake {
                 room,
                 reply,
             } = submission;
+            if !self.marks.has_room(&sender, self.needed()) {
+                let _ = reply.send(Err(too_many_spools(&sender)));
+                continue;
+            }
             let mark = staged.entry(sender).or_insert_with_key(|sender| {
                 self.marks
                     .get(sender)
@@ -437,7 +451,10 @@ impl Intake {
             }
             self.metrics.readiness.stored();
         }
-        self.marks.extend(staged);
+        let needed = self.needed();
+        for mark in staged.into_values() {
+            self.marks.put(mark, needed);
+        }
         self.state.taken(taken).await;
         for (reply, sequence) in replies {
             let _ = reply.send(Ok(sequence));
@@ -471,17 +488,6 @@ impl Intake {
                 "batches cannot be stored and are not acknowledged; agents keep them"
             );
         }
-    }
-}
-
-fn too_far(mark: &Watermark, sequence: u64, limit: u64) -> StoreFailure {
-    StoreFailure {
-        code: Code::FailedPrecondition,
-        text: format!(
-            "batch {sequence} of agent `{}` is too far behind batch {}, the newest that was taken of this spool: at most {limit} \
-             is accepted; send it under another spool id",
-            mark.sender.agent, mark.sequence
-        ),
     }
 }
 

@@ -74,4 +74,10 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// The store cannot be written; nothing is forgotten.
     async fn prune(&self, batches: WallTime, marks: WallTime) -> Result<usize, StoreError>;
+
+    /// Forgets the watermarks of these spools, of which no batch is stored any more.
+    ///
+    /// # Errors
+    /// The store cannot be written; nothing is forgotten.
+    async fn forget(&self, spools: Vec<Sender>) -> Result<(), StoreError>;
 }

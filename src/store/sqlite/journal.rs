@@ -303,6 +303,23 @@ impl Journal for SqliteJournal {
             })
             .await
     }
+
+    async fn forget(&self, spools: Vec<Sender>) -> Result<(), StoreError> {
+        self.db
+            .call(move |connection| {
+                let transaction = connection.transaction()?;
+                {
+                    let mut delete = transaction
+                        .prepare_cached("DELETE FROM watermark WHERE agent = ?1 AND spool = ?2")?;
+                    for sender in &spools {
+                        let spool = sender.spool.0.cast_signed();
+                        delete.execute(params![sender.agent.as_str(), spool])?;
+                    }
+                }
+                transaction.commit()
+            })
+            .await
+    }
 }
 
 /// Stores batches; the last one of a spool takes its watermark along. Gives the watermarks that none took.

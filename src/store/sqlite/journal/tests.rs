@@ -287,3 +287,21 @@ async fn files_go_when_nothing_in_them_is_needed_and_watermarks_stay() {
         1
     );
 }
+
+#[tokio::test]
+async fn watermarks_are_forgotten_by_name() {
+    let journal = SqliteJournal::open(&Location::Memory).await.unwrap();
+    journal
+        .append(vec![record(1)], vec![mark(1)])
+        .await
+        .unwrap();
+    assert_eq!(journal.prune(time(100), time(0)).await.unwrap(), 1);
+    let stranger = Sender {
+        spool: SpoolId(4_711),
+        ..mark(1).sender
+    };
+    journal.forget(vec![stranger]).await.unwrap();
+    assert_eq!(journal.watermarks().await.unwrap(), [mark(1)]);
+    journal.forget(vec![mark(1).sender]).await.unwrap();
+    assert_eq!(journal.watermarks().await.unwrap(), []);
+}
