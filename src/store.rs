@@ -15,7 +15,7 @@ mod legacy;
 mod location;
 pub mod open;
 pub(crate) mod quarantine;
-pub(crate) mod registry;
+pub mod registry;
 pub mod spool;
 mod sqlite;
 

@@ -53,12 +53,26 @@ impl Analyzer {
         clock: Arc<dyn Clock>,
         events: Publisher,
     ) -> Result<Self, AnalyzerError> {
+        let stores = Stores::open(&config.store).await?;
+        Self::start_on(stores, config, clock, events).await
+    }
+
+    /// The same on stores that are open already.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on(
+        stores: Stores,
+        config: AnalyzerConfig,
+        clock: Arc<dyn Clock>,
+        events: Publisher,
+    ) -> Result<Self, AnalyzerError> {
         let Stores {
             journal,
             incidents,
             history,
             damage,
-        } = Stores::open(&config.store).await?;
+        } = stores;
         let listener = Listener::bind(config.listen, config.security.clone()).await?;
         let web = Listener::bind(config.web, config.web_security.clone()).await?;
         let (grpc_address, web_address) = (listener.address(), web.address());

@@ -7,7 +7,6 @@
 //! nobody waits for it. So the tables are the same in every run. What happens while time passes, `tests/it/restarts.rs` has.
 
 mod accounts;
-mod host;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -26,14 +25,15 @@ use rpingmesh::fabric::{Engine, Profile, Scenario};
 use rpingmesh::measure::Outcome;
 use rpingmesh::probe::ProbeResult;
 use rpingmesh::rpc::registry::TargetQuery;
+use rpingmesh::store::Location;
 use rpingmesh::telemetry;
 use rpingmesh::time::{Clock, HostTime};
 use rpingmesh::transport::RnicName;
 
 use crate::agent::{Chain, Running};
 use crate::analyzer::harness;
+use crate::support::virtual_host::{Host, VirtualClock, patiently};
 use accounts::{Phase, journal, phase_rows};
-use host::{Host, VirtualClock, patiently};
 
 /// After this long all slots are over.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -72,7 +72,10 @@ impl Site {
         for (number, name) in (0..).zip(topology.hosts()) {
             let rnic = topology.rnics_of(number).next().expect("an RNIC");
             let tor = topology.rnic(rnic).tor.to_string();
-            hosts.push(Host::new(&chain, &clock, name, &tor).await);
+            let config = chain.agent_config(name.as_str(), &tor);
+            let limit = config.settings.spool_limit.0;
+            let memory = (&Location::Memory, limit);
+            hosts.push(Host::start(config, clock.clone(), memory).await);
         }
         let config = session_config(&hosts[0].config);
         let mut swarm = Swarm::new(engine, config, scenario.seed);

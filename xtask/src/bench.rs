@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Append what each benchmark prints to docs/bench-history.jsonl, with date, commit and number of processors.
     #[arg(long)]
     record: bool,
+    /// How many seeds `chaos` runs, from 1 on
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    seeds: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,6 +59,9 @@ enum Bench {
     VirtualTime,
     /// The judge while a third of 100 000 paths loses: processor time of each run, and what opens when.
     Storm,
+    /// The whole system under random damage (kills, older copies, full disks, cut networks): what was lost, counted twice or blamed
+    /// wrongly (minutes for 1 000 seeds).
+    Chaos,
     /// Every kind of fault, alone and in company: how many runs are wholly right, what is wrong, how soon (minutes).
     Truth,
 }
@@ -86,7 +92,22 @@ impl Bench {
             Self::Dashboard => example("dashboard_load"),
             Self::VirtualTime => bench("virtual_time"),
             Self::Storm => bench("storm"),
+            Self::Chaos => vec!["test", "--release", "--test", "it"],
             Self::Truth => bench("truth"),
+        }
+    }
+
+    /// What it is asked for itself.
+    fn own_arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Chaos => &[
+                "--",
+                "--ignored",
+                "--exact",
+                "chaos::many_seeds",
+                "--nocapture",
+            ],
+            _ => &[],
         }
     }
 }
@@ -104,7 +125,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         let mut command = cargo();
         command
             .args(bench.arguments())
-            .args(["--locked", "--package", "rpingmesh"]);
+            .args(["--locked", "--package", "rpingmesh"])
+            .args(bench.own_arguments())
+            .env("RPINGMESH_CHAOS_SEEDS", format!("1..{}", options.seeds));
         if options.record {
             match process::printed(&mut command)? {
                 Some(text) => history::append(&bench.name(), &text)?,

@@ -1,4 +1,7 @@
 //! An agent whose RNICs are the swarm's, and the clock of all.
+//!
+//! What is real: registration, upload, collector, spool. What is not: the tasks of its RNICs, for which a
+//! [`Swarm`](rpingmesh::fabric::swarm::Swarm) stands.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,14 +16,13 @@ use rpingmesh::agent::registration::{Registration, RegistrationChannels, groups}
 use rpingmesh::agent::session_config;
 use rpingmesh::agent::upload::Upload;
 use rpingmesh::config::agent::AgentConfig;
-use rpingmesh::id::HostName;
 use rpingmesh::store::Location;
 use rpingmesh::store::spool::Spool;
 use rpingmesh::time::{Clock, HostTime, WallTime};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Chain, PATIENCE};
+use crate::agent::PATIENCE;
 
 /// The wall clock at the start: the beginning of a slot.
 const EPOCH: i64 = 1_800_000_000 * 1_000_000_000;
@@ -29,10 +31,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Stands still while servers answer.
 #[derive(Default)]
-pub(super) struct VirtualClock(AtomicI64);
+pub(crate) struct VirtualClock(AtomicI64);
 
 impl VirtualClock {
-    pub(super) fn set(&self, now: HostTime) {
+    pub(crate) fn set(&self, now: HostTime) {
         self.0.store(now.nanos(), Ordering::SeqCst);
     }
 }
@@ -47,52 +49,52 @@ impl Clock for VirtualClock {
     }
 }
 
-pub(super) async fn patiently<T>(what: &str, waiting: impl Future<Output = T>) -> T {
+pub(crate) async fn patiently<T>(what: &str, waiting: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, waiting)
         .await
         .unwrap_or_else(|_| panic!("no {what} within {PATIENCE:?}"))
 }
 
 /// An agent without the tasks of its RNICs, which the swarm stands for.
-pub(super) struct Host {
-    pub(super) config: Arc<AgentConfig>,
-    pub(super) client: Controller,
-    pub(super) collect: Collect,
-    pub(super) spool: Spool,
-    pub(super) inventory: watch::Sender<Inventory>,
-    pub(super) orders: watch::Receiver<Arc<Orders>>,
+pub(crate) struct Host {
+    pub(crate) config: Arc<AgentConfig>,
+    pub(crate) client: Controller,
+    pub(crate) collect: Collect,
+    pub(crate) spool: Spool,
+    pub(crate) inventory: watch::Sender<Inventory>,
+    pub(crate) orders: watch::Receiver<Arc<Orders>>,
+    /// What heartbeats and metrics tell.
+    pub(crate) health: watch::Receiver<Health>,
     spooled: watch::Receiver<u64>,
     acknowledged: watch::Receiver<u64>,
     stop: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     /// What its sessions have been given.
-    pub(super) applied: Option<Arc<Orders>>,
+    pub(crate) applied: Option<Arc<Orders>>,
 }
 
 impl Host {
-    pub(super) async fn new(
-        chain: &Chain,
-        clock: &Arc<VirtualClock>,
-        name: &HostName,
-        tor: &str,
+    /// Starts it, with its spool at a place; `limit` bounds the spool in bytes.
+    pub(crate) async fn start(
+        config: AgentConfig,
+        clock: Arc<dyn Clock>,
+        (place, limit): (&Location, u64),
     ) -> Self {
-        let config = Arc::new(chain.agent_config(name.as_str(), tor));
+        let config = Arc::new(config);
         let client = Controller::new(&config.controller, &config.security).expect("a client");
-        let spool = Spool::open(&Location::Memory, config.settings.spool_limit.0)
-            .await
-            .expect("a spool");
+        let spool = Spool::open(place, limit).await.expect("a spool");
         let (spooled_out, spooled) = watch::channel(0);
         let (inventory, inventory_in) = watch::channel(Inventory::new());
         let idle = Arc::new(Orders::idle(session_config(&config)));
         let (orders_out, orders) = watch::channel(idle);
-        let (health, health_in) = watch::channel(Health::default());
+        let (health_out, health) = watch::channel(Health::default());
         let (_, degraded) = watch::channel(None);
         let (upload_interval, interval) = watch::channel(INTERVAL);
         let upload = Upload::new(&config, spool.clone(), spooled.clone()).expect("an uploader");
         let acknowledged = upload.acknowledged();
         let channels = RegistrationChannels {
             inventory: inventory_in,
-            health: health_in,
+            health: health.clone(),
             degraded,
             services: None,
             orders: orders_out,
@@ -109,10 +111,10 @@ impl Host {
         let outputs = Outputs {
             spool: spool.clone(),
             spooled: spooled_out,
-            health,
+            health: health_out,
             metrics: Arc::new(Metrics::new()),
         };
-        let collect = Collect::new(inputs, outputs, None, name.clone(), clock.clone());
+        let collect = Collect::new(inputs, outputs, None, config.host.clone(), clock);
         let stop = CancellationToken::new();
         let tasks = vec![
             tokio::spawn(registration.run(stop.clone())),
@@ -125,6 +127,7 @@ impl Host {
             spool,
             inventory,
             orders,
+            health,
             spooled,
             acknowledged,
             stop,
@@ -133,12 +136,12 @@ impl Host {
         }
     }
 
-    pub(super) fn newest(&self) -> u64 {
+    pub(crate) fn newest(&self) -> u64 {
         *self.spooled.borrow()
     }
 
     /// Until the analyzer has everything.
-    pub(super) async fn uploaded(&mut self) {
+    pub(crate) async fn uploaded(&mut self) {
         let newest = self.newest();
         let acknowledged = self.acknowledged.wait_for(|sequence| *sequence >= newest);
         patiently("acknowledgement", acknowledged)
@@ -147,7 +150,7 @@ impl Host {
     }
 
     /// Until it follows the newest pinglist that the controller has for it.
-    pub(super) async fn instructed(&mut self) {
+    pub(crate) async fn instructed(&mut self) {
         let answer = self.client.pinglist(&self.config.agent_id, 0).await;
         let list = answer.expect("a registered agent").value.expect("a list");
         let wanted = groups(&self.client.read(list).expect("a readable list"));
@@ -157,10 +160,20 @@ impl Host {
             .expect("the registration runs");
     }
 
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         for task in self.tasks {
             task.await.expect("no panic");
+        }
+    }
+
+    /// Ends it as SIGKILL does: wherever its tasks are. What the operating system has is what is left.
+    pub(crate) async fn kill(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        for task in self.tasks {
+            let _ = task.await;
         }
     }
 }
