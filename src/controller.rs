@@ -17,6 +17,7 @@
 mod addresses;
 mod core;
 mod directory;
+mod health;
 mod metrics;
 mod origin;
 mod reported;
@@ -159,13 +160,13 @@ impl Controller {
         let mut supervisor = Supervisor::new("controller");
         let serving = supervisor.stage(Duration::ZERO);
         let core_stage = supervisor.stage(CORE_RESERVE);
-        self.expose(&mut supervisor, &core_stage);
         let (core, handle) = core::Core::new(
             &self.config,
-            (self.registry, self.stored),
-            self.clock,
+            (Arc::clone(&self.registry), std::mem::take(&mut self.stored)),
+            Arc::clone(&self.clock),
             self.metrics.clone(),
         );
+        self.expose(&handle, &mut supervisor, &core_stage);
         supervisor.spawn(&core_stage, "core", core.run(core_stage.token()));
         let service = service::Service::new(&self.config, handle, self.metrics, serving.token());
         let service =
@@ -177,13 +178,20 @@ impl Controller {
         supervisor.run(stop).await
     }
 
-    /// Serves and pushes the metrics as configured. The push is started again after a panic: it only reads what others
-    /// count.
-    fn expose(&mut self, supervisor: &mut Supervisor<ControllerError>, stage: &Stage) {
+    /// Serves and pushes the metrics as configured, and serves [`health`] beside them. The push is started again after a panic:
+    /// it only reads what others count.
+    fn expose(
+        &mut self,
+        core: &core::Handle,
+        supervisor: &mut Supervisor<ControllerError>,
+        stage: &Stage,
+    ) {
         if let Some(listener) = self.metrics_listener.take() {
             let address = listener.local_addr().unwrap_or(self.config.settings.listen);
             tracing::info!(%address, "metrics are served");
-            let serving = telemetry::metrics::serve(listener, self.registry(), stage.token());
+            let router = telemetry::metrics::router(self.registry());
+            let router = router.merge(health::router(core.clone()));
+            let serving = telemetry::metrics::serve_router(listener, router, stage.token());
             let serving =
                 serving.map_err(move |source| ControllerError::Metrics { address, source });
             supervisor.spawn(stage, "metrics server", serving);

@@ -107,6 +107,10 @@ pub(super) enum Command {
         known: u64,
         reply: oneshot::Sender<ListAnswer>,
     },
+    /// Answered with how many agents the registry's store has not taken yet.
+    Ping {
+        reply: oneshot::Sender<usize>,
+    },
     Resolve {
         queries: Vec<TargetQuery>,
         reply: oneshot::Sender<Vec<Vec<ResolvedRnic>>>,
@@ -243,6 +247,9 @@ impl Core {
                 reply,
             } => {
                 let _ = reply.send(self.pinglist(&agent, known));
+            }
+            Command::Ping { reply } => {
+                let _ = reply.send(self.unstored.len());
             }
             Command::Resolve { queries, reply } => {
                 let found = queries.iter().map(|query| self.directory.resolve(query));

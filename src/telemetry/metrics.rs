@@ -138,6 +138,18 @@ pub(crate) async fn serve(
     registry: Arc<Registry>,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    serve_router(listener, router(registry), stop).await
+}
+
+/// Serves a router, of [`router`] and what the role adds to it, on a bound listener until `stop` is cancelled.
+///
+/// # Errors
+/// Those of the listener.
+pub(crate) async fn serve_router(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let listener = Listener::of(
         listener,
         Security::Plaintext {
@@ -145,7 +157,7 @@ pub(crate) async fn serve(
         },
     )?;
     let connections = listener.http1(stop.clone());
-    web::serve(connections, router(registry), stop, STOP_GRACE).await;
+    web::serve(connections, router, stop, STOP_GRACE).await;
     Ok(())
 }
 

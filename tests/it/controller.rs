@@ -1,5 +1,7 @@
 //! The controller as agents meet it: a real server on a port of the system's choice, the generated client.
 
+mod ready;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use rpingmesh::rpc::v1::controller_service_client::ControllerServiceClient;
 use rpingmesh::rpc::v1::register_request::Message as Request;
 use rpingmesh::rpc::v1::register_response::Message as Answer;
 use rpingmesh::store::open;
+use rpingmesh::store::registry::Registry;
 use rpingmesh::time::SystemClock;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -36,13 +39,19 @@ struct Server {
 
 impl Server {
     async fn start(settings: &str) -> Self {
+        let parsed: ControllerSettings = toml::from_str(settings).expect("settings");
+        let config = parsed.validate().expect("valid settings");
+        let registry = open::registry(&config.store).await.expect("store");
+        Self::start_on(settings, registry).await
+    }
+
+    async fn start_on(settings: &str, registry: Arc<dyn Registry>) -> Self {
         let settings = ControllerSettings {
             listen: loopback(),
             metrics: Some(loopback()),
             ..toml::from_str(settings).expect("settings")
         };
         let config = settings.validate().expect("valid settings");
-        let registry = open::registry(&config.store).await.expect("store");
         let controller = Controller::start(config, registry, Arc::new(SystemClock))
             .await
             .expect("start");
