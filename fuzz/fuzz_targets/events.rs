@@ -1,23 +1,6 @@
-//! Any bytes as events of the eBPF programs: what is read survives the round trip, and the flow table stays bounded.
+//! See `rpingmesh_fuzz::events`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rpingmesh::service::flow::FlowTable;
-use rpingmesh_ebpf_event::{QpEvent, SIZE};
 
-fuzz_target!(|data: &[u8]| {
-    let mut table = FlowTable::new(4);
-    for record in data.chunks(SIZE) {
-        // Mostly events of this version, so that the fuzzer gets past the header.
-        let mut bytes = [0; SIZE];
-        bytes[..record.len()].copy_from_slice(record);
-        let _ = QpEvent::decode(record);
-        bytes[..4].copy_from_slice(
-            &QpEvent::empty(rpingmesh_ebpf_event::EventKind::Create).encode()[..4],
-        );
-        let event = QpEvent::decode(&bytes).expect("version and size are right");
-        assert_eq!(event.encode(), bytes);
-        table.apply(&event, None);
-        assert!(table.flows().count() <= 4);
-    }
-});
+fuzz_target!(|data: &[u8]| rpingmesh_fuzz::events::run(data));

@@ -19,6 +19,7 @@ mod documents;
 mod emulated;
 mod explained;
 mod external;
+mod fuzz_seeds;
 mod identity;
 mod lab;
 mod localize;

@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: the fuzz targets of `fuzz/`, each for some time.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -13,7 +14,8 @@ use crate::test::tools::CARGO_FUZZ;
 
 /// Runs fuzz targets one after another, all of them or those named.
 ///
-/// Inputs that reach new code are kept in fuzz/corpus, inputs that fail in fuzz/artifacts. Needs a C++ compiler; cargo-fuzz
+/// They begin with the inputs of fuzz/seeds and with the repository's own files of the kind. Inputs that reach new code are kept in
+/// fuzz/corpus, inputs that fail in fuzz/artifacts. Needs a C++ compiler; cargo-fuzz
 /// is compiled once into the cache folder.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -49,7 +51,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             // The instrumentation is an unstable option of the compiler.
             .env("RUSTC_BOOTSTRAP", "1")
             .args(["run", "--target-dir", "target/fuzz", "--sanitizer", "none"])
-            .args([name.as_str(), "--"])
+            .arg(name)
+            .args(inputs(name)?)
+            .arg("--")
             .arg(format!("-max_total_time={}", options.seconds));
         let status = command
             .status()
@@ -65,6 +69,23 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         );
     }
     Ok(failed.is_empty())
+}
+
+/// Folders with inputs of a target. New ones go into the first.
+fn inputs(target: &str) -> Result<Vec<PathBuf>> {
+    let corpus = workspace().join("fuzz/corpus").join(target);
+    fs::create_dir_all(&corpus).with_context(|| format!("make {}", corpus.display()))?;
+    let own = match target {
+        "agent_config" | "server_config" => "docs/config",
+        "scenario" => "tests/scenarios",
+        _ => "",
+    };
+    let seeds = workspace().join("fuzz/seeds").join(target);
+    let given = [seeds, workspace().join(own)];
+    let given = given
+        .into_iter()
+        .filter(|folder| folder.is_dir() && *folder != workspace());
+    Ok(std::iter::once(corpus).chain(given).collect())
 }
 
 /// The names in `fuzz/Cargo.toml`.
