@@ -92,11 +92,11 @@ settings! {
 settings! {
     /// What the controller allows and sets for all agents. A key that is left out stays each agent's own setting.
     AgentsSettings in "agents" {
-        /// Prefixes whose addresses agents may register; others are refused [default: all but loopback and what no RNIC can have]
+        /// Prefixes whose addresses agents may register; others are refused [default: private addresses, no loopback]
         ///
-        /// Agents probe what others have registered: name the fabric's own prefixes. Multicast, broadcast, reserved and
-        /// unspecified addresses are refused in any case, those of clouds' metadata services and of loopback unless a prefix has
-        /// them. Loopback is allowed where the controller listens on loopback without TLS. Link-local addresses are probed
+        /// Agents probe what others have registered: name the fabric's own prefixes, and do so where its addresses are public ones.
+        /// Multicast, broadcast, reserved and unspecified addresses are refused in any case, public ones, those of clouds'
+        /// metadata services and of loopback unless a prefix has them. Loopback is allowed where the controller listens on loopback without TLS. Link-local addresses are probed
         /// under their own ToR alone.
         prefixes: Vec<Prefix>, value("PREFIX"), example(vec!["10.0.0.0/8", "fd00::/8"]);
         /// After how long every agent counts a probe as lost [default: the agent's own]

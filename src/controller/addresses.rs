@@ -1,8 +1,8 @@
 //! Which addresses agents may register: other agents send probes to them.
 //!
 //! Loopback, multicast, broadcast and unspecified addresses are nobody's. Link-local ones are probed within their ToR alone (see
-//! [`pinglist`](crate::pinglist)); those of metadata services of clouds are nobody's RNIC either. `agents.prefixes` says which
-//! of the others are the fabric's, and has the last word.
+//! [`pinglist`](crate::pinglist)); those of metadata services of clouds are nobody's RNIC either, and public ones are rather a
+//! stranger's than a fabric's. `agents.prefixes` says which of the others are the fabric's, and has the last word.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -59,12 +59,42 @@ impl AddressRule {
             "a loopback address"
         } else if METADATA.contains(&address) {
             "the address of a cloud's metadata service"
+        } else if is_public(address) {
+            "a public address"
         } else {
             return Ok(());
         };
         Err(format!(
             "{gid} is {what}, which is not registered unless the controller's agents.prefixes has it"
         ))
+    }
+}
+
+/// IPv4 addresses that the Internet does not route: RFC 1918, shared (RFC 6598), link-local, benchmarks (RFC 2544), documentation
+/// (RFC 5737), loopback.
+const PRIVATE: [(Ipv4Addr, u32); 10] = [
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 2, 0), 24),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    (Ipv4Addr::new(198, 51, 100, 0), 24),
+    (Ipv4Addr::new(203, 0, 113, 0), 24),
+];
+
+/// Whether the Internet may lead to the address: of IPv6 that is 2000::/3 without the documentation's 2001:db8::/32.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => PRIVATE
+            .iter()
+            .all(|(network, length)| (address.to_bits() ^ network.to_bits()) >> (32 - length) != 0),
+        IpAddr::V6(address) => {
+            let segments = address.segments();
+            segments[0] >> 13 == 1 && segments[..2] != [0x2001, 0xdb8]
+        }
     }
 }
 
@@ -93,7 +123,10 @@ mod tests {
         let rule = AddressRule::new(Vec::new(), false);
         for address in [
             "10.0.0.1",
-            "8.8.8.8",
+            "100.127.0.1",
+            "172.31.255.1",
+            "192.168.7.1",
+            "198.19.0.1",
             "fe80::1",
             "169.254.7.1",
             "fd00::1",
@@ -102,6 +135,12 @@ mod tests {
             assert_eq!(check(&rule, address), Ok(()));
         }
         for (address, what) in [
+            ("8.8.8.8", "public"),
+            ("100.128.0.1", "public"),
+            ("172.32.0.1", "public"),
+            ("198.20.0.1", "public"),
+            ("2a00:1450::1", "public"),
+            ("3fff:ffff::1", "public"),
             ("127.0.0.1", "loopback"),
             ("127.9.9.9", "loopback"),
             ("::1", "loopback"),
@@ -137,6 +176,11 @@ mod tests {
                 "{why}"
             );
         }
+        let public = ["203.0.112.0/24", "2a00:1450::/32"];
+        let public = public.map(|prefix| prefix.parse().expect("a prefix"));
+        let rule = AddressRule::new(public.to_vec(), false);
+        assert_eq!(check(&rule, "203.0.112.9"), Ok(()));
+        assert_eq!(check(&rule, "2a00:1450::1"), Ok(()));
         let all = AddressRule::new(
             ["0.0.0.0/0", "::/0"]
                 .map(|prefix| prefix.parse().expect("a prefix"))

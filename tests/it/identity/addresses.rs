@@ -8,6 +8,8 @@ async fn nobodys_addresses_are_refused_with_the_rule() {
     let registry = Registry::start(pki.servers(IdentityRule::San), "").await;
     let a = pki.client(&["hosta"]);
     let evil = [
+        "8.8.8.8",
+        "2a00:1450::1",
         "127.0.0.1",
         "::1",
         "169.254.169.254",
@@ -65,13 +67,13 @@ async fn a_hosts_agents_have_a_bounded_number_of_rnics_together() {
     let pki = Pki::new();
     let registry = Registry::start(pki.servers(IdentityRule::San), "").await;
     let a = pki.client(&["hosta"]);
-    let gids: Vec<_> = (0..64).map(|number| format!("8.8.8.{number}")).collect();
+    let gids: Vec<_> = (0..64).map(|number| format!("10.8.8.{number}")).collect();
     let gids: Vec<_> = gids.iter().map(String::as_str).collect();
     let _first = registry
         .register(&a, announcement("hosta", "hosta", 1, &gids))
         .await
         .expect("as many as a host may have");
-    let more = announcement("hosta/2", "hosta", 1, &["8.8.9.1"]);
+    let more = announcement("hosta/2", "hosta", 1, &["10.8.9.1"]);
     let refused = registry.register(&a, more).await.err().expect("one more");
     assert_eq!(refused.code(), Code::AlreadyExists, "{refused}");
     assert!(
