@@ -51,6 +51,8 @@ enum Bench {
     Ingest,
     /// What 100 000 RNICs cost the controller: plan, lists, one RNIC that joins; what links get.
     Fleet,
+    /// 12 500 agents that register with one controller over gRPC, half of which fetch their lists: times, memory.
+    Registrations,
     /// What 64 viewers of the dashboard cost an analyzer of 256 ToRs, and how long pages take.
     Dashboard,
     /// Faults that the analyzer locates on the emulated fabric in virtual time, how soon, and false alarms in simulated days
@@ -89,6 +91,7 @@ impl Bench {
             Self::Localize => bench("localize"),
             Self::Ingest => bench("ingest"),
             Self::Fleet => example("fleet"),
+            Self::Registrations => example("registrations"),
             Self::Dashboard => example("dashboard_load"),
             Self::VirtualTime => bench("virtual_time"),
             Self::Storm => bench("storm"),
