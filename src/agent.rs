@@ -25,6 +25,7 @@ pub(crate) mod backoff;
 pub(crate) mod cache;
 pub mod client;
 pub mod collect;
+pub mod condition;
 pub mod drive;
 pub mod endpoint;
 pub(crate) mod hardware;

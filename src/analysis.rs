@@ -6,6 +6,7 @@
 //! - [`alerts`]: what a receiver of alerts has to be told, and when.
 //! - [`clocks`]: how far the clocks of agents are off.
 //! - [`filter`]: which results say nothing about the network, because a host caused them.
+//! - [`fleet`]: hosts and RNICs that were there and are missing.
 //! - [`hardware`]: what the RNICs' own counters say, as evidence.
 //! - [`health`]: whether the monitoring itself can see.
 //! - [`incident`]: findings that last, with a beginning, an end and an impact.
@@ -23,6 +24,7 @@ pub mod admission;
 pub(crate) mod alerts;
 pub(crate) mod clocks;
 pub mod filter;
+pub mod fleet;
 pub(crate) mod hardware;
 pub(crate) mod health;
 pub mod incident;

@@ -24,6 +24,7 @@ pub mod read;
 pub mod status;
 pub mod topology;
 pub mod traces;
+pub mod withdrawn;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

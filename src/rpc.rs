@@ -7,6 +7,7 @@ pub(crate) mod hardware;
 pub mod pinglist;
 pub mod registry;
 pub mod results;
+pub(crate) mod state;
 pub(crate) mod traces;
 pub mod upload;
 

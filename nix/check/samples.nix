@@ -163,6 +163,7 @@ in
     judge_interval = "2s";
     least_loss = "0.01%";
     incident_retention = "7days";
+    withdrawn_retention = "3days";
     inherit otlp;
     alerts = {
       alertmanagers = [ "https://alertmanager.example:9093" ];

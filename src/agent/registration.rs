@@ -2,7 +2,8 @@
 //!
 //! Channels:
 //! - in: `inventory` (watch), a new announcement goes out at once when it changes;
-//! - in: `health`, `degraded` and `services` (watch), for the heartbeats;
+//! - in: those of [`Condition`], for the heartbeats;
+//! - out: `trouble` (watch), why the agent is not registered;
 //! - out: `orders` (watch), what the endpoints probe and how; `upload_interval` (watch).
 //!
 //! Dropping the task at any await is safe: each stream begins with the whole announcement.
@@ -21,10 +22,9 @@ use super::absence::Absence;
 use super::backoff::Backoff;
 use super::cache::PinglistCache;
 use super::client::{CALL_TIMEOUT, CallError, Controller};
+use super::condition::{Condition, RegistrationTrouble};
 use super::endpoint::{Inventory, Orders};
-use super::health::Health;
 use super::machine::machine;
-use super::services::ServiceStatus;
 use super::settings::overridden;
 use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::UPLOAD_INTERVAL;
@@ -67,11 +67,9 @@ pub struct RegistrationChannels {
     /// Who is reached where.
     pub inventory: watch::Receiver<Inventory>,
     /// For heartbeats.
-    pub health: watch::Receiver<Health>,
-    /// Why no RNIC is found.
-    pub degraded: watch::Receiver<Option<String>>,
-    /// What becomes of the services' connections; `None` where nobody follows them.
-    pub services: Option<watch::Receiver<ServiceStatus>>,
+    pub condition: Condition,
+    /// What this task lacks.
+    pub trouble: watch::Sender<RegistrationTrouble>,
     /// What the endpoints do.
     pub orders: watch::Sender<Arc<Orders>>,
     /// How often batches are made.
@@ -84,10 +82,6 @@ pub struct Registration {
     controller: Controller,
     channels: RegistrationChannels,
     cache: PinglistCache,
-    /// Why the pinglist is not on the disk.
-    cache_trouble: Option<String>,
-    /// What is off in this agent for its whole life, in words.
-    off: Vec<String>,
     incarnation: u64,
     machine: String,
     pinglist_version: u64,
@@ -98,20 +92,17 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// `off` says what this agent does without and why.
+    /// For an agent that registers at `controller`.
     pub fn new(
         config: Arc<AgentConfig>,
         controller: Controller,
         channels: RegistrationChannels,
-        off: Vec<String>,
     ) -> Self {
         Self {
             cache: PinglistCache::new(&config.settings.state_dir),
-            cache_trouble: None,
             config,
             controller,
             channels,
-            off,
             incarnation: rand::random(),
             machine: machine(),
             pinglist_version: 0,
@@ -131,6 +122,7 @@ impl Registration {
             };
             if let Err(error) = ended {
                 let error = describe(&error);
+                self.report(|trouble| trouble.unregistered = Some(error.clone()));
                 if self.absence.is_news(&error) {
                     tracing::warn!(error, "not registered with the controller, trying again");
                 }
@@ -248,36 +240,14 @@ impl Registration {
     }
 
     fn heartbeat(&self) -> v1::Heartbeat {
-        let health = self.channels.health.borrow().clone();
-        let mut degraded = self.off.clone();
-        degraded.extend(
-            self.channels
-                .degraded
-                .borrow()
-                .iter()
-                .map(|why| format!("probing: {why}")),
-        );
-        if let Some(why) = &health.spool.trouble {
-            degraded.push(format!("spool: results are kept in memory: {why}"));
-        }
-        if let Some(why) = &self.cache_trouble {
-            degraded.push(format!("pinglist cache: {why}"));
-        }
-        if let Some(services) = &self.channels.services {
-            degraded.extend(services.borrow().degraded());
-        }
-        for (rnic, state) in &*self.channels.inventory.borrow() {
-            if let Err(why) = state {
-                degraded.push(format!("RNIC {rnic}: {why}"));
-            }
-        }
+        let health = self.channels.condition.health.borrow().clone();
         v1::Heartbeat {
             pinglist_version: self.pinglist_version,
             health: Some(v1::AgentHealth {
                 probes_sent: health.probes_sent,
                 results_dropped: health.results_dropped,
                 spooled_batches: health.batches_waiting,
-                degraded,
+                degraded: self.channels.condition.degraded(),
             }),
         }
     }
@@ -305,7 +275,17 @@ impl Registration {
         }
     }
 
+    /// Changes what is said of this task's trouble.
+    fn report(&self, change: impl FnOnce(&mut RegistrationTrouble)) {
+        self.channels.trouble.send_if_modified(|trouble| {
+            let before = trouble.clone();
+            change(trouble);
+            *trouble != before
+        });
+    }
+
     fn registered(&mut self) {
+        self.report(|trouble| trouble.unregistered = None);
         self.backoff.reset();
         if self.absence.end() {
             tracing::info!("registered with the controller again");
@@ -359,26 +339,22 @@ impl Registration {
             pinglist: Some(message),
         };
         let result = self.cache.store(&stored).await;
-        self.report_cache(result.err());
+        self.report_cache(result.err().as_ref());
         Ok(())
     }
 
     /// Says once that the pinglist cannot be stored, and that it can again.
-    fn report_cache(&mut self, error: Option<std::io::Error>) {
+    fn report_cache(&self, error: Option<&std::io::Error>) {
         let file = self.cache.path().display();
+        let had_trouble = self.channels.trouble.borrow().cache.is_some();
         match error {
-            Some(error) => {
-                if self.cache_trouble.is_none() {
-                    tracing::warn!(%file, %error, "cannot store the pinglist: a restart needs the controller");
-                }
-                self.cache_trouble = Some(format!("{file}: {error}"));
+            Some(error) if !had_trouble => {
+                tracing::warn!(%file, %error, "cannot store the pinglist: a restart needs the controller");
             }
-            None => {
-                if self.cache_trouble.take().is_some() {
-                    tracing::info!(%file, "the pinglist is stored again");
-                }
-            }
+            None if had_trouble => tracing::info!(%file, "the pinglist is stored again"),
+            Some(_) | None => {}
         }
+        self.report(|trouble| trouble.cache = error.map(|error| format!("{file}: {error}")));
     }
 
     fn follow(&self, list: &Pinglist) {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::Controller;
 use super::collect::{Collect, Inputs, Outputs};
+use super::condition::{Condition, RegistrationTrouble};
 use super::endpoint::{DELIVERY_DEPTH, Delivery, Inventory, Orders, Shared};
 use super::hardware::{Hardware, RISES_DEPTH};
 use super::health::Health;
@@ -92,7 +93,22 @@ async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
     let mut tasks = Tasks::new(agent.config, agent.clock, agent.metrics, orders_in);
     tasks.serve_metrics().await?;
     tasks.push_metrics();
-    let spooled = tasks.upload(spool.clone())?;
+    let (health, health_in) = watch::channel(Health::default());
+    let (without_rnics, without_rnics_in) = watch::channel(None);
+    let (trouble, trouble_in) = watch::channel(RegistrationTrouble::default());
+    let traced = agent
+        .tracing
+        .map(|messages| (messages, watch::channel(ServiceStatus::default())));
+    let condition = Condition {
+        off: agent.off,
+        inventory: tasks.inventory.subscribe(),
+        health: health_in,
+        without_rnics: without_rnics_in,
+        services: traced.as_ref().map(|(_, (_, status))| status.clone()),
+        registration: trouble_in,
+        orders: tasks.orders.clone(),
+    };
+    let spooled = tasks.upload(spool.clone(), condition.clone())?;
 
     let (interval, interval_in) = watch::channel(UPLOAD_INTERVAL);
     let (deliveries, deliveries_in) = mpsc::channel(DELIVERY_DEPTH);
@@ -104,24 +120,22 @@ async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
         rises: rises_in,
         interval: interval_in,
     };
-    let health = tasks.collect(sources, traces_in, seen, spool, spooled);
+    tasks.collect(sources, (traces_in, seen), (spool, spooled), health);
 
-    let (degraded, degraded_in) = watch::channel(None);
-    let services = agent
-        .tracing
-        .map(|messages| tasks.follow_services(messages, controller.clone()));
+    if let Some((messages, (status, _))) = traced {
+        tasks.follow_services(messages, status, controller.clone());
+    }
     let channels = RegistrationChannels {
         inventory: tasks.inventory.subscribe(),
-        health,
-        degraded: degraded_in,
-        services,
+        condition,
+        trouble,
         orders,
         upload_interval: interval,
     };
-    tasks.register(controller, channels, agent.off);
+    tasks.register(controller, channels);
     tasks.read_counters(agent.hardware, rises);
     if let Some(provider) = agent.provider {
-        tasks.probe(provider, deliveries, degraded);
+        tasks.probe(provider, deliveries, without_rnics);
     }
     Ok(tasks.supervisor)
 }
@@ -184,9 +198,13 @@ impl Tasks {
     }
 
     /// Uploads the spool. Gives the sender for the number of the newest batch.
-    fn upload(&mut self, spool: Spool) -> Result<watch::Sender<u64>, AgentError> {
+    fn upload(
+        &mut self,
+        spool: Spool,
+        condition: Condition,
+    ) -> Result<watch::Sender<u64>, AgentError> {
         let (spooled, spooled_in) = watch::channel(0);
-        let upload = Upload::new(&self.config, spool, spooled_in)?;
+        let upload = Upload::new(&self.config, spool, spooled_in, condition)?;
         let task = upload.run(self.uploading.token());
         self.supervisor.spawn(&self.uploading, "uploader", task);
         Ok(spooled)
@@ -207,16 +225,17 @@ impl Tasks {
         seen
     }
 
-    /// Makes batches and stores them. Gives the receiver of what heartbeats tell.
+    /// Makes batches and stores them.
     fn collect(
         &mut self,
         sources: Sources,
-        traces: mpsc::Receiver<Trace>,
-        seen: Option<mpsc::Sender<Vec<PathOutcome>>>,
-        spool: Spool,
-        spooled: watch::Sender<u64>,
-    ) -> watch::Receiver<Health> {
-        let (health, health_in) = watch::channel(Health::default());
+        (traces, seen): (
+            mpsc::Receiver<Trace>,
+            Option<mpsc::Sender<Vec<PathOutcome>>>,
+        ),
+        (spool, spooled): (Spool, watch::Sender<u64>),
+        health: watch::Sender<Health>,
+    ) {
         let inputs = Inputs {
             deliveries: sources.deliveries,
             traces,
@@ -233,16 +252,15 @@ impl Tasks {
         let collect = Collect::new(inputs, outputs, seen, host, clock);
         let task = collect.run(self.collecting.token());
         self.supervisor.spawn(&self.collecting, "collector", task);
-        health_in
     }
 
-    /// Follows the services' connections. Gives the receiver of what becomes of them.
+    /// Follows the services' connections.
     fn follow_services(
         &mut self,
         messages: mpsc::Receiver<TraceMessage>,
+        status: watch::Sender<ServiceStatus>,
         controller: Controller,
-    ) -> watch::Receiver<ServiceStatus> {
-        let (status, status_in) = watch::channel(ServiceStatus::default());
+    ) {
         let channels = ServiceChannels {
             messages,
             inventory: self.inventory.subscribe(),
@@ -254,17 +272,11 @@ impl Tasks {
         let task = services.run(self.probing.token());
         self.supervisor
             .spawn(&self.probing, "service connections", task);
-        status_in
     }
 
     /// Keeps the agent registered.
-    fn register(
-        &mut self,
-        controller: Controller,
-        channels: RegistrationChannels,
-        off: Vec<String>,
-    ) {
-        let registration = Registration::new(Arc::clone(&self.config), controller, channels, off);
+    fn register(&mut self, controller: Controller, channels: RegistrationChannels) {
+        let registration = Registration::new(Arc::clone(&self.config), controller, channels);
         let task = registration.run(self.probing.token());
         self.supervisor.spawn(&self.probing, "registration", task);
     }

@@ -1,7 +1,7 @@
 //! The task that uploads: sends the spool's batches to the analyzer and forgets those that it has acknowledged.
 //!
-//! Channels: `spooled` (watch) in, the newest batch in the spool; `acknowledged` (watch, its own), the newest batch that
-//! the analyzer has.
+//! Channels: `spooled` (watch) in, the newest batch in the spool; those of [`Condition`], what the analyzer is told of the agent
+//! itself; `acknowledged` (watch, its own), the newest batch that the analyzer has.
 //!
 //! A batch that the analyzer refuses as unreadable must not hold up those behind it. The analyzer acknowledges what came
 //! before it and ends the stream; if several batches are on their way, they are sent again one by one, and the one that is refused
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -26,6 +27,8 @@ use tonic::transport::Channel;
 use super::absence::Absence;
 use super::backoff::Backoff;
 use super::client::CALL_TIMEOUT;
+use super::condition::Condition;
+use crate::analysis::fleet::AgentState;
 use crate::config::ConfigError;
 use crate::config::agent::AgentConfig;
 use crate::error::describe;
@@ -43,6 +46,8 @@ pub(crate) const LAST_UPLOAD: Duration = Duration::from_secs(1);
 
 /// Batches on their way: enough to keep a group commit of the analyzer busy.
 const IN_FLIGHT: usize = 8;
+/// How often it is looked whether the analyzer is to be told something else of the agent.
+const LOOK: Duration = Duration::from_secs(1);
 /// Read from the spool at once, in bytes.
 const CHUNK: usize = 1 << 20;
 /// The analyzer may take this long to store a batch before the stream is taken for dead.
@@ -87,6 +92,7 @@ pub struct Upload {
     hello: UploadHello,
     spool: Spool,
     spooled: watch::Receiver<u64>,
+    condition: Condition,
     acknowledged: watch::Sender<u64>,
     backoff: Backoff,
     absence: Absence,
@@ -127,6 +133,7 @@ impl Upload {
         config: &AgentConfig,
         spool: Spool,
         spooled: watch::Receiver<u64>,
+        condition: Condition,
     ) -> Result<Self, ConfigError> {
         let channel = channel(&config.analyzer, &config.security)
             .map_err(|error| ConfigError::value("analyzer", error.to_string()))?;
@@ -143,6 +150,7 @@ impl Upload {
             },
             spool,
             spooled,
+            condition,
             acknowledged: watch::Sender::new(0),
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
             absence: Absence::default(),
@@ -236,13 +244,15 @@ impl Upload {
         let mut answers = self.within(CALL_TIMEOUT, answers).await?.into_inner();
         let first = self.within(CALL_TIMEOUT, answers.message()).await?;
         let first = first.ok_or_else(|| self.closed())?;
-        let (mark, takes_zstd) = (first.acknowledged_sequence, first.takes_zstd);
+        let mark = first.acknowledged_sequence;
         self.connected();
         if !self.spool.begun(mark, renumbered).await? {
             return Ok(());
         }
         self.acknowledged.send_replace(mark);
         let (mut sent, mut queue) = (mark, VecDeque::new());
+        let (mut look, mut told) = (tokio::time::interval(LOOK), None);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // There may be more in the spool; the collector may add to it.
         let (mut more, mut open) = (true, true);
         loop {
@@ -274,7 +284,7 @@ impl Upload {
                         sent = batch.sequence;
                         if is_readable(&batch) {
                             self.progress.in_flight.push_back(batch.sequence);
-                            permit.send(if takes_zstd {
+                            permit.send(if first.takes_zstd {
                                 UploadRequest::of_packed(batch.payload.into())
                             } else {
                                 UploadRequest::of_batch(batch.payload.into())
@@ -284,11 +294,27 @@ impl Upload {
                         }
                     }
                 }
+                _ = look.tick(), if first.takes_state => self.tell(&requests, &mut told),
                 changed = self.spooled.changed(), if open && queue.is_empty() => {
                     // An error: the collector has ended; what it left is still sent.
                     (more, open) = (true, changed.is_ok());
                 }
             }
+        }
+    }
+
+    /// Tells the analyzer what the agent is like, where that is another than what was `told` last on this stream.
+    fn tell(&self, requests: &mpsc::Sender<UploadRequest>, told: &mut Option<AgentState>) {
+        let state = self.condition.state();
+        if told.as_ref() == Some(&state) {
+            return;
+        }
+        // A stream that is full is tried again with the next look.
+        if requests
+            .try_send(UploadRequest::of_state((&state).into()))
+            .is_ok()
+        {
+            *told = Some(state);
         }
     }
 

@@ -74,6 +74,8 @@ impl Severity {
             | Category::MonitoringLate
             | Category::MonitoringStore
             | Category::MonitoringFull => hit.min(Self::P1),
+            // Services went away with it, or their own paths tell: what is missing carries none.
+            Category::Withdrawn => hit.max(Self::P1),
             _ => hit,
         }
     }

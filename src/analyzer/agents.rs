@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::analysis::admission::Watermark;
 use crate::analysis::clocks::is_corrected;
+use crate::analysis::fleet::AgentState;
 use crate::analysis::report::{AgentCounters, Batch, SpoolId};
 use crate::analysis::windows::Placement;
 use crate::id::{AgentId, AgentVersion, HostName};
@@ -44,6 +45,8 @@ pub(super) struct Agent {
     /// A report of the last batch of which some were refused, and why.
     pub(super) last_refusal: Option<String>,
     pub(super) counters: AgentCounters,
+    /// What it says of itself; `None` until it has since the analyzer's start, and where it does not tell.
+    pub(super) state: Option<AgentState>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +79,14 @@ impl Agents {
 
     pub(super) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// Agents that say that something is off, with what they say.
+    pub(super) fn degraded(&self) -> impl Iterator<Item = (&AgentId, &Agent, &[String])> {
+        self.all.iter().filter_map(|(id, agent)| {
+            let lines = agent.state.as_ref()?.degraded.as_slice();
+            (!lines.is_empty()).then_some((id, agent, lines))
+        })
     }
 
     /// The agent, made from its watermark if it is new; `None` when no more are listed.
@@ -116,12 +127,14 @@ impl Agent {
             refused_reports: 0,
             last_refusal: None,
             counters: AgentCounters::default(),
+            state: None,
         }
     }
 
-    /// Takes over what the watermark says; a mark of an older spool says nothing.
+    /// Takes over what the watermark says; a mark of an older spool says nothing. Nothing is older than an agent of which no batch
+    /// was taken: what it says of itself may come first.
     pub(super) fn follow(&mut self, mark: &Watermark) {
-        if mark.updated >= self.last_upload {
+        if mark.updated >= self.last_upload || self.sequence == 0 {
             self.host = mark.host.clone();
             self.spool = mark.sender.spool;
             self.sequence = mark.sequence;

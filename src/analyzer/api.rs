@@ -7,6 +7,7 @@ mod paths;
 mod status;
 mod topology;
 mod traces;
+mod withdrawn;
 
 use crate::analysis::report::End;
 use crate::id::Gid;
@@ -18,6 +19,7 @@ pub(super) use paths::paths;
 pub(super) use status::status;
 pub(super) use topology::topology;
 pub(super) use traces::traces;
+pub(super) use withdrawn::withdrawn;
 
 /// Whether `wanted` is the end's GID, host or ToR.
 fn is_end(end: &End, wanted: &str) -> bool {

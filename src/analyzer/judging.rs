@@ -7,7 +7,7 @@
 //! Changes that the store does not take are kept and tried again with the next run: nothing is lost while the disk is
 //! full, only late. Cancelling is safe: an incident whose last change was not stored goes on from the one before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,16 +18,19 @@ use super::alerts::Alerts;
 use super::metrics::Metrics;
 use super::state::{Material, StateHandle};
 use super::view::{View, Views};
+use crate::analysis::fleet::missing;
+use crate::analysis::fleet::record::HostRecord;
 use crate::analysis::health::{self, Health, Rise};
 use crate::analysis::incident::{Change, Incident, Tracker};
 use crate::analysis::judge::{Judge, Judgement, Pace};
 use crate::analysis::localize::{Component, ProblemError};
 use crate::analysis::routes::Routes;
 use crate::events::{Event, Publisher};
-use crate::id::RnicName;
+use crate::id::{HostName, RnicName};
 use crate::net::limit::LogLimit;
 use crate::store::StoreError;
 use crate::store::damage::Damage;
+use crate::store::fleet::Hosts;
 use crate::store::incidents::{Incidents, Query};
 use crate::time::{Clock, Nanos, WallTime};
 
@@ -43,6 +46,8 @@ const MOST_RESTORED: u32 = 1_000;
 /// What the task needs.
 pub(super) struct JudgingInputs {
     pub(super) store: Arc<dyn Incidents>,
+    /// Where hosts that were there are kept.
+    pub(super) hosts: Arc<dyn Hosts>,
     /// What was damaged in the store.
     pub(super) damage: Damage,
     pub(super) alerts: Alerts,
@@ -91,6 +96,7 @@ pub(super) async fn start(
         parts,
         views: views.clone(),
         waiting: Vec::new(),
+        hosts: BTreeMap::new(),
         damage: Vec::new(),
         runs: 0,
         pruned: None,
@@ -116,6 +122,8 @@ struct Judging {
     parts: JudgingInputs,
     views: Views,
     waiting: Vec<Incident>,
+    /// Hosts that are to be stored.
+    hosts: BTreeMap<HostName, Option<HostRecord>>,
     /// What was damaged in the store, and when that was seen.
     damage: Vec<(WallTime, String)>,
     runs: u64,
@@ -157,6 +165,7 @@ impl Judging {
             }
         }
         self.store().await;
+        self.store_hosts().await;
     }
 
     /// One run; `None` when the analyzer ends.
@@ -164,11 +173,12 @@ impl Judging {
         let mut worker = self.worker.take()?;
         worker.judge.budget = worker.pace.budget(self.parts.interval);
         let limits = worker.judge.limits();
-        let material = self
+        let mut material = self
             .parts
             .state
             .read(move |state, now| state.material(&limits, now))
             .await?;
+        self.hosts.append(&mut material.hosts);
         let clock = Arc::clone(&self.parts.clock);
         let refused = self.parts.metrics.uploads.store_failures.get();
         let damaged = self.damaged(clock.wall());
@@ -190,6 +200,7 @@ impl Judging {
             }
         }
         self.store().await;
+        self.store_hosts().await;
         self.prune(run.now).await;
         Some(run.took)
     }
@@ -282,6 +293,24 @@ impl Judging {
         }
     }
 
+    async fn store_hosts(&mut self) {
+        if self.hosts.is_empty() {
+            return;
+        }
+        match self.parts.hosts.put(self.hosts.clone()).await {
+            Ok(()) => self.hosts.clear(),
+            Err(error) => {
+                self.parts.metrics.uploads.store_failures.inc();
+                if let Some(suppressed) = self.lines.admit(self.parts.clock.host()) {
+                    tracing::error!(
+                        %error, waiting = self.hosts.len(), suppressed,
+                        "hosts that were there cannot be stored; they are kept in memory and tried again"
+                    );
+                }
+            }
+        }
+    }
+
     async fn prune(&mut self, now: WallTime) {
         if self
             .pruned
@@ -322,6 +351,7 @@ fn run(
     };
     let result = worker.judge.judge(&material.snapshot).map(|mut judgement| {
         health::add_to(&mut judgement.findings, &material.snapshot, &health);
+        missing::add_to(&mut judgement.findings, &material.missing);
         for finding in &mut judgement.findings {
             let lines = material.hardware.evidence(&finding.subject);
             finding.evidence.extend(lines);

@@ -1,11 +1,15 @@
 //! What the analyzer knows, owned by one thread: windows, agents, metrics of what was measured.
 //!
+//! Hosts and RNICs that are missing are in [`fleet`].
+//!
 //! The thread works off a queue of [`DEPTH`] commands and ends when the last sender is gone. Readers send a closure and
 //! wait for its answer; one that stops waiting changes nothing.
 
+mod fleet;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +22,15 @@ use super::metrics::Metrics;
 use crate::analysis::admission::Watermark;
 use crate::analysis::clocks::is_corrected;
 use crate::analysis::filter::HostFilter;
+use crate::analysis::fleet::missing::Missing;
+use crate::analysis::fleet::record::HostRecord;
+use crate::analysis::fleet::{AgentState, Fleet};
 use crate::analysis::hardware::{Hardware, Risen};
 use crate::analysis::health::{Health, WrongClock};
 use crate::analysis::judge::Snapshot;
 use crate::analysis::map::{self, Map};
 use crate::analysis::paths::{Known, KnownPaths, Learned};
-use crate::analysis::report::End;
+use crate::analysis::report::{End, Sender};
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
 use crate::analysis::windows::{Limits, Placement, Slot, Windows};
 use crate::events::{Event, Publisher};
@@ -32,7 +39,7 @@ use crate::net::limit::LogLimit;
 use crate::probe::trace::{Route, Tuple};
 use crate::rpc::results::Received;
 use crate::time::{Clock, HostTime, Nanos, WallTime};
-use crate::topology::wiring::{Names, Rnics, Wiring};
+use crate::topology::wiring::{Names, Wiring};
 
 /// Depth of the queue: groups of batches and readers' closures. Small, because the intake and the readers wait anyway.
 pub(super) const DEPTH: usize = 16;
@@ -74,6 +81,19 @@ pub(super) struct Taken {
     pub(super) room: Option<Room>,
 }
 
+/// What an agent has said of itself.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// The agent, with its spool.
+    pub(super) sender: Sender,
+    /// Where it runs; empty where it does not say.
+    pub(super) host: HostName,
+    /// Of its program, where it is known.
+    pub(super) version: Option<AgentVersion>,
+    /// What it has said.
+    pub(super) state: AgentState,
+}
+
 /// A trace that was learned: the switches from ToR to ToR.
 pub(super) type Traced = (Tuple, Vec<String>);
 
@@ -90,6 +110,10 @@ pub(super) struct Material {
     pub(super) contradicted: BTreeSet<RnicName>,
     /// What the state knows of the monitoring itself.
     pub(super) health: Health,
+    /// Hosts and RNICs that were there and are missing.
+    pub(super) missing: Vec<Missing>,
+    /// What is to be stored of hosts: the records that have changed since the last run, `None` for what is forgotten.
+    pub(super) hosts: BTreeMap<HostName, Option<HostRecord>>,
     /// Paths that left the windows because of a bound since the start.
     pub(super) evicted: u64,
     /// Traced paths, hosts and RNICs that found no place since then.
@@ -101,6 +125,7 @@ type Reader = Box<dyn FnOnce(&State, WallTime) + Send>;
 enum Command {
     Taken(Vec<Taken>),
     Marks(Vec<Watermark>),
+    Told(Box<Told>),
     Read(Reader),
 }
 
@@ -125,6 +150,11 @@ impl StateHandle {
     /// Tells of spools that were known before the start.
     pub(super) async fn marks(&self, marks: Vec<Watermark>) {
         self.send(Command::Marks(marks)).await;
+    }
+
+    /// Takes what an agent says of itself.
+    pub(super) async fn told(&self, told: Told) {
+        self.send(Command::Told(Box::new(told))).await;
     }
 
     async fn send(&self, command: Command) {
@@ -189,6 +219,7 @@ impl StateThread {
 pub(super) fn new(
     limits: Limits,
     topology: KnownTopology,
+    fleet: Fleet,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     events: Publisher,
@@ -201,6 +232,7 @@ pub(super) fn new(
         host_filter: HostFilter::default(),
         hardware: Hardware::default(),
         topology,
+        fleet: RefCell::new(fleet),
         fresh: RefCell::default(),
         differences: Vec::new(),
         clocks: HashMap::new(),
@@ -230,6 +262,8 @@ pub(super) struct State {
     hardware: Hardware,
     /// What the topology file says.
     topology: KnownTopology,
+    /// Hosts and RNICs that were there.
+    fleet: RefCell<Fleet>,
     /// Paths that were learned or have changed since the last run of the judge, and those whose RNICs nobody knows yet.
     fresh: RefCell<HashSet<Tuple>>,
     /// Where traces contradict the file, as it was when old paths were last forgotten.
@@ -258,6 +292,7 @@ impl State {
                 self.hardware.expire(wall);
                 self.clocks
                     .retain(|_, (_, seen)| wall.since(*seen) < KEEP_HOSTS);
+                self.step_fleet(host, wall);
                 self.compare();
                 if host.since(self.started) >= SETTLED {
                     self.look_for_missing();
@@ -277,6 +312,7 @@ impl State {
                         }
                     }
                 }
+                Command::Told(told) => self.tell(&told, host, wall),
                 Command::Read(reader) => reader(&self, wall),
             }
         }
@@ -325,6 +361,7 @@ impl State {
         if taken.replayed {
             return;
         }
+        self.fleet.get_mut().hear(&taken.mark.host, host);
         self.record_clock(taken, placement);
         self.events
             .publish_blocking(|| Event::BatchStored(Arc::new(received.batch.clone())));
@@ -384,41 +421,6 @@ impl State {
         }
     }
 
-    /// Looks which RNICs or hosts of the file report nothing.
-    fn look_for_missing(&mut self) {
-        let Some(wiring) = &self.topology.wiring else {
-            return;
-        };
-        let mut hosts: HashSet<&str> = HashSet::new();
-        let mut rnics: HashSet<(&str, &str)> = HashSet::new();
-        for end in self.host_filter.rnics() {
-            hosts.insert(end.host.as_str());
-            rnics.insert((end.host.as_str(), end.device.as_str()));
-        }
-        let mut missing = Vec::new();
-        let mut expected = 0;
-        for host in wiring.hosts() {
-            let name = host.name.as_str();
-            match &host.rnics {
-                Rnics::All(_) => {
-                    expected += 1;
-                    if !hosts.contains(name) {
-                        missing.push(format!("host {name}"));
-                    }
-                }
-                Rnics::Each(each) => {
-                    expected += each.len();
-                    missing.extend(
-                        each.iter()
-                            .filter(|rnic| !rnics.contains(&(name, rnic.device.as_str())))
-                            .map(|rnic| format!("{name}/{}", rnic.device)),
-                    );
-                }
-            }
-        }
-        self.missing = (expected, missing);
-    }
-
     /// What the state knows of the monitoring itself.
     fn health(&self) -> Health {
         let clocks = self.clocks.iter().map(|(host, (ahead, _))| WrongClock {
@@ -462,6 +464,7 @@ impl State {
         let mut differences = self.topology.routes.differences(self.host_filter.rnics());
         differences.extend(self.differences.iter().cloned());
         differences.truncate(MOST_DIFFERENCES);
+        let mut fleet = self.fleet.borrow_mut();
         Material {
             snapshot: Snapshot::take(&self.windows, &self.host_filter, limits, now),
             traced,
@@ -473,8 +476,11 @@ impl State {
             unlisted: self
                 .paths
                 .evicted()
-                .saturating_add(self.host_filter.unlisted()),
+                .saturating_add(self.host_filter.unlisted())
+                .saturating_add(fleet.unlisted()),
             health: self.health(),
+            missing: fleet.missing(),
+            hosts: fleet.take_changes(),
         }
     }
 

@@ -14,6 +14,7 @@ use super::metrics::Metrics;
 use super::state::{self, StateHandle};
 use super::view::Views;
 use super::{Analyzer, dashboard, upload, web};
+use crate::analysis::fleet::Fleet;
 use crate::analysis::routes::Routes;
 use crate::analysis::windows::Limits;
 use crate::api::status::AgentIdentity;
@@ -23,6 +24,7 @@ use crate::net::calls::counted;
 use crate::net::server::{self, Listener};
 use crate::net::tls::{IdentityRule, Security};
 use crate::store::damage::Damage;
+use crate::store::fleet::Hosts;
 use crate::store::history::History;
 use crate::store::incidents::Incidents;
 use crate::store::journal::Journal;
@@ -70,6 +72,7 @@ impl Analyzer {
         let Stores {
             journal,
             incidents,
+            hosts,
             history,
             damage,
         } = stores;
@@ -80,15 +83,21 @@ impl Analyzer {
 
         let mut tasks = Tasks::new(clock, metrics, events, incidents);
         tasks.push_metrics(config.otlp.clone(), grpc_address);
-        let state = tasks.keep_state(config.limits.clone(), config.topology.clone());
+        let retention = config.settings.withdrawn_retention.0;
+        let fleet = Fleet::restored(hosts.load().await?, retention, tasks.clock.host());
+        let state = tasks.keep_state(config.limits.clone(), config.topology.clone(), fleet);
         let (intake, replayed) = tasks
             .store(journal, config.limits.clone(), state.clone())
             .await?;
         let alerts = tasks.alert(config.alerts.clone(), web_address).await?;
         let views = tasks
-            .judge(&config, (state.clone(), replayed), (alerts.clone(), damage))
+            .judge(
+                &config,
+                (state.clone(), replayed),
+                (alerts.clone(), hosts, damage),
+            )
             .await?;
-        tasks.take_uploads(listener, intake);
+        tasks.take_uploads(listener, intake, state.clone());
         let parts = web::Web {
             state,
             metrics: Arc::clone(&tasks.metrics),
@@ -97,6 +106,7 @@ impl Analyzer {
             alerts,
             auth_header: config.web_auth_header.clone(),
             identity: identity(&config.security),
+            may_forget: may_forget(&config, web_address),
             hosts: config.web_hosts.clone(),
         };
         tasks.show(web, parts, history, &config);
@@ -110,6 +120,13 @@ impl Analyzer {
             supervisor: tasks.supervisor,
         })
     }
+}
+
+/// Whether something says who asks the web server: its address, a certificate, or a proxy.
+fn may_forget(config: &AnalyzerConfig, web: SocketAddr) -> bool {
+    web.ip().is_loopback()
+        || config.web_auth_header.is_some()
+        || matches!(config.web_security, Security::Mutual(_))
 }
 
 fn identity(security: &Security) -> AgentIdentity {
@@ -157,10 +174,16 @@ impl Tasks {
             .spawn_restarted(&self.storing, "metrics push", pushing);
     }
 
-    fn keep_state(&mut self, limits: Limits, topology: Option<Wiring>) -> StateHandle {
+    fn keep_state(
+        &mut self,
+        limits: Limits,
+        topology: Option<Wiring>,
+        fleet: Fleet,
+    ) -> StateHandle {
         let (state, thread) = state::new(
             limits,
             state::KnownTopology::new(topology),
+            fleet,
             Arc::clone(&self.clock),
             Arc::clone(&self.metrics),
             self.events.clone(),
@@ -203,10 +226,11 @@ impl Tasks {
         &mut self,
         config: &AnalyzerConfig,
         (state, replayed): (StateHandle, watch::Receiver<bool>),
-        (alerts, damage): (Alerts, Damage),
+        (alerts, hosts, damage): (Alerts, Arc<dyn Hosts>, Damage),
     ) -> Result<Views, AnalyzerError> {
         let parts = judging::JudgingInputs {
             store: Arc::clone(&self.incidents),
+            hosts,
             damage,
             alerts,
             state,
@@ -224,9 +248,9 @@ impl Tasks {
         Ok(views)
     }
 
-    fn take_uploads(&mut self, listener: Listener, intake: IntakeHandle) {
+    fn take_uploads(&mut self, listener: Listener, intake: IntakeHandle, state: StateHandle) {
         let stop = self.serving.token();
-        let service = upload::service(intake, Arc::clone(&self.metrics), stop.clone());
+        let service = upload::service(intake, state, Arc::clone(&self.metrics), stop.clone());
         let router = server::builder().add_service(counted(service));
         let serving = async move { Ok(listener.serve(router, stop, GRACE).await?) };
         self.supervisor.spawn(&self.serving, "gRPC server", serving);

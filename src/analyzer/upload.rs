@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::intake::{IntakeHandle, StoreFailure, Submission};
 use super::memory::Room;
 use super::metrics::Metrics;
+use super::state::{StateHandle, Told};
 use crate::analysis::report::{Sender, SpoolId};
 use crate::error::describe;
 use crate::id::{AgentId, AgentVersion, HostName};
@@ -28,7 +30,7 @@ use crate::rpc::convert::{self, FieldError};
 use crate::rpc::results::Received;
 use crate::rpc::upload::{Message, UploadRequest, unpack, unpacked_size};
 use crate::rpc::v1::analyzer_service_server::{AnalyzerService, AnalyzerServiceServer};
-use crate::rpc::v1::{UploadHello, UploadResponse};
+use crate::rpc::v1::{self, UploadHello, UploadResponse};
 
 /// Batches of one stream that wait for their acknowledgement: enough to fill a group commit, few enough that a stream
 /// cannot take the intake's queue for itself.
@@ -43,12 +45,14 @@ const ANSWERS: usize = IN_FLIGHT;
 /// The service with its limit on messages.
 pub(super) fn service(
     intake: IntakeHandle,
+    state: StateHandle,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Metered<AnalyzerServiceServer<Uploads>> {
     let receiving = intake.memory().receiving.clone();
     let service = AnalyzerServiceServer::new(Uploads {
         intake,
+        state,
         metrics,
         stop,
     })
@@ -59,6 +63,7 @@ pub(super) fn service(
 #[derive(Debug)]
 pub(super) struct Uploads {
     intake: IntakeHandle,
+    state: StateHandle,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
@@ -81,6 +86,7 @@ impl AnalyzerService for Uploads {
             inbound: request.into_inner(),
             identity,
             intake: self.intake.clone(),
+            state: self.state.clone(),
             answers: answers.clone(),
             waiting: VecDeque::new(),
         };
@@ -131,6 +137,7 @@ struct Session {
     inbound: Streaming<UploadRequest>,
     identity: PeerIdentity,
     intake: IntakeHandle,
+    state: StateHandle,
     answers: Answers,
     /// Replies of the intake, in the order of the batches.
     waiting: VecDeque<oneshot::Receiver<Result<u64, StoreFailure>>>,
@@ -222,14 +229,18 @@ impl Session {
         let unusable = |error| Status::invalid_argument(describe(&error));
         let (mut room, batch) = match message.message {
             Some(Message::Batch(batch)) => (self.room(batch.len(), batch.len()).await, batch),
+            Some(Message::State(state)) => {
+                self.tell(state, from).await;
+                return Ok(());
+            }
             Some(Message::ZstdBatch(packed)) => {
                 let size = unpacked_size(&packed).map_err(unusable)?;
                 let room = self.room(size, packed.len()).await;
                 (room, unpack(&packed, size).map_err(unusable)?)
             }
-            _ => {
+            Some(Message::Hello(_)) | None => {
                 return Err(Status::invalid_argument(
-                    "only batches may follow the hello",
+                    "only batches and states may follow the hello",
                 ));
             }
         };
@@ -250,6 +261,21 @@ impl Session {
         }
         self.waiting.push_back(answer);
         Ok(())
+    }
+
+    /// Passes on what the agent says of itself.
+    async fn tell(&self, state: v1::AgentState, from: &Origin) {
+        if let Some(ledger) = &self.ledger {
+            ledger.complete();
+            ledger.release(state.encoded_len() + FRAMING);
+        }
+        let told = Told {
+            sender: from.sender.clone(),
+            host: from.host.clone(),
+            version: from.version.clone(),
+            state: state.into(),
+        };
+        self.state.told(told).await;
     }
 
     /// Waits for the memory to read a batch of so many bytes. From then on the batch counts there, and what has `arrived` of it
@@ -275,6 +301,7 @@ impl Session {
         let answer = UploadResponse {
             acknowledged_sequence: sequence,
             takes_zstd: true,
+            takes_state: true,
         };
         // A stream whose reader has gone ends by itself.
         let _ = self.answers.send(Ok(answer)).await;

@@ -1,4 +1,6 @@
-//! The web server: JSON API, metrics, health, and the dashboard's pages. Reads only.
+//! The web server: JSON API, metrics, health, and the dashboard's pages. All but one request only read: `DELETE /api/v1/withdrawn`
+//! acknowledges that something is missing. Browsers send it for pages of this server alone, and it is taken only where something
+//! says who asks: a loopback address, a client certificate, or a proxy that knows the user.
 
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use super::error::GRACE;
 use super::metrics::Metrics;
 use super::state::{State, StateHandle};
 use super::view::Views;
+use crate::analysis::fleet::ForgetError;
 use crate::api::agents::{Agents, AgentsQuery};
 use crate::api::incidents::{Incidents as IncidentsAnswer, IncidentsQuery};
 use crate::api::matrix::{Matrix, MatrixQuery};
@@ -27,7 +30,9 @@ use crate::api::paths::{Paths, PathsQuery};
 use crate::api::status::{AgentIdentity, Status, StatusQuery};
 use crate::api::topology::{Topology, TopologyQuery};
 use crate::api::traces::{Traces, TracesQuery};
+use crate::api::withdrawn::{Forgotten, Withdrawn, WithdrawnQuery};
 use crate::api::{self, Request as _};
+use crate::id::{DeviceName, HostName};
 use crate::net;
 use crate::net::hosts::AllowedHosts;
 use crate::net::server::Listener;
@@ -50,6 +55,8 @@ pub(super) struct Web {
     pub(super) auth_header: Option<HeaderName>,
     /// What agents must prove.
     pub(super) identity: AgentIdentity,
+    /// Something says who asks: what is missing may be acknowledged.
+    pub(super) may_forget: bool,
     /// By which names requests may ask for this server.
     pub(super) hosts: AllowedHosts,
 }
@@ -66,6 +73,7 @@ pub(super) async fn serve(listener: Listener, web: Web, pages: Router, stop: Can
         .route(StatusQuery::PATH, get(status))
         .route(MatrixQuery::PATH, get(matrix))
         .route(TopologyQuery::PATH, get(topology))
+        .route(WithdrawnQuery::PATH, get(withdrawn).delete(forget))
         .route(api::OPENAPI, get(openapi))
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
@@ -181,6 +189,48 @@ async fn topology(
     let view = web.views.get();
     web.read(move |state, now| answers::topology(state, &view, &query, now))
         .await
+}
+
+async fn withdrawn(
+    Shared(web): Shared<Web>,
+    Asked(query): Asked<WithdrawnQuery>,
+) -> Answer<Withdrawn> {
+    web.read(move |state, now| answers::withdrawn(state, &query, now))
+        .await
+}
+
+/// Acknowledges that something is missing.
+async fn forget(
+    Shared(web): Shared<Web>,
+    Asked(query): Asked<WithdrawnQuery>,
+) -> Answer<Forgotten> {
+    if !web.may_forget {
+        let message = "nothing says who asks, so nothing is forgotten: ask on a loopback address, or set web_tls or web_auth_header";
+        return Err(Failure(StatusCode::FORBIDDEN, message.to_owned()));
+    }
+    let Some(host) = query.host.filter(|host| !host.is_empty()) else {
+        let message = "host is missing: name the host that is to be forgotten".to_owned();
+        return Err(Failure(StatusCode::BAD_REQUEST, message));
+    };
+    let (host, device) = (HostName::from(host), query.device.map(DeviceName::from));
+    let result = web
+        .state
+        .read(move |state, _| state.forget(&host, device.as_ref()))
+        .await
+        .ok_or_else(Failure::gone)?;
+    match result {
+        Ok(forgotten) => {
+            tracing::warn!(?forgotten, "an operator acknowledges what is missing");
+            Ok(Json(Forgotten { forgotten }))
+        }
+        Err(error) => {
+            let status = match error {
+                ForgetError::Unknown(_) => StatusCode::NOT_FOUND,
+                ForgetError::Present(_) => StatusCode::CONFLICT,
+            };
+            Err(Failure(status, error.to_string()))
+        }
+    }
 }
 
 async fn openapi() -> Json<OpenApi> {

@@ -66,6 +66,24 @@ pub struct Agent {
     pub last_refusal: Option<String>,
     /// the agent's own counts since its start
     pub counters: Counters,
+    /// what is off in the agent and why, in its own words; empty while nothing is
+    #[serde(default)]
+    pub degraded: Vec<String>,
+    /// 5-tuples of its pinglist; null where it does not tell
+    #[serde(default)]
+    pub tuples: Option<u64>,
+    /// the RNICs that it has, or had since its start; empty where it does not tell
+    #[serde(default)]
+    pub rnics: Vec<AgentRnic>,
+}
+
+/// An RNIC of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AgentRnic {
+    /// its name on the host
+    pub device: String,
+    /// why it cannot be used; null while it can
+    pub closed: Option<String>,
 }
 
 /// An agent's own counts since its start.

@@ -17,6 +17,7 @@ use super::paths::PathsQuery;
 use super::status::StatusQuery;
 use super::topology::TopologyQuery;
 use super::traces::TracesQuery;
+use super::withdrawn::{Forgotten, WithdrawnQuery};
 use super::{Error, Request};
 
 /// Statuses of an answer that is none, with their reasons.
@@ -27,7 +28,7 @@ const FAILURES: [(&str, &str); 4] = [
     ),
     (
         "403",
-        "`web_auth_header` is set and the request does not have this header",
+        "`web_auth_header` is set and the request does not have this header; or a `DELETE` where nothing says who asks",
     ),
     (
         "421",
@@ -49,6 +50,8 @@ pub fn document() -> OpenApi {
     made.add::<StatusQuery>();
     made.add::<MatrixQuery>();
     made.add::<TopologyQuery>();
+    made.add::<WithdrawnQuery>();
+    made.add_forget();
     made.schemas.push((Error::name().into(), Error::schema()));
     let mut components = Components::new();
     for (name, mut schema) in made.schemas {
@@ -57,7 +60,7 @@ pub fn document() -> OpenApi {
     }
     let mut info = Info::new("rpingmesh analyzer", env!("CARGO_PKG_VERSION"));
     info.description = Some(
-        "What the analyzer of rpingmesh knows; read only. Durations and points in time are integer nanoseconds. \
+        "What the analyzer of rpingmesh knows. Only `DELETE /api/v1/withdrawn` changes anything. Durations and points in time are integer nanoseconds. \
          Fields and names may be added within /api/v1, never renamed or removed."
             .to_owned(),
     );
@@ -78,24 +81,8 @@ struct Made {
 
 impl Made {
     fn add<Q: Request>(&mut self) {
-        let answer = Content::new(Some(Ref::from_schema_name(Q::Answer::name())));
-        let answered = ResponseBuilder::new()
-            .description(Q::SUMMARY)
-            .content("application/json", answer)
-            .build();
-        let mut operation = OperationBuilder::new()
-            .summary(Some(Q::SUMMARY))
-            .operation_id(Q::PATH.rsplit('/').next())
-            .parameters(Some(parameters::<Q>()))
-            .response("200", answered);
-        for (status, why) in FAILURES {
-            let error = Content::new(Some(Ref::from_schema_name(Error::name())));
-            let failure = ResponseBuilder::new()
-                .description(why)
-                .content("application/json", error)
-                .build();
-            operation = operation.response(status, failure);
-        }
+        let id = Q::PATH.rsplit('/').next().unwrap_or_default();
+        let operation = operation::<Q, Q::Answer>(id, Q::SUMMARY, &FAILURES);
         let item = PathItem::new(HttpMethod::Get, operation);
         self.paths.paths.insert(Q::PATH.to_owned(), item);
         self.schemas
@@ -103,6 +90,50 @@ impl Made {
         Q::Answer::schemas(&mut self.schemas);
         Q::schemas(&mut self.schemas);
     }
+
+    /// `DELETE` of what is missing.
+    fn add_forget(&mut self) {
+        const MORE: [(&str, &str); 2] = [
+            ("404", "Nothing of this name was there and is missing"),
+            ("409", "It is there: only what is missing can be forgotten"),
+        ];
+        let failures: Vec<_> = FAILURES.into_iter().chain(MORE).collect();
+        let summary =
+            "Acknowledges that a host, or an RNIC of a host, is missing: it is reported no more";
+        let operation = operation::<WithdrawnQuery, Forgotten>("forget", summary, &failures);
+        if let Some(item) = self.paths.paths.get_mut(WithdrawnQuery::PATH) {
+            item.delete = Some(operation.build());
+        }
+        self.schemas
+            .push((Forgotten::name().into(), Forgotten::schema()));
+    }
+}
+
+/// An operation with its parameters, its answer, and the answers that are none.
+fn operation<Q: Request, A: ToSchema>(
+    id: &str,
+    summary: &str,
+    failures: &[(&str, &str)],
+) -> OperationBuilder {
+    let answer = Content::new(Some(Ref::from_schema_name(A::name())));
+    let answered = ResponseBuilder::new()
+        .description(summary)
+        .content("application/json", answer)
+        .build();
+    let mut operation = OperationBuilder::new()
+        .summary(Some(summary))
+        .operation_id(Some(id))
+        .parameters(Some(parameters::<Q>()))
+        .response("200", answered);
+    for (status, why) in failures {
+        let error = Content::new(Some(Ref::from_schema_name(Error::name())));
+        let failure = ResponseBuilder::new()
+            .description(*why)
+            .content("application/json", error)
+            .build();
+        operation = operation.response(*status, failure);
+    }
+    operation
 }
 
 /// The parameters of a request: the fields of its type.

@@ -37,6 +37,15 @@ pub struct Status {
     pub rnics: usize,
     /// ToRs of these
     pub tors: usize,
+    /// agents that say that something is off
+    #[serde(default)]
+    pub degraded_agents: usize,
+    /// what some of them say, at most 20 agents; `GET /api/v1/agents` has all
+    #[serde(default)]
+    pub degraded: Vec<Degraded>,
+    /// hosts and RNICs that were there, are missing and were not acknowledged
+    #[serde(default)]
+    pub withdrawn: usize,
     /// how much of the fabric is judged right now
     pub coverage: Coverage,
     /// what is open
@@ -92,6 +101,17 @@ pub struct AgentVersion {
     pub version: Option<String>,
     /// agents that run it
     pub agents: usize,
+}
+
+/// What an agent says of what is off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Degraded {
+    /// the agent
+    pub agent: String,
+    /// where it runs
+    pub host: String,
+    /// what is off and why
+    pub reasons: Vec<String>,
 }
 
 /// Who is told of incidents.

@@ -15,6 +15,7 @@ use super::read::{ReadError, read};
 use super::status::StatusQuery;
 use super::topology::TopologyQuery;
 use super::traces::TracesQuery;
+use super::withdrawn::WithdrawnQuery;
 use super::*;
 use crate::analysis::judge::Category;
 use crate::analysis::windows::WindowLength;
@@ -66,6 +67,7 @@ fn a_wrong_query_is_refused_with_what_is_allowed() {
         refusals::<TopologyQuery>(&["detail=ports"]),
         refusals::<StatusQuery>(&["colour=red"]),
         refusals::<AgentsQuery>(&["agent=a"]),
+        refusals::<WithdrawnQuery>(&["rnic=a", "host=a&host=b"]),
     ]
     .concat();
     insta::assert_snapshot!(text);
@@ -320,6 +322,7 @@ fn the_documented_fields_are_those_of_the_code() {
         table::<StatusQuery>(&document),
         table::<MatrixQuery>(&document),
         table::<TopologyQuery>(&document),
+        table::<WithdrawnQuery>(&document),
     ] {
         let marker = format!("<!-- fields: {path} -->\n");
         let (before, rest) = made.split_once(&marker).expect("a marker");
@@ -358,6 +361,7 @@ fn the_documented_parameters_are_those_of_the_code() {
         parameters::<StatusQuery>(),
         parameters::<MatrixQuery>(),
         parameters::<TopologyQuery>(),
+        parameters::<WithdrawnQuery>(),
     ] {
         let heading = format!("## `GET {path}`\n");
         let marker = format!("<!-- fields: {path} -->\n");
@@ -382,7 +386,9 @@ fn the_document_has_every_resource_and_every_type() {
     let text = openapi::document().to_json().expect("JSON");
     let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let paths = document["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 7);
+    assert_eq!(paths.len(), 8);
+    let forget = &paths["/api/v1/withdrawn"]["delete"];
+    assert!(forget["responses"]["409"].is_object(), "{forget}");
     let schemas = document["components"]["schemas"]
         .as_object()
         .expect("types");

@@ -72,6 +72,8 @@ settings! {
         least_loss: Share = Share(0.0), value("RATE");
         /// How long closed incidents are kept
         incident_retention: HumanDuration = hours(28 * 24), value("DURATION");
+        /// How long a host or an RNIC that is missing is reported, before it is forgotten
+        withdrawn_retention: HumanDuration = hours(7 * 24), value("DURATION");
         /// How long the dashboard's past is kept, one matrix per minute
         ///
         /// A matrix takes about 70 KB at most.

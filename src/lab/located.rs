@@ -257,6 +257,7 @@ fn is_category_of(fault: &Resolved, category: Category) -> bool {
         }),
         Category::MissingRoute
         | Category::UnevenEcmp
+        | Category::Withdrawn
         | Category::Clock
         | Category::MonitoringBlind
         | Category::MonitoringSilence

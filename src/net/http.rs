@@ -151,6 +151,18 @@ impl Client {
         self.send(url, "GET", headers, Bytes::new()).await
     }
 
+    /// Asks to delete a resource, with further headers.
+    ///
+    /// # Errors
+    /// All of [`HttpError`].
+    pub async fn delete(
+        &self,
+        url: &Url,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Bytes, HttpError> {
+        self.send(url, "DELETE", headers, Bytes::new()).await
+    }
+
     /// Posts JSON with further headers.
     ///
     /// # Errors

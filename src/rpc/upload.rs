@@ -11,15 +11,15 @@ const LEVEL: i32 = 1;
 
 /// `UploadRequest` of `analyzer.proto`. An embedded message and its bytes are the same on the wire. Of a batch that comes in
 /// several parts, which no encoder makes, only the last counts.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct UploadRequest {
     /// `None` for what this version does not know.
-    #[prost(oneof = "Message", tags = "1, 2, 3")]
+    #[prost(oneof = "Message", tags = "1, 2, 3, 4")]
     pub message: Option<Message>,
 }
 
 /// What a request holds.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Oneof)]
+#[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Message {
     /// Comes first.
     #[prost(message, tag = "1")]
@@ -30,6 +30,9 @@ pub enum Message {
     /// The same compressed with zstd: one frame that names the size of its content.
     #[prost(bytes = "bytes", tag = "3")]
     ZstdBatch(Bytes),
+    /// What the agent says of itself.
+    #[prost(message, tag = "4")]
+    State(v1::AgentState),
 }
 
 /// Why a compressed batch is not unpacked.
@@ -95,6 +98,13 @@ impl UploadRequest {
                 message: Some(Message::ZstdBatch(packed.into())),
             },
             _ => Self::of_batch(encoded),
+        }
+    }
+
+    /// With what the agent says of itself.
+    pub const fn of_state(state: v1::AgentState) -> Self {
+        Self {
+            message: Some(Message::State(state)),
         }
     }
 

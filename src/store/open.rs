@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use super::damage::Damage;
+use super::fleet::Hosts;
 use super::history::History;
 use super::incidents::Incidents;
 use super::journal::Journal;
@@ -64,6 +65,8 @@ pub struct Stores {
     pub journal: Arc<dyn Journal>,
     /// Incidents, and what receivers of alerts were told of them.
     pub incidents: Arc<dyn Incidents>,
+    /// Hosts and RNICs that were there.
+    pub hosts: Arc<dyn Hosts>,
     /// Pictures of the past.
     pub history: Arc<dyn History>,
     /// What was damaged in the database.
@@ -81,6 +84,7 @@ impl Stores {
                 let journal = SqliteJournal::open(location).await?;
                 Ok(Self {
                     incidents: Arc::new(journal.incidents()),
+                    hosts: Arc::new(journal.hosts()),
                     history: Arc::new(journal.history()),
                     damage: journal.damage(),
                     journal: Arc::new(journal),

@@ -10,6 +10,7 @@
 
 mod blobs;
 mod damaged;
+pub(super) mod fleet;
 pub(super) mod history;
 pub(super) mod incidents;
 pub(super) mod journal;

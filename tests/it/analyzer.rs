@@ -348,6 +348,7 @@ fn the_api_documentation_names_exactly_the_fields() {
             trace(1, 2, 22, "tor0 spine1"),
         ];
         upload(&analyzer, 7, vec![traced]).await;
+        harness::tell(&analyzer, harness::state("rxe0 !rxe1")).await;
         for resource in [
             "/api/v1/paths",
             "/api/v1/agents",

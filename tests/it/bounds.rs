@@ -51,6 +51,7 @@ impl AnalyzerService for Echo {
                 let answer = UploadResponse {
                     acknowledged_sequence: 7,
                     takes_zstd: false,
+                    takes_state: false,
                 };
                 if answers.send(Ok(answer)).await.is_err() {
                     return;

@@ -40,3 +40,4 @@ mod tls;
 mod topology_files;
 mod truth_table;
 mod userspace;
+mod withdrawn;

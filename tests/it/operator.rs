@@ -8,9 +8,10 @@ use crate::analyzer::harness::{self, Incarnation, batch, clock, report, upload};
 use crate::support::certs::{Authority, Validity};
 use crate::support::program::{OPERATOR, command};
 
-const COMMANDS: [&[&str]; 5] = [
+const COMMANDS: [&[&str]; 6] = [
     &["status"],
     &["incidents"],
+    &["agents"],
     &["matrix"],
     &["topology"],
     &["top", "--count", "1"],

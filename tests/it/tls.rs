@@ -36,6 +36,7 @@ impl AnalyzerService for Answering {
         let answer = UploadResponse {
             acknowledged_sequence: 7,
             takes_zstd: false,
+            takes_state: false,
         };
         Ok(Response::new(tokio_stream::once(Ok(answer))))
     }

@@ -10,8 +10,10 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
+use crate::agent::condition::tests::idle;
 use crate::config::agent::AgentSettings;
 use crate::rpc::upload::{Message, unpack, unpacked_size};
+use crate::rpc::v1::AgentState as AgentStateMessage;
 use crate::rpc::v1::UploadResponse;
 use crate::rpc::v1::analyzer_service_server::{AnalyzerService, AnalyzerServiceServer};
 use crate::store::Location;
@@ -31,6 +33,9 @@ struct Known {
     /// It understands compressed batches, and sees one where it does.
     takes_zstd: bool,
     has_seen_zstd: bool,
+    /// It understands what agents say of themselves, and what it was told.
+    takes_state: bool,
+    states: Vec<AgentStateMessage>,
     /// Numbers of this spool are refused.
     too_far: Option<u64>,
 }
@@ -97,6 +102,10 @@ impl AnalyzerService for Fake {
                             Ok(known.marks.get(&spool).copied().unwrap_or(0))
                         })
                     }
+                    Message::State(state) => {
+                        fake.known(|known| known.states.push(state));
+                        continue;
+                    }
                     Message::Batch(batch) => {
                         fake.take(spool, &ResultBatch::decode(batch).expect("a batch"))
                     }
@@ -111,6 +120,7 @@ impl AnalyzerService for Fake {
                 let answer = answer.map(|acknowledged_sequence| UploadResponse {
                     acknowledged_sequence,
                     takes_zstd: fake.known(|known| known.takes_zstd),
+                    takes_state: fake.known(|known| known.takes_state),
                 });
                 if answers.send(answer).await.is_err() || is_over {
                     return;
@@ -138,15 +148,19 @@ async fn append(spool: &Spool, start: i64) -> u64 {
     appended.expect("appended").sequence
 }
 
-/// Uploads until everything has been taken or passed over.
-async fn upload(spool: &Spool, analyzer: SocketAddr) {
+fn config(analyzer: SocketAddr) -> AgentConfig {
     let settings: AgentSettings = toml::from_str(&format!(
         "host = 'h'\ntor = 't'\ncontroller = 'http://127.0.0.1:1'\nanalyzer = 'http://{analyzer}'"
     ))
     .expect("settings");
-    let config = settings.validate().expect("valid");
+    settings.validate().expect("valid")
+}
+
+/// Uploads until everything has been taken or passed over.
+async fn upload(spool: &Spool, analyzer: SocketAddr) {
+    let config = config(analyzer);
     let (_spooled, news) = watch::channel(0);
-    let upload = Upload::new(&config, spool.clone(), news).expect("an uploader");
+    let upload = Upload::new(&config, spool.clone(), news, idle()).expect("an uploader");
     let stop = CancellationToken::new();
     let task = tokio::spawn(upload.run(stop.clone()));
     let empty = async {
@@ -288,4 +302,45 @@ async fn a_mark_beyond_everything_silences_nobody() {
     upload(&spool, address).await;
     assert_eq!(starts(&fake), (1..=12).collect::<Vec<_>>());
     assert_eq!(spool.status().rolled_back, 1);
+}
+
+#[tokio::test]
+async fn an_analyzer_that_takes_it_is_told_of_the_agent_when_that_changes() {
+    for takes_state in [true, false] {
+        let fake = Fake::default();
+        fake.known(|known| known.takes_state = takes_state);
+        let address = fake.clone().serve(true).await;
+        let spool = Spool::open(&Location::Memory, 1 << 20)
+            .await
+            .expect("spool");
+        let (without_rnics, seen) = watch::channel(None);
+        let condition = Condition {
+            without_rnics: seen,
+            ..idle()
+        };
+        let (_spooled, news) = watch::channel(0);
+        let upload = Upload::new(&config(address), spool.clone(), news, condition);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(upload.expect("an uploader").run(stop.clone()));
+        let told = || fake.known(|known| known.states.clone());
+        if takes_state {
+            let until = async |count| {
+                while told().len() < count {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            let patiently = |count| tokio::time::timeout(PATIENCE, until(count));
+            patiently(1).await.expect("the first state");
+            without_rnics.send_replace(Some("no device".to_owned()));
+            patiently(2).await.expect("the second state");
+            let degraded: Vec<_> = told().into_iter().map(|state| state.degraded).collect();
+            assert_eq!(degraded, [vec![], vec!["probing: no device".to_owned()]]);
+        } else {
+            append(&spool, 1).await;
+            tokio::time::sleep(LOOK * 2).await;
+            assert_eq!(told(), []);
+        }
+        stop.cancel();
+        task.await.expect("no panic");
+    }
 }

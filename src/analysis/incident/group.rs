@@ -25,6 +25,7 @@ pub(super) const fn is_grouped(category: Category) -> bool {
             | Category::CpuOverload
             | Category::HostDown
             | Category::MissingRoute
+            | Category::Withdrawn
             | Category::Clock
             | Category::MonitoringBlind
     )

@@ -44,6 +44,10 @@ impl Incident {
             Category::UnevenEcmp => {
                 format!("ECMP at {name} is uneven: {share} of the 5-tuples would have to move")
             }
+            Category::Withdrawn if matches!(self.subject, Component::Host { .. }) => {
+                format!("host {name} is gone")
+            }
+            Category::Withdrawn => format!("RNIC {name} is withdrawn"),
             Category::Clock => format!("the clock of host {name} is off"),
             monitoring => format!("{name}: {}", monitoring.name().replace('_', " ")),
         }
@@ -80,6 +84,8 @@ impl Incident {
             Category::HostDown => format!("{} down", of("host")),
             Category::AgentSilent => format!("{} silent", of("agent")),
             Category::CpuOverload => format!("{} starved of CPU", of("host")),
+            Category::Withdrawn if count == 1 => "1 host or RNIC is missing".to_owned(),
+            Category::Withdrawn => format!("{count} hosts and RNICs are missing"),
             Category::Clock => format!("{} off", of("clock")),
             Category::MissingRoute => format!("{count} RNIC{are_of} cannot send"),
             Category::MonitoringBlind => format!(

@@ -81,6 +81,7 @@ const fn plainness(category: Category) -> u8 {
         | Category::RnicSlow
         | Category::UnevenEcmp
         | Category::MissingRoute
+        | Category::Withdrawn
         | Category::AgentSilent => 1,
         Category::LinkLoss | Category::SwitchLoss | Category::RnicLoss => 2,
         Category::LinkDown

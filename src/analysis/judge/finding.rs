@@ -58,6 +58,8 @@ pub enum Category {
     UnevenEcmp,
     /// Something loses probes, and the observations cannot tell which of several.
     Undecided,
+    /// A host or an RNIC was there and is missing: its agent is gone, or has withdrawn it.
+    Withdrawn,
     /// The clock of an agent is off.
     Clock,
     /// Most of the probes, of all or under some ToRs, are set aside: nothing is judged there.
@@ -78,7 +80,7 @@ pub enum Category {
 
 impl Category {
     /// Every category.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::HostDown,
         Self::AgentSilent,
         Self::RnicDown,
@@ -96,6 +98,7 @@ impl Category {
         Self::MissingRoute,
         Self::UnevenEcmp,
         Self::Undecided,
+        Self::Withdrawn,
         Self::Clock,
         Self::MonitoringBlind,
         Self::MonitoringSilence,
@@ -126,6 +129,7 @@ impl Category {
             Self::MissingRoute => "missing_route",
             Self::UnevenEcmp => "uneven_ecmp",
             Self::Undecided => "undecided",
+            Self::Withdrawn => "withdrawn",
             Self::Clock => "clock",
             Self::MonitoringBlind => "monitoring_blind",
             Self::MonitoringSilence => "monitoring_silence",
@@ -145,6 +149,7 @@ impl Category {
                 | Self::AgentSilent
                 | Self::CpuOverload
                 | Self::MissingRoute
+                | Self::Withdrawn
                 | Self::Clock
         ) && !self.is_monitoring()
     }

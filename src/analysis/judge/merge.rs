@@ -221,6 +221,7 @@ impl Finding {
             | Category::RnicDown
             | Category::HostDown => 3,
             Category::AgentSilent
+            | Category::Withdrawn
             | Category::RnicLoss
             | Category::Flapping
             | Category::LinkLoss

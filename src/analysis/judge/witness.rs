@@ -75,6 +75,7 @@ const fn is_reported(finding: &Finding) -> bool {
         | Category::CpuOverload
         | Category::MissingRoute
         | Category::UnevenEcmp
+        | Category::Withdrawn
         | Category::Clock
         | Category::MonitoringBlind
         | Category::MonitoringSilence

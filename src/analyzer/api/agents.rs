@@ -2,7 +2,7 @@
 
 use crate::analyzer::agents::Agent as Known;
 use crate::analyzer::state::State;
-use crate::api::agents::{Agent, Agents, Counters};
+use crate::api::agents::{Agent, AgentRnic, Agents, Counters};
 use crate::id::AgentId;
 use crate::time::WallTime;
 
@@ -19,6 +19,7 @@ pub(in crate::analyzer) fn agents(state: &State, now: WallTime) -> Agents {
 }
 
 fn agent(id: &AgentId, agent: &Known) -> Agent {
+    let state = agent.state.as_ref();
     Agent {
         agent: id.as_str().to_owned(),
         host: agent.host.as_str().to_owned(),
@@ -49,5 +50,17 @@ fn agent(id: &AgentId, agent: &Known) -> Agent {
             source_ports_as_meant: agent.counters.source_ports_as_meant,
             source_ports_otherwise: agent.counters.source_ports_otherwise,
         },
+        degraded: state
+            .map(|state| state.degraded.clone())
+            .unwrap_or_default(),
+        tuples: state.map(|state| state.tuples),
+        rnics: state
+            .into_iter()
+            .flat_map(|state| &state.rnics)
+            .map(|rnic| AgentRnic {
+                device: rnic.device.as_str().to_owned(),
+                closed: rnic.closed.clone(),
+            })
+            .collect(),
     }
 }

@@ -9,13 +9,15 @@ use crate::analyzer::state::State;
 use crate::analyzer::view::View;
 use crate::api;
 use crate::api::status::{
-    AgentIdentity, AgentVersion, Contradictions, Coverage, Judge, KnownPaths, OpenIncidents,
-    ProbeCounts, Probes, Status,
+    AgentIdentity, AgentVersion, Contradictions, Coverage, Degraded, Judge, KnownPaths,
+    OpenIncidents, ProbeCounts, Probes, Status,
 };
 use crate::time::WallTime;
 
 /// Versions of agents in one answer, the most common: they are what agents say, so anything.
 const MOST_VERSIONS: usize = 20;
+/// Agents in one answer that say what is off.
+const MOST_DEGRADED: usize = 20;
 /// RNICs in one answer whose place is contradicted.
 const MOST_CONTRADICTED: usize = 1_000;
 
@@ -53,6 +55,18 @@ pub(in crate::analyzer) fn status(
         hosts,
         rnics,
         tors: state.host_filter.tors().len(),
+        degraded_agents: state.agents.degraded().count(),
+        degraded: state
+            .agents
+            .degraded()
+            .take(MOST_DEGRADED)
+            .map(|(id, agent, lines)| Degraded {
+                agent: id.as_str().to_owned(),
+                host: agent.host.as_str().to_owned(),
+                reasons: lines.to_vec(),
+            })
+            .collect(),
+        withdrawn: state.missing().len(),
         coverage: Coverage {
             judged_rnics: judgement.coverage.judged,
             known_rnics: judgement.coverage.known.max(rnics),

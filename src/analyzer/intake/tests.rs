@@ -1,4 +1,5 @@
 use super::*;
+use crate::analysis::fleet::Fleet;
 use crate::analysis::report::SpoolId;
 use crate::analysis::windows::{PathView, Slot};
 use crate::analyzer::state::{self, KnownTopology};
@@ -94,6 +95,7 @@ async fn start(
     let (state, thread) = state::new(
         limits.clone(),
         KnownTopology::new(None),
+        Fleet::restored(Vec::new(), Duration::from_hours(24), clock.host()),
         Arc::clone(&clock),
         Arc::clone(&metrics),
         Publisher::default(),

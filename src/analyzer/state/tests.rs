@@ -1,9 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::analysis::report::{
-    AgentCounters, Batch, End as RnicEnd, Path, PathReport, Sender, SpoolId,
-};
+use crate::analysis::report::{AgentCounters, Batch, End as RnicEnd, Path, PathReport, SpoolId};
 use crate::id::{AgentId, HostName, Qpn, UdpSourcePort};
 use crate::measure::{Measurement, Outcome};
 use crate::probe::ProbeKind;
@@ -66,7 +64,8 @@ impl Analyzer {
         let metrics = Arc::new(Metrics::new(Arc::default()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let events = Publisher::default();
-        let (state, thread) = new(limits, plan, Arc::clone(&clock), metrics, events);
+        let fleet = Fleet::restored(Vec::new(), Duration::from_hours(24), clock.host());
+        let (state, thread) = new(limits, plan, fleet, Arc::clone(&clock), metrics, events);
         tokio::task::spawn_blocking(|| thread.run());
         Self {
             state,
@@ -197,4 +196,53 @@ async fn a_trace_whose_last_switches_kept_silent_is_no_difference() {
         found[0].contains("traces show the switch `s1`"),
         "{found:?}"
     );
+}
+
+#[tokio::test]
+async fn what_an_agent_says_is_listed_before_its_first_batch() {
+    let analyzer = Analyzer::start(None);
+    let sender = Sender {
+        agent: AgentId::new("a1"),
+        spool: SpoolId(1),
+    };
+    let told = Told {
+        sender: sender.clone(),
+        host: "h1".into(),
+        version: Some(AgentVersion::new("1.0")),
+        state: AgentState {
+            rnics: Vec::new(),
+            degraded: vec!["tracing: no CAP_BPF".to_owned()],
+            tuples: 84,
+        },
+    };
+    analyzer.state.told(told).await;
+    let listed = |state: &State, _| {
+        let agent = state.agents.get(&AgentId::new("a1")).expect("listed");
+        let said = agent.state.clone().expect("it has told");
+        (
+            agent.host.clone(),
+            said.degraded,
+            said.tuples,
+            state.agents.degraded().count(),
+        )
+    };
+    let listed = analyzer.state.read(listed).await.expect("it runs");
+    let degraded = vec!["tracing: no CAP_BPF".to_owned()];
+    assert_eq!(listed, ("h1".into(), degraded, 84, 1));
+    let hosts = |state: &State, now| state.material(&HashMap::new(), now).hosts;
+    let hosts = analyzer.state.read(hosts).await.expect("it runs");
+    assert_eq!(hosts.len(), 1, "to be stored");
+    // Its first batch was taken before, and is counted after.
+    let before = Watermark {
+        sequence: 5,
+        ..Watermark::new(sender, "h1".into(), analyzer.start)
+    };
+    analyzer.state.marks(vec![before]).await;
+    let sequence = |state: &State, _| {
+        state
+            .agents
+            .get(&AgentId::new("a1"))
+            .map(|one| one.sequence)
+    };
+    assert_eq!(analyzer.state.read(sequence).await, Some(Some(5)));
 }

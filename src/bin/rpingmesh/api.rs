@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
 use hyper::header::{HeaderName, HeaderValue};
 use rpingmesh::api::read::{ReadError, read};
@@ -17,6 +18,7 @@ use rpingmesh::id::{is_printable, shown};
 use rpingmesh::net::http::{Client, HttpError};
 use rpingmesh::net::tls::{TlsError, TlsFiles};
 use rpingmesh::net::url::Url;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -143,15 +145,30 @@ impl Analyzer {
     /// Asks for one resource of the API.
     pub(crate) async fn ask<Q: Request>(&self, query: &Q) -> Result<Q::Answer, Failure> {
         let resource = self.url.join(&query.target());
-        let body = self
-            .client
-            .get(&resource, &self.headers)
-            .await
-            .map_err(|error| Failure::run(explained(&error, self.url.is_tls())))?;
+        let answered = self.client.get(&resource, &self.headers).await;
+        self.read(&resource, answered).await
+    }
+
+    /// Asks to delete what a query of the API means.
+    pub(crate) async fn delete<Q: Request, A: DeserializeOwned>(
+        &self,
+        query: &Q,
+    ) -> Result<A, Failure> {
+        let resource = self.url.join(&query.target());
+        let answered = self.client.delete(&resource, &self.headers).await;
+        self.read(&resource, answered).await
+    }
+
+    async fn read<A: DeserializeOwned>(
+        &self,
+        resource: &Url,
+        answered: Result<Bytes, HttpError>,
+    ) -> Result<A, Failure> {
+        let body = answered.map_err(|error| Failure::run(explained(&error, self.url.is_tls())))?;
         let body = printable(&body);
         match read(&body) {
             Ok(answer) => Ok(answer),
-            Err(error) => Err(Failure::run(self.misread(&resource, &error, &body).await)),
+            Err(error) => Err(Failure::run(self.misread(resource, &error, &body).await)),
         }
     }
 

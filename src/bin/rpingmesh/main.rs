@@ -1,6 +1,8 @@
 //! `rpingmesh`: for operators and for anyone who wants to see the system at work.
 
+mod agents;
 mod api;
+mod forget;
 mod incidents;
 mod lab;
 mod localize;
@@ -48,6 +50,12 @@ enum Command {
     Status(status::StatusArgs),
     /// List incidents; with a number, explain one
     Incidents(incidents::IncidentsArgs),
+    /// List agents: their RNICs, when they last uploaded, and what they say is off
+    Agents(agents::AgentsArgs),
+    /// Acknowledge that a host or an RNIC is missing: it is reported no more, until it has returned
+    ///
+    /// `rpingmesh incidents` lists what is missing (category `withdrawn`).
+    Forget(forget::ForgetArgs),
     /// Show loss or latency between all pairs of ToRs
     Matrix(matrix::MatrixArgs),
     /// Show switches, hosts and links from topology file, reports and traces, and their differences
@@ -66,6 +74,8 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Incidents(args) => incidents::main(&args),
+        Command::Agents(args) => agents::main(&args),
+        Command::Forget(args) => forget::main(&args),
         Command::Matrix(args) => matrix::main(&args),
         Command::Topology(args) => topology::main(&args),
         Command::Top(args) => top::main(&args),

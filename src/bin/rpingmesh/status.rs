@@ -69,6 +69,32 @@ fn judged(status: &Status) -> String {
     text
 }
 
+/// Agents that are named of those that say what is off.
+const MOST_DEGRADED: usize = 5;
+
+/// What agents say is off.
+fn degraded(text: &mut String, status: &Status) {
+    for agent in status.degraded.iter().take(MOST_DEGRADED) {
+        let _ = write!(
+            text,
+            "\nDEGRADED   {}: {}",
+            agent.agent,
+            agent.reasons.join("; ")
+        );
+    }
+    let named = status.degraded.len().min(MOST_DEGRADED);
+    if let Some(more) = status
+        .degraded_agents
+        .checked_sub(named)
+        .filter(|more| *more > 0)
+    {
+        let _ = write!(
+            text,
+            "\nDEGRADED   {more} more agents: `rpingmesh agents --degraded`"
+        );
+    }
+}
+
 /// In a few lines.
 pub(crate) fn describe(status: &Status) -> String {
     let Status {
@@ -92,6 +118,14 @@ pub(crate) fn describe(status: &Status) -> String {
         status.rnics,
         status.tors,
     );
+    if status.withdrawn > 0 {
+        let _ = write!(
+            text,
+            "\nMISSING    {} hosts and RNICs that were there; see the incidents",
+            status.withdrawn
+        );
+    }
+    degraded(&mut text, status);
     let versions: Vec<_> = status
         .agent_versions
         .iter()
@@ -164,7 +198,8 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use rpingmesh::api::status::{
-        Alerts, Contradictions, Coverage, Judge, KnownPaths, OpenIncidents, ProbeCounts, Probes,
+        Alerts, Contradictions, Coverage, Degraded, Judge, KnownPaths, OpenIncidents, ProbeCounts,
+        Probes,
     };
 
     use super::*;
@@ -180,6 +215,13 @@ pub(crate) mod tests {
             hosts: 3,
             rnics: 6,
             tors: 2,
+            degraded_agents: 1,
+            degraded: vec![Degraded {
+                agent: "h1".to_owned(),
+                host: "h1".to_owned(),
+                reasons: vec!["tracing: no CAP_BPF".to_owned()],
+            }],
+            withdrawn: 0,
             coverage: Coverage {
                 judged_rnics: 4,
                 known_rnics: 6,
@@ -229,6 +271,7 @@ pub(crate) mod tests {
         let mut empty = blind.clone();
         empty.coverage = Coverage::default();
         empty.probes.set_aside.clear();
+        (empty.withdrawn, empty.degraded_agents) = (3, 9);
         empty.agent_identity = AgentIdentity::Any;
         let texts: Vec<_> = [judging, blind, empty].iter().map(describe).collect();
         insta::assert_snapshot!(texts.join("\n\n"));

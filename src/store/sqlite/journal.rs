@@ -9,6 +9,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::Db;
 use super::blobs::{BlobPlace, Blobs, pack, unpack};
+use super::fleet::SqliteHosts;
 use super::history::SqliteHistory;
 use super::incidents::SqliteIncidents;
 use super::opening::Schema;
@@ -77,6 +78,7 @@ const SCHEMA: Schema = Schema {
         DROP TABLE batch;
         ALTER TABLE batch_of_now RENAME TO batch;
     ",
+        super::fleet::MIGRATION,
     ],
 };
 
@@ -174,6 +176,11 @@ impl SqliteJournal {
     /// The incidents, which are kept in the same file.
     pub(crate) fn incidents(&self) -> SqliteIncidents {
         SqliteIncidents::new(self.db.clone())
+    }
+
+    /// The hosts that were there, which are kept in the same file.
+    pub(crate) fn hosts(&self) -> SqliteHosts {
+        SqliteHosts::new(self.db.clone())
     }
 
     /// The pictures of the past, which are kept in the same file.

@@ -184,10 +184,16 @@ impl Incarnation {
 
 /// Status and body of a GET.
 pub(crate) async fn http(address: SocketAddr, path: &str) -> (u16, String) {
+    request(address, "GET", path).await
+}
+
+/// Status and body of what a request is answered.
+pub(crate) async fn request(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut stream = tokio::net::TcpStream::connect(address)
         .await
         .expect("connect");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("request");
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("answer");
@@ -250,6 +256,29 @@ pub(crate) async fn upload_from(
         ..hello(host, 7)
     };
     exchange(analyzer.channel(), messages(hello, batches)).await
+}
+
+/// The agent says what it is like.
+pub(crate) async fn tell(analyzer: &Incarnation, state: v1::AgentState) {
+    let messages = vec![hello(AGENT, 7).into(), UploadRequest::of_state(state)];
+    assert_eq!(exchange(analyzer.channel(), messages).await.1, None);
+}
+
+/// An agent whose RNICs are these; those with `!` before their names cannot be used.
+pub(crate) fn state(devices: &str) -> v1::AgentState {
+    let rnic = |name: &str| v1::RnicState {
+        device: name.trim_start_matches('!').to_owned(),
+        closed: if name.starts_with('!') {
+            "the port is down".to_owned()
+        } else {
+            String::new()
+        },
+    };
+    v1::AgentState {
+        rnics: devices.split_whitespace().map(rnic).collect(),
+        degraded: vec!["tracing: no CAP_BPF".to_owned()],
+        tuples: 84,
+    }
 }
 
 pub(crate) async fn upload_to(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rpingmesh::agent::client::Controller;
 use rpingmesh::agent::collect::{Collect, Inputs, Outputs};
+use rpingmesh::agent::condition::{Condition, RegistrationTrouble};
 use rpingmesh::agent::endpoint::{Inventory, Orders};
 use rpingmesh::agent::health::Health;
 use rpingmesh::agent::metrics::Metrics;
@@ -88,19 +89,28 @@ impl Host {
         let idle = Arc::new(Orders::idle(session_config(&config)));
         let (orders_out, orders) = watch::channel(idle);
         let (health_out, health) = watch::channel(Health::default());
-        let (_, degraded) = watch::channel(None);
         let (upload_interval, interval) = watch::channel(INTERVAL);
-        let upload = Upload::new(&config, spool.clone(), spooled.clone()).expect("an uploader");
+        let (trouble, registration) = watch::channel(RegistrationTrouble::default());
+        let condition = Condition {
+            off: Vec::new(),
+            inventory: inventory_in.clone(),
+            health: health.clone(),
+            without_rnics: watch::channel(None).1,
+            services: None,
+            registration,
+            orders: orders.clone(),
+        };
+        let upload = Upload::new(&config, spool.clone(), spooled.clone(), condition.clone());
+        let upload = upload.expect("an uploader");
         let acknowledged = upload.acknowledged();
         let channels = RegistrationChannels {
             inventory: inventory_in,
-            health: health.clone(),
-            degraded,
-            services: None,
+            condition,
+            trouble,
             orders: orders_out,
             upload_interval,
         };
-        let registration = Registration::new(config.clone(), client.clone(), channels, Vec::new());
+        let registration = Registration::new(config.clone(), client.clone(), channels);
         // The swarm delivers by itself, and nothing is traced.
         let inputs = Inputs {
             deliveries: mpsc::channel(1).1,

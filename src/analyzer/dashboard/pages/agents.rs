@@ -43,6 +43,8 @@ struct Row {
     last_refusal: String,
     malformed: u64,
     answered: String,
+    /// What it says is off.
+    degraded: Vec<String>,
     /// The worst first.
     rank: u8,
 }
@@ -51,6 +53,10 @@ impl Row {
     fn new(id: &AgentId, agent: &Agent, now: WallTime) -> Self {
         let silent_for = now.since(agent.last_upload);
         let counters = &agent.counters;
+        let state = agent.state.as_ref();
+        let degraded = state
+            .map(|state| state.degraded.clone())
+            .unwrap_or_default();
         let (rank, class, state) = if silent_for > SILENT {
             (0, "trouble", "silent")
         } else if agent.clock.is_negative() {
@@ -61,10 +67,12 @@ impl Row {
             (2, "waiting", "late")
         } else if agent.lost_batches + counters.results_dropped + counters.batches_dropped > 0 {
             (3, "waiting", "has dropped")
+        } else if !degraded.is_empty() {
+            (4, "waiting", "degraded")
         } else if agent.refused_reports > 0 {
-            (4, "waiting", "was refused")
+            (5, "waiting", "was refused")
         } else {
-            (5, "quiet", "healthy")
+            (6, "quiet", "healthy")
         };
         Self {
             agent: id.to_string(),
@@ -86,6 +94,7 @@ impl Row {
             last_refusal: agent.last_refusal.clone().unwrap_or_default(),
             malformed: counters.malformed_packets,
             answered: format::count(counters.probes_answered),
+            degraded,
             rank,
         }
     }
@@ -185,12 +194,17 @@ pub(in crate::analyzer::dashboard) async fn page(
         Fact::new(
             "Healthy",
             format::count(ranked("healthy")),
-            "upload in time, drop nothing",
+            "upload in time, drop nothing, lack nothing",
         ),
         Fact::new(
             "Silent",
             format::count(ranked("silent")),
             "for more than 10 s",
+        ),
+        Fact::new(
+            "Degraded",
+            format::count(rows.iter().filter(|row| !row.degraded.is_empty()).count() as u64),
+            "say that something is off",
         ),
         versions(&counts),
         Fact::new(

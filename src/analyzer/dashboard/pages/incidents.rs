@@ -428,6 +428,7 @@ pub(super) const fn category(category: Category) -> &'static str {
         Category::MissingRoute => "missing route",
         Category::UnevenEcmp => "uneven ECMP",
         Category::Undecided => "undecided",
+        Category::Withdrawn => "missing",
         Category::Clock => "clock",
         Category::MonitoringBlind => "monitoring: blind",
         Category::MonitoringSilence => "monitoring: silence",
@@ -492,6 +493,9 @@ const fn meaning(category: Category) -> &'static str {
         }
         Category::Undecided => {
             "Probes are lost here, and the observations fit several components equally well. All are listed. More 5-tuples or a trace will decide."
+        }
+        Category::Withdrawn => {
+            "It was there and no longer is: its agent has withdrawn it, or the agent itself is gone. Look at the port, the cable and the addresses; of a host at its power and its agent. If this is meant, `rpingmesh forget` says so."
         }
         Category::Clock => {
             "The agent dates its results by a clock that is off. They are moved by the estimate where that is possible. Look at the host's NTP or PTP client."

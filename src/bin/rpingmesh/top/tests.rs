@@ -55,6 +55,9 @@ fn agent(name: &str, last: i64) -> Agent {
             source_ports_as_meant: 0,
             source_ports_otherwise: 0,
         },
+        degraded: Vec::new(),
+        tuples: None,
+        rnics: Vec::new(),
     }
 }
 
@@ -71,6 +74,9 @@ fn status(tors: usize) -> Status {
         hosts: 2,
         rnics: 4,
         tors,
+        degraded_agents: 0,
+        degraded: Vec::new(),
+        withdrawn: 0,
         coverage: Coverage {
             judged_rnics: 3,
             known_rnics: 4,

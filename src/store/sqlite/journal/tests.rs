@@ -248,6 +248,33 @@ async fn batches_and_watermarks_of_an_earlier_layout_are_kept() {
 }
 
 #[tokio::test]
+async fn a_file_without_hosts_gets_them() {
+    use crate::store::fleet::Hosts as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::File(folder.path().join("journal.db"));
+    let old = Schema {
+        migrations: &SCHEMA.migrations[..6],
+        ..SCHEMA
+    };
+    let connection = crate::store::sqlite::opening::open(&location, &old).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO watermark VALUES ('agent-1', -1, 'host', 1, 1, 0, 100000000000);
+             INSERT INTO picture VALUES (7, x'01');",
+        )
+        .unwrap();
+    drop(connection);
+    let journal = reopen(&location).await;
+    assert_eq!(journal.hosts().load().await.unwrap(), []);
+    let record = serde_json::from_str(r#"{"host": "h", "gone": null, "rnics": {}}"#).unwrap();
+    let changes = [("h".into(), Some(record))].into();
+    journal.hosts().put(changes).await.unwrap();
+    assert_eq!(journal.hosts().load().await.unwrap().len(), 1);
+    assert_eq!(journal.watermarks().await.unwrap(), [mark(1)]);
+}
+
+#[tokio::test]
 async fn files_go_when_nothing_in_them_is_needed_and_watermarks_stay() {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::File(folder.path().join("journal.db"));

@@ -1,0 +1,119 @@
+//! Conversions of what an agent says of itself. What cannot be used is left out: no word about an agent is a reason to refuse
+//! its results.
+
+use super::v1;
+use crate::analysis::fleet::{AgentState, MOST_LINES, MOST_RNICS_OF_AGENT, RnicState};
+use crate::id::{check_name, shown};
+
+/// The longest line that is kept, in bytes.
+pub(crate) const LONGEST_LINE: usize = 512;
+
+impl From<&AgentState> for v1::AgentState {
+    fn from(state: &AgentState) -> Self {
+        Self {
+            rnics: state
+                .rnics
+                .iter()
+                .take(MOST_RNICS_OF_AGENT)
+                .map(|rnic| v1::RnicState {
+                    device: rnic.device.as_str().to_owned(),
+                    closed: rnic.closed.as_deref().map(cut).unwrap_or_default(),
+                })
+                .collect(),
+            degraded: state
+                .degraded
+                .iter()
+                .take(MOST_LINES)
+                .map(|line| cut(line))
+                .collect(),
+            tuples: state.tuples,
+        }
+    }
+}
+
+impl From<v1::AgentState> for AgentState {
+    fn from(message: v1::AgentState) -> Self {
+        let is_usable =
+            |rnic: &v1::RnicState| !rnic.device.is_empty() && check_name(&rnic.device).is_ok();
+        Self {
+            rnics: message
+                .rnics
+                .into_iter()
+                .take(MOST_RNICS_OF_AGENT)
+                .filter(is_usable)
+                .map(|rnic| RnicState {
+                    device: rnic.device.into(),
+                    closed: (!rnic.closed.is_empty()).then(|| cut(&rnic.closed)),
+                })
+                .collect(),
+            degraded: message
+                .degraded
+                .iter()
+                .filter(|line| !line.is_empty())
+                .take(MOST_LINES)
+                .map(|line| cut(line))
+                .collect(),
+            tuples: message.tuples,
+        }
+    }
+}
+
+/// A line as it can be shown, of at most [`LONGEST_LINE`] bytes.
+fn cut(line: &str) -> String {
+    let line = shown(line);
+    if line.len() <= LONGEST_LINE {
+        return line.into_owned();
+    }
+    let end = line.floor_char_boundary(LONGEST_LINE - '…'.len_utf8());
+    format!("{}…", &line[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back() {
+        let state = AgentState {
+            rnics: vec![
+                RnicState {
+                    device: "mlx5_0".into(),
+                    closed: None,
+                },
+                RnicState {
+                    device: "mlx5_1".into(),
+                    closed: Some("the port is down".to_owned()),
+                },
+            ],
+            degraded: vec!["tracing: no CAP_BPF".to_owned()],
+            tuples: 84,
+        };
+        assert_eq!(AgentState::from(v1::AgentState::from(&state)), state);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_left_out_and_cut() {
+        let rnic = |device: &str, closed: &str| v1::RnicState {
+            device: device.to_owned(),
+            closed: closed.to_owned(),
+        };
+        let mut rnics = vec![rnic("", ""), rnic("a\nb", ""), rnic("ok", "red \u{1b}[31m")];
+        rnics.extend((0..1_000).map(|number| rnic(&format!("d{number}"), "")));
+        let message = v1::AgentState {
+            rnics,
+            degraded: vec!["é".repeat(1_000); 1_000],
+            tuples: u64::MAX,
+        };
+        let state = AgentState::from(message);
+        assert!(state.rnics.len() < MOST_RNICS_OF_AGENT);
+        assert_eq!(state.rnics[0].device, "ok".into());
+        assert_eq!(state.rnics[0].closed.as_deref(), Some("red \\u{1b}[31m"));
+        assert_eq!(state.degraded.len(), MOST_LINES);
+        assert!(
+            state.degraded[0].len() <= LONGEST_LINE,
+            "{}",
+            state.degraded[0].len()
+        );
+        assert!(state.degraded[0].ends_with("é…"));
+    }
+}
