@@ -16,6 +16,7 @@
 //! - [`rnic`]: RNICs that lose probes, from all pairs under and across ToRs.
 //! - [`routes`]: which links and switches lie between two ToRs, by traces and by the fabric's wiring.
 //! - [`simulate`]: made-up observations with a known truth, to measure localisation.
+//! - [`sizing`]: how many paths the windows keep, by what the agents probe.
 //! - [`sketch`]: distributions of delays that can be merged.
 //! - [`stall`]: whether losses are rather a host's that stood still.
 //! - [`windows`]: the last minutes per path, read over 5, 20 or 120 s.
@@ -36,6 +37,7 @@ pub mod report;
 pub(crate) mod rnic;
 pub mod routes;
 pub mod simulate;
+pub(crate) mod sizing;
 pub mod sketch;
 pub(crate) mod stall;
 pub mod windows;

@@ -55,6 +55,8 @@ pub(crate) struct Health {
     pub evicted: u64,
     /// Traced paths, hosts and RNICs that found no place in the last minute because of a bound.
     pub unlisted: u64,
+    /// Why fewer paths are kept than the agents probe; `None` where there is room.
+    pub shortfall: Option<String>,
     /// Writes that the store refused in the last minute.
     pub refused: u64,
     /// What was damaged in the store lately and set aside.
@@ -238,7 +240,8 @@ fn dropped_lines(health: &Health) -> Vec<String> {
             health.unlisted
         )
     });
-    evicted.into_iter().chain(unlisted).collect()
+    let why = health.shortfall.clone().filter(|_| health.evicted > 0);
+    evicted.into_iter().chain(why).chain(unlisted).collect()
 }
 
 /// Judge, windows, store, and what the file names and nobody reports.

@@ -141,6 +141,11 @@ impl KnownPaths {
         }
     }
 
+    /// Keeps so many paths from now on.
+    pub(crate) const fn keep(&mut self, paths: usize) {
+        self.limit = paths;
+    }
+
     /// Takes a trace.
     pub(crate) fn learn(&mut self, trace: &Trace) -> Learned {
         let tuple = trace.tuple;

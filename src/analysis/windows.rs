@@ -97,6 +97,11 @@ impl Windows {
         }
     }
 
+    /// Keeps so many paths from now on.
+    pub(crate) const fn keep(&mut self, paths: usize) {
+        self.limits.paths = paths;
+    }
+
     /// Counts a batch that was not counted before.
     pub fn ingest(&mut self, batch: &Batch, now: WallTime) -> Placement {
         let placement = self.limits.place(&batch.interval, now);

@@ -89,6 +89,12 @@ impl Agents {
         })
     }
 
+    /// 5-tuples of the pinglists of all agents that tell.
+    pub(super) fn tuples(&self) -> u64 {
+        let states = self.all.values().filter_map(|agent| agent.state.as_ref());
+        states.fold(0, |sum, state| sum.saturating_add(state.tuples))
+    }
+
     /// The agent, made from its watermark if it is new; `None` when no more are listed.
     pub(super) fn of(&mut self, mark: &Watermark) -> Option<&mut Agent> {
         if !self.all.contains_key(&mark.sender.agent) {

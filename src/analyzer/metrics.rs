@@ -20,6 +20,7 @@ use crate::analysis::filter::Reason;
 use crate::analysis::incident::Change;
 use crate::analysis::paths::Learned;
 use crate::analysis::report::{Batch, PathReport};
+use crate::analysis::sizing::Sizing;
 use crate::analysis::windows::{Memory, Placement};
 use crate::api::status::Coverage;
 use crate::id::TorId;
@@ -152,6 +153,10 @@ metric_set! {
         agents: Gauge,
         /// Paths in the windows
         paths: Gauge,
+        /// Paths that the windows keep at most
+        paths_limit: Gauge,
+        /// 5-tuples of the pinglists of all agents that tell
+        pinglist_tuples: Gauge,
         /// Buckets of all paths
         buckets: Gauge,
         /// Memory of the windows
@@ -377,6 +382,14 @@ impl Metrics {
         set(&self.kept.windows_bytes, memory.bytes);
         follow(&self.kept.paths_evicted, memory.evicted);
         follow(&self.kept.paths_expired, memory.expired);
+    }
+
+    /// How many paths are kept, and how many 5-tuples are probed.
+    pub(super) fn set_sizing(&self, sizing: Sizing) {
+        let limit = i64::try_from(sizing.paths()).unwrap_or(i64::MAX);
+        self.kept.paths_limit.set(limit);
+        let tuples = i64::try_from(sizing.tuples()).unwrap_or(i64::MAX);
+        self.kept.pinglist_tuples.set(tuples);
     }
 
     /// Counts a trace.

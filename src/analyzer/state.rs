@@ -32,6 +32,7 @@ use crate::analysis::map::{self, Map};
 use crate::analysis::paths::{Known, KnownPaths, Learned};
 use crate::analysis::report::{End, Sender};
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
+use crate::analysis::sizing::Sizing;
 use crate::analysis::windows::{Limits, Placement, Slot, Windows};
 use crate::events::{Event, Publisher};
 use crate::id::{AgentVersion, HostName, RnicName};
@@ -217,7 +218,7 @@ impl StateThread {
 
 /// The state, empty, for a thread of its own.
 pub(super) fn new(
-    limits: Limits,
+    (limits, sizing): (Limits, Sizing),
     topology: KnownTopology,
     fleet: Fleet,
     clock: Arc<dyn Clock>,
@@ -233,6 +234,7 @@ pub(super) fn new(
         hardware: Hardware::default(),
         topology,
         fleet: RefCell::new(fleet),
+        sizing,
         fresh: RefCell::default(),
         differences: Vec::new(),
         clocks: HashMap::new(),
@@ -264,6 +266,8 @@ pub(super) struct State {
     topology: KnownTopology,
     /// Hosts and RNICs that were there.
     fleet: RefCell<Fleet>,
+    /// How many paths are kept.
+    pub(super) sizing: Sizing,
     /// Paths that were learned or have changed since the last run of the judge, and those whose RNICs nobody knows yet.
     fresh: RefCell<HashSet<Tuple>>,
     /// Where traces contradict the file, as it was when old paths were last forgotten.
@@ -293,6 +297,7 @@ impl State {
                 self.clocks
                     .retain(|_, (_, seen)| wall.since(*seen) < KEEP_HOSTS);
                 self.step_fleet(host, wall);
+                self.follow_pinglists();
                 self.compare();
                 if host.since(self.started) >= SETTLED {
                     self.look_for_missing();
@@ -433,6 +438,7 @@ impl State {
             clocks: clocks.collect(),
             expected: self.missing.0,
             missing: self.missing.1.clone(),
+            shortfall: self.sizing.shortfall(),
             ..Health::default()
         }
     }
@@ -534,6 +540,7 @@ impl State {
     fn update_gauges(&self) {
         self.metrics
             .set_memory(self.windows.memory(), self.agents.len());
+        self.metrics.set_sizing(self.sizing);
         self.metrics
             .set_traced(self.paths.len(), self.paths.evicted());
         self.metrics.set_unlisted(self.host_filter.unlisted());

@@ -16,6 +16,7 @@ use super::view::Views;
 use super::{Analyzer, dashboard, upload, web};
 use crate::analysis::fleet::Fleet;
 use crate::analysis::routes::Routes;
+use crate::analysis::sizing::Sizing;
 use crate::analysis::windows::Limits;
 use crate::api::status::AgentIdentity;
 use crate::config::analyzer::{AlertConfig, AnalyzerConfig};
@@ -32,7 +33,6 @@ use crate::store::open::Stores;
 use crate::supervisor::{Stage, Supervisor};
 use crate::telemetry::otlp::{self, OtlpConfig};
 use crate::time::Clock;
-use crate::topology::wiring::Wiring;
 
 /// The supervisor while tasks are added, and what most of them need.
 struct Tasks {
@@ -85,7 +85,7 @@ impl Analyzer {
         tasks.push_metrics(config.otlp.clone(), grpc_address);
         let retention = config.settings.withdrawn_retention.0;
         let fleet = Fleet::restored(hosts.load().await?, retention, tasks.clock.host());
-        let state = tasks.keep_state(config.limits.clone(), config.topology.clone(), fleet);
+        let state = tasks.keep_state(&config, fleet);
         let (intake, replayed) = tasks
             .store(journal, config.limits.clone(), state.clone())
             .await?;
@@ -174,15 +174,12 @@ impl Tasks {
             .spawn_restarted(&self.storing, "metrics push", pushing);
     }
 
-    fn keep_state(
-        &mut self,
-        limits: Limits,
-        topology: Option<Wiring>,
-        fleet: Fleet,
-    ) -> StateHandle {
+    fn keep_state(&mut self, config: &AnalyzerConfig, fleet: Fleet) -> StateHandle {
+        let limits = config.limits.clone();
+        let sizing = Sizing::new(&limits, config.settings.max_paths.is_none());
         let (state, thread) = state::new(
-            limits,
-            state::KnownTopology::new(topology),
+            (limits, sizing),
+            state::KnownTopology::new(config.topology.clone()),
             fleet,
             Arc::clone(&self.clock),
             Arc::clone(&self.metrics),

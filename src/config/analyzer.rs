@@ -15,6 +15,7 @@ use super::settings::{
 use super::share::Share;
 use super::size::ByteSize;
 use super::{ConfigError, HumanDuration, LogSettings, TlsSettings, store, wiring};
+use crate::analysis::sizing::LEAST_PATHS;
 use crate::analysis::windows::Limits;
 use crate::net::hosts::AllowedHosts;
 use crate::net::tls::Security;
@@ -56,8 +57,9 @@ settings! {
         lateness: HumanDuration = mins(1), value("DURATION"), check(between(millis(0), hours(1)));
         /// How far an agent's clock may be ahead before its batches are not counted, at most 1h
         clock_tolerance: HumanDuration = secs(5), value("DURATION"), check(between(millis(0), hours(1)));
-        /// The most paths kept in the windows; beyond, the one silent for longest goes
-        max_paths: usize = 500_000, value("COUNT"), check(at_least(1));
+        /// The most paths kept in the windows; beyond, the one silent for longest goes [default: twice the 5-tuples that the agents'
+        /// pinglists have, 500000 at least, as far as memory_limit allows]
+        max_paths: Option<usize>, value("COUNT"), example(1_000_000), check(at_least(1));
         /// The most memory that the windows may take, at least 1MiB
         memory_limit: ByteSize = ByteSize(1 << 30), value("SIZE"), check(at_least(ByteSize(1 << 20)));
         /// The fabric's cables, as a JSON file of links and hosts; without it paths are known by traces alone [default: none]
@@ -147,7 +149,7 @@ impl AnalyzerSettings {
             limits: Limits {
                 lateness: self.lateness.0,
                 clock_tolerance: self.clock_tolerance.0,
-                paths: self.max_paths,
+                paths: self.max_paths.unwrap_or(LEAST_PATHS),
                 bytes: usize::try_from(self.memory_limit.0).unwrap_or(usize::MAX),
             },
             topology: topology.transpose()?,

@@ -174,6 +174,9 @@ fn each_trouble_of_the_analyzer_is_named() {
         missing: (0..10).map(|number| format!("h{number}/mlx5_0")).collect(),
         evicted: 300,
         unlisted: 7,
+        shortfall: Some(
+            "the pinglists have 9 5-tuples, and 4 paths are kept: raise memory_limit".to_owned(),
+        ),
         refused: 2,
         damaged: vec!["database a.db was damaged: it is kept as a.db.damaged-7".to_owned()],
         run: Duration::from_millis(3_200),

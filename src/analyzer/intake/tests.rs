@@ -1,6 +1,7 @@
 use super::*;
 use crate::analysis::fleet::Fleet;
 use crate::analysis::report::SpoolId;
+use crate::analysis::sizing::Sizing;
 use crate::analysis::windows::{PathView, Slot};
 use crate::analyzer::state::{self, KnownTopology};
 use crate::events::Publisher;
@@ -93,7 +94,7 @@ async fn start(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new(Arc::default()));
     let (state, thread) = state::new(
-        limits.clone(),
+        (limits.clone(), Sizing::new(&limits, false)),
         KnownTopology::new(None),
         Fleet::restored(Vec::new(), Duration::from_hours(24), clock.host()),
         Arc::clone(&clock),

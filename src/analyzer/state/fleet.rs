@@ -38,6 +38,23 @@ impl State {
         fleet.note_services(used);
     }
 
+    /// Keeps as many paths as the agents' pinglists need.
+    pub(super) fn follow_pinglists(&mut self) {
+        let was_short = self.sizing.shortfall().is_some();
+        if let Some(paths) = self.sizing.follow(self.agents.tuples()) {
+            tracing::info!(
+                paths,
+                tuples = self.sizing.tuples(),
+                "more paths are kept: the pinglists have more 5-tuples"
+            );
+            self.windows.keep(paths);
+            self.paths.keep(paths);
+        }
+        if !was_short && let Some(why) = self.sizing.shortfall() {
+            tracing::warn!(why, "the windows have no room for all paths");
+        }
+    }
+
     /// Hosts and RNICs that were there and are missing.
     pub(in crate::analyzer) fn missing(&self) -> Vec<Missing> {
         self.fleet.borrow().missing()

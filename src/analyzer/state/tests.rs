@@ -64,8 +64,16 @@ impl Analyzer {
         let metrics = Arc::new(Metrics::new(Arc::default()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let events = Publisher::default();
+        let sizing = Sizing::new(&limits, true);
         let fleet = Fleet::restored(Vec::new(), Duration::from_hours(24), clock.host());
-        let (state, thread) = new(limits, plan, fleet, Arc::clone(&clock), metrics, events);
+        let (state, thread) = new(
+            (limits, sizing),
+            plan,
+            fleet,
+            Arc::clone(&clock),
+            metrics,
+            events,
+        );
         tokio::task::spawn_blocking(|| thread.run());
         Self {
             state,

@@ -190,11 +190,20 @@ fn describe(answer: &Answer, policy: &Policy) -> String {
     line(
         "analyzer",
         format!(
-            "max_paths of at least {}: all 5-tuples, and the fifth of them that a rotation adds",
-            answer.tuples + answer.tuples.div_ceil(5)
+            "{} paths: all 5-tuples, and the fifth of them that a rotation adds; memory_limit of at least {} MiB",
+            paths(answer),
+            (paths(answer) * PATH_BYTES).div_ceil(1 << 20)
         ),
     );
     text
+}
+
+/// What a path of the pinglists takes in the analyzer's windows, in bytes: a kilobyte is enough for one probe in 5 s.
+const PATH_BYTES: u64 = 1 << 10;
+
+/// Paths in the analyzer's windows.
+fn paths(answer: &Answer) -> u64 {
+    answer.tuples + answer.tuples.div_ceil(5)
 }
 
 fn matrix(answer: &Answer, policy: &Policy) -> String {

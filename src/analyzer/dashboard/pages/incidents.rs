@@ -513,7 +513,7 @@ const fn meaning(category: Category) -> &'static str {
             "Incidents come late. Give the analyzer more CPU, or look what else runs beside it."
         }
         Category::MonitoringEvicted => {
-            "Paths were dropped before they could be judged. Raise `max_paths` or the memory of the windows, or probe fewer 5-tuples."
+            "Paths were dropped before they could be judged. Raise `memory_limit` (or `max_paths` where it is set), or probe fewer 5-tuples."
         }
         Category::MonitoringStore => {
             "What the agents upload cannot be stored: they keep it, but only for a while. Look at the disk's free space and at the analyzer's log."
