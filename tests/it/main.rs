@@ -38,6 +38,7 @@ mod storm;
 mod support;
 mod tls;
 mod topology_files;
+mod topology_import;
 mod truth_table;
 mod userspace;
 mod withdrawn;

@@ -1,9 +1,11 @@
 //! `rpingmesh topology`.
 
+mod import;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use rpingmesh::analysis::map::NodeKind;
 use rpingmesh::api::Name;
 use rpingmesh::api::topology::StateName;
@@ -17,15 +19,29 @@ const MOST_NAMED: usize = 16;
 
 /// What `topology` takes.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct TopologyArgs {
     #[command(flatten)]
     api: ApiArgs,
     /// List all hosts and RNICs; otherwise only those with a fault [default: false]
     #[arg(long)]
     hosts: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a topology file from Slurm's topology.conf or from a table of cables
+    ///
+    /// Prints the file. What the source does not know is left out, and told on standard error.
+    Import(import::ImportArgs),
 }
 
 pub(crate) fn main(args: &TopologyArgs) -> Result<(), Failure> {
+    if let Some(Command::Import(args)) = &args.command {
+        return import::main(args);
+    }
     let analyzer = args.api.analyzer()?;
     let query = TopologyQuery::default();
     let answer = api::block_on(async { analyzer.ask(&query).await })?;

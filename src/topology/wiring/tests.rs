@@ -100,6 +100,7 @@ fn what_cannot_be_is_named_with_its_place() {
         rnics(r#"{"device":"","tor":"l0"}"#),
         rnics(r#"{"device":"bond","tors":["l0"]}"#),
         rnics(r#"{"device":"bond","tors":["l0","l0"]}"#),
+        rnics(r#"{"device":"bond","tors":["l0","leaf0-r9"]}"#),
         switch(r#"{"name":"s9","addresses":["10.0.0.1"]}"#),
         switch(r#"{"name":"s0","addresses":["10.0.0.1","10.0.0.300"]}"#),
         switch(r#"{"name":"s0","addresses":["10.0.0.1/24"]}"#),
