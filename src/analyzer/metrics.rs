@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::http::HeaderMap;
+use axum::response::Response;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::CounterWithExemplar;
@@ -418,7 +420,14 @@ impl Metrics {
         follow(&self.kept.reports_unlisted, reports);
     }
 
+    /// In the format that a scraper prefers.
+    pub(super) fn response(&self, headers: &HeaderMap) -> Response {
+        self.follow_connections();
+        metrics::response(&self.registry, headers)
+    }
+
     /// The OpenMetrics text.
+    #[cfg(test)]
     pub(super) fn encode(&self) -> Result<String, fmt::Error> {
         self.follow_connections();
         metrics::text(&self.registry)

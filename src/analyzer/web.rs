@@ -258,18 +258,8 @@ async fn readiness(Shared(web): Shared<Web>) -> Response {
     }
 }
 
-async fn show_metrics(Shared(web): Shared<Web>) -> Response {
-    match web.metrics.encode() {
-        Ok(text) => (
-            [(
-                header::CONTENT_TYPE,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            )],
-            text,
-        )
-            .into_response(),
-        Err(error) => Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+async fn show_metrics(Shared(web): Shared<Web>, headers: HeaderMap) -> Response {
+    web.metrics.response(&headers)
 }
 
 /// Lets only those through whom the proxy has named; health is no secret.
