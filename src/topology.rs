@@ -1,6 +1,7 @@
 //! The model of what is probed: RNICs, the hosts and agents they belong to, the ToR switches they are cabled to.
 
 pub mod import;
+pub mod lldp;
 pub mod wiring;
 
 use std::collections::BTreeMap;

@@ -45,6 +45,7 @@ in
     analyzer = "https://analyzer.example:7471";
     tor = "tor0";
     device_tors = [ "mlx5_0=tor0" ];
+    lldp = "/run/rpingmesh/lldp.json";
     host = "host-a";
     agent_id = "host-a";
     devices = [

@@ -7,7 +7,7 @@
 //! An endpoint's task that panics is started again: the other RNICs go on probing, and no other task relies on its state.
 //! Until it is open again the inventory says why it is not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ use super::endpoint::{EndpointTask, Inventory, Shared, Sighting};
 use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::RESCAN_INTERVAL;
 use crate::error::describe;
+use crate::id::TorId;
 use crate::supervisor::restarted;
+use crate::topology::lldp::{LldpError, Neighbours};
 use crate::transport::{RnicName, RnicPort, TransportError};
 
 /// How soon to look again while there is no RNIC that can be used, and for how long: at boot the agent often comes before
@@ -33,7 +35,8 @@ pub(crate) struct Rnics {
     config: Arc<AgentConfig>,
     degraded: watch::Sender<Option<String>>,
     started: HashMap<RnicName, watch::Sender<Option<Sighting>>>,
-    without_tor: HashSet<RnicName>,
+    /// RNICs that are not used, and why.
+    without_tor: HashMap<RnicName, String>,
     tasks: JoinSet<()>,
 }
 
@@ -49,7 +52,7 @@ impl Rnics {
             config,
             degraded,
             started: HashMap::new(),
-            without_tor: HashSet::new(),
+            without_tor: HashMap::new(),
             tasks: JoinSet::new(),
         }
     }
@@ -66,9 +69,15 @@ impl Rnics {
             let before = self.shared.inventory.borrow().clone();
             let provider = self.shared.provider.clone();
             // Discovery opens devices: not on the thread that probes.
-            let looking = tokio::task::spawn_blocking(move || provider.discover());
+            let lldp = self.config.settings.lldp.clone();
+            let looking = tokio::task::spawn_blocking(move || {
+                (
+                    provider.discover(),
+                    lldp.map(|file| Neighbours::read(&file)),
+                )
+            });
             match stop.run_until_cancelled(looking).await {
-                Some(Ok(found)) => self.take(found, &before, &stop),
+                Some(Ok((found, lldp))) => self.take(found, lldp.as_ref(), &before, &stop),
                 Some(Err(error)) => tracing::error!(%error, "looking for RNICs failed"),
                 None => break,
             }
@@ -85,6 +94,7 @@ impl Rnics {
     fn take(
         &mut self,
         found: Result<Vec<RnicPort>, TransportError>,
+        lldp: Option<&Result<Neighbours, LldpError>>,
         before: &Inventory,
         stop: &CancellationToken,
     ) {
@@ -100,8 +110,12 @@ impl Rnics {
             nothing.then(|| "`devices` allows none of the RNICs that can be used now".to_owned()),
         );
         for port in ports {
-            if !self.sighted(&port, before) {
-                self.start(port.name, stop);
+            if self.sighted(&port, before) {
+                continue;
+            }
+            match self.tor_of(&port, lldp) {
+                Ok(tor) => self.start(port.name, tor, stop),
+                Err(why) => self.leave_out(port.name, why),
             }
         }
     }
@@ -123,13 +137,46 @@ impl Rnics {
         true
     }
 
-    fn start(&mut self, name: RnicName, stop: &CancellationToken) {
-        let Some(tor) = self.config.tors.of(&name).cloned() else {
-            if self.without_tor.insert(name.clone()) {
-                tracing::warn!(rnic = %name, "is not used: no ToR is configured for it (`tor` or `device_tors`)");
+    /// The ToR of an RNIC: as configured, or the switch at its interface.
+    fn tor_of(
+        &self,
+        port: &RnicPort,
+        lldp: Option<&Result<Neighbours, LldpError>>,
+    ) -> Result<TorId, String> {
+        if let Some(tor) = self.config.tors.of(&port.name) {
+            return Ok(tor.clone());
+        }
+        let neighbours = match lldp {
+            None => {
+                return Err("no ToR is configured for it (`tor` or `device_tors`)".to_owned());
             }
-            return;
+            Some(Ok(neighbours)) => neighbours,
+            Some(Err(error)) => return Err(format!("no ToR is known for it: {error}")),
         };
+        let Some(interface) = &port.interface else {
+            return Err(
+                "no ToR is configured for it, and it has no network interface to ask lldpd about"
+                    .to_owned(),
+            );
+        };
+        let found = neighbours.at(interface);
+        found.map_err(|error| format!("no ToR is known for it: {error}"))
+    }
+
+    /// Says why an RNIC is not used, when it becomes different.
+    fn leave_out(&mut self, name: RnicName, why: String) {
+        if self.without_tor.get(&name) == Some(&why) {
+            return;
+        }
+        tracing::warn!(rnic = %name, why, "is not used");
+        self.shared.inventory.send_modify(|inventory| {
+            inventory.insert(name.clone(), Err(why.clone()));
+        });
+        self.without_tor.insert(name, why);
+    }
+
+    fn start(&mut self, name: RnicName, tor: TorId, stop: &CancellationToken) {
+        self.without_tor.remove(&name);
         let (sender, sighting) = watch::channel(None);
         let (shared, rnic) = (self.shared.clone(), name.clone());
         let make = move |stop| {

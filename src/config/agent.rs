@@ -170,7 +170,8 @@ settings! {
         controller: String = "http://127.0.0.1:7470".to_owned(), value("URL");
         /// The analyzer
         analyzer: String = "http://127.0.0.1:7471".to_owned(), value("URL");
-        /// The ToR switch that this host is cabled to; `run` needs it unless topology or device_tors has it [default: none]
+        /// The ToR switch that this host is cabled to; `run` needs it unless topology, device_tors or lldp has it
+        /// [default: none]
         tor: Option<String>, value("ID"), needed("tor0"), check(not_empty());
         /// A description of the fabric, as the controller and the analyzer have it: names this host's ToR where `tor` does not
         /// [default: none]
@@ -179,6 +180,11 @@ settings! {
         topology: Option<PathBuf>, value("FILE"), example("/etc/rpingmesh/topology.json");
         /// ToR switches of single devices, over `tor`: mlx5_0=tor3, mlx5_0/1=tor3 [default: none]
         device_tors: Vec<DeviceTor>, value("DEVICE=ID"), example(vec!["mlx5_0=tor0", "mlx5_1/1=tor1"]);
+        /// A file with what `lldpcli -f json0 show neighbors` prints: an RNIC that no other key places is under the switch at its
+        /// network interface [default: none]
+        ///
+        /// It is read whenever RNICs are looked for; an RNIC keeps the ToR that it had first.
+        lldp: Option<PathBuf>, value("FILE"), example("/run/rpingmesh/lldp.json");
         /// This host's name in results [default: the system's]
         host: String = system_host_name(), value("NAME"), example("host-a"), check(name());
         /// Name under which the agent registers, the same after each restart [default: the host's name]

@@ -72,6 +72,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
     findings.push(checks::descriptors());
     findings.extend(checks::files(&config.settings));
     findings.extend(checks::certificate(&config));
+    findings.extend(checks::lldp(&config.settings));
     findings.push(checks::capabilities());
     findings.push(checks::path_tracing(&config));
     findings.extend(checks::tracing());

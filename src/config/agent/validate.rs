@@ -163,10 +163,11 @@ impl AgentConfig {
     /// # Errors
     /// [`ConfigError::Value`] for `tor`.
     pub fn require_tor(&self) -> Result<(), ConfigError> {
-        if self.tors.is_empty() {
+        if self.tors.is_empty() && self.settings.lldp.is_none() {
             return Err(ConfigError::value(
                 "tor",
-                "is missing: name the ToR switch that this host is cabled to (`tor`, a `topology` file, or `device_tors` for each device)",
+                "is missing: name the ToR switch that this host is cabled to (`tor`, a `topology` file, `device_tors` for each device, or a file with \
+                 lldpd's neighbours, `lldp`)",
             ));
         }
         Ok(())

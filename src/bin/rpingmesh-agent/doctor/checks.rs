@@ -8,6 +8,7 @@ use rpingmesh::error::describe;
 use rpingmesh::net::url::Url;
 use rpingmesh::path_trace::raw::RawTracer;
 use rpingmesh::service::trace::{DEVX_UNSEEN, Unavailable};
+use rpingmesh::topology::lldp::Neighbours;
 use rpingmesh::transport::Provider as _;
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
 use rustix::process::{Resource, getrlimit};
@@ -28,6 +29,8 @@ const CAPABILITIES: [(&str, u32); 4] = [
     ("CAP_PERFMON", 38),
     ("CAP_BPF", 39),
 ];
+const NAME_SWITCH: &str =
+    "look whether the switch sends LLDP with its system name, or name it (`device_tors`)";
 const SYMBOLS: [&str; 3] = [
     "ib_create_qp_user",
     "ib_modify_qp_with_udata",
@@ -45,6 +48,39 @@ pub(super) fn kernel() -> Finding {
             name.machine().to_string_lossy()
         ),
     )
+}
+
+/// The switches at this host's interfaces, where they are to come from lldpd.
+pub(super) fn lldp(settings: &AgentSettings) -> Option<Finding> {
+    let file = settings.lldp.as_ref()?;
+    let neighbours = match Neighbours::read(file) {
+        Ok(neighbours) => neighbours,
+        Err(error) => {
+            let advice = format!("lldpcli -f json0 show neighbors > {}", file.display());
+            return Some(Finding::note("lldp", error.to_string(), advice));
+        }
+    };
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for interface in neighbours.interfaces() {
+        match neighbours.at(interface) {
+            Ok(tor) => known.push(format!("{interface} {tor}")),
+            Err(error) => unknown.push(error.to_string()),
+        }
+    }
+    if known.is_empty() {
+        known.push("none".to_owned());
+        unknown.push("no switch is known".to_owned());
+    }
+    let message = format!("switches at interfaces: {}", known.join(", "));
+    Some(if unknown.is_empty() {
+        Finding::ok("lldp", message)
+    } else {
+        Finding::note(
+            "lldp",
+            format!("{message}; {}", unknown.join("; ")),
+            NAME_SWITCH,
+        )
+    })
 }
 
 pub(super) fn memlock() -> Finding {
