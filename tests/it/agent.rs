@@ -381,6 +381,14 @@ async fn a_stored_pinglist_serves_while_the_controller_is_away() {
             sent(answer) > sent(&before) + 5
         })
         .await;
+    // The agent says what it does without.
+    chain
+        .wait("/api/v1/agents", "what the agent lacks", |answer| {
+            let agents = answer["agents"].as_array().into_iter().flatten();
+            let lacks = |agent: &Value| agent["degraded"].to_string().contains("registration: ");
+            agents.filter(|agent| lacks(agent)).count() == 2
+        })
+        .await;
     for running in [one, two, analyzer] {
         running.stop().await;
     }
