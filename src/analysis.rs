@@ -7,6 +7,7 @@
 //! - [`clocks`]: how far the clocks of agents are off.
 //! - [`filter`]: which results say nothing about the network, because a host caused them.
 //! - [`fleet`]: hosts and RNICs that were there and are missing.
+//! - [`focus`]: which 5-tuples to probe more, by what the observations leave possible.
 //! - [`hardware`]: what the RNICs' own counters say, as evidence.
 //! - [`health`]: whether the monitoring itself can see.
 //! - [`incident`]: findings that last, with a beginning, an end and an impact.
@@ -26,6 +27,7 @@ pub(crate) mod alerts;
 pub(crate) mod clocks;
 pub mod filter;
 pub mod fleet;
+pub mod focus;
 pub(crate) mod hardware;
 pub(crate) mod health;
 pub mod incident;

@@ -20,8 +20,8 @@
 //!
 //! # Use
 //! A [`Problem`] per window takes [`PathObservation`]s (the traced path, or [`files::Topology::candidates`]);
-//! [`localize`] answers for one window; [`explain`] says why. [`persistence`] is a simple rule of when a suspect is worth an
-//! incident, for benchmarks; the analyzer has [`incident`](super::incident).
+//! [`localize`] answers for one window; [`explain`] says why; [`Posterior`] has what is still possible. [`persistence`] is a
+//! simple rule of when a suspect is worth an incident, for benchmarks; the analyzer has [`incident`](super::incident).
 //!
 //! Voting methods ([`vote`]) are there to compare with and to explain.
 
@@ -38,14 +38,16 @@ pub(crate) mod interval;
 mod likelihood;
 mod mixture;
 pub mod persistence;
+mod posterior;
 mod problem;
 mod search;
 pub mod vote;
 
 pub use component::{Component, ComponentId};
 pub use crossing::Crossing;
-pub use diagnosis::localize;
+pub use diagnosis::{localize, localize_with_posterior};
 pub use error::ProblemError;
+pub use posterior::{Alternatives, Possible, Posterior};
 pub(crate) use problem::DOUBT;
 pub use problem::{PathObservation, Problem, Signal};
 pub use search::{Diagnosis, Settings, Suspect, Symptom, Trials};

@@ -1,6 +1,7 @@
 //! One window's answer: components that kill paths, and components that lose probes on living ones.
 
 use super::mixture::Mixture;
+use super::posterior::Posterior;
 use super::problem::{Problem, Signal};
 use super::search::{
     Diagnosis, PATH_BACKGROUND, PROBE_BACKGROUND, Search, Settings, Symptom, Trials, Work,
@@ -11,6 +12,15 @@ const DOWN: f64 = 0.9;
 
 /// Finds the most probable set of faulty components: what kills paths, and what loses probes on living ones.
 pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
+    answer(problem, settings, false).0
+}
+
+/// The same, with what the observations leave possible of loss rates: see [`Posterior`].
+pub fn localize_with_posterior(problem: &Problem, settings: &Settings) -> (Diagnosis, Posterior) {
+    answer(problem, settings, true)
+}
+
+fn answer(problem: &Problem, settings: &Settings, with_posterior: bool) -> (Diagnosis, Posterior) {
     let work = Work::of(settings.most_work);
     let Mixture {
         split,
@@ -38,6 +48,12 @@ pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
             suspect.symptom = Symptom::Down;
         }
     }
+    let complete = !work.is_used_up();
+    let posterior = if with_posterior {
+        search.posterior(&rates)
+    } else {
+        Posterior::default()
+    };
     if problem.signal() == Signal::Loss {
         lossy.retain(|suspect| suspect.loss_rate >= settings.least_rate);
     }
@@ -53,10 +69,11 @@ pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
             .then_with(|| b.explains_lost.total_cmp(&a.explains_lost))
             .then_with(|| a.component.cmp(&b.component))
     });
-    Diagnosis {
+    let diagnosis = Diagnosis {
         suspects,
         background_loss_rate: -(-rates.background).exp_m1(),
-        complete: !work.is_used_up(),
+        complete,
         work: work.done(),
-    }
+    };
+    (diagnosis, posterior)
 }

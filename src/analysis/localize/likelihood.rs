@@ -268,6 +268,27 @@ impl Term<'_> {
     }
 }
 
+/// Growth of the log-likelihood, in nats, where `component` has this hazard on top of the hazards `rest`.
+pub(super) fn growth(
+    evidence: &Evidence,
+    component: ComponentId,
+    rest: &Hazards,
+    hazard: f64,
+) -> f64 {
+    let lossy = evidence.postings[component.index()].iter();
+    let up: f64 = lossy
+        .map(|posting| Term {
+            posting,
+            lossy: &evidence.lossy[posting.index()],
+            hazards: rest,
+        })
+        .map(|term| term.nats(hazard))
+        .sum();
+    let spared = evidence.spared[component.index()].iter();
+    let down: f64 = spared.map(|some| some.nats(hazard)).sum();
+    up + down - evidence.sums[component.index()].passed * hazard
+}
+
 /// What `component` adds on top of the hazards `rest`: maximises over its own hazard by the zero of the derivative. Where all
 /// paths are known the likelihood is concave in it.
 pub(super) fn gain(evidence: &Evidence, component: ComponentId, rest: &Hazards) -> Gain {
@@ -286,11 +307,7 @@ pub(super) fn gain(evidence: &Evidence, component: ComponentId, rest: &Hazards) 
         let down: f64 = spared.iter().map(|some| some.slope(x)).sum();
         up + down - passed
     };
-    let nats = |x: f64| -> f64 {
-        let up: f64 = terms().map(|term| term.nats(x)).sum();
-        let down: f64 = spared.iter().map(|some| some.nats(x)).sum();
-        up + down - passed * x
-    };
+    let nats = |x: f64| growth(evidence, component, rest, x);
     if postings.is_empty() {
         return Gain::default();
     }

@@ -1,6 +1,7 @@
 //! The search for the most probable set of suspects.
 
 mod describe;
+mod posterior;
 
 use std::cell::Cell;
 use std::collections::HashMap;
