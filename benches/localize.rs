@@ -3,13 +3,15 @@
 //! One set of parameters for all cases. Prints precision/recall (F1) over the seeds, and the median CPU time of one answer,
 //! for ours and for two voting methods, beside an oracle that knows all other faults and their rates: with the one threshold
 //! for all rows that keeps it to two suspects in 100 healthy windows, as ours must, and with the best threshold of each row
-//! in hindsight; then kinds of faults, rails and planes, candidate paths, paths out of date, few probes per 5-tuple, hosts that stand still,
+//! in hindsight; then focus beside the fixed schedule, kinds of faults, rails and planes, candidate paths, paths out of date, few probes per 5-tuple, hosts that stand still,
 //! calibration, false alarms on healthy fabrics, and time on large fabrics. `HEALTHY` is how many healthy windows
 //! [default: 1000], `SEED` is the first seed [default: 1], `SEEDS` how many [default: 20]; arguments name the parts to run,
 //! as in `cargo bench --bench localize -- table large` [default: all].
 
 #[path = "localize/doubt.rs"]
 mod doubt;
+#[path = "localize/focus.rs"]
+mod focus;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -518,8 +520,9 @@ fn large(name: &str, shape: Shape, tuples_per_host: usize) {
 type Part = fn(Seeds);
 
 /// Names of the parts, in their order.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "table",
+    "focus",
     "kinds",
     "rails",
     "candidates",
@@ -553,8 +556,9 @@ fn main() {
         "k = 8 fat tree, 150 probes/s and host, background U(0, 1e-4), {} seeds from {}",
         seeds.count, seeds.first
     );
-    let parts: [(&str, Part); 10] = [
+    let parts: [(&str, Part); 11] = [
         ("table", main_table),
+        ("focus", focus::focus),
         ("kinds", kinds),
         ("rails", rails),
         ("candidates", candidates),

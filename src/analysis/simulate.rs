@@ -1,7 +1,8 @@
 //! Made-up observations with a known truth, to measure localisation: fabrics, faults, probing, scores.
 //!
 //! Losses are drawn per path from the product of its components' pass rates, without carrying packets one by one; the
-//! emulated fabric (`fabric`) does that. Everything follows from a seed.
+//! emulated fabric (`fabric`) does that. Everything follows from a seed. [`World`] is one window of a fixed schedule; [`Watched`] is
+//! a fabric second by second, where focus may choose the next probes.
 
 mod draw;
 mod error;
@@ -9,6 +10,7 @@ mod fabric;
 pub mod fault;
 mod oracle;
 mod score;
+mod watch;
 
 pub use draw::{Observed, World};
 pub use error::PlanError;
@@ -16,6 +18,7 @@ pub use fabric::{Fabric, Rails, Shape};
 pub use fault::{FaultKind, FaultPlan, Losing, Truth};
 pub use oracle::oracle;
 pub use score::{Report, Score};
+pub use watch::{WatchPlan, Watched};
 
 /// What is simulated.
 #[derive(Debug, Clone, PartialEq)]

@@ -112,13 +112,13 @@ fn shares(plan: &SimulationPlan, rng: &mut ChaCha8Rng) -> Vec<u64> {
     shares
 }
 
-fn draw_tuple(fabric: &Fabric, source: usize, rng: &mut ChaCha8Rng) -> (usize, usize) {
+pub(super) fn draw_tuple(fabric: &Fabric, source: usize, rng: &mut ChaCha8Rng) -> (usize, usize) {
     let destination = fabric.destination(source, rng);
     let choice = rng.random_range(0..fabric.path_count(source, destination));
     (destination, choice)
 }
 
-fn draw_faults(
+pub(super) fn draw_faults(
     plan: &SimulationPlan,
     fabric: &Fabric,
     rng: &mut ChaCha8Rng,
@@ -165,7 +165,7 @@ fn draw_places(
 }
 
 /// Draws losses; what does not change from window to window comes from the world's own seed.
-struct Losses<'a> {
+pub(super) struct Losses<'a> {
     plan: &'a SimulationPlan,
     truth: &'a [Truth],
     seed: u64,
@@ -175,7 +175,12 @@ struct Losses<'a> {
 }
 
 impl<'a> Losses<'a> {
-    fn new(plan: &'a SimulationPlan, truth: &'a [Truth], seed: u64, window: u64) -> Self {
+    pub(super) fn new(
+        plan: &'a SimulationPlan,
+        truth: &'a [Truth],
+        seed: u64,
+        window: u64,
+    ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(window + 1);
         Self {
@@ -189,6 +194,12 @@ impl<'a> Losses<'a> {
     }
 
     fn draw(&mut self, path: &[String], tuple: u64, sent: u64) -> u64 {
+        let pass = self.healthy(path) * self.faulty(path, tuple);
+        binomial(sent, 1.0 - pass, &mut self.rng)
+    }
+
+    /// Probability that a packet passes all links of a path by their background loss.
+    pub(super) fn healthy(&mut self, path: &[String]) -> f64 {
         let mut pass = 1.0;
         for pair in path.windows(2) {
             let key = (pair[0].clone(), pair[1].clone());
@@ -198,6 +209,12 @@ impl<'a> Losses<'a> {
                 .or_insert_with(|| self.fixed.random_range(0.0..=self.plan.background));
             pass *= 1.0 - rate;
         }
+        pass
+    }
+
+    /// Probability that a packet of a 5-tuple passes all faults on a path.
+    pub(super) fn faulty(&self, path: &[String], tuple: u64) -> f64 {
+        let mut pass = 1.0;
         for (index, fault) in self.truth.iter().enumerate() {
             if !crosses(path, &fault.component) {
                 continue;
@@ -207,13 +224,13 @@ impl<'a> Losses<'a> {
                 let mut fate = ChaCha8Rng::seed_from_u64(self.seed ^ tuple.rotate_left(32));
                 fate.set_stream(index as u64);
                 if fate.random_bool(fault.loss_rate) {
-                    return sent;
+                    return 0.0;
                 }
             } else {
                 pass *= 1.0 - fault.loss_rate;
             }
         }
-        binomial(sent, 1.0 - pass, &mut self.rng)
+        pass
     }
 }
 
@@ -234,7 +251,7 @@ fn crosses(path: &[String], component: &Component) -> bool {
 }
 
 /// A binomial variate, by the lengths of the runs between successes: cheap for small `probability`.
-fn binomial(n: u64, probability: f64, rng: &mut ChaCha8Rng) -> u64 {
+pub(super) fn binomial(n: u64, probability: f64, rng: &mut ChaCha8Rng) -> u64 {
     if probability <= 0.0 {
         return 0;
     }

@@ -1,0 +1,147 @@
+//! Focus beside the fixed schedule: the same fabrics, faults, 5-tuples and probes in all, second by second, with round trips and
+//! the time that it takes to rank and to tell the probers.
+
+use std::time::Duration;
+
+use rpingmesh::analysis::focus::{Bounds, VALID};
+use rpingmesh::analysis::localize::{Settings, localize_with_posterior};
+use rpingmesh::analysis::simulate::{Score, SimulationPlan, WatchPlan, Watched};
+
+use crate::{Seeds, Stopwatch, figures, links, median, number, ours};
+
+/// How the probes are chosen.
+const COLUMNS: [&str; 3] = ["uniform", "focus", "focus, up to 2x"];
+
+fn schedule(column: usize) -> Option<Bounds> {
+    match column {
+        0 => None,
+        1 => Some(Bounds::default()),
+        _ => Some(Bounds {
+            extra: 1.0,
+            most_per_target: 600.0,
+            ..Bounds::default()
+        }),
+    }
+}
+
+/// What one column of a row has added up.
+#[derive(Default)]
+struct Sum {
+    score: Score,
+    sent: u64,
+    undecided: usize,
+    localized: Vec<Duration>,
+    ranked: Vec<Duration>,
+}
+
+impl Sum {
+    fn add(&mut self, watched: &Watched) {
+        let start = Stopwatch::start();
+        let suspects = ours(&watched.problem).suspects;
+        self.localized.push(start.elapsed());
+        let start = Stopwatch::start();
+        let (_, posterior) = localize_with_posterior(&watched.problem, &Settings::default());
+        watched.focus(&posterior, &[], &Bounds::default());
+        self.ranked.push(start.elapsed());
+        let named = suspects.iter().map(|suspect| &suspect.component);
+        self.score.add(Score::of(&watched.truth, named));
+        self.undecided += suspects
+            .iter()
+            .filter(|suspect| suspect.confidence < 0.5)
+            .count();
+        self.sent += watched.sent;
+    }
+}
+
+fn watch(plan: &WatchPlan, seed: u64) -> Watched {
+    Watched::new(plan, seed).expect("a valid plan")
+}
+
+fn row(label: &str, simulation: &SimulationPlan, healthy_s: u32, seeds: Seeds) -> [Sum; 3] {
+    let mut sums: [Sum; 3] = Default::default();
+    for (column, sum) in sums.iter_mut().enumerate() {
+        let plan = WatchPlan {
+            simulation: simulation.clone(),
+            healthy_s,
+            focus: schedule(column),
+        };
+        for seed in seeds.all() {
+            sum.add(&watch(&plan, seed));
+        }
+    }
+    print!("{label:<37}");
+    let uniform = sums[0].sent as f64;
+    for sum in &sums {
+        let probes = sum.sent as f64 / uniform;
+        print!(" | {} {probes:>4.2}", figures(sum.score));
+    }
+    println!(
+        " | {} {} {}",
+        sums[0].undecided, sums[1].undecided, sums[2].undecided
+    );
+    sums
+}
+
+/// Uniform, focus with the same number of probes, and focus with up to twice as many.
+pub(crate) fn focus(seeds: Seeds) {
+    println!(
+        "\nfocus: round trips, all paths traced; ranked each second, 1.5 s later in force, for {} s",
+        VALID.as_secs()
+    );
+    println!(
+        "{:<37} | {:^24} | {:^24} | {:^24} | undecided",
+        "precision/recall (F1), probes", COLUMNS[0], COLUMNS[1], COLUMNS[2]
+    );
+    let mut cost: [Vec<Duration>; 2] = Default::default();
+    let gray = (0.0005, 0.003);
+    let rows = [
+        (1, gray, 20, 0),
+        (2, gray, 20, 0),
+        (4, gray, 20, 0),
+        (8, gray, 20, 0),
+        (4, gray, 20, 20),
+        (4, gray, 60, 0),
+        (8, gray, 60, 0),
+        (4, (0.002, 0.02), 5, 0),
+        (4, (0.002, 0.02), 20, 0),
+    ];
+    for (faults, (low, high), window, healthy) in rows {
+        let simulation = SimulationPlan {
+            faults: links(faults, low, high),
+            window_s: f64::from(window),
+            ..SimulationPlan::default()
+        };
+        let since = if healthy > 0 {
+            format!(" after {healthy} s")
+        } else {
+            String::new()
+        };
+        let (low, high) = (low * 100.0, high * 100.0);
+        let label = format!("{faults} link(s), {low:.2}-{high:.2} %, {window:>2} s{since}");
+        for sum in row(&label, &simulation, healthy, seeds) {
+            cost[0].extend(sum.localized);
+            cost[1].extend(sum.ranked);
+        }
+    }
+    let windows = number("HEALTHY", 200).min(200);
+    let healthy = SimulationPlan {
+        faults: Vec::new(),
+        ..SimulationPlan::default()
+    };
+    let label = format!("no fault, {windows} windows of 20 s");
+    let seeds = Seeds {
+        count: windows,
+        ..seeds
+    };
+    let sums = row(&label, &healthy, 0, seeds);
+    println!(
+        "no fault: {} suspects",
+        sums.map(|sum| sum.score.wrong.to_string()).join(", ")
+    );
+    let [localized, ranked] = &mut cost;
+    println!(
+        "median CPU time: {:.1} ms to localize, {:.1} ms to localize and rank",
+        median(localized),
+        median(ranked)
+    );
+}
