@@ -2,7 +2,7 @@
 //!
 //! First, faults: how many are located, how soon, and what else was named. Then days of stalls, restarts, changed queue pairs
 //! and hosts that go down on a fabric whose links lose no more than healthy ones do: no incident may blame the network.
-//! `SEEDS` is how many runs of each fault [default: 10; 0 for none], `DAYS` how many days [default: 30; 0 for none], `SEED` the
+//! `FOCUS=on` lets the judge choose a part of the probes ([`focus`](rpingmesh::analysis::focus)). `SEEDS` is how many runs of each fault [default: 10; 0 for none], `DAYS` how many days [default: 30; 0 for none], `SEED` the
 //! first seed of both [default: 1].
 
 use std::collections::BTreeMap;
@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rpingmesh::analysis::focus::Bounds;
 use rpingmesh::analysis::incident::{Change, Incident};
 use rpingmesh::config::HumanDuration;
 use rpingmesh::fabric::scenario::Probing;
 use rpingmesh::fabric::{Scenario, Shape};
 use rpingmesh::fault::Fault;
-use rpingmesh::lab::virtual_time::run_in_virtual_time;
+use rpingmesh::lab::virtual_time::{Outcome, run_in_virtual_time, run_in_virtual_time_with_focus};
 
 /// When a fault begins: by then everything is known that is usual.
 const BEGIN: u64 = 30;
@@ -27,6 +28,19 @@ fn number(name: &str, default: u64) -> u64 {
         text.parse()
             .unwrap_or_else(|_| panic!("{name}={text} is no number"))
     })
+}
+
+fn has_focus() -> bool {
+    std::env::var("FOCUS").is_ok_and(|focus| focus == "on")
+}
+
+fn outcome_of(scenario: &Scenario) -> Outcome {
+    let outcome = if has_focus() {
+        run_in_virtual_time_with_focus(scenario, true, Bounds::default())
+    } else {
+        run_in_virtual_time(scenario, true)
+    };
+    outcome.expect("the run ends")
 }
 
 fn scenario(
@@ -90,7 +104,7 @@ impl Places {
 /// A kind of fault: its text and what has to be named, at a place.
 type FaultKind = (&'static str, fn(&Places) -> (String, String));
 
-const KINDS: [FaultKind; 13] = [
+const KINDS: [FaultKind; 14] = [
     ("link down", |at| {
         (format!("link {} down", at.up), format!("link {}", at.up))
     }),
@@ -151,6 +165,12 @@ const KINDS: [FaultKind; 13] = [
             format!("link {}", at.down),
         )
     }),
+    ("link loses 0.15 %", |at| {
+        (
+            format!("link {} loss=0.15%", at.up),
+            format!("link {}", at.up),
+        )
+    }),
     ("link delays 50 us", |at| {
         (
             format!("link {} delay=50us", at.up),
@@ -166,6 +186,7 @@ const KINDS: [FaultKind; 13] = [
 ];
 
 fn faults(first: u64, seeds: u64) {
+    println!("focus: {}", if has_focus() { "on" } else { "off" });
     println!(
         "4 spines, 4 ToRs, 12 hosts, 24 RNICs at 130 probes/s; paths and reverse paths are traced"
     );
@@ -179,9 +200,7 @@ fn faults(first: u64, seeds: u64) {
         for seed in first..first + seeds {
             let (fault, subject) = kind(&Places::draw(seed));
             let at = [format!("{fault} at={BEGIN}s")];
-            let outcome =
-                run_in_virtual_time(&scenario(FABRIC, PROBING, BEGIN + WAIT, seed, &at), true)
-                    .expect("the run ends");
+            let outcome = outcome_of(&scenario(FABRIC, PROBING, BEGIN + WAIT, seed, &at));
             let mut delay = None;
             for event in &outcome.events {
                 let incident = event.change.incident();
@@ -285,7 +304,7 @@ fn days(first: u64, days: u64) {
         let scenario = scenario(SMALL, SPARSE, RUN, run + apart, &faults);
         let HumanDuration(length) = scenario.duration;
         assert_eq!(length, Duration::from_secs(RUN));
-        let outcome = run_in_virtual_time(&scenario, true).expect("the run ends");
+        let outcome = outcome_of(&scenario);
         judged += outcome.runs;
         probes += outcome.probes;
         lost_aside += outcome

@@ -11,6 +11,7 @@
 mod connections;
 mod counters;
 pub mod flow;
+pub mod focus;
 mod limit;
 mod prober;
 mod responder;

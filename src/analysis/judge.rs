@@ -9,6 +9,7 @@
 //! seen two or three seconds after it began; the longest finds gray loss. A suspect that only an old part of a horizon
 //! speaks against is no finding: see `is_over`.
 
+mod asked;
 mod counts;
 mod crossed;
 mod effort;
@@ -32,7 +33,8 @@ use std::time::Duration;
 use crossed::{Coarse, Crossings};
 use effort::Effort;
 
-use super::localize::{Component, ProblemError, Settings};
+use super::focus::Bounds;
+use super::localize::{Component, Posterior, ProblemError, Settings};
 use super::rnic;
 use super::routes::Routes;
 use super::windows::Slot;
@@ -41,7 +43,7 @@ use crate::time::{Nanos, WallTime};
 
 pub use counts::{Counts, Horizon};
 pub use effort::Pace;
-pub use finding::{Category, Finding, Judgement};
+pub use finding::{Asked, Category, Finding, Judgement};
 pub(crate) use finding::{HARD, LEAST_CONFIDENCE, LEAST_SLOW};
 pub use recent::Recent;
 pub use sight::Coverage;
@@ -59,6 +61,8 @@ pub struct Judge {
     pub routes: Routes,
     /// Work that a run may do, in evaluations of one observation: the role that runs it knows how long that takes.
     pub budget: u64,
+    /// Whether it asks for probes that would tell most about its suspects, and within which bounds.
+    pub focus: Option<Bounds>,
     settings: Settings,
     /// The slot that was being filled when the last snapshot was taken.
     slot: Slot,
@@ -73,6 +77,10 @@ pub struct Judge {
     hard: Vec<Hard>,
     /// Switches that divide 5-tuples unevenly, until that is looked at again.
     spread: spread::Spread,
+    /// What the last run leaves possible: what further probes are asked for by.
+    posterior: Posterior,
+    /// What the last run has asked for.
+    asked: Vec<Asked>,
 }
 
 /// A fault that explains what others show.
@@ -106,6 +114,7 @@ impl Judge {
         Self {
             routes,
             budget: u64::MAX,
+            focus: None,
             settings: Settings {
                 least_rate: least_loss,
                 ..Settings::default()
@@ -117,6 +126,8 @@ impl Judge {
             bad_rnics: HashMap::new(),
             hard: Vec::new(),
             spread: spread::Spread::default(),
+            posterior: Posterior::default(),
+            asked: Vec::new(),
         }
     }
 
@@ -180,6 +191,7 @@ impl Judge {
             *judgement.paths.entry(seen.origin()).or_default() += 1;
         }
         let crossings = Crossings::of(&observed)?;
+        self.posterior = Posterior::default();
         let mut losses = Vec::new();
         for horizon in [Horizon::Now, Horizon::Short, Horizon::Middle] {
             let located = self.locate_losses(&observed, &crossings, horizon, &mut effort)?;
@@ -195,6 +207,7 @@ impl Judge {
                     .cloned(),
             );
         }
+        judgement.asked = self.ask(&observed, &crossings, &mut effort);
         if self.long_is_due(snapshot.now) {
             let located = self.locate_losses(&observed, &crossings, Horizon::Long, &mut effort)?;
             if located.is_cut {

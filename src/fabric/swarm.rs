@@ -20,6 +20,7 @@ use super::realtime::capabilities;
 use super::scenario::{Probing, ServiceConnection};
 use super::topology::{RnicId, Topology, mix};
 use crate::id::{FlowLabel, UdpSourcePort};
+use crate::probe::focus::{FlowKey, FocusBounds, Refused, focused};
 use crate::probe::{Config, Group, ProbeKind, ProbePath, ProbeResult, Rate, Session};
 use crate::time::HostTime;
 use crate::topology::Peer;
@@ -40,6 +41,10 @@ const NEVER: i64 = i64::MAX;
 /// An RNIC with its session.
 struct Member {
     session: Session,
+    /// What it probes while nothing is asked for,
+    groups: Vec<Group>,
+    /// and what is asked for.
+    asked: HashMap<FlowKey, u32>,
     address: Address,
     /// The wake-up that the heap has for it; others are stale.
     wakes_at: i64,
@@ -70,6 +75,8 @@ impl Swarm {
                 let address = engine.open(rnic);
                 let seed = mix(seed ^ mix(u64::from(rnic.0)));
                 Member {
+                    groups: Vec::new(),
+                    asked: HashMap::new(),
                     session: Session::new(config, Arc::clone(&keys), address, capabilities(), seed),
                     address,
                     wakes_at: NEVER,
@@ -134,8 +141,30 @@ impl Swarm {
     /// Replaces what an RNIC probes.
     pub fn set_groups(&mut self, rnic: RnicId, groups: Vec<Group>) {
         let now = self.engine.now();
-        self.members[rnic.index()].session.set_groups(groups, now);
+        let member = &mut self.members[rnic.index()];
+        member.groups.clone_from(&groups);
+        member.asked.clear();
+        member.session.set_groups(groups, now);
         self.schedule_wake(rnic);
+    }
+
+    /// Lets an RNIC probe some of its 5-tuples more, within its own bounds, until others are asked for.
+    pub fn focus(
+        &mut self,
+        rnic: RnicId,
+        asked: HashMap<FlowKey, u32>,
+        bounds: &FocusBounds,
+    ) -> Refused {
+        let now = self.engine.now();
+        let member = &mut self.members[rnic.index()];
+        if member.asked == asked {
+            return Refused::default();
+        }
+        let (groups, refused) = focused(&member.groups, &asked, bounds);
+        member.asked = asked;
+        member.session.set_groups(groups, now);
+        self.schedule_wake(rnic);
+        refused
     }
 
     /// Lets every RNIC probe all others under its ToR, and some under other ToRs with random 5-tuples.
@@ -346,6 +375,11 @@ impl Swarm {
         let address = self.members[rnic.index()].address;
         for member in &mut self.members {
             member.session.replace_address(address.gid, address);
+            let paths = member.groups.iter_mut().flat_map(|group| &mut group.paths);
+            for path in paths.filter(|path| path.target.address.gid == address.gid) {
+                let moved = Arc::make_mut(path);
+                Arc::make_mut(&mut moved.target).address = address;
+            }
         }
     }
 }

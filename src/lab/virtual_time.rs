@@ -3,13 +3,14 @@
 //! Everything but transport and storage is real: probe sessions, collectors, host filter, windows, judge, tracker. Agents
 //! upload once a second unless their host is down or stalled, as they would over a management network of their own.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::filter::{HostFilter, Reason};
+use crate::analysis::focus::Bounds;
 use crate::analysis::incident::{Change, Tracker};
-use crate::analysis::judge::{Counts, Judge, Snapshot};
+use crate::analysis::judge::{Asked, Counts, Judge, Snapshot};
 use crate::analysis::localize::ProblemError;
 use crate::analysis::report::{AgentCounters, Batch, Collector, End, Path};
 use crate::analysis::routes::Routes;
@@ -20,6 +21,8 @@ use crate::fabric::swarm::Swarm;
 use crate::fabric::topology::{Flow, RnicId, Topology};
 use crate::fabric::{Engine, Profile, Scenario, ScenarioError};
 use crate::fault::{Effect, Fault};
+use crate::id::Gid;
+use crate::probe::focus::{FlowKey, FocusBounds};
 use crate::probe::trace::Tuple;
 use crate::probe::{Config, ProbeResult};
 use crate::time::{HostTime, Nanos, WallTime};
@@ -30,6 +33,9 @@ pub const INTERVAL: Duration = Duration::from_secs(1);
 const EPOCH: i64 = 1_800_000_000 * 1_000_000_000;
 /// An agent that is stalled when it should upload, but not for longer than this, uploads a little late: here in time.
 const A_LITTLE: Duration = Duration::from_millis(500);
+/// From the end of a second to the moment at which agents probe what it has shown to be worth it: a second to rank, and half a
+/// second on the way.
+const LAG: Duration = Duration::from_millis(1_500);
 /// Results that one agent holds.
 const HELD: usize = 100_000;
 
@@ -64,6 +70,8 @@ pub struct Outcome {
     pub runs: u64,
     /// Probes concluded.
     pub probes: u64,
+    /// 5-tuples that were to be probed more, each as often as a run of the judge asked for it.
+    pub asked: u64,
 }
 
 struct Agent {
@@ -78,6 +86,26 @@ struct Agent {
 /// # Errors
 /// [`VirtualTimeError`].
 pub fn run_in_virtual_time(scenario: &Scenario, traced: bool) -> Result<Outcome, VirtualTimeError> {
+    run(scenario, traced, None)
+}
+
+/// The same with focus: what the judge asks for is probed more, within these bounds, [`LAG`] later.
+///
+/// # Errors
+/// [`VirtualTimeError`].
+pub fn run_in_virtual_time_with_focus(
+    scenario: &Scenario,
+    traced: bool,
+    bounds: Bounds,
+) -> Result<Outcome, VirtualTimeError> {
+    run(scenario, traced, Some(bounds))
+}
+
+fn run(
+    scenario: &Scenario,
+    traced: bool,
+    focus: Option<Bounds>,
+) -> Result<Outcome, VirtualTimeError> {
     let topology = Arc::new(scenario.topology()?);
     let origin = HostTime::from_nanos(0);
     let profile = Profile::default();
@@ -97,10 +125,15 @@ pub fn run_in_virtual_time(scenario: &Scenario, traced: bool) -> Result<Outcome,
     let mut swarm = Swarm::new(engine, Config::default(), scenario.seed);
     swarm.probe_and_follow(&scenario.probing, &scenario.services, scenario.seed);
     let mut lab = VirtualLab::new(&topology, faults, traced);
+    lab.judge.focus = focus;
     let HumanDuration(duration) = scenario.duration;
     let mut now = origin;
     while now.since(origin) < duration {
         now = now.after(INTERVAL);
+        while let Some((due, asked)) = lab.asked.pop_front_if(|(due, _)| *due <= now) {
+            swarm.run_until(due, |source, result| lab.ingest(source, &result));
+            lab.deliver(&mut swarm, &asked);
+        }
         swarm.run_until(now, |source, result| lab.ingest(source, &result));
         lab.upload(&swarm, now);
         lab.judge(now)?;
@@ -117,6 +150,8 @@ struct VirtualLab {
     host_filter: HostFilter,
     judge: Judge,
     tracker: Tracker,
+    /// What was asked for and has not reached the agents yet.
+    asked: VecDeque<(HostTime, Vec<Asked>)>,
     outcome: Outcome,
 }
 
@@ -151,6 +186,7 @@ impl VirtualLab {
             host_filter: HostFilter::default(),
             judge: Judge::new(Routes::new(wiring.as_ref()), 0.0),
             tracker: Tracker::new(Vec::new(), 1, start),
+            asked: VecDeque::new(),
             outcome: Outcome::default(),
         }
     }
@@ -216,6 +252,19 @@ impl VirtualLab {
         }
     }
 
+    /// Tells every agent what is asked of its RNICs.
+    fn deliver(&self, swarm: &mut Swarm, asked: &[Asked]) {
+        let mut of: HashMap<Gid, HashMap<FlowKey, u32>> = HashMap::new();
+        for asked in asked {
+            let flows = of.entry(asked.source).or_default();
+            flows.insert((asked.target, asked.port), asked.portions);
+        }
+        for rnic in self.topology.rnic_ids() {
+            let asked = of.remove(&self.topology.rnic(rnic).gid).unwrap_or_default();
+            swarm.focus(rnic, asked, &FocusBounds::default());
+        }
+    }
+
     fn upload(&mut self, swarm: &Swarm, now: HostTime) {
         for host in 0..self.agents.len() {
             let number = u32::try_from(host).unwrap_or(u32::MAX);
@@ -259,6 +308,11 @@ impl VirtualLab {
         let snapshot = Snapshot::take(&self.windows, &self.host_filter, &self.judge.limits(), at);
         let judgement = self.judge.judge(&snapshot)?;
         self.outcome.runs += 1;
+        if self.judge.focus.is_some() {
+            self.outcome.asked += judgement.asked.len() as u64;
+            self.asked
+                .push_back((now.after(LAG), judgement.asked.clone()));
+        }
         for (reason, counts) in &judgement.set_aside {
             self.outcome
                 .set_aside

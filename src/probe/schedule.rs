@@ -118,7 +118,7 @@ impl Schedule {
         &self.grants
     }
 
-    /// Replaces the groups. A group that shares a path with an old one of its kind goes on in its place: same grid,
+    /// Replaces the groups. A group goes on in the place of the old one of its kind with which it shares most paths: same grid,
     /// same order, new paths last.
     pub(super) fn set_groups(&mut self, groups: Vec<Group>, now: HostTime, rng: &mut impl Rng) {
         self.shares = grants(
@@ -141,11 +141,17 @@ impl Schedule {
         }
         for group in groups.into_iter().filter(|group| !group.paths.is_empty()) {
             let interval = self.granted_interval(group.kind, group.rate);
-            let predecessor = group
-                .paths
-                .iter()
-                .filter_map(|path| owner.get(&(Some(group.kind), key(path))))
-                .find_map(|index| old[*index].take());
+            let mut shared: HashMap<usize, usize> = HashMap::new();
+            for path in &group.paths {
+                if let Some(index) = owner.get(&(Some(group.kind), key(path))) {
+                    *shared.entry(*index).or_default() += 1;
+                }
+            }
+            let predecessor = shared
+                .into_iter()
+                .filter(|(index, _)| old[*index].is_some())
+                .max_by_key(|(index, count)| (*count, Reverse(*index)))
+                .and_then(|(index, _)| old[index].take());
             let lane = match predecessor {
                 Some(lane) => lane.succeed(&group, interval, now, rng),
                 None => self.new_lane(group, interval, now, rng),

@@ -79,8 +79,8 @@ impl Session {
         self.address
     }
 
-    /// Replaces what is probed. A group that shares a path with an old one of its kind keeps the schedule and the order
-    /// of the old one; new paths come last. Outstanding probes are not changed.
+    /// Replaces what is probed. A group keeps the schedule and the order of the old one of its kind with which it shares most
+    /// paths; new paths come last. Outstanding probes are not changed.
     pub fn set_groups(&mut self, groups: Vec<Group>, now: HostTime) {
         self.schedule.set_groups(groups, now, &mut self.rng);
     }

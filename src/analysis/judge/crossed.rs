@@ -208,6 +208,12 @@ impl Crossings {
         Ok(builder.made)
     }
 
+    /// What a path crosses, by its place among the observed, and the number of links.
+    pub(super) fn of_path(&self, at: usize) -> (&[(ComponentId, f64)], f64) {
+        let place = &self.places[at];
+        (&self.shares[place.first..place.end], place.links)
+    }
+
     /// Work of building a problem of these paths, in evaluations of one observation.
     pub(super) fn work(&self) -> u64 {
         (self.shares.len() as u64).saturating_mul(2)

@@ -9,7 +9,7 @@ use super::sight::Coverage;
 use crate::analysis::filter::Reason;
 use crate::analysis::localize::Component;
 use crate::analysis::routes::Origin;
-use crate::id::{Gid, ServiceName};
+use crate::id::{Gid, ServiceName, UdpSourcePort};
 use crate::time::WallTime;
 
 /// A loss rate from which on a fault is hard.
@@ -204,6 +204,19 @@ pub struct Finding {
     pub evidence: Vec<String>,
 }
 
+/// A 5-tuple that is to be probed more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// The RNIC that probes.
+    pub source: Gid,
+    /// The RNIC that answers.
+    pub target: Gid,
+    /// UDP source port of probes and ACKs.
+    pub port: UdpSourcePort,
+    /// How many times the rate that it has in its list is added to it.
+    pub portions: u32,
+}
+
 /// What one run says.
 #[derive(Debug, Clone, Default)]
 pub struct Judgement {
@@ -225,6 +238,8 @@ pub struct Judgement {
     pub unfinished: Vec<&'static str>,
     /// Findings that one host's agent alone supports: they wait for a second one.
     pub held: usize,
+    /// 5-tuples that are to be probed more, because they would tell most; empty where focus is off.
+    pub asked: Vec<Asked>,
     /// Work that was done, in evaluations of one observation.
     pub work: u64,
 }

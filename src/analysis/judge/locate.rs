@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::asked::ASKED_OVER;
 use super::counts::{Counts, Horizon};
 use super::crossed::{Coarse, Crossings, Observed};
 use super::effort::Effort;
@@ -13,7 +14,8 @@ use super::{
 };
 use crate::analysis::localize::explain::{SuspectText, explain};
 use crate::analysis::localize::{
-    Component, Problem, ProblemError, Settings, Signal, Suspect, Symptom, localize,
+    Component, Diagnosis, Problem, ProblemError, Settings, Signal, Suspect, Symptom, localize,
+    localize_with_posterior,
 };
 use crate::analysis::routes::CLOUD;
 use crate::id::{RnicName, TorId};
@@ -115,7 +117,22 @@ impl Judge {
         }
         effort.spend(crossings.work());
         let problem = crossings.problem(Problem::new(), seen.iter().map(|seen| counts(seen)))?;
-        Ok(self.located(seen, &problem, horizon, effort, &counts))
+        let settings = self.settings_within(effort);
+        let diagnosis = if self.focus.is_some() && horizon == ASKED_OVER {
+            let (diagnosis, posterior) = localize_with_posterior(&problem, &settings);
+            self.posterior = posterior;
+            diagnosis
+        } else {
+            localize(&problem, &settings)
+        };
+        Ok(self.located(seen, (&problem, diagnosis), horizon, effort, &counts))
+    }
+
+    const fn settings_within(&self, effort: &Effort) -> Settings {
+        Settings {
+            most_work: effort.left(),
+            ..self.settings
+        }
     }
 
     /// The same of sums over the paths between two ToRs: a first look at very many paths.
@@ -136,7 +153,8 @@ impl Judge {
         let problem = coarse
             .crossings
             .problem(Problem::of_rates(), sums.into_iter())?;
-        let found = self.located(seen, &problem, horizon, effort, &counts);
+        let diagnosis = localize(&problem, &self.settings_within(effort));
+        let found = self.located(seen, (&problem, diagnosis), horizon, effort, &counts);
         Ok(found.findings)
     }
 
@@ -158,24 +176,26 @@ impl Judge {
         effort.spend(crossings.work());
         let problem = Problem::of(Signal::Slow);
         let problem = crossings.problem(problem, seen.iter().map(|seen| counts(seen)))?;
-        Ok(self.located(seen, &problem, Horizon::Middle, effort, &counts))
+        let diagnosis = localize(&problem, &self.settings_within(effort));
+        Ok(self.located(
+            seen,
+            (&problem, diagnosis),
+            Horizon::Middle,
+            effort,
+            &counts,
+        ))
     }
 
     /// Suspects of a problem as findings: those that were found in time.
     fn located(
         &mut self,
         seen: &[Observed<'_>],
-        problem: &Problem,
+        (problem, diagnosis): (&Problem, Diagnosis),
         horizon: Horizon,
         effort: &mut Effort,
         counts: &impl Fn(&PathCounts) -> Counts,
     ) -> Located {
         let slow = problem.signal() == Signal::Slow;
-        let settings = Settings {
-            most_work: effort.left(),
-            ..self.settings
-        };
-        let diagnosis = localize(problem, &settings);
         effort.spend(diagnosis.work);
         let suspects: Vec<Suspect> = diagnosis
             .suspects

@@ -129,6 +129,9 @@ pub struct Snapshot {
 const MOST_WEIGHT: u64 = 4;
 /// or than so many probes.
 const LEAST_WEIGHT: u64 = 64;
+/// A path between ToRs may weigh so many times as much as others: focus probes some at four times their rate, and leaves others a
+/// quarter of theirs. Their probes count in full, or the losses that it looks for would not.
+const FOCUSED_WEIGHT: u64 = 4;
 
 /// The most probes that one path counts as, where the paths have sent so many. All probes of a path take one way through the
 /// fabric: the thousandth says hardly more than the hundredth about what other 5-tuples meet there.
@@ -339,6 +342,10 @@ impl Snapshot {
         for horizon in Horizon::ALL {
             let most = most_weight(self.seen.iter().map(|seen| seen.counts(horizon).sent));
             for seen in &mut self.seen {
+                let most = match seen.kind {
+                    ProbeKind::InterTor => most.saturating_mul(FOCUSED_WEIGHT),
+                    ProbeKind::TorMesh | ProbeKind::ServiceTracing => most,
+                };
                 seen.weighed[horizon.index()] = weighed(seen.counts(horizon), most);
             }
         }

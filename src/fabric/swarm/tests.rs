@@ -137,3 +137,70 @@ fn a_clock_step_makes_measurements_invalid_and_loses_none() {
         .count();
     assert!(negative < 20, "{negative}");
 }
+
+/// The 5-tuples to other ToRs that an RNIC has in its list.
+fn tuples(swarm: &Swarm, rnic: RnicId) -> Vec<FlowKey> {
+    let groups = &swarm.members[rnic.index()].groups;
+    let across = groups
+        .iter()
+        .filter(|group| group.kind == ProbeKind::InterTor);
+    across
+        .flat_map(|group| &group.paths)
+        .map(|path| (path.target.address.gid, path.flow_label.source_port()))
+        .collect()
+}
+
+/// Probes of an RNIC to other ToRs, by 5-tuple.
+fn counts(results: &[(RnicId, ProbeResult)], rnic: RnicId) -> HashMap<FlowKey, u32> {
+    let mut counts = HashMap::new();
+    for (source, result) in results {
+        if *source == rnic && result.kind == ProbeKind::InterTor {
+            let path = &result.path;
+            let flow = (path.target.address.gid, path.flow_label.source_port());
+            *counts.entry(flow).or_default() += 1;
+        }
+    }
+    counts
+}
+
+#[test]
+fn focus_moves_probes_and_its_end_moves_them_back() {
+    let (rnic, seconds) = (RnicId(0), 30);
+    let plain = run(&mut swarm(&[]), seconds);
+    let mut focused = swarm(&[]);
+    let asked = tuples(&focused, rnic)[0];
+    let refused = focused.focus(rnic, HashMap::from([(asked, 3)]), &FocusBounds::default());
+    assert_eq!(refused, Refused::default());
+    let more = run(&mut focused, seconds);
+    let (plain, more) = (counts(&plain, rnic), counts(&more, rnic));
+    let ratio = f64::from(more[&asked]) / f64::from(plain[&asked]);
+    assert!((3.0..4.2).contains(&ratio), "{ratio} times as often");
+    let all = |counts: &HashMap<FlowKey, u32>| counts.values().sum::<u32>();
+    assert!(all(&plain).abs_diff(all(&more)) <= 5, "{plain:?} {more:?}");
+    focused.focus(rnic, HashMap::new(), &FocusBounds::default());
+    let after = counts(&run(&mut focused, 2 * seconds), rnic);
+    let ratio = f64::from(after[&asked]) / f64::from(plain[&asked]);
+    assert!((0.8..1.25).contains(&ratio), "{ratio} times as often");
+}
+
+#[test]
+fn whatever_is_asked_for_each_second_every_5_tuple_has_its_turn() {
+    let (rnic, seconds) = (RnicId(0), 60);
+    let mut swarm = swarm(&[]);
+    let tuples = tuples(&swarm, rnic);
+    let mut results = Vec::new();
+    for second in 1..=seconds {
+        // Always others, and always as many as are granted.
+        let nth = usize::try_from(second).expect("small") * 3;
+        let some = (0..3).map(|more| (tuples[(nth + more) % tuples.len()], 3));
+        swarm.focus(rnic, some.collect(), &FocusBounds::default());
+        results.extend(run(&mut swarm, second));
+    }
+    let counts = counts(&results, rnic);
+    let sent: u32 = counts.values().sum();
+    let base = f64::from(sent) / tuples.len() as f64;
+    for tuple in &tuples {
+        let count = f64::from(counts.get(tuple).copied().unwrap_or(0));
+        assert!(count >= 0.45 * base, "{count} probes of {base}");
+    }
+}
