@@ -28,6 +28,7 @@ pub mod collect;
 pub mod condition;
 pub mod drive;
 pub mod endpoint;
+mod focus;
 pub(crate) mod hardware;
 pub mod health;
 mod machine;

@@ -6,7 +6,8 @@
 //!      [`upload::IN_FLIGHT`] batches ahead of them. Submits to the intake;
 //!    - the web server ([`web`]) with the pages for people ([`dashboard`]) and what runs for them: one task that tells open
 //!      pages of news, one that keeps a picture per minute;
-//!    - the task that judges ([`judging`]): asks the state thread for what it judges, once a second; owns the incidents.
+//!    - the task that judges ([`judging`]): asks the state thread for what it judges, once a second; owns the incidents;
+//!    - the task that tells the controller what to probe more ([`focusing`]), if one is configured.
 //! 2. *storing*
 //!    - the intake ([`intake`]), through a queue of [`intake::DEPTH`] that holds back all streams when the disk is slow:
 //!      stores what is new in groups, then passes it on and acknowledges it. It owns the journal and the watermarks. When
@@ -25,6 +26,7 @@ mod alerts;
 mod api;
 mod dashboard;
 mod error;
+mod focusing;
 mod intake;
 mod judging;
 mod memory;

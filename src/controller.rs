@@ -4,8 +4,8 @@
 //! - The *core* owns all state: directory, plan, versions. Everybody else asks it through one bounded queue
 //!   (`core::QUEUE_DEPTH`); a full queue makes callers wait. It stores an announcement before it answers, if
 //!   the store takes it.
-//! - One *session* per registration stream reads the agent's messages and tells it what changed, which it
-//!   learns through a `watch` channel: only the newest version matters, so nothing can pile up.
+//! - One *session* per registration stream reads the agent's messages and tells it what changed and what to probe more, which it
+//!   learns through `watch` channels: only the newest matters, so nothing can pile up.
 //! - The gRPC server and, if wanted, the metrics server.
 //!
 //! The registry is soft state: what the store does not take is served from memory, reported, and stored later ([`unstored`]).
@@ -17,6 +17,7 @@
 mod addresses;
 mod core;
 mod directory;
+mod focus;
 mod health;
 mod metrics;
 mod origin;

@@ -20,6 +20,7 @@
 
 mod changes;
 pub(crate) mod coverage;
+pub mod focus;
 pub mod forecast;
 mod mix;
 mod pair;

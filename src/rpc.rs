@@ -3,6 +3,7 @@
 //! Generated types stay in this module and in the role servers.
 
 pub mod convert;
+pub(crate) mod focus;
 pub(crate) mod hardware;
 pub mod pinglist;
 pub mod registry;

@@ -61,6 +61,7 @@ in
     service_probe_interval = "20ms";
     traffic_class = 104;
     max_probes_per_second = 150.5;
+    focus_share = 0.25;
     state_dir = "/var/lib/rpingmesh-agent";
     spool_dir = "/var/lib/rpingmesh-agent";
     spool_limit = "64MiB";
@@ -126,6 +127,11 @@ in
       tuple_interval = "20s";
       same_rail = 0.5;
     };
+    focus = {
+      analyzers = [ "analyzer.example.net" ];
+      target_rate = 100.0;
+      rate = 50000.0;
+    };
     agents = {
       prefixes = [
         "10.0.0.0/8"
@@ -163,6 +169,7 @@ in
     topology = "/etc/rpingmesh/topology.json";
     judge_interval = "2s";
     least_loss = "0.01%";
+    focus_controller = "https://controller.example.net:7470";
     incident_retention = "7days";
     withdrawn_retention = "3days";
     inherit otlp;

@@ -10,8 +10,10 @@ use crate::net::client::channel;
 use crate::net::tls::Security;
 use crate::net::url::Url;
 use crate::pinglist::Pinglist;
+use crate::pinglist::focus::FocusList;
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::convert::FieldError;
+use crate::rpc::focus;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
 use crate::rpc::v1::controller_service_client::ControllerServiceClient;
 use crate::rpc::v1::{self, GetConfigRequest, GetPinglistRequest, ResolveTargetRequest};
@@ -170,6 +172,14 @@ impl Controller {
     /// [`CallError::Answer`].
     pub fn read(&self, message: v1::Pinglist) -> Result<Pinglist, CallError> {
         Pinglist::try_from(message).map_err(|error| self.unusable(error))
+    }
+
+    /// What to probe more, in the domain's types.
+    ///
+    /// # Errors
+    /// [`CallError::Answer`].
+    pub(crate) fn read_focus(&self, rnics: Vec<v1::FocusedRnic>) -> Result<FocusList, CallError> {
+        focus::from_messages(rnics).map_err(|error| self.unusable(error))
     }
 
     /// A failed call as an error that names the server.

@@ -102,6 +102,10 @@ impl Metrics {
         self.state.change(|state| state.rnics = (open, failed));
     }
 
+    pub(super) fn focus(&self, focus: FocusState) {
+        self.state.change(|state| state.focus = focus);
+    }
+
     pub(super) fn hardware(&self, ports: Ports) {
         self.state.change(|state| state.hardware = ports);
     }
@@ -120,9 +124,23 @@ impl Metrics {
     }
 }
 
+/// What this agent is to probe more, and what it refused of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct FocusState {
+    /// 5-tuples that are probed more now.
+    pub(super) tuples: u64,
+    /// Requests since the start.
+    pub(super) requests: u64,
+    /// 5-tuples that were not in the pinglist.
+    pub(super) unknown: u64,
+    /// 5-tuples, and RNICs, that got less than was asked for.
+    pub(super) cut: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
     health: Health,
+    focus: FocusState,
     rnics: (usize, usize),
     endpoints: BTreeMap<RnicName, EndpointCounters>,
     hardware: Ports,
@@ -182,6 +200,33 @@ fn encode_health(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Result<(
         let counter = ConstCounter::new(value);
         counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
     }
+    let focus = &state.focus;
+    for (name, help, value) in [
+        (
+            "focus_requests",
+            "Requests of the controller to probe some 5-tuples more",
+            focus.requests,
+        ),
+        (
+            "focus_tuples_unknown",
+            "5-tuples to be probed more that are not in the pinglist",
+            focus.unknown,
+        ),
+        (
+            "focus_cut",
+            "5-tuples, and RNICs, that were to be probed more than this agent allows",
+            focus.cut,
+        ),
+    ] {
+        let counter = ConstCounter::new(value);
+        counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+    }
+    gauge(focus.tuples).encode(encoder.encode_descriptor(
+        "focus_tuples",
+        "5-tuples that are probed more right now",
+        None,
+        MetricType::Gauge,
+    )?)?;
     let waiting = gauge(health.batches_waiting);
     waiting.encode(encoder.encode_descriptor(
         "batches_waiting",

@@ -24,14 +24,17 @@ use super::cache::PinglistCache;
 use super::client::{CALL_TIMEOUT, CallError, Controller};
 use super::condition::{Condition, RegistrationTrouble};
 use super::endpoint::{Inventory, Orders};
+use super::focus::Focus;
 use super::machine::machine;
-use super::settings::overridden;
+use super::metrics::Metrics;
+use super::settings::{focus_bounds, overridden};
 use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::UPLOAD_INTERVAL;
 use crate::error::describe;
 use crate::id::Gid;
 use crate::pinglist::{self, Pinglist};
 use crate::probe::{Group, ProbeKind, ProbePath, Rate};
+use crate::rpc::focus;
 use crate::rpc::v1::register_request::Message as Outgoing;
 use crate::rpc::v1::register_response::Message as Incoming;
 use crate::rpc::v1::{self, RegisterRequest, RegisterResponse};
@@ -82,6 +85,7 @@ pub struct Registration {
     controller: Controller,
     channels: RegistrationChannels,
     cache: PinglistCache,
+    focus: Focus,
     incarnation: u64,
     machine: String,
     pinglist_version: u64,
@@ -97,8 +101,10 @@ impl Registration {
         config: Arc<AgentConfig>,
         controller: Controller,
         channels: RegistrationChannels,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            focus: Focus::new(focus_bounds(&config), metrics),
             cache: PinglistCache::new(&config.settings.state_dir),
             config,
             controller,
@@ -120,6 +126,9 @@ impl Registration {
             let Some(ended) = stop.run_until_cancelled(self.stream()).await else {
                 return;
             };
+            // A controller that is away asks for nothing.
+            self.focus.end();
+            self.order();
             if let Err(error) = ended {
                 let error = describe(&error);
                 self.report(|trouble| trouble.unregistered = Some(error.clone()));
@@ -193,7 +202,12 @@ impl Registration {
             .into_inner();
         let mut heartbeat = heartbeats(HEARTBEAT_INTERVAL);
         loop {
+            let focused_until = self.focus.until();
             tokio::select! {
+                () = reached(focused_until) => {
+                    self.focus.end();
+                    self.order();
+                }
                 answer = next(&mut answers, &self.controller) => {
                     if let Some(interval) = self.take(answer?).await? {
                         heartbeat = heartbeats(interval);
@@ -270,6 +284,10 @@ impl Registration {
                     .await?;
                 Ok(None)
             }
+            Some(Incoming::Focused(focused)) => {
+                self.take_focus(focused)?;
+                Ok(None)
+            }
             // From a newer controller.
             None => Ok(None),
         }
@@ -282,6 +300,15 @@ impl Registration {
             change(trouble);
             *trouble != before
         });
+    }
+
+    /// Probes more what the controller asks for, for as long as it says.
+    fn take_focus(&mut self, focused: v1::Focused) -> Result<(), CallError> {
+        let list = self.controller.read_focus(focused.rnics)?;
+        let until = Instant::now() + focus::valid(focused.valid_ns);
+        self.focus.ask(&list, until);
+        self.order();
+        Ok(())
     }
 
     fn registered(&mut self) {
@@ -357,7 +384,7 @@ impl Registration {
         self.report(|trouble| trouble.cache = error.map(|error| format!("{file}: {error}")));
     }
 
-    fn follow(&self, list: &Pinglist) {
+    fn follow(&mut self, list: &Pinglist) {
         let groups = groups(list);
         let paths: usize = groups
             .values()
@@ -370,11 +397,28 @@ impl Registration {
             paths,
             "new pinglist"
         );
+        self.focus.follow(groups);
+        self.order();
+    }
+
+    /// Lets the endpoints probe the pinglist, some of it more than the rest where that is asked for.
+    fn order(&mut self) {
+        let groups = self.focus.groups();
         self.channels.orders.send_if_modified(|orders| {
             let changed = orders.groups != groups;
-            Arc::make_mut(orders).groups = groups;
+            if changed {
+                Arc::make_mut(orders).groups = groups;
+            }
             changed
         });
+    }
+}
+
+/// Waits for a moment; for ever if there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

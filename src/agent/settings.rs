@@ -6,6 +6,7 @@ use super::traces::Settings;
 use crate::config::agent::{AgentConfig, SERVICE_INTERVALS};
 use crate::config::defaults::agent::PATH_TRACE_TIMEOUT;
 use crate::path_trace::Round;
+use crate::probe::focus::FocusBounds;
 use crate::probe::{Config, Rate};
 use crate::rpc::v1;
 
@@ -23,6 +24,14 @@ pub fn trace_round(config: &AgentConfig) -> Round {
         max_hops: config.settings.path_trace.max_hops,
         timeout: PATH_TRACE_TIMEOUT,
         traffic_class: config.settings.traffic_class,
+    }
+}
+
+/// How much of its probes an agent moves to what it is asked for.
+pub(super) fn focus_bounds(config: &AgentConfig) -> FocusBounds {
+    FocusBounds {
+        share: config.settings.focus_share,
+        ..FocusBounds::default()
     }
 }
 

@@ -276,7 +276,8 @@ impl Tasks {
 
     /// Keeps the agent registered.
     fn register(&mut self, controller: Controller, channels: RegistrationChannels) {
-        let registration = Registration::new(Arc::clone(&self.config), controller, channels);
+        let (config, metrics) = (Arc::clone(&self.config), Arc::clone(&self.metrics));
+        let registration = Registration::new(config, controller, channels, metrics);
         let task = registration.run(self.probing.token());
         self.supervisor.spawn(&self.probing, "registration", task);
     }

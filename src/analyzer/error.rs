@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::net::client::ChannelError;
 use crate::net::server::ServerError;
 use crate::store::StoreError;
 use crate::supervisor::TaskError;
@@ -22,6 +23,9 @@ pub enum AnalyzerError {
     /// An address cannot be listened on, or gRPC cannot be served.
     #[error(transparent)]
     Grpc(#[from] ServerError),
+    /// The controller cannot be told what to probe more.
+    #[error("focus_controller")]
+    Focus(#[from] ChannelError),
     /// One of its tasks panicked or ended.
     #[error(transparent)]
     Task(#[from] TaskError),

@@ -20,9 +20,10 @@ use super::state::{Material, StateHandle};
 use super::view::{View, Views};
 use crate::analysis::fleet::missing;
 use crate::analysis::fleet::record::HostRecord;
+use crate::analysis::focus::Bounds;
 use crate::analysis::health::{self, Health, Rise};
 use crate::analysis::incident::{Change, Incident, Tracker};
-use crate::analysis::judge::{Judge, Judgement, Pace};
+use crate::analysis::judge::{Asked, Judge, Judgement, Pace};
 use crate::analysis::localize::{Component, ProblemError};
 use crate::analysis::routes::Routes;
 use crate::events::{Event, Publisher};
@@ -62,6 +63,8 @@ pub(super) struct JudgingInputs {
     pub(super) events: Publisher,
     /// True as soon as the journal is read back; before, the windows do not hold what they should.
     pub(super) replayed: watch::Receiver<bool>,
+    /// Takes what is to be probed more; `None` where nobody is told.
+    pub(super) asked: Option<watch::Sender<Arc<Vec<Asked>>>>,
 }
 
 /// Restores what was open; gives the task.
@@ -83,9 +86,11 @@ pub(super) async fn start(
         open: tracker.open().into_iter().cloned().collect(),
         ..View::default()
     });
+    let mut judge = Judge::new(Routes::default(), parts.least_loss);
+    judge.focus = parts.asked.as_ref().map(|_| Bounds::default());
     let judging = Judging {
         worker: Some(Worker {
-            judge: Judge::new(Routes::default(), parts.least_loss),
+            judge,
             tracker,
             evicted: Rise::default(),
             unlisted: Rise::default(),
@@ -261,6 +266,9 @@ impl Judging {
                 (open, worker.judge.routes.traced())
             });
         self.parts.alerts.follow(&open);
+        if let Some(asked) = &self.parts.asked {
+            asked.send_replace(Arc::new(judgement.asked.clone()));
+        }
         let view = View {
             open,
             judgement,

@@ -119,6 +119,10 @@ metric_set! {
         judge_runs_unfinished: Counter,
         /// Findings of the last run of the judge that one host alone supports: they wait for a second one
         findings_held: Gauge,
+        /// 5-tuples that the last run of the judge wants to be probed more
+        focus_tuples: Gauge,
+        /// Requests to probe some 5-tuples more that the controller did not take
+        focus_failures: Counter,
         /// How long the last run of the judge took
         judge_seconds: Gauge<f64, AtomicU64>,
         /// Changes of incidents that are not stored yet
@@ -310,6 +314,11 @@ impl Metrics {
             .inc();
     }
 
+    /// The controller did not take what is to be probed more.
+    pub(super) fn focus_failed(&self) {
+        self.runs.focus_failures.inc();
+    }
+
     /// Counts what became of an incident.
     pub(super) fn incident(&self, change: &Change) {
         if let Change::Opened(incident) = change {
@@ -337,6 +346,9 @@ impl Metrics {
         self.runs
             .findings_held
             .set(number(view.judgement.held as u64));
+        self.runs
+            .focus_tuples
+            .set(number(view.judgement.asked.len() as u64));
         self.runs.judge_seconds.set(view.took.as_secs_f64());
         self.runs.incidents_waiting.set(number(view.waiting as u64));
         self.judged

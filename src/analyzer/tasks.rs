@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::alerts::{self, Alerts};
 use super::error::{AnalyzerError, DRAIN, GRACE};
+use super::focusing::Focusing;
 use super::intake::{self, IntakeHandle};
 use super::judging;
 use super::metrics::Metrics;
@@ -15,6 +16,7 @@ use super::state::{self, StateHandle};
 use super::view::Views;
 use super::{Analyzer, dashboard, upload, web};
 use crate::analysis::fleet::Fleet;
+use crate::analysis::judge::Asked;
 use crate::analysis::routes::Routes;
 use crate::analysis::sizing::Sizing;
 use crate::analysis::windows::Limits;
@@ -90,11 +92,13 @@ impl Analyzer {
             .store(journal, config.limits.clone(), state.clone())
             .await?;
         let alerts = tasks.alert(config.alerts.clone(), web_address).await?;
+        let asked = tasks.ask(&config)?;
         let views = tasks
             .judge(
                 &config,
                 (state.clone(), replayed),
                 (alerts.clone(), hosts, damage),
+                asked,
             )
             .await?;
         tasks.take_uploads(listener, intake, state.clone());
@@ -219,11 +223,28 @@ impl Tasks {
         Ok(alerts)
     }
 
+    /// Tells the controller what to probe more, if one is configured. Gives the sender for it.
+    fn ask(
+        &mut self,
+        config: &AnalyzerConfig,
+    ) -> Result<Option<watch::Sender<Arc<Vec<Asked>>>>, AnalyzerError> {
+        let Some(server) = config.focus_controller.clone() else {
+            return Ok(None);
+        };
+        let (asked, asked_in) = watch::channel(Arc::default());
+        let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
+        let focusing = Focusing::new(server, &config.security, asked_in, clock, metrics)?;
+        let task = focusing.run(self.serving.token());
+        self.supervisor.spawn(&self.serving, "focus", task);
+        Ok(Some(asked))
+    }
+
     async fn judge(
         &mut self,
         config: &AnalyzerConfig,
         (state, replayed): (StateHandle, watch::Receiver<bool>),
         (alerts, hosts, damage): (Alerts, Arc<dyn Hosts>, Damage),
+        asked: Option<watch::Sender<Arc<Vec<Asked>>>>,
     ) -> Result<Views, AnalyzerError> {
         let parts = judging::JudgingInputs {
             store: Arc::clone(&self.incidents),
@@ -239,6 +260,7 @@ impl Tasks {
             retention: config.settings.incident_retention.0,
             events: self.events.clone(),
             replayed,
+            asked,
         };
         let (views, task) = judging::start(parts, self.serving.token()).await?;
         self.supervisor.spawn(&self.serving, "judge", task);

@@ -19,6 +19,7 @@ use super::size::ByteSize;
 use super::text::text_forms;
 use super::{HumanDuration, LogSettings, TlsSettings};
 use crate::id::{DeviceName, Gid, ROCE_V2_UDP_PORT, TorId, check_name, shown};
+use crate::probe::focus::MOST_SHARE;
 use crate::transport::RnicName;
 
 pub use path_trace::PathTraceSettings;
@@ -216,6 +217,10 @@ settings! {
         traffic_class: u8 = 0, value("BYTE");
         /// Upper bound of probes per second and RNIC, over all kinds
         max_probes_per_second: f64 = 150.0, value("RATE"), check(rate_up_to(MAX_RATE));
+        /// Share of the inter-ToR probes that may move to the 5-tuples which tell most about a suspected fault, 0 to 0.75; 0 for none
+        ///
+        /// The controller says which ones (its key focus.analyzers). The agent never sends more probes in all.
+        focus_share: f64 = 0.5, value("RATIO"), check(between(0.0, MOST_SHARE));
         /// Folder for what outlives the agent: cached pinglist, spool
         state_dir: PathBuf = "/var/lib/rpingmesh-agent".into(), value("FOLDER");
         /// Folder for results that wait for the analyzer [default: state_dir]

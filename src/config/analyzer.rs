@@ -72,6 +72,11 @@ settings! {
         judge_interval: HumanDuration = secs(1), value("DURATION"), check(between(millis(200), mins(1)));
         /// Links, switches and RNICs that lose a smaller share of their packets are not reported
         least_loss: Share = Share(0.0), value("RATE");
+        /// The controller that is told which 5-tuples would tell most about suspected faults, so that agents probe them more
+        /// [default: none, focus is off]
+        ///
+        /// The controller must name this analyzer (its key focus.analyzers).
+        focus_controller: Option<String>, value("URL"), example("https://controller.example.net:7470");
         /// How long closed incidents are kept
         incident_retention: HumanDuration = hours(28 * 24), value("DURATION");
         /// How long a host or an RNIC that is missing is reported, before it is forgotten
@@ -114,6 +119,8 @@ pub struct AnalyzerConfig {
     pub otlp: Option<OtlpConfig>,
     /// Who is told of incidents.
     pub alerts: AlertConfig,
+    /// The controller that is told what to probe more.
+    pub focus_controller: Option<Url>,
 }
 
 impl AnalyzerSettings {
@@ -155,6 +162,12 @@ impl AnalyzerSettings {
             topology: topology.transpose()?,
             otlp: self.otlp.validate()?,
             alerts: self.alerts.validate()?,
+            focus_controller: self
+                .focus_controller
+                .as_deref()
+                .map(Url::server)
+                .transpose()
+                .map_err(|error| ConfigError::value("focus_controller", error.to_string()))?,
             security,
             settings: self.clone(),
         })

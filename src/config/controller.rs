@@ -31,6 +31,7 @@ settings! {
         [registry]: RegistrySettings;
         [pinglist]: PinglistSettings;
         [agents]: AgentsSettings;
+        [focus]: FocusSettings;
         [otlp]: OtlpSettings;
         [tls]: TlsSettings;
         [log]: LogSettings;
@@ -111,6 +112,21 @@ settings! {
         ///
         /// DSCP times 4, plus the ECN bits: 106 is DSCP 26 with ECN. Probes must ride in the class of the services.
         traffic_class: Option<u8>, value("BYTE"), example(106);
+    }
+}
+
+settings! {
+    /// Whether, and within which bounds, the analyzer may have some 5-tuples probed more for a short time.
+    FocusSettings in "focus" {
+        /// Names of the analyzers in their certificates (DNS names or SPIFFE ids) that may say what to probe more
+        /// [default: none, focus is off]
+        ///
+        /// With tls.identity = "any", and without TLS, any client may, once a name is given here.
+        analyzers: Vec<String>, value("NAME"), example(vec!["analyzer.example.net"]);
+        /// Probes per second that one target may get beside those of the lists
+        target_rate: f64 = 150.0, value("R"), check(rate_up_to(MAX_RATE));
+        /// Probes per second that all agents together may move to what the analyzer asks for
+        rate: f64 = 100_000.0, value("R"), check(rate_up_to(MAX_RATE));
     }
 }
 

@@ -46,6 +46,8 @@ settings! {
         seed: Option<u64>, value("N");
         /// Links, switches and RNICs that lose a smaller share of their packets are not reported
         least_loss: Share = Share(0.0), value("RATE");
+        /// Let the analyzer have the 5-tuples that tell most about its suspects probed more, instead of all at one rate
+        focus: bool = false;
         /// Where the dashboard listens while the lab runs [default: a free port of 127.0.0.1]
         web: Option<SocketAddr>, value("ADDR");
         /// Where the metrics of controller and agents are: /controller/metrics, /agents/HOST/metrics [default: none]

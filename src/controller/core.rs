@@ -17,12 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::controller::ControllerConfig;
 use crate::error::describe;
 use crate::id::AgentId;
 use crate::net::tls::{IdentityError, Security};
+use crate::pinglist::focus::{FocusBudgets, FocusCounts, FocusRequest};
 use crate::pinglist::{PinglistPlan, Policy};
 use crate::rpc::convert::FieldError;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
@@ -33,6 +35,7 @@ use crate::topology::Announcement;
 
 use super::addresses::AddressRule;
 use super::directory::{Conflict, Directory, StreamId};
+use super::focus::{Focus, Share, Stale, divide};
 use super::metrics::{ByVerdict, Metrics, Verdict, set};
 use super::origin::Origin;
 use super::reported::Reported;
@@ -73,6 +76,8 @@ pub(super) struct Admitted {
     pub(super) version: u64,
     /// Newer versions; closed when another stream has become the agent's.
     pub(super) changes: watch::Receiver<u64>,
+    /// What the agent is to probe more; `None` while it was never asked for anything.
+    pub(super) focus: watch::Receiver<Option<Arc<Share>>>,
 }
 
 /// Answer to a request for a pinglist.
@@ -115,6 +120,11 @@ pub(super) enum Command {
         queries: Vec<TargetQuery>,
         reply: oneshot::Sender<Vec<Vec<ResolvedRnic>>>,
     },
+    Focus {
+        request: FocusRequest,
+        until: Instant,
+        reply: oneshot::Sender<Result<FocusCounts, Stale>>,
+    },
 }
 
 /// How sessions and calls reach the core.
@@ -123,6 +133,7 @@ pub(super) type Handle = mpsc::Sender<Command>;
 struct Listening {
     stream: StreamId,
     changes: watch::Sender<u64>,
+    focus: watch::Sender<Option<Arc<Share>>>,
 }
 
 pub(super) struct Core {
@@ -147,6 +158,8 @@ pub(super) struct Core {
     /// Who got a list between two rounds or probes a changed address: to be told with the next plan.
     due: BTreeSet<AgentId>,
     listening: HashMap<AgentId, Listening>,
+    focus: Focus,
+    focus_budgets: FocusBudgets,
     versions: HashMap<AgentId, u64>,
     last_version: u64,
     /// Rotation that the lists belong to.
@@ -190,6 +203,11 @@ impl Core {
             announced: None,
             due: BTreeSet::new(),
             listening: HashMap::new(),
+            focus: Focus::default(),
+            focus_budgets: FocusBudgets {
+                per_target: config.settings.focus.target_rate,
+                of_all: config.settings.focus.rate,
+            },
             versions: HashMap::new(),
             round_due: true,
             round: VecDeque::new(),
@@ -255,6 +273,13 @@ impl Core {
                 let found = queries.iter().map(|query| self.directory.resolve(query));
                 let _ = reply.send(found.collect());
             }
+            Command::Focus {
+                request,
+                until,
+                reply,
+            } => {
+                let _ = reply.send(self.focus(request, until));
+            }
         }
     }
 
@@ -314,13 +339,48 @@ impl Core {
             self.version(&agent)
         };
         let (newest, changes) = watch::channel(version);
+        let (shares, focus) = watch::channel(None);
         let listening = Listening {
             stream,
             changes: newest,
+            focus: shares,
         };
         self.listening.insert(agent.clone(), listening);
         tracing::info!(%agent, %host, rnics, changed, "registered");
-        Ok(Admitted { version, changes })
+        Ok(Admitted {
+            version,
+            changes,
+            focus,
+        })
+    }
+
+    /// Tells the agents what to probe more.
+    fn focus(&mut self, request: FocusRequest, until: Instant) -> Result<FocusCounts, Stale> {
+        self.focus.admit(request.run, request.number)?;
+        let plan = self.plan();
+        let (directory, listening) = (&self.directory, &self.listening);
+        let (lists, counts) = divide(request, self.focus_budgets, |gid| {
+            let (agent, tor) = directory.owner(gid)?;
+            let rate = plan.tuple_rate(tor)?;
+            listening.contains_key(agent).then(|| (agent.clone(), rate))
+        });
+        for (agent, share) in self.focus.shares(lists, until) {
+            if let Some(listening) = self.listening.get(&agent) {
+                listening.focus.send_replace(Some(share));
+            }
+        }
+        let Metrics {
+            focus_tuples_passed_on,
+            focus_tuples_unknown,
+            focus_tuples_beyond,
+            focus_requests,
+            ..
+        } = &self.metrics;
+        focus_requests.inc();
+        focus_tuples_passed_on.inc_by(counts.passed_on.into());
+        focus_tuples_unknown.inc_by(counts.unknown.into());
+        focus_tuples_beyond.inc_by(counts.beyond.into());
+        Ok(counts)
     }
 
     /// Stores what is about to be accepted. A store that takes nothing is no reason to refuse an agent, whose peers would take it

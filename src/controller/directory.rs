@@ -155,6 +155,14 @@ impl Directory {
         self.agents.get(agent).map(|entry| &entry.announcement)
     }
 
+    /// The agent that has registered a GID, and the ToR of the RNIC.
+    pub(super) fn owner(&self, gid: Gid) -> Option<(&AgentId, &TorId)> {
+        let agent = self.owners.get(&gid)?;
+        let rnics = &self.agents.get(agent)?.announcement.rnics;
+        let rnic = rnics.iter().find(|rnic| rnic.address.gid == gid)?;
+        Some((agent, &rnic.tor))
+    }
+
     pub(super) fn agents(&self) -> impl Iterator<Item = &AgentId> {
         self.agents.keys()
     }

@@ -71,6 +71,16 @@ metric_set! {
         pub(super) rnics: Gauge,
         /// ToR switches with registered RNICs
         pub(super) tors: Gauge,
+        /// Requests of the analyzer for what to probe more
+        pub(super) focus_requests: Counter,
+        /// Requests for what to probe more that were refused: not an analyzer, or an older one
+        pub(super) focus_requests_refused: Counter,
+        /// 5-tuples to be probed more that were passed on to their agents
+        pub(super) focus_tuples_passed_on: Counter,
+        /// 5-tuples to be probed more whose RNICs are not registered or whose agent is not connected
+        pub(super) focus_tuples_unknown: Counter,
+        /// 5-tuples to be probed more that were beyond the budgets of a target or of all agents
+        pub(super) focus_tuples_beyond: Counter,
         /// Open registration streams
         pub(super) sessions: Gauge,
         /// Writes that the registry refused; what it refused is served from memory and stored later

@@ -15,7 +15,9 @@ use crate::config::controller::{AgentOverrides, ControllerConfig};
 use crate::id::AgentId;
 use crate::net::calls::Room;
 use crate::net::server;
+use crate::pinglist::focus::FocusRequest;
 use crate::rpc::convert::{self, FieldError};
+use crate::rpc::focus;
 use crate::rpc::registry::TargetQuery;
 use crate::rpc::v1::controller_service_server::ControllerService;
 use crate::rpc::v1::register_request::Message as Incoming;
@@ -25,6 +27,7 @@ use crate::topology::Announcement;
 
 use super::core::{Admitted, Command, Handle, ListAnswer, Refused};
 use super::directory::StreamId;
+use super::focus::{Share, Stale};
 use super::metrics::{Answer, ByAnswer, ByVerdict, Metrics, Verdict};
 use super::origin::Origin;
 
@@ -51,6 +54,8 @@ pub(super) struct Service {
     lease: Duration,
     config_version: u64,
     config: v1::AgentConfig,
+    /// Names of the analyzers that may say what to probe more.
+    analyzers: Vec<String>,
     streams: Arc<AtomicU64>,
     /// Pinglists in the making.
     making: Semaphore,
@@ -73,6 +78,7 @@ impl Service {
             lease: config.lifetimes.lease,
             config_version: content_version(&agents),
             config: agents,
+            analyzers: config.settings.focus.analyzers.clone(),
             streams: Arc::default(),
             making: Semaphore::new(MAKING),
             answers_room: Arc::new(Semaphore::new(ANSWERS_ROOM / ROOM_UNIT)),
@@ -134,6 +140,7 @@ impl ControllerService for Service {
             origin,
             answers,
             agent: None,
+            focus: None,
             degraded: Vec::new(),
         };
         tokio::spawn(session.run(request.into_inner()));
@@ -248,6 +255,36 @@ impl ControllerService for Service {
             config: (!known).then_some(self.config),
         }))
     }
+
+    async fn focus(
+        &self,
+        request: Request<v1::FocusRequest>,
+    ) -> Result<Response<v1::FocusResponse>, Status> {
+        let refuse = |status: Status| {
+            self.metrics.focus_requests_refused.inc();
+            status
+        };
+        if self.analyzers.is_empty() {
+            return Err(refuse(Status::permission_denied(
+                "focus is off: name the analyzer in focus.analyzers on the controller, or leave focus_controller out on the \
+                 analyzer",
+            )));
+        }
+        server::identity_of(&request)
+            .permit_analyzer(&self.analyzers)
+            .map_err(|error| refuse(Status::permission_denied(error.to_string())))?;
+        let request = FocusRequest::try_from(request.into_inner())?;
+        let until = Instant::now() + request.valid;
+        let answer = self
+            .ask(|reply| Command::Focus {
+                request,
+                until,
+                reply,
+            })
+            .await?;
+        let counts = answer.map_err(|stale: Stale| refuse(Status::aborted(stale.to_string())))?;
+        Ok(Response::new(counts.into()))
+    }
 }
 
 fn check_size(agent: &AgentId, list: &v1::Pinglist) -> Result<(), Status> {
@@ -297,6 +334,8 @@ struct Session {
     origin: Origin,
     answers: mpsc::Sender<Result<v1::RegisterResponse, Status>>,
     agent: Option<AgentId>,
+    /// What the agent is to probe more.
+    focus: Option<watch::Receiver<Option<Arc<Share>>>>,
     degraded: Vec<String>,
 }
 
@@ -339,6 +378,16 @@ impl Session {
                         self.take(message, &mut changes).await?;
                     }
                 },
+                share = next_share(&mut self.focus) => {
+                    let left = share.until.saturating_duration_since(Instant::now());
+                    if !left.is_zero() {
+                        let message = v1::Focused {
+                            valid_ns: nanos(left),
+                            rnics: focus::to_messages(&share.list),
+                        };
+                        self.answer(Outgoing::Focused(message)).await?;
+                    }
+                }
                 version = next(&mut changes) => {
                     let pinglist_version = version.ok_or_else(|| {
                         // At the end the core may be gone before this notices the stop.
@@ -376,6 +425,7 @@ impl Session {
                     config_version: self.config_version,
                 };
                 *changes = Some(admitted.changes);
+                self.focus = Some(admitted.focus);
                 self.answer(Outgoing::Registered(registered)).await
             }
             Incoming::Heartbeat(heartbeat) => self.heartbeat(heartbeat).await,
@@ -464,6 +514,21 @@ impl Session {
 
 fn superseded() -> Status {
     Status::aborted("another registration has replaced this one (agent id or GID): announce again")
+}
+
+/// What to probe more next; waits forever before the announcement, and when the stream is no longer the agent's.
+async fn next_share(focus: &mut Option<watch::Receiver<Option<Arc<Share>>>>) -> Arc<Share> {
+    let Some(focus) = focus else {
+        return std::future::pending().await;
+    };
+    loop {
+        if focus.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if let Some(share) = &*focus.borrow_and_update() {
+            return Arc::clone(share);
+        }
+    }
 }
 
 /// The next version; `None` when the stream is no longer the agent's; waits forever before the announcement.

@@ -21,6 +21,8 @@ pub struct LabPlan {
     pub metrics: Option<SocketAddr>,
     /// Share of the packets below which a loss is not reported.
     pub least_loss: Share,
+    /// Whether the analyzer says what to probe more.
+    pub focus: bool,
     /// Whether programs read what is printed.
     pub json: bool,
 }
@@ -71,6 +73,7 @@ impl LabPlan {
                 .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
             metrics: settings.metrics,
             least_loss: settings.least_loss,
+            focus: settings.focus,
             json: settings.json,
         })
     }

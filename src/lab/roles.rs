@@ -22,7 +22,7 @@ use crate::analyzer::Analyzer;
 use crate::config::agent::{AgentConfig, AgentSettings, DeviceFilter, DeviceTor};
 use crate::config::analyzer::AnalyzerSettings;
 use crate::config::controller::{
-    AgentsSettings, ControllerConfig, ControllerSettings, PinglistSettings,
+    AgentsSettings, ControllerConfig, ControllerSettings, FocusSettings, PinglistSettings,
 };
 use crate::config::{ConfigError, HumanDuration};
 use crate::controller::Controller;
@@ -88,6 +88,10 @@ impl Roles<'_> {
             web: self.plan.web.to_string(),
             store: Location::Memory.to_string(),
             least_loss: self.plan.least_loss,
+            focus_controller: self
+                .plan
+                .focus
+                .then(|| format!("http://{}", controller.address())),
             ..AnalyzerSettings::default()
         }
         .validate()?;
@@ -117,6 +121,15 @@ impl Roles<'_> {
                 seed: self.plan.scenario.seed,
                 parallel_paths: otherwise,
                 ..PinglistSettings::default()
+            },
+            focus: FocusSettings {
+                analyzers: self
+                    .plan
+                    .focus
+                    .then(|| "lab".to_owned())
+                    .into_iter()
+                    .collect(),
+                ..FocusSettings::default()
             },
             agents: AgentsSettings {
                 upload_interval: Some(HumanDuration(UPLOAD_INTERVAL)),

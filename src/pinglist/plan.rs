@@ -272,6 +272,12 @@ impl PinglistPlan {
         )
     }
 
+    /// Probes per second of each inter-ToR 5-tuple that begins under a ToR; `None` for a ToR without RNICs.
+    pub(crate) fn tuple_rate(&self, tor: &TorId) -> Option<f64> {
+        let site = self.index.get(tor)?;
+        Some(self.tors[*site].slot_rate)
+    }
+
     /// The ToRs with RNICs, by name.
     pub(crate) fn tor_names(&self) -> impl Iterator<Item = &TorId> {
         self.tors.iter().map(|site| &site.name)

@@ -152,7 +152,9 @@ impl Session {
         let mut session = Self::open(server, Request::Announcement(announcement)).await?;
         match session.next().await? {
             Answer::Registered(registered) => Ok((session, registered)),
-            Answer::Changed(changed) => panic!("{changed:?} before the registration"),
+            other @ (Answer::Changed(_) | Answer::Focused(_)) => {
+                panic!("{other:?} before the registration")
+            }
         }
     }
 

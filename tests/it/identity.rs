@@ -3,6 +3,7 @@
 //! Real servers over mutual TLS on loopback, and clients that misbehave at the level of messages.
 
 mod addresses;
+mod focus;
 mod injection;
 mod twins;
 
@@ -136,7 +137,9 @@ impl Registry {
         let mut session = Session { requests, answers };
         match session.next().await? {
             Answer::Registered(_) => Ok(session),
-            Answer::Changed(changed) => panic!("{changed:?} before the registration"),
+            other @ (Answer::Changed(_) | Answer::Focused(_)) => {
+                panic!("{other:?} before the registration")
+            }
         }
     }
 
@@ -194,7 +197,7 @@ impl Session {
         loop {
             match self.next().await {
                 Ok(Answer::Registered(_)) => return true,
-                Ok(Answer::Changed(_)) => {}
+                Ok(Answer::Changed(_) | Answer::Focused(_)) => {}
                 Err(_) => return false,
             }
         }

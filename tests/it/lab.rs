@@ -148,6 +148,67 @@ fn shows_both_ways(answer: &serde_json::Value) -> bool {
         .any(|trace| known.contains(&tuple(trace, ["target", "source"])))
 }
 
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    text
+}
+
+/// A number that `/metrics` shows.
+fn metric(text: &str, name: &str) -> f64 {
+    let of = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
+    text.lines().find_map(of).unwrap_or(f64::NAN)
+}
+
+/// What the analyzer asks for reaches the agents through the controller. While agents register, lists change: then some of the
+/// 5-tuples that are asked for are not in the lists any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_probe_more_what_the_analyzer_asks_for() {
+    let plan = LabPlan::new(LabSettings {
+        tors: Some(4),
+        duration: Some(HumanDuration(Duration::from_mins(1))),
+        metrics: Some((std::net::Ipv4Addr::LOCALHOST, 0).into()),
+        focus: true,
+        faults: vec!["link spine1->tor1 loss=3%".to_owned()],
+        ..settings()
+    })
+    .expect("a lab");
+    let stop = CancellationToken::new();
+    let mut looking = None;
+    let summary = run(&plan, stop.clone(), |line| {
+        if let Line::Started(started) = line {
+            let (metrics, stop) = (started.metrics.expect("served"), stop.clone());
+            looking = Some(std::thread::spawn(move || {
+                // Dropped in any case, so that the lab ends.
+                let _stop = stop.drop_guard();
+                let end = Instant::now() + Duration::from_secs(40);
+                loop {
+                    let agents: Vec<String> = (0..8)
+                        .map(|host| get(metrics, &format!("/agents/host{host}/metrics")))
+                        .collect();
+                    let sum =
+                        |name: &str| agents.iter().map(|text| metric(text, name)).sum::<f64>();
+                    if sum("rpingmesh_agent_focus_tuples ") > 0.0 {
+                        return;
+                    }
+                    assert!(Instant::now() < end, "nothing was asked for: {}", agents[0]);
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            }));
+        }
+    })
+    .await
+    .expect("a run");
+    looking
+        .expect("it began")
+        .join()
+        .expect("agents were asked");
+    assert!(summary.agrees, "{summary:#?}");
+}
+
 /// Waits until the analyzer has traces of paths and reverse paths, and gives its answer.
 fn traces(web: SocketAddr) -> serde_json::Value {
     let end = Instant::now() + Duration::from_secs(30);

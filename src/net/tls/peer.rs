@@ -87,6 +87,15 @@ pub enum IdentityError {
         /// What its certificate says.
         names: Names,
     },
+    /// An analyzer.
+    #[error(
+        "the client's certificate names {names}, none of them an analyzer of focus.analyzers: add one of the names there on the \
+         controller, or give the analyzer another certificate (tls.cert)"
+    )]
+    Analyzer {
+        /// What its certificate says.
+        names: Names,
+    },
 }
 
 fn remedy(host: &str, names: &Names) -> String {
@@ -136,6 +145,21 @@ impl PeerIdentity {
                 agent: agent.clone(),
                 names: names.clone(),
             }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the client is one of these analyzers. Without TLS, and where any certificate speaks for every host, everybody is.
+    ///
+    /// # Errors
+    /// [`IdentityError::Analyzer`].
+    pub fn permit_analyzer(&self, analyzers: &[String]) -> Result<(), IdentityError> {
+        match self {
+            Self::Names(names) if !analyzers.iter().any(|name| names.host(name)) => {
+                Err(IdentityError::Analyzer {
+                    names: names.clone(),
+                })
+            }
             _ => Ok(()),
         }
     }

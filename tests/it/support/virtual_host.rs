@@ -110,7 +110,13 @@ impl Host {
             orders: orders_out,
             upload_interval,
         };
-        let registration = Registration::new(config.clone(), client.clone(), channels);
+        let metrics = Arc::new(Metrics::new());
+        let registration = Registration::new(
+            config.clone(),
+            client.clone(),
+            channels,
+            Arc::clone(&metrics),
+        );
         // The swarm delivers by itself, and nothing is traced.
         let inputs = Inputs {
             deliveries: mpsc::channel(1).1,
@@ -122,7 +128,7 @@ impl Host {
             spool: spool.clone(),
             spooled: spooled_out,
             health: health_out,
-            metrics: Arc::new(Metrics::new()),
+            metrics,
         };
         let collect = Collect::new(inputs, outputs, None, config.host.clone(), clock);
         let stop = CancellationToken::new();
