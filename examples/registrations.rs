@@ -216,7 +216,7 @@ async fn agent(host: usize, url: Url, seen: Arc<Seen>) -> Result<(), Status> {
                     Some(Incoming::Changed(_)) => {
                         seen.changes.fetch_add(1, Ordering::Relaxed);
                     }
-                    None => {}
+                    Some(Incoming::Focused(_)) | None => {}
                 }
                 if host.is_multiple_of(ACTIVE) {
                     let asked = Instant::now();

@@ -32,8 +32,9 @@ fn run(configured: Configured) -> Result<(), Failure> {
         .map_err(Failure::run)?;
     run_to_end(runtime, async {
         let stop = stop_on_signal().map_err(Failure::run)?;
-        let starting = Analyzer::start(config, Arc::new(SystemClock), Publisher::default());
         // A large store takes its time to be read back.
+        let (clock, events) = (Arc::new(SystemClock), Publisher::default());
+        let starting = Box::pin(Analyzer::start(config, clock, events));
         match stop.run_until_cancelled(starting).await {
             Some(analyzer) => {
                 let analyzer = analyzer.map_err(Failure::run)?;
