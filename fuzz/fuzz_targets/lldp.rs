@@ -1,22 +1,6 @@
-//! Any text as what lldpd prints: an error that says something, or switches whose names can be shown.
+//! See `rpingmesh_fuzz::lldp`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rpingmesh::id::check_name;
-use rpingmesh::topology::lldp::Neighbours;
 
-fuzz_target!(|text: &str| {
-    match Neighbours::parse(text) {
-        Ok(neighbours) => {
-            for interface in neighbours.interfaces() {
-                match neighbours.at(interface) {
-                    Ok(tor) => {
-                        assert!(check_name(tor.as_str()).is_ok() && !tor.as_str().is_empty())
-                    }
-                    Err(error) => assert!(!error.to_string().is_empty()),
-                }
-            }
-        }
-        Err(error) => assert!(!error.to_string().is_empty()),
-    }
-});
+fuzz_target!(|text: &str| rpingmesh_fuzz::lldp::run(text));

@@ -22,6 +22,8 @@ const ROUNDS: usize = 4;
 const SETTLED: f64 = 0.02;
 /// Nats by which dead paths must explain the observations better than rates do.
 const MARGIN: f64 = 3.0;
+/// So many probes of one path a rate of loss may well take all.
+const FEW: f64 = 6.0;
 /// The most killers of paths that are tried as rates.
 const MOST_TRIED: usize = 8;
 /// Hazard from which on a member kills nine of ten paths.
@@ -68,8 +70,11 @@ impl<'a> Mixture<'a> {
         }
         let mut best = self;
         let mut top = best.score;
-        // What kills nearly all paths is down, whatever else there is.
-        for (member, _) in members.iter().filter(|(_, hazard)| *hazard < DOWN) {
+        for (member, hazard) in &members {
+            // What kills nearly all paths is down, whatever else there is.
+            if *hazard >= DOWN || !Self::may_lose_by_rate(*member, problem) {
+                continue;
+            }
             if work.is_used_up() {
                 break;
             }
@@ -80,6 +85,17 @@ impl<'a> Mixture<'a> {
             }
         }
         best
+    }
+
+    /// Whether the doubtful paths across `member` sent so few probes that a rate may have taken them all.
+    fn may_lose_by_rate(member: ComponentId, problem: &Problem) -> bool {
+        let crosses = |path: &&Lossy| path.parts.iter().any(|part| part.component == member);
+        let (mut paths, mut probes) = (0.0, 0.0);
+        for path in problem.doubtful.lossy.iter().filter(crosses) {
+            paths += 1.0;
+            probes += path.sent;
+        }
+        probes <= FEW * paths
     }
 
     /// The probabilities of the doubtful paths to be dead, if those that only `member` kills are alive.
