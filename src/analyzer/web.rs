@@ -208,7 +208,7 @@ async fn forget(
         let message = "nothing says who asks, so nothing is forgotten: ask on a loopback address, or set web_tls or web_auth_header";
         return Err(Failure(StatusCode::FORBIDDEN, message.to_owned()));
     }
-    let Some(host) = query.host.filter(|host| !host.is_empty()) else {
+    let Some(host) = query.host else {
         let message = "host is missing: name the host that is to be forgotten".to_owned();
         return Err(Failure(StatusCode::BAD_REQUEST, message));
     };
