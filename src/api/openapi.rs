@@ -101,8 +101,17 @@ impl Made {
         let summary =
             "Acknowledges that a host, or an RNIC of a host, is missing: it is reported no more";
         let operation = operation::<WithdrawnQuery, Forgotten>("forget", summary, &failures);
+        let mut operation = operation.build();
+        // Whoever forgets says what.
+        for parameter in operation.parameters.iter_mut().flatten() {
+            if let RefOr::T(parameter) = parameter
+                && parameter.name == "host"
+            {
+                parameter.required = Required::True;
+            }
+        }
         if let Some(item) = self.paths.paths.get_mut(WithdrawnQuery::PATH) {
-            item.delete = Some(operation.build());
+            item.delete = Some(operation);
         }
         self.schemas
             .push((Forgotten::name().into(), Forgotten::schema()));
