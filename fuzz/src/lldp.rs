@@ -10,7 +10,7 @@ pub fn run(text: &str) {
             for interface in neighbours.interfaces() {
                 match neighbours.at(interface) {
                     Ok(tor) => {
-                        assert!(check_name(tor.as_str()).is_ok() && !tor.as_str().is_empty())
+                        assert!(check_name(tor.as_str()).is_ok() && !tor.as_str().is_empty());
                     }
                     Err(error) => assert!(!error.to_string().is_empty()),
                 }
