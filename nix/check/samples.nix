@@ -140,6 +140,7 @@ in
       probe_timeout = "1s";
       service_probe_interval = "20ms";
       max_probes_per_second = 100.0;
+      traffic_class = 106;
       upload_interval = "2s";
     };
     inherit otlp;
