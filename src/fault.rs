@@ -77,8 +77,8 @@ pub enum FaultError {
     /// Nothing is said to happen.
     #[error("`{0}` has no effect: say what is wrong with it, such as down or loss=1%")]
     NoEffect(String),
-    /// A word that is no effect of this kind of target.
-    #[error("`{word}` is no effect of a {kind}; known are: {known}")]
+    /// A word that does not name an effect of this kind of target.
+    #[error("`{word}` is not an effect of a {kind}; known are: {known}")]
     Effect {
         /// The word.
         word: String,

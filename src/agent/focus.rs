@@ -21,6 +21,8 @@ pub(super) struct Focus {
     groups: HashMap<Gid, Vec<Group>>,
     asked: HashMap<Gid, HashMap<FlowKey, u32>>,
     until: Option<Instant>,
+    /// Whether what is refused of it is still to be counted.
+    is_new: bool,
     counted: FocusState,
 }
 
@@ -33,6 +35,7 @@ impl Focus {
             groups: HashMap::new(),
             asked: HashMap::new(),
             until: None,
+            is_new: false,
             counted: FocusState::default(),
         }
     }
@@ -52,6 +55,7 @@ impl Focus {
             }
         }
         self.until = (!self.asked.is_empty()).then_some(until);
+        self.is_new = true;
         self.counted.requests += 1;
     }
 
@@ -66,10 +70,10 @@ impl Focus {
         self.until
     }
 
-    /// What each RNIC probes now. Counts what is refused.
+    /// What each RNIC probes now. Counts what is refused, once for each request.
     pub(super) fn groups(&mut self) -> HashMap<Gid, Vec<Group>> {
         let mut changed = self.groups.clone();
-        let (mut moved, mut unknown) = (0, 0);
+        let (mut moved, mut unknown, mut cut) = (0, 0, 0);
         for (source, asked) in &self.asked {
             let Some(groups) = changed.get_mut(source) else {
                 unknown += asked.len() as u64;
@@ -78,10 +82,13 @@ impl Focus {
             let (now, refused) = focused(groups, asked, &self.bounds);
             *groups = now;
             unknown += refused.unknown;
-            self.counted.cut += refused.cut + u64::from(refused.is_scaled);
+            cut += refused.cut + u64::from(refused.is_scaled);
             moved += (asked.len() as u64).saturating_sub(refused.unknown);
         }
-        self.counted.unknown += unknown;
+        if std::mem::take(&mut self.is_new) {
+            self.counted.unknown += unknown;
+            self.counted.cut += cut;
+        }
         self.counted.tuples = moved;
         self.metrics.focus(self.counted);
         changed

@@ -46,7 +46,7 @@ pub(crate) const LAST_UPLOAD: Duration = Duration::from_secs(1);
 
 /// Batches on their way: enough to keep a group commit of the analyzer busy.
 const IN_FLIGHT: usize = 8;
-/// How often it is looked whether the analyzer is to be told something else of the agent.
+/// How often the task checks whether the agent's state has changed since the analyzer was told.
 const LOOK: Duration = Duration::from_secs(1);
 /// Read from the spool at once, in bytes.
 const CHUNK: usize = 1 << 20;

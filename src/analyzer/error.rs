@@ -23,7 +23,7 @@ pub enum AnalyzerError {
     /// An address cannot be listened on, or gRPC cannot be served.
     #[error(transparent)]
     Grpc(#[from] ServerError),
-    /// The controller cannot be told what to probe more.
+    /// The connection on which the controller is told what to probe more cannot be set up.
     #[error("focus_controller")]
     Focus(#[from] ChannelError),
     /// One of its tasks panicked or ended.

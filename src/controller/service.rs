@@ -516,7 +516,7 @@ fn superseded() -> Status {
     Status::aborted("another registration has replaced this one (agent id or GID): announce again")
 }
 
-/// What to probe more next; waits forever before the announcement, and when the stream is no longer the agent's.
+/// Waits for what the agent is to probe more. Waits forever before the announcement, and after another stream of the agent took over.
 async fn next_share(focus: &mut Option<watch::Receiver<Option<Arc<Share>>>>) -> Arc<Share> {
     let Some(focus) = focus else {
         return std::future::pending().await;

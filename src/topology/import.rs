@@ -28,8 +28,8 @@ pub enum ImportError {
     /// The whole is.
     #[error("{0}")]
     Whole(String),
-    /// What was made of it is no topology.
-    #[error("what the file says is no topology")]
+    /// The file can be read, but its topology is not valid.
+    #[error("the topology in the file is not valid")]
     Topology(#[from] WiringError),
 }
 

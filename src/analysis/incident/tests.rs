@@ -141,6 +141,42 @@ fn weak_evidence_needs_two_windows_that_share_no_probe() {
     }
 }
 
+/// The incident of a link that is down for one second in five never closes: it is the link's going down again that is counted.
+#[test]
+fn a_link_that_goes_down_again_and_again_flaps() {
+    let lines = |back: f64| {
+        let mut tracker = new();
+        let mut lines = Vec::new();
+        for second in 1..30 {
+            let is_down = second % 5 < 2;
+            let category = if is_down {
+                Category::LinkDown
+            } else {
+                Category::LinkLoss
+            };
+            let seen = Finding {
+                hard: true,
+                share: if is_down { 1.0 } else { back },
+                ..finding(link("tor3"), category, 50.0)
+            };
+            lines.extend(run(&mut tracker, second, vec![seen]));
+        }
+        lines
+    };
+    let flaps = lines(0.2);
+    assert_eq!(
+        flaps.last().map(String::as_str),
+        Some("updated 1 P2: link spine1->tor3 comes and goes"),
+        "{flaps:?}"
+    );
+    // One that loses nearly everything all the time is down.
+    let down = lines(0.85);
+    assert!(
+        down.iter().all(|line| !line.contains("comes and goes")),
+        "{down:?}"
+    );
+}
+
 #[test]
 fn doubt_becomes_certainty_in_the_same_incident() {
     let mut tracker = new();

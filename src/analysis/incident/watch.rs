@@ -16,6 +16,8 @@ pub(crate) const FLAPPING: usize = 3;
 pub(crate) const FLAPPING_WITHIN: Duration = Duration::from_mins(10);
 /// How long an incident goes on to be called what it was when it was plainest.
 const PLAIN_FOR: Duration = Duration::from_mins(1);
+/// Share of lost packets below which something that was down has come back.
+const BACK: f64 = 0.5;
 /// A share that has changed by so many e-folds (a quarter) is worth saying,
 const MOVED: f64 = 0.25;
 /// but not more often than this.
@@ -43,6 +45,42 @@ pub(super) struct Watch {
     pub(super) incident: Option<Incident>,
     /// When incidents of it were opened.
     openings: VecDeque<WallTime>,
+    outages: Outages,
+}
+
+/// The times at which a subject went down while its incident was open. One that passes most packets in between comes and goes.
+#[derive(Debug, Default)]
+struct Outages {
+    began: VecDeque<WallTime>,
+    is_down: bool,
+}
+
+impl Outages {
+    /// Takes a finding; whether the subject has gone down so often now that it flaps.
+    fn see(&mut self, finding: &Finding, now: WallTime) -> bool {
+        let goes_down = matches!(
+            finding.category,
+            Category::LinkDown | Category::SwitchDown | Category::RnicDown
+        );
+        if goes_down && !self.is_down {
+            self.began.push_back(now);
+        }
+        // A share near that of an outage is chance around it, and other categories say nothing of coming back.
+        let is_back = finding.share < BACK
+            && matches!(
+                finding.category,
+                Category::LinkLoss | Category::SwitchLoss | Category::RnicLoss
+            );
+        self.is_down = goes_down || (self.is_down && !is_back);
+        while self
+            .began
+            .front()
+            .is_some_and(|first| now.since(*first) > FLAPPING_WITHIN)
+        {
+            self.began.pop_front();
+        }
+        self.began.len() >= FLAPPING
+    }
 }
 
 /// What was said of an incident, and when.
@@ -121,6 +159,7 @@ impl Watch {
             },
             incident: None,
             openings: VecDeque::new(),
+            outages: Outages::default(),
         }
     }
 
@@ -141,6 +180,7 @@ impl Watch {
             horizon: Horizon::Long,
             reported: Reported::of(&incident, now),
             openings: VecDeque::from([WallTime::from_nanos(incident.opened_unix_ns)]),
+            outages: Outages::default(),
             incident: Some(incident),
         }
     }
@@ -201,6 +241,13 @@ impl Watch {
     /// the probes, and that is all that the first seconds of a window, or the last ones of a fault, show.
     pub(super) fn update(&mut self, finding: &Finding, now: WallTime) -> Option<Change> {
         let incident = self.incident.as_mut()?;
+        if self.outages.see(finding, now) && incident.category != Category::Flapping {
+            incident.update(finding, now);
+            incident.category = Category::Flapping;
+            self.plain = now;
+            self.reported = Reported::of(incident, now);
+            return Some(Change::Updated(incident.clone()));
+        }
         let fades = plainness(finding.category) < plainness(incident.category)
             && now.since(self.plain) < PLAIN_FOR
             && (finding.subject == incident.subject
@@ -231,6 +278,8 @@ impl Watch {
 
     pub(super) fn open(&mut self, finding: &Finding, id: u64, now: WallTime) -> &mut Incident {
         self.plain = now;
+        self.outages = Outages::default();
+        self.outages.see(finding, now);
         while self
             .openings
             .front()
