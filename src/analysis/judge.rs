@@ -216,7 +216,11 @@ impl Judge {
                 self.long = located.findings;
             }
         }
-        losses.extend(self.long.iter().cloned());
+        losses.extend(
+            self.long
+                .iter()
+                .map(|finding| sums::revised(finding, &observed)),
+        );
         findings.extend(self.without_explained(&observed, losses, snapshot.now));
         let slow = self.locate_slow(&observed, &crossings, &mut effort)?;
         if slow.is_cut {

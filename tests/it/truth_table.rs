@@ -15,6 +15,12 @@ const SLICE: [(&str, Company); 5] = [
 /// A row that takes as long as all of these.
 const SWITCH: [(&str, Company); 1] = [("spine swallows 25 % of the 5-tuples", Company::Services)];
 
+/// What is down for one second in five: it must not be called down for good.
+const COMES_AND_GOES: [(&str, Company); 2] = [
+    ("link flaps, 1 of 5 s", Company::Alone),
+    ("link flaps, 1 of 5 s", Company::Stalls),
+];
+
 /// On rails and planes: what hangs under several leaves, and what has none of the other plane's paths.
 const ON_RAILS: [(&str, Company); 5] = [
     ("RNIC down", Company::Alone),
@@ -47,6 +53,11 @@ fn one_cause_on_planes_is_one_incident() {
 #[test]
 fn a_switch_that_swallows_5_tuples_is_one_incident() {
     check("truth_table_switch", ROWS, &SWITCH);
+}
+
+#[test]
+fn what_comes_and_goes_is_not_called_down() {
+    check("truth_table_flapping", ROWS, &COMES_AND_GOES);
 }
 
 fn check(snapshot: &str, rows: &[Row], slice: &[(&str, Company)]) {

@@ -8,7 +8,7 @@ use super::crossed::{Coarse, Crossings, Observed};
 use super::effort::Effort;
 use super::snapshot::{PathCounts, most_weight, weighed};
 use super::stalled::against_stall;
-use super::sums::{DOWN, STILL, Sums, TELLING, category};
+use super::sums::{DOWN, STILL, Sums, TELLING, category, describe_dead};
 use super::{
     AVOIDED, Category, Finding, HARD, Hard, Judge, LEAST_CONFIDENCE, LEAST_SLOW, REMEMBERED,
 };
@@ -372,10 +372,7 @@ impl Judge {
         };
         let mut evidence: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
         if !slow && let Some(dead) = sums.dead() {
-            let line = format!(
-                "of the last {} probes that surely crossed {} {} were lost: it passes nothing",
-                dead.sent, suspect.component, dead.lost
-            );
+            let line = describe_dead(&suspect.component, dead);
             evidence.insert(0, line);
         }
         evidence.push(format!("over the last {}", horizon.name()));

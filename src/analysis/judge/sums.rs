@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::counts::{Counts, Horizon};
 use super::crossed::Observed;
-use super::finding::{Category, LEAST_SLOW};
+use super::finding::{Category, Finding, LEAST_SLOW};
 use super::recent::Newest;
 use crate::analysis::localize::{Component, Suspect, Symptom};
 use crate::analysis::routes::Leg;
@@ -21,6 +21,8 @@ const PAUSES: f64 = 0.2;
 pub(super) const DOWN: f64 = 0.9;
 /// Probes that surely cross it from which on that can be said.
 const SURE: u64 = 10;
+/// Share of a path from which on its probes surely cross a component.
+const SURELY: f64 = 0.99;
 /// Paths that are listed as evidence.
 const EXAMPLES: usize = 3;
 
@@ -45,7 +47,7 @@ impl Sums {
                 sum.0 += share * counts.sent as f64;
                 sum.1 += counts.lost as f64;
             }
-            if share >= 0.99 {
+            if share >= SURELY {
                 for (sum, horizon) in sums.sure.iter_mut().zip(Horizon::ALL) {
                     sum.add(seen.weighed(horizon));
                 }
@@ -118,8 +120,7 @@ pub(super) struct Sums {
 impl Sums {
     /// Probes that surely crossed it, if it passes nothing any more.
     pub(super) fn dead(&self) -> Option<Counts> {
-        let newest = self.sure.iter().find(|counts| counts.sent >= SURE)?;
-        (newest.share() >= DOWN).then_some(*newest)
+        dead(&self.sure)
     }
 
     /// Whether slow round trips took too long for queueing.
@@ -138,6 +139,75 @@ impl Sums {
                 expected >= TELLING && *lost < STILL * expected
             })
     }
+}
+
+/// The newest of these counts that can tell, if it lost everything.
+fn dead(sure: &[Counts; 4]) -> Option<Counts> {
+    let newest = sure.iter().find(|counts| counts.sent >= SURE)?;
+    (newest.share() >= DOWN).then_some(*newest)
+}
+
+/// What a dead component is said to do, at the end of a line of evidence.
+const PASSES_NOTHING: &str = "it passes nothing";
+
+/// The line of evidence on a component that lost all of these probes.
+pub(super) fn describe_dead(component: &Component, dead: Counts) -> String {
+    format!(
+        "of the last {} probes that surely crossed {component} {} were lost: {PASSES_NOTHING}",
+        dead.sent, dead.lost
+    )
+}
+
+/// A finding of an earlier run, as it is to be read now: a link that was down may pass packets again.
+pub(super) fn revised(finding: &Finding, seen: &[Observed<'_>]) -> Finding {
+    let mut finding = finding.clone();
+    let lossy = match finding.category {
+        Category::LinkDown => Category::LinkLoss,
+        Category::SwitchDown => Category::SwitchLoss,
+        Category::RnicDown => Category::RnicLoss,
+        Category::Blackhole
+        | Category::HostDown
+        | Category::LinkLoss
+        | Category::SwitchLoss
+        | Category::RnicLoss
+        | Category::Undecided
+        | Category::Congestion
+        | Category::PauseStorm
+        | Category::RnicSlow
+        | Category::UnevenEcmp
+        | Category::MissingRoute
+        | Category::Withdrawn
+        | Category::AgentSilent
+        | Category::Flapping
+        | Category::CpuOverload
+        | Category::Clock
+        | Category::MonitoringBlind
+        | Category::MonitoringSilence
+        | Category::MonitoringMissing
+        | Category::MonitoringLate
+        | Category::MonitoringEvicted
+        | Category::MonitoringStore
+        | Category::MonitoringFull => return finding,
+    };
+    if finding.share >= DOWN || dead(&surely_crossed(seen, &finding.subject)).is_some() {
+        return finding;
+    }
+    finding.category = lossy;
+    finding
+        .evidence
+        .retain(|line| !line.ends_with(PASSES_NOTHING));
+    finding
+}
+
+/// Probes that surely cross a component, over each horizon.
+fn surely_crossed(seen: &[Observed<'_>], component: &Component) -> [Counts; 4] {
+    let mut sure = [Counts::default(); 4];
+    for seen in seen.iter().filter(|seen| seen.share(component) >= SURELY) {
+        for (sum, horizon) in sure.iter_mut().zip(Horizon::ALL) {
+            sum.add(seen.weighed(horizon));
+        }
+    }
+    sure
 }
 
 pub(super) fn category(suspect: &Suspect, sums: &Sums) -> Category {
