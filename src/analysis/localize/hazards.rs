@@ -13,10 +13,38 @@ pub(super) fn ln_loss(x: f64) -> f64 {
     (-(-x).exp_m1()).ln()
 }
 
+/// `ln(1 − e^{−x})` and its derivative `1 / (e^x − 1)`, of one exponential.
+pub(super) fn failure(x: f64) -> Level {
+    if x > SURELY_LOST {
+        return Level {
+            nats: -(-x).exp(),
+            slope: (-x).exp(),
+        };
+    }
+    let odds = x.exp_m1();
+    Level {
+        nats: odds.ln() - x,
+        slope: 1.0 / odds,
+    }
+}
+
 /// `ln Σ e^x`
 pub(super) fn ln_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let most = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    if most == f64::NEG_INFINITY {
+        return most;
+    }
     most + values.map(|value| (value - most).exp()).sum::<f64>().ln()
+}
+
+/// Hazard from which on `1 − e^{−x}` is 1 but for less than a number can tell.
+const SURELY_LOST: f64 = 40.0;
+
+/// A log-likelihood, in nats, and its derivative by the hazard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Level {
+    pub(super) nats: f64,
+    pub(super) slope: f64,
 }
 
 /// One of the ways in which an observation may have been lost.
@@ -26,8 +54,12 @@ pub(super) struct Case {
     prior: f64,
     /// The same, given the losses.
     pub(super) weight: f64,
+    /// Its logarithm, which is known where the weight is too small for a number.
+    pub(super) ln_weight: f64,
     /// The hazard of the path.
     pub(super) hazard: f64,
+    /// [`ln_loss`] of it.
+    pub(super) ln_loss: f64,
     pub(super) path: Path,
 }
 
@@ -42,19 +74,42 @@ pub(super) enum Path {
     Elsewhere,
 }
 
+/// The cases of one observation.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The first in the list of all.
+    first: u32,
+    /// How many; 0 where nothing is open.
+    count: u32,
+    /// Logarithm of the weight of those in which the path is another than the one that was told.
+    ln_elsewhere: f64,
+}
+
+impl Place {
+    /// Where nothing is open.
+    const NONE: Self = Self {
+        first: 0,
+        count: 0,
+        ln_elsewhere: f64::NEG_INFINITY,
+    };
+}
+
 /// The hazards of all lossy observations.
 pub(super) struct Hazards {
     /// What is certain: the background, and suspects that are surely crossed.
     pub(super) certain: Vec<f64>,
-    /// Cases of each observation that has several, by their first place in `cases` and their number.
-    places: Vec<(u32, u32)>,
+    /// [`ln_loss`] of these.
+    ln_losses: Vec<f64>,
+    /// The cases of each observation that has several.
+    places: Vec<Place>,
     cases: Vec<Case>,
 }
 
 impl Hazards {
     /// With what is certain alone.
-    pub(super) const fn of(certain: Vec<f64>) -> Self {
+    pub(super) fn of(certain: Vec<f64>) -> Self {
         Self {
+            ln_losses: certain.iter().copied().map(ln_loss).collect(),
             certain,
             places: Vec::new(),
             cases: Vec::new(),
@@ -64,23 +119,40 @@ impl Hazards {
     /// The cases of an observation that has several.
     pub(super) fn cases(&self, at: usize) -> &[Case] {
         match self.places.get(at) {
-            Some((first, count)) if *count > 0 => {
-                let first = *first as usize;
-                &self.cases[first..first + *count as usize]
+            Some(place) => {
+                let first = place.first as usize;
+                &self.cases[first..first + place.count as usize]
             }
-            _ => &[],
+            None => &[],
+        }
+    }
+
+    /// [`ln_loss`] of what is certain of an observation: every case has at least this hazard.
+    pub(super) fn least_ln_loss(&self, at: usize) -> f64 {
+        self.ln_losses[at]
+    }
+
+    /// Logarithm of the weight of the cases of an observation in which its path is another than the one that was told.
+    pub(super) fn ln_elsewhere(&self, at: usize) -> f64 {
+        self.places.get(at).unwrap_or(&Place::NONE).ln_elsewhere
+    }
+
+    /// What is certain of an observation, as its only case.
+    pub(super) fn only(&self, at: usize) -> Case {
+        Case {
+            prior: 1.0,
+            weight: 1.0,
+            ln_weight: 0.0,
+            hazard: self.certain[at],
+            ln_loss: self.ln_losses[at],
+            path: Path::Any,
         }
     }
 
     /// The cases of an observation; one where nothing is open.
     pub(super) fn all(&self, at: usize) -> impl Iterator<Item = Case> + Clone {
         let cases = self.cases(at);
-        let only = Case {
-            prior: 1.0,
-            weight: 1.0,
-            hazard: self.certain[at],
-            path: Path::Any,
-        };
+        let only = self.only(at);
         cases
             .iter()
             .copied()
@@ -89,11 +161,11 @@ impl Hazards {
 
     /// Log-likelihood of the losses of an observation.
     pub(super) fn nats(&self, at: usize, lossy: &Lossy) -> f64 {
-        let of = |hazard| lossy.lost * ln_loss(hazard) - lossy.passed() * hazard;
+        let of = |case: Case| lossy.lost * case.ln_loss - lossy.passed() * case.hazard;
         if self.cases(at).is_empty() {
-            return of(self.certain[at]);
+            return self.all(at).map(of).sum();
         }
-        ln_sum_exp(self.all(at).map(|case| case.prior.ln() + of(case.hazard)))
+        ln_sum_exp(self.all(at).map(|case| case.prior.ln() + of(case)))
     }
 
     /// Probability that a single trial of an observation passes.
@@ -165,11 +237,13 @@ impl Open<'_> {
     }
 }
 
-const fn case(prior: f64, hazard: f64, path: Path) -> Case {
+fn case(prior: f64, hazard: f64, path: Path) -> Case {
     Case {
         prior,
         weight: 0.0,
+        ln_weight: f64::NEG_INFINITY,
         hazard,
+        ln_loss: ln_loss(hazard),
         path,
     }
 }
@@ -177,18 +251,19 @@ const fn case(prior: f64, hazard: f64, path: Path) -> Case {
 /// Makes the weights of an observation's cases from their priors and its losses; `certain` is in all of them.
 fn weigh(cases: &mut [Case], lossy: &Lossy, certain: f64) {
     for case in cases.iter_mut() {
-        case.weight = case.prior.ln() + nats_beyond(case.hazard, lossy, certain);
+        case.ln_weight = case.prior.ln() + nats_beyond(case, lossy, certain);
     }
-    let sum = ln_sum_exp(cases.iter().map(|case| case.weight));
+    let sum = ln_sum_exp(cases.iter().map(|case| case.ln_weight));
     for case in cases {
-        case.weight = (case.weight - sum).exp();
+        case.ln_weight -= sum;
+        case.weight = case.ln_weight.exp();
     }
 }
 
 /// Log-likelihood of losses at a hazard, without what the certain part of it takes from the trials that passed: sums have
 /// that.
-fn nats_beyond(hazard: f64, lossy: &Lossy, certain: f64) -> f64 {
-    lossy.lost * ln_loss(hazard) - lossy.passed() * (hazard - certain)
+fn nats_beyond(case: &Case, lossy: &Lossy, certain: f64) -> f64 {
+    lossy.lost * case.ln_loss - lossy.passed() * (case.hazard - certain)
 }
 
 impl Hazards {
@@ -200,7 +275,7 @@ impl Hazards {
         others: &[(f64, f64)],
     ) {
         open.sort_by_key(|(at, _)| *at);
-        self.places = vec![(0, 0); evidence.lossy.len()];
+        self.places = vec![Place::NONE; evidence.lossy.len()];
         let mut open = open.into_iter().peekable();
         for (at, lossy) in evidence.lossy.iter().enumerate() {
             let mut own = Open {
@@ -222,11 +297,13 @@ impl Hazards {
                 continue;
             }
             weigh(&mut self.cases[first..], lossy, self.certain[at]);
-            let count = self.cases.len() - first;
-            self.places[at] = (
-                u32::try_from(first).unwrap_or(u32::MAX),
-                u32::try_from(count).unwrap_or(0),
-            );
+            let own = &self.cases[first..];
+            let elsewhere = own.iter().filter(|case| case.path == Path::Elsewhere);
+            self.places[at] = Place {
+                first: u32::try_from(first).unwrap_or(u32::MAX),
+                count: u32::try_from(own.len()).unwrap_or(0),
+                ln_elsewhere: ln_sum_exp(elsewhere.map(|case| case.ln_weight)),
+            };
         }
     }
 }

@@ -13,7 +13,7 @@
 use super::component::Component;
 use super::component::ComponentId;
 use super::evidence::{Evidence, Lossy, Posting, Spared};
-use super::hazards::{Case, Hazards, Path, ln_loss, ln_sum_exp};
+use super::hazards::{Case, Hazards, Level, Path, failure, ln_loss};
 
 /// The largest hazard that is told apart: a component that loses all but `e^{-12}` of its packets.
 const MAX_HAZARD: f64 = 12.0;
@@ -36,11 +36,6 @@ pub(super) struct Gain {
     pub(super) nats: f64,
     /// The hazard that brings it.
     pub(super) hazard: f64,
-}
-
-/// Derivative of [`ln_loss`]: `1 / (e^x − 1)`
-fn slope(x: f64) -> f64 {
-    1.0 / x.exp_m1()
 }
 
 impl Fit {
@@ -180,6 +175,33 @@ struct Term<'a> {
     hazards: &'a Hazards,
 }
 
+/// Sums over the cases of an observation, all scaled by `e^{-top}`: growths of hundreds of nats have no exponential.
+struct CaseSums {
+    top: f64,
+    /// `Σ w·((1 − s) + s·e^g)`.
+    likelihood: f64,
+    /// Its derivative.
+    slope: f64,
+}
+
+impl CaseSums {
+    const NONE: Self = Self {
+        top: f64::NEG_INFINITY,
+        likelihood: 0.0,
+        slope: 0.0,
+    };
+
+    /// Makes room for terms of up to `e^top`.
+    fn raise(&mut self, top: f64) {
+        if top > self.top {
+            let scale = (self.top - top).exp();
+            self.likelihood *= scale;
+            self.slope *= scale;
+            self.top = top;
+        }
+    }
+}
+
 impl Term<'_> {
     /// Probability that the component is crossed in a case.
     fn crossed(&self, case: Case) -> f64 {
@@ -191,80 +213,97 @@ impl Term<'_> {
         }
     }
 
-    /// Growth of the log-likelihood in a case where the component with this hazard is crossed.
-    fn growth(&self, case: Case, hazard: f64) -> f64 {
-        let own = self.posting.times * hazard;
-        let lost = self.lossy.lost * (ln_loss(case.hazard + own) - ln_loss(case.hazard));
-        if self.posting.is_sure() {
-            // What it takes from the trials that passed is in the sums.
-            lost
-        } else {
-            lost - self.lossy.passed() * own
-        }
-    }
-
-    /// `ln` of how much more likely the losses are where the component has this hazard, in one case.
-    fn nats_of(&self, case: Case, hazard: f64) -> f64 {
-        let share = self.crossed(case);
-        if share <= 0.0 {
-            0.0
-        } else if share >= 1.0 {
-            self.growth(case, hazard)
-        } else {
-            let values = [(1.0 - share).ln(), share.ln() + self.growth(case, hazard)];
-            ln_sum_exp(values.into_iter())
-        }
-    }
-
-    fn nats(&self, hazard: f64) -> f64 {
-        let at = self.posting.index();
-        if self.hazards.cases(at).is_empty() {
-            return self
-                .hazards
-                .all(at)
-                .map(|case| self.nats_of(case, hazard))
-                .sum();
-        }
-        ln_sum_exp(
-            self.hazards
-                .all(at)
-                .map(|case| case.weight.ln() + self.nats_of(case, hazard)),
-        )
-    }
-
-    fn slope(&self, hazard: f64) -> f64 {
-        let at = self.posting.index();
+    /// Growth of the log-likelihood in a case where the component with this hazard is crossed, and its derivative.
+    fn growth(&self, case: Case, hazard: f64) -> Level {
         let times = self.posting.times;
+        let own = times * hazard;
+        let failed = failure(case.hazard + own);
+        let lost = self.lossy.lost;
+        // What a component that is surely crossed takes from the trials that passed is in the sums.
         let passed = if self.posting.is_sure() {
             0.0
         } else {
             self.lossy.passed()
         };
-        let of = |case: Case| {
+        Level {
+            nats: lost * (failed.nats - case.ln_loss) - passed * own,
+            slope: times * (lost * failed.slope - passed),
+        }
+    }
+
+    /// The only case of an observation that surely crosses the component.
+    fn only(&self) -> Option<Case> {
+        let at = self.posting.index();
+        (self.posting.is_sure() && self.hazards.cases(at).is_empty()).then(|| self.hazards.only(at))
+    }
+
+    /// The log-likelihood at a hazard, relative to that without the component.
+    fn nats(&self, hazard: f64) -> f64 {
+        match self.only() {
+            Some(only) => {
+                let failed = ln_loss(only.hazard + self.posting.times * hazard);
+                self.lossy.lost * (failed - only.ln_loss)
+            }
+            None => self.level(hazard).nats,
+        }
+    }
+
+    /// Its derivative.
+    fn slope(&self, hazard: f64) -> f64 {
+        let times = self.posting.times;
+        match self.only() {
+            Some(only) => times * self.lossy.lost / (only.hazard + times * hazard).exp_m1(),
+            None => self.level(hazard).slope,
+        }
+    }
+
+    /// Both: `ln Σ w·((1 − s) + s·e^g)` over the cases, and the derivative.
+    fn level(&self, hazard: f64) -> Level {
+        let at = self.posting.index();
+        let is_sure = self.posting.is_sure();
+        let mut sums = CaseSums::NONE;
+        let ln_elsewhere = self.hazards.ln_elsewhere(at);
+        if ln_elsewhere > f64::NEG_INFINITY && !is_sure {
+            sums.raise(ln_elsewhere);
+            sums.likelihood += 1.0;
+        }
+        let nearly_passed = self.lossy.passed() * self.posting.times * hazard;
+        for case in self.hazards.all(at) {
             let share = self.crossed(case);
             if share <= 0.0 {
-                return 0.0;
+                continue;
             }
-            let own = times * (self.lossy.lost * slope(case.hazard + times * hazard) - passed);
-            // Nearly certain, and its trials that passed say little against it.
-            if share >= 1.0 || share > NEARLY && passed * times * hazard < LITTLE {
-                return own;
-            }
-            let odds = share / (1.0 - share) * self.growth(case, hazard).exp();
-            own * if odds.is_finite() {
-                odds / (1.0 + odds)
+            let growth = self.growth(case, hazard);
+            let grown = case.ln_weight + growth.nats;
+            let most = if share < 1.0 {
+                grown.max(case.ln_weight)
             } else {
-                1.0
+                grown
+            };
+            if most == f64::NEG_INFINITY {
+                continue;
             }
-        };
-        if self.hazards.cases(at).is_empty() {
-            return self.hazards.all(at).map(of).sum();
+            sums.raise(most);
+            let crossed = share * (grown - sums.top).exp();
+            let spared = if share < 1.0 {
+                (1.0 - share) * (case.ln_weight - sums.top).exp()
+            } else {
+                0.0
+            };
+            sums.likelihood += crossed + spared;
+            // Nearly certain, and its trials that passed say little against it.
+            let is_certain = share > NEARLY && (is_sure || nearly_passed < LITTLE);
+            let responsible = if is_certain {
+                crossed + spared
+            } else {
+                crossed
+            };
+            sums.slope += responsible * growth.slope;
         }
-        let all = self.nats(hazard);
-        self.hazards
-            .all(at)
-            .map(|case| (case.weight.ln() + self.nats_of(case, hazard) - all).exp() * of(case))
-            .sum()
+        Level {
+            nats: sums.top + sums.likelihood.ln(),
+            slope: sums.slope / sums.likelihood,
+        }
     }
 }
 
@@ -287,6 +326,15 @@ pub(super) fn growth(
     let spared = evidence.spared[component.index()].iter();
     let down: f64 = spared.map(|some| some.nats(hazard)).sum();
     up + down - evidence.sums[component.index()].passed * hazard
+}
+
+/// More than `component` can add on top of the hazards `rest`, in nats: all that the failures of its observations are unlikely
+/// without it.
+pub(super) fn most_gain(evidence: &Evidence, component: ComponentId, rest: &Hazards) -> f64 {
+    evidence.postings[component.index()]
+        .iter()
+        .map(|posting| -evidence.lossy[posting.index()].lost * rest.least_ln_loss(posting.index()))
+        .sum()
 }
 
 /// What `component` adds on top of the hazards `rest`: maximises over its own hazard by the zero of the derivative. Where all
@@ -366,7 +414,8 @@ pub(super) fn explained(
                 return 0.0;
             }
             // Probability of the case, and of the suspect's being crossed in it, given the losses.
-            let crossed = (case.weight.ln() + share.ln() + term.growth(case, hazard) - all).exp();
+            let crossed =
+                (case.ln_weight + share.ln() + term.growth(case, hazard).nats - all).exp();
             crossed * own / (case.hazard + own)
         })
         .sum::<f64>()
@@ -410,3 +459,6 @@ fn root(f: impl Fn(f64) -> f64, about: f64) -> f64 {
 pub(super) const fn is_link(component: &Component) -> bool {
     matches!(component, Component::Link { .. })
 }
+
+#[cfg(test)]
+mod tests;

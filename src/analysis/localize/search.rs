@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::component::{Component, ComponentId};
 use super::evidence::Evidence;
-use super::likelihood::{Fit, gain, is_link};
+use super::likelihood::{Fit, gain, is_link, most_gain};
 use super::problem::Problem;
 
 /// The prior, one for all fabrics and windows.
@@ -186,6 +186,8 @@ impl Work {
 const SECOND: f64 = std::f64::consts::LN_2;
 /// Hazards at which one component is looked at in each step of the search.
 const EVALUATIONS: usize = 16;
+/// What the bound of a gain may be too small by, in nats, as numbers are rounded.
+const BOUND_SLACK: f64 = 1e-6;
 /// What fitting one member again costs, by lossy observation.
 const REFIT: usize = 6;
 
@@ -369,6 +371,8 @@ impl<'a> Search<'a> {
     }
 
     /// The component that gains most, after its own price, with the hazard that does it.
+    ///
+    /// Those that may gain most are looked at first, so that the others need not be.
     fn most_telling(
         &self,
         fit: &Fit,
@@ -376,20 +380,33 @@ impl<'a> Search<'a> {
     ) -> Option<(ComponentId, f64)> {
         let rest = fit.hazards(self.evidence, None);
         self.work.spend(self.evidence.lossy.len());
-        among
-            .take_while(|_| !self.work.is_used_up())
-            .filter(|id| !fit.contains(*id))
-            .inspect(|id| {
-                let lossy = self.evidence.postings[id.index()].len();
-                self.work.spend(EVALUATIONS * lossy);
-            })
-            .map(|id| (id, gain(self.evidence, id, &rest)))
-            .filter(|(_, found)| found.nats > 0.0)
-            .map(|(id, found)| (found.nats - self.price_of(id), id, found.hazard))
-            .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(&a.1)))
-            .map(|(_, id, hazard)| (id, hazard))
+        let mut bounds: Vec<(f64, ComponentId)> = among
+            .filter(|id| !self.evidence.postings[id.index()].is_empty() && !fit.contains(*id))
+            .map(|id| (most_gain(self.evidence, id, &rest) - self.price_of(id), id))
+            .collect();
+        bounds.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        let mut best: Option<(f64, ComponentId, f64)> = None;
+        for (bound, id) in bounds {
+            if best.is_some_and(|(nats, ..)| bound + BOUND_SLACK < nats) {
+                break;
+            }
             // What was looked at before the work ran out need not hold the best.
-            .filter(|_| !self.work.is_used_up())
+            if self.work.is_used_up() {
+                return None;
+            }
+            self.work
+                .spend(EVALUATIONS * self.evidence.postings[id.index()].len());
+            let found = gain(self.evidence, id, &rest);
+            let nats = found.nats - self.price_of(id);
+            let is_better = best.is_none_or(|(most, first, _)| {
+                most.total_cmp(&nats).then_with(|| id.cmp(&first)).is_lt()
+            });
+            if found.nats > 0.0 && is_better {
+                best = Some((nats, id, found.hazard));
+            }
+        }
+        best.filter(|_| !self.work.is_used_up())
+            .map(|(_, id, hazard)| (id, hazard))
     }
 
     fn refit(&self, fit: &mut Fit) {
