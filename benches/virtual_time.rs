@@ -2,7 +2,8 @@
 //!
 //! First, faults: how many are located, how soon, and what else was named. Then days of stalls, restarts, changed queue pairs
 //! and hosts that go down on a fabric whose links lose no more than healthy ones do: no incident may blame the network.
-//! `FOCUS=on` lets the judge choose a part of the probes ([`focus`](rpingmesh::analysis::focus)). `SEEDS` is how many runs of each fault [default: 10; 0 for none], `DAYS` how many days [default: 30; 0 for none], `SEED` the
+//! `FOCUS=on` lets the judge choose a part of the probes ([`focus`](rpingmesh::analysis::focus)). Words choose rows, and the part
+//! `undecided`: incidents that cannot tell, and when they can. `SEEDS` is how many runs of each fault [default: 10; 0 for none], `DAYS` how many days [default: 30; 0 for none], `SEED` the
 //! first seed of both [default: 1].
 
 use std::collections::BTreeMap;
@@ -185,6 +186,15 @@ const KINDS: [FaultKind; 14] = [
     }),
 ];
 
+/// Whether a part or a row is asked for: one of the arguments is in its name, or there is none.
+fn is_asked_for(name: &str) -> bool {
+    let mut words = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with("--"))
+        .peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word))
+}
+
 fn faults(first: u64, seeds: u64) {
     println!("focus: {}", if has_focus() { "on" } else { "off" });
     println!(
@@ -194,7 +204,7 @@ fn faults(first: u64, seeds: u64) {
         "{:<24} | {:>8} | {:>12} | {:>9} | {:>9} | named besides",
         "fault", "located", "within 20 s", "median", "last"
     );
-    for (name, kind) in KINDS {
+    for (name, kind) in KINDS.into_iter().filter(|(name, _)| is_asked_for(name)) {
         let mut delays = Vec::new();
         let mut others: BTreeMap<String, u32> = BTreeMap::new();
         for seed in first..first + seeds {
@@ -235,6 +245,93 @@ fn faults(first: u64, seeds: u64) {
                 .collect::<Vec<_>>()
                 .join("; ")
         );
+    }
+}
+
+/// How long an incident that cannot tell may take until it can, in seconds.
+const DECIDED_WITHIN: u64 = 15;
+
+/// Incidents that could not tell what they are about when they were opened, and when they could.
+#[derive(Default)]
+struct Undecided {
+    /// All.
+    opened: usize,
+    /// Decided within [`DECIDED_WITHIN`],
+    soon: usize,
+    /// at any time,
+    ever: usize,
+    /// and those of them that named the wrong component.
+    wrong: usize,
+    delays: Vec<u64>,
+    /// 5-tuples that were asked for in all runs of the judge.
+    asked: u64,
+    runs: u64,
+}
+
+impl Undecided {
+    fn add(&mut self, outcome: &Outcome, subject: &str) {
+        self.asked += outcome.asked;
+        self.runs += outcome.runs;
+        let mut open: BTreeMap<u64, Duration> = BTreeMap::new();
+        for event in &outcome.events {
+            let incident = event.change.incident();
+            let is_opened = matches!(event.change, Change::Opened(_));
+            if is_opened && !incident.or.is_empty() {
+                self.opened += 1;
+                open.insert(incident.id, event.at);
+            } else if incident.or.is_empty()
+                && let Some(since) = open.remove(&incident.id)
+            {
+                let took = event.at.saturating_sub(since).as_secs();
+                self.ever += 1;
+                self.soon += usize::from(took <= DECIDED_WITHIN);
+                self.wrong += usize::from(incident.subject.to_string() != subject);
+                self.delays.push(took);
+            }
+        }
+    }
+}
+
+/// Links of which round trips tell the directions, or the neighbours, apart late: with few spines many ACKs return as their probes
+/// came.
+fn undecided(first: u64, seeds: u64) {
+    println!(
+        "\nincidents that could not tell when they were opened; decided within {DECIDED_WITHIN} s; focus: {}",
+        if has_focus() { "on" } else { "off" }
+    );
+    println!(
+        "{:<30} | {:>9} | {:>12} | {:>7} | {:>5} | {:>6} | asked for per run",
+        "fault", "undecided", "within 15 s", "decided", "wrong", "median"
+    );
+    for spines in [2, 4] {
+        for loss in ["2%", "1%", "0.5%", "0.2%"] {
+            let mut sum = Undecided::default();
+            for seed in first..first + seeds {
+                let places = Places::draw(seed);
+                let link = if seed % 2 == 0 {
+                    places.up
+                } else {
+                    places.down
+                };
+                // Of four spines the first two are there in each case.
+                let link = link.replace("spine3", "spine1").replace("spine2", "spine0");
+                let fault = [format!("link {link} loss={loss} at={BEGIN}s")];
+                let shape = Shape { spines, ..FABRIC };
+                let outcome = outcome_of(&scenario(shape, PROBING, BEGIN + WAIT, seed, &fault));
+                sum.add(&outcome, &format!("link {link}"));
+            }
+            sum.delays.sort_unstable();
+            println!(
+                "{:<30} | {:>9} | {:>12} | {:>7} | {:>5} | {:>4} s | {:.1}",
+                format!("{spines} spines, link loses {loss}"),
+                sum.opened,
+                sum.soon,
+                sum.ever,
+                sum.wrong,
+                sum.delays.get(sum.delays.len() / 2).unwrap_or(&0),
+                sum.asked as f64 / sum.runs.max(1) as f64,
+            );
+        }
     }
 }
 
@@ -355,6 +452,9 @@ fn main() {
     let first = number("SEED", 1);
     if seeds > 0 {
         faults(first, seeds);
+        if is_asked_for("undecided") {
+            undecided(first, seeds);
+        }
     }
     if length > 0 {
         days(first, length);

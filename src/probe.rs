@@ -48,20 +48,36 @@ pub enum ProbeKind {
     TorMesh,
     /// Across the fabric: covers links and switches above the ToR.
     InterTor,
+    /// On the path of an [`InterTor`](Self::InterTor) 5-tuple, beside its schedule: present suspects are asked about (see [`focus`]).
+    Focus,
     /// On the path of a service's own connection.
     ServiceTracing,
 }
 
 impl ProbeKind {
     /// Every kind, the most important first.
-    pub const ALL: [Self; 3] = [Self::TorMesh, Self::InterTor, Self::ServiceTracing];
+    pub const ALL: [Self; 4] = [
+        Self::TorMesh,
+        Self::InterTor,
+        Self::Focus,
+        Self::ServiceTracing,
+    ];
 
     /// Its name in labels and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::TorMesh => "tor_mesh",
             Self::InterTor => "inter_tor",
+            Self::Focus => "focus",
             Self::ServiceTracing => "service_tracing",
+        }
+    }
+
+    /// The kind under which the path of such a probe is known: focus has no 5-tuples of its own.
+    pub const fn of_path(self) -> Self {
+        match self {
+            Self::Focus => Self::InterTor,
+            Self::TorMesh | Self::InterTor | Self::ServiceTracing => self,
         }
     }
 }

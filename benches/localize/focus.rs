@@ -93,17 +93,22 @@ pub(crate) fn focus(seeds: Seeds) {
         "precision/recall (F1), probes", COLUMNS[0], COLUMNS[1], COLUMNS[2]
     );
     let mut cost: [Vec<Duration>; 2] = Default::default();
-    let gray = (0.0005, 0.003);
+    let (gray, mild) = ((0.0005, 0.003), (0.002, 0.02));
     let rows = [
         (1, gray, 20, 0),
         (2, gray, 20, 0),
         (4, gray, 20, 0),
         (8, gray, 20, 0),
+        (1, mild, 5, 0),
+        (2, mild, 5, 0),
+        (4, mild, 5, 0),
+        (8, mild, 5, 0),
+        (4, mild, 20, 0),
         (4, gray, 20, 20),
+        (1, gray, 60, 0),
+        (2, gray, 60, 0),
         (4, gray, 60, 0),
         (8, gray, 60, 0),
-        (4, (0.002, 0.02), 5, 0),
-        (4, (0.002, 0.02), 20, 0),
     ];
     for (faults, (low, high), window, healthy) in rows {
         let simulation = SimulationPlan {

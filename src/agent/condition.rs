@@ -81,7 +81,9 @@ impl Condition {
             .into_iter()
             .map(|(device, closed)| RnicState { device, closed });
         let orders = self.orders.borrow();
+        // Focus has no 5-tuples of its own.
         let groups = orders.groups.values().flatten();
+        let groups = groups.filter(|group| group.kind.of_path() == group.kind);
         AgentState {
             rnics: rnics.collect(),
             degraded: self.degraded(),

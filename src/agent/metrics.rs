@@ -40,6 +40,7 @@ pub struct Metrics {
 struct Rtts {
     tor_mesh: Histogram,
     inter_tor: Histogram,
+    focus: Histogram,
     service_tracing: Histogram,
 }
 
@@ -65,6 +66,7 @@ impl Metrics {
         let rtts = Rtts {
             tor_mesh: of("tor_mesh"),
             inter_tor: of("inter_tor"),
+            focus: of("focus"),
             service_tracing: of("service_tracing"),
         };
         let mut registry = Registry::with_prefix("rpingmesh_agent");
@@ -92,6 +94,7 @@ impl Metrics {
             let histogram = match result.kind {
                 ProbeKind::TorMesh => &self.rtt.tor_mesh,
                 ProbeKind::InterTor => &self.rtt.inter_tor,
+                ProbeKind::Focus => &self.rtt.focus,
                 ProbeKind::ServiceTracing => &self.rtt.service_tracing,
             };
             histogram.observe(measurement.network_rtt.0 as f64 / 1e9);

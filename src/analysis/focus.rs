@@ -116,7 +116,22 @@ pub struct Ask {
     pub candidate: usize,
     /// How many times its base rate it gets,
     pub portions: u32,
-    /// and how many probes per second that is, beside what the prober keeps of its base schedule.
+    /// how many probes per second that is, beside what the prober keeps of its base schedule,
+    pub rate: f64,
+    /// and the place of the suspect, among [`Posterior::suspects`], of which it tells most.
+    pub about: usize,
+}
+
+/// What is asked about one of the [`Posterior::suspects`].
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Question {
+    /// What is not known yet about it: entropy in nats.
+    pub entropy: f64,
+    /// What a second of all probes that are asked for is expected to tell about it, in nats.
+    pub information: f64,
+    /// 5-tuples that tell more about it than about others,
+    pub tuples: usize,
+    /// and their probes per second.
     pub rate: f64,
 }
 
@@ -129,6 +144,8 @@ pub struct Focus {
     pub entropy: f64,
     /// What a second of these probes is expected to tell about it, in nats.
     pub information: f64,
+    /// The same for each of [`Posterior::suspects`], in their order.
+    pub questions: Vec<Question>,
 }
 
 impl Focus {
@@ -322,17 +339,27 @@ impl<'a> Ranking<'a> {
     fn answer(&self) -> Focus {
         let mut focus = Focus {
             entropy: self.questions.entropy(),
+            questions: self.questions.unanswered(),
             ..Focus::default()
         };
         let given = self.given.iter().enumerate();
         for (candidate, portions) in given.filter(|(_, portions)| **portions > 0) {
             let rate = f64::from(*portions) * self.candidates[candidate].base;
-            let tells: f64 = self.values[candidate].iter().map(Value::nats).sum();
-            focus.information += rate * tells;
+            for value in &self.values[candidate] {
+                let told = rate * value.nats();
+                focus.information += told;
+                focus.questions[value.question()].information += told;
+            }
+            let most = |a: &&Value, b: &&Value| a.nats().total_cmp(&b.nats());
+            let about = self.values[candidate].iter().max_by(most);
+            let about = about.map_or(0, Value::question);
+            focus.questions[about].tuples += 1;
+            focus.questions[about].rate += rate;
             focus.asks.push(Ask {
                 candidate,
                 portions: *portions,
                 rate,
+                about,
             });
         }
         focus

@@ -122,6 +122,9 @@ pub struct Incident {
     /// What it may be instead, where the observations cannot tell.
     #[serde(default)]
     pub or: Vec<Component>,
+    /// Probes are under way that will tell which of them it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deciding: bool,
     /// What is wrong.
     pub category: Category,
     /// The worst impact so far.

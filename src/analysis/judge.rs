@@ -43,7 +43,7 @@ use crate::time::{Nanos, WallTime};
 
 pub use counts::{Counts, Horizon};
 pub use effort::Pace;
-pub use finding::{Asked, Category, Finding, Judgement};
+pub use finding::{Asked, Category, Finding, Judgement, Question};
 pub(crate) use finding::{HARD, LEAST_CONFIDENCE, LEAST_SLOW};
 pub use recent::Recent;
 pub use sight::Coverage;
@@ -207,7 +207,6 @@ impl Judge {
                     .cloned(),
             );
         }
-        judgement.asked = self.ask(&observed, &crossings, &mut effort);
         if self.long_is_due(snapshot.now) {
             let located = self.locate_losses(&observed, &crossings, Horizon::Long, &mut effort)?;
             if located.is_cut {
@@ -221,6 +220,12 @@ impl Judge {
                 .iter()
                 .map(|finding| sums::revised(finding, &observed)),
         );
+        self.ask(
+            &observed,
+            &crossings,
+            (&losses, &mut judgement),
+            &mut effort,
+        );
         findings.extend(self.without_explained(&observed, losses, snapshot.now));
         let slow = self.locate_slow(&observed, &crossings, &mut effort)?;
         if slow.is_cut {
@@ -233,6 +238,7 @@ impl Judge {
         judgement.held = held;
         let findings = merge::whole_hosts(merge::merge(findings), snapshot);
         judgement.findings = merge::cables(findings);
+        asked::mark_deciding(&mut judgement.findings, &observed, &judgement.asked);
         judgement.work = effort.spent();
         Ok(judgement)
     }

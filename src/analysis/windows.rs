@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use table::{Entry, Table};
 
-pub use bucket::{SlotCounts, Sums};
+pub use bucket::{Focused, SlotCounts, Sums};
 pub(crate) use slot::SLOT;
 pub use slot::{Slot, WindowLength};
 pub use summary::Summary;

@@ -1,6 +1,7 @@
 //! Answers of `/api/v1`, made from what the analyzer knows; their types are in [`crate::api`].
 
 mod agents;
+mod focus;
 mod incidents;
 mod matrix;
 mod paths;
@@ -13,6 +14,7 @@ use crate::analysis::report::End;
 use crate::id::Gid;
 
 pub(super) use agents::agents;
+pub(super) use focus::{focus, incident as incident_of};
 pub(super) use incidents::{by_rank, incidents, is_by_rank, to_store};
 pub(super) use matrix::matrix;
 pub(super) use paths::paths;

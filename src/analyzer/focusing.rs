@@ -4,7 +4,7 @@
 //! would expire. While the controller is away nothing is asked for: agents return to their lists by themselves. Cancelling is safe at any
 //! point for the same reason.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::metrics::Metrics;
+use super::view::Passed;
 use crate::analysis::focus::VALID;
 use crate::analysis::judge::Asked;
 use crate::net::client::{ChannelError, channel};
 use crate::net::limit::LogLimit;
 use crate::net::tls::Security;
 use crate::net::url::Url;
-use crate::pinglist::focus::{FocusList, FocusRequest, FocusedTuple, MOST_TUPLES};
+use crate::pinglist::focus::{FocusCounts, FocusList, FocusRequest, FocusedTuple, MOST_TUPLES};
 use crate::rpc::v1;
 use crate::rpc::v1::controller_service_client::ControllerServiceClient;
 use crate::time::Clock;
@@ -29,11 +30,32 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// What has not changed is said again after this, before it expires.
 const AGAIN: Duration = Duration::from_millis(2_500);
 
+/// What the judge's task needs: where it leaves what is asked for, and what the controller has made of it.
+pub(super) struct Asking {
+    pub(super) asked: watch::Sender<Arc<Vec<Asked>>>,
+    pub(super) passed: LastPassed,
+}
+
+/// What the controller has made of the newest request that it took.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LastPassed(Arc<Mutex<Option<Passed>>>);
+
+impl LastPassed {
+    pub(super) fn get(&self) -> Option<Passed> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, passed: Passed) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed);
+    }
+}
+
 /// The task.
 pub(super) struct Focusing {
     server: Url,
     client: ControllerServiceClient<Channel>,
     asked: watch::Receiver<Arc<Vec<Asked>>>,
+    passed: LastPassed,
     run: u64,
     number: u64,
     /// What the controller took last, and when.
@@ -51,7 +73,7 @@ impl Focusing {
     pub(super) fn new(
         server: Url,
         security: &Security,
-        asked: watch::Receiver<Arc<Vec<Asked>>>,
+        (asked, passed): (watch::Receiver<Arc<Vec<Asked>>>, LastPassed),
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, ChannelError> {
@@ -60,6 +82,7 @@ impl Focusing {
             server,
             client: ControllerServiceClient::new(channel),
             asked,
+            passed,
             run: u64::try_from(clock.wall().nanos()).unwrap_or(0),
             number: 0,
             taken: (Arc::default(), None),
@@ -101,7 +124,10 @@ impl Focusing {
         };
         let call = self.client.focus(v1::FocusRequest::from(&request));
         let why = match tokio::time::timeout(TIMEOUT, call).await {
-            Ok(Ok(_)) => {
+            Ok(Ok(answer)) => {
+                let counts = FocusCounts::from(answer.into_inner());
+                self.metrics.focus_passed(counts);
+                self.passed.set((self.clock.wall(), counts));
                 self.taken = (asked, Some(Instant::now()));
                 return;
             }

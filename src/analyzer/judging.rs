@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::alerts::Alerts;
+use super::focusing::Asking;
 use super::metrics::Metrics;
 use super::state::{Material, StateHandle};
 use super::view::{View, Views};
@@ -23,7 +24,7 @@ use crate::analysis::fleet::record::HostRecord;
 use crate::analysis::focus::Bounds;
 use crate::analysis::health::{self, Health, Rise};
 use crate::analysis::incident::{Change, Incident, Tracker};
-use crate::analysis::judge::{Asked, Judge, Judgement, Pace};
+use crate::analysis::judge::{Judge, Judgement, Pace};
 use crate::analysis::localize::{Component, ProblemError};
 use crate::analysis::routes::Routes;
 use crate::events::{Event, Publisher};
@@ -64,7 +65,7 @@ pub(super) struct JudgingInputs {
     /// True as soon as the journal is read back; before, the windows do not hold what they should.
     pub(super) replayed: watch::Receiver<bool>,
     /// Takes what is to be probed more; `None` where nobody is told.
-    pub(super) asked: Option<watch::Sender<Arc<Vec<Asked>>>>,
+    pub(super) asked: Option<Asking>,
 }
 
 /// Restores what was open; gives the task.
@@ -266,8 +267,8 @@ impl Judging {
                 (open, worker.judge.routes.traced())
             });
         self.parts.alerts.follow(&open);
-        if let Some(asked) = &self.parts.asked {
-            asked.send_replace(Arc::new(judgement.asked.clone()));
+        if let Some(asking) = &self.parts.asked {
+            asking.asked.send_replace(Arc::new(judgement.asked.clone()));
         }
         let view = View {
             open,
@@ -278,6 +279,7 @@ impl Judging {
             differences,
             traced,
             missing,
+            focus: self.parts.asked.as_ref().map(|asking| asking.passed.get()),
         };
         self.parts.metrics.judged(&view);
         self.views.set(view);

@@ -1,5 +1,7 @@
 //! What `/metrics` shows. Labels are bounded: at most [`TOR_PAIRS`] pairs of ToRs, never a GID or host.
 
+mod focus;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -14,6 +16,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use focus::FocusMetrics;
 
 use super::alerts::metrics::AlertMetrics;
 use super::readiness::Readiness;
@@ -119,10 +123,6 @@ metric_set! {
         judge_runs_unfinished: Counter,
         /// Findings of the last run of the judge that one host alone supports: they wait for a second one
         findings_held: Gauge,
-        /// 5-tuples that the last run of the judge wants to be probed more
-        focus_tuples: Gauge,
-        /// Requests to probe some 5-tuples more that the controller did not take
-        focus_failures: Counter,
         /// How long the last run of the judge took
         judge_seconds: Gauge<f64, AtomicU64>,
         /// Changes of incidents that are not stored yet
@@ -202,6 +202,7 @@ pub(super) struct Metrics {
     measured: Measured,
     judged: Verdicts,
     runs: JudgeTask,
+    focus: FocusMetrics,
     pub(super) uploads: Intake,
     kept: Kept,
     peers: Peers,
@@ -226,6 +227,7 @@ impl Metrics {
             measured: Measured::default(),
             judged: Verdicts::default(),
             runs: JudgeTask::default(),
+            focus: FocusMetrics::default(),
             uploads: Intake::default(),
             kept: Kept::default(),
             peers: Peers::default(),
@@ -239,6 +241,7 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("analyzer");
         register_build_info(registry);
         metrics.runs.register(registry);
+        metrics.focus.register(registry);
         metrics.alerts.register(registry);
         metrics.uploads.register(registry);
         metrics.kept.register(registry);
@@ -314,11 +317,6 @@ impl Metrics {
             .inc();
     }
 
-    /// The controller did not take what is to be probed more.
-    pub(super) fn focus_failed(&self) {
-        self.runs.focus_failures.inc();
-    }
-
     /// Counts what became of an incident.
     pub(super) fn incident(&self, change: &Change) {
         if let Change::Opened(incident) = change {
@@ -346,9 +344,7 @@ impl Metrics {
         self.runs
             .findings_held
             .set(number(view.judgement.held as u64));
-        self.runs
-            .focus_tuples
-            .set(number(view.judgement.asked.len() as u64));
+        self.focus.judged(view);
         self.runs.judge_seconds.set(view.took.as_secs_f64());
         self.runs.incidents_waiting.set(number(view.waiting as u64));
         self.judged

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::alerts::{self, Alerts};
 use super::error::{AnalyzerError, DRAIN, GRACE};
-use super::focusing::Focusing;
+use super::focusing::{Asking, Focusing, LastPassed};
 use super::intake::{self, IntakeHandle};
 use super::judging;
 use super::metrics::Metrics;
@@ -16,7 +16,6 @@ use super::state::{self, StateHandle};
 use super::view::Views;
 use super::{Analyzer, dashboard, upload, web};
 use crate::analysis::fleet::Fleet;
-use crate::analysis::judge::Asked;
 use crate::analysis::routes::Routes;
 use crate::analysis::sizing::Sizing;
 use crate::analysis::windows::Limits;
@@ -224,19 +223,18 @@ impl Tasks {
     }
 
     /// Tells the controller what to probe more, if one is configured. Gives the sender for it.
-    fn ask(
-        &mut self,
-        config: &AnalyzerConfig,
-    ) -> Result<Option<watch::Sender<Arc<Vec<Asked>>>>, AnalyzerError> {
+    fn ask(&mut self, config: &AnalyzerConfig) -> Result<Option<Asking>, AnalyzerError> {
         let Some(server) = config.focus_controller.clone() else {
             return Ok(None);
         };
         let (asked, asked_in) = watch::channel(Arc::default());
         let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
-        let focusing = Focusing::new(server, &config.security, asked_in, clock, metrics)?;
+        let passed = LastPassed::default();
+        let inputs = (asked_in, passed.clone());
+        let focusing = Focusing::new(server, &config.security, inputs, clock, metrics)?;
         let task = focusing.run(self.serving.token());
         self.supervisor.spawn(&self.serving, "focus", task);
-        Ok(Some(asked))
+        Ok(Some(Asking { asked, passed }))
     }
 
     async fn judge(
@@ -244,7 +242,7 @@ impl Tasks {
         config: &AnalyzerConfig,
         (state, replayed): (StateHandle, watch::Receiver<bool>),
         (alerts, hosts, damage): (Alerts, Arc<dyn Hosts>, Damage),
-        asked: Option<watch::Sender<Arc<Vec<Asked>>>>,
+        asked: Option<Asking>,
     ) -> Result<Views, AnalyzerError> {
         let parts = judging::JudgingInputs {
             store: Arc::clone(&self.incidents),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::analysis::incident::Incident;
 use crate::analysis::judge::Judgement;
+use crate::pinglist::focus::FocusCounts;
+use crate::time::WallTime;
 
 /// What the readers see.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +27,12 @@ pub(super) struct View {
     pub(super) traced: usize,
     /// RNICs or hosts of the topology file that report nothing.
     pub(super) missing: usize,
+    /// Whether a controller is told what to probe more, and what it has made of the newest request that it took.
+    pub(super) focus: Option<Option<Passed>>,
 }
+
+/// When the controller took a request, and what it has made of it.
+pub(super) type Passed = (WallTime, FocusCounts);
 
 /// The newest [`View`].
 #[derive(Debug, Clone, Default)]

@@ -24,6 +24,7 @@ use super::state::{State, StateHandle};
 use super::view::Views;
 use crate::analysis::fleet::ForgetError;
 use crate::api::agents::{Agents, AgentsQuery};
+use crate::api::focus::{Focus, FocusQuery};
 use crate::api::incidents::{Incidents as IncidentsAnswer, IncidentsQuery};
 use crate::api::matrix::{Matrix, MatrixQuery};
 use crate::api::paths::{Paths, PathsQuery};
@@ -73,6 +74,7 @@ pub(super) async fn serve(listener: Listener, web: Web, pages: Router, stop: Can
         .route(StatusQuery::PATH, get(status))
         .route(MatrixQuery::PATH, get(matrix))
         .route(TopologyQuery::PATH, get(topology))
+        .route(FocusQuery::PATH, get(focus))
         .route(WithdrawnQuery::PATH, get(withdrawn).delete(forget))
         .route(api::OPENAPI, get(openapi))
         .route("/healthz", get(health))
@@ -189,6 +191,11 @@ async fn topology(
     let view = web.views.get();
     web.read(move |state, now| answers::topology(state, &view, &query, now))
         .await
+}
+
+async fn focus(Shared(web): Shared<Web>, _: Asked<FocusQuery>) -> Answer<Focus> {
+    let view = web.views.get();
+    web.read(move |_, now| answers::focus(&view, now)).await
 }
 
 async fn withdrawn(

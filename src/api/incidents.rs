@@ -155,6 +155,9 @@ pub struct Incident {
     pub both_directions: bool,
     /// what it may be instead, in the same form; empty unless the category is undecided
     pub or: Vec<Component>,
+    /// whether probes are under way that will tell which of them it is
+    #[serde(default)]
+    pub deciding: bool,
     /// when it was opened
     pub opened_unix_ns: i64,
     /// when it was last seen

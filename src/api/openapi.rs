@@ -11,6 +11,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::agents::AgentsQuery;
+use super::focus::FocusQuery;
 use super::incidents::IncidentsQuery;
 use super::matrix::MatrixQuery;
 use super::paths::PathsQuery;
@@ -50,6 +51,7 @@ pub fn document() -> OpenApi {
     made.add::<StatusQuery>();
     made.add::<MatrixQuery>();
     made.add::<TopologyQuery>();
+    made.add::<FocusQuery>();
     made.add::<WithdrawnQuery>();
     made.add_forget();
     made.schemas.push((Error::name().into(), Error::schema()));

@@ -25,7 +25,7 @@ pub struct PathsQuery {
     /// GID, host or ToR of the answering RNIC; all if it is left out
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// kind of the probes; all if it is left out
+    /// kind of the probes; focus: paths that focus has probed in the window; all if it is left out
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<ProbeKindChoice>,
     /// name of a service; all if it is left out
@@ -77,7 +77,7 @@ pub struct Path {
     pub source_port: Option<u16>,
     /// service that uses the path, null unless kind is `service_tracing`
     pub service: Option<String>,
-    /// all probes: lost + all of invalid + complete
+    /// all probes but those of `focused`: lost + all of invalid + complete
     pub sent: u64,
     /// probes without an ACK in time
     pub lost: u64,
@@ -89,6 +89,18 @@ pub struct Path {
     pub prober_delay: Option<Distribution>,
     /// time that the responder's host added; null without a complete probe
     pub responder_delay: Option<Distribution>,
+    /// what was sent beside the schedule, because of present suspects; not in the other numbers
+    #[serde(default)]
+    pub focused: Focused,
+}
+
+/// Probes of focus on a path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Focused {
+    /// all
+    pub sent: u64,
+    /// without an ACK in time
+    pub lost: u64,
 }
 
 /// An RNIC at one end of a path.

@@ -7,6 +7,7 @@ use utoipa::openapi::{OpenApi, RefOr};
 
 use super::agents::{Agents, AgentsQuery};
 use super::component::Component;
+use super::focus::FocusQuery;
 use super::incidents::{Incidents, IncidentsQuery, Wanted};
 use super::matrix::MatrixQuery;
 use super::paths::PathsQuery;
@@ -67,6 +68,7 @@ fn a_wrong_query_is_refused_with_what_is_allowed() {
         refusals::<TopologyQuery>(&["detail=ports"]),
         refusals::<StatusQuery>(&["colour=red"]),
         refusals::<AgentsQuery>(&["agent=a"]),
+        refusals::<FocusQuery>(&["colour=red"]),
         refusals::<WithdrawnQuery>(&["rnic=a", "host=a&host=b"]),
     ]
     .concat();
@@ -322,6 +324,7 @@ fn the_documented_fields_are_those_of_the_code() {
         table::<StatusQuery>(&document),
         table::<MatrixQuery>(&document),
         table::<TopologyQuery>(&document),
+        table::<FocusQuery>(&document),
         table::<WithdrawnQuery>(&document),
     ] {
         let marker = format!("<!-- fields: {path} -->\n");
@@ -361,6 +364,7 @@ fn the_documented_parameters_are_those_of_the_code() {
         parameters::<StatusQuery>(),
         parameters::<MatrixQuery>(),
         parameters::<TopologyQuery>(),
+        parameters::<FocusQuery>(),
         parameters::<WithdrawnQuery>(),
     ] {
         let heading = format!("## `GET {path}`\n");
@@ -386,7 +390,7 @@ fn the_document_has_every_resource_and_every_type() {
     let text = openapi::document().to_json().expect("JSON");
     let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let paths = document["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 8);
+    assert_eq!(paths.len(), 9);
     let forget = &paths["/api/v1/withdrawn"]["delete"];
     assert!(forget["responses"]["409"].is_object(), "{forget}");
     let schemas = document["components"]["schemas"]

@@ -273,7 +273,8 @@ impl ControllerService for Service {
         server::identity_of(&request)
             .permit_analyzer(&self.analyzers)
             .map_err(|error| refuse(Status::permission_denied(error.to_string())))?;
-        let request = FocusRequest::try_from(request.into_inner())?;
+        let request =
+            FocusRequest::try_from(request.into_inner()).map_err(|error| refuse(error.into()))?;
         let until = Instant::now() + request.valid;
         let answer = self
             .ask(|reply| Command::Focus {

@@ -23,13 +23,16 @@ pub struct IncidentLine {
     pub category: &'static str,
     /// In one line.
     pub title: String,
+    /// Probes are under way that will tell which of its alternatives it is.
+    pub deciding: bool,
 }
 
 impl IncidentLine {
     /// For people.
     pub fn text(&self) -> String {
+        let deciding = if self.deciding { " (deciding)" } else { "" };
         format!(
-            "         incident {} {} [{} {}]: {}",
+            "         incident {} {} [{} {}]: {}{deciding}",
             self.id, self.change, self.severity, self.category, self.title
         )
     }

@@ -55,6 +55,7 @@ impl Located {
             severity: incident.severity.name(),
             category: incident.category.name(),
             title: incident.title(),
+            deciding: incident.deciding,
         }
     }
 

@@ -45,8 +45,9 @@ pub struct Refused {
     pub is_scaled: bool,
 }
 
-/// The groups with some of their 5-tuples probed more: those of `asked`, with how many portions of their rate beside it. The rate
-/// of all groups together stays. Inter-ToR groups alone are changed.
+/// The groups with some of their 5-tuples probed more: those of `asked`, with how many portions of their rate beside it. The
+/// groups keep their 5-tuples and get slower; what is asked for is in groups of the kind [`ProbeKind::Focus`] behind them, one for
+/// each rate. The rate of all groups together stays. Inter-ToR groups alone are changed.
 pub(crate) fn focused(
     groups: &[Group],
     asked: &HashMap<FlowKey, u32>,
@@ -78,14 +79,14 @@ pub(crate) fn focused(
     let scale = (most / extra).min(1.0);
     refused.is_scaled = scale < 1.0;
     let kept = 1.0 - extra * scale / base;
-    let mut changed = Vec::new();
-    for group in groups {
-        if is_focused(group) {
-            changed.extend(classes(group, portions, kept, scale));
-        } else {
-            changed.push(group.clone());
+    let mut changed = groups.to_vec();
+    for group in changed.iter_mut().filter(|group| is_focused(group)) {
+        if let Some(rate) = Rate::per_second(group.rate.get() * kept) {
+            group.rate = rate;
         }
     }
+    let of_focus = groups.iter().filter(|group| is_focused(group));
+    changed.extend(of_focus.flat_map(|group| added(group, portions, scale)));
     (changed, refused)
 }
 
@@ -97,27 +98,23 @@ fn is_focused(group: &Group) -> bool {
     group.kind == ProbeKind::InterTor && !group.paths.is_empty()
 }
 
-/// A group as one group for each rate that its 5-tuples have now.
-fn classes(
-    group: &Group,
-    portions: impl Fn(&ProbePath) -> u32,
-    kept: f64,
-    scale: f64,
-) -> Vec<Group> {
+/// What is added to a group, as one group for each number of portions.
+fn added(group: &Group, portions: impl Fn(&ProbePath) -> u32, scale: f64) -> Vec<Group> {
     let each = group.rate.get() / group.paths.len() as f64;
     let mut classes: BTreeMap<u32, Vec<Arc<ProbePath>>> = BTreeMap::new();
     for path in &group.paths {
-        classes
-            .entry(portions(path))
-            .or_default()
-            .push(Arc::clone(path));
+        let portions = portions(path);
+        if portions > 0 {
+            let class = classes.entry(portions).or_default();
+            class.push(Arc::clone(path));
+        }
     }
     classes
         .into_iter()
         .filter_map(|(portions, paths)| {
-            let rate = each * (kept + f64::from(portions) * scale) * paths.len() as f64;
+            let rate = each * f64::from(portions) * scale * paths.len() as f64;
             Some(Group {
-                kind: group.kind,
+                kind: ProbeKind::Focus,
                 rate: Rate::per_second(rate)?,
                 paths,
             })

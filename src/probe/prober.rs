@@ -94,10 +94,14 @@ impl Prober {
     pub(super) fn reverse_path(&self, kind: ProbeKind, flow: (Gid, FlowLabel)) -> ReversePath {
         match kind {
             ProbeKind::TorMesh => ReversePath::Unasked,
-            ProbeKind::InterTor | ProbeKind::ServiceTracing if self.failing.contains(&flow) => {
+            ProbeKind::InterTor | ProbeKind::Focus | ProbeKind::ServiceTracing
+                if self.failing.contains(&flow) =>
+            {
                 ReversePath::Failing
             }
-            ProbeKind::InterTor | ProbeKind::ServiceTracing => ReversePath::Healthy,
+            ProbeKind::InterTor | ProbeKind::Focus | ProbeKind::ServiceTracing => {
+                ReversePath::Healthy
+            }
         }
     }
 

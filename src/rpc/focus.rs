@@ -107,6 +107,16 @@ impl From<FocusCounts> for v1::FocusResponse {
     }
 }
 
+impl From<v1::FocusResponse> for FocusCounts {
+    fn from(message: v1::FocusResponse) -> Self {
+        Self {
+            passed_on: message.passed_on,
+            unknown: message.unknown,
+            beyond: message.beyond,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;

@@ -17,6 +17,7 @@ fn incident(id: u64) -> Incident {
         },
         both_directions: false,
         or: Vec::new(),
+        deciding: false,
         category: Category::LinkLoss,
         severity: Severity::P2,
         opened_unix_ns: SECOND,

@@ -1,5 +1,6 @@
 //! What a probe tells about the suspects.
 
+use super::Question as Asked;
 use crate::analysis::localize::{ComponentId, Posterior};
 
 /// What is to be known: which of some alternatives is faulty, if any.
@@ -19,6 +20,11 @@ pub(super) struct Value {
 }
 
 impl Value {
+    /// Place of the suspect that it is about.
+    pub(super) const fn question(&self) -> usize {
+        self.question
+    }
+
     pub(super) const fn nats(&self) -> f64 {
         self.nats
     }
@@ -94,6 +100,17 @@ impl Questions {
     /// What is not known about all of them, in nats.
     pub(super) fn entropy(&self) -> f64 {
         self.all.iter().map(|question| question.entropy).sum()
+    }
+
+    /// Each question, of which nothing is asked yet.
+    pub(super) fn unanswered(&self) -> Vec<Asked> {
+        let entropies = self.all.iter().map(|question| question.entropy);
+        entropies
+            .map(|entropy| Asked {
+                entropy,
+                ..Asked::default()
+            })
+            .collect()
     }
 
     /// What one probe of a 5-tuple tells: the mutual information of its outcome and each answer. What other questions are about

@@ -190,6 +190,7 @@ fn nothing_is_asked_where_nothing_is_suspected() {
         candidate: 3,
         portions: 2,
         rate: 2.0,
+        about: 0,
     }];
     let focus = rank(&posterior(&[]), &candidates, &before, &Bounds::default());
     assert_eq!(focus, Focus::default());
@@ -298,6 +299,7 @@ fn what_was_asked_for_expires() {
             candidate: 1,
             portions: 2,
             rate: 2.0,
+            about: 0,
         }],
         ..Focus::default()
     };

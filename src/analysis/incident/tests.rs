@@ -38,6 +38,7 @@ fn finding(subject: Component, category: Category, nats: f64) -> Finding {
         or: Vec::new(),
         share: 0.01,
         loss_interval: None,
+        deciding: false,
         probes: Counts {
             sent: 1_000,
             lost: 10,

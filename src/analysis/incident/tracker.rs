@@ -164,6 +164,7 @@ impl Tracker {
                 continue;
             };
             incident.closed_unix_ns = Some(now.nanos());
+            incident.deciding = false;
             incident.cause = Some(*id);
             incident.note(format!("closed: incident {id} explains it ({title})"));
             let one = incident.as_explained();
@@ -221,6 +222,7 @@ impl Tracker {
             let gone = now.since(watch.last) >= clear_after(watch.horizon);
             if let Some(mut incident) = watch.incident.take_if(|_| gone) {
                 incident.closed_unix_ns = Some(now.nanos());
+                incident.deciding = false;
                 changes.push(Change::Closed(incident));
             }
         }

@@ -52,6 +52,7 @@ impl Incident {
             subject: finding.subject.clone(),
             both_directions: finding.both_directions,
             or: finding.or.clone(),
+            deciding: finding.deciding,
             category: finding.category,
             severity: Severity::of(finding.category, &services),
             opened_unix_ns: now.nanos(),
@@ -105,6 +106,7 @@ impl Incident {
             self.both_directions |= finding.both_directions;
         }
         self.or.clone_from(&finding.or);
+        self.deciding = finding.deciding;
         if self.category != Category::Flapping {
             self.category = finding.category;
         }

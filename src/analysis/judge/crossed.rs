@@ -214,6 +214,16 @@ impl Crossings {
         (&self.shares[place.first..place.end], place.links)
     }
 
+    /// A component by its id.
+    pub(super) fn component(&self, id: ComponentId) -> &Component {
+        self.problem.component(id)
+    }
+
+    /// The id of a component that some path crosses.
+    pub(super) fn id(&self, component: &Component) -> Option<ComponentId> {
+        self.problem.id(component)
+    }
+
     /// Work of building a problem of these paths, in evaluations of one observation.
     pub(super) fn work(&self) -> u64 {
         (self.shares.len() as u64).saturating_mul(2)

@@ -188,6 +188,8 @@ pub struct Finding {
     pub both_directions: bool,
     /// What it may be instead; empty where the observations tell. With losses the category is then [`Category::Undecided`].
     pub or: Vec<Component>,
+    /// Probes are asked for that cross one of these and not another: they will tell.
+    pub deciding: bool,
     /// Share of probes (of 5-tuples for a blackhole, of round trips for latency) that it affects, 0 to 1.
     pub share: f64,
     /// The 95 % interval of `share`, low and high, over the same horizon; `None` where it is not a rate that was estimated.
@@ -217,6 +219,21 @@ pub struct Asked {
     pub portions: u32,
 }
 
+/// What focus asks about: components of which at most one is at fault.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Question {
+    /// Which, most probable first, with the probability that each is at fault; the rest of 1 is that none is.
+    pub suspects: Vec<(Component, f64)>,
+    /// What is not known yet: entropy in nats.
+    pub entropy: f64,
+    /// What a second of all probes that are asked for is expected to tell about it, in nats.
+    pub information: f64,
+    /// 5-tuples that are asked for because of it more than because of others,
+    pub tuples: usize,
+    /// and the probes per second that are added to them.
+    pub rate: f64,
+}
+
 /// What one run says.
 #[derive(Debug, Clone, Default)]
 pub struct Judgement {
@@ -240,6 +257,8 @@ pub struct Judgement {
     pub held: usize,
     /// 5-tuples that are to be probed more, because they would tell most; empty where focus is off.
     pub asked: Vec<Asked>,
+    /// Why: those that something is asked about, most probes first.
+    pub questions: Vec<Question>,
     /// Work that was done, in evaluations of one observation.
     pub work: u64,
 }

@@ -128,6 +128,7 @@ pub(super) fn blank(subject: Component, category: Category, share: f64) -> Findi
         or: Vec::new(),
         share,
         loss_interval: None,
+        deciding: false,
         probes: Counts::default(),
         hard: false,
         services: BTreeMap::new(),

@@ -385,6 +385,7 @@ impl Judge {
             nats: suspect.evidence_nats.min(over_stall),
             recent: (!slow).then(|| sums.recent.in_slot(self.slot)),
             both_directions: false,
+            deciding: false,
             shares: Vec::new(),
             or,
             share: suspect.loss_rate,

@@ -180,7 +180,7 @@ const LEAST_TO_SILENT: u64 = 3;
 fn class(path: PathView<'_>) -> u32 {
     match path.kind() {
         ProbeKind::TorMesh => 4,
-        ProbeKind::InterTor | ProbeKind::ServiceTracing => 8,
+        ProbeKind::InterTor | ProbeKind::Focus | ProbeKind::ServiceTracing => 8,
     }
 }
 
@@ -343,7 +343,7 @@ impl Snapshot {
             let most = most_weight(self.seen.iter().map(|seen| seen.counts(horizon).sent));
             for seen in &mut self.seen {
                 let most = match seen.kind {
-                    ProbeKind::InterTor => most.saturating_mul(FOCUSED_WEIGHT),
+                    ProbeKind::InterTor | ProbeKind::Focus => most.saturating_mul(FOCUSED_WEIGHT),
                     ProbeKind::TorMesh | ProbeKind::ServiceTracing => most,
                 };
                 seen.weighed[horizon.index()] = weighed(seen.counts(horizon), most);

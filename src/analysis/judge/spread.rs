@@ -93,6 +93,7 @@ fn finding(routes: &Routes, seen: &[Observed<'_>], uneven: &Uneven) -> Option<Fi
         or: Vec::new(),
         share: misplaced(&uneven.next),
         loss_interval: None,
+        deciding: false,
         probes,
         hard: false,
         services,

@@ -1,6 +1,7 @@
 //! Categories that no fault of the emulated fabric brings about, and contradictions; the others are told in
 //! `tests/it/explained.rs`.
 
+mod focusing;
 mod uncertain;
 
 use std::net::Ipv4Addr;

@@ -4,18 +4,23 @@ use super::super::report::PathReport;
 use super::super::sketch::{Bin, Sketch};
 use super::slot::Slot;
 use crate::measure::Invalid;
+use crate::probe::ProbeKind;
 use crate::time::Nanos;
 
-/// A cell is a key of [`KEY_BITS`] above a count: the upper two bits of the key say what is counted, the others which bin
+/// A cell is a key of [`KEY_BITS`] above a count: the upper three bits of the key say what is counted, the others which bin
 /// or reason. A count that is full is continued in another cell of the same key.
 const COUNT_BITS: u32 = 32 - KEY_BITS;
-const KEY_BITS: u32 = Bin::BITS + 2;
+const KEY_BITS: u32 = Bin::BITS + 3;
 const COUNT_MAX: u32 = (1 << COUNT_BITS) - 1;
 
 const NETWORK_RTT: u16 = 0;
 const PROBER_DELAY: u16 = 1;
 const RESPONDER_DELAY: u16 = 2;
 const INVALID: u16 = 3;
+/// Round trips of focus: they say whether a path is slow, and are not in its distribution.
+const FOCUSED_RTT: u16 = 4;
+/// Probes of focus. The numbers are 0 for all, 1 for the lost, 2 for the invalid, 3 for those that could not be sent.
+const FOCUSED: u16 = 5;
 
 /// An RTT cannot be trusted when the responder took longer than this: the clocks of two RNICs run apart by up to 50 ppm,
 /// which over 10 ms is half a microsecond, and over 300 ms more than most round trips take.
@@ -29,7 +34,34 @@ pub(super) fn reason_number(reason: Invalid) -> usize {
         .unwrap_or_default()
 }
 
-/// What one path counted in one slot.
+/// Probes of [`ProbeKind::Focus`]: they were sent because of earlier outcomes. As evidence they count like all others. Loss ratios and
+/// percentiles over several paths leave them out: with them, the paths that lose most would weigh most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Focused {
+    /// All.
+    pub sent: u64,
+    /// Without an ACK in time.
+    pub lost: u64,
+    /// Measurements that are not valid, for any reason.
+    pub invalid: u64,
+    /// Those of them that could not be sent.
+    pub unsent: u64,
+}
+
+impl Focused {
+    const fn count(&mut self, number: u16, count: u64) {
+        let sum = match number {
+            0 => &mut self.sent,
+            1 => &mut self.lost,
+            2 => &mut self.invalid,
+            3 => &mut self.unsent,
+            _ => return,
+        };
+        *sum = sum.saturating_add(count);
+    }
+}
+
+/// What one path counted in one slot, probes of focus included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotCounts {
     /// Which slot.
@@ -42,12 +74,15 @@ pub struct SlotCounts {
     pub invalid: u64,
     /// Those of them that could not be sent.
     pub unsent: u64,
+    /// The part of all of these that focus sent.
+    pub focused: Focused,
 }
 
 /// Results of one path in one slot.
 #[derive(Debug)]
 pub(super) struct Bucket {
     pub(super) slot: Slot,
+    /// Without focus.
     sent: u64,
     lost: u64,
     /// Sorted by key.
@@ -57,7 +92,7 @@ pub(super) struct Bucket {
 /// What paths and slots add up to.
 #[derive(Debug, Default)]
 pub struct Sums {
-    /// All probes.
+    /// All probes but those of focus.
     pub sent: u64,
     /// Probes without an ACK in time.
     pub lost: u64,
@@ -69,6 +104,17 @@ pub struct Sums {
     pub prober_delay: Sketch,
     /// Time that the responder's host added.
     pub responder_delay: Sketch,
+    /// Probes of focus; nothing else here counts them.
+    pub focused: Focused,
+}
+
+impl Sums {
+    /// The same with the probes and losses of focus: right for one path, whose probes all cross the same links.
+    pub(crate) fn with_focused(mut self) -> Self {
+        self.sent = self.sent.saturating_add(self.focused.sent);
+        self.lost = self.lost.saturating_add(self.focused.lost);
+        self
+    }
 }
 
 impl Bucket {
@@ -92,6 +138,9 @@ impl Bucket {
     }
 
     pub(super) fn add(&mut self, report: &PathReport) {
+        if report.path.kind == ProbeKind::Focus {
+            return self.add_focused(report);
+        }
         self.sent = self.sent.saturating_add(report.sent());
         self.lost = self.lost.saturating_add(report.lost);
         for (reason, count) in &report.invalid {
@@ -107,6 +156,21 @@ impl Bucket {
             }
             self.span(PROBER_DELAY, sample.prober_delay);
             self.span(RESPONDER_DELAY, sample.responder_delay);
+        }
+    }
+
+    fn add_focused(&mut self, report: &PathReport) {
+        let unsent = |reason: &Invalid| *reason == Invalid::SendFailed;
+        let unsent = report.invalid.iter().filter(|(reason, _)| unsent(reason));
+        let unsent = unsent.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
+        let counts = [report.sent(), report.lost, report.invalid_total(), unsent];
+        for (number, count) in (0..).zip(counts) {
+            self.count(key(FOCUSED, number), count);
+        }
+        for sample in &report.samples {
+            if sample.responder_delay <= TRUSTED_RESPONDER_DELAY {
+                self.span(FOCUSED_RTT, sample.network_rtt);
+            }
         }
     }
 
@@ -145,24 +209,32 @@ impl Bucket {
                 unsent += count;
             }
         }
+        let mut focused = Focused::default();
+        for cell in self.cells_of(FOCUSED) {
+            let (_, number) = unpack(cell >> COUNT_BITS);
+            focused.count(number, u64::from(cell & COUNT_MAX));
+        }
         SlotCounts {
             slot: self.slot,
-            sent: self.sent,
-            lost: self.lost,
-            invalid,
-            unsent,
+            sent: self.sent.saturating_add(focused.sent),
+            lost: self.lost.saturating_add(focused.lost),
+            invalid: focused.invalid.saturating_add(invalid),
+            unsent: focused.unsent.saturating_add(unsent),
+            focused,
         }
     }
 
     /// Trusted round trips, and those of them that took longer than `limit`.
     pub(super) fn slower_than(&self, limit: Nanos) -> (u64, u64) {
-        let limit = key(NETWORK_RTT, Bin::of(limit).number());
         let (mut all, mut slow) = (0, 0);
-        for cell in self.cells_of(NETWORK_RTT) {
-            let count = u64::from(cell & COUNT_MAX);
-            all += count;
-            if cell >> COUNT_BITS > limit {
-                slow += count;
+        for what in [NETWORK_RTT, FOCUSED_RTT] {
+            let limit = key(what, Bin::of(limit).number());
+            for cell in self.cells_of(what) {
+                let count = u64::from(cell & COUNT_MAX);
+                all += count;
+                if cell >> COUNT_BITS > limit {
+                    slow += count;
+                }
             }
         }
         (all, slow)
@@ -193,6 +265,11 @@ impl Bucket {
                 NETWORK_RTT => &mut sums.network_rtt,
                 PROBER_DELAY => &mut sums.prober_delay,
                 RESPONDER_DELAY => &mut sums.responder_delay,
+                FOCUSED_RTT => continue,
+                FOCUSED => {
+                    sums.focused.count(number, count);
+                    continue;
+                }
                 _ => {
                     if let Some(sum) = sums.invalid.get_mut(usize::from(number)) {
                         *sum = sum.saturating_add(count);
@@ -210,7 +287,7 @@ fn key(what: u16, number: u16) -> u32 {
 }
 
 fn unpack(key: u32) -> (u16, u16) {
-    #[expect(clippy::cast_possible_truncation, reason = "14 bits")]
+    #[expect(clippy::cast_possible_truncation, reason = "15 bits")]
     let key = key as u16;
     (key >> Bin::BITS, key & ((1 << Bin::BITS) - 1))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::bucket::reason_number;
+use super::bucket::{Focused, reason_number};
 use crate::analysis::report::End;
 use crate::analysis::sketch::Sketch;
 use crate::id::{ServiceName, UdpSourcePort};
@@ -22,7 +22,7 @@ pub struct Summary {
     pub source_port: Option<UdpSourcePort>,
     /// The service that uses the path.
     pub service: Option<ServiceName>,
-    /// All probes.
+    /// All probes but those of focus.
     pub sent: u64,
     /// Probes without an ACK in time.
     pub lost: u64,
@@ -35,6 +35,8 @@ pub struct Summary {
     pub prober_delay: Sketch,
     /// Time that the responder's host added.
     pub responder_delay: Sketch,
+    /// Probes of focus; nothing else here counts them.
+    pub focused: Focused,
 }
 
 impl Summary {

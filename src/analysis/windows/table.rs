@@ -53,7 +53,7 @@ impl Entry {
     fn is(&self, path: &Path) -> bool {
         self.source.gid == path.source.gid
             && self.target.gid == path.target.gid
-            && self.kind == path.kind
+            && self.kind == path.kind.of_path()
             && self.source_port == path.source_port
             && self.service.as_deref() == path.service.as_ref()
     }
@@ -146,6 +146,7 @@ impl Entry {
             network_rtt: sums.network_rtt,
             prober_delay: sums.prober_delay,
             responder_delay: sums.responder_delay,
+            focused: sums.focused,
         })
     }
 }
@@ -268,7 +269,7 @@ impl Table {
         let entry = Entry {
             source: self.end(&path.source, 1),
             target: self.end(&path.target, 1),
-            kind: path.kind,
+            kind: path.kind.of_path(),
             source_port: path.source_port,
             service: path.service.clone().map(Box::new),
             buckets: Vec::new(),
@@ -417,7 +418,7 @@ fn hash(hasher: &RandomState, path: &Path) -> u64 {
     let mut fixed = [0; 36];
     fixed[..16].copy_from_slice(&path.source.gid.bytes());
     fixed[16..32].copy_from_slice(&path.target.gid.bytes());
-    fixed[32] = path.kind as u8;
+    fixed[32] = path.kind.of_path() as u8;
     if let Some(port) = path.source_port {
         fixed[33] = 1;
         fixed[34..].copy_from_slice(&port.0.to_be_bytes());

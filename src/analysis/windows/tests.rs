@@ -230,6 +230,85 @@ fn a_count_larger_than_a_cell_is_kept_whole() {
     assert_eq!(found[0].sent, 2_000_006);
 }
 
+/// The same probes as focus sends them.
+fn focused(mut report: PathReport) -> PathReport {
+    report.path.kind = ProbeKind::Focus;
+    report
+}
+
+fn inter_tor(mut report: PathReport) -> PathReport {
+    report.path.kind = ProbeKind::InterTor;
+    report
+}
+
+#[test]
+fn probes_of_focus_are_evidence_of_their_path_and_no_part_of_its_figures() {
+    let mut windows = Windows::new(limits());
+    let mut more = focused(report(1, 2, 5, &[9_000, 9_000, 9_000]));
+    more.add_invalid(Invalid::SendFailed, 2);
+    more.add_invalid(Invalid::EndpointReset, 1);
+    let scheduled = inter_tor(report(1, 2, 1, &[1_000, 2_000]));
+    windows.ingest(&batch(0.0, 1.0, vec![scheduled, more]), at(1.0));
+    assert_eq!(windows.memory().paths, 1);
+    let slots = windows.slots(WindowLength::Short, at(5.0));
+    let path = windows.paths().next().expect("one path");
+    assert_eq!(path.kind(), ProbeKind::InterTor);
+    let counts = path.counts(&slots).next().expect("one slot");
+    let all = (counts.sent, counts.lost, counts.invalid, counts.unsent);
+    assert_eq!(all, (14, 6, 3, 2));
+    let expected = Focused {
+        sent: 11,
+        lost: 5,
+        invalid: 3,
+        unsent: 2,
+    };
+    assert_eq!(counts.focused, expected);
+    // All of them say whether the path is slow.
+    assert_eq!(path.slower_than(&slots, Nanos(5_000)), (5, 3));
+    let summary = path.summary(&slots).expect("results");
+    assert_eq!(
+        (summary.sent, summary.lost, summary.invalid_total()),
+        (3, 1, 0)
+    );
+    assert_eq!(
+        (summary.network_rtt.count(), summary.prober_delay.count()),
+        (2, 2)
+    );
+    assert_eq!(summary.focused, expected);
+}
+
+/// Two paths of a pair of ToRs, one good, one that loses and is slow. Once all probes but the scheduled ones go to the bad one, the
+/// figures of the pair are what they were.
+#[test]
+fn figures_of_a_pair_stay_when_its_bad_path_is_probed_more() {
+    let pair = |with_focus: bool| {
+        let mut windows = Windows::new(limits());
+        let good = inter_tor(report(2, 4, 0, &[1_000; 10]));
+        let bad = || inter_tor(report(3, 5, 2, &[50_000; 8]));
+        let mut reports = vec![good, bad()];
+        if with_focus {
+            reports.extend([focused(bad()), focused(bad()), focused(bad())]);
+        }
+        windows.ingest(&batch(0.0, 1.0, reports), at(1.0));
+        let slots = windows.slots(WindowLength::Short, at(5.0));
+        let mut sums = Sums::default();
+        for path in windows.paths() {
+            path.add_to(&slots, &mut sums);
+        }
+        let focused = sums.focused.sent;
+        (
+            focused,
+            sums.sent,
+            sums.lost,
+            sums.network_rtt.quantile(0.5),
+        )
+    };
+    let (before, after) = (pair(false), pair(true));
+    assert_eq!((before.0, after.0), (0, 30));
+    assert_eq!((before.1, before.2, before.3), (after.1, after.2, after.3));
+    assert_eq!((after.1, after.2), (20, 2));
+}
+
 fn any_report() -> impl Strategy<Value = PathReport> {
     (
         1u8..5,
@@ -237,9 +316,13 @@ fn any_report() -> impl Strategy<Value = PathReport> {
         0u64..5,
         prop::collection::vec(0i64..100_000_000, 0..8),
         prop::collection::vec((0usize..7, 1u64..300_000), 0..3),
+        any::<bool>(),
     )
-        .prop_map(|(source, target, lost, rtts, invalid)| {
-            let mut report = report(source, target, lost, &rtts);
+        .prop_map(|(source, target, lost, rtts, invalid, is_of_focus)| {
+            let mut report = inter_tor(report(source, target, lost, &rtts));
+            if is_of_focus {
+                report = focused(report);
+            }
             for (reason, count) in invalid {
                 report.add_invalid(Invalid::ALL[reason], count);
             }
@@ -268,7 +351,7 @@ proptest! {
                 if middle < from || middle >= 180.0 {
                     continue;
                 }
-                for report in paths {
+                for report in paths.iter().filter(|report| report.path.kind != ProbeKind::Focus) {
                     let sum = expected
                         .entry((report.path.source.gid, report.path.target.gid))
                         .or_default();
@@ -283,8 +366,10 @@ proptest! {
                     }
                 }
             }
+            // A path that focus alone has probed has no figures.
             let found: BTreeMap<_, _> = summaries(&windows, span, now)
                 .into_iter()
+                .filter(|found| found.sent > 0 || expected.contains_key(&(found.source.gid, found.target.gid)))
                 .map(|found| {
                     prop_assert!(found.network_rtt.count() <= found.prober_delay.count());
                     prop_assert_eq!(found.responder_delay.count(), found.prober_delay.count());

@@ -30,6 +30,7 @@ fn incident() -> Incident {
         },
         both_directions: false,
         or: Vec::new(),
+        deciding: false,
         category: Category::LinkLoss,
         severity: Severity::P0,
         opened_unix_ns: 1_800_000_000 * SECOND,

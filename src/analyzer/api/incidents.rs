@@ -67,6 +67,7 @@ impl From<&Incident> for api::incidents::Incident {
             subject: (&incident.subject).into(),
             both_directions: incident.both_directions,
             or: incident.or.iter().map(Into::into).collect(),
+            deciding: incident.deciding,
             opened_unix_ns: incident.opened_unix_ns,
             seen_unix_ns: incident.seen_unix_ns,
             closed_unix_ns: incident.closed_unix_ns,

@@ -33,9 +33,15 @@ pub(in crate::analyzer) fn matrix(state: &State, query: &MatrixQuery, now: WallT
             .entry((&path.source().tor, &path.target().tor))
             .or_default();
         for slot in path.counts(&slots) {
-            sums.sent = sums.sent.saturating_add(slot.sent);
-            sums.lost = sums.lost.saturating_add(slot.lost);
-            sums.invalid = sums.invalid.saturating_add(slot.invalid);
+            let focused = slot.focused;
+            sums.sent = sums
+                .sent
+                .saturating_add(slot.sent.saturating_sub(focused.sent));
+            sums.lost = sums
+                .lost
+                .saturating_add(slot.lost.saturating_sub(focused.lost));
+            let invalid = slot.invalid.saturating_sub(focused.invalid);
+            sums.invalid = sums.invalid.saturating_add(invalid);
         }
         sums.rtt.merge(&path.network_rtt(&slots));
     }

@@ -1,23 +1,34 @@
 //! `GET /api/v1/paths`.
 
+use std::ops::Range;
+
 use crate::analysis::report::End;
 use crate::analysis::sketch::Sketch;
-use crate::analysis::windows::{PathView, Summary, WindowLength};
+use crate::analysis::windows::{PathView, Slot, Summary, WindowLength};
 use crate::analyzer::state::State;
 use crate::api;
 use crate::api::paths::{DEFAULT_LIMIT, Distribution, Path, Paths, PathsQuery};
 use crate::api::query::{Number, PageSize};
 use crate::measure::Invalid;
+use crate::probe::ProbeKind;
 use crate::time::WallTime;
 
 use super::is_end;
 
+/// Whether a path has probes of a kind.
+fn is_of(kind: ProbeKind, path: PathView<'_>, slots: &Range<Slot>) -> bool {
+    match kind {
+        ProbeKind::Focus => path.counts(slots).any(|slot| slot.focused.sent > 0),
+        ProbeKind::TorMesh | ProbeKind::InterTor | ProbeKind::ServiceTracing => kind == path.kind(),
+    }
+}
+
 /// Whether a path is asked for.
-fn wants(query: &PathsQuery, path: PathView<'_>) -> bool {
+fn wants(query: &PathsQuery, path: PathView<'_>, slots: &Range<Slot>) -> bool {
     let is = |wanted: &Option<String>, end: &End| {
         wanted.as_ref().is_none_or(|wanted| is_end(end, wanted))
     };
-    query.kind.is_none_or(|kind| kind.0 == path.kind())
+    query.kind.is_none_or(|kind| is_of(kind.0, path, slots))
         && is(&query.source, path.source())
         && is(&query.target, path.target())
         && query
@@ -35,7 +46,7 @@ pub(in crate::analyzer) fn paths(state: &State, query: &PathsQuery, now: WallTim
     let mut found: Vec<_> = state
         .windows
         .paths()
-        .filter(|path| wants(query, *path) && path.has_results(&slots))
+        .filter(|path| wants(query, *path, &slots) && path.has_results(&slots))
         .collect();
     found.sort_by_key(|path| {
         (
@@ -79,6 +90,10 @@ impl From<Summary> for Path {
             network_rtt: spread(&summary.network_rtt),
             prober_delay: spread(&summary.prober_delay),
             responder_delay: spread(&summary.responder_delay),
+            focused: api::paths::Focused {
+                sent: summary.focused.sent,
+                lost: summary.focused.lost,
+            },
             source: api::paths::End::from(&*summary.source),
             target: api::paths::End::from(&*summary.target),
             service: summary.service.map(|name| name.as_str().to_owned()),

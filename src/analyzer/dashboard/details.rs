@@ -212,6 +212,7 @@ fn service(name: &ServiceName, gathered: Gathered) -> Service {
 fn lossy(state: &State, path: PathView<'_>, slots: &Range<Slot>) -> Lossy {
     let mut sums = Sums::default();
     path.add_to(slots, &mut sums);
+    let sums = sums.with_focused();
     let route = path.source_port().and_then(|port| {
         let tuple = Tuple {
             source: path.source().gid,

@@ -29,6 +29,7 @@ pub(crate) fn every() -> Vec<MetricFamily> {
         learned: "new",
     });
     metrics.alerts.touch();
+    metrics.focus.touch();
     metrics.values().expect("encoded")
 }
 
@@ -42,6 +43,7 @@ fn the_exemplar_of_opened_incidents_is_the_last_ones_number() {
         },
         both_directions: false,
         or: Vec::new(),
+        deciding: false,
         category: Category::SwitchDown,
         severity: Severity::P0,
         opened_unix_ns: 1,

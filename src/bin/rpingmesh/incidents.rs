@@ -153,6 +153,7 @@ pub(crate) fn line(incident: &Incident, now: i64) -> String {
     let closed = incident.closed_unix_ns;
     let state = match closed {
         Some(closed) => format!("closed {} ago", api::ago(now, closed)),
+        None if incident.deciding => "open, deciding".to_owned(),
         None => "open".to_owned(),
     };
     format!(
@@ -219,6 +220,11 @@ pub(crate) fn explain(incident: &Incident, now: i64) -> String {
     }
     for other in &incident.or {
         let _ = write!(text, "\nor         {other}");
+    }
+    if incident.deciding {
+        text.push_str(
+            "\ndeciding   probes are under way that will tell which it is (`rpingmesh focus`)",
+        );
     }
     for service in &incident.services {
         let suffers = if service.suffers {
@@ -299,6 +305,7 @@ pub(crate) mod tests {
                 to: "tor3".to_owned(),
             },
             or: Vec::new(),
+            deciding: false,
             opened_unix_ns: 0,
             seen_unix_ns: 0,
             closed_unix_ns: None,

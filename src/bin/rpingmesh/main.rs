@@ -2,6 +2,7 @@
 
 mod agents;
 mod api;
+mod focus;
 mod forget;
 mod incidents;
 mod lab;
@@ -56,11 +57,13 @@ enum Command {
     ///
     /// `rpingmesh incidents` lists what is missing (category `withdrawn`).
     Forget(forget::ForgetArgs),
+    /// Show what is probed more than its schedule, why, and until when
+    Focus(focus::FocusArgs),
     /// Show loss or latency between all pairs of ToRs
     Matrix(matrix::MatrixArgs),
     /// Show switches, hosts and links from topology file, reports and traces, and their differences
     Topology(topology::TopologyArgs),
-    /// Show matrix, incidents and agents live: full screen on a terminal, plain lines elsewhere
+    /// Show matrix, incidents, agents and focus live: full screen on a terminal, plain lines elsewhere
     Top(top::TopArgs),
     /// Write shell completions, man pages or the reference of the options
     Manual(manual::ManualArgs),
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Incidents(args) => incidents::main(&args),
         Command::Agents(args) => agents::main(&args),
         Command::Forget(args) => forget::main(&args),
+        Command::Focus(args) => focus::main(&args),
         Command::Matrix(args) => matrix::main(&args),
         Command::Topology(args) => topology::main(&args),
         Command::Top(args) => top::main(&args),

@@ -1,4 +1,4 @@
-//! `rpingmesh top`: matrix, incidents and agents, live.
+//! `rpingmesh top`: matrix, incidents, agents and focus, live.
 //!
 //! On a terminal one loop owns it: it takes keys from a thread that reads them, answers of the analyzer from a task that
 //! asks for them, and draws what the [`Model`] says. The terminal is given back on every way out: the end, a signal, an
@@ -15,6 +15,7 @@ use clap::Args;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 use rpingmesh::api::agents::AgentsQuery;
+use rpingmesh::api::focus::FocusQuery;
 use rpingmesh::api::incidents::{Incident, IncidentsQuery, Wanted};
 use rpingmesh::api::matrix::MatrixQuery;
 use rpingmesh::api::query::{Choice, IncidentPageSize};
@@ -26,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Analyzer, ApiArgs};
-use crate::{incidents, status};
+use crate::{focus, incidents, status};
 use model::{Answers, Model};
 
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -96,14 +97,19 @@ async fn lines(analyzer: &Analyzer, json: bool) -> Result<String, Failure> {
     };
     let open = analyzer.ask(&first).await?;
     let (left_out, incidents) = (open.left_out, open.incidents);
+    // An older analyzer has no such resource.
+    let asked = analyzer.ask(&FocusQuery::default()).await.ok();
     if json {
-        let both = serde_json::json!({ "status": status, "incidents": incidents });
-        return Ok(both.to_string());
+        let all = serde_json::json!({ "status": status, "incidents": incidents, "focus": asked });
+        return Ok(all.to_string());
     }
     let mut text = status::describe(&status);
     text.push('\n');
     if !incidents.is_empty() {
         let _ = write!(text, "\n{}", incidents::list(&incidents, left_out, &status));
+    }
+    if let Some(asked) = asked.filter(|asked| asked.until_unix_ns.is_some()) {
+        let _ = write!(text, "\n\n{}", focus::describe(&asked));
     }
     Ok(text)
 }
@@ -200,6 +206,7 @@ async fn look(
                 matrix: analyzer.ask(&MatrixQuery::default()).await?,
                 incidents: both(&analyzer).await?,
                 agents: analyzer.ask(&AgentsQuery::default()).await?.agents,
+                focus: analyzer.ask(&FocusQuery::default()).await.ok(),
             })
         };
         let answer = seen.await.map_err(|failure| describe(&failure));

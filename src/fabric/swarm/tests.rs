@@ -154,7 +154,7 @@ fn tuples(swarm: &Swarm, rnic: RnicId) -> Vec<FlowKey> {
 fn counts(results: &[(RnicId, ProbeResult)], rnic: RnicId) -> HashMap<FlowKey, u32> {
     let mut counts = HashMap::new();
     for (source, result) in results {
-        if *source == rnic && result.kind == ProbeKind::InterTor {
+        if *source == rnic && result.kind.of_path() == ProbeKind::InterTor {
             let path = &result.path;
             let flow = (path.target.address.gid, path.flow_label.source_port());
             *counts.entry(flow).or_default() += 1;

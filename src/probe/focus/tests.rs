@@ -68,6 +68,18 @@ fn what_is_asked_for_comes_out_of_the_others() {
     assert_eq!(refused, Refused::default());
     assert!((all(&changed) - 100.0).abs() < 1e-6);
     assert_eq!(changed[0], groups[0]);
+    // The list keeps its groups, and focus has a group for each rate.
+    let kinds: Vec<_> = changed
+        .iter()
+        .map(|group| (group.kind, group.paths.len()))
+        .collect();
+    let expected = [
+        (ProbeKind::TorMesh, 4),
+        (ProbeKind::InterTor, 30),
+        (ProbeKind::Focus, 1),
+        (ProbeKind::Focus, 1),
+    ];
+    assert_eq!(kinds, expected);
     // 4 portions of 3/s are moved: every 5-tuple gives up 4 of 30 parts.
     let kept = 3.0 * (1.0 - 4.0 / 30.0);
     for (number, rate) in [(0, kept), (3, kept + 9.0), (5, kept + 3.0), (29, kept)] {

@@ -64,6 +64,9 @@ pub enum ReportError {
     /// Only service tracing has a service.
     #[error("a service is named on a path that is not probed for one")]
     Service,
+    /// Focus probes 5-tuples between ToRs alone.
+    #[error("probes of focus on a path that is not probed between ToRs")]
+    Focused,
     /// The three columns must have an entry for each complete probe.
     #[error("columns of {0}, {1} and {2} spans")]
     Columns(usize, usize, usize),

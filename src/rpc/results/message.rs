@@ -43,6 +43,7 @@ impl From<PathReport> for v1::PathReport {
             prober_delay_ns: column(|sample| sample.prober_delay),
             responder_delay_ns: column(|sample| sample.responder_delay),
             kind: kind_to(report.path.kind).into(),
+            focused: report.path.kind == ProbeKind::Focus,
             source_port: report.path.source_port.map_or(0, |port| u32::from(port.0)),
             service: report
                 .path
@@ -134,11 +135,32 @@ macro_rules! numbers {
     };
 }
 
-numbers!("probe kind" ProbeKind ProbeKind kind_from kind_to {
-    TorMesh = TorMesh,
-    InterTor = InterTor,
-    ServiceTracing = ServiceTracing,
-});
+/// What a report's kind and its `focused` say.
+pub(super) fn kind_from(number: i32, focused: bool) -> Result<ProbeKind, ReportError> {
+    let kind = match v1::ProbeKind::try_from(number) {
+        Ok(v1::ProbeKind::TorMesh) => ProbeKind::TorMesh,
+        Ok(v1::ProbeKind::InterTor) if focused => return Ok(ProbeKind::Focus),
+        Ok(v1::ProbeKind::InterTor) => ProbeKind::InterTor,
+        Ok(v1::ProbeKind::ServiceTracing) => ProbeKind::ServiceTracing,
+        Ok(v1::ProbeKind::Unspecified) | Err(_) => {
+            let what = "probe kind";
+            return Err(ReportError::Unknown { what, number });
+        }
+    };
+    if focused {
+        return Err(ReportError::Focused);
+    }
+    Ok(kind)
+}
+
+/// A kind in messages: focus is a field of its own, which older analyzers skip.
+const fn kind_to(kind: ProbeKind) -> v1::ProbeKind {
+    match kind {
+        ProbeKind::TorMesh => v1::ProbeKind::TorMesh,
+        ProbeKind::InterTor | ProbeKind::Focus => v1::ProbeKind::InterTor,
+        ProbeKind::ServiceTracing => v1::ProbeKind::ServiceTracing,
+    }
+}
 
 numbers!("completion clock" CompletionClock CompletionClock clock_from clock_to {
     HardwareWall = HardwareWall,

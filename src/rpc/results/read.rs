@@ -153,6 +153,7 @@ struct Report<'a> {
     sent: u64,
     lost: u64,
     clock: i32,
+    focused: bool,
 }
 
 /// The lists of one report; used again for the next.
@@ -226,7 +227,8 @@ impl<'a> Report<'a> {
             (10, value) => column(&mut lists.prober_delay, tag, value)?,
             (11, value) => column(&mut lists.responder_delay, tag, value)?,
             (12, Value::Number(clock)) => self.clock = clock as i32,
-            (1..=12, _) => return Err(BatchError::Field(tag)),
+            (13, Value::Number(focused)) => self.focused = focused != 0,
+            (1..=13, _) => return Err(BatchError::Field(tag)),
             _ => {}
         }
         Ok(())
@@ -404,7 +406,7 @@ fn check(
     source: ReadEnd,
     target: ReadEnd,
 ) -> Result<PathReport, ReportError> {
-    let kind = kind_from(report.kind)?;
+    let kind = kind_from(report.kind, report.focused)?;
     let clock = clock_from(report.clock)?;
     let service = match (name(report.service, "service")?, kind) {
         ("", _) => None,

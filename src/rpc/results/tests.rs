@@ -39,6 +39,7 @@ fn any_report() -> impl Strategy<Value = PathReport> {
         prop_oneof![
             Just((ProbeKind::TorMesh, None)),
             Just((ProbeKind::InterTor, None)),
+            Just((ProbeKind::Focus, None)),
             Just((
                 ProbeKind::ServiceTracing,
                 Some(ServiceName::new("training"))
@@ -139,7 +140,7 @@ fn good() -> v1::PathReport {
 #[test]
 fn contradictions_are_refused_by_name_and_the_rest_counts() {
     type Change = fn(&mut v1::PathReport);
-    let changes: [Change; 14] = [
+    let changes: [Change; 15] = [
         |report| report.lost = 4,
         |report| report.sent = 4,
         |report| report.prober_delay_ns.push(1),
@@ -170,6 +171,7 @@ fn contradictions_are_refused_by_name_and_the_rest_counts() {
         |report| report.target.as_mut().unwrap().qpn = 1 << 24,
         |report| report.source_port = 70_000,
         |report| report.service = "training".to_owned(),
+        |report| report.focused = true,
     ];
     let mut paths = vec![good()];
     for change in changes {
@@ -199,6 +201,38 @@ fn contradictions_are_refused_by_name_and_the_rest_counts() {
         .map(ToString::to_string)
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// An analyzer that does not know the field skips it, and counts what focus sent as inter-ToR probes.
+#[test]
+fn what_focus_sent_is_an_inter_tor_report_for_who_does_not_know_focus() {
+    let path = Path {
+        source: Arc::new(message::end(peer(1)).unwrap()),
+        target: Arc::new(message::end(peer(2)).unwrap()),
+        kind: ProbeKind::Focus,
+        source_port: Some(UdpSourcePort(50_000)),
+        service: None,
+    };
+    let mut report = PathReport::empty(path, CompletionClock::Software);
+    report.lost = 2;
+    let message = v1::PathReport::from(report);
+    assert_eq!(message.kind, i32::from(v1::ProbeKind::InterTor));
+    assert_eq!((message.focused, message.sent), (true, 2));
+    let without = v1::PathReport {
+        focused: false,
+        ..message.clone()
+    };
+    let kinds = [message, without].map(|report| {
+        let batch = v1::ResultBatch {
+            sequence: 1,
+            start_unix_ns: 0,
+            end_unix_ns: 1,
+            paths: vec![report],
+            ..Default::default()
+        };
+        received(&batch).unwrap().batch.paths[0].path.kind
+    });
+    assert_eq!(kinds, [ProbeKind::Focus, ProbeKind::InterTor]);
 }
 
 #[test]

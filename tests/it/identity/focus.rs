@@ -142,4 +142,42 @@ async fn an_older_run_and_nonsense_are_refused() {
         refused.message().contains("rnics[0].tuples[0].portions"),
         "{refused}"
     );
+    let line = "rpingmesh_controller_focus_requests_refused_total 3";
+    assert!(registry.counted(line).await, "{line}");
+}
+
+#[tokio::test]
+async fn what_has_expired_is_told_to_nobody() {
+    let pki = Pki::new();
+    let registry = Registry::start(pki.servers(IdentityRule::San), FOCUS).await;
+    let analyzer = pki.client(&["analyzer.example.net"]);
+    let own = announcement("hosta", "hosta", 1, &["10.1.0.1", "10.1.0.2"]);
+    let session = registry.register(&pki.client(&["hosta"]), own).await;
+    let mut session = session.expect("host A");
+    let expired = v1::FocusRequest {
+        valid_ns: 0,
+        ..request(7, 1, "10.1.0.1", vec![tuple("10.1.0.2", 3)])
+    };
+    registry.focus(&analyzer, expired).await.expect("followed");
+    let fresh = request(7, 2, "10.1.0.1", vec![tuple("10.1.0.2", 1)]);
+    registry.focus(&analyzer, fresh).await.expect("followed");
+    let told = focused(&mut session).await;
+    assert_eq!(told.rnics[0].tuples, [tuple("10.1.0.2", 1)]);
+}
+
+/// A controller that has started again knows nothing of the requests before: the analyzer's next one is followed.
+#[tokio::test]
+async fn a_controller_that_restarts_follows_the_next_request() {
+    let pki = Pki::new();
+    let analyzer = pki.client(&["analyzer.example.net"]);
+    let asked = || request(7, 5, "10.1.0.1", vec![tuple("10.1.0.2", 1)]);
+    for _ in 0..2 {
+        let registry = Registry::start(pki.servers(IdentityRule::San), FOCUS).await;
+        let answer = registry.focus(&analyzer, asked()).await;
+        // No agent has registered again yet: nothing is passed on.
+        let unknown = answer.expect("followed").unknown;
+        assert_eq!(unknown, 1);
+        let again = registry.focus(&analyzer, asked()).await;
+        assert_eq!(again.expect_err("refused").code(), Code::Aborted);
+    }
 }

@@ -53,6 +53,7 @@ fn the_documentation_names_exactly_the_fields() {
         },
         both_directions: false,
         or: Vec::new(),
+        deciding: false,
         category: Category::SwitchDown,
         severity: Severity::P0,
         opened_unix_ns: 1,

@@ -30,6 +30,8 @@ pub(in crate::analyzer::dashboard) struct Line {
     pub(super) lasted: String,
     pub(super) services: Vec<String>,
     pub(super) confidence: String,
+    /// Probes are under way that will tell which of its alternatives it is.
+    pub(super) is_deciding: bool,
     /// The incident above it explains this one.
     pub(super) is_below: bool,
 }
@@ -72,6 +74,7 @@ impl Line {
             lasted: format::age(closed.unwrap_or(now).since(opened)),
             services: incident.services.keys().cloned().collect(),
             confidence: format::percent(incident.confidence),
+            is_deciding: closed.is_none() && incident.deciding,
             is_below: false,
         }
     }

@@ -4,9 +4,11 @@ use super::frame::Frame;
 use super::incidents::Line;
 use super::parts::{Choice, Fact, PageError, pair_href, windows};
 use super::past;
+use crate::analysis::focus::VALID;
 use crate::analysis::incident::Severity;
-use crate::analysis::judge::Counts;
+use crate::analysis::judge::{Counts, Question};
 use crate::analysis::routes::Origin;
+use crate::analyzer::api::incident_of;
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::format;
 use crate::analyzer::dashboard::grid::{self, Axis, Grid, Metric};
@@ -17,6 +19,10 @@ use crate::api::status::Coverage;
 use crate::time::{Nanos, WallTime};
 use askama::Template as Page;
 
+/// Questions of focus that are listed, and suspects of each.
+const MOST_QUESTIONS: usize = 8;
+const MOST_SUSPECTS: usize = 3;
+
 #[derive(Debug, Page)]
 #[template(path = "overview.html")]
 pub(in crate::analyzer::dashboard) struct Overview {
@@ -24,6 +30,8 @@ pub(in crate::analyzer::dashboard) struct Overview {
     verdict: Verdict,
     facts: Vec<Fact>,
     incidents: Vec<Line>,
+    /// Where focus sends probes.
+    focus: Vec<Looking>,
     grid: Grid,
     metric: Metric,
     metrics: Vec<Choice>,
@@ -42,6 +50,41 @@ struct Verdict {
     class: &'static str,
     title: String,
     detail: String,
+}
+
+/// What focus asks about, and what it takes for that.
+#[derive(Debug)]
+struct Looking {
+    suspects: String,
+    probes: String,
+    incident: Option<u64>,
+}
+
+impl Looking {
+    fn of(question: &Question, judged: &Judged, now: WallTime) -> Self {
+        let named = question.suspects.iter().take(MOST_SUSPECTS);
+        let mut suspects: Vec<String> = named
+            .map(|(component, probability)| {
+                format!("{component} ({})", format::percent(*probability))
+            })
+            .collect();
+        let more = question.suspects.len().saturating_sub(MOST_SUSPECTS);
+        if more > 0 {
+            suspects.push(format!("{more} more"));
+        }
+        let until = judged.judgement.at.map(|at| at + Nanos::from(VALID));
+        let left = until.map_or_else(Default::default, |until| until.since(now));
+        Self {
+            suspects: suspects.join(" or "),
+            probes: format!(
+                "{:.1} probes/s more on {} 5-tuples for {}",
+                question.rate,
+                question.tuples,
+                format::age(left)
+            ),
+            incident: incident_of(question, &judged.open).map(|incident| incident.id),
+        }
+    }
 }
 
 /// Where the page can go in time.
@@ -97,6 +140,7 @@ async fn now(board: &Dashboard, view: View) -> Result<Overview, PageError> {
         verdict: verdict(&judged, now),
         facts: facts(&judged, sizes),
         incidents,
+        focus: focus(&judged, now),
         time: time(&view, bounds, now),
         ..draw(board, &view, &matrix, "")
     })
@@ -168,6 +212,7 @@ fn draw(board: &Dashboard, view: &View, matrix: &Matrix, note: &str) -> Overview
         },
         facts: Vec::new(),
         incidents: Vec::new(),
+        focus: Vec::new(),
         metric: view.metric,
         metrics: Metric::ALL
             .into_iter()
@@ -197,6 +242,17 @@ fn draw(board: &Dashboard, view: &View, matrix: &Matrix, note: &str) -> Overview
         time: time(view, None, board.parts.clock.wall()),
         kept: kept(view),
     }
+}
+
+/// What focus asks about, while a controller is told.
+fn focus(judged: &Judged, now: WallTime) -> Vec<Looking> {
+    if judged.focus.is_none() {
+        return Vec::new();
+    }
+    let questions = judged.judgement.questions.iter().take(MOST_QUESTIONS);
+    questions
+        .map(|question| Looking::of(question, judged, now))
+        .collect()
 }
 
 fn href(view: &View) -> String {

@@ -209,6 +209,7 @@ fn row(
 ) -> Row {
     let mut sums = Sums::default();
     path.add_to(slots, &mut sums);
+    let sums = sums.with_focused();
     let tuple = |port: UdpSourcePort| Tuple {
         source: path.source().gid,
         target: path.target().gid,

@@ -10,7 +10,7 @@ use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, TableState, Tabs, Wra
 use rpingmesh::api::matrix::Pair;
 
 use super::model::{Answers, Model, Page, Show};
-use crate::{api, incidents};
+use crate::{api, focus, incidents};
 
 /// Blue and orange, which nearly everybody can tell apart; what is worst is reversed too.
 const GOOD: Color = Color::Blue;
@@ -21,7 +21,7 @@ const MUCH_LOSS: f64 = 0.02;
 /// An agent that has been silent for so long is shown as bad, in nanoseconds: ten uploads.
 const SILENT: i64 = 10_000_000_000;
 
-const KEYS: &str = "q end  Tab, 1 2 3 page  m loss/RTT  arrows move  Enter explain  Esc back";
+const KEYS: &str = "q end  Tab, 1 2 3 4 page  m loss/RTT  arrows move  Enter explain  Esc back";
 
 pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     let [head, tabs, body, foot] = Layout::vertical([
@@ -49,6 +49,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
         (Page::Incidents, Some(id)) => explanation(frame, body, &seen, id),
         (Page::Incidents, None) => list_of_incidents(frame, body, model, &seen),
         (Page::Agents, _) => agents(frame, body, model, &seen),
+        (Page::Focus, _) => focused(frame, body, model, &seen),
     }
     model.seen = Some(seen);
 }
@@ -259,4 +260,37 @@ fn agents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Answers) {
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
     let mut state = TableState::new().with_selected(model.row);
     frame.render_stateful_widget(table, area, &mut state);
+}
+
+/// Where the fabric is looking: what is asked about, with the probes that it takes.
+fn focused(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Answers) {
+    let [head, body] = Layout::vertical([Constraint::Length(2), Constraint::Min(1)]).areas(area);
+    let text = seen.focus.as_ref().map_or_else(
+        || "the analyzer is older and does not say what it asks for".to_owned(),
+        focus::summary,
+    );
+    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }), head);
+    let rows = seen.questions().iter().map(|question| {
+        let incident = question.incident;
+        Row::new([
+            format!("{:.1}", question.probes_per_second),
+            question.tuples.to_string(),
+            incident.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+            focus::suspects(question),
+        ])
+    });
+    let widths = [
+        Constraint::Length(8),
+        Constraint::Length(8),
+        Constraint::Length(8),
+        Constraint::Fill(1),
+    ];
+    let table = Table::new(rows, widths)
+        .header(
+            Row::new(["probes/s", "5-tuples", "incident", "suspects"])
+                .style(Style::new().add_modifier(Modifier::BOLD)),
+        )
+        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
+    let mut state = TableState::new().with_selected(model.row);
+    frame.render_stateful_widget(table, body, &mut state);
 }

@@ -2,6 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use rpingmesh::api::agents::Agent;
+use rpingmesh::api::focus::{Focus, Question};
 use rpingmesh::api::incidents::Incident;
 use rpingmesh::api::matrix::Matrix;
 use rpingmesh::api::status::Status;
@@ -13,6 +14,8 @@ pub(super) struct Answers {
     pub(super) matrix: Matrix,
     pub(super) incidents: Vec<Incident>,
     pub(super) agents: Vec<Agent>,
+    /// `None` of an older analyzer.
+    pub(super) focus: Option<Focus>,
 }
 
 impl Answers {
@@ -35,6 +38,11 @@ impl Answers {
         all
     }
 
+    /// What is asked about, most probes first.
+    pub(super) fn questions(&self) -> &[Question] {
+        self.focus.as_ref().map_or(&[], |focus| &focus.questions)
+    }
+
     pub(super) fn tors(&self) -> &[String] {
         &self.matrix.tors
     }
@@ -46,17 +54,24 @@ pub(super) enum Page {
     Matrix,
     Incidents,
     Agents,
+    Focus,
 }
 
 impl Page {
-    pub(super) const ALL: [Self; 3] = [Self::Matrix, Self::Incidents, Self::Agents];
+    pub(super) const ALL: [Self; 4] = [Self::Matrix, Self::Incidents, Self::Agents, Self::Focus];
 
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Matrix => "1 Matrix",
             Self::Incidents => "2 Incidents",
             Self::Agents => "3 Agents",
+            Self::Focus => "4 Focus",
         }
+    }
+
+    /// The page so many places further, the first after the last.
+    fn beside(self, places: usize) -> Self {
+        Self::ALL[(self.index() + places) % Self::ALL.len()]
     }
 
     pub(super) fn index(self) -> usize {
@@ -131,8 +146,9 @@ impl Model {
             KeyCode::Char('1') => self.turn_to(Page::Matrix),
             KeyCode::Char('2') => self.turn_to(Page::Incidents),
             KeyCode::Char('3') => self.turn_to(Page::Agents),
-            KeyCode::Tab => self.turn_to(Page::ALL[(self.page.index() + 1) % 3]),
-            KeyCode::BackTab => self.turn_to(Page::ALL[(self.page.index() + 2) % 3]),
+            KeyCode::Char('4') => self.turn_to(Page::Focus),
+            KeyCode::Tab => self.turn_to(self.page.beside(1)),
+            KeyCode::BackTab => self.turn_to(self.page.beside(Page::ALL.len() - 1)),
             KeyCode::Char('m') => {
                 self.show = match self.show {
                     Show::Loss => Show::Rtt,
@@ -177,6 +193,7 @@ impl Model {
             Page::Matrix => (seen.tors().len(), seen.tors().len()),
             Page::Incidents => (seen.incidents().len(), 0),
             Page::Agents => (seen.agents().len(), 0),
+            Page::Focus => (seen.questions().len(), 0),
         });
         self.row = self.row.min(rows.saturating_sub(1));
         self.column = self.column.min(columns.saturating_sub(1));

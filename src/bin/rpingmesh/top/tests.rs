@@ -151,6 +151,7 @@ fn seen(tors: usize) -> Answers {
             incident(2, "an older one\u{1b}[2J", Some(60 * SECOND)),
         ],
         agents: vec![agent("host1", 99), agent("host0", 40)],
+        focus: Some(crate::focus::tests::focus()),
     }
 }
 
@@ -210,8 +211,21 @@ fn incidents_are_listed_and_explained() {
 #[test]
 fn agents_that_are_silent_come_first() {
     let mut model = model();
-    press(&mut model, &[KeyCode::BackTab]);
+    press(&mut model, &[KeyCode::BackTab, KeyCode::BackTab]);
     insta::assert_snapshot!("agents", screen(&mut model, 90, 8));
+}
+
+#[test]
+fn where_the_fabric_looks_is_a_page() {
+    let mut model = model();
+    press(&mut model, &[KeyCode::Char('4')]);
+    insta::assert_snapshot!("focus", screen(&mut model, 90, 9));
+    model.take(Ok(Answers {
+        focus: None,
+        ..seen(2)
+    }));
+    let shown = screen(&mut model, 90, 9);
+    assert!(shown.contains("the analyzer is older"), "{shown}");
 }
 
 #[test]
@@ -228,7 +242,12 @@ fn a_large_fabric_is_scrolled_and_a_small_terminal_is_no_failure() {
     press(&mut model, &[KeyCode::PageDown; 40]);
     assert_eq!(model.row, 299, "the last");
     for (width, height) in [(1, 1), (3, 2), (10, 4), (200, 5)] {
-        for page in [KeyCode::Char('1'), KeyCode::Char('2'), KeyCode::Char('3')] {
+        for page in [
+            KeyCode::Char('1'),
+            KeyCode::Char('2'),
+            KeyCode::Char('3'),
+            KeyCode::Char('4'),
+        ] {
             press(&mut model, &[page, KeyCode::Enter]);
             let _ = screen(&mut model, width, height);
         }

@@ -97,7 +97,7 @@ fn an_end_may_come_in_parts_and_the_last_of_a_number_counts() {
 #[test]
 fn unknown_fields_are_passed_over() {
     let mut report = good().encode_to_vec();
-    put(&mut report, 13, b"of a later version");
+    put(&mut report, 17, b"of a later version");
     put_number(&mut report, 14, 7);
     encode_key(15, WireType::SixtyFourBit, &mut report);
     report.extend([0; 8]);

@@ -14,6 +14,7 @@ pub(in crate::store) fn incident(id: u64, closed: Option<i64>) -> Incident {
         },
         both_directions: false,
         or: Vec::new(),
+        deciding: false,
         category: Category::LinkLoss,
         severity: Severity::P1,
         opened_unix_ns: 1_000,
