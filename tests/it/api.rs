@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Resources and queries whose answers have every kind of value between them.
-const QUERIES: [&str; 13] = [
+const QUERIES: [&str; 15] = [
     "/api/v1/paths?window=120s&limit=10000",
     "/api/v1/paths?kind=inter_tor&limit=1",
     "/api/v1/paths?source=nobody",
@@ -30,6 +30,8 @@ const QUERIES: [&str; 13] = [
     "/api/v1/matrix?window=5s",
     "/api/v1/topology",
     "/api/v1/topology?detail=switches",
+    "/api/v1/paths?kind=focus",
+    "/api/v1/focus",
     "/api/v1/withdrawn",
 ];
 

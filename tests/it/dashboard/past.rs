@@ -42,6 +42,7 @@ fn prepare(folder: &Path) {
         },
         both_directions: false,
         or: Vec::new(),
+        deciding: false,
         category: Category::SwitchLoss,
         severity: Severity::P1,
         opened_unix_ns: START + 20 * SECOND,
