@@ -33,10 +33,8 @@ pub(crate) fn every() -> Vec<MetricFamily> {
     metrics.values().expect("encoded")
 }
 
-#[test]
-fn the_exemplar_of_opened_incidents_is_the_last_ones_number() {
-    let metrics = Metrics::new(Arc::default());
-    let incident = |id| Incident {
+fn incident(id: u64) -> Incident {
+    Incident {
         id,
         subject: Component::Switch {
             name: "spine1".to_owned(),
@@ -60,7 +58,12 @@ fn the_exemplar_of_opened_incidents_is_the_last_ones_number() {
         explains: Vec::new(),
         subjects: Subjects::default(),
         cause: None,
-    };
+    }
+}
+
+#[test]
+fn the_exemplar_of_opened_incidents_is_the_last_ones_number() {
+    let metrics = Metrics::new(Arc::default());
     for id in [7, 8] {
         metrics.incident(&Change::Opened(incident(id)));
     }
@@ -68,4 +71,31 @@ fn the_exemplar_of_opened_incidents_is_the_last_ones_number() {
     let text = metrics.encode().expect("encoded");
     let line = "rpingmesh_incidents_opened_total{category=\"switch_down\",severity=\"P0\"} 2 # {incident=\"8\"} 1";
     assert!(text.contains(line), "{text}");
+}
+
+/// One incident is decided, one is closed undecided, one never had alternatives.
+#[test]
+fn what_focus_brought_is_counted_once_for_each_incident() {
+    let metrics = Metrics::new(Arc::default());
+    let undecided = |id| Incident {
+        or: vec![Component::Switch {
+            name: "spine2".to_owned(),
+        }],
+        deciding: true,
+        ..incident(id)
+    };
+    let runs = [
+        vec![undecided(1), undecided(2), incident(3)],
+        vec![undecided(1), undecided(2), incident(3)],
+        vec![incident(1)],
+        vec![incident(1)],
+    ];
+    for open in runs {
+        metrics.judged(&View {
+            open,
+            ..View::default()
+        });
+    }
+    let counted = ["decided", "undecided"].map(|reason| metrics.focus.decided(reason));
+    assert_eq!(counted, [1, 1]);
 }

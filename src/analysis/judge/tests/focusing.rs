@@ -156,7 +156,7 @@ fn what_cannot_be_told_is_being_decided_where_probes_tell_it_apart() {
 }
 
 /// The agents of this fabric ignore what they are asked for. The judge finds what it finds without focus, and never asks for more than
-/// it may: of the seven 5-tuples of an RNIC one half of the rate, so three portions at the most.
+/// it may: one half of the rate of an RNIC with six 5-tuples to other ToRs, so three portions.
 #[test]
 fn agents_that_ignore_it_change_nothing() {
     let mut lines = Vec::new();

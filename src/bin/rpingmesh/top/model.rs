@@ -40,7 +40,9 @@ impl Answers {
 
     /// What is asked about, most probes first.
     pub(super) fn questions(&self) -> &[Question] {
-        self.focus.as_ref().map_or(&[], |focus| &focus.questions)
+        self.focus
+            .as_ref()
+            .map_or(&[], |focus| focus.questions.as_slice())
     }
 
     pub(super) fn tors(&self) -> &[String] {
