@@ -151,7 +151,7 @@ fn seen(tors: usize) -> Answers {
             incident(2, "an older one\u{1b}[2J", Some(60 * SECOND)),
         ],
         agents: vec![agent("host1", 99), agent("host0", 40)],
-        focus: Some(crate::focus::tests::focus()),
+        focus: Some(focus::tests::focus()),
     }
 }
 
