@@ -29,6 +29,7 @@ mod paths;
 mod plan;
 mod shortfalls;
 mod site;
+mod version;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The gRPC face of the controller: generated messages in, domain values to the core, and back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -25,7 +25,7 @@ use crate::rpc::v1::register_response::Message as Outgoing;
 use crate::rpc::{MAX_MESSAGE_BYTES, v1};
 use crate::topology::Announcement;
 
-use super::core::{Admitted, Command, Handle, ListAnswer, Refused};
+use super::core::{Admitted, Command, Handle, ListAnswer, Refused, Served, Waiting};
 use super::directory::StreamId;
 use super::focus::{Share, Stale};
 use super::metrics::{Answer, ByAnswer, ByVerdict, Metrics, Verdict};
@@ -59,6 +59,8 @@ pub(super) struct Service {
     streams: Arc<AtomicU64>,
     /// Pinglists in the making.
     making: Semaphore,
+    /// Pinglists that are being made or wait for it.
+    under_way: Arc<AtomicUsize>,
     /// Memory of the pinglists that agents have not read yet, in units of [`ROOM_UNIT`].
     answers_room: Arc<Semaphore>,
 }
@@ -66,7 +68,7 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(
         config: &ControllerConfig,
-        core: Handle,
+        (core, under_way): (Handle, Arc<AtomicUsize>),
         metrics: Metrics,
         stop: CancellationToken,
     ) -> Self {
@@ -81,6 +83,7 @@ impl Service {
             analyzers: config.settings.focus.analyzers.clone(),
             streams: Arc::default(),
             making: Semaphore::new(MAKING),
+            under_way,
             answers_room: Arc::new(Semaphore::new(ANSWERS_ROOM / ROOM_UNIT)),
         }
     }
@@ -155,6 +158,7 @@ impl ControllerService for Service {
         let request = request.into_inner();
         let agent: AgentId = convert::name("agent_id", request.agent_id)?;
         let known = request.known_version;
+        let _under_way = UnderWay::new(&self.under_way);
         let count = |answer| {
             self.metrics
                 .pinglist_requests
@@ -186,21 +190,32 @@ impl ControllerService for Service {
                     pinglist: None,
                 }))
             }
-            ListAnswer::Changed {
-                version,
+            ListAnswer::Made {
                 announcement,
-                plan,
+                plan: (plan, made_of),
             } => {
-                count(Answer::List);
                 // At once there are as many lists in the making as processors can use; their memory is taken before another
                 // is made.
                 let _making = self.making.acquire().await.map_err(|_| stopping())?;
                 let made = tokio::task::spawn_blocking(move || {
-                    v1::Pinglist::from(&plan.pinglist(&announcement))
+                    let list = made_of.pinglist(&announcement);
+                    let version = list.version();
+                    (version, (version != known).then(|| v1::Pinglist::from(&list)))
                 });
-                let list = made
+                let (version, list) = made
                     .await
                     .map_err(|error| Status::internal(error.to_string()))?;
+                let served = Served { plan, version };
+                let served = Command::Served { agent: agent.clone(), served };
+                self.core.send(served).await.map_err(|_| stopping())?;
+                let Some(list) = list else {
+                    count(Answer::Unchanged);
+                    return Ok(Response::new(v1::GetPinglistResponse {
+                        version,
+                        pinglist: None,
+                    }));
+                };
+                count(Answer::List);
                 check_size(&agent, &list)?;
                 let room = self.room(list.encoded_len()).await?;
                 let mut response = Response::new(v1::GetPinglistResponse {
@@ -285,6 +300,22 @@ impl ControllerService for Service {
             .await?;
         let counts = answer.map_err(|stale: Stale| refuse(Status::aborted(stale.to_string())))?;
         Ok(Response::new(counts.into()))
+    }
+}
+
+/// A pinglist that is being made or waits for it.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    fn new(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(all))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -461,11 +492,13 @@ impl Session {
             machine,
             ..self.origin.clone()
         };
-        let answer = ask(&self.core, |reply| Command::Announce {
-            announcement,
-            origin,
-            stream,
-            reply,
+        let answer = ask(&self.core, |reply| {
+            Command::Announce(Box::new(Waiting {
+                announcement,
+                origin,
+                stream,
+                reply,
+            }))
         });
         let admitted = answer.await?.map_err(|refused| match refused {
             Refused::Identity(_) => Status::permission_denied(refused.to_string()),
