@@ -15,6 +15,7 @@
 //! transaction of the store.
 
 mod addresses;
+mod answer;
 mod core;
 mod directory;
 mod focus;

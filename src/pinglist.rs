@@ -20,6 +20,7 @@
 
 mod changes;
 pub(crate) mod coverage;
+pub mod delta;
 pub mod focus;
 pub mod forecast;
 mod mix;

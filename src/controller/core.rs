@@ -1,7 +1,7 @@
 //! The task that owns the controller's state.
 //!
-//! Versions: the version of a pinglist is a hash of what it says. Lists that say the same have the same version, also
-//! those of another controller.
+//! Versions: the version of a pinglist is a hash of what it says. An agent that names the version of the list that it was given last
+//! gets what has changed since, as long as the plan of that list is kept ([`plans`]).
 //!
 //! Notices: an agent is told that its list has changed, not how. RNICs that come or go change all lists of a small fabric, and those of
 //! few agents in a large one, whose probe matrix is sparse. A changed address concerns exactly those agents that probe it. Agents are
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::controller::ControllerConfig;
 use crate::id::AgentId;
 use crate::net::tls::{IdentityError, Security};
+use crate::pinglist::PinglistPlan;
 use crate::pinglist::focus::{FocusBudgets, FocusCounts, FocusRequest};
 use crate::rpc::convert::FieldError;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
@@ -94,6 +95,8 @@ pub(super) enum ListAnswer {
     Made {
         announcement: Announcement,
         plan: Numbered,
+        /// The plan of the list that the agent has, if it is kept.
+        former: Option<Arc<PinglistPlan>>,
     },
 }
 

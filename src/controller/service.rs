@@ -25,6 +25,7 @@ use crate::rpc::v1::register_response::Message as Outgoing;
 use crate::rpc::{MAX_MESSAGE_BYTES, v1};
 use crate::topology::Announcement;
 
+use super::answer::Content;
 use super::core::{Admitted, Command, Handle, ListAnswer, Refused, Served, Waiting};
 use super::directory::StreamId;
 use super::focus::{Share, Stale};
@@ -157,7 +158,7 @@ impl ControllerService for Service {
         let identity = server::identity_of(&request);
         let request = request.into_inner();
         let agent: AgentId = convert::name("agent_id", request.agent_id)?;
-        let known = request.known_version;
+        let (known, takes_delta) = (request.known_version, request.takes_delta);
         let _under_way = UnderWay::new(&self.under_way);
         let count = |answer| {
             self.metrics
@@ -185,43 +186,33 @@ impl ControllerService for Service {
             }
             ListAnswer::Unchanged(version) => {
                 count(Answer::Unchanged);
-                Ok(Response::new(v1::GetPinglistResponse {
-                    version,
-                    pinglist: None,
-                }))
+                Ok(Response::new(Content::Unchanged.message(version)))
             }
             ListAnswer::Made {
                 announcement,
                 plan: (plan, made_of),
+                former,
             } => {
                 // At once there are as many lists in the making as processors can use; their memory is taken before another
                 // is made.
                 let _making = self.making.acquire().await.map_err(|_| stopping())?;
+                let former = former.filter(|_| takes_delta);
                 let made = tokio::task::spawn_blocking(move || {
-                    let list = made_of.pinglist(&announcement);
-                    let version = list.version();
-                    (version, (version != known).then(|| v1::Pinglist::from(&list)))
+                    Content::of(&announcement, &made_of, former.as_deref(), known)
                 });
-                let (version, list) = made
+                let (version, content) = made
                     .await
                     .map_err(|error| Status::internal(error.to_string()))?;
-                let served = Served { plan, version };
-                let served = Command::Served { agent: agent.clone(), served };
-                self.core.send(served).await.map_err(|_| stopping())?;
-                let Some(list) = list else {
-                    count(Answer::Unchanged);
-                    return Ok(Response::new(v1::GetPinglistResponse {
-                        version,
-                        pinglist: None,
-                    }));
+                let served = Command::Served {
+                    agent: agent.clone(),
+                    served: Served { plan, version },
                 };
-                count(Answer::List);
-                check_size(&agent, &list)?;
-                let room = self.room(list.encoded_len()).await?;
-                let mut response = Response::new(v1::GetPinglistResponse {
-                    version,
-                    pinglist: Some(list),
-                });
+                self.core.send(served).await.map_err(|_| stopping())?;
+                count(content.answer());
+                let message = content.message(version);
+                check_size(&agent, message.encoded_len())?;
+                let room = self.room(message.encoded_len()).await?;
+                let mut response = Response::new(message);
                 response.extensions_mut().insert(room);
                 Ok(response)
             }
@@ -319,8 +310,7 @@ impl Drop for UnderWay {
     }
 }
 
-fn check_size(agent: &AgentId, list: &v1::Pinglist) -> Result<(), Status> {
-    let size = list.encoded_len();
+fn check_size(agent: &AgentId, size: usize) -> Result<(), Status> {
     if size < MAX_MESSAGE_BYTES {
         return Ok(());
     }

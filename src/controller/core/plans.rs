@@ -1,9 +1,10 @@
-//! The newest plan of the fabric, and when the next one is due.
+//! The newest plans of the fabric, and when the next one is due.
 //!
 //! A plan is a look at each RNIC. A cheap one is made anew whenever a list is asked for after a change. A costly one is made when
 //! nothing has changed for [`SETTLED`], and after [`LONGEST_WAIT`] in any case; between two plans [`PLAN_PAUSE`] times the cost passes.
 //! So agents that register at once do not cost a plan each. Until then the plan at hand gives the lists.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ const PLAN_PAUSE: u32 = 3;
 const SETTLED: Duration = Duration::from_millis(100);
 /// but no longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// Plans that are kept to say what has changed in a list since. They share the RNICs, and what the RNICs of a ToR probe where that is
+/// the same.
+const KEPT: usize = 4;
+
 /// A plan and its number; numbers rise.
 pub(super) type Numbered = (u64, Arc<PinglistPlan>);
 
@@ -41,7 +46,8 @@ pub(super) struct Made {
 #[derive(Debug)]
 pub(super) struct Plans {
     policy: Arc<Policy>,
-    newest: Option<Numbered>,
+    /// The newest first.
+    kept: VecDeque<Numbered>,
     /// How long the newest took, and when it was made.
     cost: Duration,
     made: HostTime,
@@ -52,7 +58,7 @@ impl Plans {
     pub(super) fn new(policy: Arc<Policy>) -> Self {
         Self {
             policy,
-            newest: None,
+            kept: VecDeque::new(),
             cost: Duration::ZERO,
             made: HostTime::from_nanos(0),
             outdated: None,
@@ -80,18 +86,24 @@ impl Plans {
     }
 
     pub(super) fn newest(&self) -> Option<&Numbered> {
-        self.newest.as_ref()
+        self.kept.front()
+    }
+
+    /// A former plan, if it is still kept.
+    pub(super) fn numbered(&self, number: u64) -> Option<&Arc<PinglistPlan>> {
+        let mut kept = self.kept.iter();
+        kept.find(|(own, _)| *own == number).map(|(_, plan)| plan)
     }
 
     /// Whether a list that is asked for now needs a new plan.
     pub(super) fn is_wanted(&self) -> bool {
-        self.newest.is_none() || (self.outdated.is_some() && self.cost <= CHEAP_PLAN)
+        self.kept.is_empty() || (self.outdated.is_some() && self.cost <= CHEAP_PLAN)
     }
 
     /// Whether it is time for the next plan, whether or not somebody asks for a list.
     pub(super) fn is_due(&self, now: HostTime) -> bool {
         let Some(outdated) = self.outdated else {
-            return self.newest.is_none();
+            return self.kept.is_empty();
         };
         let is_settled = now.since(outdated.last) >= SETTLED;
         let has_waited = now.since(outdated.first) >= LONGEST_WAIT;
@@ -102,16 +114,18 @@ impl Plans {
     /// Makes the next plan.
     pub(super) fn make(&mut self, topology: &Topology, clock: &dyn Clock) -> Made {
         let start = clock.host();
-        let older = self.newest.as_ref().map(|(_, plan)| &**plan);
+        let older = self.kept.front().map(|(_, plan)| &**plan);
         let plan = PinglistPlan::succeeding(older, topology, &self.policy, clock.wall());
         let plan = Arc::new(plan);
         let membership = self.outdated.is_none_or(|outdated| outdated.membership);
-        let changed = membership.then(|| older.map_or(Changed::All, |older| plan.changed_since(older)));
-        let number = self.newest.as_ref().map_or(1, |(number, _)| number + 1);
+        let changed =
+            membership.then(|| older.map_or(Changed::All, |older| plan.changed_since(older)));
+        let number = self.kept.front().map_or(1, |(number, _)| number + 1);
         self.made = clock.host();
         self.cost = self.made.since(start);
         self.outdated = None;
-        self.newest = Some((number, plan.clone()));
+        self.kept.push_front((number, plan.clone()));
+        self.kept.truncate(KEPT);
         Made {
             plan: (number, plan),
             changed,

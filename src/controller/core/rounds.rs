@@ -146,14 +146,19 @@ impl Core {
         let plan = self.plan();
         let number = self.plans.newest().map_or(0, |(number, _)| *number);
         self.round.remove(agent);
-        let served = self.served.get(agent).filter(|served| served.version == known);
+        let served = self
+            .served
+            .get(agent)
+            .filter(|served| served.version == known);
         if served.is_some_and(|served| served.plan == number) {
             return ListAnswer::Unchanged(known);
         }
+        let former = served.and_then(|served| self.plans.numbered(served.plan).cloned());
         match self.directory.announcement(agent) {
             Some(announcement) => ListAnswer::Made {
                 announcement: announcement.clone(),
                 plan: (number, plan),
+                former,
             },
             None => ListAnswer::UnknownAgent,
         }
@@ -179,7 +184,9 @@ impl Core {
         } else if std::mem::take(&mut self.is_unreported) {
             self.report();
         }
-        let under_way = self.lists_under_way.load(std::sync::atomic::Ordering::Relaxed);
+        let under_way = self
+            .lists_under_way
+            .load(std::sync::atomic::Ordering::Relaxed);
         for _ in under_way..LISTS_UNDER_WAY {
             let Some(agent) = self.round.pop() else { break };
             self.tell(&agent);

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use super::*;
 use crate::config::controller::ControllerSettings;
+use crate::controller::origin::Origin;
 use crate::id::{QKey, Qpn};
 use crate::pinglist::Matrix;
-use crate::controller::origin::Origin;
 use crate::store::StoreError;
 use crate::time::WallTime;
 use crate::topology::Rnic;
@@ -142,6 +142,7 @@ impl Running {
             ListAnswer::Made {
                 announcement,
                 plan: (_, plan),
+                ..
             } => (announcement, plan),
             ListAnswer::Unchanged(_) | ListAnswer::UnknownAgent => panic!("{agent} has no list"),
         }

@@ -1,7 +1,9 @@
 //! The registry in an embedded SQLite database.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, Savepoint, Statement, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OptionalExtension as _, Row, Savepoint, Statement, TransactionBehavior, params,
+};
 
 use super::Db;
 use super::damaged::set_row_aside;
