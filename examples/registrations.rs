@@ -147,9 +147,9 @@ impl Server {
     }
 }
 
-fn announcement(host: usize) -> v1::Announcement {
+fn announcement(host: usize, rails: u8) -> v1::Announcement {
     let [.., high, low] = u32::try_from(host).expect("few hosts").to_be_bytes();
-    let rnics = (0..RAILS).map(|rail| v1::Rnic {
+    let rnics = (0..rails).map(|rail| v1::Rnic {
         address: Some(v1::RnicAddress {
             gid: Gid::from(Ipv4Addr::new(10, rail + 1, high, low))
                 .bytes()
@@ -182,16 +182,25 @@ struct Seen {
     registered: Mutex<Vec<Duration>>,
     lists: Mutex<Vec<Duration>>,
     list_bytes: AtomicU64,
-    changes: AtomicU64,
+    deltas: AtomicU64,
+    unchanged: AtomicU64,
+    changes: Mutex<Vec<Instant>>,
     errors: Mutex<Vec<String>>,
+}
+
+impl Seen {
+    /// Notices of newer lists.
+    fn told(&self) -> u64 {
+        self.changes.lock().expect("no panic").len() as u64
+    }
 }
 
 fn keep<T>(all: &Mutex<Vec<T>>, one: T) {
     all.lock().expect("no panic").push(one);
 }
 
-/// An agent's life; ends with the first error.
-async fn agent(host: usize, url: Url, seen: Arc<Seen>) -> Result<(), Status> {
+/// An agent's life; ends with the first error. It does not keep the lists, but asks for changes as if it did.
+async fn agent(host: usize, rails: u8, url: Url, seen: Arc<Seen>) -> Result<(), Status> {
     let channel = channel(&url, &Security::loopback_plaintext())
         .map_err(|error| Status::internal(error.to_string()))?;
     let mut client = ControllerServiceClient::new(channel).max_decoding_message_size(LARGEST);
@@ -211,21 +220,29 @@ async fn agent(host: usize, url: Url, seen: Arc<Seen>) -> Result<(), Status> {
         tokio::select! {
             answer = answers.message() => {
                 let answer = answer?.ok_or_else(|| Status::aborted("the controller has ended it"))?;
-                match answer.message {
-                    Some(Incoming::Registered(_)) => keep(&seen.registered, began.elapsed()),
-                    Some(Incoming::Changed(_)) => {
-                        seen.changes.fetch_add(1, Ordering::Relaxed);
+                let version = match answer.message {
+                    Some(Incoming::Registered(registered)) => {
+                        keep(&seen.registered, began.elapsed());
+                        registered.pinglist_version
                     }
-                    Some(Incoming::Focused(_)) | None => {}
-                }
-                if host.is_multiple_of(ACTIVE) {
+                    Some(Incoming::Changed(changed)) => {
+                        keep(&seen.changes, Instant::now());
+                        changed.pinglist_version
+                    }
+                    Some(Incoming::Focused(_)) | None => 0,
+                };
+                if host.is_multiple_of(ACTIVE) && version != 0 && version != known {
                     let asked = Instant::now();
                     let request = v1::GetPinglistRequest {
                         agent_id: format!("host{host}"),
                         known_version: known,
+                        takes_delta: known != 0,
                     };
                     let list = client.get_pinglist(request).await?.into_inner();
                     known = list.version;
+                    let is_unchanged = list.delta.is_none() && list.pinglist.is_none();
+                    seen.deltas.fetch_add(list.delta.is_some().into(), Ordering::Relaxed);
+                    seen.unchanged.fetch_add(is_unchanged.into(), Ordering::Relaxed);
                     seen.list_bytes.fetch_add(list.encoded_len() as u64, Ordering::Relaxed);
                     keep(&seen.lists, asked.elapsed());
                 }
@@ -264,7 +281,7 @@ async fn served(agents: usize, seen: &Seen, server: &Server) -> (Duration, Durat
             registered = Some((began.elapsed(), server.cpu()));
         }
         let lists = seen.lists.lock().expect("no panic").len() as u64;
-        let now = lists + seen.changes.load(Ordering::Relaxed) + there as u64;
+        let now = lists + seen.told() + there as u64;
         if now != last {
             (last, when) = (now, Instant::now());
         }
@@ -275,24 +292,45 @@ async fn served(agents: usize, seen: &Seen, server: &Server) -> (Duration, Durat
     registered.unwrap_or((began.elapsed(), server.cpu()))
 }
 
+/// As an agent does: an error is reported and it is tried again.
+fn run(host: usize, rails: u8, url: &Url, seen: &Arc<Seen>) {
+    let (url, seen) = (url.clone(), Arc::clone(seen));
+    tokio::spawn(async move {
+        loop {
+            if let Err(error) = agent(host, rails, url.clone(), Arc::clone(&seen)).await {
+                keep(
+                    &seen.errors,
+                    format!("{:?}: {}", error.code(), error.message()),
+                );
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+}
+
+/// One RNIC joins a fleet at rest: who is told, and how soon.
+async fn join(agents: usize, url: &Url, seen: &Arc<Seen>) {
+    let before = seen.told();
+    let began = Instant::now();
+    run(agents, 1, url, seen);
+    tokio::time::sleep(QUIET).await;
+    let changes = seen.changes.lock().expect("no panic");
+    let last = changes
+        .last()
+        .map_or(0.0, |last| last.duration_since(began).as_secs_f64());
+    let told = changes.len() as u64 - before;
+    println!(
+        "one RNIC joins: {told} agents are told ({:.2} %), the last after {last:.2} s",
+        100.0 * told as f64 / agents as f64
+    );
+}
+
 async fn measure(agents: usize) {
     let server = Server::start();
     let url = Url::server(&format!("http://{}", server.address)).expect("a URL");
     let seen = Arc::new(Seen::default());
     for host in 0..agents {
-        let (url, seen) = (url.clone(), Arc::clone(&seen));
-        tokio::spawn(async move {
-            // As an agent does: an error is reported and it is tried again.
-            loop {
-                if let Err(error) = agent(host, url.clone(), Arc::clone(&seen)).await {
-                    keep(
-                        &seen.errors,
-                        format!("{:?}: {}", error.code(), error.message()),
-                    );
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
+        run(host, RAILS, &url, &seen);
     }
     let (all, cpu) = served(agents, &seen, &server).await;
     println!(
@@ -304,16 +342,25 @@ async fn measure(agents: usize) {
     let take = |all: &Mutex<Vec<Duration>>| std::mem::take(&mut *all.lock().expect("no panic"));
     println!("registrations: {}", quantiles(take(&seen.registered)));
     println!(
-        "lists: {}; {:.0} MB; {} notices of newer lists",
+        "lists: {}; {} of them as changes, {} unchanged; {:.0} MB; {} notices of newer lists",
         quantiles(take(&seen.lists)),
+        seen.deltas.load(Ordering::Relaxed),
+        seen.unchanged.load(Ordering::Relaxed),
         seen.list_bytes.load(Ordering::Relaxed) as f64 / 1e6,
-        seen.changes.load(Ordering::Relaxed)
+        seen.told()
     );
     println!(
         "controller: {:.0} MB at most, {:.0} MB at the end, {:.1} s of processor time until nobody is told of a newer list",
         server.memory("VmHWM:"),
         server.memory("VmRSS:"),
         server.cpu().as_secs_f64()
+    );
+    let cpu = server.cpu();
+    join(agents, &url, &seen).await;
+    println!(
+        "controller: {:.0} MB with all agents connected and at rest, {:.1} s of processor time in the {QUIET:?} after the join",
+        server.memory("VmRSS:"),
+        (server.cpu() - cpu).as_secs_f64()
     );
     let errors = seen.errors.lock().expect("no panic");
     println!(

@@ -15,6 +15,7 @@
 //! transaction of the store.
 
 mod addresses;
+mod answer;
 mod core;
 mod directory;
 mod focus;
@@ -167,9 +168,15 @@ impl Controller {
             Arc::clone(&self.clock),
             self.metrics.clone(),
         );
+        let under_way = core.lists_under_way();
         self.expose(&handle, &mut supervisor, &core_stage);
         supervisor.spawn(&core_stage, "core", core.run(core_stage.token()));
-        let service = service::Service::new(&self.config, handle, self.metrics, serving.token());
+        let service = service::Service::new(
+            &self.config,
+            (handle, under_way),
+            self.metrics,
+            serving.token(),
+        );
         let service =
             ControllerServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
         let router = server::builder().add_service(counted(service));

@@ -20,6 +20,7 @@
 
 mod changes;
 pub(crate) mod coverage;
+pub mod delta;
 pub mod focus;
 pub mod forecast;
 mod mix;
@@ -29,6 +30,7 @@ mod paths;
 mod plan;
 mod shortfalls;
 mod site;
+mod version;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use crate::net::client::channel;
 use crate::net::tls::Security;
 use crate::net::url::Url;
 use crate::pinglist::Pinglist;
+use crate::pinglist::delta::PinglistDelta;
 use crate::pinglist::focus::FocusList;
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::convert::FieldError;
@@ -127,7 +128,7 @@ impl Controller {
             .collect()
     }
 
-    /// The agent's pinglist.
+    /// The agent's pinglist: nothing but the version if that is known, or what has changed since, or the whole.
     ///
     /// # Errors
     /// [`CallError`].
@@ -135,17 +136,14 @@ impl Controller {
         &self,
         agent: &AgentId,
         known_version: u64,
-    ) -> Result<Versioned<v1::Pinglist>, CallError> {
+    ) -> Result<v1::GetPinglistResponse, CallError> {
         let request = GetPinglistRequest {
             agent_id: agent.as_str().to_owned(),
             known_version,
+            takes_delta: known_version != 0,
         };
         let mut client = self.client();
-        let answer = self.call(client.get_pinglist(request)).await?;
-        Ok(Versioned {
-            version: answer.version,
-            value: answer.pinglist,
-        })
+        self.call(client.get_pinglist(request)).await
     }
 
     /// Rates and limits that the controller sets for all agents.
@@ -172,6 +170,14 @@ impl Controller {
     /// [`CallError::Answer`].
     pub fn read(&self, message: v1::Pinglist) -> Result<Pinglist, CallError> {
         Pinglist::try_from(message).map_err(|error| self.unusable(error))
+    }
+
+    /// What has changed in a pinglist, in the domain's types.
+    ///
+    /// # Errors
+    /// [`CallError::Answer`].
+    pub fn read_delta(&self, message: v1::PinglistDelta) -> Result<PinglistDelta, CallError> {
+        PinglistDelta::try_from(message).map_err(|error| self.unusable(error))
     }
 
     /// What to probe more, in the domain's types.

@@ -25,6 +25,7 @@ use super::client::{CALL_TIMEOUT, CallError, Controller};
 use super::condition::{Condition, RegistrationTrouble};
 use super::endpoint::{Inventory, Orders};
 use super::focus::Focus;
+use super::list::CurrentList;
 use super::machine::machine;
 use super::metrics::Metrics;
 use super::settings::{focus_bounds, overridden};
@@ -88,7 +89,7 @@ pub struct Registration {
     focus: Focus,
     incarnation: u64,
     machine: String,
-    pinglist_version: u64,
+    list: CurrentList,
     config_version: u64,
     backoff: Backoff,
     absence: Absence,
@@ -111,7 +112,7 @@ impl Registration {
             channels,
             incarnation: rand::random(),
             machine: machine(),
-            pinglist_version: 0,
+            list: CurrentList::default(),
             config_version: 0,
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
             absence: Absence::default(),
@@ -163,7 +164,8 @@ impl Registration {
                     version = stored.version,
                     "probing by the stored pinglist until the controller is back"
                 );
-                self.follow(&list);
+                self.list.replace(stored.version, list);
+                self.follow();
             }
             Err(error) => {
                 let damaged = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
@@ -189,8 +191,8 @@ impl Registration {
     }
 
     async fn stream(&mut self) -> Result<(), RegistrationError> {
-        // A controller that was replaced may number its lists from the start.
-        (self.pinglist_version, self.config_version) = (0, 0);
+        self.list.reconnect();
+        self.config_version = 0;
         let (requests, stream) = mpsc::channel(OUTGOING_DEPTH);
         self.announce(&requests)?;
         let mut client = self.controller.client();
@@ -256,7 +258,7 @@ impl Registration {
     fn heartbeat(&self) -> v1::Heartbeat {
         let health = self.channels.condition.health.borrow().clone();
         v1::Heartbeat {
-            pinglist_version: self.pinglist_version,
+            pinglist_version: self.list.version(),
             health: Some(v1::AgentHealth {
                 probes_sent: health.probes_sent,
                 results_dropped: health.results_dropped,
@@ -323,7 +325,8 @@ impl Registration {
         if config != self.config_version {
             self.fetch_config().await?;
         }
-        if pinglist != self.pinglist_version {
+        // 0: there is none for this agent yet.
+        if pinglist != 0 && pinglist != self.list.version() {
             self.fetch_pinglist().await?;
         }
         Ok(())
@@ -349,21 +352,35 @@ impl Registration {
     }
 
     async fn fetch_pinglist(&mut self) -> Result<(), CallError> {
-        let answer = self
-            .controller
-            .pinglist(&self.config.agent_id, self.pinglist_version)
-            .await?;
-        let Some(message) = answer.value else {
-            self.pinglist_version = answer.version;
+        let agent = &self.config.agent_id;
+        let mut answer = self.controller.pinglist(agent, self.list.version()).await?;
+        if let Some(delta) = answer.delta.take() {
+            let delta = self.controller.read_delta(delta)?;
+            if self.list.change(answer.version, delta).is_ok() {
+                return self.adopt().await;
+            }
+            tracing::warn!(
+                "what has changed in the pinglist does not fit to it: all of it is fetched"
+            );
+            answer = self.controller.pinglist(agent, 0).await?;
+        }
+        let Some(message) = answer.pinglist else {
+            self.list.confirm(answer.version);
             return Ok(());
         };
-        let list = self.controller.read(message.clone())?;
-        self.pinglist_version = answer.version;
+        let list = self.controller.read(message)?;
+        self.list.replace(answer.version, list);
+        self.adopt().await
+    }
+
+    /// Follows a new list and stores it.
+    async fn adopt(&mut self) -> Result<(), CallError> {
         self.has_list = true;
-        self.follow(&list);
+        self.follow();
         let stored = v1::GetPinglistResponse {
-            version: answer.version,
-            pinglist: Some(message),
+            version: self.list.version(),
+            pinglist: Some(self.list.list().into()),
+            delta: None,
         };
         let result = self.cache.store(&stored).await;
         self.report_cache(result.err().as_ref());
@@ -384,15 +401,15 @@ impl Registration {
         self.report(|trouble| trouble.cache = error.map(|error| format!("{file}: {error}")));
     }
 
-    fn follow(&mut self, list: &Pinglist) {
-        let groups = groups(list);
+    fn follow(&mut self) {
+        let groups = groups(self.list.list());
         let paths: usize = groups
             .values()
             .flatten()
             .map(|group| group.paths.len())
             .sum();
         tracing::info!(
-            version = self.pinglist_version,
+            version = self.list.version(),
             rnics = groups.len(),
             paths,
             "new pinglist"

@@ -1,7 +1,7 @@
 //! Which links and switches lie between two ToRs, one way.
 //!
 //! Three sources, the best that there is for a path:
-//! 1. a trace of the very 5-tuple: the leg is known;
+//! 1. a trace of the very 5-tuple: the leg is known. Not where repeated traces contradict each other, because switches spray packets;
 //! 2. the fabric's wiring from a file, or else the legs that traces have shown between the same two ToRs: what ECMP may
 //!    choose, each link and switch with the share of the 5-tuples that cross it when every switch hashes evenly;
 //! 3. neither: the fabric is one cloud, [`CLOUD`], with a link up from every ToR and one down to it. That still tells
@@ -122,6 +122,11 @@ impl Routes {
     /// How many 5-tuples are known by a trace.
     pub fn traced(&self) -> usize {
         self.traced.len()
+    }
+
+    /// How many of these have no path of their own: repeated traces contradict each other.
+    pub const fn sprayed(&self) -> usize {
+        self.traced.sprayed()
     }
 
     /// The leg that a trace of this very 5-tuple has shown.

@@ -259,13 +259,14 @@ impl Judging {
         took: Duration,
         (differences, missing): (Vec<String>, usize),
     ) {
-        let (open, traced) = self
-            .worker
-            .as_ref()
-            .map_or_else(Default::default, |worker| {
-                let open: Vec<_> = worker.tracker.open().into_iter().cloned().collect();
-                (open, worker.judge.routes.traced())
-            });
+        let (open, traced, sprayed) =
+            self.worker
+                .as_ref()
+                .map_or_else(Default::default, |worker| {
+                    let open: Vec<_> = worker.tracker.open().into_iter().cloned().collect();
+                    let routes = &worker.judge.routes;
+                    (open, routes.traced(), routes.sprayed())
+                });
         self.parts.alerts.follow(&open);
         if let Some(asking) = &self.parts.asked {
             asking.asked.send_replace(Arc::new(judgement.asked.clone()));
@@ -278,6 +279,7 @@ impl Judging {
             waiting: self.waiting.len(),
             differences,
             traced,
+            sprayed,
             missing,
             focus: self.parts.asked.as_ref().map(|asking| asking.passed.get()),
         };

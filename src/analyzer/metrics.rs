@@ -123,6 +123,8 @@ metric_set! {
         judge_runs_unfinished: Counter,
         /// Findings of the last run of the judge that one host alone supports: they wait for a second one
         findings_held: Gauge,
+        /// 5-tuples whose traces contradict each other: switches spray their packets, and they count as crossing all paths by shares
+        sprayed_paths: Gauge,
         /// How long the last run of the judge took
         judge_seconds: Gauge<f64, AtomicU64>,
         /// Changes of incidents that are not stored yet
@@ -345,6 +347,7 @@ impl Metrics {
             .findings_held
             .set(number(view.judgement.held as u64));
         self.focus.judged(view);
+        self.runs.sprayed_paths.set(number(view.sprayed as u64));
         self.runs.judge_seconds.set(view.took.as_secs_f64());
         self.runs.incidents_waiting.set(number(view.waiting as u64));
         self.judged

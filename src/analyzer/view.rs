@@ -25,6 +25,8 @@ pub(super) struct View {
     pub(super) differences: Vec<String>,
     /// 5-tuples that are known by a trace.
     pub(super) traced: usize,
+    /// Those of them whose traces contradict each other: switches spray their packets.
+    pub(super) sprayed: usize,
     /// RNICs or hosts of the topology file that report nothing.
     pub(super) missing: usize,
     /// Whether a controller is told what to probe more, and what it has made of the newest request that it took.

@@ -1,19 +1,21 @@
 //! The task that owns the controller's state.
 //!
-//! Versions: each agent's pinglist has one, taken from a counter that starts at the wall clock, so that a version never
-//! means two lists, not even across a restart. A changed address raises the version of exactly those agents that probe
-//! it, at once. RNICs that come or go change all lists of a small fabric, and those of few agents in a large one, whose
-//! probe matrix is sparse. These rounds, and the hourly rotation, reach the agents one slice per tick, so that a starting
-//! cluster does not fetch all its lists over and over.
+//! Versions: the version of a pinglist is a hash of what it says. An agent that names the version of the list that it was given last
+//! gets what has changed since, as long as the plan of that list is kept ([`plans`]).
 //!
-//! A plan is a look at each RNIC. While one costs more than `CHEAP_PLAN`, changes wait for the next tick, and
-//! `PLAN_PAUSE` times the cost passes between two plans: 10 000 agents that register at once do not cost 10 000 plans. Until then
-//! lists come from the plan at hand, and who got one gets a newer version with the next plan. Both are in [`rounds`].
+//! Notices: an agent is told that its list has changed, not how. RNICs that come or go change all lists of a small fabric, and those of
+//! few agents in a large one, whose probe matrix is sparse. A changed address concerns exactly those agents that probe it. Agents are
+//! told in rounds ([`rounds`]): each once, and not more at a time than the controller can answer.
+//!
+//! Announcements are stored in groups ([`admission`]).
 
+mod admission;
+mod plans;
 mod rounds;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,14 +23,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::controller::ControllerConfig;
-use crate::error::describe;
 use crate::id::AgentId;
 use crate::net::tls::{IdentityError, Security};
+use crate::pinglist::PinglistPlan;
 use crate::pinglist::focus::{FocusBudgets, FocusCounts, FocusRequest};
-use crate::pinglist::{PinglistPlan, Policy};
 use crate::rpc::convert::FieldError;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
-use crate::store::StoreError;
 use crate::store::registry::{Registry, RegistryError};
 use crate::time::{Clock, HostTime};
 use crate::topology::Announcement;
@@ -36,13 +36,19 @@ use crate::topology::Announcement;
 use super::addresses::AddressRule;
 use super::directory::{Conflict, Directory, StreamId};
 use super::focus::{Focus, Share, Stale, divide};
-use super::metrics::{ByVerdict, Metrics, Verdict, set};
-use super::origin::Origin;
+use super::metrics::{Metrics, Verdict, set};
 use super::reported::Reported;
 use super::unstored::Unstored;
 
+use plans::{Numbered, Plans};
+use rounds::Round;
+
+pub(super) use admission::Waiting;
+
 /// Commands that wait for the core. Each has a waiting session or call, so this bounds memory, not work.
 pub(super) const QUEUE_DEPTH: usize = 1024;
+/// Commands that are handled together: announcements among them are stored in one transaction.
+const AT_ONCE: usize = 256;
 /// How often due work is looked for: lease checks, rounds of changed lists.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -83,22 +89,28 @@ pub(super) struct Admitted {
 /// Answer to a request for a pinglist.
 pub(super) enum ListAnswer {
     UnknownAgent,
+    /// It has the list of this version.
     Unchanged(u64),
-    Changed {
-        version: u64,
+    /// It is to be made.
+    Made {
         announcement: Announcement,
-        plan: Arc<PinglistPlan>,
+        plan: Numbered,
+        /// The plan of the list that the agent has, if it is kept.
+        former: Option<Arc<PinglistPlan>>,
     },
+}
+
+/// The list that an agent was given last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Served {
+    /// Number of the plan that it was made from.
+    pub(super) plan: u64,
+    pub(super) version: u64,
 }
 
 /// What the core is asked for.
 pub(super) enum Command {
-    Announce {
-        announcement: Announcement,
-        origin: Origin,
-        stream: StreamId,
-        reply: oneshot::Sender<Result<Admitted, Refused>>,
-    },
+    Announce(Box<Waiting>),
     Heard {
         agent: AgentId,
         stream: StreamId,
@@ -111,6 +123,11 @@ pub(super) enum Command {
         agent: AgentId,
         known: u64,
         reply: oneshot::Sender<ListAnswer>,
+    },
+    /// An agent was given a list.
+    Served {
+        agent: AgentId,
+        served: Served,
     },
     /// Answered with how many agents the registry's store has not taken yet.
     Ping {
@@ -139,35 +156,28 @@ struct Listening {
 pub(super) struct Core {
     directory: Directory,
     registry: Arc<dyn Registry>,
-    policy: Arc<Policy>,
     addresses: AddressRule,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     /// Refusals that were logged.
     refusals: Reported,
     commands: mpsc::Receiver<Command>,
-    plan: Option<Arc<PinglistPlan>>,
-    /// How long the newest plan took.
-    plan_cost: Duration,
-    /// When the newest plan was made.
-    planned: HostTime,
-    /// The topology has changed since the plan at hand was made.
-    is_outdated: bool,
-    /// The plan that all lists were last brought up to.
-    announced: Option<Arc<PinglistPlan>>,
-    /// Who got a list between two rounds or probes a changed address: to be told with the next plan.
+    plans: Plans,
+    /// Who is to be told with the next plan, whatever it changes: new ones, and those who probe a changed address.
     due: BTreeSet<AgentId>,
     listening: HashMap<AgentId, Listening>,
     focus: Focus,
     focus_budgets: FocusBudgets,
-    versions: HashMap<AgentId, u64>,
-    last_version: u64,
+    served: HashMap<AgentId, Served>,
+    last_notice: u64,
     /// Rotation that the lists belong to.
     period: u64,
-    /// Lists changed for everybody and no round has begun since.
-    round_due: bool,
-    /// Agents that the current round has still to reach.
-    round: VecDeque<AgentId>,
+    /// Agents to be told of a newer list.
+    round: Round,
+    /// Lists that are being made or wait for it.
+    lists_under_way: Arc<AtomicUsize>,
+    /// The newest plan's coverage was not reported.
+    is_unreported: bool,
     /// What the store has not taken.
     unstored: Unstored,
     reported: Option<(usize, usize)>,
@@ -184,23 +194,18 @@ impl Core {
         let core = Self {
             directory: Directory::new(stored, config.lifetimes, clock.host()),
             registry,
-            policy: Arc::new(config.policy.clone()),
             addresses: AddressRule::new(
                 config.settings.agents.prefixes.clone(),
                 config.settings.listen.ip().is_loopback()
                     && matches!(config.security, Security::Plaintext { .. }),
             ),
             refusals: Reported::default(),
-            last_version: first_version(clock.as_ref()),
+            last_notice: first_notice(clock.as_ref()),
             period: config.policy.period(clock.wall()),
             clock,
             metrics,
             commands,
-            plan: None,
-            plan_cost: Duration::ZERO,
-            planned: HostTime::from_nanos(0),
-            is_outdated: false,
-            announced: None,
+            plans: Plans::new(Arc::new(config.policy.clone())),
             due: BTreeSet::new(),
             listening: HashMap::new(),
             focus: Focus::default(),
@@ -208,42 +213,51 @@ impl Core {
                 per_target: config.settings.focus.target_rate,
                 of_all: config.settings.focus.rate,
             },
-            versions: HashMap::new(),
-            round_due: true,
-            round: VecDeque::new(),
+            served: HashMap::new(),
+            round: Round::default(),
+            lists_under_way: Arc::default(),
+            is_unreported: false,
             unstored: Unstored::default(),
             reported: None,
         };
         (core, handle)
     }
 
+    /// Counts the lists that are being made or wait for it; whoever makes lists keeps it.
+    pub(super) fn lists_under_way(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.lists_under_way)
+    }
+
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut commands = Vec::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                command = self.commands.recv() => match command {
-                    Some(command) => self.handle(command).await,
-                    None => return,
-                },
+                count = self.commands.recv_many(&mut commands, AT_ONCE) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.handle_all(std::mem::take(&mut commands)).await;
+                }
                 _ = tick.tick() => self.tick().await,
             }
         }
     }
 
-    async fn handle(&mut self, command: Command) {
+    /// Announcements come last: whoever announces itself asks for nothing else before it has its answer.
+    async fn handle_all(&mut self, commands: Vec<Command>) {
+        let mut waiting = Vec::new();
+        for command in commands {
+            self.handle(command, &mut waiting);
+        }
+        self.announce(waiting).await;
+    }
+
+    fn handle(&mut self, command: Command, waiting: &mut Vec<Waiting>) {
         match command {
-            Command::Announce {
-                announcement,
-                origin,
-                stream,
-                reply,
-            } => {
-                let answer = self.announce(announcement, origin, stream).await;
-                // A session that has ended meanwhile reports its end by itself.
-                let _ = reply.send(answer);
-            }
+            Command::Announce(one) => waiting.push(*one),
             Command::Heard { agent, stream } => {
                 self.metrics.heartbeats.inc();
                 self.directory
@@ -266,6 +280,7 @@ impl Core {
             } => {
                 let _ = reply.send(self.pinglist(&agent, known));
             }
+            Command::Served { agent, served } => self.serve(agent, served),
             Command::Ping { reply } => {
                 let _ = reply.send(self.unstored.len());
             }
@@ -281,77 +296,6 @@ impl Core {
                 let _ = reply.send(self.focus(request, until));
             }
         }
-    }
-
-    async fn announce(
-        &mut self,
-        announcement: Announcement,
-        origin: Origin,
-        stream: StreamId,
-    ) -> Result<Admitted, Refused> {
-        let (agent, peer) = (announcement.agent.clone(), origin.address);
-        let result = self.admit(announcement, origin, stream).await;
-        let verdict = result
-            .as_ref()
-            .map_or_else(Refused::verdict, |_| Verdict::Accepted);
-        self.metrics
-            .announcements
-            .get_or_create(&ByVerdict { result: verdict })
-            .inc();
-        if let Err(error) = &result {
-            let now = self.clock.host();
-            if let Some(suppressed) = self.refusals.admit(&agent, &error.to_string(), now) {
-                tracing::warn!(%error, ?peer, suppressed, "an announcement was refused");
-            }
-        }
-        result
-    }
-
-    async fn admit(
-        &mut self,
-        announcement: Announcement,
-        origin: Origin,
-        stream: StreamId,
-    ) -> Result<Admitted, Refused> {
-        let now = self.clock.host();
-        origin
-            .identity
-            .permit(&announcement.host, &announcement.agent)?;
-        self.check_addresses(&announcement)?;
-        let superseded = self.directory.check(&announcement, &origin, now)?;
-        if !self.directory.is_known(&announcement) {
-            self.store(&announcement, &superseded).await?;
-        }
-        let agent = announcement.agent.clone();
-        let (host, rnics) = (announcement.host.clone(), announcement.rnics.len());
-        let change = self
-            .directory
-            .accept(announcement, &superseded, (stream, origin), now);
-        for loser in &superseded {
-            tracing::warn!(agent = %loser, by = %agent, "a stale agent lost a GID to another agent");
-            self.listening.remove(loser);
-        }
-        let changed = !change.is_empty();
-        self.spread(&change, &agent);
-        let version = if changed {
-            self.raise(&agent)
-        } else {
-            self.version(&agent)
-        };
-        let (newest, changes) = watch::channel(version);
-        let (shares, focus) = watch::channel(None);
-        let listening = Listening {
-            stream,
-            changes: newest,
-            focus: shares,
-        };
-        self.listening.insert(agent.clone(), listening);
-        tracing::info!(%agent, %host, rnics, changed, "registered");
-        Ok(Admitted {
-            version,
-            changes,
-            focus,
-        })
     }
 
     /// Tells the agents what to probe more.
@@ -383,42 +327,6 @@ impl Core {
         Ok(counts)
     }
 
-    /// Stores what is about to be accepted. A store that takes nothing is no reason to refuse an agent, whose peers would take it
-    /// for dead: it is stored later.
-    async fn store(
-        &mut self,
-        announcement: &Announcement,
-        superseded: &[AgentId],
-    ) -> Result<(), Refused> {
-        if !self.unstored.is_empty() {
-            // In the order in which it happened.
-            self.unstored.put(&announcement.agent, superseded);
-            return Ok(());
-        }
-        let now = self.clock.wall();
-        match self.registry.put(announcement, superseded, now).await {
-            Ok(()) => Ok(()),
-            Err(error @ RegistryError::GidTaken { .. }) => {
-                Err(Refused::Conflict(error.to_string()))
-            }
-            Err(RegistryError::Store(error)) => {
-                self.unstored.put(&announcement.agent, superseded);
-                self.store_failed(&error);
-                Ok(())
-            }
-        }
-    }
-
-    fn store_failed(&mut self, error: &StoreError) {
-        self.metrics.store_failures.inc();
-        if self.unstored.begin() {
-            tracing::error!(
-                error = describe(error),
-                "the registry cannot be stored: agents are served from memory, and it is tried again"
-            );
-        }
-    }
-
     /// Stores what could not be stored before.
     async fn store_again(&mut self) {
         if self.unstored.is_empty() || !self.unstored.is_due(self.clock.host()) {
@@ -431,16 +339,6 @@ impl Core {
             Err(error) => self.store_failed(&error),
         }
         set(&self.metrics.agents_unstored, self.unstored.len());
-    }
-
-    fn check_addresses(&self, announcement: &Announcement) -> Result<(), Refused> {
-        for (index, rnic) in announcement.rnics.iter().enumerate() {
-            self.addresses.check(rnic.address.gid).map_err(|why| {
-                let field = format!("announcement.rnics[{index}].address.gid");
-                Refused::Address(FieldError::new(field, why))
-            })?;
-        }
-        Ok(())
     }
 
     async fn expire(&mut self, now: HostTime) {
@@ -461,17 +359,16 @@ impl Core {
         }
         for agent in &expired.forgotten {
             tracing::warn!(%agent, "forgotten after a long silence");
-            self.versions.remove(agent);
+            self.served.remove(agent);
             self.listening.remove(agent);
         }
         self.directory.forget(&expired.forgotten);
-        self.outdate();
-        self.round_due = true;
+        self.plans.outdate(true, now);
     }
 }
 
-/// Above every version of an earlier run: milliseconds since the epoch leave room for 65536 changes each.
-fn first_version(clock: &dyn Clock) -> u64 {
+/// Above every notice of an earlier run: milliseconds since the epoch leave room for 65536 notices each.
+fn first_notice(clock: &dyn Clock) -> u64 {
     let millis = u64::try_from(clock.wall().nanos() / 1_000_000).unwrap_or(0);
     millis << 16
 }

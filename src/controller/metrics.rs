@@ -33,6 +33,8 @@ pub(super) enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(super) enum Answer {
     Unchanged,
+    /// What has changed since the list that the agent has.
+    Delta,
     List,
     UnknownAgent,
     /// The client's certificate names another host.

@@ -1,7 +1,7 @@
 //! The gRPC face of the controller: generated messages in, domain values to the core, and back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -25,7 +25,8 @@ use crate::rpc::v1::register_response::Message as Outgoing;
 use crate::rpc::{MAX_MESSAGE_BYTES, v1};
 use crate::topology::Announcement;
 
-use super::core::{Admitted, Command, Handle, ListAnswer, Refused};
+use super::answer::Content;
+use super::core::{Admitted, Command, Handle, ListAnswer, Refused, Served, Waiting};
 use super::directory::StreamId;
 use super::focus::{Share, Stale};
 use super::metrics::{Answer, ByAnswer, ByVerdict, Metrics, Verdict};
@@ -59,6 +60,8 @@ pub(super) struct Service {
     streams: Arc<AtomicU64>,
     /// Pinglists in the making.
     making: Semaphore,
+    /// Pinglists that are being made or wait for it.
+    under_way: Arc<AtomicUsize>,
     /// Memory of the pinglists that agents have not read yet, in units of [`ROOM_UNIT`].
     answers_room: Arc<Semaphore>,
 }
@@ -66,7 +69,7 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(
         config: &ControllerConfig,
-        core: Handle,
+        (core, under_way): (Handle, Arc<AtomicUsize>),
         metrics: Metrics,
         stop: CancellationToken,
     ) -> Self {
@@ -81,6 +84,7 @@ impl Service {
             analyzers: config.settings.focus.analyzers.clone(),
             streams: Arc::default(),
             making: Semaphore::new(MAKING),
+            under_way,
             answers_room: Arc::new(Semaphore::new(ANSWERS_ROOM / ROOM_UNIT)),
         }
     }
@@ -154,7 +158,8 @@ impl ControllerService for Service {
         let identity = server::identity_of(&request);
         let request = request.into_inner();
         let agent: AgentId = convert::name("agent_id", request.agent_id)?;
-        let known = request.known_version;
+        let (known, takes_delta) = (request.known_version, request.takes_delta);
+        let _under_way = UnderWay::new(&self.under_way);
         let count = |answer| {
             self.metrics
                 .pinglist_requests
@@ -181,32 +186,33 @@ impl ControllerService for Service {
             }
             ListAnswer::Unchanged(version) => {
                 count(Answer::Unchanged);
-                Ok(Response::new(v1::GetPinglistResponse {
-                    version,
-                    pinglist: None,
-                }))
+                Ok(Response::new(Content::Unchanged.message(version)))
             }
-            ListAnswer::Changed {
-                version,
+            ListAnswer::Made {
                 announcement,
-                plan,
+                plan: (plan, made_of),
+                former,
             } => {
-                count(Answer::List);
                 // At once there are as many lists in the making as processors can use; their memory is taken before another
                 // is made.
                 let _making = self.making.acquire().await.map_err(|_| stopping())?;
+                let former = former.filter(|_| takes_delta);
                 let made = tokio::task::spawn_blocking(move || {
-                    v1::Pinglist::from(&plan.pinglist(&announcement))
+                    Content::of(&announcement, &made_of, former.as_deref(), known)
                 });
-                let list = made
+                let (version, content) = made
                     .await
                     .map_err(|error| Status::internal(error.to_string()))?;
-                check_size(&agent, &list)?;
-                let room = self.room(list.encoded_len()).await?;
-                let mut response = Response::new(v1::GetPinglistResponse {
-                    version,
-                    pinglist: Some(list),
-                });
+                let served = Command::Served {
+                    agent: agent.clone(),
+                    served: Served { plan, version },
+                };
+                self.core.send(served).await.map_err(|_| stopping())?;
+                count(content.answer());
+                let message = content.message(version);
+                check_size(&agent, message.encoded_len())?;
+                let room = self.room(message.encoded_len()).await?;
+                let mut response = Response::new(message);
                 response.extensions_mut().insert(room);
                 Ok(response)
             }
@@ -288,8 +294,23 @@ impl ControllerService for Service {
     }
 }
 
-fn check_size(agent: &AgentId, list: &v1::Pinglist) -> Result<(), Status> {
-    let size = list.encoded_len();
+/// A pinglist that is being made or waits for it.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    fn new(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(all))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn check_size(agent: &AgentId, size: usize) -> Result<(), Status> {
     if size < MAX_MESSAGE_BYTES {
         return Ok(());
     }
@@ -461,11 +482,13 @@ impl Session {
             machine,
             ..self.origin.clone()
         };
-        let answer = ask(&self.core, |reply| Command::Announce {
-            announcement,
-            origin,
-            stream,
-            reply,
+        let answer = ask(&self.core, |reply| {
+            Command::Announce(Box::new(Waiting {
+                announcement,
+                origin,
+                stream,
+                reply,
+            }))
         });
         let admitted = answer.await?.map_err(|refused| match refused {
             Refused::Identity(_) => Status::permission_denied(refused.to_string()),

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::id::AgentId;
+use crate::time::WallTime;
+use crate::topology::Topology;
 
+use super::Policy;
 use super::plan::PinglistPlan;
 use super::site::Site;
 
@@ -18,6 +21,37 @@ pub enum Changed {
 }
 
 impl PinglistPlan {
+    /// As [`PinglistPlan::new`], after an older plan: what the RNICs of a ToR probe is shared with it where that is the same.
+    pub fn succeeding(
+        older: Option<&Self>,
+        topology: &Topology,
+        policy: &Arc<Policy>,
+        now: WallTime,
+    ) -> Self {
+        let plan = Self::new(topology, policy.clone(), now);
+        if let Some(older) = older
+            && plan.partners.is_some()
+            && older.partners.is_some()
+            && plan.policy == older.policy
+        {
+            plan.share(older);
+        }
+        plan
+    }
+
+    fn share(&self, older: &Self) {
+        for (site, own) in self.tors.iter().enumerate() {
+            let Some(&before) = older.index.get(&own.name) else {
+                continue;
+            };
+            if let Some(sparse) = older.tors[before].sparse.get()
+                && self.probes_the_same(site, older, before)
+            {
+                own.sparse.get_or_init(|| Arc::clone(sparse));
+            }
+        }
+    }
+
     /// Whose lists this plan changes, compared with an older one. Between sparse matrices of one rotation these are the
     /// agents of the changed ToRs and of those that probe them; in a complete matrix everybody probes everybody.
     pub fn changed_since(&self, older: &Self) -> Changed {

@@ -359,12 +359,14 @@ impl PinglistPlan {
     /// What the RNICs of a ToR probe, in a sparse matrix.
     pub(super) fn sparse(&self, site: usize) -> Option<&Sparse> {
         let partners = self.partners.as_ref()?;
-        let sparse = self.tors[site].sparse.get_or_init(|| Sparse {
-            ends: partners.of[site]
-                .iter()
-                .map(|target| self.pair(site, *target).assign())
-                .collect(),
-            mesh: self.sparse_mesh(site),
+        let sparse = self.tors[site].sparse.get_or_init(|| {
+            Arc::new(Sparse {
+                ends: partners.of[site]
+                    .iter()
+                    .map(|target| self.pair(site, *target).assign())
+                    .collect(),
+                mesh: self.sparse_mesh(site),
+            })
         });
         Some(sparse)
     }

@@ -29,7 +29,7 @@ pub(super) struct Site {
     /// Which fraction of the wanted rate the budget allows.
     pub(super) allowed: f64,
     /// In a sparse matrix, computed when first asked for.
-    pub(super) sparse: OnceLock<Sparse>,
+    pub(super) sparse: OnceLock<Arc<Sparse>>,
 }
 
 /// What the RNICs of a ToR probe in a sparse matrix.

@@ -10,6 +10,7 @@ use crate::time::WallTime;
 use crate::topology::{Announcement, Rnic, Topology};
 use crate::transport::{Address, CompletionClock};
 
+mod changes;
 mod sparse;
 
 const HOUR: i64 = 3_600_000_000_000;

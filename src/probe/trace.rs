@@ -28,6 +28,15 @@ pub struct Tuple {
     pub port: UdpSourcePort,
 }
 
+impl Tuple {
+    /// Before all others in their order.
+    pub(crate) const LEAST: Self = Self {
+        source: Gid::from_bytes([0; 16]),
+        target: Gid::from_bytes([0; 16]),
+        port: UdpSourcePort(0),
+    };
+}
+
 impl fmt::Display for Tuple {
     /// `10.0.0.1 -> 10.0.0.2 port 50000`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

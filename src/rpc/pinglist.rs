@@ -6,6 +6,7 @@ use std::sync::Arc;
 use prost::Message as _;
 
 use crate::id::FlowLabel;
+use crate::pinglist::delta::{GroupDelta, PinglistDelta, RnicDelta};
 use crate::pinglist::{Group, GroupKind, Limit, Pinglist, RnicPinglist, Shortfall, Target};
 use crate::topology::Peer;
 
@@ -176,6 +177,86 @@ impl TryFrom<v1::Pinglist> for Pinglist {
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<&GroupDelta> for v1::GroupDelta {
+    fn from(delta: &GroupDelta) -> Self {
+        Self {
+            kind: v1::ProbeKind::from(delta.kind).into(),
+            probes_per_second: delta.probes_per_second,
+            removed: delta.removed.clone(),
+            added: delta
+                .added
+                .iter()
+                .map(|(_, target)| target.into())
+                .collect(),
+            added_at: delta.added.iter().map(|(place, _)| *place).collect(),
+        }
+    }
+}
+
+impl From<&PinglistDelta> for v1::PinglistDelta {
+    fn from(delta: &PinglistDelta) -> Self {
+        let rnic = |rnic: &RnicDelta| v1::RnicDelta {
+            source_gid: convert::gid_bytes(rnic.source),
+            groups: rnic.groups.iter().map(Into::into).collect(),
+        };
+        Self {
+            rnics: delta.rnics.iter().map(rnic).collect(),
+            shortfalls: delta.shortfalls.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+fn group_delta(delta: v1::GroupDelta, peers: &mut Peers) -> Result<GroupDelta, FieldError> {
+    if delta.added.len() != delta.added_at.len() {
+        let (targets, places) = (delta.added.len(), delta.added_at.len());
+        let why = format!("has {places} places for {targets} targets");
+        return Err(FieldError::new("added_at", why));
+    }
+    let added = delta.added.into_iter().zip(delta.added_at).enumerate();
+    let added = added.map(|(index, (message, place))| {
+        let target =
+            target(message, peers).map_err(|error| error.within(&format!("added[{index}]")))?;
+        Ok((place, target))
+    });
+    Ok(GroupDelta {
+        kind: kind(delta.kind)?,
+        probes_per_second: convert::rate("probes_per_second", delta.probes_per_second)?,
+        removed: delta.removed,
+        added: added.collect::<Result<_, FieldError>>()?,
+    })
+}
+
+fn rnic_delta(delta: v1::RnicDelta, peers: &mut Peers) -> Result<RnicDelta, FieldError> {
+    let groups = delta
+        .groups
+        .into_iter()
+        .enumerate()
+        .map(|(index, message)| {
+            group_delta(message, peers).map_err(|error| error.within(&format!("groups[{index}]")))
+        });
+    Ok(RnicDelta {
+        source: convert::gid("source_gid", &delta.source_gid)?,
+        groups: groups.collect::<Result<_, _>>()?,
+    })
+}
+
+impl TryFrom<v1::PinglistDelta> for PinglistDelta {
+    type Error = FieldError;
+
+    fn try_from(delta: v1::PinglistDelta) -> Result<Self, FieldError> {
+        let mut peers = Peers::new();
+        let rnics = delta.rnics.into_iter().enumerate().map(|(index, message)| {
+            rnic_delta(message, &mut peers)
+                .map_err(|error| error.within(&format!("rnics[{index}]")))
+        });
+        let shortfalls = delta.shortfalls.into_iter().map(TryInto::try_into);
+        Ok(Self {
+            rnics: rnics.collect::<Result<_, _>>()?,
+            shortfalls: shortfalls.collect::<Result<_, _>>()?,
         })
     }
 }

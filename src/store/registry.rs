@@ -25,6 +25,15 @@ pub enum RegistryError {
     },
 }
 
+/// An announcement to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// It replaces what is stored for its agent.
+    pub announcement: Announcement,
+    /// Agents that lose GIDs to it.
+    pub superseded: Vec<AgentId>,
+}
+
 /// Durable storage of announcements. A call that has returned `Ok` has stored its change.
 #[tonic::async_trait]
 pub trait Registry: Send + Sync + std::fmt::Debug {
@@ -45,6 +54,27 @@ pub trait Registry: Send + Sync + std::fmt::Debug {
         superseded: &[AgentId],
         now: WallTime,
     ) -> Result<(), RegistryError>;
+
+    /// The same for several, one after another; gives for each the reason why it was refused
+    /// ([`RegistryError::GidTaken`]). An engine that can takes all of them in one transaction.
+    ///
+    /// # Errors
+    /// Those of the database; then some may be stored.
+    async fn put_all(
+        &self,
+        puts: &[Put],
+        now: WallTime,
+    ) -> Result<Vec<Option<RegistryError>>, StoreError> {
+        let mut refused = Vec::with_capacity(puts.len());
+        for put in puts {
+            match self.put(&put.announcement, &put.superseded, now).await {
+                Ok(()) => refused.push(None),
+                Err(RegistryError::Store(error)) => return Err(error),
+                Err(error @ RegistryError::GidTaken { .. }) => refused.push(Some(error)),
+            }
+        }
+        Ok(refused)
+    }
 
     /// Forgets agents and their RNICs; those that are not stored are ignored.
     ///

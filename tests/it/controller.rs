@@ -12,6 +12,7 @@ use rpingmesh::controller::Controller;
 use rpingmesh::net::client::channel;
 use rpingmesh::net::tls::Security;
 use rpingmesh::net::url::Url;
+use rpingmesh::pinglist::delta::PinglistDelta;
 use rpingmesh::pinglist::{GroupKind, Pinglist};
 use rpingmesh::rpc::v1;
 use rpingmesh::rpc::v1::controller_service_client::ControllerServiceClient;
@@ -186,6 +187,7 @@ async fn fetch(server: &Server, agent: &str, known: u64) -> v1::GetPinglistRespo
     let request = v1::GetPinglistRequest {
         agent_id: agent.to_owned(),
         known_version: known,
+        takes_delta: false,
     };
     server
         .client()
@@ -274,6 +276,78 @@ async fn agents_find_each_other_and_unchanged_lists_are_empty_answers() {
     }
     let response = fetch(&server, "a", version).await;
     assert_eq!((response.version, response.pinglist), (version, None));
+    server.stop().await;
+}
+
+/// Whoever knows the list that it was given gets what has changed since; whoever names another list, or cannot take changes, gets all.
+#[tokio::test]
+async fn an_agent_that_knows_its_list_gets_what_has_changed_since() {
+    let server = Server::in_memory().await;
+    let rnic = |at: usize| {
+        announcement(
+            &format!("a{at}"),
+            1,
+            &[(&format!("10.0.0.{at}"), "t0", 0x11)],
+        )
+    };
+    let (mut first, _) = Session::register(&server, rnic(1)).await.expect("a1");
+    let mut others = Vec::new();
+    for at in 2..9 {
+        others.push(
+            Session::register(&server, rnic(at))
+                .await
+                .expect("registered"),
+        );
+    }
+    list_when(&server, &mut first, "a1", |list| {
+        list.rnics[0]
+            .groups
+            .first()
+            .is_some_and(|group| group.targets.len() == 7)
+    })
+    .await;
+    let old = fetch(&server, "a1", 0).await;
+    let version = old.version;
+    let old = decode(old);
+    assert_eq!(version, old.version());
+
+    others.push(Session::register(&server, rnic(9)).await.expect("a9"));
+    let ask = |known_version, takes_delta| {
+        let request = v1::GetPinglistRequest {
+            agent_id: "a1".to_owned(),
+            known_version,
+            takes_delta,
+        };
+        let mut client = server.client();
+        async move {
+            client
+                .get_pinglist(request)
+                .await
+                .expect("an answer")
+                .into_inner()
+        }
+    };
+    let changed = loop {
+        let answer = ask(version, true).await;
+        if answer.version != version {
+            break answer;
+        }
+        first.next().await.expect("open stream");
+    };
+    assert_eq!(changed.pinglist, None);
+    let delta: PinglistDelta = changed.delta.expect("changes").try_into().expect("valid");
+    assert_eq!(delta.added(), 1);
+    let new = delta.apply(&old).expect("fits");
+    assert_eq!(new.version(), changed.version);
+    assert_eq!(new.rnics[0].groups[0].targets.len(), 8);
+
+    let unchanged = ask(changed.version, true).await;
+    assert_eq!((unchanged.pinglist, unchanged.delta), (None, None));
+    for (known, takes_delta) in [(17, true), (version, false)] {
+        let whole = ask(known, takes_delta).await;
+        assert_eq!((whole.version, &whole.delta), (changed.version, &None));
+        assert_eq!(decode(whole), new);
+    }
     server.stop().await;
 }
 
@@ -482,6 +556,7 @@ async fn what_cannot_be_registered_is_named() {
     let request = v1::GetPinglistRequest {
         agent_id: "a".to_owned(),
         known_version: 0,
+        takes_delta: false,
     };
     let status = server
         .client()

@@ -147,6 +147,7 @@ impl Registry {
         let request = v1::GetPinglistRequest {
             agent_id: agent.to_owned(),
             known_version: 0,
+            takes_delta: false,
         };
         let answer = self.client(security).get_pinglist(request).await?;
         Ok(answer.into_inner().version)

@@ -73,6 +73,22 @@ fn a_trace_is_better_than_candidates_and_these_better_than_nothing() {
 }
 
 #[test]
+fn a_sprayed_5_tuple_crosses_each_path_by_its_share() {
+    let mut routes = Routes::new(Some(&wiring(
+        &[("t0", "s0"), ("t0", "s1"), ("s0", "t1"), ("s1", "t1")],
+        &[("h0", "t0"), ("h1", "t1")],
+    )));
+    let (t0, t1) = (TorId::from("t0"), TorId::from("t1"));
+    for (minute, spine) in (0..).zip(["s0", "s1", "s0", "s1"]) {
+        let path = ["t0", spine, "t1"].map(str::to_owned).to_vec();
+        assert!(routes.learn(flow(1), path, WallTime::from_nanos(minute)));
+    }
+    assert_eq!((routes.traced(), routes.sprayed()), (1, 1));
+    assert_eq!(routes.traced_leg(flow(1)), None);
+    insta::assert_snapshot!(text(&routes.leg(&t0, &t1, Some(flow(1)))), @"Candidates 2 links: link s0->t1 0.50, link s1->t1 0.50, link t0->s0 0.50, link t0->s1 0.50, switch s0 0.50, switch s1 0.50");
+}
+
+#[test]
 fn a_trace_that_lacks_its_last_switches_is_not_taken() {
     let path = |switches: &[&str]| switches.iter().map(|name| (*name).to_owned()).collect();
     let mut unknown = Routes::default();

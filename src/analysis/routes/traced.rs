@@ -2,6 +2,9 @@
 //!
 //! 5-tuples on the same path share one leg, so that millions of them take little room. A trace is believed less while nobody
 //! repeats it, and less after each other path that the same 5-tuple has taken before.
+//!
+//! A 5-tuple whose traces contradict each other again and again has no path of its own: switches spray its packets, or choose paths by
+//! load. It counts as *sprayed*, and no trace is believed, until repeated traces agree again.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -20,15 +23,33 @@ const LOOK: Duration = Duration::from_mins(1);
 /// The most that a trace is doubted, in multiples of the doubt of a new one.
 const MOST_STEPS: u32 = 25;
 
+/// Of the last so many traces of a 5-tuple
+const LOOKED_AT: u8 = 4;
+/// so many have shown another path than the trace before, from which on it is sprayed. If none has, it is not sprayed any more.
+const SPRAYED: u32 = 3;
+
 #[derive(Debug)]
 struct Known {
     leg: Arc<Leg>,
     /// How often traces have shown another path than before.
     changes: u32,
     confirmed: WallTime,
+    /// The last traces, the newest in the lowest bit: 1 for one that showed another path.
+    recent: u8,
+    is_sprayed: bool,
 }
 
 impl Known {
+    /// Takes in whether another trace shows another path than the one before.
+    const fn repeat(&mut self, is_other: bool) {
+        self.recent = ((self.recent << 1) | is_other as u8) & ((1 << LOOKED_AT) - 1);
+        self.is_sprayed = if self.is_sprayed {
+            self.recent != 0
+        } else {
+            self.recent.count_ones() >= SPRAYED
+        };
+    }
+
     /// By how much it is doubted, in multiples of the doubt of a new trace.
     fn steps(&self, now: WallTime) -> u32 {
         let age = now.since(self.confirmed).as_secs();
@@ -59,6 +80,7 @@ pub(super) struct TracedLegs {
     /// By path, one for each number of steps of doubt.
     legs: HashMap<Vec<String>, BTreeMap<u32, Arc<Leg>>>,
     shown: HashMap<(TorId, TorId), Shown>,
+    sprayed: usize,
     looked: Option<WallTime>,
 }
 
@@ -72,8 +94,15 @@ impl TracedLegs {
         self.tuples.len()
     }
 
+    /// 5-tuples that have no path of their own.
+    pub(super) const fn sprayed(&self) -> usize {
+        self.sprayed
+    }
+
+    /// The leg of a 5-tuple that has one of its own.
     pub(super) fn get(&self, tuple: &Tuple) -> Option<&Arc<Leg>> {
-        self.tuples.get(tuple).map(|known| &known.leg)
+        let known = self.tuples.get(tuple)?;
+        (!known.is_sprayed).then_some(&known.leg)
     }
 
     /// The paths between two ToRs that traces show, by pairs of ToRs.
@@ -88,13 +117,22 @@ impl TracedLegs {
             && known.leg.path.as_deref() == Some(path.as_slice())
         {
             known.confirmed = known.confirmed.max(now);
+            let was_sprayed = known.is_sprayed;
+            known.repeat(false);
+            self.sprayed -= usize::from(was_sprayed && !known.is_sprayed);
             return Learned::Confirmed;
         }
         // A path that has changed may do so again: repeated traces that disagree are believed less and less.
-        let (changes, hidden) = match self.tuples.remove(&tuple) {
-            Some(known) => (known.changes.saturating_add(1), self.hide(&known.leg)),
-            None => (0, None),
-        };
+        let before = self.tuples.remove(&tuple).map(|mut known| {
+            let was_sprayed = known.is_sprayed;
+            known.repeat(true);
+            self.sprayed += usize::from(known.is_sprayed && !was_sprayed);
+            known
+        });
+        let hidden = before.as_ref().and_then(|known| self.hide(&known.leg));
+        let changes = before
+            .as_ref()
+            .map_or(0, |known| known.changes.saturating_add(1));
         if let Some(pair) = tors(&path) {
             let shown = self.shown.entry(pair).or_default();
             *shown.entry(path.clone()).or_default() += 1;
@@ -104,6 +142,8 @@ impl TracedLegs {
             leg: self.leg(path, steps),
             changes,
             confirmed: now,
+            recent: before.as_ref().map_or(0, |known| known.recent),
+            is_sprayed: before.is_some_and(|known| known.is_sprayed),
         };
         self.tuples.insert(tuple, known);
         Learned::New { hidden }
@@ -112,6 +152,7 @@ impl TracedLegs {
     /// Nobody probes `tuple` any more. Gives the ToRs between which one path less is known.
     pub(super) fn forget(&mut self, tuple: &Tuple) -> Option<(TorId, TorId)> {
         let known = self.tuples.remove(tuple)?;
+        self.sprayed -= usize::from(known.is_sprayed);
         self.hide(&known.leg)
     }
 
@@ -160,7 +201,8 @@ impl TracedLegs {
             .map(|(tuple, steps, _)| (tuple, steps))
             .collect();
         for (tuple, steps) in older {
-            let path = self.get(&tuple).and_then(|leg| leg.path.clone());
+            let known = self.tuples.get(&tuple);
+            let path = known.and_then(|known| known.leg.path.clone());
             if let Some(path) = path {
                 let leg = self.leg(path, steps);
                 if let Some(known) = self.tuples.get_mut(&tuple) {

@@ -1,30 +1,71 @@
-//! Plans, and rounds of lists: who gets a new list, and when.
+//! Rounds of lists: who is told of a newer list, and when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{Core, ListAnswer};
+use super::plans::Made;
+use super::{Core, ListAnswer, Served};
 use crate::controller::directory::Change;
 use crate::controller::metrics::set;
 use crate::id::AgentId;
 use crate::pinglist::{Changed, PinglistPlan};
 
-/// Agents told of a round per tick: 400 per second, each of which then fetches its list.
-const AGENTS_PER_TICK: usize = 40;
-/// Cost of a plan up to which each change makes a new one.
-const CHEAP_PLAN: Duration = Duration::from_millis(5);
-/// Between two costlier plans so many times the cost of one passes: the core has three quarters of its time for answers.
-const PLAN_PAUSE: u32 = 3;
+/// Lists that may be in the making, of those who were told and those who ask by themselves, while more agents are told.
+const LISTS_UNDER_WAY: usize = 128;
+/// Where at most so many lists change, or a fiftieth of all, these agents are told before those who wait already: an RNIC that has
+/// joined is probed soon, even during a rotation.
+const URGENT: usize = 40;
+const URGENT_PART: usize = 50;
 /// Pairs without full coverage that are logged one by one.
 const SHORTFALL_LINES: usize = 5;
+
+/// Agents to be told of a newer list, each once. One that fetches its list before its turn needs no notice.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// With agents that are not in `waiting` any more.
+    order: VecDeque<AgentId>,
+    waiting: HashSet<AgentId>,
+}
+
+impl Round {
+    fn push(&mut self, agent: AgentId, first: bool) {
+        if !self.waiting.insert(agent.clone()) && !first {
+            return;
+        }
+        if first {
+            self.order.push_front(agent);
+        } else {
+            self.order.push_back(agent);
+        }
+    }
+
+    pub(super) fn remove(&mut self, agent: &AgentId) {
+        self.waiting.remove(agent);
+        if self.waiting.is_empty() {
+            self.order.clear();
+        }
+    }
+
+    fn pop(&mut self) -> Option<AgentId> {
+        let agent = loop {
+            let agent = self.order.pop_front()?;
+            if self.waiting.remove(&agent) {
+                break agent;
+            }
+        };
+        if self.waiting.is_empty() {
+            self.order.clear();
+        }
+        Some(agent)
+    }
+}
 
 impl Core {
     /// Makes a change known to those whom it concerns.
     pub(super) fn spread(&mut self, change: &Change, by: &AgentId) {
+        let now = self.clock.host();
         if change.membership {
-            self.outdate();
-            self.round_due = true;
+            self.plans.outdate(true, now);
         }
         if change.readdressed.is_empty() {
             return;
@@ -35,56 +76,65 @@ impl Core {
         for (tor, gid) in &change.readdressed {
             concerned.append(&mut plan.probers_of(tor, *gid));
         }
-        self.outdate();
+        self.plans.outdate(false, now);
         concerned.remove(by);
-        if self.is_outdated {
+        if self.plans.is_outdated() {
             self.due.append(&mut concerned);
         }
         for agent in concerned {
-            self.push(&agent);
+            self.tell(&agent);
         }
     }
 
-    /// The topology has changed: the next list needs a new plan, or the next tick if that is costly.
-    pub(super) fn outdate(&mut self) {
-        if self.plan_cost <= CHEAP_PLAN {
-            self.plan = None;
-        } else {
-            self.is_outdated = true;
-        }
-    }
-
+    /// The plan that lists come from.
     pub(super) fn plan(&mut self) -> Arc<PinglistPlan> {
-        if let Some(plan) = &self.plan {
-            return plan.clone();
+        match self.plans.newest() {
+            Some((_, plan)) if !self.plans.is_wanted() => plan.clone(),
+            _ => self.renew(),
         }
-        let (topology, policy) = (self.directory.topology(), self.policy.clone());
-        let start = self.clock.host();
-        let plan = Arc::new(PinglistPlan::new(topology, policy, self.clock.wall()));
-        self.planned = self.clock.host();
-        self.plan_cost = self.planned.since(start);
-        self.is_outdated = false;
-        self.plan = Some(plan.clone());
+    }
+
+    /// Makes a new plan; those whose lists it changes are told in a round.
+    fn renew(&mut self) -> Arc<PinglistPlan> {
+        let Made {
+            plan: (_, plan),
+            changed,
+        } = self.plans.make(self.directory.topology(), &*self.clock);
+        self.is_unreported = true;
+        let due = std::mem::take(&mut self.due);
+        match changed {
+            None => self.queue(due),
+            Some(Changed::All) => {
+                let all: BTreeSet<_> = self.directory.agents().cloned().collect();
+                self.queue(all);
+            }
+            Some(Changed::Agents(mut agents)) => {
+                agents.extend(due);
+                self.queue(agents);
+            }
+        }
         plan
     }
 
-    pub(super) fn version(&mut self, agent: &AgentId) -> u64 {
-        match self.versions.get(agent) {
-            Some(version) => *version,
-            None => self.raise(agent),
+    fn queue(&mut self, agents: BTreeSet<AgentId>) {
+        let is_urgent = agents.len() <= URGENT.max(self.listening.len() / URGENT_PART);
+        for agent in agents {
+            if self.listening.contains_key(&agent) {
+                self.round.push(agent, is_urgent);
+            }
         }
     }
 
-    pub(super) fn raise(&mut self, agent: &AgentId) -> u64 {
-        self.last_version += 1;
-        self.versions.insert(agent.clone(), self.last_version);
-        self.last_version
+    /// The number of the next notice: none comes twice, and no version of a list is like it.
+    pub(super) fn next_notice(&mut self) -> u64 {
+        self.last_notice += 1;
+        self.last_notice
     }
 
-    pub(super) fn push(&mut self, agent: &AgentId) {
-        let version = self.raise(agent);
+    fn tell(&mut self, agent: &AgentId) {
+        let notice = self.next_notice();
         if let Some(listening) = self.listening.get(agent) {
-            listening.changes.send_replace(version);
+            listening.changes.send_replace(notice);
             self.metrics.changes_pushed.inc();
         }
     }
@@ -93,38 +143,53 @@ impl Core {
         if self.directory.announcement(agent).is_none() {
             return ListAnswer::UnknownAgent;
         }
-        let version = self.version(agent);
-        if version == known {
-            return ListAnswer::Unchanged(version);
-        }
         let plan = self.plan();
-        // The plans before and after may give it another list than this one.
-        if self.is_outdated || self.round_due {
-            self.due.insert(agent.clone());
+        let number = self.plans.newest().map_or(0, |(number, _)| *number);
+        self.round.remove(agent);
+        let served = self
+            .served
+            .get(agent)
+            .filter(|served| served.version == known);
+        if served.is_some_and(|served| served.plan == number) {
+            return ListAnswer::Unchanged(known);
         }
+        let former = served.and_then(|served| self.plans.numbered(served.plan).cloned());
         match self.directory.announcement(agent) {
-            Some(announcement) => ListAnswer::Changed {
-                version,
+            Some(announcement) => ListAnswer::Made {
                 announcement: announcement.clone(),
-                plan,
+                plan: (number, plan),
+                former,
             },
             None => ListAnswer::UnknownAgent,
         }
     }
 
-    pub(super) async fn tick(&mut self) {
-        self.expire(self.clock.host()).await;
-        self.store_again().await;
-        let period = self.policy.period(self.clock.wall());
-        if std::mem::replace(&mut self.period, period) != period {
-            self.plan = None;
-            self.round_due = true;
+    /// Notes which list an agent was given.
+    pub(super) fn serve(&mut self, agent: AgentId, served: Served) {
+        if self.directory.announcement(&agent).is_some() {
+            self.served.insert(agent, served);
         }
-        self.begin_round();
-        for _ in 0..AGENTS_PER_TICK.min(self.round.len()) {
-            if let Some(agent) = self.round.pop_front() {
-                self.push(&agent);
-            }
+    }
+
+    pub(super) async fn tick(&mut self) {
+        let now = self.clock.host();
+        self.expire(now).await;
+        self.store_again().await;
+        let period = self.plans.policy().period(self.clock.wall());
+        if std::mem::replace(&mut self.period, period) != period {
+            self.plans.outdate(true, now);
+        }
+        if self.plans.is_due(now) {
+            self.renew();
+        } else if std::mem::take(&mut self.is_unreported) {
+            self.report();
+        }
+        let under_way = self
+            .lists_under_way
+            .load(std::sync::atomic::Ordering::Relaxed);
+        for _ in under_way..LISTS_UNDER_WAY {
+            let Some(agent) = self.round.pop() else { break };
+            self.tell(&agent);
         }
         let census = self.directory.census();
         set(&self.metrics.live_agents, census.live);
@@ -133,54 +198,18 @@ impl Core {
         set(&self.metrics.tors, census.tors);
     }
 
-    /// Decides whom a changed topology or a new rotation concerns.
-    fn begin_round(&mut self) {
-        if self.is_outdated {
-            if self.clock.host().since(self.planned) < self.plan_cost * PLAN_PAUSE {
-                return;
-            }
-            self.plan = None;
-        }
-        let mut concerned = std::mem::take(&mut self.due);
-        if std::mem::take(&mut self.round_due) {
-            let plan = self.plan();
-            let changed = match &self.announced {
-                Some(announced) => plan.changed_since(announced),
-                None => Changed::All,
-            };
-            match changed {
-                // The lists that the round under way has not reached yet will be new as well; the others have their turn next.
-                Changed::All if !self.round.is_empty() => self.round_due = true,
-                Changed::All => {
-                    self.announced = Some(plan);
-                    self.round = self.directory.agents().cloned().collect();
-                    self.report();
-                }
-                Changed::Agents(mut agents) => {
-                    self.announced = Some(plan);
-                    concerned.append(&mut agents);
-                    self.report();
-                }
-            }
-        }
-        if !concerned.is_empty() {
-            self.round.retain(|agent| !concerned.contains(agent));
-            for agent in concerned {
-                self.round.push_front(agent);
-            }
-        }
-    }
-
     /// Says which coverage the budget does not reach, when that has changed.
     fn report(&mut self) {
-        let plan = self.plan();
+        let Some((_, plan)) = self.plans.newest().cloned() else {
+            return;
+        };
         let short = plan.shortfalls();
         let slow: Vec<_> = plan.slow_tors().collect();
         let lowest = short.iter().map(|short| short.coverage).fold(1.0, f64::min);
         let slowest = slow
             .iter()
             .map(|(_, rate)| *rate)
-            .fold(self.policy.link_rate, f64::min);
+            .fold(self.plans.policy().link_rate, f64::min);
         set(&self.metrics.coverage_short_tor_pairs, short.len());
         set(&self.metrics.link_rate_short_tors, slow.len());
         self.metrics.coverage_lowest_ratio.set(lowest);
@@ -200,7 +229,7 @@ impl Core {
             tracing::warn!(
                 pairs = short.len(),
                 lowest,
-                wanted = self.policy.coverage,
+                wanted = self.plans.policy().coverage,
                 "ToR pairs without full coverage"
             );
         }
@@ -208,7 +237,7 @@ impl Core {
             tracing::warn!(
                 tors = slow.len(),
                 slowest,
-                wanted = self.policy.link_rate,
+                wanted = self.plans.policy().link_rate,
                 "the budget per RNIC gives the uplinks of some ToRs fewer probes per second than wanted"
             );
         }

@@ -2,7 +2,10 @@
 //! holds for the paths of probes and of ACKs.
 //!
 //! Two bounds always hold, because a switch answers from a slow processor that many agents share: the traces per second
-//! of an agent, and the answers per second that it asks of one switch. Within these bounds urgent traces go first.
+//! of an agent, and the answers per second that it asks of one switch. Within these bounds what the analysis lacks most goes first: paths
+//! that were never traced, failing ones before others; then those that fail or recover; then the one that was traced longest ago. While
+//! paths wait that lack a trace, or whose trace is older than `interval` and half of it, those that fail or recover again and again get
+//! one turn of [`TURNS`] only: many lossy paths do not keep the others from being traced.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
@@ -16,6 +19,12 @@ use crate::time::{HostTime, Nanos};
 
 /// The most switches whose rate is remembered. On overflow those without recent traces are dropped.
 const MAX_SWITCHES: usize = 16_384;
+
+/// Of so many traces one goes to a path that was traced before and fails or recovers, while others lack a trace.
+const TURNS: u32 = 4;
+
+/// A trace that shows another path than the one before is repeated so often, while the repetitions disagree as well.
+const REPEATS: u32 = 3;
 
 /// Which packets take a path, seen from this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,9 +128,32 @@ enum Place {
     Running,
 }
 
+/// What goes first of the paths that are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    /// It was never traced, and fails.
+    FailingUnknown,
+    /// It was never traced.
+    Unknown,
+    /// It begins to fail, or has recovered.
+    Changed,
+    /// It was traced a while ago.
+    Scheduled,
+}
+
+/// A path that is due: those of the same urgency in the order of their newest traces, or of their arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Ready {
+    urgency: Urgency,
+    since: HostTime,
+    tuple: Tuple,
+}
+
 #[derive(Debug)]
 struct PathState {
     direction: Direction,
+    /// When its first probes were seen.
+    came: HostTime,
     seen: HostTime,
     failing: bool,
     /// Whether the newest probes came through, if not all.
@@ -133,8 +165,27 @@ struct PathState {
     reason: Reason,
     due: HostTime,
     place: Place,
+    /// Repetitions since a trace has last agreed with the one before.
+    repeats: u32,
     /// What came up while it was running.
     again: Option<Reason>,
+}
+
+impl PathState {
+    /// Its place among the paths that are due. It changes with what [`Schedule::place`] and [`Schedule::start`] set only.
+    fn ready(&self, tuple: Tuple) -> Ready {
+        let urgency = match (self.traced, self.reason) {
+            (None, Reason::Failing) => Urgency::FailingUnknown,
+            (None, Reason::Recovered | Reason::New | Reason::Scheduled) => Urgency::Unknown,
+            (Some(_), Reason::Failing | Reason::Recovered) => Urgency::Changed,
+            (Some(_), Reason::New | Reason::Scheduled) => Urgency::Scheduled,
+        };
+        Ready {
+            urgency,
+            since: self.traced.unwrap_or(self.came),
+            tuple,
+        }
+    }
 }
 
 /// The schedule of one agent.
@@ -142,7 +193,9 @@ struct PathState {
 pub struct Schedule {
     config: Config,
     paths: HashMap<Tuple, PathState>,
-    ready: BTreeSet<(Reason, Due)>,
+    ready: BTreeSet<Ready>,
+    /// Traces since one went to a path that fails or recovers while others lacked a trace.
+    turns: u32,
     later: BTreeSet<Due>,
     /// How many of the paths are reverse paths.
     reverse_paths: usize,
@@ -160,6 +213,7 @@ impl Schedule {
             config,
             paths: HashMap::new(),
             ready: BTreeSet::new(),
+            turns: 0,
             later: BTreeSet::new(),
             reverse_paths: 0,
             agent: Meter::FRESH,
@@ -207,6 +261,7 @@ impl Schedule {
             self.reverse_paths += usize::from(direction == Direction::Reverse);
             let path = PathState {
                 direction,
+                came: now,
                 seen: now,
                 failing: false,
                 alive: true,
@@ -216,6 +271,7 @@ impl Schedule {
                 reason: Reason::New,
                 due: now,
                 place: Place::Later,
+                repeats: 0,
                 again: None,
             };
             self.paths.insert(tuple, path);
@@ -276,7 +332,7 @@ impl Schedule {
                     self.later.remove(&due);
                 }
                 Place::Ready => {
-                    self.ready.remove(&(path.reason, due));
+                    self.ready.remove(&path.ready(tuple));
                 }
                 Place::Running => {}
             }
@@ -291,25 +347,60 @@ impl Schedule {
             self.later.remove(&due);
             if let Some(path) = self.paths.get_mut(&due.tuple) {
                 path.place = Place::Ready;
-                self.ready.insert((path.reason, due));
+                self.ready.insert(path.ready(due.tuple));
             }
         }
         let limit = Limit::new(self.config.rate, self.config.burst);
         if self.agent.ready_at(limit) > now {
             return None;
         }
-        while let Some((reason, due)) = self.ready.first().copied() {
-            let free_at = self.switches_free_at(due.tuple, now);
+        while let Some(ready) = self.first(now) {
+            let tuple = ready.tuple;
+            let reason = self.paths.get(&tuple)?.reason;
+            let free_at = self.switches_free_at(tuple, now);
             if free_at > now {
                 // It comes back when its busiest switch has an answer to give.
-                self.place(due.tuple, reason, free_at);
+                self.place(tuple, reason, free_at);
                 continue;
             }
-            self.ready.remove(&(reason, due));
+            self.ready.remove(&ready);
+            self.turns = match ready.urgency {
+                Urgency::Changed => 0,
+                Urgency::FailingUnknown | Urgency::Unknown | Urgency::Scheduled => {
+                    self.turns.saturating_add(1)
+                }
+            };
             self.agent.admit(limit, now);
-            return self.start(due.tuple, reason, now);
+            return self.start(tuple, reason, now);
         }
         None
+    }
+
+    /// The path that is to be traced first of those that are due.
+    fn first(&self, now: HostTime) -> Option<Ready> {
+        let first_of = |urgency| {
+            let least = Ready {
+                urgency,
+                since: HostTime::from_nanos(i64::MIN),
+                tuple: Tuple::LEAST,
+            };
+            let found = self.ready.range(least..).next().copied();
+            found.filter(|found| found.urgency == urgency)
+        };
+        let first = self.ready.first().copied()?;
+        let changed = first_of(Urgency::Changed);
+        let lacking = match first.urgency {
+            Urgency::FailingUnknown => return Some(first),
+            Urgency::Unknown => Some(first),
+            Urgency::Changed | Urgency::Scheduled => first_of(Urgency::Scheduled)
+                .filter(|oldest| now.since(oldest.since) > self.config.interval * 3 / 2),
+        };
+        match (lacking, changed) {
+            (Some(lacking), Some(_)) if self.turns + 1 < TURNS => Some(lacking),
+            (Some(lacking), None) => Some(lacking),
+            (_, Some(changed)) => Some(changed),
+            (None, None) => Some(first),
+        }
     }
 
     fn start(&mut self, tuple: Tuple, reason: Reason, now: HostTime) -> Option<Order> {
@@ -380,6 +471,16 @@ impl Schedule {
             })
             .cloned()
             .collect();
+        let is_other = old.as_ref().is_some_and(|old| {
+            trace.end.is_complete() && old.relation(&new) == super::Relation::Different
+        });
+        // Only repetitions tell a path that has changed from one that has no path of its own.
+        if !is_other {
+            path.repeats = 0;
+        } else if path.repeats < REPEATS {
+            path.repeats += 1;
+            path.again.get_or_insert(Reason::Scheduled);
+        }
         path.route = match old {
             None if trace.end == End::Silent => None,
             None => Some(new),

@@ -76,6 +76,44 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn deltas_survive_the_wire(
+        rnics in vec((any_gid(), vec(any_group(), 0..3)), 0..4), others in vec(vec(any_group(), 0..3), 4),
+    ) {
+        let list = |groups: Vec<(crate::id::Gid, Vec<Group>)>| Pinglist {
+            rnics: groups.into_iter().map(|(source, groups)| RnicPinglist { source, groups }).collect(),
+            shortfalls: Vec::new(),
+        };
+        let old = list(rnics.iter().map(|(gid, _)| *gid).zip(others).collect());
+        let delta = PinglistDelta::between(&old, &list(rnics));
+        prop_assert_eq!(PinglistDelta::try_from(v1::PinglistDelta::from(&delta)), Ok(delta));
+    }
+}
+
+#[test]
+fn a_delta_whose_places_do_not_fit_to_its_targets_is_refused() {
+    let group = v1::GroupDelta {
+        kind: v1::ProbeKind::InterTor.into(),
+        probes_per_second: 1.0,
+        removed: Vec::new(),
+        added: Vec::new(),
+        added_at: vec![1],
+    };
+    let delta = v1::PinglistDelta {
+        rnics: vec![v1::RnicDelta {
+            source_gid: vec![2; 16].into(),
+            groups: vec![group],
+        }],
+        shortfalls: Vec::new(),
+    };
+    let error = PinglistDelta::try_from(delta).expect_err("no target");
+    assert_eq!(
+        error.to_string(),
+        "rnics[0].groups[0].added_at: has 1 places for 0 targets"
+    );
+}
+
 #[test]
 fn what_is_wrong_is_named_and_peers_are_shared() {
     let good = v1::ProbeTarget {

@@ -1,14 +1,16 @@
 //! The registry in an embedded SQLite database.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, Statement, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OptionalExtension as _, Row, Savepoint, Statement, TransactionBehavior, params,
+};
 
 use super::Db;
 use super::damaged::set_row_aside;
 use super::opening::Schema;
 use crate::id::{AgentId, Gid, QKey, Qpn};
 use crate::store::damage::Damage;
-use crate::store::registry::{Registry, RegistryError};
+use crate::store::registry::{Put, Registry, RegistryError};
 use crate::store::{Location, StoreError};
 use crate::time::WallTime;
 use crate::topology::{Announcement, Rnic};
@@ -89,14 +91,29 @@ impl Registry for SqliteRegistry {
         superseded: &[AgentId],
         now: WallTime,
     ) -> Result<(), RegistryError> {
-        let (announcement, superseded) = (announcement.clone(), superseded.to_vec());
+        let put = Put {
+            announcement: announcement.clone(),
+            superseded: superseded.to_vec(),
+        };
+        let refused = self.put_all(&[put], now).await?;
+        refused.into_iter().flatten().next().map_or(Ok(()), Err)
+    }
+
+    async fn put_all(
+        &self,
+        puts: &[Put],
+        now: WallTime,
+    ) -> Result<Vec<Option<RegistryError>>, StoreError> {
+        let puts = puts.to_vec();
         let taken = self
             .db
-            .call(move |connection| put(connection, &announcement, &superseded, now))
+            .call(move |connection| put_all(connection, &puts, now))
             .await?;
-        taken.map_or(Ok(()), |(gid, owner)| {
-            Err(RegistryError::GidTaken { gid, owner })
-        })
+        let refused = taken.into_iter().map(|taken| {
+            let (gid, owner) = taken?;
+            Some(RegistryError::GidTaken { gid, owner })
+        });
+        Ok(refused.collect())
     }
 
     async fn remove(&self, agents: &[AgentId]) -> Result<(), RegistryError> {
@@ -185,14 +202,35 @@ fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
-/// Stores, or gives the first GID that belongs to somebody else; then nothing is changed.
-fn put(
+/// A GID, and the agent that it belongs to.
+type Taken = (Gid, AgentId);
+
+/// Stores all that can be; for the others gives the first GID that belongs to somebody else.
+fn put_all(
     connection: &mut Connection,
-    announcement: &Announcement,
-    superseded: &[AgentId],
+    puts: &[Put],
     now: WallTime,
-) -> rusqlite::Result<Option<(Gid, AgentId)>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+) -> rusqlite::Result<Vec<Option<Taken>>> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut results = Vec::with_capacity(puts.len());
+    for one in puts {
+        // Dropped, it undoes what was begun for an announcement that is refused.
+        let savepoint = transaction.savepoint()?;
+        let taken = put(&savepoint, one, now)?;
+        if taken.is_none() {
+            savepoint.commit()?;
+        }
+        results.push(taken);
+    }
+    transaction.commit()?;
+    Ok(results)
+}
+
+fn put(transaction: &Savepoint<'_>, put: &Put, now: WallTime) -> rusqlite::Result<Option<Taken>> {
+    let Put {
+        announcement,
+        superseded,
+    } = put;
     let agent = announcement.agent.as_str();
     for rnic in &announcement.rnics {
         let gid = rnic.address.gid;
@@ -228,9 +266,8 @@ fn put(
         .prepare_cached("DELETE FROM rnic WHERE agent = ?1")?
         .execute([agent])?;
     for (position, rnic) in announcement.rnics.iter().enumerate() {
-        insert(&transaction, agent, position, rnic)?;
+        insert(transaction, agent, position, rnic)?;
     }
-    transaction.commit()?;
     Ok(None)
 }
 

@@ -73,6 +73,31 @@ fn a_path_that_changes_is_doubted_for_good() {
     assert_eq!(spines(&legs), [("s0", 1)], "it takes one path at a time");
 }
 
+/// Whether the 5-tuple is sprayed after each of the traces, which follow each other by a minute.
+fn sprayed_after(traces: &[&str]) -> Vec<bool> {
+    let mut legs = TracedLegs::default();
+    (0..)
+        .zip(traces)
+        .map(|(minute, spine)| {
+            legs.learn(tuple(1), over(spine), minutes(minute));
+            assert_eq!(legs.get(&tuple(1)).is_none(), legs.sprayed() == 1);
+            legs.sprayed() == 1
+        })
+        .collect()
+}
+
+#[test]
+fn a_5_tuple_whose_traces_contradict_each_other_again_and_again_is_sprayed() {
+    let sprayed = sprayed_after(&["s0", "s1", "s2", "s0", "s0", "s3", "s3", "s3", "s3", "s3"]);
+    let expected = [
+        false, false, false, true, true, true, true, true, true, false,
+    ];
+    assert_eq!(sprayed, expected);
+    // A link that fails and comes back.
+    let rerouted = sprayed_after(&["s0", "s1", "s1", "s0", "s0", "s1"]);
+    assert!(!rerouted.contains(&true), "{rerouted:?}");
+}
+
 #[test]
 fn what_is_forgotten_leaves_nothing_behind() {
     let mut legs = TracedLegs::default();

@@ -148,6 +148,73 @@ fn urgent_paths_go_first() {
     assert_eq!(then[1].2, Reason::New);
 }
 
+/// A host with 8 RNICs of 100 5-tuples each, its own probes and those of its peers: 1 600 paths, one of four of which loses now and then.
+/// Each gets its first trace soon, and none is older than ten minutes from then on.
+#[test]
+fn every_path_of_a_host_with_eight_rnics_is_traced_within_ten_minutes() {
+    let mut schedule = Schedule::new(Config::default());
+    let paths = 1_600_u16;
+    let mut newest = vec![None; usize::from(paths)];
+    let (mut all_known, mut oldest) = (None, 0);
+    for now in (0..3_600_000_i64).step_by(1_000) {
+        // Each path has a probe in ten seconds; lossy ones lose one of seven: they fail and recover all the time.
+        for number in (0..paths).filter(|number| i64::from(*number % 10) == now / 1_000 % 10) {
+            let lost = u64::from(number % 4 == 0 && (now / 10_000 + i64::from(number)) % 7 == 0);
+            let path = (tuple(number), Direction::Forward);
+            schedule.seen(path, lost, 1 - lost, at(now));
+        }
+        while let Some(order) = schedule.next(at(now)) {
+            newest[usize::from(order.tuple.port.0 - 49_152)] = Some(now);
+            let leaf = format!("leaf{}", order.tuple.port.0 % 8);
+            let spine = format!("spine{}", order.tuple.port.0 / 8 % 16);
+            schedule.done(
+                &trace(order.tuple, &[&leaf, &spine], End::Answered),
+                at(now),
+            );
+        }
+        if newest.iter().all(Option::is_some) {
+            all_known = all_known.or(Some(now));
+            let age = newest.iter().flatten().map(|traced| now - traced).max();
+            oldest = oldest.max(age.unwrap_or(0));
+        }
+    }
+    let known = all_known.expect("all are traced");
+    assert!(known <= 600_000, "all are known after {known} ms");
+    assert!(oldest <= 600_000, "a trace of {oldest} ms");
+}
+
+#[test]
+fn a_trace_that_shows_another_path_is_repeated_a_few_times() {
+    let mut schedule = Schedule::new(config());
+    let mut traced = Vec::new();
+    for now in (0..200_000_i64).step_by(1_000) {
+        schedule.seen((tuple(1), Direction::Forward), 0, 1, at(now));
+        // Sprayed from the second trace on, which is due after a loss at 20 s.
+        if now == 20_000 {
+            schedule.seen((tuple(1), Direction::Forward), 1, 0, at(now));
+        }
+        if let Some(order) = schedule.next(at(now)) {
+            let spine = format!("spine{now}");
+            schedule.done(
+                &trace(order.tuple, &["tor0", &spine, "tor1"], End::Answered),
+                at(now),
+            );
+            traced.push((now, order.reason));
+        }
+    }
+    let expected = [
+        (0, Reason::New),
+        (20_000, Reason::Failing),
+        (25_000, Reason::Recovered),
+        (30_000, Reason::Scheduled),
+        (35_000, Reason::Scheduled),
+    ];
+    assert_eq!(
+        traced, expected,
+        "four that differ: what is sprayed is recognised"
+    );
+}
+
 #[test]
 fn paths_that_are_no_longer_probed_are_forgotten() {
     let mut schedule = Schedule::new(Config {

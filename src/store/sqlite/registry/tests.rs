@@ -78,3 +78,35 @@ async fn a_gid_has_one_owner_and_a_refused_put_changes_nothing() {
     assert!(stored[0].rnics.is_empty(), "{stored:?}");
     assert_eq!(stored[1], b);
 }
+
+#[tokio::test]
+async fn of_several_announcements_those_that_can_be_are_stored() {
+    let registry = SqliteRegistry::open(&Location::Memory).await.expect("open");
+    let owner = announcement("owner", &["10.0.0.1", "10.0.0.2"]);
+    registry.put(&owner, &[], NOW).await.expect("owner");
+    let put = |announcement: &Announcement, superseded: &[&str]| Put {
+        announcement: announcement.clone(),
+        superseded: superseded.iter().map(|agent| (*agent).into()).collect(),
+    };
+    let (a, b) = (
+        announcement("a", &["10.0.0.3"]),
+        announcement("b", &["10.0.0.4"]),
+    );
+    // It may take the first GID, and is refused for the second: the first stays where it was.
+    let other = announcement("other", &["10.0.0.5"]);
+    let thief = announcement("thief", &["10.0.0.5", "10.0.0.2"]);
+    let puts = [
+        put(&other, &[]),
+        put(&a, &[]),
+        put(&thief, &["other"]),
+        put(&b, &[]),
+    ];
+    let refused = registry.put_all(&puts, NOW).await.expect("stored");
+    let refused: Vec<_> = refused
+        .iter()
+        .map(|refused| refused.as_ref().map(ToString::to_string))
+        .collect();
+    let taken = "GID 10.0.0.2 is stored for agent `owner`".to_owned();
+    assert_eq!(refused, [None, None, Some(taken), None]);
+    assert_eq!(registry.load().await.expect("load"), [a, b, other, owner]);
+}
