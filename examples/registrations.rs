@@ -167,6 +167,7 @@ fn announcement(host: usize) -> v1::Announcement {
         source_ports: Vec::new(),
     });
     v1::Announcement {
+        keys: None,
         agent_id: format!("host{host}"),
         incarnation: host as u64 + 1,
         host: format!("host{host}"),
@@ -216,7 +217,7 @@ async fn agent(host: usize, url: Url, seen: Arc<Seen>) -> Result<(), Status> {
                     Some(Incoming::Changed(_)) => {
                         seen.changes.fetch_add(1, Ordering::Relaxed);
                     }
-                    Some(Incoming::Focused(_)) | None => {}
+                    Some(Incoming::Focused(_) | Incoming::Keys(_)) | None => {}
                 }
                 if host.is_multiple_of(ACTIVE) {
                     let asked = Instant::now();

@@ -10,7 +10,10 @@
 //! `PLAN_PAUSE` times the cost passes between two plans: 10 000 agents that register at once do not cost 10 000 plans. Until then
 //! lists come from the plan at hand, and who got one gets a newer version with the next plan. Both are in [`rounds`].
 
+mod focusing;
+mod keys;
 mod rounds;
+mod storing;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,23 +23,23 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster_key::{Held, Order, Report};
 use crate::config::controller::ControllerConfig;
-use crate::error::describe;
 use crate::id::AgentId;
 use crate::net::tls::{IdentityError, Security};
 use crate::pinglist::focus::{FocusBudgets, FocusCounts, FocusRequest};
 use crate::pinglist::{PinglistPlan, Policy};
 use crate::rpc::convert::FieldError;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
-use crate::store::StoreError;
 use crate::store::registry::{Registry, RegistryError};
 use crate::time::{Clock, HostTime};
 use crate::topology::Announcement;
 
 use super::addresses::AddressRule;
 use super::directory::{Conflict, Directory, StreamId};
-use super::focus::{Focus, Share, Stale, divide};
-use super::metrics::{ByVerdict, Metrics, Verdict, set};
+use super::focus::{Focus, Share, Stale};
+use super::keys::{Keys, KeysSummary};
+use super::metrics::{ByVerdict, Metrics, Verdict};
 use super::origin::Origin;
 use super::reported::Reported;
 use super::unstored::Unstored;
@@ -57,6 +60,11 @@ pub(super) enum Refused {
     Directory(#[from] Conflict),
     #[error("{0}")]
     Conflict(String),
+    #[error(
+        "the agents of this controller sign their probes with its key, and agent `{0}` knows nothing of that: update it to this \
+         controller's version"
+    )]
+    Keyless(AgentId),
 }
 
 impl Refused {
@@ -64,6 +72,7 @@ impl Refused {
         match self {
             Self::Identity(_) => Verdict::OtherHost,
             Self::Address(_) => Verdict::Address,
+            Self::Keyless(_) => Verdict::Keyless,
             Self::Directory(Conflict::Twin { .. }) => Verdict::Twin,
             Self::Directory(_) | Self::Conflict(_) => Verdict::Conflict,
         }
@@ -78,6 +87,8 @@ pub(super) struct Admitted {
     pub(super) changes: watch::Receiver<u64>,
     /// What the agent is to probe more; `None` while it was never asked for anything.
     pub(super) focus: watch::Receiver<Option<Arc<Share>>>,
+    /// What it is to sign with; `None` for an agent that takes no key from here.
+    pub(super) keys: Option<watch::Receiver<Option<Arc<Order>>>>,
 }
 
 /// Answer to a request for a pinglist.
@@ -95,9 +106,28 @@ pub(super) enum ListAnswer {
 pub(super) enum Command {
     Announce {
         announcement: Announcement,
+        /// What the agent does with keys; `None` of one that knows nothing of them.
+        keys: Option<Report>,
         origin: Origin,
         stream: StreamId,
         reply: oneshot::Sender<Result<Admitted, Refused>>,
+    },
+    /// The agent has followed an order about keys.
+    Holds {
+        agent: AgentId,
+        stream: StreamId,
+        held: Held,
+    },
+    /// The agent stops, because it was told to.
+    Leaves {
+        agent: AgentId,
+        stream: StreamId,
+    },
+    /// The next key is wanted.
+    RotateKey,
+    /// Answered with where the cluster's key stands.
+    Keys {
+        reply: oneshot::Sender<KeysSummary>,
     },
     Heard {
         agent: AgentId,
@@ -168,6 +198,7 @@ pub(super) struct Core {
     round_due: bool,
     /// Agents that the current round has still to reach.
     round: VecDeque<AgentId>,
+    keys: Keys,
     /// What the store has not taken.
     unstored: Unstored,
     reported: Option<(usize, usize)>,
@@ -181,6 +212,8 @@ impl Core {
         metrics: Metrics,
     ) -> (Self, Handle) {
         let (handle, commands) = mpsc::channel(QUEUE_DEPTH);
+        let agents = stored.iter().map(|announcement| announcement.agent.clone());
+        let keys = Keys::new(config.keys, agents, clock.host());
         let core = Self {
             directory: Directory::new(stored, config.lifetimes, clock.host()),
             registry,
@@ -211,6 +244,7 @@ impl Core {
             versions: HashMap::new(),
             round_due: true,
             round: VecDeque::new(),
+            keys,
             unstored: Unstored::default(),
             reported: None,
         };
@@ -236,13 +270,28 @@ impl Core {
         match command {
             Command::Announce {
                 announcement,
+                keys,
                 origin,
                 stream,
                 reply,
             } => {
-                let answer = self.announce(announcement, origin, stream).await;
+                let answer = self.announce(announcement, keys, origin, stream).await;
                 // A session that has ended meanwhile reports its end by itself.
                 let _ = reply.send(answer);
+            }
+            Command::Holds {
+                agent,
+                stream,
+                held,
+            } => {
+                if self.is_current(&agent, stream) {
+                    self.holds(&agent, held).await;
+                }
+            }
+            Command::Leaves { agent, stream } => self.directory.leaves(&agent, stream),
+            Command::RotateKey => self.rotate_key(),
+            Command::Keys { reply } => {
+                let _ = reply.send(self.keys.summary());
             }
             Command::Heard { agent, stream } => {
                 self.metrics.heartbeats.inc();
@@ -251,11 +300,7 @@ impl Core {
             }
             Command::Ended { agent, stream } => {
                 self.directory.ended(&agent, stream);
-                if self
-                    .listening
-                    .get(&agent)
-                    .is_some_and(|own| own.stream == stream)
-                {
+                if self.is_current(&agent, stream) {
                     self.listening.remove(&agent);
                 }
             }
@@ -283,14 +328,21 @@ impl Core {
         }
     }
 
+    /// Whether a stream is the agent's present one.
+    fn is_current(&self, agent: &AgentId, stream: StreamId) -> bool {
+        let listening = self.listening.get(agent);
+        listening.is_some_and(|own| own.stream == stream)
+    }
+
     async fn announce(
         &mut self,
         announcement: Announcement,
+        keys: Option<Report>,
         origin: Origin,
         stream: StreamId,
     ) -> Result<Admitted, Refused> {
         let (agent, peer) = (announcement.agent.clone(), origin.address);
-        let result = self.admit(announcement, origin, stream).await;
+        let result = self.admit(announcement, keys, origin, stream).await;
         let verdict = result
             .as_ref()
             .map_or_else(Refused::verdict, |_| Verdict::Accepted);
@@ -310,6 +362,7 @@ impl Core {
     async fn admit(
         &mut self,
         announcement: Announcement,
+        keys: Option<Report>,
         origin: Origin,
         stream: StreamId,
     ) -> Result<Admitted, Refused> {
@@ -319,6 +372,9 @@ impl Core {
             .permit(&announcement.host, &announcement.agent)?;
         self.check_addresses(&announcement)?;
         let superseded = self.directory.check(&announcement, &origin, now)?;
+        if keys.is_none() && !self.keys.admits_unable() {
+            return Err(Refused::Keyless(announcement.agent));
+        }
         if !self.directory.is_known(&announcement) {
             self.store(&announcement, &superseded).await?;
         }
@@ -351,86 +407,8 @@ impl Core {
             version,
             changes,
             focus,
+            keys: self.join_keys(agent, keys).await,
         })
-    }
-
-    /// Tells the agents what to probe more.
-    fn focus(&mut self, request: FocusRequest, until: Instant) -> Result<FocusCounts, Stale> {
-        self.focus.admit(request.run, request.number)?;
-        let plan = self.plan();
-        let (directory, listening) = (&self.directory, &self.listening);
-        let (lists, counts) = divide(request, self.focus_budgets, |gid| {
-            let (agent, tor) = directory.owner(gid)?;
-            let rate = plan.tuple_rate(tor)?;
-            listening.contains_key(agent).then(|| (agent.clone(), rate))
-        });
-        for (agent, share) in self.focus.shares(lists, until) {
-            if let Some(listening) = self.listening.get(&agent) {
-                listening.focus.send_replace(Some(share));
-            }
-        }
-        let Metrics {
-            focus_tuples_passed_on,
-            focus_tuples_unknown,
-            focus_tuples_beyond,
-            focus_requests,
-            ..
-        } = &self.metrics;
-        focus_requests.inc();
-        focus_tuples_passed_on.inc_by(counts.passed_on.into());
-        focus_tuples_unknown.inc_by(counts.unknown.into());
-        focus_tuples_beyond.inc_by(counts.beyond.into());
-        Ok(counts)
-    }
-
-    /// Stores what is about to be accepted. A store that takes nothing is no reason to refuse an agent, whose peers would take it
-    /// for dead: it is stored later.
-    async fn store(
-        &mut self,
-        announcement: &Announcement,
-        superseded: &[AgentId],
-    ) -> Result<(), Refused> {
-        if !self.unstored.is_empty() {
-            // In the order in which it happened.
-            self.unstored.put(&announcement.agent, superseded);
-            return Ok(());
-        }
-        let now = self.clock.wall();
-        match self.registry.put(announcement, superseded, now).await {
-            Ok(()) => Ok(()),
-            Err(error @ RegistryError::GidTaken { .. }) => {
-                Err(Refused::Conflict(error.to_string()))
-            }
-            Err(RegistryError::Store(error)) => {
-                self.unstored.put(&announcement.agent, superseded);
-                self.store_failed(&error);
-                Ok(())
-            }
-        }
-    }
-
-    fn store_failed(&mut self, error: &StoreError) {
-        self.metrics.store_failures.inc();
-        if self.unstored.begin() {
-            tracing::error!(
-                error = describe(error),
-                "the registry cannot be stored: agents are served from memory, and it is tried again"
-            );
-        }
-    }
-
-    /// Stores what could not be stored before.
-    async fn store_again(&mut self) {
-        if self.unstored.is_empty() || !self.unstored.is_due(self.clock.host()) {
-            return;
-        }
-        let (registry, now) = (Arc::clone(&self.registry), self.clock.wall());
-        let stored = self.unstored.store(&*registry, &self.directory, now).await;
-        match stored {
-            Ok(()) => tracing::info!("the registry is stored again"),
-            Err(error) => self.store_failed(&error),
-        }
-        set(&self.metrics.agents_unstored, self.unstored.len());
     }
 
     fn check_addresses(&self, announcement: &Announcement) -> Result<(), Refused> {
@@ -462,6 +440,7 @@ impl Core {
         for agent in &expired.forgotten {
             tracing::warn!(%agent, "forgotten after a long silence");
             self.versions.remove(agent);
+            self.keys.forget(agent);
             self.listening.remove(agent);
         }
         self.directory.forget(&expired.forgotten);

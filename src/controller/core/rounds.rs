@@ -115,6 +115,7 @@ impl Core {
     pub(super) async fn tick(&mut self) {
         self.expire(self.clock.host()).await;
         self.store_again().await;
+        self.step_keys().await;
         let period = self.policy.period(self.clock.wall());
         if std::mem::replace(&mut self.period, period) != period {
             self.plan = None;

@@ -4,9 +4,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use super::*;
+use crate::cluster_key::rotation::Stored;
 use crate::config::controller::ControllerSettings;
 use crate::id::{QKey, Qpn};
 use crate::pinglist::Matrix;
+use crate::store::StoreError;
 use crate::time::WallTime;
 use crate::topology::Rnic;
 use crate::transport::{Address, CompletionClock, SourcePortSteering};
@@ -55,6 +57,7 @@ fn rails() -> Vec<Announcement> {
 #[derive(Debug, Default)]
 struct Kept {
     announcements: Mutex<BTreeMap<AgentId, Announcement>>,
+    keys: Mutex<Option<Stored>>,
     is_full: AtomicBool,
 }
 
@@ -94,6 +97,16 @@ impl Registry for Kept {
     async fn remove(&self, agents: &[AgentId]) -> Result<(), RegistryError> {
         self.change(|kept| kept.retain(|agent, _| !agents.contains(agent)))
     }
+
+    async fn load_keys(&self) -> Result<Option<Stored>, RegistryError> {
+        Ok(self.keys.lock().expect("no panic").clone())
+    }
+
+    async fn put_keys(&self, keys: &Stored) -> Result<(), RegistryError> {
+        self.change(|_| ())?;
+        *self.keys.lock().expect("no panic") = Some(keys.clone());
+        Ok(())
+    }
 }
 
 struct Running {
@@ -118,6 +131,7 @@ impl Running {
         let stream = StreamId(self.streams);
         let command = Command::Announce {
             announcement,
+            keys: None,
             origin: Origin::default(),
             stream,
             reply,

@@ -78,3 +78,35 @@ async fn a_gid_has_one_owner_and_a_refused_put_changes_nothing() {
     assert!(stored[0].rnics.is_empty(), "{stored:?}");
     assert_eq!(stored[1], b);
 }
+
+#[tokio::test]
+async fn the_clusters_key_outlives_the_process_and_one_that_makes_no_sense_is_set_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let location = Location::File(folder.path().join("registry.db"));
+    let keys = Stored {
+        master: Master::new(&[7; 32]).expect("a secret"),
+        generation: Generation(u64::MAX),
+        phase: Phase::Signing,
+        begun: WallTime::from_nanos(1_790_000_000_000_000_000),
+        is_mixed: true,
+    };
+    let registry = SqliteRegistry::open(&location).await.expect("opened");
+    assert_eq!(registry.load_keys().await.expect("read"), None);
+    for phase in Phase::ALL {
+        let keys = Stored {
+            phase,
+            ..keys.clone()
+        };
+        registry.put_keys(&keys).await.expect("stored");
+        assert_eq!(registry.load_keys().await.expect("read"), Some(keys));
+    }
+    drop(registry);
+    let registry = SqliteRegistry::open(&location).await.expect("opened again");
+    let spoil = |connection: &mut Connection| {
+        connection.execute("UPDATE cluster_key SET phase = 'sideways'", [])
+    };
+    registry.db.call(spoil).await.expect("spoilt");
+    assert_eq!(registry.load_keys().await.expect("read"), None);
+    registry.put_keys(&keys).await.expect("stored");
+    assert_eq!(registry.load_keys().await.expect("read"), Some(keys));
+}
