@@ -1,6 +1,7 @@
 //! The agent's keys: those of its configuration, or those that the controller has handed out, which are kept on the disk for a
 //! start while the controller is away.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -205,7 +206,11 @@ impl Stored {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn bytes(text: &str) -> Option<Vec<u8>> {

@@ -14,9 +14,9 @@ use crate::time::{HostTime, Nanos, WallTime};
 use crate::wire::{Body, Ends, Packet, ReversePath, Sequence, SessionId};
 
 const SPANS: Spans = Spans {
-    settle: Duration::from_secs(60),
-    overlap: Duration::from_secs(600),
-    interval: Duration::from_secs(3_600),
+    settle: Duration::from_mins(1),
+    overlap: Duration::from_mins(10),
+    interval: Duration::from_hours(1),
 };
 const AGENTS: usize = 5;
 
@@ -176,13 +176,21 @@ impl World {
         self.rotation.confirm(&id(agent), held);
     }
 
-    /// Whether agents have followed what the controller does not know of.
+    /// Whether agents have followed, or go on with, what the controller does not know of.
     fn is_behind(&self) -> bool {
         let state = self.rotation.state().expect("a state");
         let (lineage, at) = (state.master.lineage(), (state.generation, state.phase));
+        let print = |generation| state.master.secret(generation).fingerprint();
+        let known = [
+            Some(print(state.generation)),
+            state.generation.before().map(print),
+        ];
         self.agents.iter().any(|agent| {
-            agent.ring.held().followed.is_some_and(|followed| {
-                followed.lineage != lineage || (followed.generation, followed.phase) > at
+            let held = agent.ring.held();
+            held.followed.is_some_and(|followed| {
+                followed.lineage != lineage
+                    || (followed.generation, followed.phase) > at
+                    || !known.contains(&held.signs)
             })
         })
     }

@@ -1,5 +1,6 @@
 //! The cluster's key: to whom it is handed out, how it changes while agents probe, and what is shown of it. And goodbyes.
 
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -132,7 +133,11 @@ async fn a_key_is_handed_to_those_who_take_it_and_only_over_tls() {
     );
     let waits = |answer: &Value| answer["waits_for"] == serde_json::json!(["a", "c"]);
     let (_, page) = key_when(&registry, waits).await;
-    let hexadecimal: String = key.key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = |mut text: String, byte: &u8| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    };
+    let hexadecimal = key.key.iter().fold(String::new(), digits);
     let logged = logs.text();
     assert!(logged.contains(&fingerprint), "{logged}");
     for shown in [&page, &logged, &format!("{key:?}")] {
