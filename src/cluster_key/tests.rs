@@ -196,7 +196,7 @@ impl World {
     }
 
     /// Whether agents follow keys of more than one store: some were away when the store was replaced, and refuse the others' packets
-    /// until they are back. Two stores in a row are more than a fleet in this state can follow.
+    /// until they are back. Another store, or another start, is more than a fleet in this state can follow.
     fn is_split(&self) -> bool {
         let followed = self
             .agents
@@ -265,11 +265,11 @@ impl World {
             }
             Act::Forget(_) => {}
             Act::Rotate => self.rotation.want(),
+            Act::RestartController | Act::Restore(_) | Act::Lose if self.is_split() => {}
             Act::RestartController => {
                 let state = self.rotation.state().cloned().expect("a state");
                 self.start((state, self.registered.clone()));
             }
-            Act::Restore(_) | Act::Lose if self.is_split() => {}
             Act::Restore(number) => {
                 let copy = self.copies[number % self.copies.len()].clone();
                 self.start(copy);
