@@ -17,6 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure()
         .bytes(".")
+        // Keys are never shown.
+        .skip_debug([".rpingmesh.v1.ClusterKeys"])
         // Keeps the batch encoded.
         .extern_path(
             ".rpingmesh.v1.UploadRequest",

@@ -18,7 +18,6 @@ use rpingmesh::time::SystemClock;
 use rpingmesh::topology::Peer;
 use rpingmesh::transport::memory::{MemoryProvider, Network};
 use rpingmesh::transport::{Address, RnicName};
-use rpingmesh::wire::Keyring;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -99,13 +98,12 @@ async fn main() {
     let names: Vec<_> = names.collect();
     let ports = names.iter().cloned().zip((1..=ENDPOINTS).map(gid));
     let config = Config::default();
-    let (orders, orders_in) = watch::channel(Arc::new(Orders::idle(config)));
+    let (orders, orders_in) = watch::channel(Arc::new(Orders::idle(config, Arc::default())));
     let (inventory, mut changes) = watch::channel(Inventory::new());
     let (deliveries, deliveries_in) = mpsc::channel(DELIVERY_DEPTH);
     let (health, health_in) = watch::channel(Health::default());
     let shared = Shared {
         provider: Arc::new(MemoryProvider::new(network, ports)),
-        keys: Arc::new(Keyring::unkeyed()),
         clock: Arc::new(SystemClock),
         orders: orders_in,
         mailboxes: Mailboxes::default(),

@@ -167,6 +167,7 @@ fn announcement(host: usize, rails: u8) -> v1::Announcement {
         source_ports: Vec::new(),
     });
     v1::Announcement {
+        keys: None,
         agent_id: format!("host{host}"),
         incarnation: host as u64 + 1,
         host: format!("host{host}"),
@@ -209,7 +210,7 @@ async fn agent(host: usize, rails: u8, url: Url, seen: Arc<Seen>) -> Result<(), 
         message: Some(message),
     };
     let closed = |_| Status::aborted("the stream has ended");
-    let first = request(Outgoing::Announcement(announcement(host)));
+    let first = request(Outgoing::Announcement(announcement(host, rails)));
     requests.send(first).await.map_err(closed)?;
     let began = Instant::now();
     let answers = client.register(ReceiverStream::new(stream)).await?;
@@ -229,7 +230,7 @@ async fn agent(host: usize, rails: u8, url: Url, seen: Arc<Seen>) -> Result<(), 
                         keep(&seen.changes, Instant::now());
                         changed.pinglist_version
                     }
-                    Some(Incoming::Focused(_)) | None => 0,
+                    Some(Incoming::Focused(_) | Incoming::Keys(_)) | None => 0,
                 };
                 if host.is_multiple_of(ACTIVE) && version != 0 && version != known {
                     let asked = Instant::now();

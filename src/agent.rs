@@ -31,6 +31,7 @@ pub mod endpoint;
 mod focus;
 pub(crate) mod hardware;
 pub mod health;
+pub mod keys;
 mod list;
 mod machine;
 pub mod mailbox;

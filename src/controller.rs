@@ -20,9 +20,11 @@ mod core;
 mod directory;
 mod focus;
 mod health;
+mod keys;
 mod metrics;
 mod origin;
 mod reported;
+pub mod rotate;
 mod service;
 mod unstored;
 
@@ -41,6 +43,7 @@ use crate::config::controller::ControllerConfig;
 use crate::error::describe;
 use crate::net::calls::counted;
 use crate::net::server::{self, Listener, ServerError};
+use crate::net::tls::Security;
 use crate::rpc::v1::controller_service_server::ControllerServiceServer;
 use crate::store::registry::{Registry, RegistryError};
 use crate::supervisor::{Stage, Supervisor, TaskError};
@@ -171,6 +174,21 @@ impl Controller {
         let under_way = core.lists_under_way();
         self.expose(&handle, &mut supervisor, &core_stage);
         supervisor.spawn(&core_stage, "core", core.run(core_stage.token()));
+        match &self.config.keys {
+            Some(_) => {
+                let watching = rotate::watch(
+                    self.config.store.clone(),
+                    handle.clone(),
+                    core_stage.token(),
+                );
+                supervisor.spawn(&core_stage, "key requests", watching);
+            }
+            None => tracing::info!(
+                tls = matches!(self.config.security, Security::Mutual(_)),
+                hand_out = self.config.settings.cluster_key.hand_out,
+                "agents get no key to sign their probes with"
+            ),
+        }
         let service = service::Service::new(
             &self.config,
             (handle, under_way),

@@ -4,7 +4,7 @@
 //! family, never what stands below; the test `architecture` enforces it.
 //!
 //! 1. values: [`id`], [`error`], [`time`], [`wire`], [`measure`], [`topology`], [`fault`]
-//! 2. logic without I/O, `now` passed in: [`probe`], [`pinglist`], [`service`], [`analysis`]
+//! 2. logic without I/O, `now` passed in: [`probe`], [`pinglist`], [`service`], [`analysis`], [`cluster_key`]
 //! 3. edges: [`transport`], [`hardware`], [`path_trace`], [`net`], [`rpc`], [`api`], [`store`], [`telemetry`], [`config`],
 //!    [`supervisor`], [`events`]
 //! 4. [`fabric`]: the emulated Clos fabric
@@ -15,6 +15,7 @@ pub mod agent;
 pub mod analysis;
 pub mod analyzer;
 pub mod api;
+pub mod cluster_key;
 pub mod config;
 pub mod controller;
 pub mod error;

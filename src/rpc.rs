@@ -5,6 +5,7 @@
 pub mod convert;
 pub(crate) mod focus;
 pub(crate) mod hardware;
+pub(crate) mod keys;
 pub mod pinglist;
 pub mod registry;
 pub mod results;

@@ -37,7 +37,7 @@ use crate::id::{FlowLabel, Gid, QKey, Qpn, UdpSourcePort};
 use crate::time::Nanos;
 use crate::transport::Payload;
 
-pub use mac::{ClusterKey, KeyError, Keyring};
+pub use mac::{ClusterKey, Fingerprint, KeyError, Keyring};
 
 /// Length of every probe and ACK, the one that the paper's prober has.
 pub const LENGTH: usize = 50;
@@ -313,23 +313,26 @@ impl<'a> View<'a> {
         )
     }
 
-    /// Checks that the packet is signed with one of our keys, or not at all if we have none.
+    /// Checks that the packet is signed with one of our keys, or not at all where that is accepted.
     ///
     /// # Errors
     /// [`WireError::BadMac`], [`WireError::Unsigned`], [`WireError::Unverifiable`].
     pub fn verify(&self, ends: Ends, keys: &Keyring) -> Result<(), WireError> {
-        match (self.is_keyed(), keys.is_empty()) {
-            (false, true) => Ok(()),
-            (false, false) => Err(WireError::Unsigned),
-            (true, true) => Err(WireError::Unverifiable),
-            (true, false) => {
-                let mac = self.take(field::MAC);
-                if keys.verify(&self.0[field::SIGNED], ends, &mac) {
-                    Ok(())
-                } else {
-                    Err(WireError::BadMac)
-                }
-            }
+        if !self.is_keyed() {
+            return if keys.takes_unsigned() {
+                Ok(())
+            } else {
+                Err(WireError::Unsigned)
+            };
+        }
+        if keys.is_empty() {
+            return Err(WireError::Unverifiable);
+        }
+        let mac = self.take(field::MAC);
+        if keys.verify(&self.0[field::SIGNED], ends, &mac) {
+            Ok(())
+        } else {
+            Err(WireError::BadMac)
         }
     }
 
@@ -356,14 +359,14 @@ impl Packet {
         })
     }
 
-    /// Writes the packet, signed with the first of `keys` if there is one.
+    /// Writes the packet, signed if one of `keys` signs.
     pub fn encode(&self, ends: Ends, keys: &Keyring) -> Payload {
         let mut bytes = [0; LENGTH];
         let (kind, flags, argument, endpoint) = self.body.fields();
         bytes[field::MAGIC].copy_from_slice(&MAGIC.to_be_bytes());
         bytes[field::VERSION] = VERSION;
         bytes[field::KIND] = kind;
-        bytes[field::FLAGS] = flags | if keys.is_empty() { 0 } else { FLAG_KEYED };
+        bytes[field::FLAGS] = flags | if keys.signs() { FLAG_KEYED } else { 0 };
         bytes[field::SESSION].copy_from_slice(&self.session.0.to_be_bytes());
         bytes[field::SEQUENCE].copy_from_slice(&self.sequence.0.to_be_bytes());
         bytes[field::ARGUMENT].copy_from_slice(&argument);

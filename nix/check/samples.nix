@@ -127,6 +127,11 @@ in
       tuple_interval = "20s";
       same_rail = 0.5;
     };
+    cluster_key = {
+      hand_out = true;
+      rotation = "7d";
+      overlap = "30m";
+    };
     focus = {
       analyzers = [ "analyzer.example.net" ];
       target_rate = 100.0;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tonic::transport::Channel;
 
+use crate::cluster_key::Order;
 use crate::config::ConfigError;
 use crate::id::AgentId;
 use crate::net::client::channel;
@@ -186,6 +187,14 @@ impl Controller {
     /// [`CallError::Answer`].
     pub(crate) fn read_focus(&self, rnics: Vec<v1::FocusedRnic>) -> Result<FocusList, CallError> {
         focus::from_messages(rnics).map_err(|error| self.unusable(error))
+    }
+
+    /// What to sign and verify with, in the domain's types.
+    ///
+    /// # Errors
+    /// [`CallError::Answer`].
+    pub(crate) fn read_keys(&self, keys: v1::ClusterKeys) -> Result<Order, CallError> {
+        Order::try_from(keys).map_err(|error| self.unusable(error))
     }
 
     /// A failed call as an error that names the server.

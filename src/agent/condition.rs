@@ -37,6 +37,8 @@ pub struct RegistrationTrouble {
     pub unregistered: Option<String>,
     /// Why the pinglist is not on the disk.
     pub cache: Option<String>,
+    /// Why the keys that the controller has handed out are not on the disk.
+    pub keys: Option<String>,
 }
 
 impl Condition {
@@ -54,6 +56,11 @@ impl Condition {
         }
         if let Some(why) = &registration.cache {
             degraded.push(format!("pinglist cache: {why}"));
+        }
+        if let Some(why) = &registration.keys {
+            degraded.push(format!(
+                "cluster key: a restart needs the controller: {why}"
+            ));
         }
         if let Some(services) = &self.services {
             degraded.extend(services.borrow().degraded());
@@ -88,6 +95,8 @@ impl Condition {
             rnics: rnics.collect(),
             degraded: self.degraded(),
             tuples: groups.map(|group| group.paths.len() as u64).sum(),
+            keys: Some(orders.key_use),
+            is_stopping: false,
         }
     }
 }
@@ -102,7 +111,7 @@ pub(super) mod tests {
 
     /// Of an agent to which nothing happens.
     pub(in crate::agent) fn idle() -> Condition {
-        let orders = Orders::idle(Config::default());
+        let orders = Orders::idle(Config::default(), Arc::default());
         Condition {
             off: Vec::new(),
             inventory: watch::channel(Inventory::new()).1,
@@ -147,6 +156,7 @@ pub(super) mod tests {
         let trouble = RegistrationTrouble {
             unregistered: Some("the controller is away".to_owned()),
             cache: None,
+            keys: None,
         };
         let condition = Condition {
             off: vec!["tracing: no CAP_BPF".to_owned()],

@@ -4,6 +4,7 @@
 //! - in: `orders` (watch), what all RNICs of this agent probe; the task picks its own GID's part;
 //! - in: its mailbox, the paths of service connections, see [`super::mailbox`];
 //! - in: `sighting` (watch), the GID and index that a look at all RNICs found best for this one;
+//! - in: `tor` (watch), the ToR that it is cabled to;
 //! - out: `inventory` (watch), one entry per RNIC: the address it is reached at now, or why there is none;
 //! - out: `deliveries` (bounded), results and counters; what finds no place is dropped and counted.
 //!
@@ -23,6 +24,7 @@ use super::backoff::Backoff;
 use super::drive::{Driver, DriverCounters, Turn};
 use super::mailbox::{Mailboxes, News};
 use super::outcome::PathOutcome;
+use crate::cluster_key::KeyUse;
 use crate::error::describe;
 use crate::id::{Gid, TorId};
 use crate::probe::{Config, Counters, Group, ProbeResult, Session};
@@ -55,14 +57,20 @@ pub struct Orders {
     pub session: Config,
     /// What each RNIC probes; one that is not named only answers.
     pub groups: HashMap<Gid, Vec<Group>>,
+    /// What packets are signed and verified with.
+    pub keys: Arc<Keyring>,
+    /// What people are told of the keys.
+    pub key_use: KeyUse,
 }
 
 impl Orders {
-    /// To answer only.
-    pub fn idle(session: Config) -> Self {
+    /// To answer only, with these keys.
+    pub fn idle(session: Config, keys: Arc<Keyring>) -> Self {
         Self {
             session,
             groups: HashMap::new(),
+            keys,
+            key_use: KeyUse::default(),
         }
     }
 }
@@ -116,8 +124,6 @@ pub struct EndpointCounters {
 pub struct Shared {
     /// Opens endpoints.
     pub provider: Arc<dyn Provider>,
-    /// Authenticates packets.
-    pub keys: Arc<Keyring>,
     /// Host time.
     pub clock: Arc<dyn Clock>,
     /// What is to be done.
@@ -134,7 +140,7 @@ pub struct Shared {
 pub struct EndpointTask {
     shared: Shared,
     rnic: RnicName,
-    tor: TorId,
+    tor: watch::Receiver<TorId>,
     counters: EndpointCounters,
     delivered_at: HostTime,
     reverse_paths_at: HostTime,
@@ -161,14 +167,14 @@ enum End {
 impl EndpointTask {
     /// For one RNIC, which is cabled to `tor`. Nobody tells it where it would be opened now.
     pub fn new(shared: Shared, rnic: RnicName, tor: TorId) -> Self {
-        Self::watching(shared, rnic, tor, watch::channel(None).1)
+        Self::watching(shared, rnic, watch::channel(tor).1, watch::channel(None).1)
     }
 
-    /// The same, with somebody who looks at the RNIC from time to time.
+    /// The same, with somebody who looks from time to time at the RNIC and at the switch that it is cabled to.
     pub(crate) fn watching(
         shared: Shared,
         rnic: RnicName,
-        tor: TorId,
+        tor: watch::Receiver<TorId>,
         sighting: watch::Receiver<Option<Sighting>>,
     ) -> Self {
         Self {
@@ -235,7 +241,7 @@ impl EndpointTask {
         let endpoint = self.open().await;
         let session = Session::new(
             self.shared.orders.borrow().session,
-            self.shared.keys.clone(),
+            self.shared.orders.borrow().keys.clone(),
             endpoint.address(),
             endpoint.capabilities().clone(),
             rand::random(),
@@ -287,7 +293,7 @@ impl EndpointTask {
             address,
             capabilities,
             gid_index: self.gid_index,
-            tor: self.tor.clone(),
+            tor: self.tor.borrow().clone(),
         };
         tracing::info!(
             rnic = %self.rnic, address = %open.address, clock = ?open.capabilities.clock,
@@ -324,6 +330,10 @@ impl EndpointTask {
                         _ => Turn::Continue,
                     })
                 }
+                Ok(()) = self.tor.changed() => {
+                    self.announce(driver.session().address(), driver.capabilities().clone());
+                    Ok(Turn::Continue)
+                }
                 turn = driver.turn(&mut results) => turn,
             };
             self.deliver(driver, &mut results);
@@ -358,6 +368,7 @@ impl EndpointTask {
             .cloned()
             .unwrap_or_default();
         let now = self.shared.clock.host();
+        driver.session_mut().set_keys(Arc::clone(&orders.keys));
         driver.session_mut().set_config(orders.session, now);
         driver.session_mut().set_groups(groups, now);
     }
@@ -389,7 +400,7 @@ impl EndpointTask {
         };
         let delivery = Delivery {
             rnic: self.rnic.clone(),
-            tor: self.tor.clone(),
+            tor: self.tor.borrow().clone(),
             results: std::mem::take(results),
             reverse_paths,
             counters: self.counters,

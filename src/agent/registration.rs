@@ -8,7 +8,8 @@
 //!
 //! Dropping the task at any await is safe: each stream begins with the whole announcement.
 
-use std::collections::{HashMap, HashSet};
+mod listed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use super::client::{CALL_TIMEOUT, CallError, Controller};
 use super::condition::{Condition, RegistrationTrouble};
 use super::endpoint::{Inventory, Orders};
 use super::focus::Focus;
+use super::keys::Keys;
 use super::list::CurrentList;
 use super::machine::machine;
 use super::metrics::Metrics;
@@ -32,20 +34,22 @@ use super::settings::{focus_bounds, overridden};
 use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::UPLOAD_INTERVAL;
 use crate::error::describe;
-use crate::id::Gid;
-use crate::pinglist::{self, Pinglist};
-use crate::probe::{Group, ProbeKind, ProbePath, Rate};
 use crate::rpc::focus;
 use crate::rpc::v1::register_request::Message as Outgoing;
 use crate::rpc::v1::register_response::Message as Incoming;
 use crate::rpc::v1::{self, RegisterRequest, RegisterResponse};
-use crate::topology::{Announcement, Rnic};
+use crate::topology::Announcement;
+
+use listed::announced;
+pub use listed::groups;
 
 /// Messages that wait for the stream; each is tiny and there are a few per minute. A full channel means that the
 /// controller does not read.
 const OUTGOING_DEPTH: usize = 16;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long the controller has to read that the agent stops.
+const GOODBYE: Duration = Duration::from_millis(300);
 /// Until the controller has said how often it wants to hear from agents.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 /// What a controller may ask for.
@@ -87,6 +91,7 @@ pub struct Registration {
     channels: RegistrationChannels,
     cache: PinglistCache,
     focus: Focus,
+    keys: Keys,
     incarnation: u64,
     machine: String,
     list: CurrentList,
@@ -102,6 +107,7 @@ impl Registration {
         config: Arc<AgentConfig>,
         controller: Controller,
         channels: RegistrationChannels,
+        keys: Keys,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -110,6 +116,7 @@ impl Registration {
             config,
             controller,
             channels,
+            keys,
             incarnation: rand::random(),
             machine: machine(),
             list: CurrentList::default(),
@@ -124,9 +131,10 @@ impl Registration {
     /// per absence.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
-            let Some(ended) = stop.run_until_cancelled(self.stream()).await else {
+            let ended = self.stream(&stop).await;
+            if stop.is_cancelled() {
                 return;
-            };
+            }
             // A controller that is away asks for nothing.
             self.focus.end();
             self.order();
@@ -190,15 +198,19 @@ impl Registration {
         }
     }
 
-    async fn stream(&mut self) -> Result<(), RegistrationError> {
+    /// Registered until something fails or `stop` is cancelled; then it says goodbye.
+    async fn stream(&mut self, stop: &CancellationToken) -> Result<(), RegistrationError> {
         self.list.reconnect();
         self.config_version = 0;
         let (requests, stream) = mpsc::channel(OUTGOING_DEPTH);
         self.announce(&requests)?;
         let mut client = self.controller.client();
         let call = client.register(ReceiverStream::new(stream));
-        let mut answers = tokio::time::timeout(CALL_TIMEOUT, call)
-            .await
+        let call = stop.run_until_cancelled(tokio::time::timeout(CALL_TIMEOUT, call));
+        let Some(answer) = call.await else {
+            return Ok(());
+        };
+        let mut answers = answer
             .map_err(|_| RegistrationError::Stalled)?
             .map_err(|status| self.controller.failed(status))?
             .into_inner();
@@ -206,12 +218,15 @@ impl Registration {
         loop {
             let focused_until = self.focus.until();
             tokio::select! {
+                () = stop.cancelled() => return self.say_goodbye(requests, answers).await,
                 () = reached(focused_until) => {
                     self.focus.end();
                     self.order();
                 }
                 answer = next(&mut answers, &self.controller) => {
-                    if let Some(interval) = self.take(answer?).await? {
+                    // Calls that are under way do not hold up a stop.
+                    let taking = stop.run_until_cancelled(self.take(answer?, &requests));
+                    if let Some(interval) = taking.await.transpose()?.flatten() {
                         heartbeat = heartbeats(interval);
                     }
                 }
@@ -250,6 +265,7 @@ impl Registration {
         };
         let message = v1::Announcement {
             machine: self.machine.clone(),
+            keys: self.keys.report().as_ref().map(Into::into),
             ..(&announcement).into()
         };
         Self::send(requests, Outgoing::Announcement(message))
@@ -272,10 +288,15 @@ impl Registration {
     async fn take(
         &mut self,
         answer: RegisterResponse,
+        requests: &mpsc::Sender<RegisterRequest>,
     ) -> Result<Option<Duration>, RegistrationError> {
         match answer.message {
             Some(Incoming::Registered(registered)) => {
                 self.registered();
+                // Before it probes.
+                if let Some(keys) = registered.keys {
+                    self.take_keys(keys, requests).await?;
+                }
                 self.update(registered.pinglist_version, registered.config_version)
                     .await?;
                 let interval = Duration::from_nanos(registered.heartbeat_interval_ns);
@@ -288,6 +309,10 @@ impl Registration {
             }
             Some(Incoming::Focused(focused)) => {
                 self.take_focus(focused)?;
+                Ok(None)
+            }
+            Some(Incoming::Keys(keys)) => {
+                self.take_keys(keys, requests).await?;
                 Ok(None)
             }
             // From a newer controller.
@@ -310,6 +335,35 @@ impl Registration {
         let until = Instant::now() + focus::valid(focused.valid_ns);
         self.focus.ask(&list, until);
         self.order();
+        Ok(())
+    }
+
+    /// Verifies and signs as the controller says, then tells it so.
+    async fn take_keys(
+        &mut self,
+        message: v1::ClusterKeys,
+        requests: &mpsc::Sender<RegisterRequest>,
+    ) -> Result<(), RegistrationError> {
+        let order = self.controller.read_keys(message)?;
+        let Some((held, trouble)) = self.keys.follow(&order).await else {
+            return Ok(());
+        };
+        self.report(|known| known.keys = trouble);
+        self.order();
+        Self::send(requests, Outgoing::Keys((&held).into()))
+    }
+
+    /// Tells the controller that this agent stops because it was told to. It has a moment to read that.
+    async fn say_goodbye(
+        &self,
+        requests: mpsc::Sender<RegisterRequest>,
+        mut answers: Streaming<RegisterResponse>,
+    ) -> Result<(), RegistrationError> {
+        Self::send(&requests, Outgoing::Goodbye(v1::Goodbye {}))?;
+        // The end of the messages ends the call at the controller, which then ends its answers.
+        drop(requests);
+        let read = async { while let Ok(Some(_)) = answers.message().await {} };
+        let _ = tokio::time::timeout(GOODBYE, read).await;
         Ok(())
     }
 
@@ -418,13 +472,17 @@ impl Registration {
         self.order();
     }
 
-    /// Lets the endpoints probe the pinglist, some of it more than the rest where that is asked for.
+    /// Lets the endpoints probe the pinglist, some of it more than the rest where that is asked for, with the present keys.
     fn order(&mut self) {
         let groups = self.focus.groups();
+        let (keys, key_use) = (self.keys.ring(), self.keys.key_use());
         self.channels.orders.send_if_modified(|orders| {
-            let changed = orders.groups != groups;
+            let changed =
+                orders.groups != groups || orders.keys != keys || orders.key_use != key_use;
             if changed {
-                Arc::make_mut(orders).groups = groups;
+                let orders = Arc::make_mut(orders);
+                orders.groups = groups;
+                (orders.keys, orders.key_use) = (keys, key_use);
             }
             changed
         });
@@ -454,52 +512,4 @@ fn heartbeats(interval: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// The open RNICs. Two ports with the same GID are one to the fabric: the first is announced.
-fn announced(inventory: &Inventory) -> Vec<Rnic> {
-    let mut seen = HashSet::new();
-    inventory
-        .iter()
-        .filter_map(|(name, state)| Some((name, state.as_ref().ok()?)))
-        .filter(|(_, open)| seen.insert(open.address.gid))
-        .map(|(name, open)| Rnic {
-            address: open.address,
-            device: name.device.clone(),
-            port: name.port,
-            tor: open.tor.clone(),
-            gid_index: open.gid_index,
-            clock: open.capabilities.clock,
-            steering: open.capabilities.steering.clone(),
-        })
-        .collect()
-}
-
-/// A pinglist as sessions take it.
-pub fn groups(list: &Pinglist) -> HashMap<Gid, Vec<Group>> {
-    list.rnics
-        .iter()
-        .map(|rnic| (rnic.source, rnic.groups.iter().filter_map(group).collect()))
-        .collect()
-}
-
-fn group(group: &pinglist::Group) -> Option<Group> {
-    Some(Group {
-        kind: match group.kind {
-            pinglist::GroupKind::TorMesh => ProbeKind::TorMesh,
-            pinglist::GroupKind::InterTor => ProbeKind::InterTor,
-        },
-        rate: Rate::per_second(group.probes_per_second)?,
-        paths: group
-            .targets
-            .iter()
-            .map(|target| {
-                Arc::new(ProbePath {
-                    target: Arc::clone(&target.peer),
-                    flow_label: target.flow_label,
-                    service: None,
-                })
-            })
-            .collect(),
-    })
 }

@@ -1,7 +1,7 @@
 //! The task that finds RNICs: starts an endpoint's task for each, now and when one appears later.
 //!
 //! Channels: those of [`Shared`], handed on to each endpoint's task; `degraded` (watch), what is off and why; one watch
-//! per endpoint's task, with the GID that its RNIC would be opened with now. When its token is cancelled it waits for the
+//! per endpoint's task, with the GID that its RNIC would be opened with now, and one with the ToR that it is cabled to. When its token is cancelled it waits for the
 //! endpoints' tasks, which have the same token. Dropping it aborts them.
 //!
 //! An endpoint's task that panics is started again: the other RNICs go on probing, and no other task relies on its state.
@@ -34,10 +34,16 @@ pub(crate) struct Rnics {
     shared: Shared,
     config: Arc<AgentConfig>,
     degraded: watch::Sender<Option<String>>,
-    started: HashMap<RnicName, watch::Sender<Option<Sighting>>>,
+    started: HashMap<RnicName, Started>,
     /// RNICs that are not used, and why.
     without_tor: HashMap<RnicName, String>,
     tasks: JoinSet<()>,
+}
+
+/// What the task of an endpoint is told.
+struct Started {
+    sighting: watch::Sender<Option<Sighting>>,
+    tor: watch::Sender<TorId>,
 }
 
 impl Rnics {
@@ -111,6 +117,7 @@ impl Rnics {
         );
         for port in ports {
             if self.sighted(&port, before) {
+                self.follow_cable(&port, lldp);
                 continue;
             }
             match self.tor_of(&port, lldp) {
@@ -123,7 +130,7 @@ impl Rnics {
     /// Tells an endpoint's task that its RNIC would be opened with another GID now. What changed during the look is left
     /// for the next one: it may be older than the endpoint.
     fn sighted(&self, port: &RnicPort, before: &Inventory) -> bool {
-        let Some(sighting) = self.started.get(&port.name) else {
+        let Some(started) = self.started.get(&port.name) else {
             return false;
         };
         let inventory = self.shared.inventory.borrow();
@@ -132,9 +139,29 @@ impl Rnics {
             && before.get(&port.name) == now
             && (open.address.gid, open.gid_index) != (port.gid, port.gid_index)
         {
-            sighting.send_replace(Some((port.gid, port.gid_index)));
+            let sighting = Some((port.gid, port.gid_index));
+            started.sighting.send_replace(sighting);
         }
         true
+    }
+
+    /// Tells an endpoint's task that its RNIC is cabled to another switch now. While nothing can be said it stays where it was.
+    fn follow_cable(&self, port: &RnicPort, lldp: Option<&Result<Neighbours, LldpError>>) {
+        let (Some(started), Ok(tor)) = (self.started.get(&port.name), self.tor_of(port, lldp))
+        else {
+            return;
+        };
+        started.tor.send_if_modified(|known| {
+            if *known == tor {
+                return false;
+            }
+            tracing::warn!(
+                rnic = %port.name, before = %known, now = %tor,
+                "its interface has another switch as its neighbour: registered there from now on"
+            );
+            *known = tor;
+            true
+        });
     }
 
     /// The ToR of an RNIC: as configured, or the switch at its interface.
@@ -178,6 +205,7 @@ impl Rnics {
     fn start(&mut self, name: RnicName, tor: TorId, stop: &CancellationToken) {
         self.without_tor.remove(&name);
         let (sender, sighting) = watch::channel(None);
+        let (cable, tor) = watch::channel(tor);
         let (shared, rnic) = (self.shared.clone(), name.clone());
         let make = move |stop| {
             let (shared, rnic, tor) = (shared.clone(), rnic.clone(), tor.clone());
@@ -186,7 +214,11 @@ impl Rnics {
         let task = format!("RNIC {name}").into();
         self.tasks
             .spawn(restarted("agent", task, stop.clone(), make));
-        self.started.insert(name, sender);
+        let started = Started {
+            sighting: sender,
+            tor: cable,
+        };
+        self.started.insert(name, started);
     }
 
     /// Logs when it becomes different.
@@ -205,3 +237,6 @@ impl Rnics {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use super::condition::{Condition, RegistrationTrouble};
 use super::endpoint::{DELIVERY_DEPTH, Delivery, Inventory, Orders, Shared};
 use super::hardware::{Hardware, RISES_DEPTH};
 use super::health::Health;
+use super::keys::Keys;
 use super::mailbox::Mailboxes;
 use super::metrics::Metrics;
 use super::outcome::PathOutcome;
@@ -22,7 +23,7 @@ use super::rnics::Rnics;
 use super::services::{ServiceChannels, ServiceStatus, Services};
 use super::settings::{session_config, trace_settings};
 use super::traces::{SEEN_DEPTH, TRACES_DEPTH, Traces};
-use super::upload::{LAST_UPLOAD, Upload};
+use super::upload::{GOODBYE, LAST_UPLOAD, Upload};
 use super::{Agent, AgentError};
 use crate::analysis::hardware::PortRise;
 use crate::config::agent::AgentConfig;
@@ -39,9 +40,9 @@ use crate::transport::Provider;
 
 /// What the collector has at least to make the last batch and store it.
 const LAST_BATCH: Duration = Duration::from_secs(1);
-/// What the uploader and the metrics have at least: [`LAST_UPLOAD`] and a moment.
+/// What the uploader and the metrics have at least: [`LAST_UPLOAD`], [`GOODBYE`] and a moment.
 const LAST_MOMENT: Duration = Duration::from_millis(1_300);
-const _: () = assert!(LAST_UPLOAD.as_millis() < LAST_MOMENT.as_millis());
+const _: () = assert!(LAST_UPLOAD.as_millis() + GOODBYE.as_millis() < LAST_MOMENT.as_millis());
 
 /// The supervisor while tasks are added, and what most of them need.
 struct Tasks {
@@ -88,7 +89,11 @@ async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
     }
     let controller = Controller::new(&agent.config.controller, &agent.config.security)?;
     let spool = Spool::open(&agent.spool, agent.config.settings.spool_limit.0).await?;
-    let idle = Arc::new(Orders::idle(session_config(&agent.config)));
+    let keys = Keys::open(&agent.config).await;
+    let idle = Arc::new(Orders {
+        key_use: keys.key_use(),
+        ..Orders::idle(session_config(&agent.config), keys.ring())
+    });
     let (orders, orders_in) = watch::channel(idle);
     let mut tasks = Tasks::new(agent.config, agent.clock, agent.metrics, orders_in);
     tasks.serve_metrics().await?;
@@ -132,7 +137,7 @@ async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
         orders,
         upload_interval: interval,
     };
-    tasks.register(controller, channels);
+    tasks.register(controller, channels, keys);
     tasks.read_counters(agent.hardware, rises);
     if let Some(provider) = agent.provider {
         tasks.probe(provider, deliveries, without_rnics);
@@ -275,9 +280,9 @@ impl Tasks {
     }
 
     /// Keeps the agent registered.
-    fn register(&mut self, controller: Controller, channels: RegistrationChannels) {
+    fn register(&mut self, controller: Controller, channels: RegistrationChannels, keys: Keys) {
         let (config, metrics) = (Arc::clone(&self.config), Arc::clone(&self.metrics));
-        let registration = Registration::new(config, controller, channels, metrics);
+        let registration = Registration::new(config, controller, channels, keys, metrics);
         let task = registration.run(self.probing.token());
         self.supervisor.spawn(&self.probing, "registration", task);
     }
@@ -306,7 +311,6 @@ impl Tasks {
     ) {
         let shared = Shared {
             provider,
-            keys: Arc::new(self.config.cluster_keys.clone()),
             clock: Arc::clone(&self.clock),
             orders: self.orders.clone(),
             mailboxes: self.mailboxes.clone(),

@@ -37,12 +37,15 @@ use crate::net::url::Url;
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::upload::UploadRequest;
 use crate::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
-use crate::rpc::v1::{ResultBatch, UploadHello};
+use crate::rpc::v1::{ResultBatch, UploadHello, UploadResponse};
 use crate::store::StoreError;
 use crate::store::spool::{Spool, Stored};
 
 /// How long the analyzer has to take the last batches when the agent stops.
 pub(crate) const LAST_UPLOAD: Duration = Duration::from_secs(1);
+
+/// How long the analyzer has after that to read that the agent stops.
+pub(crate) const GOODBYE: Duration = Duration::from_millis(250);
 
 /// Batches on their way: enough to keep a group commit of the analyzer busy.
 const IN_FLIGHT: usize = 8;
@@ -94,9 +97,18 @@ pub struct Upload {
     spooled: watch::Receiver<u64>,
     condition: Condition,
     acknowledged: watch::Sender<u64>,
+    farewell: watch::Sender<Farewell>,
     backoff: Backoff,
     absence: Absence,
     progress: Progress,
+}
+
+/// Whether the analyzer is told that the agent stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    Unwanted,
+    Wanted,
+    Said,
 }
 
 /// How far the stream is.
@@ -152,6 +164,7 @@ impl Upload {
             spooled,
             condition,
             acknowledged: watch::Sender::new(0),
+            farewell: watch::Sender::new(Farewell::Unwanted),
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
             absence: Absence::default(),
             progress: Progress::default(),
@@ -163,9 +176,11 @@ impl Upload {
         self.acknowledged.subscribe()
     }
 
-    /// Uploads until `stop`, and then until the analyzer has everything or [`LAST_UPLOAD`] is over.
+    /// Uploads until `stop`, and then until the analyzer has everything or [`LAST_UPLOAD`] is over. Then the analyzer is told that
+    /// the agent stops, where that is possible at once.
     pub async fn run(mut self, stop: CancellationToken) {
         let (mut acknowledged, spool) = (self.acknowledged(), self.spool.clone());
+        let farewell = self.farewell.clone();
         let finished = async {
             stop.cancelled().await;
             let drained = async {
@@ -175,6 +190,10 @@ impl Upload {
             };
             // After this time the rest stays in the spool.
             let _ = tokio::time::timeout(LAST_UPLOAD, drained).await;
+            farewell.send_replace(Farewell::Wanted);
+            let mut said = farewell.subscribe();
+            let said = said.wait_for(|farewell| *farewell == Farewell::Said);
+            let _ = tokio::time::timeout(GOODBYE, said).await;
         };
         tokio::select! {
             () = finished => {}
@@ -253,6 +272,7 @@ impl Upload {
         let (mut sent, mut queue) = (mark, VecDeque::new());
         let (mut look, mut told) = (tokio::time::interval(LOOK), None);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut farewell = self.farewell.subscribe();
         // There may be more in the spool; the collector may add to it.
         let (mut more, mut open) = (true, true);
         loop {
@@ -294,6 +314,9 @@ impl Upload {
                         }
                     }
                 }
+                () = wanted(&mut farewell), if first.takes_state => {
+                    break;
+                }
                 _ = look.tick(), if first.takes_state => self.tell(&requests, &mut told),
                 changed = self.spooled.changed(), if open && queue.is_empty() => {
                     // An error: the collector has ended; what it left is still sent.
@@ -301,6 +324,7 @@ impl Upload {
                 }
             }
         }
+        self.say_goodbye(requests, answers).await
     }
 
     /// Tells the analyzer what the agent is like, where that is another than what was `told` last on this stream.
@@ -316,6 +340,24 @@ impl Upload {
         {
             *told = Some(state);
         }
+    }
+
+    /// The last message: the agent stops because it was told to. The analyzer has read it when it ends its answers.
+    async fn say_goodbye(
+        &self,
+        requests: mpsc::Sender<UploadRequest>,
+        mut answers: tonic::Streaming<UploadResponse>,
+    ) -> Result<(), UploadError> {
+        let state = AgentState {
+            is_stopping: true,
+            ..self.condition.state()
+        };
+        let message = UploadRequest::of_state((&state).into());
+        requests.send(message).await.map_err(|_| self.closed())?;
+        drop(requests);
+        while let Ok(Some(_)) = answers.message().await {}
+        self.farewell.send_replace(Farewell::Said);
+        Ok(())
     }
 
     async fn forget(&self, sequence: u64) -> Result<(), UploadError> {
@@ -360,6 +402,14 @@ impl Upload {
         UploadError::Closed {
             server: self.server.clone(),
         }
+    }
+}
+
+/// Waits until the analyzer is to be told that the agent stops.
+async fn wanted(farewell: &mut watch::Receiver<Farewell>) {
+    let wanted = farewell.wait_for(|farewell| *farewell == Farewell::Wanted);
+    if wanted.await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -32,6 +32,10 @@ pub(crate) const MOST_RNICS: usize = 200_000;
 pub(crate) const STARVED: Nanos = Nanos(50_000_000);
 /// An agent is silent after so long without an upload, at the least.
 pub const SILENT: Duration = Duration::from_secs(3);
+/// For so long nothing is said about a host whose agent has said that it stops: updates and restarts of machines need less.
+pub const ANNOUNCED: Duration = Duration::from_mins(3);
+/// Batches that come so soon after the word of an agent that it stops are its last ones.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Or after so many of its usual intervals.
 const SILENT_INTERVALS: u32 = 3;
 /// Queue pairs of one RNIC that are told apart.
@@ -122,6 +126,8 @@ struct Host {
     last_end: WallTime,
     /// When that came.
     received: WallTime,
+    /// When its agent said that it stops, until it uploads again.
+    stopped: Option<WallTime>,
     /// How long its intervals are.
     interval: Duration,
     /// Slots in which it uploaded nothing, and in which others still report what it missed then.
@@ -203,6 +209,7 @@ impl HostFilter {
         let host = self.hosts.entry(name.clone()).or_insert_with(|| Host {
             last_end: batch.interval.end,
             received: at,
+            stopped: None,
             interval: length.clamp(MIN_INTERVAL, MAX_INTERVAL),
             silent: SlotSet::default(),
             slow_to_answer: SlotSet::default(),
@@ -217,7 +224,14 @@ impl HostFilter {
                 host.slow_to_probe.insert(slot);
             }
         }
-        if batch.interval.start.since(host.last_end) > host.silent_after() {
+        // The last batches may come after the word that it stops.
+        let is_back = host
+            .stopped
+            .is_some_and(|stopped| at.since(stopped) >= LAST_WORDS);
+        if is_back {
+            host.stopped = None;
+        }
+        if is_back || batch.interval.start.since(host.last_end) > host.silent_after() {
             let settled = batch.interval.end + Nanos::from(SETTLING);
             for slot in Slot::of(host.last_end).up_to(Slot::of(settled)) {
                 host.silent.insert(slot);
@@ -226,6 +240,19 @@ impl HostFilter {
         host.interval = (usual * 7 + length.clamp(MIN_INTERVAL, MAX_INTERVAL)) / 8;
         host.last_end = host.last_end.max(batch.interval.end);
         host.received = host.received.max(at);
+    }
+
+    /// The agent of a host has said at `at` that it stops, because it was told to. Nothing is said about a host that is not known.
+    pub(crate) fn stops(&mut self, host: &HostName, at: WallTime) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.stopped = Some(at);
+        }
+    }
+
+    /// Whether the agent of a host has said lately that it stops: then its silence is no news.
+    pub(crate) fn has_stopped(&self, host: &HostName, now: WallTime) -> bool {
+        let stopped = self.hosts.get(host).and_then(|host| host.stopped);
+        stopped.is_some_and(|stopped| now.since(stopped) < ANNOUNCED)
     }
 
     fn rnic(&mut self, end: &Arc<End>, slot: Slot) -> Option<&mut Rnic> {
@@ -508,7 +535,7 @@ impl Host {
 
     fn upload_state(&self, now: WallTime) -> UploadState {
         let since = now.since(self.received);
-        if since > self.silent_after() {
+        if since > self.silent_after() || self.stopped.is_some() {
             UploadState::Silent(since)
         } else if since > self.interval * 3 / 2 + Duration::from_millis(200) {
             UploadState::Overdue

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::filter::{MOST_HOSTS, MOST_RNICS};
+use crate::cluster_key::KeyUse;
 use crate::id::{AgentId, DeviceName, HostName, RnicName, ServiceName};
 use crate::time::{HostTime, Nanos, WallTime};
 
@@ -43,6 +44,10 @@ pub struct AgentState {
     pub degraded: Vec<String>,
     /// 5-tuples of its pinglist.
     pub tuples: u64,
+    /// How its probes are signed; `None` where it does not tell.
+    pub keys: Option<KeyUse>,
+    /// It stops, because it was told to.
+    pub is_stopping: bool,
 }
 
 /// An RNIC of an agent.

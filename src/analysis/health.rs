@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::judge::sight::LEAST_PROBES;
-use super::judge::{Category, Counts, Finding, Snapshot};
+use super::judge::{Category, Counts, Finding, SilentHost, Snapshot};
 use super::localize::Component;
 use crate::id::HostName;
 use crate::time::{Nanos, WallTime};
@@ -111,14 +111,17 @@ fn monitoring(category: Category, part: u64, whole: u64, evidence: Vec<String>) 
     }
 }
 
+/// Hosts that are silent and have not said that they stop.
+fn unannounced(snapshot: &Snapshot) -> impl Iterator<Item = &SilentHost> {
+    snapshot.silent.iter().filter(|silent| !silent.is_announced)
+}
+
 /// Hosts that fell silent at once, as one finding instead of one each.
 fn silence(findings: &mut Vec<Finding>, snapshot: &Snapshot, health: &Health) -> Option<Finding> {
-    let mut since: Vec<Duration> = snapshot.silent.iter().map(|silent| silent.since).collect();
+    let mut since: Vec<Duration> = unannounced(snapshot).map(|silent| silent.since).collect();
     since.sort_unstable();
     let middle = *since.get(since.len() / 2)?;
-    let at_once: Vec<_> = snapshot
-        .silent
-        .iter()
+    let at_once: Vec<_> = unannounced(snapshot)
         .filter(|silent| silent.since.abs_diff(middle) <= AT_ONCE)
         .collect();
     let down = at_once.iter().filter(|silent| silent.is_down()).count();

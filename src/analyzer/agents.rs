@@ -8,6 +8,7 @@ use crate::analysis::clocks::is_corrected;
 use crate::analysis::fleet::AgentState;
 use crate::analysis::report::{AgentCounters, Batch, SpoolId};
 use crate::analysis::windows::Placement;
+use crate::cluster_key::KeyUse;
 use crate::id::{AgentId, AgentVersion, HostName};
 use crate::time::{Nanos, WallTime};
 
@@ -73,6 +74,18 @@ impl Agents {
             .into_iter()
             .map(|(version, count)| (version.cloned(), count))
             .collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+
+    /// How many agents sign alike, the most common first; `None` where it is not known.
+    pub(super) fn key_uses(&self) -> Vec<(Option<KeyUse>, usize)> {
+        let mut counts: BTreeMap<Option<KeyUse>, usize> = BTreeMap::new();
+        for agent in self.all.values() {
+            let keys = agent.state.as_ref().and_then(|state| state.keys);
+            *counts.entry(keys).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         counts
     }

@@ -29,6 +29,9 @@ pub struct Status {
     /// what an agent must prove to upload as a host
     #[serde(default)]
     pub agent_identity: AgentIdentity,
+    /// how they sign their probes, the most common first
+    #[serde(default)]
+    pub cluster_keys: Vec<ClusterKey>,
     /// which versions they run, the most common first, at most 20
     pub agent_versions: Vec<AgentVersion>,
     /// hosts whose agents were heard of in the last ten minutes
@@ -73,6 +76,47 @@ pub enum AgentIdentity {
     /// nothing: there is no TLS
     #[default]
     None,
+}
+
+/// Agents that sign their probes alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterKey {
+    /// where the key comes from
+    pub source: KeySource,
+    /// how far the newest key of the controller has come into force; null where there is none
+    pub phase: Option<KeyPhase>,
+    /// fingerprint of the key that signs; null while nothing is signed
+    pub fingerprint: Option<String>,
+    /// agents
+    pub agents: usize,
+}
+
+/// Where the key comes from that an agent signs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// no key: the agent reaches its controller without TLS
+    NoTls,
+    /// no key: the controller has handed out none
+    NotGiven,
+    /// the agent's own configuration
+    Own,
+    /// the controller
+    Controller,
+    /// the agent does not tell: it is of an older version, or has not told since the analyzer's start
+    Unknown,
+}
+
+/// How far a key has come into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyPhase {
+    /// agents verify with it
+    Offered,
+    /// they sign with it, too
+    Signing,
+    /// they refuse all others
+    Steady,
 }
 
 /// How much of the fabric is judged right now.

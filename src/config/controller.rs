@@ -10,6 +10,7 @@ use super::otlp::OtlpSettings;
 use super::prefix::Prefix;
 use super::settings::{Check, at_least, between, hours, millis, mins, rate_up_to, secs, settings};
 use super::{HumanDuration, LogSettings, TlsSettings};
+use crate::cluster_key::rotation::Spans;
 use crate::net::tls::Security;
 use crate::pinglist::Policy;
 use crate::store::Location;
@@ -32,6 +33,7 @@ settings! {
         [pinglist]: PinglistSettings;
         [agents]: AgentsSettings;
         [focus]: FocusSettings;
+        [cluster_key]: ClusterKeySettings;
         [otlp]: OtlpSettings;
         [tls]: TlsSettings;
         [log]: LogSettings;
@@ -130,6 +132,24 @@ settings! {
     }
 }
 
+settings! {
+    /// The key that probes are signed with. The controller makes it, keeps it in its store, and hands it out over TLS.
+    ClusterKeySettings in "cluster_key" {
+        /// Whether agents get the key; without TLS they never do
+        ///
+        /// Agents with keys of their own configuration take none. Agents that have one keep it when this is turned off.
+        hand_out: bool = true;
+        /// The age of a key at which the next one is offered
+        ///
+        /// `rpingmesh-controller rotate-key` does it at once.
+        rotation: HumanDuration = hours(24 * 30), value("D"), check(between(mins(10), hours(24 * 366)));
+        /// For how long at least the old key is accepted after the new one signs
+        ///
+        /// Agents that do not reach the controller go on with the old key meanwhile.
+        overlap: HumanDuration = hours(1), value("D"), check(between(secs(1), hours(24 * 30)));
+    }
+}
+
 /// Probing faster than this is a load test, not monitoring.
 const MAX_RATE: f64 = 1_000_000.0;
 
@@ -178,6 +198,8 @@ pub struct ControllerConfig {
     pub lifetimes: Lifetimes,
     /// What agents are told.
     pub agents: AgentOverrides,
+    /// How long the phases of the cluster's key last; `None` where none is handed out.
+    pub keys: Option<Spans>,
 }
 
 #[cfg(test)]

@@ -74,6 +74,9 @@ pub fn examine(key: &'static str, path: &Path) -> Option<WeakFile> {
     })
 }
 
+/// The agent's file with the keys that the controller has handed out.
+pub(crate) const HANDED_OUT: &str = "cluster-keys.json";
+
 fn of_tls(tls: &TlsSettings) -> Option<WeakFile> {
     examine("tls.key", tls.key.as_deref()?)
 }
@@ -89,8 +92,10 @@ impl AgentSettings {
     /// Its files that are weakly protected.
     pub fn weak_files(&self) -> Vec<WeakFile> {
         let keys = self.cluster_key_file.as_deref();
+        let handed_out = self.state_dir.join(HANDED_OUT);
         let found = [
             of_tls(&self.tls),
+            examine("state_dir", &handed_out),
             keys.and_then(|path| examine("cluster_key_file", path)),
         ];
         found.into_iter().flatten().collect()

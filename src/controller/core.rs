@@ -10,8 +10,11 @@
 //! Announcements are stored in groups ([`admission`]).
 
 mod admission;
+mod focusing;
+mod keys;
 mod plans;
 mod rounds;
+mod storing;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster_key::{Held, Order};
 use crate::config::controller::ControllerConfig;
 use crate::id::AgentId;
 use crate::net::tls::{IdentityError, Security};
@@ -35,8 +39,9 @@ use crate::topology::Announcement;
 
 use super::addresses::AddressRule;
 use super::directory::{Conflict, Directory, StreamId};
-use super::focus::{Focus, Share, Stale, divide};
-use super::metrics::{Metrics, Verdict, set};
+use super::focus::{Focus, Share, Stale};
+use super::keys::{Keys, KeysSummary};
+use super::metrics::{Metrics, Verdict};
 use super::reported::Reported;
 use super::unstored::Unstored;
 
@@ -63,6 +68,11 @@ pub(super) enum Refused {
     Directory(#[from] Conflict),
     #[error("{0}")]
     Conflict(String),
+    #[error(
+        "the agents of this controller sign their probes with its key, and agent `{0}` knows nothing of that: update it to this \
+         controller's version"
+    )]
+    Keyless(AgentId),
 }
 
 impl Refused {
@@ -70,6 +80,7 @@ impl Refused {
         match self {
             Self::Identity(_) => Verdict::OtherHost,
             Self::Address(_) => Verdict::Address,
+            Self::Keyless(_) => Verdict::Keyless,
             Self::Directory(Conflict::Twin { .. }) => Verdict::Twin,
             Self::Directory(_) | Self::Conflict(_) => Verdict::Conflict,
         }
@@ -84,6 +95,8 @@ pub(super) struct Admitted {
     pub(super) changes: watch::Receiver<u64>,
     /// What the agent is to probe more; `None` while it was never asked for anything.
     pub(super) focus: watch::Receiver<Option<Arc<Share>>>,
+    /// What it is to sign with; `None` for an agent that takes no key from here.
+    pub(super) keys: Option<watch::Receiver<Option<Arc<Order>>>>,
 }
 
 /// Answer to a request for a pinglist.
@@ -111,6 +124,23 @@ pub(super) struct Served {
 /// What the core is asked for.
 pub(super) enum Command {
     Announce(Box<Waiting>),
+    /// The agent has followed an order about keys.
+    Holds {
+        agent: AgentId,
+        stream: StreamId,
+        held: Held,
+    },
+    /// The agent stops, because it was told to.
+    Leaves {
+        agent: AgentId,
+        stream: StreamId,
+    },
+    /// The next key is wanted.
+    RotateKey,
+    /// Answered with where the cluster's key stands.
+    Keys {
+        reply: oneshot::Sender<KeysSummary>,
+    },
     Heard {
         agent: AgentId,
         stream: StreamId,
@@ -178,6 +208,7 @@ pub(super) struct Core {
     lists_under_way: Arc<AtomicUsize>,
     /// The newest plan's coverage was not reported.
     is_unreported: bool,
+    keys: Keys,
     /// What the store has not taken.
     unstored: Unstored,
     reported: Option<(usize, usize)>,
@@ -191,6 +222,8 @@ impl Core {
         metrics: Metrics,
     ) -> (Self, Handle) {
         let (handle, commands) = mpsc::channel(QUEUE_DEPTH);
+        let agents = stored.iter().map(|announcement| announcement.agent.clone());
+        let keys = Keys::new(config.keys, agents, clock.host());
         let core = Self {
             directory: Directory::new(stored, config.lifetimes, clock.host()),
             registry,
@@ -217,6 +250,7 @@ impl Core {
             round: Round::default(),
             lists_under_way: Arc::default(),
             is_unreported: false,
+            keys,
             unstored: Unstored::default(),
             reported: None,
         };
@@ -250,14 +284,28 @@ impl Core {
     async fn handle_all(&mut self, commands: Vec<Command>) {
         let mut waiting = Vec::new();
         for command in commands {
-            self.handle(command, &mut waiting);
+            self.handle(command, &mut waiting).await;
         }
         self.announce(waiting).await;
     }
 
-    fn handle(&mut self, command: Command, waiting: &mut Vec<Waiting>) {
+    async fn handle(&mut self, command: Command, waiting: &mut Vec<Waiting>) {
         match command {
             Command::Announce(one) => waiting.push(*one),
+            Command::Holds {
+                agent,
+                stream,
+                held,
+            } => {
+                if self.is_current(&agent, stream) {
+                    self.holds(&agent, held).await;
+                }
+            }
+            Command::Leaves { agent, stream } => self.directory.leaves(&agent, stream),
+            Command::RotateKey => self.rotate_key(),
+            Command::Keys { reply } => {
+                let _ = reply.send(self.keys.summary());
+            }
             Command::Heard { agent, stream } => {
                 self.metrics.heartbeats.inc();
                 self.directory
@@ -265,11 +313,7 @@ impl Core {
             }
             Command::Ended { agent, stream } => {
                 self.directory.ended(&agent, stream);
-                if self
-                    .listening
-                    .get(&agent)
-                    .is_some_and(|own| own.stream == stream)
-                {
+                if self.is_current(&agent, stream) {
                     self.listening.remove(&agent);
                 }
             }
@@ -298,47 +342,10 @@ impl Core {
         }
     }
 
-    /// Tells the agents what to probe more.
-    fn focus(&mut self, request: FocusRequest, until: Instant) -> Result<FocusCounts, Stale> {
-        self.focus.admit(request.run, request.number)?;
-        let plan = self.plan();
-        let (directory, listening) = (&self.directory, &self.listening);
-        let (lists, counts) = divide(request, self.focus_budgets, |gid| {
-            let (agent, tor) = directory.owner(gid)?;
-            let rate = plan.tuple_rate(tor)?;
-            listening.contains_key(agent).then(|| (agent.clone(), rate))
-        });
-        for (agent, share) in self.focus.shares(lists, until) {
-            if let Some(listening) = self.listening.get(&agent) {
-                listening.focus.send_replace(Some(share));
-            }
-        }
-        let Metrics {
-            focus_tuples_passed_on,
-            focus_tuples_unknown,
-            focus_tuples_beyond,
-            focus_requests,
-            ..
-        } = &self.metrics;
-        focus_requests.inc();
-        focus_tuples_passed_on.inc_by(counts.passed_on.into());
-        focus_tuples_unknown.inc_by(counts.unknown.into());
-        focus_tuples_beyond.inc_by(counts.beyond.into());
-        Ok(counts)
-    }
-
-    /// Stores what could not be stored before.
-    async fn store_again(&mut self) {
-        if self.unstored.is_empty() || !self.unstored.is_due(self.clock.host()) {
-            return;
-        }
-        let (registry, now) = (Arc::clone(&self.registry), self.clock.wall());
-        let stored = self.unstored.store(&*registry, &self.directory, now).await;
-        match stored {
-            Ok(()) => tracing::info!("the registry is stored again"),
-            Err(error) => self.store_failed(&error),
-        }
-        set(&self.metrics.agents_unstored, self.unstored.len());
+    /// Whether a stream is the agent's present one.
+    fn is_current(&self, agent: &AgentId, stream: StreamId) -> bool {
+        let listening = self.listening.get(agent);
+        listening.is_some_and(|own| own.stream == stream)
     }
 
     async fn expire(&mut self, now: HostTime) {
@@ -360,6 +367,7 @@ impl Core {
         for agent in &expired.forgotten {
             tracing::warn!(%agent, "forgotten after a long silence");
             self.served.remove(agent);
+            self.keys.forget(agent);
             self.listening.remove(agent);
         }
         self.directory.forget(&expired.forgotten);

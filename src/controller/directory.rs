@@ -385,6 +385,19 @@ impl Directory {
         }
     }
 
+    /// The agent of a stream stops, because it was told to: its lease is over, and the next one of its name is no twin. It stays in
+    /// pinglists as a silent one does.
+    pub(super) fn leaves(&mut self, agent: &AgentId, stream: StreamId) {
+        if let Some(entry) = self
+            .agents
+            .get_mut(agent)
+            .filter(|entry| entry.stream == Some(stream))
+        {
+            tracing::info!(%agent, "the agent stops");
+            (entry.live, entry.stream) = (false, None);
+        }
+    }
+
     fn is_live(&self, entry: &Entry, now: HostTime) -> bool {
         entry.live && now.since(entry.renewed_at) <= self.lifetimes.lease
     }

@@ -1,4 +1,4 @@
-//! `GET /healthz` and `GET /readyz`, beside `/metrics`.
+//! `GET /healthz`, `GET /readyz` and `GET /cluster-key`, beside `/metrics`.
 //!
 //! A controller lives while its web server answers. It is ready while its core answers: with a disk that hangs, or more work than
 //! it can do, agents are not served, and a restart does not help. A registry that cannot be stored does not make it unready: agents
@@ -24,6 +24,7 @@ pub(super) fn router(core: Handle) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
+        .route("/cluster-key", get(cluster_key))
         .with_state(core)
 }
 
@@ -47,6 +48,39 @@ async fn readiness(State(core): State<Handle>) -> Response {
     };
     let answer = json!({ "status": "not ready", "reason": reason });
     (StatusCode::SERVICE_UNAVAILABLE, Json(answer)).into_response()
+}
+
+/// Where the cluster's key stands: its fingerprint, never the key.
+async fn cluster_key(State(core): State<Handle>) -> Response {
+    let asking = async {
+        let (reply, answer) = oneshot::channel();
+        core.send(Command::Keys { reply }).await.ok()?;
+        answer.await.ok()
+    };
+    let Ok(Some(summary)) = tokio::time::timeout(PATIENCE, asking).await else {
+        let answer = json!({ "error": "the core does not answer" });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(answer)).into_response();
+    };
+    let key = summary.key.map(|(generation, phase, fingerprint)| {
+        json!({
+            "generation": generation,
+            "phase": phase.name(),
+            "fingerprint": fingerprint.to_string(),
+            "since_unix_ns": summary.since_unix_ns,
+        })
+    });
+    let names = summary.standing.names.iter().map(|agent| agent.as_str());
+    Json(json!({
+        "key": key,
+        "agents": {
+            "ready": summary.standing.ready,
+            "awaited": summary.standing.awaited,
+            "unable": summary.standing.unable,
+            "own": summary.standing.own,
+        },
+        "waits_for": names.collect::<Vec<_>>(),
+    }))
+    .into_response()
 }
 
 /// How many agents are in memory only; `None` when the core has ended.

@@ -26,6 +26,8 @@ pub(super) enum Verdict {
     OtherHost,
     /// An address that agents may not register.
     Address,
+    /// It knows nothing of the cluster's key, with which the others sign.
+    Keyless,
     Invalid,
 }
 
@@ -39,6 +41,27 @@ pub(super) enum Answer {
     UnknownAgent,
     /// The client's certificate names another host.
     OtherHost,
+}
+
+/// How an agent stands to the present phase of the cluster's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(super) enum KeyStanding {
+    Ready,
+    Awaited,
+    /// It knows nothing of keys.
+    Unable,
+    /// It has keys of its own configuration.
+    Own,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByStanding {
+    pub(super) state: KeyStanding,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByPhase {
+    pub(super) phase: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -83,6 +106,12 @@ metric_set! {
         pub(super) focus_tuples_unknown: Counter,
         /// 5-tuples to be probed more that were beyond the budgets of a target or of all agents
         pub(super) focus_tuples_beyond: Counter,
+        /// Number of the newest key of the cluster, 0 where none is handed out
+        pub(super) cluster_key_generation: Gauge,
+        /// 1 for the phase of the newest key of the cluster, 0 for the others
+        pub(super) cluster_key_phase: Family<ByPhase, Gauge>,
+        /// Registered agents by how they stand to the present phase of the key
+        pub(super) cluster_key_agents: Family<ByStanding, Gauge>,
         /// Open registration streams
         pub(super) sessions: Gauge,
         /// Writes that the registry refused; what it refused is served from memory and stored later

@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::cluster_key::{Order, Report};
 use crate::config::controller::{AgentOverrides, ControllerConfig};
 use crate::id::AgentId;
 use crate::net::calls::Room;
@@ -145,6 +146,7 @@ impl ControllerService for Service {
             answers,
             agent: None,
             focus: None,
+            keys: None,
             degraded: Vec::new(),
         };
         tokio::spawn(session.run(request.into_inner()));
@@ -358,6 +360,8 @@ struct Session {
     agent: Option<AgentId>,
     /// What the agent is to probe more.
     focus: Option<watch::Receiver<Option<Arc<Share>>>>,
+    /// What the agent is to sign with, where it takes a key.
+    keys: Option<watch::Receiver<Option<Arc<Order>>>>,
     degraded: Vec<String>,
 }
 
@@ -410,6 +414,9 @@ impl Session {
                         self.answer(Outgoing::Focused(message)).await?;
                     }
                 }
+                order = next_order(&mut self.keys) => {
+                    self.answer(Outgoing::Keys((&*order).into())).await?;
+                }
                 version = next(&mut changes) => {
                     let pinglist_version = version.ok_or_else(|| {
                         // At the end the core may be gone before this notices the stop.
@@ -439,18 +446,42 @@ impl Session {
     ) -> Result<(), Status> {
         match convert::required("message", message.message)? {
             Incoming::Announcement(announcement) => {
-                let admitted = self.announce(announcement).await?;
+                let mut admitted = self.announce(announcement).await?;
+                let keys = admitted.keys.as_mut();
+                let order = keys.and_then(|keys| keys.borrow_and_update().clone());
                 let registered = v1::Registered {
                     lease_ns: nanos(self.lease),
                     heartbeat_interval_ns: nanos(self.lease / HEARTBEATS_PER_LEASE),
                     pinglist_version: admitted.version,
                     config_version: self.config_version,
+                    keys: order.as_deref().map(Into::into),
                 };
+                self.keys = admitted.keys;
                 *changes = Some(admitted.changes);
                 self.focus = Some(admitted.focus);
                 self.answer(Outgoing::Registered(registered)).await
             }
             Incoming::Heartbeat(heartbeat) => self.heartbeat(heartbeat).await,
+            Incoming::Keys(report) => {
+                let report = Report::try_from(report).map_err(|error| error.within("keys"))?;
+                match report {
+                    Report::Held(held) => {
+                        self.tell(|agent, stream| Command::Holds {
+                            agent,
+                            stream,
+                            held,
+                        })
+                        .await
+                    }
+                    Report::Own => {
+                        Err(FieldError::new("keys.own", "belongs to an announcement").into())
+                    }
+                }
+            }
+            Incoming::Goodbye(_) => {
+                self.tell(|agent, stream| Command::Leaves { agent, stream })
+                    .await
+            }
         }
     }
 
@@ -467,6 +498,8 @@ impl Session {
         let machine = std::mem::take(&mut announcement.machine);
         let machine = convert::optional_text("machine", machine)
             .map_err(|error| invalid(error, &self.metrics))?;
+        let keys = announcement.keys.take().map(Report::try_from).transpose();
+        let keys = keys.map_err(|error| invalid(error.within("keys"), &self.metrics))?;
         let announcement =
             Announcement::try_from(announcement).map_err(|error| invalid(error, &self.metrics))?;
         let agent = announcement.agent.clone();
@@ -485,6 +518,7 @@ impl Session {
         let answer = ask(&self.core, |reply| {
             Command::Announce(Box::new(Waiting {
                 announcement,
+                keys,
                 origin,
                 stream,
                 reply,
@@ -493,6 +527,7 @@ impl Session {
         let admitted = answer.await?.map_err(|refused| match refused {
             Refused::Identity(_) => Status::permission_denied(refused.to_string()),
             Refused::Address(error) => error.into(),
+            Refused::Keyless(_) => Status::failed_precondition(refused.to_string()),
             Refused::Directory(_) | Refused::Conflict(_) => {
                 Status::already_exists(refused.to_string())
             }
@@ -502,11 +537,7 @@ impl Session {
     }
 
     async fn heartbeat(&mut self, heartbeat: v1::Heartbeat) -> Result<(), Status> {
-        let Some(agent) = self.agent.clone() else {
-            return Err(Status::failed_precondition(
-                "a heartbeat came before the announcement",
-            ));
-        };
+        let agent = self.announced()?;
         let degraded = heartbeat
             .health
             .map(|health| health.degraded)
@@ -515,11 +546,20 @@ impl Session {
             tracing::info!(%agent, ?degraded, "what the agent cannot do has changed");
             self.degraded = degraded;
         }
-        let stream = self.stream;
-        self.core
-            .send(Command::Heard { agent, stream })
+        self.tell(|agent, stream| Command::Heard { agent, stream })
             .await
-            .map_err(|_| stopping())
+    }
+
+    /// The agent of this stream.
+    fn announced(&self) -> Result<AgentId, Status> {
+        let early = || Status::failed_precondition("a message came before the announcement");
+        self.agent.clone().ok_or_else(early)
+    }
+
+    /// Tells the core something of this stream's agent.
+    async fn tell(&self, command: impl FnOnce(AgentId, StreamId) -> Command) -> Result<(), Status> {
+        let command = command(self.announced()?, self.stream);
+        self.core.send(command).await.map_err(|_| stopping())
     }
 
     async fn answer(&self, message: Outgoing) -> Result<(), Status> {
@@ -551,6 +591,21 @@ async fn next_share(focus: &mut Option<watch::Receiver<Option<Arc<Share>>>>) -> 
         }
         if let Some(share) = &*focus.borrow_and_update() {
             return Arc::clone(share);
+        }
+    }
+}
+
+/// Waits for what the agent is to sign with. Waits forever where it takes no key.
+async fn next_order(keys: &mut Option<watch::Receiver<Option<Arc<Order>>>>) -> Arc<Order> {
+    let Some(keys) = keys else {
+        return std::future::pending().await;
+    };
+    loop {
+        if keys.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if let Some(order) = &*keys.borrow_and_update() {
+            return Arc::clone(order);
         }
     }
 }

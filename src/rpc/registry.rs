@@ -62,6 +62,7 @@ impl From<&Announcement> for v1::Announcement {
             rnics: announcement.rnics.iter().map(Into::into).collect(),
             // Who announces adds it.
             machine: String::new(),
+            keys: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Conversions of what an agent says of itself. What cannot be used is left out: no word about an agent is a reason to refuse
 //! its results.
 
-use super::v1;
+use super::{keys, v1};
 use crate::analysis::fleet::{AgentState, MOST_LINES, MOST_RNICS_OF_AGENT, RnicState};
 use crate::id::{check_name, shown};
 
@@ -27,6 +27,8 @@ impl From<&AgentState> for v1::AgentState {
                 .map(|line| cut(line))
                 .collect(),
             tuples: state.tuples,
+            keys: state.keys.as_ref().map(Into::into),
+            stopping: state.is_stopping,
         }
     }
 }
@@ -54,6 +56,8 @@ impl From<v1::AgentState> for AgentState {
                 .map(|line| cut(line))
                 .collect(),
             tuples: message.tuples,
+            keys: message.keys.as_ref().and_then(keys::key_use),
+            is_stopping: message.stopping,
         }
     }
 }
@@ -71,6 +75,8 @@ fn cut(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster_key::{KeySource, KeyUse, Phase};
+    use crate::wire::Fingerprint;
 
     #[test]
     fn a_state_comes_back() {
@@ -87,6 +93,12 @@ mod tests {
             ],
             degraded: vec!["tracing: no CAP_BPF".to_owned()],
             tuples: 84,
+            keys: Some(KeyUse {
+                source: KeySource::Controller,
+                phase: Some(Phase::Steady),
+                signs: Some(Fingerprint([7; 8])),
+            }),
+            is_stopping: true,
         };
         assert_eq!(AgentState::from(v1::AgentState::from(&state)), state);
     }
@@ -103,11 +115,18 @@ mod tests {
             rnics,
             degraded: vec!["é".repeat(1_000); 1_000],
             tuples: u64::MAX,
+            keys: Some(v1::KeyState {
+                source: 99,
+                phase: 99,
+                signs: bytes::Bytes::from_static(b"?"),
+            }),
+            stopping: false,
         };
         let state = AgentState::from(message);
         assert!(state.rnics.len() < MOST_RNICS_OF_AGENT);
         assert_eq!(state.rnics[0].device, "ok".into());
         assert_eq!(state.rnics[0].closed.as_deref(), Some("red \\u{1b}[31m"));
+        assert_eq!(state.keys, None);
         assert_eq!(state.degraded.len(), MOST_LINES);
         assert!(
             state.degraded[0].len() <= LONGEST_LINE,

@@ -5,6 +5,7 @@
 //! [`Registry::put`] is the place where two controllers that decide at the same time are told apart.
 
 use super::StoreError;
+use crate::cluster_key::rotation::Stored;
 use crate::id::{AgentId, Gid};
 use crate::time::WallTime;
 use crate::topology::Announcement;
@@ -81,4 +82,16 @@ pub trait Registry: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`RegistryError::Store`].
     async fn remove(&self, agents: &[AgentId]) -> Result<(), RegistryError>;
+
+    /// The secret of the cluster's keys, and which of them is in force; `None` where there is none yet.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`].
+    async fn load_keys(&self) -> Result<Option<Stored>, RegistryError>;
+
+    /// Replaces what is stored of the cluster's keys.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`].
+    async fn put_keys(&self, keys: &Stored) -> Result<(), RegistryError>;
 }

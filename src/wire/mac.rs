@@ -21,6 +21,27 @@ pub enum KeyError {
     TooShort(usize),
 }
 
+/// What is shown of a key: eight bytes that name it and from which it cannot be found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint(pub [u8; 8]);
+
+impl Fingerprint {
+    /// What the MAC of a key is made over for its fingerprint: no packet begins like this.
+    const LABEL: &'static [u8] = b"rpingmesh fingerprint of a cluster key";
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
 /// A secret that all agents of a cluster share. Never shown.
 #[derive(Clone)]
 pub struct ClusterKey(Hmac<Sha256>);
@@ -43,6 +64,16 @@ impl ClusterKey {
             .map_err(|_| too_short)
     }
 
+    /// What may be shown of it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut mac = self.0.clone();
+        mac.update(Fingerprint::LABEL);
+        let full = mac.finalize().into_bytes();
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&full[..8]);
+        Fingerprint(bytes)
+    }
+
     fn mac(&self, signed: &[u8], ends: Ends) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
         mac.update(signed);
@@ -58,39 +89,103 @@ impl fmt::Debug for ClusterKey {
     }
 }
 
-/// The cluster keys in force: the first signs, any of them verifies, none means that nothing is signed.
+/// The cluster keys in force: which key signs, which verify, and whether unsigned packets are accepted.
 ///
-/// To rotate: append the new key everywhere, then put it first everywhere, then remove the old one everywhere.
-#[derive(Debug, Clone, Default)]
-pub struct Keyring(Vec<ClusterKey>);
+/// Keys of a configuration: the first signs, any of them verifies, none means that nothing is signed. To rotate them: append the
+/// new key everywhere, then put it first everywhere, then remove the old one everywhere. Keys of the controller go through the
+/// same phases ([`crate::cluster_key`]).
+#[derive(Debug, Clone)]
+pub struct Keyring {
+    keys: Vec<ClusterKey>,
+    /// Place of the key that signs.
+    signing: Option<usize>,
+    takes_unsigned: bool,
+}
+
+impl Default for Keyring {
+    fn default() -> Self {
+        Self::unkeyed()
+    }
+}
+
+/// Equal where they do the same.
+impl PartialEq for Keyring {
+    fn eq(&self, other: &Self) -> bool {
+        let prints =
+            |ring: &Self| -> Vec<_> { ring.keys.iter().map(ClusterKey::fingerprint).collect() };
+        (self.signing, self.takes_unsigned) == (other.signing, other.takes_unsigned)
+            && prints(self) == prints(other)
+    }
+}
 
 impl Keyring {
-    /// These keys, the signing one first.
+    /// These keys, the signing one first; without keys nothing is signed.
     pub fn new(keys: Vec<ClusterKey>) -> Self {
-        Self(keys)
+        let takes_unsigned = keys.is_empty();
+        Self {
+            signing: (!takes_unsigned).then_some(0),
+            takes_unsigned,
+            keys,
+        }
+    }
+
+    /// Keys that verify, of which the one at `signing` signs. A place that there is not signs nothing.
+    pub(crate) fn handed(
+        keys: Vec<ClusterKey>,
+        signing: Option<usize>,
+        takes_unsigned: bool,
+    ) -> Self {
+        Self {
+            signing: signing.filter(|place| *place < keys.len()),
+            takes_unsigned,
+            keys,
+        }
     }
 
     /// No key: packets are neither signed nor accepted signed.
     pub fn unkeyed() -> Self {
-        Self::default()
+        Self::new(Vec::new())
     }
 
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
-    /// The MAC under the first key.
+    /// The fingerprint of the key that signs.
+    pub fn signs_with(&self) -> Option<Fingerprint> {
+        self.signing_key().map(ClusterKey::fingerprint)
+    }
+
+    /// Whether packets without a signature are accepted.
+    pub fn takes_unsigned(&self) -> bool {
+        self.takes_unsigned
+    }
+
+    fn signing_key(&self) -> Option<&ClusterKey> {
+        self.keys.get(self.signing?)
+    }
+
+    /// The MAC under the key that signs.
     pub(super) fn sign(&self, signed: &[u8], ends: Ends) -> Option<[u8; MAC_LENGTH]> {
-        let full = self.0.first()?.mac(signed, ends).finalize().into_bytes();
+        let full = self
+            .signing_key()?
+            .mac(signed, ends)
+            .finalize()
+            .into_bytes();
         let mut mac = [0; MAC_LENGTH];
         mac.copy_from_slice(&full[..MAC_LENGTH]);
         Some(mac)
     }
 
+    /// Whether something is signed at all.
+    pub(super) fn signs(&self) -> bool {
+        self.signing.is_some()
+    }
+
     /// Whether any key made `mac`; each comparison takes the same time wherever the difference is.
     pub(super) fn verify(&self, signed: &[u8], ends: Ends, mac: &[u8; MAC_LENGTH]) -> bool {
-        self.0
+        self.keys
             .iter()
             .any(|key| key.mac(signed, ends).verify_truncated_left(mac).is_ok())
     }

@@ -189,6 +189,6 @@ fn short_keys_are_refused_and_keys_are_never_shown() {
     );
     assert_eq!(
         format!("{:?}", Keyring::new(vec![key(0x41)])),
-        "Keyring([ClusterKey(…)])"
+        "Keyring { keys: [ClusterKey(…)], signing: Some(0), takes_unsigned: false }"
     );
 }

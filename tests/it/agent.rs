@@ -211,7 +211,7 @@ impl Chain {
     }
 }
 
-fn start(
+pub(crate) fn start(
     config: AgentConfig,
     provider: Arc<dyn Provider>,
     tracing: Option<mpsc::Receiver<TraceMessage>>,

@@ -20,7 +20,10 @@ const FLOORS: &[(&str, &[&str])] = &[
             "id", "error", "time", "wire", "measure", "topology", "fault",
         ],
     ),
-    ("logic", &["probe", "pinglist", "service", "analysis"]),
+    (
+        "logic",
+        &["probe", "pinglist", "service", "analysis", "cluster_key"],
+    ),
     (
         "edges",
         &[

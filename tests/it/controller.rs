@@ -99,6 +99,7 @@ fn announcement(agent: &str, incarnation: u64, rnics: &[(&str, &str, u32)]) -> v
             .map(|(gid, tor, qpn)| rnic(gid, tor, *qpn))
             .collect(),
         machine: String::new(),
+        keys: None,
     }
 }
 
@@ -153,7 +154,7 @@ impl Session {
         let mut session = Self::open(server, Request::Announcement(announcement)).await?;
         match session.next().await? {
             Answer::Registered(registered) => Ok((session, registered)),
-            other @ (Answer::Changed(_) | Answer::Focused(_)) => {
+            other @ (Answer::Changed(_) | Answer::Focused(_) | Answer::Keys(_)) => {
                 panic!("{other:?} before the registration")
             }
         }

@@ -21,6 +21,9 @@ use rpingmesh::fault::Fault;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn, UdpSourcePort};
 use rpingmesh::rpc::v1;
 use rpingmesh::time::Nanos;
+use rpingmesh::topology::import::cables::{self, HostPatterns};
+use rpingmesh::topology::import::slurm;
+use rpingmesh::topology::lldp::Neighbours;
 use rpingmesh::topology::wiring::Wiring;
 use rpingmesh::transport::Payload;
 use rpingmesh::transport::userspace::icrc::{Addresses, Headers};
@@ -175,6 +178,7 @@ fn announcement() -> v1::Announcement {
         version: "0.1.0".to_owned(),
         rnics: vec![rnic(0), rnic(1)],
         machine: String::new(),
+        keys: None,
     }
 }
 
@@ -215,6 +219,30 @@ fn pinglist(rnic: &v1::Rnic) -> v1::Pinglist {
     }
 }
 
+fn key_report() -> v1::KeyReport {
+    let print = |byte| vec![byte; 8].into();
+    v1::KeyReport {
+        own: false,
+        lineage: print(1),
+        generation: 7,
+        phase: v1::KeyPhase::Signing.into(),
+        verifies: vec![print(2), print(3)],
+        signs: print(3),
+        takes_unsigned: true,
+    }
+}
+
+fn cluster_keys() -> v1::ClusterKeys {
+    v1::ClusterKeys {
+        lineage: vec![1; 8].into(),
+        generation: 7,
+        phase: v1::KeyPhase::Offered.into(),
+        key: vec![2; 32].into(),
+        previous: vec![3; 32].into(),
+        keeps: true,
+    }
+}
+
 /// The first byte says which message it is.
 fn registry() -> Seeds {
     let announcement = announcement();
@@ -232,6 +260,8 @@ fn registry() -> Seeds {
         ("query", 1, query.encode_to_vec()),
         ("resolved", 2, resolved.encode_to_vec()),
         ("pinglist", 3, pinglist(&rnic).encode_to_vec()),
+        ("key_report", 4, key_report().encode_to_vec()),
+        ("cluster_keys", 5, cluster_keys().encode_to_vec()),
     ];
     let seed = |(name, kind, message): (&str, u8, Vec<u8>)| {
         let bytes = [vec![kind], message].concat();
@@ -315,6 +345,28 @@ fn wiring() -> Seeds {
     texts(all)
 }
 
+fn lldp() -> Seeds {
+    let all = [
+        (
+            "two",
+            r#"{"lldp":[{"interface":[{"name":"eth2","chassis":[{"name":[{"value":"leaf0-r0"}]}]},{"name":"eth3","chassis":[{"id":[{"type":"mac"}]}]}]}]}"#,
+        ),
+        ("none", r#"{"lldp":[{}]}"#),
+    ];
+    for (name, text) in all {
+        assert!(Neighbours::parse(text).is_ok(), "{name}");
+    }
+    texts(all)
+}
+
+fn topology_import() -> Seeds {
+    let tree = "SwitchName=leaf0 Nodes=n[1-3]\nSwitchName=leaf1 Nodes=n[04,7]\nSwitchName=spine0 Switches=leaf[0-1]\n";
+    let table = "A,A Port,B,B-Port\nleaf0,1,spine0,1\nleaf0,2,spine0,2\nn1,mlx5_0,leaf0,11\n\"n2\",mlx5_1,leaf0,12\n";
+    let hosts = HostPatterns::new(["n*".to_owned()]);
+    assert!(slurm::import(tree).is_ok() && cables::import(table, &hosts).is_ok());
+    texts([("slurm", tree), ("cables", table)])
+}
+
 fn localize() -> Seeds {
     let small = r#"{"links":[{"a":"t","b":"s"},{"a":"u","b":"s"}],"hosts":[{"name":"a","tor":"t"},{"name":"b","tor":"u"}]}"#;
     let line =
@@ -329,9 +381,11 @@ fn all() -> BTreeMap<&'static str, Seeds> {
         ("events", events()),
         ("fault", fault()),
         ("ids", ids()),
+        ("lldp", lldp()),
         ("localize", localize()),
         ("registry", registry()),
         ("roce_packet", roce_packet()),
+        ("topology_import", topology_import()),
         ("upload", upload()),
         ("wire", wire()),
         ("wiring", wiring()),

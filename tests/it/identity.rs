@@ -5,6 +5,7 @@
 mod addresses;
 mod focus;
 mod injection;
+mod keys;
 mod twins;
 
 use std::net::SocketAddr;
@@ -137,7 +138,7 @@ impl Registry {
         let mut session = Session { requests, answers };
         match session.next().await? {
             Answer::Registered(_) => Ok(session),
-            other @ (Answer::Changed(_) | Answer::Focused(_)) => {
+            other @ (Answer::Changed(_) | Answer::Focused(_) | Answer::Keys(_)) => {
                 panic!("{other:?} before the registration")
             }
         }
@@ -198,7 +199,7 @@ impl Session {
         loop {
             match self.next().await {
                 Ok(Answer::Registered(_)) => return true,
-                Ok(Answer::Changed(_) | Answer::Focused(_)) => {}
+                Ok(Answer::Changed(_) | Answer::Focused(_) | Answer::Keys(_)) => {}
                 Err(_) => return false,
             }
         }
@@ -217,6 +218,7 @@ fn announcement(agent: &str, host: &str, incarnation: u64, gids: &[&str]) -> v1:
             .map(|(number, gid)| rnic(gid, &format!("mlx5_{number}")))
             .collect(),
         machine: String::new(),
+        keys: None,
     }
 }
 

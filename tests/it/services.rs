@@ -191,7 +191,8 @@ impl Alone {
             tor: "tor0".into(),
         };
         let (inventory, inventory_in) = watch::channel(Inventory::from([(mem0(), Ok(open))]));
-        let (orders, orders_in) = watch::channel(Arc::new(Orders::idle(Config::default())));
+        let (orders, orders_in) =
+            watch::channel(Arc::new(Orders::idle(Config::default(), Arc::default())));
         let (status_out, status) = watch::channel(ServiceStatus::default());
         let (tracer, messages) = mpsc::channel(TRACE_DEPTH);
         let mailboxes = Mailboxes::default();

@@ -36,6 +36,7 @@ fn silent(number: usize, seconds: u64, lost: u64) -> SilentHost {
         host: HostName::new(format!("h{number:02}")),
         since: Duration::from_secs(seconds),
         overdue: false,
+        is_announced: false,
         probes: Counts { sent: 10, lost },
     }
 }

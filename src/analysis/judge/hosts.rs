@@ -18,7 +18,8 @@ pub(super) const DOWN: f64 = 0.9;
 
 /// What hosts themselves show: silence, starvation, queue pairs that come and go, sends that fail.
 pub(super) fn judge(snapshot: &Snapshot) -> Vec<Finding> {
-    let silent = snapshot.silent.iter().map(|host| of_silent(host, snapshot));
+    let silent = snapshot.silent.iter().filter(|silent| !silent.is_announced);
+    let silent = silent.map(|host| of_silent(host, snapshot));
     let starved = snapshot.starved.iter().map(|(name, slots)| Finding {
         evidence: vec![format!(
             "in {slots} of the last 24 slots of 5 s the host took over 50 ms to handle a completion, or its agent cut \

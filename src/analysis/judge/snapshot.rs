@@ -89,6 +89,8 @@ pub struct SilentHost {
     pub since: Duration,
     /// Its upload is due for too short a time to call it silent; it is here because it answers nothing.
     pub overdue: bool,
+    /// Its agent has said lately that it stops.
+    pub is_announced: bool,
     /// Probes to it since then, and those without an answer.
     pub probes: Counts,
 }
@@ -405,6 +407,7 @@ fn silent(windows: &Windows, host_filter: &HostFilter, now: WallTime) -> Vec<Sil
                 host: host.clone(),
                 since,
                 overdue,
+                is_announced: host_filter.has_stopped(host, now),
                 probes: Counts::default(),
             };
             (host.clone(), silent)

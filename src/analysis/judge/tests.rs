@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::*;
+use crate::analysis::filter::ANNOUNCED;
 use crate::analysis::filter::HostFilter;
 use crate::analysis::incident::{Change, Tracker};
 use crate::analysis::report::{AgentCounters, Batch, End, Path, PathReport};
@@ -257,6 +258,44 @@ fn a_host_that_is_silent_and_does_not_answer_is_down() {
         (_, 1) => Fate::Lost(PROBES),
         _ => Fate::Lost(0),
     });
+    assert_eq!(fabric.lines, ["opened [host_down] host h1 is down"]);
+}
+
+/// A host whose agent has said that it stops is no news, for a time.
+#[test]
+fn a_host_that_says_that_it_stops_is_not_down_for_a_time() {
+    let mut fabric = TestFabric::new(2, 3);
+    fabric.run(20, |_, _| Fate::Lost(0));
+    let gone = |source, target| match (source, target) {
+        (1, _) => Fate::Silent,
+        (_, 1) => Fate::Lost(PROBES),
+        _ => Fate::Lost(0),
+    };
+    fabric.host_filter.stops(&"h1".into(), now(20));
+    // The word is about that host alone, and about one that is known.
+    fabric.host_filter.stops(&"h9".into(), now(20));
+    let announced = i64::try_from(ANNOUNCED.as_secs()).expect("small");
+    fabric.run(announced - 5, gone);
+    assert_eq!(fabric.lines, [""; 0]);
+    fabric.run(15, gone);
+    assert_eq!(fabric.lines, ["opened [host_down] host h1 is down"]);
+}
+
+/// It comes back, and falls silent without a word.
+#[test]
+fn a_host_that_has_come_back_is_down_like_any_other() {
+    let mut fabric = TestFabric::new(2, 3);
+    let gone = |source, target| match (source, target) {
+        (1, _) => Fate::Silent,
+        (_, 1) => Fate::Lost(PROBES),
+        _ => Fate::Lost(0),
+    };
+    fabric.run(20, |_, _| Fate::Lost(0));
+    fabric.host_filter.stops(&"h1".into(), now(20));
+    fabric.run(10, gone);
+    fabric.run(20, |_, _| Fate::Lost(0));
+    assert_eq!(fabric.lines, [""; 0]);
+    fabric.run(10, gone);
     assert_eq!(fabric.lines, ["opened [host_down] host h1 is down"]);
 }
 

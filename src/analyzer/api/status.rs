@@ -9,13 +9,16 @@ use crate::analyzer::state::State;
 use crate::analyzer::view::View;
 use crate::api;
 use crate::api::status::{
-    AgentIdentity, AgentVersion, Contradictions, Coverage, Degraded, Judge, KnownPaths,
-    OpenIncidents, ProbeCounts, Probes, Status,
+    AgentIdentity, AgentVersion, ClusterKey, Contradictions, Coverage, Degraded, Judge, KeyPhase,
+    KnownPaths, OpenIncidents, ProbeCounts, Probes, Status,
 };
+use crate::cluster_key::{KeySource, KeyUse, Phase};
 use crate::time::WallTime;
 
 /// Versions of agents in one answer, the most common: they are what agents say, so anything.
 const MOST_VERSIONS: usize = 20;
+/// Ways to sign in one answer, the most common.
+const MOST_KEYS: usize = 20;
 /// Agents in one answer that say what is off.
 const MOST_DEGRADED: usize = 20;
 /// RNICs in one answer whose place is contradicted.
@@ -42,6 +45,13 @@ pub(in crate::analyzer) fn status(
         now_unix_ns: now.nanos(),
         agents: state.agents.len(),
         agent_identity,
+        cluster_keys: state
+            .agents
+            .key_uses()
+            .into_iter()
+            .take(MOST_KEYS)
+            .map(|(keys, agents)| cluster_key(keys, agents))
+            .collect(),
         agent_versions: state
             .agents
             .versions()
@@ -112,5 +122,27 @@ pub(in crate::analyzer) fn status(
                 .collect(),
         },
         alerts: api::status::Alerts { receivers, waiting },
+    }
+}
+
+fn cluster_key(keys: Option<KeyUse>, agents: usize) -> ClusterKey {
+    let source = match keys.map(|keys| keys.source) {
+        None => api::status::KeySource::Unknown,
+        Some(KeySource::NoTls) => api::status::KeySource::NoTls,
+        Some(KeySource::NotGiven) => api::status::KeySource::NotGiven,
+        Some(KeySource::Own) => api::status::KeySource::Own,
+        Some(KeySource::Controller) => api::status::KeySource::Controller,
+    };
+    let phase = keys.and_then(|keys| keys.phase).map(|phase| match phase {
+        Phase::Offered => KeyPhase::Offered,
+        Phase::Signing => KeyPhase::Signing,
+        Phase::Steady => KeyPhase::Steady,
+    });
+    let signs = keys.and_then(|keys| keys.signs);
+    ClusterKey {
+        source,
+        phase,
+        fingerprint: signs.map(|print| print.to_string()),
+        agents,
     }
 }

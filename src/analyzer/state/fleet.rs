@@ -15,6 +15,10 @@ impl State {
         let now = Now { host, wall };
         let fleet = self.fleet.get_mut();
         fleet.tell(&told.host, &told.sender.agent, &told.state, now);
+        if told.state.is_stopping {
+            tracing::info!(agent = %told.sender.agent, host = %told.host, "an agent stops");
+            self.host_filter.stops(&told.host, wall);
+        }
         let mark = Watermark::new(told.sender.clone(), told.host.clone(), wall);
         if let Some(agent) = self.agents.of(&mark) {
             agent.version.clone_from(&told.version);

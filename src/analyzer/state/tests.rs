@@ -221,6 +221,7 @@ async fn what_an_agent_says_is_listed_before_its_first_batch() {
             rnics: Vec::new(),
             degraded: vec!["tracing: no CAP_BPF".to_owned()],
             tuples: 84,
+            ..AgentState::default()
         },
     };
     analyzer.state.told(told).await;

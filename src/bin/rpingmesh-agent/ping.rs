@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use rpingmesh::agent::drive::{Driver, Turn};
+use rpingmesh::agent::keys;
 use rpingmesh::agent::session_config;
 use rpingmesh::config::agent::AgentConfig;
 use rpingmesh::config::program::{Failure, run_to_end, stop_on_signal};
@@ -143,7 +144,7 @@ fn open(
 fn driver(endpoint: Box<dyn Endpoint>, config: Config, agent: &AgentConfig) -> Driver {
     let session = Session::new(
         config,
-        Arc::new(agent.cluster_keys.clone()),
+        keys::at_hand(agent),
         endpoint.address(),
         endpoint.capabilities().clone(),
         rand::random(),

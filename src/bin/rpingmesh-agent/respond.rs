@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use rpingmesh::agent::endpoint::{DELIVERY_DEPTH, EndpointTask, Inventory, Orders, Shared};
+use rpingmesh::agent::keys;
 use rpingmesh::agent::mailbox::Mailboxes;
 use rpingmesh::agent::session_config;
 use rpingmesh::config::agent::AgentConfig;
@@ -35,9 +36,12 @@ async fn serve(config: &AgentConfig) -> Result<(), Failure> {
     let (deliveries, _) = mpsc::channel(DELIVERY_DEPTH);
     let shared = Shared {
         provider,
-        keys: Arc::new(config.cluster_keys.clone()),
         clock: Arc::new(SystemClock),
-        orders: watch::channel(Arc::new(Orders::idle(session_config(config)))).1,
+        orders: watch::channel(Arc::new(Orders::idle(
+            session_config(config),
+            keys::at_hand(config),
+        )))
+        .1,
         mailboxes: Mailboxes::default(),
         inventory,
         deliveries,

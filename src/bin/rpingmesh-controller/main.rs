@@ -12,7 +12,7 @@ use rpingmesh::config::program::{
 };
 use rpingmesh::config::settings::Given;
 use rpingmesh::config::{ConfigError, manual, weak};
-use rpingmesh::controller::Controller;
+use rpingmesh::controller::{Controller, rotate};
 use rpingmesh::store::open;
 use rpingmesh::time::SystemClock;
 
@@ -34,6 +34,11 @@ enum Command {
     CheckConfig(Configured),
     /// Print the controller's configuration in force, with defaults, as TOML
     PrintConfig(Configured),
+    /// Have the next key to sign probes with offered to the agents
+    ///
+    /// The controller that runs with this store takes the request within seconds, if it hands out keys. Agents change over in phases,
+    /// which its log and its metrics show.
+    RotateKey(Configured),
     /// Write shell completions, man pages or the reference of the options
     Manual(manual::ManualArgs),
 }
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
         Command::Run(configured) => run(configured),
         Command::CheckConfig(configured) => check(configured),
         Command::PrintConfig(configured) => print(configured),
+        Command::RotateKey(configured) => rotate_key(configured),
         Command::Manual(args) => manual::run(&args, Cli::command()),
     };
     finish(result)
@@ -75,6 +81,22 @@ fn print(configured: Configured) -> Result<(), Failure> {
     let settings = configured.load()?;
     settings.validate()?;
     print!("{}", toml::to_string(&settings).map_err(Failure::run)?);
+    Ok(())
+}
+
+fn rotate_key(configured: Configured) -> Result<(), Failure> {
+    let config = configured.load()?.validate()?;
+    if config.keys.is_none() {
+        let why = "no key is handed out: that needs TLS and cluster_key.hand_out";
+        return Err(Failure::run(why));
+    }
+    let file = rotate::request(&config.store)
+        .context("cannot ask for the next key")
+        .map_err(Failure::run)?;
+    println!(
+        "the next key is wanted ({}): the controller takes the request when it runs",
+        file.display()
+    );
     Ok(())
 }
 

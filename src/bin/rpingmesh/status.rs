@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use rpingmesh::api::incidents::IncidentsQuery;
 use rpingmesh::api::query::IncidentPageSize;
-use rpingmesh::api::status::{AgentIdentity, Status, StatusQuery};
+use rpingmesh::api::status::{AgentIdentity, ClusterKey, KeyPhase, KeySource, Status, StatusQuery};
 use rpingmesh::config::program::Failure;
 
 use crate::api::{self, ApiArgs};
@@ -95,6 +95,44 @@ fn degraded(text: &mut String, status: &Status) {
     }
 }
 
+/// How probes are signed.
+fn keys(text: &mut String, status: &Status) {
+    let one = |keys: &ClusterKey| {
+        let phase = match keys.phase {
+            None | Some(KeyPhase::Steady) => "",
+            Some(KeyPhase::Offered) => ", the next one is offered",
+            Some(KeyPhase::Signing) => ", the one before is still accepted",
+        };
+        let what = match (keys.source, &keys.fingerprint) {
+            (KeySource::Unknown, _) => "do not tell".to_owned(),
+            (KeySource::NoTls, _) => {
+                "do not sign: they reach the controller without TLS, so it hands out no key"
+                    .to_owned()
+            }
+            (KeySource::NotGiven, _) => {
+                "do not sign: the controller has handed out no key".to_owned()
+            }
+            (KeySource::Own, Some(print)) => {
+                format!("sign with {print} of their own configuration")
+            }
+            (KeySource::Controller, Some(print)) => {
+                format!("sign with {print} of the controller{phase}")
+            }
+            (KeySource::Controller, None) => {
+                "do not sign yet: they have the controller's first key".to_owned()
+            }
+            (KeySource::Own, None) => "do not sign".to_owned(),
+        };
+        format!("{} {what}", keys.agents)
+    };
+    let lines: Vec<_> = status.cluster_keys.iter().map(one).collect();
+    let is_one = status.cluster_keys.len() == 1 && status.cluster_keys[0].fingerprint.is_some();
+    let title = if is_one { "signed   " } else { "SIGNED   " };
+    for line in lines {
+        let _ = write!(text, "\n{title}  {line}");
+    }
+}
+
 /// In a few lines.
 pub(crate) fn describe(status: &Status) -> String {
     let Status {
@@ -143,6 +181,7 @@ pub(crate) fn describe(status: &Status) -> String {
             let _ = write!(text, "\nVERSIONS   mixed: {}", versions.join(", "));
         }
     }
+    keys(&mut text, status);
     if status.agent_identity == AgentIdentity::Any {
         text.push_str("\nIDENTITY   not proved: every certificate of the CA speaks for every host (tls.identity)");
     }
@@ -211,6 +250,7 @@ pub(crate) mod tests {
             now_unix_ns: 0,
             agents: 3,
             agent_identity: AgentIdentity::San,
+            cluster_keys: Vec::new(),
             agent_versions: Vec::new(),
             hosts: 3,
             rnics: 6,
@@ -273,6 +313,24 @@ pub(crate) mod tests {
         empty.probes.set_aside.clear();
         (empty.withdrawn, empty.degraded_agents) = (3, 9);
         empty.agent_identity = AgentIdentity::Any;
+        let signed = |source, phase, print: Option<&str>| ClusterKey {
+            source,
+            phase,
+            fingerprint: print.map(str::to_owned),
+            agents: 3,
+        };
+        let print = Some("04258638edd6915c");
+        let steady = signed(KeySource::Controller, Some(KeyPhase::Steady), print);
+        blind.cluster_keys = vec![steady.clone()];
+        empty.cluster_keys = vec![
+            steady,
+            signed(KeySource::Controller, Some(KeyPhase::Offered), None),
+            signed(KeySource::Controller, Some(KeyPhase::Signing), print),
+            signed(KeySource::Own, None, print),
+            signed(KeySource::NoTls, None, None),
+            signed(KeySource::NotGiven, None, None),
+            signed(KeySource::Unknown, None, None),
+        ];
         let texts: Vec<_> = [judging, blind, empty].iter().map(describe).collect();
         insta::assert_snapshot!(texts.join("\n\n"));
     }

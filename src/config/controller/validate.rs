@@ -1,11 +1,13 @@
 //! From what was written to what the controller can run with.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{
-    AgentOverrides, AgentsSettings, ControllerConfig, ControllerSettings, Lifetimes,
-    PinglistSettings, RegistrySettings,
+    AgentOverrides, AgentsSettings, ClusterKeySettings, ControllerConfig, ControllerSettings,
+    Lifetimes, PinglistSettings, RegistrySettings,
 };
+use crate::cluster_key::rotation::Spans;
 use crate::config::settings::Settings as _;
 use crate::config::{ConfigError, store, wiring};
 use crate::net::tls::Security;
@@ -21,12 +23,14 @@ impl ControllerSettings {
         self.check()?;
         let security = self.tls.security()?;
         check_exposure(self.listen, &security)?;
+        let lifetimes = lifetimes(&self.registry)?;
         Ok(ControllerConfig {
             otlp: self.otlp.validate()?,
             store: store(&self.store)?,
+            keys: keys(&self.cluster_key, lifetimes.lease, &security),
             security,
             policy: policy(&self.pinglist)?,
-            lifetimes: lifetimes(&self.registry)?,
+            lifetimes,
             agents: overrides(&self.agents),
             settings: self.clone(),
         })
@@ -57,6 +61,16 @@ fn lifetimes(settings: &RegistrySettings) -> Result<Lifetimes, ConfigError> {
     Ok(Lifetimes {
         lease: lease.0,
         retention: retention.0,
+    })
+}
+
+/// A phase lasts twice the lease at least: agents have registered again by then.
+fn keys(settings: &ClusterKeySettings, lease: Duration, security: &Security) -> Option<Spans> {
+    let is_handed_out = settings.hand_out && matches!(security, Security::Mutual(_));
+    is_handed_out.then_some(Spans {
+        settle: lease * 2,
+        overlap: settings.overlap.0,
+        interval: settings.rotation.0,
     })
 }
 

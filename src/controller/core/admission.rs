@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use tokio::sync::{oneshot, watch};
 
 use super::{Admitted, Core, Listening, Refused};
+use crate::cluster_key::Report;
 use crate::controller::directory::{Change, StreamId};
 use crate::controller::metrics::{ByVerdict, Verdict};
 use crate::controller::origin::Origin;
@@ -19,6 +20,8 @@ use crate::topology::Announcement;
 /// An announcement that waits for its answer.
 pub(in crate::controller) struct Waiting {
     pub(in crate::controller) announcement: Announcement,
+    /// What the agent does with keys; `None` of one that knows nothing of them.
+    pub(in crate::controller) keys: Option<Report>,
     pub(in crate::controller) origin: Origin,
     pub(in crate::controller) stream: StreamId,
     pub(in crate::controller) reply: oneshot::Sender<Result<Admitted, Refused>>,
@@ -84,9 +87,13 @@ impl Core {
             .identity
             .permit(&announcement.host, &announcement.agent)?;
         self.check_addresses(announcement)?;
-        Ok(self
+        let superseded = self
             .directory
-            .check(announcement, origin, self.clock.host())?)
+            .check(announcement, origin, self.clock.host())?;
+        if waiting.keys.is_none() && !self.keys.admits_unable() {
+            return Err(Refused::Keyless(announcement.agent.clone()));
+        }
+        Ok(superseded)
     }
 
     fn check_addresses(&self, announcement: &Announcement) -> Result<(), Refused> {
@@ -120,14 +127,15 @@ impl Core {
         for ((waiting, superseded), refused) in group.checked.into_iter().zip(refused) {
             match refused {
                 Some(refused) => self.refuse(waiting, refused),
-                None => self.accept(waiting, &superseded),
+                None => self.accept(waiting, &superseded).await,
             }
         }
     }
 
-    fn accept(&mut self, waiting: Waiting, superseded: &[AgentId]) {
+    async fn accept(&mut self, waiting: Waiting, superseded: &[AgentId]) {
         let Waiting {
             announcement,
+            keys,
             origin,
             stream,
             reply,
@@ -154,11 +162,13 @@ impl Core {
         self.listening.insert(agent.clone(), listening);
         self.count(Verdict::Accepted);
         tracing::info!(%agent, %host, rnics, changed = !change.is_empty(), "registered");
+        let keys = self.join_keys(agent, keys).await;
         // A session that has ended meanwhile reports its end by itself.
         let _ = reply.send(Ok(Admitted {
             version,
             changes,
             focus,
+            keys,
         }));
     }
 

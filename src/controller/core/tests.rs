@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use super::*;
+use crate::cluster_key::rotation::Stored;
 use crate::config::controller::ControllerSettings;
 use crate::controller::origin::Origin;
 use crate::id::{QKey, Qpn};
@@ -57,6 +58,7 @@ fn rails() -> Vec<Announcement> {
 #[derive(Debug, Default)]
 struct Kept {
     announcements: Mutex<BTreeMap<AgentId, Announcement>>,
+    keys: Mutex<Option<Stored>>,
     is_full: AtomicBool,
 }
 
@@ -96,6 +98,16 @@ impl Registry for Kept {
     async fn remove(&self, agents: &[AgentId]) -> Result<(), RegistryError> {
         self.change(|kept| kept.retain(|agent, _| !agents.contains(agent)))
     }
+
+    async fn load_keys(&self) -> Result<Option<Stored>, RegistryError> {
+        Ok(self.keys.lock().expect("no panic").clone())
+    }
+
+    async fn put_keys(&self, keys: &Stored) -> Result<(), RegistryError> {
+        self.change(|_| ())?;
+        *self.keys.lock().expect("no panic") = Some(keys.clone());
+        Ok(())
+    }
 }
 
 struct Running {
@@ -120,6 +132,7 @@ impl Running {
         let stream = StreamId(self.streams);
         let waiting = Waiting {
             announcement,
+            keys: None,
             origin: Origin::default(),
             stream,
             reply,

@@ -12,5 +12,12 @@ pub(crate) fn every() -> Vec<MetricFamily> {
         answer: Answer::List,
     };
     let _ = metrics.pinglist_requests.get_or_create(&answer);
+    let _ = metrics
+        .cluster_key_phase
+        .get_or_create(&ByPhase { phase: "steady" });
+    let standing = ByStanding {
+        state: KeyStanding::Ready,
+    };
+    let _ = metrics.cluster_key_agents.get_or_create(&standing);
     values(&registry).expect("encoded")
 }

@@ -21,6 +21,7 @@ const LABELS: &[&str] = &[
     "event",
     "kind",
     "learned",
+    "phase",
     "port",
     "reason",
     // As many as the configuration lists.

@@ -124,6 +124,7 @@ fn valid() -> v1::Announcement {
         agent_id: "a".to_owned(),
         incarnation: 1,
         host: "h".to_owned(),
+        keys: None,
         version: String::new(),
         rnics: vec![v1::Rnic {
             address: Some(v1::RnicAddress {

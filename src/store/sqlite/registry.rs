@@ -8,6 +8,8 @@ use rusqlite::{
 use super::Db;
 use super::damaged::set_row_aside;
 use super::opening::Schema;
+use crate::cluster_key::rotation::Stored;
+use crate::cluster_key::{Generation, Master, Phase};
 use crate::id::{AgentId, Gid, QKey, Qpn};
 use crate::store::damage::Damage;
 use crate::store::registry::{Put, Registry, RegistryError};
@@ -43,6 +45,16 @@ const SCHEMA: Schema = Schema {
         CREATE INDEX rnic_agent ON rnic (agent, position);
     ",
         super::damaged::MIGRATION,
+        "
+        CREATE TABLE cluster_key (
+            id          INTEGER PRIMARY KEY CHECK (id = 1),
+            master      BLOB NOT NULL,
+            generation  INTEGER NOT NULL,
+            phase       TEXT NOT NULL,
+            begun_at_ns INTEGER NOT NULL,
+            mixed       INTEGER NOT NULL
+        ) STRICT;
+    ",
     ],
 };
 
@@ -123,6 +135,77 @@ impl Registry for SqliteRegistry {
             .call(move |connection| remove(connection, &agents))
             .await?)
     }
+
+    async fn load_keys(&self) -> Result<Option<Stored>, RegistryError> {
+        let damage = self.db.damage.clone();
+        Ok(self
+            .db
+            .read(move |connection| load_keys(connection, &damage))
+            .await?)
+    }
+
+    async fn put_keys(&self, keys: &Stored) -> Result<(), RegistryError> {
+        let keys = keys.clone();
+        Ok(self
+            .db
+            .call(move |connection| put_keys(connection, &keys))
+            .await?)
+    }
+}
+
+/// What is stored of the keys; what cannot be read is set aside, and the controller makes new keys.
+fn load_keys(connection: &Connection, damage: &Damage) -> rusqlite::Result<Option<Stored>> {
+    let found = connection
+        .prepare_cached("SELECT master, generation, phase, begun_at_ns, mixed FROM cluster_key")?
+        .query_row([], keys)
+        .optional();
+    match found {
+        Err(error @ rusqlite::Error::SqliteFailure(..)) => Err(error),
+        Err(error) => {
+            let entry = ("1", error.to_string());
+            let delete = "DELETE FROM cluster_key WHERE id = ?1";
+            set_row_aside(
+                connection,
+                damage,
+                "cluster_key",
+                (entry.0, &entry.1),
+                delete,
+            )?;
+            Ok(None)
+        }
+        Ok(found) => Ok(found),
+    }
+}
+
+fn keys(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let wrong = |column, what: &'static str| unreadable(column, std::io::Error::other(what));
+    let master: Vec<u8> = row.get(0)?;
+    let phase: String = row.get(2)?;
+    Ok(Stored {
+        master: Master::new(&master).ok_or_else(|| wrong(0, "not a secret"))?,
+        generation: Generation(row.get::<_, i64>(1)?.cast_unsigned().max(1)),
+        phase: Phase::from_name(&phase).ok_or_else(|| wrong(2, "not a phase"))?,
+        begun: WallTime::from_nanos(row.get(3)?),
+        is_mixed: row.get(4)?,
+    })
+}
+
+fn put_keys(connection: &Connection, keys: &Stored) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO cluster_key (id, master, generation, phase, begun_at_ns, mixed)
+             VALUES (1, ?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET master = excluded.master, generation = excluded.generation,
+                 phase = excluded.phase, begun_at_ns = excluded.begun_at_ns, mixed = excluded.mixed",
+        )?
+        .execute(params![
+            keys.master.bytes(),
+            keys.generation.0.cast_signed(),
+            keys.phase.name(),
+            keys.begun.nanos(),
+            keys.is_mixed,
+        ])?;
+    Ok(())
 }
 
 /// All agents; one of which something cannot be read is set aside, and registers again if it lives.

@@ -278,6 +278,7 @@ pub(crate) fn state(devices: &str) -> v1::AgentState {
         rnics: devices.split_whitespace().map(rnic).collect(),
         degraded: vec!["tracing: no CAP_BPF".to_owned()],
         tuples: 84,
+        ..v1::AgentState::default()
     }
 }
 

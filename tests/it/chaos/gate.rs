@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rpingmesh::analysis::admission::Watermark;
 use rpingmesh::analysis::report::Sender;
+use rpingmesh::cluster_key::rotation::Stored as StoredKeys;
 use rpingmesh::id::AgentId;
 use rpingmesh::store::StoreError;
 use rpingmesh::store::journal::{Journal, Record, Stored};
@@ -125,5 +126,14 @@ impl Registry for OnDisk<dyn Registry> {
         self.0.remove(agents).await?;
         self.1.answer().await;
         Ok(())
+    }
+
+    async fn load_keys(&self) -> Result<Option<StoredKeys>, RegistryError> {
+        self.0.load_keys().await
+    }
+
+    async fn put_keys(&self, keys: &StoredKeys) -> Result<(), RegistryError> {
+        self.1.check()?;
+        self.0.put_keys(keys).await
     }
 }

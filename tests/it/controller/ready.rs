@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rpingmesh::cluster_key::rotation::Stored as StoredKeys;
 use rpingmesh::id::AgentId;
 use rpingmesh::store::registry::{Registry, RegistryError};
 use rpingmesh::time::WallTime;
@@ -26,6 +27,14 @@ impl Registry for Hanging {
     }
 
     async fn remove(&self, _: &[AgentId]) -> Result<(), RegistryError> {
+        std::future::pending().await
+    }
+
+    async fn load_keys(&self) -> Result<Option<StoredKeys>, RegistryError> {
+        Ok(None)
+    }
+
+    async fn put_keys(&self, _: &StoredKeys) -> Result<(), RegistryError> {
         std::future::pending().await
     }
 }

@@ -120,3 +120,49 @@ fn tables_are_explained_live_and_recorded() {
         assert!(live.contains(why), "{why} is not in {live}");
     }
 }
+
+/// Cards with many virtual functions have tables of this size, with as many entries as libibverbs can tell at once. Time is not
+/// measured here; the length of what is printed is.
+#[test]
+fn a_table_of_16384_entries_is_explained_in_few_lines() {
+    let gids: Vec<_> = (0..2_040)
+        .map(|number| {
+            format!(
+                "gid 1 {} 10.1.{}.{} 2 1",
+                number * 8,
+                number / 256,
+                number % 256
+            )
+        })
+        .collect();
+    let table = format!(
+        "dev mlx5_0 0 0 0\nport 1 4 2 5 16384 0\n{}\n",
+        gids.join("\n")
+    );
+    let found = Rnics::new(&table).doctor(&["--explain-gids"]);
+    assert!(
+        found.lines().count() < 400,
+        "{} lines",
+        found.lines().count()
+    );
+    assert!(found.contains("and 2008 more"), "{found}");
+    let rest = "index 256 to 16312: not used: 2008 entries at indexes above 255";
+    assert!(found.contains(rest), "{found}");
+    assert!(found.contains("1 usable RNIC ports"), "{found}");
+}
+
+/// What would be used is what one asks while the port is down.
+#[test]
+fn a_port_that_is_down_is_explained() {
+    let table = "dev mlx5_0 0 0 0\nport 1 1 2 5 8 0\ngid 1 0 fe80::1 2 1\ngid 1 3 10.0.0.1 2 1\n";
+    let found = Rnics::new(table).doctor(&["--explain-gids"]);
+    let line = found
+        .lines()
+        .find(|line| line.contains("mlx5_0/1 index 3:"))
+        .expect("explained");
+    assert!(
+        line.contains("as the port is now it is not used; otherwise: used: a global IPv4 address"),
+        "{line}"
+    );
+    assert!(found.contains("the port is down"), "{found}");
+}

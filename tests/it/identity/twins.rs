@@ -5,6 +5,7 @@ use super::*;
 fn on(machine: &str, incarnation: u64, gid: &str) -> v1::Announcement {
     v1::Announcement {
         machine: machine.to_owned(),
+        keys: None,
         ..announcement("hosta", "hosta", incarnation, &[gid])
     }
 }

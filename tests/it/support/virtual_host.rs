@@ -12,6 +12,7 @@ use rpingmesh::agent::collect::{Collect, Inputs, Outputs};
 use rpingmesh::agent::condition::{Condition, RegistrationTrouble};
 use rpingmesh::agent::endpoint::{Inventory, Orders};
 use rpingmesh::agent::health::Health;
+use rpingmesh::agent::keys::Keys;
 use rpingmesh::agent::metrics::Metrics;
 use rpingmesh::agent::registration::{Registration, RegistrationChannels, groups};
 use rpingmesh::agent::session_config;
@@ -86,7 +87,7 @@ impl Host {
         let spool = Spool::open(place, limit).await.expect("a spool");
         let (spooled_out, spooled) = watch::channel(0);
         let (inventory, inventory_in) = watch::channel(Inventory::new());
-        let idle = Arc::new(Orders::idle(session_config(&config)));
+        let idle = Arc::new(Orders::idle(session_config(&config), Arc::default()));
         let (orders_out, orders) = watch::channel(idle);
         let (health_out, health) = watch::channel(Health::default());
         let (upload_interval, interval) = watch::channel(INTERVAL);
@@ -115,6 +116,7 @@ impl Host {
             config.clone(),
             client.clone(),
             channels,
+            Keys::none(),
             Arc::clone(&metrics),
         );
         // The swarm delivers by itself, and nothing is traced.
@@ -168,7 +170,10 @@ impl Host {
     /// Until it follows the newest pinglist that the controller has for it.
     pub(crate) async fn instructed(&mut self) {
         let answer = self.client.pinglist(&self.config.agent_id, 0).await;
-        let list = answer.expect("a registered agent").value.expect("a list");
+        let list = answer
+            .expect("a registered agent")
+            .pinglist
+            .expect("a list");
         let wanted = groups(&self.client.read(list).expect("a readable list"));
         let obeyed = self.orders.wait_for(|orders| orders.groups == wanted);
         patiently("pinglist", obeyed)

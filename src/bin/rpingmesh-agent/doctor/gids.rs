@@ -15,14 +15,36 @@ use crate::gid_choice;
 use crate::rdma_settings::GidChoice;
 use crate::transports;
 
-/// One finding per entry.
-pub(super) fn explained<'a>(
-    name: &'a RnicName,
+/// One finding for each entry that address handles have room for, and one for all others. Of a port that is not `usable` it is
+/// said which entry would be used.
+pub(super) fn explained(
+    name: &RnicName,
     table: &[GidEntry],
     choice: &GidChoice,
-) -> impl Iterator<Item = Finding> + use<'a> {
-    let lines = gid_choice::explain(table, choice).into_iter();
-    lines.map(move |(index, why)| Finding::ok("gid", format!("{name} index {index}: {why}")))
+    usable: bool,
+) -> impl Iterator<Item = Finding> + use<> {
+    let (within, beyond): (Vec<_>, Vec<_>) = gid_choice::explain(table, choice)
+        .into_iter()
+        .partition(|(index, _)| u8::try_from(*index).is_ok());
+    let rest = beyond.first().zip(beyond.last()).map(|(first, last)| {
+        format!(
+            "{name} index {} to {}: not used: {} entries at indexes above 255, for which address handles have no room",
+            first.0,
+            last.0,
+            beyond.len()
+        )
+    });
+    let name = name.clone();
+    let lines = within.into_iter().map(move |(index, why)| {
+        let would = if usable {
+            ""
+        } else {
+            "as the port is now it is not used; otherwise: "
+        };
+        let why = why.replacen(": used: ", &format!(": {would}used: "), 1);
+        format!("{name} index {index}: {why}")
+    });
+    lines.chain(rest).map(|line| Finding::ok("gid", line))
 }
 
 /// Explains the tables in a file. Interfaces are not looked up: their numbers are another host's.
@@ -64,7 +86,7 @@ pub(super) fn recorded(file: &Path, config: &AgentConfig) -> Result<Vec<Finding>
                 trouble.advice,
             ),
         });
-        findings.extend(explained(name, table, &choice));
+        findings.extend(explained(name, table, &choice, true));
     }
     Ok(findings)
 }

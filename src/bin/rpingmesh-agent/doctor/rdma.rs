@@ -53,7 +53,12 @@ pub(super) fn findings(config: &AgentConfig, explain_gids: bool) -> Vec<Finding>
                 findings.push(gid_finding(&name, &port.gids));
             }
             if explain_gids {
-                findings.extend(gids::explained(&name, &port.gids, &settings.gid));
+                findings.extend(gids::explained(
+                    &name,
+                    &port.gids,
+                    &settings.gid,
+                    port.usable.is_ok(),
+                ));
             }
         }
     }
@@ -117,18 +122,28 @@ fn port_finding(name: &RnicName, port: &PortReport) -> Finding {
     }
 }
 
+/// Entries that are listed; a table may have thousands.
+const LISTED: usize = 32;
+
+fn listed(gids: &[GidEntry]) -> String {
+    let first: Vec<_> = gids.iter().take(LISTED).map(ToString::to_string).collect();
+    match gids.len() - first.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
 fn gid_finding(name: &RnicName, gids: &[GidEntry]) -> Finding {
-    let listed: Vec<_> = gids.iter().map(ToString::to_string).collect();
+    let listed = listed(gids);
     if gids.iter().any(|entry| entry.kind == GidKind::RoceV2) {
-        Finding::ok("gids", format!("{name}: {}", listed.join(", ")))
+        Finding::ok("gids", format!("{name}: {listed}"))
     } else {
         Finding::with(
             "gids",
             Status::Note,
             format!(
-                "{name}: no RoCE v2 GID among {} entries: {}",
-                gids.len(),
-                listed.join(", ")
+                "{name}: no RoCE v2 GID among {} entries: {listed}",
+                gids.len()
             ),
             // What to do depends on the port's state and is said there.
             None,

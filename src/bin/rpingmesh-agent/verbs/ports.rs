@@ -1,12 +1,13 @@
 //! The devices and ports of this host, and which of them an endpoint can be opened on.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rdma_core_sys::{Library, abi};
 use rpingmesh::id::{DeviceName, Gid};
 use rpingmesh::transport::rdma_report::{
-    DeviceReport, GidEntry, GidKind, LinkLayer, PortReport, PortState, Timestamps, Trouble,
+    DeviceReport, GidEntry, GidKind, LinkLayer, Place, PortReport, PortState, Timestamps, Trouble,
 };
 use rpingmesh::transport::{RnicName, RnicPort, TransportError};
 
@@ -250,6 +251,16 @@ fn gids(
         .into_iter()
         .filter(|entry| !entry.gid.is_zero())
         .map(|entry| {
+            // One that no address handle can name is not looked up: a table may have thousands.
+            if u8::try_from(entry.index).is_err() {
+                return GidEntry {
+                    index: entry.index,
+                    gid: entry.gid,
+                    kind: entry.kind,
+                    place: Place::Unknown,
+                    interface: None,
+                };
+            }
             let interface = sysfs.gid_interface(rnic, entry.index);
             GidEntry {
                 index: entry.index,
@@ -263,14 +274,29 @@ fn gids(
 }
 
 /// Entry by entry, with the types that sysfs tells. An unused entry cannot be read with some drivers, and is zero with
-/// others.
+/// others. Entries that no address handle can name are read only where there is no other: each is a file, and there may be thousands.
 fn single_entries(
     device: &Context,
     rnic: &RnicName,
     length: i32,
     sysfs: &Sysfs,
 ) -> Vec<TableEntry> {
-    (0..u32::try_from(length).unwrap_or(0))
+    let length = u32::try_from(length).unwrap_or(0);
+    let nameable = length.min(u32::from(u8::MAX) + 1);
+    let mut entries = entries_at(device, rnic, 0..nameable, sysfs);
+    if entries.iter().all(|entry| entry.kind != GidKind::RoceV2) {
+        entries.extend(entries_at(device, rnic, nameable..length, sysfs));
+    }
+    entries
+}
+
+fn entries_at(
+    device: &Context,
+    rnic: &RnicName,
+    indexes: Range<u32>,
+    sysfs: &Sysfs,
+) -> Vec<TableEntry> {
+    indexes
         .filter_map(|index| {
             let gid = device
                 .gid(rnic.port, index)
@@ -369,8 +395,6 @@ fn path_mtu(number: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use rpingmesh::transport::rdma_report::Place;
-
     use super::*;
 
     fn device(name: &str, problem: Option<&str>, ports: Vec<PortReport>) -> DeviceReport {

@@ -70,6 +70,7 @@ fn status(tors: usize) -> Status {
         now_unix_ns: 100 * SECOND,
         agents: 2,
         agent_identity: AgentIdentity::San,
+        cluster_keys: Vec::new(),
         agent_versions: vec![version("0.1.0"), version("0.0.0")],
         hosts: 2,
         rnics: 4,

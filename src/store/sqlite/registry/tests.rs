@@ -110,3 +110,35 @@ async fn of_several_announcements_those_that_can_be_are_stored() {
     assert_eq!(refused, [None, None, Some(taken), None]);
     assert_eq!(registry.load().await.expect("load"), [a, b, other, owner]);
 }
+
+#[tokio::test]
+async fn the_clusters_key_outlives_the_process_and_one_that_makes_no_sense_is_set_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let location = Location::File(folder.path().join("registry.db"));
+    let keys = Stored {
+        master: Master::new(&[7; 32]).expect("a secret"),
+        generation: Generation(u64::MAX),
+        phase: Phase::Signing,
+        begun: WallTime::from_nanos(1_790_000_000_000_000_000),
+        is_mixed: true,
+    };
+    let registry = SqliteRegistry::open(&location).await.expect("opened");
+    assert_eq!(registry.load_keys().await.expect("read"), None);
+    for phase in Phase::ALL {
+        let keys = Stored {
+            phase,
+            ..keys.clone()
+        };
+        registry.put_keys(&keys).await.expect("stored");
+        assert_eq!(registry.load_keys().await.expect("read"), Some(keys));
+    }
+    drop(registry);
+    let registry = SqliteRegistry::open(&location).await.expect("opened again");
+    let spoil = |connection: &mut Connection| {
+        connection.execute("UPDATE cluster_key SET phase = 'sideways'", [])
+    };
+    registry.db.call(spoil).await.expect("spoilt");
+    assert_eq!(registry.load_keys().await.expect("read"), None);
+    registry.put_keys(&keys).await.expect("stored");
+    assert_eq!(registry.load_keys().await.expect("read"), Some(keys));
+}

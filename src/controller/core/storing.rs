@@ -1,0 +1,22 @@
+//! What the registry's store takes later.
+
+use std::sync::Arc;
+
+use super::Core;
+use crate::controller::metrics::set;
+
+impl Core {
+    /// Stores what could not be stored before.
+    pub(super) async fn store_again(&mut self) {
+        if self.unstored.is_empty() || !self.unstored.is_due(self.clock.host()) {
+            return;
+        }
+        let (registry, now) = (Arc::clone(&self.registry), self.clock.wall());
+        let stored = self.unstored.store(&*registry, &self.directory, now).await;
+        match stored {
+            Ok(()) => tracing::info!("the registry is stored again"),
+            Err(error) => self.store_failed(&error),
+        }
+        set(&self.metrics.agents_unstored, self.unstored.len());
+    }
+}
