@@ -361,7 +361,7 @@ async fn measure(agents: usize) {
     println!(
         "controller: {:.0} MB with all agents connected and at rest, {:.1} s of processor time in the {QUIET:?} after the join",
         server.memory("VmRSS:"),
-        (server.cpu() - cpu).as_secs_f64()
+        server.cpu().saturating_sub(cpu).as_secs_f64()
     );
     let errors = seen.errors.lock().expect("no panic");
     println!(

@@ -74,6 +74,7 @@ impl ProbeKind {
     }
 
     /// The kind under which the path of such a probe is known: focus has no 5-tuples of its own.
+    #[must_use]
     pub const fn of_path(self) -> Self {
         match self {
             Self::Focus => Self::InterTor,

@@ -30,12 +30,15 @@
 //! principle). Estimates are made of counts sent and lost, never of counts alone.
 
 mod information;
+mod question;
 mod standing;
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::localize::{ComponentId, Posterior};
+pub use question::Question;
+
 use information::{Questions, Value};
 
 pub use standing::{Standing, VALID};
@@ -120,19 +123,6 @@ pub struct Ask {
     pub rate: f64,
     /// and the place of the suspect, among [`Posterior::suspects`], of which it tells most.
     pub about: usize,
-}
-
-/// What is asked about one of the [`Posterior::suspects`].
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Question {
-    /// What is not known yet about it: entropy in nats.
-    pub entropy: f64,
-    /// What a second of all probes that are asked for is expected to tell about it, in nats.
-    pub information: f64,
-    /// 5-tuples that tell more about it than about others,
-    pub tuples: usize,
-    /// and their probes per second.
-    pub rate: f64,
 }
 
 /// What is asked for, and why.

@@ -14,6 +14,7 @@ mod counts;
 mod crossed;
 mod effort;
 pub(crate) mod finding;
+mod flows;
 mod hosts;
 mod locate;
 mod merge;
@@ -238,7 +239,7 @@ impl Judge {
         judgement.held = held;
         let findings = merge::whole_hosts(merge::merge(findings), snapshot);
         judgement.findings = merge::cables(findings);
-        asked::mark_deciding(&mut judgement.findings, &observed, &judgement.asked);
+        flows::mark_deciding(&mut judgement.findings, &observed, &judgement.asked);
         judgement.work = effort.spent();
         Ok(judgement)
     }

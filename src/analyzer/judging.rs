@@ -18,7 +18,7 @@ use super::alerts::Alerts;
 use super::focusing::Asking;
 use super::metrics::Metrics;
 use super::state::{Material, StateHandle};
-use super::view::{View, Views};
+use super::view::{Told, View, Views};
 use crate::analysis::fleet::missing;
 use crate::analysis::fleet::record::HostRecord;
 use crate::analysis::focus::Bounds;
@@ -281,7 +281,9 @@ impl Judging {
             traced,
             sprayed,
             missing,
-            focus: self.parts.asked.as_ref().map(|asking| asking.passed.get()),
+            focus: self.parts.asked.as_ref().map(|asking| Told {
+                passed: asking.passed.get(),
+            }),
         };
         self.parts.metrics.judged(&view);
         self.views.set(view);

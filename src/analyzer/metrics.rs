@@ -1,6 +1,7 @@
 //! What `/metrics` shows. Labels are bounded: at most [`TOR_PAIRS`] pairs of ToRs, never a GID or host.
 
 mod focus;
+mod labels;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use focus::FocusMetrics;
+use labels::ReasonLabels;
 
 use super::alerts::metrics::AlertMetrics;
 use super::readiness::Readiness;
@@ -31,6 +33,7 @@ use crate::analysis::windows::{Memory, Placement};
 use crate::api::status::Coverage;
 use crate::id::TorId;
 use crate::net::server::{RefusalKind, ServerCounters};
+use crate::pinglist::focus::FocusCounts;
 use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
 use crate::telemetry::metrics::{
@@ -59,11 +62,6 @@ struct IncidentLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct IncidentLabel {
     incident: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
-    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -222,6 +220,16 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
+    /// The controller did not take what is to be probed more.
+    pub(super) fn focus_failed(&self) {
+        self.focus.failed();
+    }
+
+    /// The controller took a request, and has made this of it.
+    pub(super) fn focus_passed(&self, counts: FocusCounts) {
+        self.focus.passed(counts);
+    }
+
     pub(super) fn new(connections: Arc<ServerCounters>) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("rpingmesh"),

@@ -29,8 +29,15 @@ pub(super) struct View {
     pub(super) sprayed: usize,
     /// RNICs or hosts of the topology file that report nothing.
     pub(super) missing: usize,
-    /// Whether a controller is told what to probe more, and what it has made of the newest request that it took.
-    pub(super) focus: Option<Option<Passed>>,
+    /// What a controller has made of what it is told to probe more; `None` where none is told.
+    pub(super) focus: Option<Told>,
+}
+
+/// A controller that is told what to probe more.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// What it has made of the newest request that it took.
+    pub(super) passed: Option<Passed>,
 }
 
 /// When the controller took a request, and what it has made of it.

@@ -195,6 +195,18 @@ impl World {
         })
     }
 
+    /// Whether an agent has no key yet, or others that have keys refuse what it says.
+    fn is_stranger(&self, agent: usize) -> bool {
+        let own = &self.agents[agent].ring;
+        let have_keys = |other: &&Agent| other.ring.held().followed.is_some();
+        *own == Ring::default()
+            || self
+                .agents
+                .iter()
+                .filter(have_keys)
+                .any(|other| !is_accepted(own, &other.ring))
+    }
+
     /// Whether agents follow keys of more than one store: some were away when the store was replaced, and refuse the others' packets
     /// until they are back. Another store, or another start, is more than a fleet in this state can follow.
     fn is_split(&self) -> bool {
@@ -210,9 +222,9 @@ impl World {
         if self.agents[agent].is_connected {
             return;
         }
-        // Who comes new while a controller does not know yet how far its agents are learns the wrong key for a minute.
-        let is_new = self.agents[agent].ring == Ring::default();
-        if is_new && self.agents[agent].kind == Kind::Able && self.is_behind() {
+        // Who comes new, or was away while the others' keys changed, while a controller does not know yet how far its agents are
+        // learns the wrong key for a minute.
+        if self.agents[agent].kind == Kind::Able && self.is_stranger(agent) && self.is_behind() {
             return;
         }
         let held = self.agents[agent].ring.held();

@@ -13,6 +13,7 @@ mod admission;
 mod focusing;
 mod keys;
 mod plans;
+mod round;
 mod rounds;
 mod storing;
 
@@ -46,7 +47,7 @@ use super::reported::Reported;
 use super::unstored::Unstored;
 
 use plans::{Numbered, Plans};
-use rounds::Round;
+use round::Round;
 
 pub(super) use admission::Waiting;
 

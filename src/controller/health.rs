@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::core::{Command, Handle};
+use crate::id::AgentId;
 
 /// How long the core may take to answer. Agents wait for ten seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -69,7 +70,7 @@ async fn cluster_key(State(core): State<Handle>) -> Response {
             "since_unix_ns": summary.since_unix_ns,
         })
     });
-    let names = summary.standing.names.iter().map(|agent| agent.as_str());
+    let names = summary.standing.names.iter().map(AgentId::as_str);
     Json(json!({
         "key": key,
         "agents": {

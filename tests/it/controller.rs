@@ -585,7 +585,7 @@ fn file_store(folder: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_the_registry_and_the_versions_apart() {
+async fn a_restart_keeps_the_registry_and_the_versions() {
     let folder = tempfile::tempdir().expect("folder");
     let settings = file_store(folder.path());
     let server = Server::start(&settings).await;
@@ -602,8 +602,14 @@ async fn a_restart_keeps_the_registry_and_the_versions_apart() {
     let server = Server::start(&settings).await;
     let found = resolve(&server, v1::target_query::By::Ip("10.0.0.2".to_owned())).await;
     assert_eq!(found[0].agent_id, "b", "known before it has come back");
-    let response = fetch(&server, "a", before).await;
-    assert!(response.version > before);
+    let unchanged = fetch(&server, "a", before).await;
+    assert_eq!(
+        unchanged.version, before,
+        "the same list has the same version"
+    );
+    assert!(unchanged.pinglist.is_none() && unchanged.delta.is_none());
+    let response = fetch(&server, "a", 0).await;
+    assert_eq!(response.version, before);
     assert_eq!(qpns(&decode(response), GroupKind::TorMesh), [0x12]);
     let again = announcement("a", 1, &[("10.0.0.1", "t0", 0x11)]);
     Session::register(&server, again).await.expect("back again");

@@ -1,6 +1,6 @@
 //! What a probe tells about the suspects.
 
-use super::Question as Asked;
+use super::question::Question as Asked;
 use crate::analysis::localize::{ComponentId, Posterior};
 
 /// What is to be known: which of some alternatives is faulty, if any.

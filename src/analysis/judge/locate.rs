@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::asked::ASKED_OVER;
 use super::counts::{Counts, Horizon};
 use super::crossed::{Coarse, Crossings, Observed};
 use super::effort::Effort;
+use super::flows::ASKED_OVER;
 use super::snapshot::{PathCounts, most_weight, weighed};
 use super::stalled::against_stall;
 use super::sums::{DOWN, STILL, Sums, TELLING, category, describe_dead};

@@ -21,12 +21,15 @@ pub(in crate::analyzer) fn focus(view: &View, now: WallTime) -> Focus {
         until_unix_ns: until.filter(|_| is_asking).map(WallTime::nanos),
         tuples: judgement.asked.len(),
         probes_per_second: judgement.questions.iter().map(|one| one.rate).sum(),
-        controller: view.focus.flatten().map(|(at, counts)| Passed {
-            at_unix_ns: at.nanos(),
-            passed_on: counts.passed_on,
-            unknown: counts.unknown,
-            beyond: counts.beyond,
-        }),
+        controller: view
+            .focus
+            .and_then(|told| told.passed)
+            .map(|(at, counts)| Passed {
+                at_unix_ns: at.nanos(),
+                passed_on: counts.passed_on,
+                unknown: counts.unknown,
+                beyond: counts.beyond,
+            }),
         questions: judgement
             .questions
             .iter()

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{Metrics, ReasonLabels};
+use super::labels::ReasonLabels;
 use crate::analyzer::view::View;
 use crate::pinglist::focus::FocusCounts;
 use crate::telemetry::metrics::metric_set;
@@ -85,16 +85,14 @@ impl FocusMetrics {
             .incidents_deciding
             .set(number(under_way.count()));
     }
-}
 
-impl Metrics {
     /// The controller did not take what is to be probed more.
-    pub(in crate::analyzer) fn focus_failed(&self) {
-        self.focus.counted.focus_failures.inc();
+    pub(super) fn failed(&self) {
+        self.counted.focus_failures.inc();
     }
 
     /// The controller took a request, and has made this of it.
-    pub(in crate::analyzer) fn focus_passed(&self, counts: FocusCounts) {
+    pub(super) fn passed(&self, counts: FocusCounts) {
         let FocusCounts {
             passed_on,
             unknown,
@@ -106,8 +104,7 @@ impl Metrics {
             ("beyond", beyond),
         ];
         for (reason, count) in counts {
-            self.focus
-                .counted
+            self.counted
                 .focus_answers
                 .get_or_create(&ReasonLabels { reason })
                 .inc_by(count.into());

@@ -1,6 +1,6 @@
 //! Rounds of lists: who is told of a newer list, and when.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::plans::Made;
@@ -18,47 +18,6 @@ const URGENT: usize = 40;
 const URGENT_PART: usize = 50;
 /// Pairs without full coverage that are logged one by one.
 const SHORTFALL_LINES: usize = 5;
-
-/// Agents to be told of a newer list, each once. One that fetches its list before its turn needs no notice.
-#[derive(Debug, Default)]
-pub(super) struct Round {
-    /// With agents that are not in `waiting` any more.
-    order: VecDeque<AgentId>,
-    waiting: HashSet<AgentId>,
-}
-
-impl Round {
-    fn push(&mut self, agent: AgentId, first: bool) {
-        if !self.waiting.insert(agent.clone()) && !first {
-            return;
-        }
-        if first {
-            self.order.push_front(agent);
-        } else {
-            self.order.push_back(agent);
-        }
-    }
-
-    pub(super) fn remove(&mut self, agent: &AgentId) {
-        self.waiting.remove(agent);
-        if self.waiting.is_empty() {
-            self.order.clear();
-        }
-    }
-
-    fn pop(&mut self) -> Option<AgentId> {
-        let agent = loop {
-            let agent = self.order.pop_front()?;
-            if self.waiting.remove(&agent) {
-                break agent;
-            }
-        };
-        if self.waiting.is_empty() {
-            self.order.clear();
-        }
-        Some(agent)
-    }
-}
 
 impl Core {
     /// Makes a change known to those whom it concerns.
@@ -145,11 +104,12 @@ impl Core {
         }
         let plan = self.plan();
         let number = self.plans.newest().map_or(0, |(number, _)| *number);
-        self.round.remove(agent);
-        let served = self
-            .served
-            .get(agent)
-            .filter(|served| served.version == known);
+        let served = self.served.get(agent);
+        // Whoever does not name the list that the agent was given may be another asker: the agent is told all the same.
+        if served.is_none_or(|served| served.version == known) {
+            self.round.remove(agent);
+        }
+        let served = served.filter(|served| served.version == known);
         if served.is_some_and(|served| served.plan == number) {
             return ListAnswer::Unchanged(known);
         }

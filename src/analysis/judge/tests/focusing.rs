@@ -145,7 +145,7 @@ fn what_cannot_be_told_is_being_decided_where_probes_tell_it_apart() {
     let undecided = |subject, other| {
         let asked = asked::tests::asked_for(&fabric.end(0), &fabric.end(2));
         let mut findings = [asked::tests::undecided(subject, vec![other])];
-        asked::mark_deciding(&mut findings, &observed, &[asked]);
+        flows::mark_deciding(&mut findings, &observed, &[asked]);
         findings[0].deciding
     };
     let spine = TestFabric::spine(0, 2);

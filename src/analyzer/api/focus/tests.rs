@@ -1,6 +1,7 @@
 use super::*;
 use crate::analysis::judge::{Asked, Judgement};
 use crate::analysis::localize::Component;
+use crate::analyzer::view::Told;
 use crate::id::{Gid, UdpSourcePort};
 use crate::pinglist::focus::FocusCounts;
 
@@ -43,7 +44,9 @@ fn what_is_asked_is_said_with_its_reason_and_its_end() {
         ..FocusCounts::default()
     };
     let view = View {
-        focus: Some(Some((WallTime::from_nanos(11), passed_on))),
+        focus: Some(Told {
+            passed: Some((WallTime::from_nanos(11), passed_on)),
+        }),
         ..view()
     };
     let answer = focus(&view, WallTime::from_nanos(12));
