@@ -147,10 +147,15 @@ impl Rotation {
         self.is_wanted = true;
     }
 
-    /// Whether an agent that knows nothing of keys can be probed.
+    /// Whether an agent that knows nothing of keys can be probed: no registered agent refuses what is not signed.
     pub(crate) fn admits_unable(&self) -> bool {
+        let takes_unsigned = |member: &Member| match member {
+            Member::Held(held) => held.takes_unsigned,
+            Member::Unheard | Member::Unable | Member::Own => true,
+        };
         self.state.as_ref().is_none_or(|state| {
             (state.generation, state.phase) == (Generation::FIRST, Phase::Offered)
+                && self.members.values().all(takes_unsigned)
         })
     }
 
