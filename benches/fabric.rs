@@ -17,6 +17,7 @@ const PROBING: Probing = Probing {
     tor_mesh: 10.0,
     inter_tor: 140.0,
     targets: 64,
+    across_planes: false,
 };
 
 fn main() {

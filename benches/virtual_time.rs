@@ -81,6 +81,7 @@ const PROBING: Probing = Probing {
     tor_mesh: 10.0,
     inter_tor: 120.0,
     targets: 48,
+    across_planes: false,
 };
 
 impl Places {
@@ -348,6 +349,7 @@ const SPARSE: Probing = Probing {
     tor_mesh: 2.0,
     inter_tor: 4.0,
     targets: 8,
+    across_planes: false,
 };
 /// Length of one run; hosts make noise in all of it.
 const RUN: u64 = 2 * 3600;

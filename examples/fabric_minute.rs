@@ -25,6 +25,7 @@ fn main() {
             tor_mesh: 10.0,
             inter_tor: 140.0,
             targets: 64,
+            across_planes: false,
         },
         1,
     );

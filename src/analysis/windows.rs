@@ -11,6 +11,7 @@
 //! arrival) goes, and is counted.
 
 mod bucket;
+mod planes;
 mod slot;
 mod summary;
 mod table;
@@ -22,12 +23,13 @@ use std::time::Duration;
 use table::{Entry, Table};
 
 pub use bucket::{Focused, SlotCounts, Sums};
+pub use planes::Planes;
 pub(crate) use slot::SLOT;
 pub use slot::{Slot, WindowLength};
 pub use summary::Summary;
 pub use table::Memory;
 
-use super::report::{Batch, End, PathReport};
+use super::report::{Batch, End, Path, PathReport};
 use super::sketch::Sketch;
 use crate::id::{ServiceName, UdpSourcePort};
 use crate::probe::ProbeKind;
@@ -86,6 +88,7 @@ pub enum Placement {
 pub struct Windows {
     limits: Limits,
     table: Table,
+    planes: Planes,
 }
 
 impl Windows {
@@ -94,6 +97,7 @@ impl Windows {
         Self {
             limits,
             table: Table::default(),
+            planes: Planes::default(),
         }
     }
 
@@ -116,8 +120,14 @@ impl Windows {
     }
 
     fn count(&mut self, report: &PathReport, slot: Slot, oldest: Slot) {
-        self.table
-            .update(&report.path, |entry| entry.add(report, slot, oldest));
+        let is_first = self.table.update(&report.path, |entry| {
+            entry.add(report, slot, oldest);
+            entry.comes_through(report)
+        });
+        if is_first == Some(true) {
+            let Path { source, target, .. } = &report.path;
+            self.planes.connect(&source.tor, &target.tor);
+        }
         while self.table.len() > self.limits.paths || self.table.bytes() > self.limits.bytes {
             if !self.table.evict() {
                 break;
@@ -150,6 +160,11 @@ impl Windows {
     /// The paths in these places, so that a reader of all of them can take breaks. A path keeps its place.
     pub(crate) fn paths_in(&self, places: Range<usize>) -> impl Iterator<Item = PathView<'_>> {
         self.table.iter_places(places).map(PathView)
+    }
+
+    /// Which ToRs reach each other.
+    pub const fn planes(&self) -> &Planes {
+        &self.planes
     }
 
     /// What is held and what had to go.

@@ -109,8 +109,17 @@ pub struct Topology {
     pub nodes: Vec<Node>,
     /// the links, one for all cables between the same two nodes; RNICs have none of their own
     pub links: Vec<Link>,
+    /// where no probe between parts of the fabric has ever come through: each part; empty while all ToRs reach each other
+    pub planes: Vec<Plane>,
     /// where file, reports and traces contradict each other, in words
     pub differences: Vec<String>,
+}
+
+/// ToRs that probes from one to another have come through, and from there to a third.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Plane {
+    /// the ToRs, at least two, by name
+    pub tors: Vec<String>,
 }
 
 /// A switch, ToR, host or RNIC.

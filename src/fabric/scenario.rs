@@ -30,6 +30,7 @@
 //! tor_mesh = 10  # probes per second
 //! inter_tor = 20
 //! targets = 8    # 5-tuples to other ToRs
+//! # across_planes = true: also to those that no path leads to, and the analysis has no wiring: nobody knows of the planes
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -147,6 +148,8 @@ pub struct Probing {
     pub inter_tor: f64,
     /// How many 5-tuples to RNICs under other ToRs take turns.
     pub targets: usize,
+    /// Whether these are also RNICs to which no path leads.
+    pub across_planes: bool,
 }
 
 impl Default for Probing {
@@ -156,6 +159,7 @@ impl Default for Probing {
             tor_mesh: 10.0,
             inter_tor: 20.0,
             targets: 8,
+            across_planes: false,
         }
     }
 }

@@ -192,7 +192,7 @@ impl Swarm {
             }
             let pool = pools
                 .entry(tor)
-                .or_insert_with(|| Pools::of(&topology, rnic));
+                .or_insert_with(|| Pools::of(&topology, rnic, probing.across_planes));
             let across = self.across(pool, probing.targets, &mut random);
             let group = |kind, rate, paths| {
                 Some(Group {
@@ -391,11 +391,12 @@ struct Pools {
 }
 
 impl Pools {
-    fn of(topology: &Topology, rnic: RnicId) -> Self {
+    fn of(topology: &Topology, rnic: RnicId, across_planes: bool) -> Self {
         let tor = topology.rnic(rnic).tor_index;
         let (own_rail, other_rails) = topology
             .rnic_ids()
-            .filter(|peer| topology.rnic(*peer).tor_index != tor && topology.connects(rnic, *peer))
+            .filter(|peer| topology.rnic(*peer).tor_index != tor)
+            .filter(|peer| across_planes || topology.connects(rnic, *peer))
             .partition(|peer| topology.is_same_rail(rnic, *peer));
         Self {
             own_rail,

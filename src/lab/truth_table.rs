@@ -33,6 +33,7 @@ pub const PROBING: Probing = Probing {
     tor_mesh: 10.0,
     inter_tor: 10.0,
     targets: 18,
+    across_planes: false,
 };
 /// Six ToRs, each with three hosts of two RNICs.
 pub const CLOS: Ground = Ground {

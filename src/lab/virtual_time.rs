@@ -26,6 +26,7 @@ use crate::probe::focus::{FlowKey, FocusBounds};
 use crate::probe::trace::Tuple;
 use crate::probe::{Config, ProbeResult};
 use crate::time::{HostTime, Nanos, WallTime};
+use crate::topology::wiring::Wiring;
 
 /// How often agents upload and the analyzer judges.
 pub const INTERVAL: Duration = Duration::from_secs(1);
@@ -124,7 +125,10 @@ fn run(
         .collect();
     let mut swarm = Swarm::new(engine, Config::default(), scenario.seed);
     swarm.probe_and_follow(&scenario.probing, &scenario.services, scenario.seed);
-    let mut lab = VirtualLab::new(&topology, faults, traced);
+    let wiring = (!scenario.probing.across_planes)
+        .then(|| super::wiring::of(&topology).ok())
+        .flatten();
+    let mut lab = VirtualLab::new(&topology, wiring.as_ref(), faults, traced);
     lab.judge.focus = focus;
     let HumanDuration(duration) = scenario.duration;
     let mut now = origin;
@@ -160,7 +164,12 @@ fn wall(now: HostTime) -> WallTime {
 }
 
 impl VirtualLab {
-    fn new(topology: &Arc<Topology>, faults: Vec<Resolved>, traced: bool) -> Self {
+    fn new(
+        topology: &Arc<Topology>,
+        wiring: Option<&Wiring>,
+        faults: Vec<Resolved>,
+        traced: bool,
+    ) -> Self {
         let start = WallTime::from_nanos(EPOCH);
         let agents = topology
             .hosts()
@@ -171,7 +180,6 @@ impl VirtualLab {
                 sequence: 0,
             })
             .collect();
-        let wiring = super::wiring::of(topology).ok();
         Self {
             topology: Arc::clone(topology),
             faults,
@@ -184,7 +192,7 @@ impl VirtualLab {
                 bytes: usize::MAX,
             }),
             host_filter: HostFilter::default(),
-            judge: Judge::new(Routes::new(wiring.as_ref()), 0.0),
+            judge: Judge::new(Routes::new(wiring), 0.0),
             tracker: Tracker::new(Vec::new(), 1, start),
             asked: VecDeque::new(),
             outcome: Outcome::default(),
@@ -244,6 +252,10 @@ impl VirtualLab {
                     port,
                 };
                 let mut nodes = self.topology.describe(&self.topology.path(flow));
+                if nodes.is_empty() {
+                    // No path leads there.
+                    continue;
+                }
                 nodes.pop();
                 nodes.remove(0);
                 let start = WallTime::from_nanos(EPOCH);

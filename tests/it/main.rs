@@ -30,6 +30,7 @@ mod netns;
 mod operator;
 mod outages;
 mod plan;
+mod planes;
 mod readme;
 mod restarts;
 mod scenarios;

@@ -225,6 +225,9 @@ impl Snapshot {
         let mut sight = Sight::default();
         let mut round_trips: HashMap<u32, Vec<Nanos>> = HashMap::new();
         for path in windows.paths() {
+            if is_between_planes(path, windows, now) {
+                continue;
+            }
             snapshot.add(path, host_filter, limits, &down, (&mut names, &mut sight));
             let sample = round_trips.entry(class(path)).or_default();
             if sample.len() < USUAL_PATHS
@@ -378,6 +381,17 @@ impl SilentHost {
     pub(crate) fn is_down(&self) -> bool {
         self.probes.lost >= LEAST_TO_SILENT && self.probes.share() >= DOWN
     }
+}
+
+/// Whether a path that loses leads where no path does: its losses say nothing.
+fn is_between_planes(path: PathView<'_>, windows: &Windows, now: WallTime) -> bool {
+    windows.planes().len() > 1
+        && path
+            .counts(&over(Horizon::Long, now))
+            .any(|slot| slot.lost > 0)
+        && windows
+            .planes()
+            .are_apart(&path.source().tor, &path.target().tor)
 }
 
 /// Round trips with those that took longer than `limit`, and how many of these were held up by pauses.

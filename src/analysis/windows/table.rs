@@ -47,6 +47,8 @@ pub(super) struct Entry {
     hash: u64,
     newer: u32,
     older: u32,
+    /// A probe has come through.
+    has_come_through: bool,
 }
 
 impl Entry {
@@ -91,6 +93,13 @@ impl Entry {
         self.cells_bytes -= bucket.heap_bytes();
         bucket.add(report);
         self.cells_bytes += bucket.heap_bytes();
+    }
+
+    /// Whether this report has the first probe that comes through.
+    pub(super) const fn comes_through(&mut self, report: &PathReport) -> bool {
+        let is_first = !self.has_come_through && !report.samples.is_empty();
+        self.has_come_through |= is_first;
+        is_first
     }
 
     /// Index of the bucket of `slot`, made if missing.
@@ -238,7 +247,12 @@ impl Table {
     }
 
     /// Changes the path's entry, made if missing, and makes it the newest.
-    pub(super) fn update(&mut self, path: &Path, change: impl FnOnce(&mut Entry)) {
+    /// What it gives back; `None` where there is no place for it.
+    pub(super) fn update<T>(
+        &mut self,
+        path: &Path,
+        change: impl FnOnce(&mut Entry) -> T,
+    ) -> Option<T> {
         let hash = hash(&self.hasher, path);
         let found = self
             .index
@@ -256,13 +270,12 @@ impl Table {
             self.insert(hash, path)
         };
         self.link_newest(at);
-        let Some(entry) = self.entries[at as usize].as_mut() else {
-            return;
-        };
+        let entry = self.entries[at as usize].as_mut()?;
         let (bytes, buckets) = (entry.bytes(), entry.buckets.len());
-        change(entry);
+        let result = change(entry);
         self.entries_bytes = self.entries_bytes - bytes + entry.bytes();
         self.buckets = self.buckets - buckets + entry.buckets.len();
+        Some(result)
     }
 
     fn insert(&mut self, hash: u64, path: &Path) -> u32 {
@@ -277,6 +290,7 @@ impl Table {
             hash,
             newer: NONE,
             older: NONE,
+            has_come_through: false,
         };
         self.entries_bytes += entry.bytes();
         let at = if let Some(at) = self.free.pop() {

@@ -8,8 +8,10 @@ use crate::analysis::map::{Finished, Link as MapLink, Node as MapNode, NodeKind,
 use crate::analyzer::state::State;
 use crate::analyzer::view::View;
 use crate::api::name::SourceName;
-use crate::api::topology::{Detail, Link, Node, State as NodeState, Topology, TopologyQuery};
-use crate::id::HostName;
+use crate::api::topology::{
+    Detail, Link, Node, Plane, State as NodeState, Topology, TopologyQuery,
+};
+use crate::id::{HostName, TorId};
 use crate::time::WallTime;
 
 /// Nodes in one answer at most, and links: those nearest to the top of the fabric go first.
@@ -203,6 +205,20 @@ impl<'a> Known<'a> {
     }
 }
 
+/// The planes, where there are several.
+fn planes(state: &State) -> Vec<Plane> {
+    let planes = state.windows.planes();
+    if planes.len() < 2 {
+        return Vec::new();
+    }
+    let name = |tor: &TorId| tor.as_str().to_owned();
+    let tors = planes.tors().into_iter();
+    tors.map(|tors| Plane {
+        tors: tors.into_iter().map(name).collect(),
+    })
+    .collect()
+}
+
 /// Answers `GET /api/v1/topology`.
 pub(in crate::analyzer) fn topology(
     state: &State,
@@ -227,6 +243,7 @@ pub(in crate::analyzer) fn topology(
         total_links,
         nodes,
         links,
+        planes: planes(state),
         differences: view.differences.clone(),
     }
 }

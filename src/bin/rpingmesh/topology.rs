@@ -91,7 +91,10 @@ fn describe(answer: &Topology, with_hosts: bool) -> String {
         }
         let beside = match node.kind {
             Name::Known(NodeKind::Rnic) => node.gid.clone().unwrap_or_default(),
-            _ => list(neighbours.get(&*node.name).map_or(&[], Vec::as_slice)),
+            _ => list(
+                neighbours.get(&*node.name).map_or(&[], Vec::as_slice),
+                "links",
+            ),
         };
         let (name, kind) = (&node.name, &node.kind);
         let state = state(&node.state, &node.incidents);
@@ -124,6 +127,10 @@ fn describe(answer: &Topology, with_hosts: bool) -> String {
     if hidden > 0 {
         let _ = write!(text, "\nand {hidden} nodes more, not listed");
     }
+    for (number, plane) in (1..).zip(&answer.planes) {
+        let tors: Vec<&str> = plane.tors.iter().map(String::as_str).collect();
+        let _ = write!(text, "\nplane {number}: {}", list(&tors, "ToRs"));
+    }
     for difference in &answer.differences {
         let _ = write!(text, "\ndiffers {difference}");
     }
@@ -140,12 +147,13 @@ fn neighbours(links: &[Link]) -> BTreeMap<&str, Vec<&str>> {
     neighbours
 }
 
-fn list(names: &[&str]) -> String {
+/// Names, or the first of them and how many there are of `what`.
+fn list(names: &[&str], what: &str) -> String {
     if names.len() <= MOST_NAMED {
         return names.join(" ");
     }
     format!(
-        "{} … ({} links)",
+        "{} … ({} {what})",
         names[..MOST_NAMED].join(" "),
         names.len()
     )
@@ -153,7 +161,7 @@ fn list(names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rpingmesh::api::topology::Node;
+    use rpingmesh::api::topology::{Node, Plane};
 
     use super::*;
 
@@ -210,6 +218,11 @@ mod tests {
                 },
             ],
             links: vec![link("tor0", "spine0", &[3]), link("h0", "tor0", &[])],
+            planes: [["t0", "t1"], ["t2", "t3"]]
+                .map(|tors| Plane {
+                    tors: tors.map(str::to_owned).to_vec(),
+                })
+                .to_vec(),
             differences: vec![
                 "host `h9` reports the ToR `tor0`, the topology file says `tor1`".to_owned(),
             ],
