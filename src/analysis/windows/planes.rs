@@ -25,7 +25,7 @@ pub struct Planes {
     /// By ToR, where it is the root: ToRs of its plane.
     size: Vec<usize>,
     /// How many planes have two ToRs and more.
-    planes: usize,
+    count: usize,
 }
 
 impl Planes {
@@ -47,9 +47,9 @@ impl Planes {
             (b, a)
         };
         match (self.size[small], self.size[large]) {
-            (1, 1) => self.planes += 1,
+            (1, 1) => self.count += 1,
             (1, _) => {}
-            _ => self.planes -= 1,
+            _ => self.count -= 1,
         }
         self.parent[small] = large;
         self.size[large] += self.size[small];
@@ -78,17 +78,17 @@ impl Planes {
 
     /// How many there are.
     pub const fn len(&self) -> usize {
-        self.planes
+        self.count
     }
 
     /// Whether no probe between two ToRs has come through.
     pub const fn is_empty(&self) -> bool {
-        self.planes == 0
+        self.count == 0
     }
 
     /// Whether no path connects two ToRs: they are in different planes.
     pub fn are_apart(&self, a: &TorId, b: &TorId) -> bool {
-        if self.planes < 2 {
+        if self.count < 2 {
             return false;
         }
         let root = |tor| {
