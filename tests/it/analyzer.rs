@@ -371,8 +371,8 @@ fn the_api_documentation_names_exactly_the_fields() {
             let documented: BTreeSet<String> = table
                 .lines()
                 .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
-                // What may be called anything is not emitted here.
-                .filter(|field| !field.contains(".*."))
+                // What may be called anything is not emitted here, and all ToRs reach each other.
+                .filter(|field| !field.contains(".*.") && *field != "planes.tors")
                 .map(str::to_owned)
                 .collect();
             assert_eq!(documented, emitted, "{resource}");
