@@ -16,6 +16,7 @@
 
 mod addresses;
 mod answer;
+mod calls;
 mod core;
 mod directory;
 mod focus;
@@ -26,6 +27,7 @@ mod origin;
 mod reported;
 pub mod rotate;
 mod service;
+mod session;
 mod unstored;
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(crate) mod coverage;
 pub mod delta;
 pub mod focus;
 pub mod forecast;
-mod mix;
+pub(crate) mod mix;
 mod pair;
 mod partners;
 mod paths;

@@ -10,7 +10,7 @@ pub(super) const fn mix(value: u64) -> u64 {
 }
 
 /// FNV-1a over the bytes, then [`mix`].
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let state = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
         (state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
