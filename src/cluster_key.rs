@@ -27,10 +27,9 @@ pub mod rotation;
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use hmac::Mac;
 
-use crate::wire::{ClusterKey, Fingerprint};
+use crate::wire::{ClusterKey, Fingerprint, hmac_of};
 
 /// Length of the secret and of each key, in bytes.
 pub(crate) const SECRET_LENGTH: usize = 32;
@@ -52,15 +51,14 @@ impl Secret {
         &self.0
     }
 
-    /// The key that signs and verifies; `None` never, since the length is right.
-    pub(crate) fn key(&self) -> Option<ClusterKey> {
-        ClusterKey::new(&self.0).ok()
+    /// The key that signs and verifies.
+    pub(crate) fn key(&self) -> ClusterKey {
+        ClusterKey::of(&self.0)
     }
 
     /// What is shown of it.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        self.key()
-            .map_or(Fingerprint([0; 8]), |key| key.fingerprint())
+        self.key().fingerprint()
     }
 }
 
@@ -134,9 +132,7 @@ impl Master {
 
     /// HMAC-SHA256 over `label`: whoever knows some of these values knows nothing of the others.
     fn derived(&self, label: &[u8]) -> [u8; SECRET_LENGTH] {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
-            return [0; SECRET_LENGTH];
-        };
+        let mut mac = hmac_of(&self.0);
         mac.update(label);
         mac.finalize().into_bytes().into()
     }

@@ -37,6 +37,7 @@ use crate::id::{FlowLabel, Gid, QKey, Qpn, UdpSourcePort};
 use crate::time::Nanos;
 use crate::transport::Payload;
 
+pub(crate) use mac::hmac_of;
 pub use mac::{ClusterKey, Fingerprint, KeyError, Keyring};
 
 /// Length of every probe and ACK, the one that the paper's prober has.

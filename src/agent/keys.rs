@@ -45,10 +45,9 @@ impl Keys {
     pub(super) async fn open(config: &AgentConfig) -> Self {
         let config_keys = &config.cluster_keys;
         let file = path(config);
-        let source = if !config_keys.is_empty() {
-            let signs = config_keys.signs_with();
+        let source = if let Some(signs) = config_keys.signs_with() {
             tracing::info!(
-                fingerprint = %signs.unwrap_or(Fingerprint([0; 8])),
+                fingerprint = %signs,
                 "probes are signed with the key of `cluster_key_file`: keys of the controller are not taken"
             );
             Source::Own(Arc::new(config_keys.clone()))

@@ -123,7 +123,7 @@ impl Ring {
 
     /// What packets are signed and verified with.
     pub(crate) fn keyring(&self) -> Keyring {
-        let keys: Vec<_> = self.secrets.iter().filter_map(Secret::key).collect();
+        let keys: Vec<_> = self.secrets.iter().map(Secret::key).collect();
         let signing = keys
             .iter()
             .position(|key| Some(key.fingerprint()) == self.signs);

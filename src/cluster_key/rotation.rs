@@ -304,7 +304,7 @@ impl Rotation {
     }
 }
 
-/// The next key, offered; `None` when there are no more numbers.
+/// The state in which the next key is offered. `None` after the last number.
 fn offered_after(state: &Stored, wall: WallTime) -> Option<Stored> {
     Some(Stored {
         generation: Generation(state.generation.0.checked_add(1)?),

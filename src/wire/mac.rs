@@ -10,6 +10,16 @@ use super::Ends;
 /// Bytes of the MAC that are sent.
 pub(super) const MAC_LENGTH: usize = 16;
 
+/// Length of a block of SHA-256, in bytes (FIPS 180-4).
+const BLOCK: usize = 64;
+
+/// HMAC-SHA256 with a key of 32 bytes. A key that is shorter than a block is filled with zeros (RFC 2104, section 2).
+pub(crate) fn hmac_of(key: &[u8; 32]) -> Hmac<Sha256> {
+    let mut block = [0; BLOCK];
+    block[..key.len()].copy_from_slice(key);
+    Hmac::new(&block.into())
+}
+
 /// A key that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -62,6 +72,11 @@ impl ClusterKey {
         Hmac::new_from_slice(secret)
             .map(Self)
             .map_err(|_| too_short)
+    }
+
+    /// From a secret of 32 bytes.
+    pub(crate) fn of(secret: &[u8; 32]) -> Self {
+        Self(hmac_of(secret))
     }
 
     /// What may be shown of it.
