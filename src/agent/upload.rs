@@ -405,7 +405,7 @@ impl Upload {
     }
 }
 
-/// Waits until the analyzer is to be told that the agent stops.
+/// Returns when the agent must tell the analyzer that it stops.
 async fn wanted(farewell: &mut watch::Receiver<Farewell>) {
     let wanted = farewell.wait_for(|farewell| *farewell == Farewell::Wanted);
     if wanted.await.is_err() {

@@ -249,7 +249,7 @@ impl HostFilter {
         }
     }
 
-    /// Whether the agent of a host has said lately that it stops: then its silence is no news.
+    /// Whether the agent of a host has announced its stop within [`ANNOUNCED`]. Its silence is then expected.
     pub(crate) fn has_stopped(&self, host: &HostName, now: WallTime) -> bool {
         let stopped = self.hosts.get(host).and_then(|host| host.stopped);
         stopped.is_some_and(|stopped| now.since(stopped) < ANNOUNCED)

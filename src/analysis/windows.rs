@@ -88,7 +88,8 @@ pub enum Placement {
 pub struct Windows {
     limits: Limits,
     table: Table,
-    planes: Planes,
+    /// `None` where a topology file says what is connected.
+    planes: Option<Planes>,
 }
 
 impl Windows {
@@ -97,7 +98,7 @@ impl Windows {
         Self {
             limits,
             table: Table::default(),
-            planes: Planes::default(),
+            planes: Some(Planes::default()),
         }
     }
 
@@ -124,9 +125,11 @@ impl Windows {
             entry.add(report, slot, oldest);
             entry.comes_through(report)
         });
-        if is_first == Some(true) {
+        if is_first == Some(true)
+            && let Some(planes) = &mut self.planes
+        {
             let Path { source, target, .. } = &report.path;
-            self.planes.connect(&source.tor, &target.tor);
+            planes.connect(&source.tor, &target.tor);
         }
         while self.table.len() > self.limits.paths || self.table.bytes() > self.limits.bytes {
             if !self.table.evict() {
@@ -162,9 +165,18 @@ impl Windows {
         self.table.iter_places(places).map(PathView)
     }
 
-    /// Which ToRs reach each other.
-    pub const fn planes(&self) -> &Planes {
-        &self.planes
+    /// A topology file says what is connected: planes are not told from probes.
+    #[must_use]
+    pub fn without_planes(self) -> Self {
+        Self {
+            planes: None,
+            ..self
+        }
+    }
+
+    /// Which ToRs reach each other, by the probes that came through. `None` where a topology file says it.
+    pub const fn planes(&self) -> Option<&Planes> {
+        self.planes.as_ref()
     }
 
     /// What is held and what had to go.

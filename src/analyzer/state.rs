@@ -33,7 +33,7 @@ use crate::analysis::paths::{Known, KnownPaths, Learned};
 use crate::analysis::report::{End, Sender};
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
 use crate::analysis::sizing::Sizing;
-use crate::analysis::windows::{Limits, Placement, Slot, Windows};
+use crate::analysis::windows::{Limits, Placement, Planes, Slot, Windows};
 use crate::events::{Event, Publisher};
 use crate::id::{AgentVersion, HostName, RnicName};
 use crate::net::limit::LogLimit;
@@ -226,9 +226,14 @@ pub(super) fn new(
     events: Publisher,
 ) -> (StateHandle, StateThread) {
     let (commands, queue) = mpsc::channel(DEPTH);
+    let paths = KnownPaths::new(limits.paths);
+    let windows = Windows::new(limits);
     let state = State {
-        paths: KnownPaths::new(limits.paths),
-        windows: Windows::new(limits),
+        paths,
+        windows: match &topology.wiring {
+            Some(_) => windows.without_planes(),
+            None => windows,
+        },
         agents: Agents::default(),
         host_filter: HostFilter::default(),
         hardware: Hardware::default(),
@@ -469,6 +474,7 @@ impl State {
         }
         let mut differences = self.topology.routes.differences(self.host_filter.rnics());
         differences.extend(self.differences.iter().cloned());
+        differences.extend(self.windows.planes().and_then(Planes::difference));
         differences.truncate(MOST_DIFFERENCES);
         let mut fleet = self.fleet.borrow_mut();
         Material {

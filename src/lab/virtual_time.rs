@@ -180,17 +180,21 @@ impl VirtualLab {
                 sequence: 0,
             })
             .collect();
+        let windows = Windows::new(Limits {
+            lateness: Duration::from_mins(1),
+            clock_tolerance: Duration::from_secs(5),
+            paths: 1 << 20,
+            bytes: usize::MAX,
+        });
         Self {
             topology: Arc::clone(topology),
             faults,
             traced: traced.then(HashSet::new),
             agents,
-            windows: Windows::new(Limits {
-                lateness: Duration::from_mins(1),
-                clock_tolerance: Duration::from_secs(5),
-                paths: 1 << 20,
-                bytes: usize::MAX,
-            }),
+            windows: match wiring {
+                Some(_) => windows.without_planes(),
+                None => windows,
+            },
             host_filter: HostFilter::default(),
             judge: Judge::new(Routes::new(wiring), 0.0),
             tracker: Tracker::new(Vec::new(), 1, start),

@@ -57,7 +57,7 @@ fn candidates<'a>(
         .collect()
 }
 
-/// Alternatives that the findings leave open and that are no question yet: a horizon that is not [`ASKED_OVER`] has shown them.
+/// Alternatives of undecided findings that are not among the questions yet. They come from other horizons than [`ASKED_OVER`].
 fn add_undecided(posterior: &mut Posterior, findings: &[Finding], crossings: &Crossings) {
     for finding in findings {
         if finding.category != Category::Undecided {

@@ -383,15 +383,15 @@ impl SilentHost {
     }
 }
 
-/// Whether a path that loses leads where no path does: its losses say nothing.
+/// Whether a path that loses probes is between two planes: its losses say nothing.
 fn is_between_planes(path: PathView<'_>, windows: &Windows, now: WallTime) -> bool {
-    windows.planes().len() > 1
-        && path
-            .counts(&over(Horizon::Long, now))
-            .any(|slot| slot.lost > 0)
-        && windows
-            .planes()
-            .are_apart(&path.source().tor, &path.target().tor)
+    let Some(planes) = windows.planes().filter(|planes| planes.len() > 1) else {
+        return false;
+    };
+    let has_lost = path
+        .counts(&over(Horizon::Long, now))
+        .any(|slot| slot.lost > 0);
+    has_lost && planes.are_apart(&path.source().tor, &path.target().tor)
 }
 
 /// Round trips with those that took longer than `limit`, and how many of these were held up by pauses.

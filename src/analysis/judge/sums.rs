@@ -161,34 +161,15 @@ pub(super) fn describe_dead(component: &Component, dead: Counts) -> String {
 /// A finding of an earlier run, as it is to be read now: a link that was down may pass packets again.
 pub(super) fn revised(finding: &Finding, seen: &[Observed<'_>]) -> Finding {
     let mut finding = finding.clone();
-    let lossy = match finding.category {
-        Category::LinkDown => Category::LinkLoss,
-        Category::SwitchDown => Category::SwitchLoss,
-        Category::RnicDown => Category::RnicLoss,
-        Category::Blackhole
-        | Category::HostDown
-        | Category::LinkLoss
-        | Category::SwitchLoss
-        | Category::RnicLoss
-        | Category::Undecided
-        | Category::Congestion
-        | Category::PauseStorm
-        | Category::RnicSlow
-        | Category::UnevenEcmp
-        | Category::MissingRoute
-        | Category::Withdrawn
-        | Category::AgentSilent
-        | Category::Flapping
-        | Category::CpuOverload
-        | Category::Clock
-        | Category::MonitoringBlind
-        | Category::MonitoringSilence
-        | Category::MonitoringMissing
-        | Category::MonitoringLate
-        | Category::MonitoringEvicted
-        | Category::MonitoringStore
-        | Category::MonitoringFull => return finding,
+    let (down, lossy) = match &finding.subject {
+        Component::Link { .. } => (Category::LinkDown, Category::LinkLoss),
+        Component::Switch { .. } => (Category::SwitchDown, Category::SwitchLoss),
+        Component::Host { .. } | Component::Rnic { .. } => (Category::RnicDown, Category::RnicLoss),
+        Component::Group { .. } => return finding,
     };
+    if finding.category != down {
+        return finding;
+    }
     if finding.share >= DOWN || dead(&surely_crossed(seen, &finding.subject)).is_some() {
         return finding;
     }

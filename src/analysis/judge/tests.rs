@@ -261,7 +261,7 @@ fn a_host_that_is_silent_and_does_not_answer_is_down() {
     assert_eq!(fabric.lines, ["opened [host_down] host h1 is down"]);
 }
 
-/// A host whose agent has said that it stops is no news, for a time.
+/// A host whose agent has announced its stop is not reported as silent for some minutes.
 #[test]
 fn a_host_that_says_that_it_stops_is_not_down_for_a_time() {
     let mut fabric = TestFabric::new(2, 3);

@@ -1,13 +1,12 @@
-//! Which ToRs reach each other, by the probes that have come through, whenever that was.
+//! Which ToRs reach each other, where no topology file says it: by the probes that have come through since the analyzer started.
 //!
-//! ToRs are in one *plane* if a chain of pairs, between which probes have come through, leads from one to the other. A path never
-//! divides a plane again: what breaks later is a fault. Between two planes of at least two ToRs each nothing has ever come through,
-//! though both ends reach others: no path connects them, and that their probes are lost says nothing. A ToR that reaches no other is
-//! no plane: its uplinks may be dead.
+//! Two ToRs are in one *plane* if a probe between them has come through, or if both are in one plane with a third ToR: a Clos fabric
+//! connects each two of its ToRs. A plane is never divided again: what breaks later is a fault. Between two planes of at least two
+//! ToRs each nothing has ever come through, although both ends reach other ToRs. Then no path connects them, and lost probes between
+//! them say nothing. A ToR that reaches no other ToR is no plane: its uplinks may be dead.
 //!
-//! A Clos fabric connects each two of its ToRs, so a pair of ToRs that reaches the same third one is connected, and its losses count
-//! even if nothing has ever come through between the two. What cannot be told apart from two planes is a fabric that was already cut in
-//! two parts when the analyzer began to count.
+//! A fabric that is cut in two when the analyzer starts looks like two planes. Nothing tells them apart but a topology file, so this is
+//! said among the differences ([`Planes::difference`]).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,6 +14,8 @@ use crate::id::TorId;
 
 /// ToRs beyond which no more are taken: agents may name anything.
 const MOST_TORS: usize = 1 << 16;
+/// Planes that are named in a text.
+const MOST_NAMED: usize = 4;
 
 /// The planes of a fabric.
 #[derive(Debug, Clone, Default)]
@@ -96,6 +97,25 @@ impl Planes {
             (self.size[root] >= 2).then_some(root)
         };
         matches!((root(a), root(b)), (Some(a), Some(b)) if a != b)
+    }
+
+    /// What people are told where there are several planes.
+    pub fn difference(&self) -> Option<String> {
+        if self.count < 2 {
+            return None;
+        }
+        let parts: Vec<String> = self
+            .tors()
+            .iter()
+            .take(MOST_NAMED)
+            .filter_map(|tors| Some(format!("{} ToRs with `{}`", tors.len(), tors.first()?)))
+            .collect();
+        let further = if self.count > MOST_NAMED { ", …" } else { "" };
+        Some(format!(
+            "no probe between these parts of the fabric has come through since the analyzer started: {}{further}. They are planes, or \
+             the fabric is cut. A topology file tells which",
+            parts.join(", ")
+        ))
     }
 
     /// The ToRs of each plane, by name.

@@ -246,8 +246,8 @@ impl Table {
         self.entries.get_mut(at as usize)?.as_mut()
     }
 
-    /// Changes the path's entry, made if missing, and makes it the newest.
-    /// What it gives back; `None` where there is no place for it.
+    /// Changes the path's entry, made if missing, and makes it the newest. Returns what `change` returns; `None` if the table has no
+    /// entry for the path.
     pub(super) fn update<T>(
         &mut self,
         path: &Path,

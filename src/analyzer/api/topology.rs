@@ -207,10 +207,9 @@ impl<'a> Known<'a> {
 
 /// The planes, where there are several.
 fn planes(state: &State) -> Vec<Plane> {
-    let planes = state.windows.planes();
-    if planes.len() < 2 {
+    let Some(planes) = state.windows.planes().filter(|planes| planes.len() > 1) else {
         return Vec::new();
-    }
+    };
     let name = |tor: &TorId| tor.as_str().to_owned();
     let tors = planes.tors().into_iter();
     tors.map(|tors| Plane {

@@ -35,6 +35,27 @@ fn a_tor_alone_is_no_plane_and_what_is_joined_stays_so() {
 }
 
 #[test]
+fn several_planes_are_a_difference_that_names_both_explanations() {
+    assert_eq!(planes(&[(0, 1), (1, 2)]).difference(), None);
+    insta::assert_snapshot!(
+        planes(&[(0, 1), (1, 2), (3, 4)]).difference().expect("two planes"),
+        @"no probe between these parts of the fabric has come through since the analyzer started: 3 ToRs with `t0`, 2 ToRs with `t3`. They are planes, or the fabric is cut. A topology file tells which"
+    );
+}
+
+#[test]
+fn with_a_topology_file_probes_tell_no_planes() {
+    let windows = crate::analysis::windows::Windows::new(crate::analysis::windows::Limits {
+        lateness: std::time::Duration::from_mins(1),
+        clock_tolerance: std::time::Duration::from_secs(5),
+        paths: 1,
+        bytes: usize::MAX,
+    });
+    assert!(windows.planes().is_some_and(Planes::is_empty));
+    assert!(windows.without_planes().planes().is_none());
+}
+
+#[test]
 fn agents_that_name_ever_new_tors_fill_no_memory() {
     let mut planes = Planes::default();
     for number in 0..MOST_TORS + 10 {

@@ -274,7 +274,8 @@ fn gids(
 }
 
 /// Entry by entry, with the types that sysfs tells. An unused entry cannot be read with some drivers, and is zero with
-/// others. Entries that no address handle can name are read only where there is no other: each is a file, and there may be thousands.
+/// others. Each entry is a file, and there may be thousands. So entries beyond those that an address handle can name are read only if
+/// no RoCE v2 entry is among those.
 fn single_entries(
     device: &Context,
     rnic: &RnicName,
