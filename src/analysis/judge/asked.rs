@@ -11,7 +11,7 @@ use crate::analysis::focus::{Ask, Candidate, Focus, rank};
 use crate::analysis::localize::{Alternatives, ComponentId, Possible, Posterior};
 use crate::id::Gid;
 
-/// Its length in seconds, on average over the slot that is being filled.
+/// Length of [`ASKED_OVER`] in seconds, on average over the slot that is being filled.
 const SECONDS: f64 = 22.5;
 /// A hazard is infinite where everything is lost.
 const MOST_LOST: f64 = 0.999;
