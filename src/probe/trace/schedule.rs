@@ -6,6 +6,9 @@
 //! that were never traced, failing ones before others; then those that fail or recover; then the one that was traced longest ago. While
 //! paths wait that lack a trace, or whose trace is older than `interval` and half of it, those that fail or recover again and again get
 //! one turn of [`TURNS`] only: many lossy paths do not keep the others from being traced.
+//!
+//! A trace that ends in silence does not tell where the path ends: its packets were lost, or no probe had come through yet. It is
+//! repeated after the gap, then after twice that time, and so on up to `interval`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
@@ -73,6 +76,14 @@ impl Default for Config {
             forget: Duration::from_mins(2),
             max_paths: 65_536,
         }
+    }
+}
+
+impl Config {
+    /// From one trace to the next, after so many in a row that ended in silence.
+    fn pause(&self, silent: u32) -> Duration {
+        let doubled = 1_u32.checked_shl(silent - 1).unwrap_or(u32::MAX);
+        self.gap.saturating_mul(doubled)
     }
 }
 
@@ -167,6 +178,8 @@ struct PathState {
     place: Place,
     /// Repetitions since a trace has last agreed with the one before.
     repeats: u32,
+    /// Traces in a row that ended in silence.
+    silent: u32,
     /// What came up while it was running.
     again: Option<Reason>,
 }
@@ -272,6 +285,7 @@ impl Schedule {
                 due: now,
                 place: Place::Later,
                 repeats: 0,
+                silent: 0,
                 again: None,
             };
             self.paths.insert(tuple, path);
@@ -491,6 +505,10 @@ impl Schedule {
                 super::Relation::Different => Some(new),
             },
         };
+        path.silent = match trace.end {
+            End::Silent => path.silent.saturating_add(1),
+            End::Answered | End::Inferred => 0,
+        };
         for node in surprises {
             self.charge(node, now);
         }
@@ -508,10 +526,12 @@ impl Schedule {
         let Some(path) = self.paths.get_mut(&tuple) else {
             return;
         };
+        let traced = path.traced.unwrap_or(now);
         match path.again.take() {
-            Some(reason) => {
-                let at = path.traced.unwrap_or(now).after(self.config.gap).max(now);
-                self.place(tuple, reason, at);
+            Some(reason) => self.place(tuple, reason, traced.after(self.config.gap).max(now)),
+            None if path.silent > 0 => {
+                let (reason, pause) = (path.reason, self.config.pause(path.silent));
+                self.place(tuple, reason, traced.after(pause).max(now).min(jittered));
             }
             None => self.place(tuple, Reason::Scheduled, jittered),
         }

@@ -118,6 +118,36 @@ fn a_path_that_flaps_is_not_traced_more_often_than_its_gap_allows() {
 }
 
 #[test]
+fn a_trace_that_ends_in_silence_is_repeated_less_and_less_often_until_its_end_is_known() {
+    let mut schedule = Schedule::new(config());
+    let mut times = Vec::new();
+    for second in 0..1200 {
+        schedule.seen((tuple(1), Direction::Forward), 1, 0, at(second * 1000));
+        while let Some(order) = schedule.next(at(second * 1000)) {
+            assert_eq!(order.reason, Reason::Failing);
+            times.push(second);
+            let silent = trace(order.tuple, &["tor0"], End::Silent);
+            schedule.done(&silent, at(second * 1000));
+        }
+    }
+    assert_eq!(times[..7], [0, 5, 15, 35, 75, 155, 315]);
+    // From here on in turn, an interval more or less a quarter.
+    for pair in times[6..].windows(2) {
+        assert!((225..=376).contains(&(pair[1] - pair[0])), "{times:?}");
+    }
+    // One that ends is not repeated.
+    let mut schedule = Schedule::new(config());
+    schedule.seen((tuple(1), Direction::Forward), 1, 0, at(0));
+    assert!(schedule.next(at(0)).is_some());
+    schedule.done(&trace(tuple(1), &["tor0"], End::Silent), at(0));
+    schedule.seen((tuple(1), Direction::Forward), 1, 1, at(1000));
+    assert!(schedule.next(at(5000)).expect("again").healthy);
+    let whole = trace(tuple(1), &["tor0", "spine0", "tor1"], End::Inferred);
+    schedule.done(&whole, at(5000));
+    assert_eq!(schedule.next(at(200_000)), None);
+}
+
+#[test]
 fn what_came_up_during_a_trace_follows_it() {
     let mut schedule = Schedule::new(config());
     schedule.seen((tuple(1), Direction::Forward), 0, 1, at(0));
