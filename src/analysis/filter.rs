@@ -12,7 +12,7 @@
 mod slots;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,6 +170,23 @@ struct Rnic {
     none_sendable: SlotSet,
     /// Slots in which others said something else about where it is.
     contradicted: SlotSet,
+}
+
+/// Hosts and RNICs of which something was noted lately. The filter has nothing to say about the results between all others.
+#[derive(Debug)]
+pub(crate) struct Noted<'a> {
+    hosts: HashSet<&'a HostName>,
+    rnics: HashSet<Gid>,
+}
+
+impl Noted<'_> {
+    /// Whether nothing was noted of either end.
+    pub(crate) fn is_quiet(&self, source: &End, target: &End) -> bool {
+        [source, target].into_iter().all(|end| {
+            (self.hosts.is_empty() || !self.hosts.contains(&end.host))
+                && (self.rnics.is_empty() || !self.rnics.contains(&end.gid))
+        })
+    }
 }
 
 /// What hosts and their peers said lately. See the module.
@@ -388,6 +405,25 @@ impl HostFilter {
         host.slow_to_probe
             .near(slot)
             .then_some(Reason::ProberStarved)
+    }
+
+    /// Hosts and RNICs of which anything was noted in the last `slots` slots.
+    pub(crate) fn noted(&self, slots: u32, now: WallTime) -> Noted<'_> {
+        // What is noted of a slot also holds for the slots beside it.
+        let since = Slot::of(now).before(slots.saturating_add(2));
+        let is_noted = |sets: &[&SlotSet]| sets.iter().any(|set| set.count_since(since) > 0);
+        let hosts = self.hosts.iter().filter(|(_, host)| {
+            is_noted(&[&host.silent, &host.slow_to_answer, &host.slow_to_probe])
+                || host.upload_state(now) != UploadState::Current
+        });
+        let rnics = self
+            .rnics
+            .iter()
+            .filter(|(_, rnic)| is_noted(&[&rnic.changed, &rnic.outdated, &rnic.bad_clock]));
+        Noted {
+            hosts: hosts.map(|(name, _)| name).collect(),
+            rnics: rnics.map(|(gid, _)| *gid).collect(),
+        }
     }
 
     /// The other host whose agent has reported from an RNIC in the last two minutes before a slot: then a report from there by the

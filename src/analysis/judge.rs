@@ -31,7 +31,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossed::{Coarse, Crossings};
+use crossed::{Coarse, Crossings, Observed};
 use effort::Effort;
 
 use super::focus::Bounds;
@@ -168,8 +168,10 @@ impl Judge {
         self.still_down(&mut findings, snapshot.now);
         // The first look comes before all that may take long.
         let is_large = snapshot.seen.len() >= MANY_PATHS;
+        let left: Vec<_> = self.left(snapshot).collect();
+        let mut observed = crossed::observed(&mut self.routes, left);
         let rough = if is_large {
-            self.first_look(snapshot, &mut effort)?
+            self.first_look(&observed, &mut effort)?
         } else {
             Vec::new()
         };
@@ -186,8 +188,8 @@ impl Judge {
         } else {
             judgement.unfinished.push("RNICs");
         }
-        let left: Vec<_> = self.left(snapshot).collect();
-        let observed = crossed::observed(&mut self.routes, left);
+        let left_out = self.left_out();
+        observed.retain(|seen| !seen.touches(&left_out));
         for seen in &observed {
             *judgement.paths.entry(seen.origin()).or_default() += 1;
         }
@@ -266,9 +268,14 @@ impl Judge {
         }
     }
 
+    /// RNICs whose paths say nothing about what lies between RNICs.
+    fn left_out(&self) -> BTreeSet<RnicName> {
+        self.bad_rnics.keys().cloned().collect()
+    }
+
     /// The paths that say something about what lies between RNICs.
     fn left<'a>(&self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a PathCounts> + use<'a> {
-        let left_out: BTreeSet<RnicName> = self.bad_rnics.keys().cloned().collect();
+        let left_out = self.left_out();
         snapshot.seen.iter().filter(move |seen| {
             !seen.touches(&left_out) && !snapshot.is_waited_for(&seen.target.host)
         })
@@ -278,15 +285,13 @@ impl Judge {
     /// that the fine ones may not be looked at in time.
     fn first_look(
         &mut self,
-        snapshot: &Snapshot,
+        observed: &[Observed<'_>],
         effort: &mut Effort,
     ) -> Result<Vec<Finding>, ProblemError> {
-        let left: Vec<_> = self.left(snapshot).collect();
-        let observed = crossed::observed(&mut self.routes, left);
-        let coarse = Coarse::of(&mut self.routes, &observed)?;
+        let coarse = Coarse::of(&mut self.routes, observed)?;
         let mut found = Vec::new();
         for horizon in [Horizon::Now, Horizon::Short, Horizon::Middle] {
-            found.extend(self.locate_coarsely(&observed, &coarse, horizon, effort)?);
+            found.extend(self.locate_coarsely(observed, &coarse, horizon, effort)?);
         }
         Ok(found)
     }

@@ -38,6 +38,7 @@ struct Fabric {
     /// The ToRs of hosts and RNICs.
     tors: BTreeSet<TorId>,
     hosts: HashMap<HostName, Host>,
+    has_bonds: bool,
 }
 
 /// What is known of the paths.
@@ -156,6 +157,11 @@ impl Routes {
             .unwrap_or_else(|| Leg::cloud(from, to))
     }
 
+    /// Whether the wiring has an RNIC under several ToRs.
+    pub(crate) fn has_bonds(&self) -> bool {
+        self.fabric.as_ref().is_some_and(|fabric| fabric.has_bonds)
+    }
+
     /// The ToRs that the wiring has for an RNIC: all of a bond that reports one of them, else none.
     pub fn tors_of(&self, end: &End) -> &[TorId] {
         let host = self
@@ -229,6 +235,10 @@ impl Fabric {
         Self {
             neighbours,
             tors: wiring.tors().into_iter().cloned().collect(),
+            has_bonds: wiring.hosts().iter().any(|host| match &host.rnics {
+                Rnics::All(_) => false,
+                Rnics::Each(rnics) => rnics.iter().any(|rnic| rnic.tors.len() > 1),
+            }),
             hosts: hosts
                 .map(|host| (host.name.clone(), host.clone()))
                 .collect(),

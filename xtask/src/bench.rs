@@ -53,6 +53,8 @@ enum Bench {
     Fleet,
     /// 12 500 agents that register with one controller over gRPC, half of which fetch their lists: times, memory.
     Registrations,
+    /// The judge of 100 000 RNICs with the sparse matrix: time of each run, memory (minutes, 8 GB).
+    JudgeFleet,
     /// What 64 viewers of the dashboard cost an analyzer of 256 ToRs, and how long pages take.
     Dashboard,
     /// Faults that the analyzer locates on the emulated fabric in virtual time, how soon, and false alarms in simulated days
@@ -92,6 +94,7 @@ impl Bench {
             Self::Ingest => bench("ingest"),
             Self::Fleet => example("fleet"),
             Self::Registrations => example("registrations"),
+            Self::JudgeFleet => example("judge_fleet"),
             Self::Dashboard => example("dashboard_load"),
             Self::VirtualTime => bench("virtual_time"),
             Self::Storm => bench("storm"),

@@ -206,3 +206,42 @@ fn what_others_say_about_an_rnic_does_not_count_against_its_own_agent() {
     assert_eq!(named, [&end(2, 6)]);
     assert_eq!(host_filter.tors().len(), 1);
 }
+
+proptest::proptest! {
+    /// What hosts do: who uploads when, from which queue pair, with which delay, and whether a clock runs backwards.
+    #[test]
+    fn nothing_is_said_about_results_between_quiet_ends(
+        deeds in proptest::collection::vec((1_u8..5, 1_u8..5, 0_i64..150, 0_u32..40, 0_u8..40), 1..200),
+        now in 100_i64..200,
+    ) {
+        let mut host_filter = HostFilter::default();
+        let mut deeds = deeds;
+        deeds.sort_by_key(|deed| deed.2);
+        for (from, to, second, qpn, what) in deeds {
+            // A new queue pair, a late answer and a bad clock are rare.
+            let qpn = 5 + u32::from(qpn == 0);
+            let delay = if what == 1 { STARVED.0 + 1 } else { 900 };
+            let mut report = report(end(from, qpn), end(to, 5), delay);
+            if what == 2 {
+                report.invalid.push((Invalid::NegativeNetworkRtt, 1));
+            }
+            ingest(&mut host_filter, from, (second + 1) * 1_000, vec![report]);
+        }
+        let now = at(now * 1_000);
+        let noted = host_filter.noted(24, now);
+        for (from, to) in (1..5).flat_map(|from| (1..5).map(move |to| (from, to))) {
+            let (source, target) = (end(from, 5), end(to, 5));
+            if !noted.is_quiet(&source, &target) {
+                continue;
+            }
+            proptest::prop_assert_ne!(host_filter.upload_state(&target.host, now), Some(UploadState::Overdue));
+            for age in 0..=24 {
+                let slot = Slot::of(now).before(age);
+                proptest::prop_assert_eq!(host_filter.reason(&source, &target, slot), None);
+                proptest::prop_assert!(!host_filter.is_silent(&target.host, slot, now));
+                proptest::prop_assert!(!host_filter.has_bad_clock(source.gid, slot));
+                proptest::prop_assert!(!host_filter.has_bad_clock(target.gid, slot));
+            }
+        }
+    }
+}

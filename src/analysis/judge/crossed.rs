@@ -132,6 +132,9 @@ fn crossed(routes: &mut Routes, seen: &PathCounts) -> Crossed {
 
 /// The ToRs that packets cross where an end is a bond: those that traces have shown, else each ToR of the bond with its share.
 fn tors_of_bonds(routes: &Routes, seen: &PathCounts, legs: &[&Arc<Leg>]) -> Vec<(TorId, f64)> {
+    if !routes.has_bonds() {
+        return Vec::new();
+    }
     let (of_source, of_target) = (routes.tors_of(&seen.source), routes.tors_of(&seen.target));
     if of_source.len() < 2 && of_target.len() < 2 {
         return Vec::new();
@@ -262,17 +265,18 @@ pub(super) struct Coarse {
 impl Coarse {
     /// Of these paths.
     pub(super) fn of(routes: &mut Routes, observed: &[Observed<'_>]) -> Result<Self, ProblemError> {
-        let mut known: HashMap<(&TorId, &TorId), usize> = HashMap::new();
+        let mut known: HashMap<(ComponentId, ComponentId), usize> = HashMap::new();
         let mut builder = Builder::new(true);
         let mut pairs = Vec::with_capacity(observed.len());
         for seen in observed {
-            if seen.is_under_one_tor() {
+            let ends = (builder.tor(&seen.source)?, builder.tor(&seen.target)?);
+            if ends.0 == ends.1 {
                 pairs.push(None);
                 continue;
             }
             let (from, to) = (&seen.source.tor, &seen.target.tor);
             let next = known.len();
-            let pair = *known.entry((from, to)).or_insert(next);
+            let pair = *known.entry(ends).or_insert(next);
             if pair == next {
                 builder.add(seen, &candidates(routes, from, to), false)?;
             }
@@ -297,12 +301,20 @@ impl Coarse {
     }
 }
 
+/// An RNIC and its ToR, as far as they were asked for.
+#[derive(Debug, Clone, Copy, Default)]
+struct EndIds {
+    rnic: Option<ComponentId>,
+    tor: Option<ComponentId>,
+}
+
 /// Makes [`Crossings`]; knows the components by leg, by RNIC and by ToR.
 struct Builder {
     made: Crossings,
     legs: HashMap<*const Leg, (Shares, Arc<Leg>)>,
-    rnics: HashMap<Arc<RnicName>, ComponentId>,
-    tors: HashMap<String, ComponentId>,
+    /// By the address of an end, which the paths of a run share.
+    ends: HashMap<*const End, EndIds>,
+    switches: HashMap<String, ComponentId>,
     /// Whether the fabric between the ToRs is a suspect of its own.
     with_fabric: bool,
 }
@@ -316,8 +328,8 @@ impl Builder {
                 places: Vec::new(),
             },
             legs: HashMap::new(),
-            rnics: HashMap::new(),
-            tors: HashMap::new(),
+            ends: HashMap::new(),
+            switches: HashMap::new(),
             with_fabric,
         }
     }
@@ -330,16 +342,20 @@ impl Builder {
     ) -> Result<(), ProblemError> {
         let first = self.made.shares.len();
         if rnics {
-            for name in [&seen.source_name, &seen.target_name] {
-                let id = self.rnic(name)?;
+            let ends = [
+                (&seen.source, &seen.source_name),
+                (&seen.target, &seen.target_name),
+            ];
+            for (end, name) in ends {
+                let id = self.rnic(end, name)?;
                 self.made.shares.push((id, 1.0));
             }
         }
         if crossed.tors.is_empty() {
-            let source = self.switch(seen.source.tor.as_str())?;
+            let source = self.tor(&seen.source)?;
             self.made.shares.push((source, 1.0));
-            if !seen.is_under_one_tor() {
-                let target = self.switch(seen.target.tor.as_str())?;
+            let target = self.tor(&seen.target)?;
+            if target != source {
                 self.made.shares.push((target, 1.0));
             }
         }
@@ -400,24 +416,34 @@ impl Builder {
         Ok(())
     }
 
-    fn rnic(&mut self, name: &Arc<RnicName>) -> Result<ComponentId, ProblemError> {
-        if let Some(id) = self.rnics.get(name) {
-            return Ok(*id);
+    fn rnic(&mut self, end: &Arc<End>, name: &RnicName) -> Result<ComponentId, ProblemError> {
+        let place = Arc::as_ptr(end);
+        if let Some(id) = self.ends.get(&place).and_then(|ids| ids.rnic) {
+            return Ok(id);
         }
-        let rnic = Component::rnic((**name).clone());
-        let id = self.made.problem.intern(rnic)?;
-        self.rnics.insert(Arc::clone(name), id);
+        let id = self.made.problem.intern(Component::rnic(name.clone()))?;
+        self.ends.entry(place).or_default().rnic = Some(id);
+        Ok(id)
+    }
+
+    fn tor(&mut self, end: &Arc<End>) -> Result<ComponentId, ProblemError> {
+        let place = Arc::as_ptr(end);
+        if let Some(id) = self.ends.get(&place).and_then(|ids| ids.tor) {
+            return Ok(id);
+        }
+        let id = self.switch(end.tor.as_str())?;
+        self.ends.entry(place).or_default().tor = Some(id);
         Ok(id)
     }
 
     fn switch(&mut self, name: &str) -> Result<ComponentId, ProblemError> {
-        if let Some(id) = self.tors.get(name) {
+        if let Some(id) = self.switches.get(name) {
             return Ok(*id);
         }
         let name = name.to_owned();
         let switch = Component::Switch { name: name.clone() };
         let id = self.made.problem.intern(switch)?;
-        self.tors.insert(name, id);
+        self.switches.insert(name, id);
         Ok(id)
     }
 }

@@ -1,11 +1,12 @@
 //! How much of the fabric is judged, and under which ToRs nearly nothing is.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::counts::{Counts, Horizon};
 use crate::analysis::filter::HostFilter;
 use crate::analysis::report::End;
-use crate::id::{Gid, HostName, TorId};
+use crate::id::{Gid, HostName, RnicName, TorId};
 
 /// Probes of 20 s below which nothing is said about a share of them.
 pub(crate) const LEAST_PROBES: u64 = 100;
@@ -24,15 +25,12 @@ pub struct Coverage {
 /// Probes of 20 s from and to RNICs under each ToR, and those that a host there has disturbed; and the RNICs that are judged.
 #[derive(Debug, Default)]
 pub(super) struct Sight {
-    pub(super) tors: HashMap<TorId, Counts>,
+    tors: HashMap<TorId, Counts>,
     pub(super) rnics: HashSet<Gid>,
 }
 
 impl Sight {
-    pub(super) fn add(&mut self, tor: &TorId, counts: Counts) {
-        if counts.sent == 0 {
-            return;
-        }
+    fn add(&mut self, tor: &TorId, counts: Counts) {
         if let Some(known) = self.tors.get_mut(tor) {
             known.add(counts);
         } else {
@@ -96,19 +94,74 @@ impl Tally {
             }
         }
     }
+}
 
-    /// Tells which RNICs are judged, and how much is set aside under the two ToRs.
-    pub(super) fn show(&self, source: &End, target: &End, sight: &mut Sight) {
-        if self.judged > 0 {
-            sight.rnics.insert(source.gid);
-            sight.rnics.insert(target.gid);
+/// An RNIC at the ends of paths, with what [`Sight`] takes from it.
+#[derive(Debug)]
+struct SeenEnd<'a> {
+    end: &'a End,
+    name: Arc<RnicName>,
+    is_judged: bool,
+    counts: Counts,
+}
+
+/// The RNICs at the ends of paths. Paths share them: they are found by their address, and no name is read for each path.
+#[derive(Debug, Default)]
+pub(super) struct Ends<'a> {
+    places: HashMap<*const End, usize>,
+    seen: Vec<SeenEnd<'a>>,
+    names: HashMap<Gid, Arc<RnicName>>,
+}
+
+impl<'a> Ends<'a> {
+    /// The place of an RNIC among them.
+    pub(super) fn place(&mut self, end: &'a End) -> usize {
+        if let Some(place) = self.places.get(&std::ptr::from_ref(end)) {
+            return *place;
         }
-        for (tor, disturbed) in [(&source.tor, self.by_source), (&target.tor, self.by_target)] {
-            let counts = Counts {
-                sent: self.judged + disturbed,
+        let name = self
+            .names
+            .entry(end.gid)
+            .or_insert_with(|| Arc::new(end.rnic()));
+        let place = self.seen.len();
+        self.seen.push(SeenEnd {
+            end,
+            name: Arc::clone(name),
+            is_judged: false,
+            counts: Counts::default(),
+        });
+        self.places.insert(std::ptr::from_ref(end), place);
+        place
+    }
+
+    /// The name of the RNIC in a place.
+    pub(super) fn name(&self, place: usize) -> Arc<RnicName> {
+        Arc::clone(&self.seen[place].name)
+    }
+
+    /// Takes in how much of a path from one place to another is judged, and how much is set aside.
+    pub(super) fn show(&mut self, source: usize, target: usize, tally: &Tally) {
+        for (place, disturbed) in [(source, tally.by_source), (target, tally.by_target)] {
+            let seen = &mut self.seen[place];
+            seen.is_judged |= tally.judged > 0;
+            seen.counts.add(Counts {
+                sent: tally.judged + disturbed,
                 lost: disturbed,
-            };
-            sight.add(tor, counts);
+            });
         }
+    }
+
+    /// All together.
+    pub(super) fn sight(&self) -> Sight {
+        let mut sight = Sight::default();
+        for seen in &self.seen {
+            if seen.is_judged {
+                sight.rnics.insert(seen.end.gid);
+            }
+            if seen.counts.sent > 0 {
+                sight.add(&seen.end.tor, seen.counts);
+            }
+        }
+        sight
     }
 }

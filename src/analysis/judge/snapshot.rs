@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::counts::{Counts, Horizon};
-use super::sight::{Coverage, Sight, Tally};
-use crate::analysis::filter::{Flaps, HostFilter, Reason, UploadState};
+use super::sight::{Coverage, Ends, Tally};
+use crate::analysis::filter::{Flaps, HostFilter, Noted, Reason, UploadState};
 use crate::analysis::report::End;
-use crate::analysis::windows::{PathView, Slot, Windows};
+use crate::analysis::windows::{PathView, Slot, SlotCounts, Windows};
 use crate::id::{Gid, HostName, RnicName, ServiceName, TorId, UdpSourcePort};
 use crate::probe::ProbeKind;
 use crate::time::{Nanos, WallTime};
@@ -221,14 +221,18 @@ impl Snapshot {
             .filter(|silent| silent.is_down())
             .map(|silent| silent.host.clone())
             .collect();
-        let mut names = Names::default();
-        let mut sight = Sight::default();
+        let mut ends = Ends::default();
         let mut round_trips: HashMap<u32, Vec<Nanos>> = HashMap::new();
+        let hosts = Hosts {
+            filter: host_filter,
+            noted: host_filter.noted(Horizon::Long.slots(), now),
+            down,
+        };
         for path in windows.paths() {
             if is_between_planes(path, windows, now) {
                 continue;
             }
-            snapshot.add(path, host_filter, limits, &down, (&mut names, &mut sight));
+            snapshot.add(path, &hosts, limits, &mut ends);
             let sample = round_trips.entry(class(path)).or_default();
             if sample.len() < USUAL_PATHS
                 && let Some(median) = path.network_rtt(&over(Horizon::Middle, now)).quantile(0.5)
@@ -237,6 +241,7 @@ impl Snapshot {
             }
         }
         snapshot.weigh();
+        let mut sight = ends.sight();
         snapshot.coverage = Coverage {
             judged: sight.rnics.len(),
             known: host_filter.sizes().1,
@@ -251,21 +256,29 @@ impl Snapshot {
         }
         snapshot
     }
-    fn add(
+
+    fn add<'a>(
         &mut self,
-        path: PathView<'_>,
-        host_filter: &HostFilter,
+        path: PathView<'a>,
+        hosts: &Hosts<'_>,
         limits: &HashMap<u32, Nanos>,
-        down: &HashSet<HostName>,
-        (names, sight): (&mut Names, &mut Sight),
+        ends: &mut Ends<'a>,
     ) {
         let (source, target) = (path.source(), path.target());
-        let Some(tally) = self.tally(path, host_filter, down) else {
+        let is_quiet = hosts.noted.is_quiet(source, target);
+        let tally = if is_quiet {
+            self.tally_quiet(path)
+        } else {
+            self.tally(path, hosts)
+        };
+        let Some(tally) = tally else {
             return;
         };
-        tally.show(source, target, sight);
-        if !self.overdue.contains(&target.host)
-            && host_filter.upload_state(&target.host, self.now) == Some(UploadState::Overdue)
+        let (at_source, at_target) = (ends.place(source), ends.place(target));
+        ends.show(at_source, at_target, &tally);
+        if !is_quiet
+            && !self.overdue.contains(&target.host)
+            && hosts.filter.upload_state(&target.host, self.now) == Some(UploadState::Overdue)
         {
             self.overdue.insert(target.host.clone());
         }
@@ -274,8 +287,8 @@ impl Snapshot {
             _ => (Counts::default(), 0),
         };
         self.seen.push(PathCounts {
-            source_name: names.of(source),
-            target_name: names.of(target),
+            source_name: ends.name(at_source),
+            target_name: ends.name(at_target),
             source: path.source_end(),
             target: path.target_end(),
             kind: path.kind(),
@@ -289,23 +302,33 @@ impl Snapshot {
         });
     }
 
-    /// Sums a path's slots, without those that hosts disturbed; `None` where there are none.
-    fn tally(
-        &mut self,
-        path: PathView<'_>,
-        host_filter: &HostFilter,
-        down: &HashSet<HostName>,
-    ) -> Option<Tally> {
-        let (source, target) = (path.source(), path.target());
+    /// Sums a path's slots where the filter has nothing to say about its ends; `None` where there are none.
+    fn tally_quiet(&mut self, path: PathView<'_>) -> Option<Tally> {
         let now = Slot::of(self.now);
         let mut tally = None;
         for slot in path.counts(&over(Horizon::Long, self.now)).rev() {
             let tally = tally.get_or_insert_with(Tally::new);
             let age = now.since(slot.slot);
-            let probes = Counts {
-                sent: slot.sent.saturating_sub(slot.invalid),
-                lost: slot.lost,
-            };
+            let probes = valid(&slot);
+            if age <= Horizon::Middle.slots() {
+                self.judged.add(probes);
+                tally.judged += probes.sent;
+            }
+            tally.add(age, probes, slot.unsent);
+        }
+        tally
+    }
+
+    /// Sums a path's slots, without those that hosts disturbed; `None` where there are none.
+    fn tally(&mut self, path: PathView<'_>, hosts: &Hosts<'_>) -> Option<Tally> {
+        let (source, target) = (path.source(), path.target());
+        let (host_filter, down) = (hosts.filter, &hosts.down);
+        let now = Slot::of(self.now);
+        let mut tally = None;
+        for slot in path.counts(&over(Horizon::Long, self.now)).rev() {
+            let tally = tally.get_or_insert_with(Tally::new);
+            let age = now.since(slot.slot);
+            let probes = valid(&slot);
             let is_recent = age <= Horizon::Middle.slots();
             if is_recent
                 && (host_filter.has_bad_clock(source.gid, slot.slot)
@@ -383,6 +406,21 @@ impl SilentHost {
     }
 }
 
+/// What is known of the hosts at the ends of paths.
+struct Hosts<'a> {
+    filter: &'a HostFilter,
+    noted: Noted<'a>,
+    down: HashSet<HostName>,
+}
+
+/// Probes of a slot that were sent and measured, or lost.
+const fn valid(slot: &SlotCounts) -> Counts {
+    Counts {
+        sent: slot.sent.saturating_sub(slot.invalid),
+        lost: slot.lost,
+    }
+}
+
 /// Whether a path that loses probes is between two planes: its losses say nothing.
 fn is_between_planes(path: PathView<'_>, windows: &Windows, now: WallTime) -> bool {
     let Some(planes) = windows.planes().filter(|planes| planes.len() > 1) else {
@@ -441,10 +479,7 @@ fn silent(windows: &Windows, host_filter: &HostFilter, now: WallTime) -> Vec<Sil
         // current slot alone.
         let since = Slot::of(now + (Nanos::ZERO - Nanos::from(host.since / 2)));
         for slot in path.counts(&(since..current.next().next())) {
-            let counts = Counts {
-                sent: slot.sent.saturating_sub(slot.invalid),
-                lost: slot.lost,
-            };
+            let counts = valid(&slot);
             host.probes.add(counts);
             if slot.slot >= current {
                 newest.entry(name.clone()).or_default().add(counts);
@@ -463,18 +498,4 @@ fn silent(windows: &Windows, host_filter: &HostFilter, now: WallTime) -> Vec<Sil
     silent.retain(|host| !host.overdue || host.is_down());
     silent.sort_by(|a, b| a.host.as_str().cmp(b.host.as_str()));
     silent
-}
-
-/// Names of RNICs, made once each.
-#[derive(Default)]
-struct Names(HashMap<Gid, Arc<RnicName>>);
-
-impl Names {
-    fn of(&mut self, end: &End) -> Arc<RnicName> {
-        let name = self
-            .0
-            .entry(end.gid)
-            .or_insert_with(|| Arc::new(end.rnic()));
-        Arc::clone(name)
-    }
 }

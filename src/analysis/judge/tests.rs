@@ -223,7 +223,7 @@ fn an_event_of_the_whole_fabric_is_one_incident() {
 #[test]
 fn a_run_out_of_budget_says_what_it_left_out() {
     let mut fabric = TestFabric::new(3, 3);
-    fabric.run(5, |_, target| Fate::Lost(u64::from(target == 1)));
+    fabric.run(5, |_, target| Fate::Lost(u64::from(target == 1) * 2));
     fabric.judge.budget = 10;
     let limits = fabric.judge.limits();
     let snapshot = Snapshot::take(&fabric.windows, &fabric.host_filter, &limits, now(5));

@@ -30,18 +30,18 @@ pub struct Crossing<'a> {
 }
 
 /// Parts of a path that was told, or of candidates.
-pub(super) fn parts_of(gathered: &[Gathered], elsewhere: f64) -> Vec<Part> {
+pub(super) fn parts_of(
+    gathered: impl Iterator<Item = Gathered>,
+    elsewhere: f64,
+) -> impl Iterator<Item = Part> {
     let told = 1.0 - elsewhere;
-    gathered
-        .iter()
-        .map(|part| {
-            let mut made = Part::new(part.component, part.sum);
-            if part.between {
-                made.share *= told;
-            }
-            made
-        })
-        .collect()
+    gathered.map(move |part| {
+        let mut made = Part::new(part.component, part.sum);
+        if part.between {
+            made.share *= told;
+        }
+        made
+    })
 }
 
 /// A component as its nodes: a link from one to another, or the node itself.

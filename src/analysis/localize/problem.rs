@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -52,15 +53,9 @@ pub(super) struct Split<'a> {
     pub(super) paths: Cow<'a, Evidence>,
 }
 
-/// Observations of one window, as two bodies of evidence.
-///
-/// A path that is dead, as a down link or a blackhole of some 5-tuples makes it, says nothing about a loss *rate*. So dead
-/// paths are weighed against living ones, path by path, and rates are told from the probes on living paths alone. A path
-/// that lost all of its few probes may be either: it counts in both bodies, with the probability that it is dead
-/// ([`Split`]).
+/// The components with their names.
 #[derive(Debug, Clone, Default)]
-pub struct Problem {
-    pub(super) signal: Signal,
+pub(super) struct Known {
     pub(super) components: Vec<Component>,
     nodes: HashMap<String, u32>,
     names: Vec<String>,
@@ -71,9 +66,24 @@ pub struct Problem {
     /// The hosts, as nodes, of the nodes that are RNICs of these.
     hosts_of: HashMap<u32, u32>,
     ids: HashMap<Key, ComponentId, BuildHasherDefault<KeyHasher>>,
+}
+
+/// Observations of one window, as two bodies of evidence.
+///
+/// A path that is dead, as a down link or a blackhole of some 5-tuples makes it, says nothing about a loss *rate*. So dead
+/// paths are weighed against living ones, path by path, and rates are told from the probes on living paths alone. A path
+/// that lost all of its few probes may be either: it counts in both bodies, with the probability that it is dead
+/// ([`Split`]).
+#[derive(Debug, Clone, Default)]
+pub struct Problem {
+    pub(super) signal: Signal,
+    /// Shared by the problems of one run: see [`Self::take_components`].
+    pub(super) known: Arc<Known>,
     /// For each component the observation that touched it last, from 1, and its place in `scratch`.
     touched: Vec<(u64, usize)>,
     scratch: Vec<Gathered>,
+    /// Parts of the observation at hand.
+    parts: Vec<Part>,
     /// Nodes of the path at hand.
     path_nodes: Vec<u32>,
     /// Trials are the probes on living paths.
@@ -123,17 +133,17 @@ impl Problem {
 
     /// The components that observations have named.
     pub fn components(&self) -> &[Component] {
-        &self.components
+        &self.known.components
     }
 
     /// A component by its id.
     pub fn component(&self, id: ComponentId) -> &Component {
-        &self.components[id.index()]
+        &self.known.components[id.index()]
     }
 
     /// The id of a component that observations have named.
     pub fn id(&self, component: &Component) -> Option<ComponentId> {
-        let node = |name: &str| self.nodes.get(name).copied();
+        let node = |name: &str| self.known.nodes.get(name).copied();
         let key = match component {
             Component::Link { from, to } => Key::Link(node(from)?, node(to)?),
             Component::Switch { name } => Key::Switch(node(name)?),
@@ -141,7 +151,7 @@ impl Problem {
             Component::Rnic { .. } => Key::Rnic(node(&component.node()?)?),
             Component::Group { .. } => return None,
         };
-        self.ids.get(&key).copied()
+        self.known.ids.get(&key).copied()
     }
 
     /// How many observations were added.
@@ -197,7 +207,7 @@ impl Problem {
     /// Makes hosts suspects of their own: what all RNICs of one lose may be the host's. For hosts of which paths end at several
     /// RNICs; of others nothing would tell RNIC and host apart. Their RNICs come behind this.
     pub fn add_hosts(&mut self, hosts: impl IntoIterator<Item = HostName>) {
-        self.hosts.extend(hosts);
+        Arc::make_mut(&mut self.known).hosts.extend(hosts);
     }
 
     /// Makes an RNIC known, so that paths may end at it.
@@ -206,13 +216,15 @@ impl Problem {
     /// [`ProblemError::TooMany`].
     pub fn add_rnic(&mut self, rnic: &RnicName) -> Result<(), ProblemError> {
         let node = self.node(&rnic.to_string())?;
-        if self.rnics.contains_key(&node) {
+        if self.known.rnics.contains_key(&node) {
             return Ok(());
         }
-        self.rnics.insert(node, rnic.clone());
-        if self.hosts.contains(&rnic.host) {
+        Arc::make_mut(&mut self.known)
+            .rnics
+            .insert(node, rnic.clone());
+        if self.known.hosts.contains(&rnic.host) {
             let host = self.node(rnic.host.as_str())?;
-            self.hosts_of.insert(node, host);
+            Arc::make_mut(&mut self.known).hosts_of.insert(node, host);
         }
         Ok(())
     }
@@ -230,7 +242,7 @@ impl Problem {
             });
         }
         self.collect_parts(&[paths])?;
-        if !self.hosts_of.is_empty() {
+        if !self.known.hosts_of.is_empty() {
             // A path from one RNIC of a host to another ends twice at the host.
             self.count_nodes_once();
         }
@@ -284,8 +296,12 @@ impl Problem {
         } else {
             0.0
         };
-        let parts = parts_of(&self.scratch, elsewhere);
-        self.add_parts(&parts, links, elsewhere, (sent, lost))
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.clear();
+        parts.extend(parts_of(self.scratch.iter().copied(), elsewhere));
+        let added = self.add_parts(&parts, links, elsewhere, (sent, lost));
+        self.parts = parts;
+        added
     }
 
     /// Adds an observation whose path is given as components with shares, each at most once: what a round trip crosses,
@@ -341,13 +357,17 @@ impl Problem {
                 between,
             }
         };
-        let all: Vec<Gathered> = ends
+        let all = ends
             .iter()
             .map(gathered(false))
-            .chain(between.iter().map(gathered(true)))
-            .collect();
+            .chain(between.iter().map(gathered(true)));
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.clear();
+        parts.extend(parts_of(all, elsewhere));
         self.observations += 1;
-        self.add_parts(&parts_of(&all, elsewhere), links, elsewhere, (sent, lost))
+        let added = self.add_parts(&parts, links, elsewhere, (sent, lost));
+        self.parts = parts;
+        added
     }
 
     /// Adds an observation that has been counted.
@@ -413,13 +433,13 @@ impl Problem {
             let end = index == 0 || index == last;
             let key = if !end {
                 Key::Switch(*node)
-            } else if self.rnics.contains_key(node) {
+            } else if self.known.rnics.contains_key(node) {
                 Key::Rnic(*node)
             } else {
                 Key::Host(*node)
             };
             self.collect(key, weight, index > 1 && index + 2 <= last)?;
-            if end && let Some(host) = self.hosts_of.get(node).copied() {
+            if end && let Some(host) = self.known.hosts_of.get(node).copied() {
                 self.collect(Key::Host(host), weight, false)?;
             }
         }
@@ -444,12 +464,13 @@ impl Problem {
     }
 
     fn node(&mut self, name: &str) -> Result<u32, ProblemError> {
-        if let Some(node) = self.nodes.get(name) {
+        if let Some(node) = self.known.nodes.get(name) {
             return Ok(*node);
         }
-        let node = u32::try_from(self.names.len()).map_err(|_| ProblemError::TooMany)?;
-        self.nodes.insert(name.to_owned(), node);
-        self.names.push(name.to_owned());
+        let node = u32::try_from(self.known.names.len()).map_err(|_| ProblemError::TooMany)?;
+        let known = Arc::make_mut(&mut self.known);
+        known.nodes.insert(name.to_owned(), node);
+        known.names.push(name.to_owned());
         Ok(node)
     }
 
@@ -468,7 +489,10 @@ impl Problem {
             Component::Rnic { host, device } => {
                 let rnic = RnicName { host, device };
                 let node = self.node(&rnic.to_string())?;
-                self.rnics.entry(node).or_insert(rnic);
+                Arc::make_mut(&mut self.known)
+                    .rnics
+                    .entry(node)
+                    .or_insert(rnic);
                 Key::Rnic(node)
             }
         };
@@ -476,25 +500,28 @@ impl Problem {
     }
 
     fn intern_key(&mut self, key: Key) -> Result<ComponentId, ProblemError> {
-        if let Some(id) = self.ids.get(&key) {
+        if let Some(id) = self.known.ids.get(&key) {
             return Ok(*id);
         }
-        let id =
-            ComponentId(u32::try_from(self.components.len()).map_err(|_| ProblemError::TooMany)?);
-        let name = |node: u32| self.names[node as usize].clone();
-        self.components.push(match key {
+        let id = ComponentId(
+            u32::try_from(self.known.components.len()).map_err(|_| ProblemError::TooMany)?,
+        );
+        let name = |node: u32| self.known.names[node as usize].clone();
+        let component = match key {
             Key::Link(from, to) => Component::Link {
                 from: name(from),
                 to: name(to),
             },
             Key::Switch(node) => Component::Switch { name: name(node) },
             Key::Host(node) => Component::Host { name: name(node) },
-            Key::Rnic(node) => match self.rnics.get(&node) {
+            Key::Rnic(node) => match self.known.rnics.get(&node) {
                 Some(rnic) => Component::rnic(rnic.clone()),
                 None => Component::Host { name: name(node) },
             },
-        });
-        self.ids.insert(key, id);
+        };
+        let known = Arc::make_mut(&mut self.known);
+        known.components.push(component);
+        known.ids.insert(key, id);
         self.touched.push((0, 0));
         self.probes.grow();
         self.paths.grow();

@@ -227,7 +227,7 @@ impl<'a> Search<'a> {
     ) -> Self {
         let healthy = Fit::healthy(evidence, background);
         let links = problem
-            .components
+            .components()
             .iter()
             .zip(&evidence.sums)
             .filter(|(component, sums)| is_link(component) && sums.sent > 0.0)
@@ -367,7 +367,7 @@ impl<'a> Search<'a> {
     }
 
     fn ids(&self) -> impl Iterator<Item = ComponentId> + use<> {
-        (0..u32::try_from(self.problem.components.len()).unwrap_or(u32::MAX)).map(ComponentId)
+        (0..u32::try_from(self.problem.components().len()).unwrap_or(u32::MAX)).map(ComponentId)
     }
 
     /// The component that gains most, after its own price, with the hazard that does it.

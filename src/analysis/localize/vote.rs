@@ -70,7 +70,7 @@ fn tally(
     open: &[bool],
     weight: impl Fn(&Lossy) -> f64,
 ) -> Vec<Tally> {
-    let mut votes = vec![0.0; problem.components.len()];
+    let mut votes = vec![0.0; problem.components().len()];
     for ((lossy, lost), open) in ballots.iter().zip(open) {
         for part in lossy.parts.iter().filter(|_| *open) {
             votes[part.component.index()] +=

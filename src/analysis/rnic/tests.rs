@@ -232,3 +232,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn losses_that_no_rnic_can_be_blamed_for_cost_no_search() {
+    let names = [0, 1, 2].map(|number| RnicName::new(format!("h{number}"), "rnic0"));
+    let pair = |source: usize, target: usize, lost| Pair {
+        source: (&names[source], "t"),
+        target: (&names[target], "t"),
+        sent: 1_000,
+        lost,
+        unsent: 0,
+    };
+    // Six of 2 000 probes: a link's loss, and no RNIC's.
+    let few = [pair(0, 1, 6), pair(1, 2, 0), pair(2, 0, 0)];
+    let judged = judge(&few, u64::MAX).expect("possible counts");
+    assert_eq!((judged.verdicts, judged.work), (Some(Vec::new()), 0));
+    let many = [pair(0, 1, 200), pair(1, 2, 200), pair(2, 0, 0)];
+    assert!(judge(&many, u64::MAX).expect("possible counts").work > 0);
+}

@@ -83,8 +83,10 @@ pub struct SlotCounts {
 pub(super) struct Bucket {
     pub(super) slot: Slot,
     /// Without focus.
-    sent: u64,
-    lost: u64,
+    sent: u32,
+    lost: u32,
+    /// Whether any cell counts something else than measurements: nearly no bucket has one, and then its counts are here.
+    has_others: bool,
     /// Sorted by key.
     cells: Vec<u32>,
 }
@@ -123,6 +125,7 @@ impl Bucket {
             slot,
             sent: 0,
             lost: 0,
+            has_others: false,
             cells: Vec::new(),
         }
     }
@@ -141,8 +144,10 @@ impl Bucket {
         if report.path.kind == ProbeKind::Focus {
             return self.add_focused(report);
         }
-        self.sent = self.sent.saturating_add(report.sent());
-        self.lost = self.lost.saturating_add(report.lost);
+        // A slot of 5 s cannot hold so many probes of one path; who says so is counted as far as it goes.
+        let few = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        self.sent = self.sent.saturating_add(few(report.sent()));
+        self.lost = self.lost.saturating_add(few(report.lost));
         for (reason, count) in &report.invalid {
             let number = u16::try_from(reason_number(*reason)).unwrap_or_default();
             self.count(key(INVALID, number), *count);
@@ -179,6 +184,7 @@ impl Bucket {
     }
 
     fn count(&mut self, key: u32, mut count: u64) {
+        self.has_others |= key >= u32::from(INVALID) << Bin::BITS;
         // The last cell of the key is the one that may have room.
         let mut at = self.cells.partition_point(|cell| cell >> COUNT_BITS <= key);
         while count > 0 {
@@ -200,6 +206,17 @@ impl Bucket {
 
     /// Counts without the distributions.
     pub(super) fn counts(&self) -> SlotCounts {
+        let (sent, lost) = (u64::from(self.sent), u64::from(self.lost));
+        if !self.has_others {
+            return SlotCounts {
+                slot: self.slot,
+                sent,
+                lost,
+                invalid: 0,
+                unsent: 0,
+                focused: Focused::default(),
+            };
+        }
         let (mut invalid, mut unsent) = (0, 0);
         for cell in self.cells_of(INVALID) {
             let count = u64::from(cell & COUNT_MAX);
@@ -216,8 +233,8 @@ impl Bucket {
         }
         SlotCounts {
             slot: self.slot,
-            sent: self.sent.saturating_add(focused.sent),
-            lost: self.lost.saturating_add(focused.lost),
+            sent: sent.saturating_add(focused.sent),
+            lost: lost.saturating_add(focused.lost),
             invalid: focused.invalid.saturating_add(invalid),
             unsent: focused.unsent.saturating_add(unsent),
             focused,
@@ -256,8 +273,8 @@ impl Bucket {
     }
 
     pub(super) fn add_to(&self, sums: &mut Sums) {
-        sums.sent = sums.sent.saturating_add(self.sent);
-        sums.lost = sums.lost.saturating_add(self.lost);
+        sums.sent = sums.sent.saturating_add(u64::from(self.sent));
+        sums.lost = sums.lost.saturating_add(u64::from(self.lost));
         for cell in &self.cells {
             let count = u64::from(cell & COUNT_MAX);
             let (what, number) = unpack(cell >> COUNT_BITS);
