@@ -7,22 +7,21 @@
 //! 3. neither: the fabric is one cloud, [`CLOUD`], with a link up from every ToR and one down to it. That still tells
 //!    whose uplinks or downlinks are bad, not which.
 
+mod fabric;
 mod leg;
 pub(crate) mod spread;
 mod traced;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::localize::Component;
 use super::report::End;
-use crate::id::{HostName, TorId};
+use crate::id::TorId;
 use crate::probe::trace::Tuple;
 use crate::time::WallTime;
 use crate::topology::wiring::{Host, Rnics, Wiring};
 
-use leg::{add, link};
+use fabric::Fabric;
 use traced::{Learned, TracedLegs};
 
 pub(crate) use leg::CLOUD;
@@ -31,24 +30,12 @@ pub use leg::{Leg, Origin};
 /// Differences between topology and reports that are listed.
 pub(crate) const MOST_DIFFERENCES: usize = 100;
 
-/// The wiring between switches.
-#[derive(Debug, Clone, Default)]
-struct Fabric {
-    neighbours: HashMap<String, Vec<String>>,
-    /// The ToRs of hosts and RNICs.
-    tors: BTreeSet<TorId>,
-    hosts: HashMap<HostName, Host>,
-    has_bonds: bool,
-}
-
 /// What is known of the paths.
 #[derive(Debug, Default)]
 pub struct Routes {
     fabric: Option<Fabric>,
     traced: TracedLegs,
     candidates: HashMap<(TorId, TorId), Arc<Leg>>,
-    /// Links between two ToRs by the wiring, of those pairs that it knows and that were asked for.
-    distances: RefCell<HashMap<(TorId, TorId), u32>>,
 }
 
 impl Routes {
@@ -108,16 +95,10 @@ impl Routes {
         let Some(fabric) = &self.fabric else {
             return 2;
         };
-        if let Some(known) = self.distances.borrow().get(pair) {
-            return *known;
-        }
-        let distances = fabric.distances(pair.1.as_str());
-        let Some(found) = distances.get(pair.0.as_str()).copied() else {
-            // Traces may name anything: only what the wiring has is kept.
-            return 2;
-        };
-        self.distances.borrow_mut().insert(pair.clone(), found);
-        found
+        // Traces may name anything.
+        fabric
+            .distance(pair.0.as_str(), pair.1.as_str())
+            .unwrap_or(2)
     }
 
     /// How many 5-tuples are known by a trace.
@@ -184,7 +165,7 @@ impl Routes {
                 break;
             }
             let tor = end.tor.as_str();
-            if !fabric.neighbours.contains_key(tor) && !fabric.tors.contains(&end.tor) {
+            if !fabric.has_switch(tor) && !fabric.tors.contains(&end.tor) {
                 found.insert(format!(
                     "reports name the ToR `{tor}`, the topology file does not"
                 ));
@@ -221,85 +202,6 @@ fn difference(end: &End, said: &Host) -> Option<String> {
         }
     };
     Some(told)
-}
-
-impl Fabric {
-    fn new(wiring: &Wiring) -> Self {
-        let mut neighbours: HashMap<String, Vec<String>> = HashMap::new();
-        for cable in wiring.links() {
-            for (a, b) in [(&cable.a, &cable.b), (&cable.b, &cable.a)] {
-                neighbours.entry(a.clone()).or_default().push(b.clone());
-            }
-        }
-        let hosts = wiring.hosts().iter();
-        Self {
-            neighbours,
-            tors: wiring.tors().into_iter().cloned().collect(),
-            has_bonds: wiring.hosts().iter().any(|host| match &host.rnics {
-                Rnics::All(_) => false,
-                Rnics::Each(rnics) => rnics.iter().any(|rnic| rnic.tors.len() > 1),
-            }),
-            hosts: hosts
-                .map(|host| (host.name.clone(), host.clone()))
-                .collect(),
-        }
-    }
-
-    /// Hops to `to` from everything that reaches it.
-    fn distances<'a>(&'a self, to: &'a str) -> HashMap<&'a str, u32> {
-        let mut distances = HashMap::from([(to, 0)]);
-        let mut queue = VecDeque::from([to]);
-        while let Some(node) = queue.pop_front() {
-            let next = distances[node] + 1;
-            for neighbour in self.neighbours.get(node).into_iter().flatten() {
-                if !distances.contains_key(neighbour.as_str()) {
-                    distances.insert(neighbour, next);
-                    queue.push_back(neighbour);
-                }
-            }
-        }
-        distances
-    }
-
-    /// All shortest paths, each switch dividing evenly among its next hops; parallel cables count as often as listed.
-    fn leg(&self, from: &str, to: &str) -> Option<Leg> {
-        let distances = self.distances(to);
-        let hops = *distances.get(from)?;
-        let mut shares = Vec::new();
-        let mut layer = BTreeMap::from([(from, 1.0)]);
-        for left in (0..hops).rev() {
-            let mut next: BTreeMap<&str, f64> = BTreeMap::new();
-            for (node, share) in layer {
-                let closer: Vec<&String> = self
-                    .neighbours
-                    .get(node)
-                    .into_iter()
-                    .flatten()
-                    .filter(|other| distances.get(other.as_str()) == Some(&left))
-                    .collect();
-                let part = share / closer.len().max(1) as f64;
-                for other in closer {
-                    add(&mut shares, link(node, other), part);
-                    *next.entry(other).or_default() += part;
-                }
-            }
-            if left > 0 {
-                for (node, share) in &next {
-                    let name = (*node).to_owned();
-                    add(&mut shares, Component::Switch { name }, *share);
-                }
-            }
-            layer = next;
-        }
-        Some(Leg {
-            shares,
-            links: f64::from(hops),
-            origin: Origin::Candidates,
-            doubt: 0.0,
-            steps: 0,
-            path: None,
-        })
-    }
 }
 
 #[cfg(test)]

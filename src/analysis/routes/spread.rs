@@ -135,8 +135,6 @@ type Hops<'a> = BTreeMap<&'a str, usize>;
 /// Which next hops lead to a ToR.
 struct Choices<'a> {
     fabric: Option<&'a Fabric>,
-    /// By ToR: hops from every switch.
-    distances: HashMap<&'a str, HashMap<&'a str, u32>>,
     /// By ToR: next hops that traces have shown, from every switch.
     shown: HashMap<&'a TorId, HashMap<&'a str, Hops<'a>>>,
     /// By switch and ToR.
@@ -157,7 +155,6 @@ impl<'a> Choices<'a> {
         }
         Self {
             fabric: routes.fabric.as_ref(),
-            distances: HashMap::new(),
             shown,
             known: HashMap::new(),
         }
@@ -186,7 +183,7 @@ impl<'a> Choices<'a> {
     fn of(&mut self, switch: &'a str, to: &'a str) -> &Hops<'a> {
         if !self.known.contains_key(&(switch, to)) {
             let hops = match self.fabric {
-                Some(fabric) => self.wired(fabric, switch, to),
+                Some(fabric) => fabric.next_hops(switch, to),
                 None => self
                     .shown
                     .get(&TorId::new(to))
@@ -197,24 +194,6 @@ impl<'a> Choices<'a> {
             self.known.insert((switch, to), hops);
         }
         &self.known[&(switch, to)]
-    }
-
-    fn wired(&mut self, fabric: &'a Fabric, switch: &str, to: &'a str) -> Hops<'a> {
-        let distances = self
-            .distances
-            .entry(to)
-            .or_insert_with(|| fabric.distances(to));
-        let mut hops = Hops::new();
-        let here = distances.get(switch).copied().unwrap_or(0);
-        for next in fabric.neighbours.get(switch).into_iter().flatten() {
-            if distances
-                .get(next.as_str())
-                .is_some_and(|left| left + 1 == here)
-            {
-                *hops.entry(next.as_str()).or_default() += 1;
-            }
-        }
-        hops
     }
 }
 

@@ -156,3 +156,22 @@ fn rnics_under_their_own_tors_are_no_difference() {
     reports name the RNIC `h0/m7`, the topology file lists other ones of its host
     ");
 }
+
+#[test]
+fn hops_are_remembered_by_switch_and_only_where_a_path_is() {
+    let wiring = wiring(
+        &[("t0", "s0"), ("t1", "s0"), ("t1", "s0"), ("t2", "s1")],
+        &[("h0", "t0"), ("h1", "t1"), ("h2", "t2")],
+    );
+    let fabric = Fabric::new(&wiring);
+    assert_eq!(fabric.distance("t0", "t1"), Some(2));
+    assert_eq!(fabric.distance("t0", "t0"), Some(0));
+    assert_eq!(fabric.distance("t0", "t2"), None, "no path");
+    assert_eq!(fabric.distance("t0", "t9"), None, "not known");
+    assert_eq!(
+        fabric.next_hops("s0", "t1").into_iter().collect::<Vec<_>>(),
+        [("t1", 2)]
+    );
+    assert!(fabric.next_hops("t0", "t2").is_empty());
+    assert_eq!(fabric.leg("t0", "t2"), None);
+}
