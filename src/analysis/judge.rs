@@ -31,6 +31,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use counts::MANY_PATHS;
 use crossed::{Coarse, Crossings, Observed};
 use effort::Effort;
 
@@ -50,8 +51,6 @@ pub use recent::Recent;
 pub use sight::Coverage;
 pub use snapshot::{PathCounts, SilentHost, Snapshot};
 
-/// Paths from which on coarse scopes are looked at first.
-const MANY_PATHS: usize = 20_000;
 /// Findings over the longest horizon are looked for this often: they cannot change faster.
 const LONG_EVERY: Duration = Duration::from_secs(5);
 

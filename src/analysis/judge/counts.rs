@@ -1,5 +1,8 @@
 //! Counts of probes, and how far back they are taken.
 
+/// Paths from which on a run is large: coarse scopes are looked at first, and paths are taken by their ToRs.
+pub(super) const MANY_PATHS: usize = 20_000;
+
 /// How far back is looked. All end with the slot that is still being filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Horizon {

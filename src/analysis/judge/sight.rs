@@ -101,6 +101,8 @@ impl Tally {
 struct SeenEnd<'a> {
     end: &'a End,
     name: Arc<RnicName>,
+    /// The number of its ToR.
+    tor: u32,
     is_judged: bool,
     counts: Counts,
 }
@@ -111,6 +113,7 @@ pub(super) struct Ends<'a> {
     places: HashMap<*const End, usize>,
     seen: Vec<SeenEnd<'a>>,
     names: HashMap<Gid, Arc<RnicName>>,
+    tors: HashMap<&'a TorId, u32>,
 }
 
 impl<'a> Ends<'a> {
@@ -123,15 +126,24 @@ impl<'a> Ends<'a> {
             .names
             .entry(end.gid)
             .or_insert_with(|| Arc::new(end.rnic()));
+        let next = u32::try_from(self.tors.len()).unwrap_or(u32::MAX);
+        let tor = *self.tors.entry(&end.tor).or_insert(next);
         let place = self.seen.len();
         self.seen.push(SeenEnd {
             end,
             name: Arc::clone(name),
+            tor,
             is_judged: false,
             counts: Counts::default(),
         });
         self.places.insert(std::ptr::from_ref(end), place);
         place
+    }
+
+    /// The number of the ToR of an RNIC.
+    pub(super) fn tor(&mut self, end: &'a End) -> u32 {
+        let place = self.place(end);
+        self.seen[place].tor
     }
 
     /// The name of the RNIC in a place.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::counts::{Counts, Horizon};
+use super::counts::{Counts, Horizon, MANY_PATHS};
 use super::sight::{Coverage, Ends, Tally};
 use crate::analysis::filter::{Flaps, HostFilter, Noted, Reason, UploadState};
 use crate::analysis::report::End;
@@ -228,7 +228,7 @@ impl Snapshot {
             noted: host_filter.noted(Horizon::Long.slots(), now),
             down,
         };
-        for path in windows.paths() {
+        for path in in_order(windows, &mut ends) {
             if is_between_planes(path, windows, now) {
                 continue;
             }
@@ -404,6 +404,16 @@ impl SilentHost {
     pub(crate) fn is_down(&self) -> bool {
         self.probes.lost >= LEAST_TO_SILENT && self.probes.share() >= DOWN
     }
+}
+
+/// The paths; those of a large fabric by the ToRs of their ends. Paths that cross the same links then follow each other, and all that
+/// is counted of these links stays in the processor's caches.
+fn in_order<'a>(windows: &'a Windows, ends: &mut Ends<'a>) -> Vec<PathView<'a>> {
+    let mut paths: Vec<PathView<'_>> = windows.paths().collect();
+    if paths.len() >= MANY_PATHS {
+        paths.sort_by_cached_key(|path| (ends.tor(path.source()), ends.tor(path.target())));
+    }
+    paths
 }
 
 /// What is known of the hosts at the ends of paths.
