@@ -17,6 +17,7 @@ let
     ../tests/it
     ../tests/emulated-rnic
     ../rdma-core-sys
+    ../third-party
     ../xtask
     ebpf
   ];

@@ -23,7 +23,7 @@
 //! - [`windows`]: the last minutes per path, read over 5, 20 or 120 s.
 
 pub mod admission;
-pub(crate) mod alerts;
+pub mod alerts;
 pub(crate) mod clocks;
 pub mod filter;
 pub mod fleet;

@@ -121,7 +121,7 @@ pub struct Master([u8; SECRET_LENGTH]);
 
 impl Master {
     /// Of these bytes; `None` if there is another number of them.
-    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+    pub fn new(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 

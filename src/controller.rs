@@ -47,7 +47,9 @@ use crate::net::calls::counted;
 use crate::net::server::{self, Listener, ServerError};
 use crate::net::tls::Security;
 use crate::rpc::v1::controller_service_server::ControllerServiceServer;
+use crate::store::StoreError;
 use crate::store::registry::{Registry, RegistryError};
+use crate::store::tenure::RELEASE;
 use crate::supervisor::{Stage, Supervisor, TaskError};
 use crate::telemetry::{self, otlp};
 use crate::time::Clock;
@@ -65,6 +67,9 @@ pub enum ControllerError {
     /// The registry cannot be read.
     #[error("cannot read the registry")]
     Registry(#[from] RegistryError),
+    /// Another controller has taken the registry over.
+    #[error(transparent)]
+    Taken(#[from] StoreError),
     /// The gRPC service cannot be offered.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -167,6 +172,11 @@ impl Controller {
         let mut supervisor = Supervisor::new("controller");
         let serving = supervisor.stage(Duration::ZERO);
         let core_stage = supervisor.stage(CORE_RESERVE);
+        // After all others: it lets a successor begin.
+        let holding = supervisor.stage(RELEASE);
+        let (tenure, stopping) = (self.registry.tenure(), holding.token());
+        let lease = async move { Ok(tenure.hold(stopping).await?) };
+        supervisor.spawn(&holding, "store lease", lease);
         let (core, handle) = core::Core::new(
             &self.config,
             (Arc::clone(&self.registry), std::mem::take(&mut self.stored)),

@@ -1,5 +1,5 @@
 //! What outlives a process. Each store is a trait that speaks of domain types, [`Location`] and [`StoreError`]; an engine
-//! implements it. SQLite, embedded, one file per program, is the only engine of this build.
+//! implements it. SQLite, embedded, one file per program, is the default; PostgreSQL keeps both programs' data on a server.
 //!
 //! **To add an engine**: a variant of [`Location`] with its scheme, a module beside `sqlite` that implements
 //! [`registry::Registry`], [`journal::Journal`], [`incidents::Incidents`], [`fleet::Hosts`] and [`history::History`], and an arm
@@ -8,17 +8,22 @@
 
 pub(crate) mod damage;
 mod error;
-pub(crate) mod fleet;
-pub(crate) mod history;
-pub(crate) mod incidents;
+pub mod fleet;
+pub mod history;
+pub mod incidents;
 pub mod journal;
 mod legacy;
 mod location;
 pub mod open;
+mod packing;
+mod postgres;
 pub(crate) mod quarantine;
 pub mod registry;
+mod server;
 pub mod spool;
 mod sqlite;
+pub mod tenure;
 
 pub use error::StoreError;
 pub use location::{Location, LocationError};
+pub use server::Server;

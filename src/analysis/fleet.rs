@@ -11,7 +11,7 @@
 //! [`Fleet::unlisted`] counts them.
 
 pub(crate) mod missing;
-pub(crate) mod record;
+pub mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -5,14 +5,17 @@ use std::time::Duration;
 use crate::net::client::ChannelError;
 use crate::net::server::ServerError;
 use crate::store::StoreError;
+use crate::store::tenure::RELEASE;
 use crate::supervisor::TaskError;
 
 /// How long open uploads and requests may take to end after a stop.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// How long what is queued may take to be stored after that, at least.
 pub(super) const DRAIN: Duration = Duration::from_secs(2);
-const _: () =
-    assert!(GRACE.as_millis() + DRAIN.as_millis() < crate::supervisor::STOP_LIMIT.as_millis());
+const _: () = assert!(
+    GRACE.as_millis() + DRAIN.as_millis() + RELEASE.as_millis()
+        < crate::supervisor::STOP_LIMIT.as_millis()
+);
 
 /// Why the analyzer cannot run.
 #[derive(Debug, thiserror::Error)]

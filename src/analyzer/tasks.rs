@@ -31,6 +31,7 @@ use crate::store::history::History;
 use crate::store::incidents::Incidents;
 use crate::store::journal::Journal;
 use crate::store::open::Stores;
+use crate::store::tenure::{RELEASE, Tenure};
 use crate::supervisor::{Stage, Supervisor};
 use crate::telemetry::otlp::{self, OtlpConfig};
 use crate::time::Clock;
@@ -40,6 +41,8 @@ struct Tasks {
     supervisor: Supervisor<AnalyzerError>,
     serving: Stage,
     storing: Stage,
+    /// After all others: it lets a successor begin.
+    holding: Stage,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     events: Publisher,
@@ -76,6 +79,7 @@ impl Analyzer {
             hosts,
             history,
             damage,
+            tenure,
         } = stores;
         let listener = Listener::bind(config.listen, config.security.clone()).await?;
         let web = Listener::bind(config.web, config.web_security.clone()).await?;
@@ -83,6 +87,7 @@ impl Analyzer {
         let metrics = Arc::new(Metrics::new(listener.counters()));
 
         let mut tasks = Tasks::new(clock, metrics, events, incidents);
+        tasks.hold(tenure);
         tasks.push_metrics(config.otlp.clone(), grpc_address);
         let retention = config.settings.withdrawn_retention.0;
         let fleet = Fleet::restored(hosts.load().await?, retention, tasks.clock.host());
@@ -153,12 +158,20 @@ impl Tasks {
         Self {
             serving: supervisor.stage(Duration::ZERO),
             storing: supervisor.stage(DRAIN),
+            holding: supervisor.stage(RELEASE),
             supervisor,
             clock,
             metrics,
             events,
             incidents,
         }
+    }
+
+    /// Ends the analyzer when another one has taken its stores over, and gives them up after everything else has stopped.
+    fn hold(&mut self, tenure: Tenure) {
+        let stop = self.holding.token();
+        let holding = async move { Ok(tenure.hold(stop).await?) };
+        self.supervisor.spawn(&self.holding, "store lease", holding);
     }
 
     /// Pushes the metrics as configured. Started again after a panic: it only reads what others count.

@@ -23,13 +23,16 @@ pub(crate) const MOST_NAMED: usize = 5;
 /// What the store keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    pub(crate) master: Master,
-    pub(crate) generation: Generation,
-    pub(crate) phase: Phase,
+    /// What the keys are made from.
+    pub master: Master,
+    /// Which of them is in force.
+    pub generation: Generation,
+    /// How far it is spread.
+    pub phase: Phase,
     /// When the phase began.
-    pub(crate) begun: WallTime,
+    pub begun: WallTime,
     /// Agents come from another store, or from a later state of this one: see [`Order::keeps`].
-    pub(crate) is_mixed: bool,
+    pub is_mixed: bool,
 }
 
 impl Stored {

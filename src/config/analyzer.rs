@@ -47,10 +47,12 @@ settings! {
         /// Requests for other names are refused (421), so that pages of other sites cannot read the API by making their names
         /// resolve to this address. The host of alerts.external_url is allowed, too.
         web_hosts: Vec<String>, value("NAME"), example(vec!["rpingmesh.example"]), check(host_name());
-        /// Where acknowledged batches are kept
+        /// Where incidents, history and acknowledged batches are kept: sqlite:PATH, made if missing, or
+        /// postgres://USER@HOST/DATABASE?fleet=NAME
         ///
-        /// Batches are kept until no window needs them. One process owns the file.
-        store: String = "sqlite:/var/lib/rpingmesh-analyzer/analyzer.db".to_owned(), value("sqlite:PATH");
+        /// Batches are kept until no window needs them. One process owns the file, or one at a time the database. docs/deployment.md
+        /// has the parameters.
+        store: String = "sqlite:/var/lib/rpingmesh-analyzer/analyzer.db".to_owned(), value("STORE");
         /// How late a batch may come and still be counted into the longest window, at most 1h
         ///
         /// The longest window is 120 s.

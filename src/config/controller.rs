@@ -25,9 +25,10 @@ settings! {
         listen: SocketAddr = (Ipv4Addr::LOCALHOST, 7470).into(), value("ADDR");
         /// Address of GET /metrics, without TLS [default: none, no metrics]
         metrics: Option<SocketAddr>, value("ADDR"), example("127.0.0.1:9470");
-        /// Where the registry is kept: sqlite:PATH, made if missing, or sqlite::memory: for none that lasts
+        /// Where the registry is kept: sqlite:PATH, made if missing, sqlite::memory: for none that lasts, or
+        /// postgres://USER@HOST/DATABASE?fleet=NAME
         ///
-        /// One controller owns the file.
+        /// One controller owns the file, or one at a time the database. docs/deployment.md has the parameters.
         store: String = "sqlite:/var/lib/rpingmesh-controller/registry.db".to_owned();
         [registry]: RegistrySettings;
         [pinglist]: PinglistSettings;

@@ -85,6 +85,7 @@ fn of_store(text: &str) -> Option<WeakFile> {
     match store(text).ok()? {
         Location::File(path) => examine("store", &path),
         Location::Memory => None,
+        Location::Postgres(server) => examine("store", server.password_file()?),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::store::Location;
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Where a request for the next key is left; `None` for a registry in memory.
+/// Where a request for the next key is left; `None` for a registry that is no file.
 fn request_file(store: &Location) -> Option<PathBuf> {
     match store {
         Location::File(path) => {
@@ -22,16 +22,22 @@ fn request_file(store: &Location) -> Option<PathBuf> {
             name.push(".rotate-key");
             Some(name.into())
         }
-        Location::Memory => None,
+        Location::Memory | Location::Postgres(_) => None,
     }
 }
 
 /// Asks the controller with this registry, which runs or starts later, for the next key.
 ///
 /// # Errors
-/// Those of the file system; a registry in memory, which no other process reaches.
+/// Those of the file system; a registry that is no file.
 pub fn request(store: &Location) -> io::Result<PathBuf> {
-    let why = "the registry is in memory: restart the controller instead, it makes a new key";
+    let why = match store {
+        Location::Postgres(_) => {
+            "the registry is in a database, and requests are passed on by a file beside an SQLite registry alone: set a shorter \
+             cluster_key.rotation for a while"
+        }
+        _ => "the registry is in memory: restart the controller instead, it makes a new key",
+    };
     let file =
         request_file(store).ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, why))?;
     // Also where one waits already.

@@ -21,8 +21,9 @@ use crate::error::describe;
 pub use self::explain::{explain, explain_io, tls_cause};
 pub(super) use self::files::{ALPN_HTTP1, ALPN_HTTP2};
 pub use self::files::{TlsError, TlsFiles};
+pub(crate) use self::material::https;
+pub(super) use self::material::https_as;
 use self::material::{Fingerprint, Material};
-pub(super) use self::material::{https, https_as};
 pub use self::peer::{IdentityError, IdentityRule, Names, PeerIdentity};
 
 /// The configuration for connections that speak this protocol.

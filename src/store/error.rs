@@ -101,6 +101,75 @@ pub enum StoreError {
         #[source]
         source: Cause,
     },
+    /// The server does not answer, or the connection was lost.
+    #[error(
+        "cannot reach database {store}: check that its server runs and answers at this address"
+    )]
+    Unreachable {
+        /// The store.
+        store: String,
+        /// The cause.
+        #[source]
+        source: Cause,
+    },
+    /// The server refuses this user.
+    #[error(
+        "database {store} refuses this user: check the user, the password file, that the database exists, and the user's rights"
+    )]
+    Denied {
+        /// The store.
+        store: String,
+        /// What the server says.
+        #[source]
+        source: Cause,
+    },
+    /// The server takes no changes.
+    #[error(
+        "database {store} is read-only, as replicas are: name the primary, or several hosts with commas between them"
+    )]
+    Replica {
+        /// The store.
+        store: String,
+    },
+    /// A file that the URL names cannot be used.
+    #[error("database {store}: {file} ({parameter}) cannot be used")]
+    Parameter {
+        /// The store.
+        store: String,
+        /// The URL's parameter.
+        parameter: &'static str,
+        /// The file.
+        file: String,
+        /// The cause.
+        #[source]
+        source: Cause,
+    },
+    /// The database keeps another fleet's data.
+    #[error(
+        "database {store} keeps the data of fleet `{found}`, not of `{wanted}`: choose another database, or correct the URL's \
+         parameter fleet"
+    )]
+    OtherFleet {
+        /// The store.
+        store: String,
+        /// Whose data it keeps.
+        found: String,
+        /// Whose was wanted.
+        wanted: String,
+    },
+    /// Another program of this role works with the store.
+    #[error(
+        "database {store} is used by another {role} ({holder}): one at a time can use it; stop the other one, or let this one \
+         be started again until the other has gone"
+    )]
+    Taken {
+        /// The store.
+        store: String,
+        /// The programs' role.
+        role: &'static str,
+        /// Who has it.
+        holder: String,
+    },
     /// The store was closed while the call waited.
     #[error("database {store} is closed")]
     Closed {

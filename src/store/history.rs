@@ -4,7 +4,7 @@ use super::StoreError;
 use crate::time::WallTime;
 
 /// A picture and the time that it shows.
-pub(crate) type Picture = (WallTime, Vec<u8>);
+pub type Picture = (WallTime, Vec<u8>);
 
 /// Where pictures are kept. Every call can be repeated after an error.
 #[tonic::async_trait]

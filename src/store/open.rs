@@ -9,13 +9,17 @@ use super::fleet::Hosts;
 use super::history::History;
 use super::incidents::Incidents;
 use super::journal::Journal;
+use super::postgres::journal::PostgresJournal;
+use super::postgres::registry::PostgresRegistry;
 use super::registry::Registry;
 use super::sqlite::journal::SqliteJournal;
 use super::sqlite::registry::SqliteRegistry;
+use super::tenure::Tenure;
 use super::{Location, StoreError};
 
 /// Opens the registry, made if missing, and brings its layout up to date. A disk that fails (full, read-only, I/O errors) is no
-/// error: the registry is tried again with each call, whose errors say so.
+/// error: the registry is tried again with each call, whose errors say so. A server must be reached at the start; one that goes away
+/// later is tried again with each call.
 ///
 /// # Errors
 /// The [`StoreError`] says why it cannot be used: what is configured is not possible.
@@ -28,6 +32,7 @@ pub async fn registry(location: &Location) -> Result<Arc<dyn Registry>, StoreErr
                 _ => Ok(Arc::new(registry)),
             }
         }
+        Location::Postgres(server) => Ok(Arc::new(PostgresRegistry::open(server).await?)),
     }
 }
 
@@ -71,6 +76,8 @@ pub struct Stores {
     pub history: Arc<dyn History>,
     /// What was damaged in the database.
     pub damage: Damage,
+    /// The right to change them, which may be lost where other programs reach the store.
+    pub tenure: Tenure,
 }
 
 impl Stores {
@@ -87,6 +94,18 @@ impl Stores {
                     hosts: Arc::new(journal.hosts()),
                     history: Arc::new(journal.history()),
                     damage: journal.damage(),
+                    tenure: Tenure::default(),
+                    journal: Arc::new(journal),
+                })
+            }
+            Location::Postgres(server) => {
+                let journal = PostgresJournal::open(server).await?;
+                Ok(Self {
+                    incidents: Arc::new(journal.incidents()),
+                    hosts: Arc::new(journal.hosts()),
+                    history: Arc::new(journal.history()),
+                    damage: journal.damage(),
+                    tenure: journal.tenure(),
                     journal: Arc::new(journal),
                 })
             }

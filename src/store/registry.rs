@@ -5,6 +5,7 @@
 //! [`Registry::put`] is the place where two controllers that decide at the same time are told apart.
 
 use super::StoreError;
+use super::tenure::Tenure;
 use crate::cluster_key::rotation::Stored;
 use crate::id::{AgentId, Gid};
 use crate::time::WallTime;
@@ -94,4 +95,9 @@ pub trait Registry: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`RegistryError::Store`].
     async fn put_keys(&self, keys: &Stored) -> Result<(), RegistryError>;
+
+    /// The right to change it, which may be lost where other programs reach the store.
+    fn tenure(&self) -> Tenure {
+        Tenure::default()
+    }
 }

@@ -34,7 +34,7 @@ fn wrong_configuration_is_status_2_and_names_the_key() {
         ),
         (
             &["run", "--store", "postgres://db"],
-            "no PostgreSQL engine; use sqlite:PATH",
+            "`postgres://…` cannot be used: it names no user",
         ),
         (&["run", "--listen", "0.0.0.0:0"], "tls.allow_plaintext"),
         (&["run", "--no-such-flag"], "--no-such-flag"),

@@ -3,6 +3,7 @@
 mod alertmanager;
 mod fuzzer;
 mod hook;
+mod postgres;
 mod prometheus;
 mod rnics;
 mod server;

@@ -35,6 +35,7 @@ mod readme;
 mod restarts;
 mod scenarios;
 mod services;
+mod stores;
 mod storm;
 mod support;
 mod tls;

@@ -80,7 +80,7 @@ let
     {
       overrideToolchain = change: self (if builtins.isFunction change then change pkgs else change);
 
-      buildDepsOnly = cargo "buildDepsOnly" [ "cargoTestExtraArgs" ] (arguments: [
+      buildDepsOnly = cargo "buildDepsOnly" [ "cargoTestExtraArgs" "extraDummyScript" ] (arguments: [
         "cargo check --release ${extra arguments} --all-targets"
         "cargo build --release ${extra arguments}"
       ]);

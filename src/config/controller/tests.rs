@@ -27,7 +27,7 @@ fn impossible_values_name_their_key() {
         ),
         (
             "store = 'postgres://x'",
-            "store: `postgres:` is not possible: this build has no PostgreSQL engine; use sqlite:PATH",
+            "store: `postgres://…` cannot be used: it names no user",
         ),
         ("store = 'sqlite:'", "store: `sqlite:` is not"),
         (

@@ -233,7 +233,7 @@ pub(in crate::net) fn https_as(files: &TlsFiles) -> Result<Arc<ClientConfig>, Tl
 ///
 /// # Errors
 /// The file cannot be read, or holds no CA certificate.
-pub(in crate::net) fn https(key: &'static str, ca: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+pub(crate) fn https(key: &'static str, ca: &Path) -> Result<Arc<ClientConfig>, TlsError> {
     let roots = roots(key, ca)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

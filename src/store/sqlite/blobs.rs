@@ -11,13 +11,11 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::store::packing::LONGEST;
+
 /// A file is closed when it is this large, in bytes.
 const FULL: u64 = 32 << 20;
 const EXTENSION: &str = "log";
-/// zstd's fastest regular level.
-const LEVEL: i32 = 1;
-/// The longest content, in bytes.
-const LONGEST: usize = 16 << 20;
 
 /// Where bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,26 +26,6 @@ pub(super) struct BlobPlace {
     pub(super) length: i64,
     /// CRC-32 of the bytes.
     pub(super) checksum: u32,
-}
-
-/// A batch as it is kept: compressed, where that makes it smaller.
-pub(super) fn pack(content: &[u8]) -> (Vec<u8>, bool) {
-    match zstd::bulk::compress(content, LEVEL) {
-        Ok(packed) if packed.len() < content.len() => (packed, true),
-        _ => (content.to_vec(), false),
-    }
-}
-
-/// The reverse.
-///
-/// # Errors
-/// `InvalidData`: it is damaged, or longer than any batch.
-pub(super) fn unpack(bytes: Vec<u8>, is_packed: bool) -> io::Result<Vec<u8>> {
-    if !is_packed {
-        return Ok(bytes);
-    }
-    zstd::bulk::decompress(&bytes, LONGEST)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// The files of one database.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::Db;
-use super::blobs::{BlobPlace, Blobs, pack, unpack};
+use super::blobs::{BlobPlace, Blobs};
 use super::fleet::SqliteHosts;
 use super::history::SqliteHistory;
 use super::incidents::SqliteIncidents;
@@ -18,6 +18,7 @@ use crate::analysis::report::{Sender, SpoolId};
 use crate::id::{AgentId, HostName};
 use crate::store::damage::Damage;
 use crate::store::journal::{Journal, Record, Stored};
+use crate::store::packing::{pack, unpack};
 use crate::store::{Location, StoreError};
 use crate::time::WallTime;
 
@@ -124,7 +125,7 @@ impl SqliteJournal {
     pub(crate) async fn open(location: &Location) -> Result<Self, StoreError> {
         let db = Db::open(location, &SCHEMA).await?;
         let blobs = match location {
-            Location::Memory => None,
+            Location::Memory | Location::Postgres(_) => None,
             Location::File(file) => Some(Blobs::open(file).map_err(|error| {
                 let store = format!("{}.batches", file.display());
                 of_file_system(store, error)

@@ -33,6 +33,9 @@ pub(super) fn open(location: &Location, schema: &Schema) -> Result<Connection, S
     let store = location.name();
     let mut connection = match location {
         Location::File(path) => open_file(path)?,
+        Location::Postgres(_) => {
+            return Err(StoreError::NoDatabase { store });
+        }
         Location::Memory => {
             Connection::open_in_memory().map_err(|source| classify(&store, source))?
         }

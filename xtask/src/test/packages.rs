@@ -74,6 +74,8 @@ const FOR_TESTS: &[(&str, Sign)] = &[
         Sign::Program("prometheus-alertmanager"),
     ),
     ("prometheus", Sign::Program("prometheus")),
+    // The stores' other engine. Its programs are not in the path, the one that makes servers on Debian is.
+    ("postgresql", Sign::Program("pg_createcluster")),
     // The dashboard's tests, with a font that has the letters.
     ("chromium", Sign::Program("chromium")),
     ("chromium-driver", Sign::Program("chromedriver")),
@@ -116,7 +118,7 @@ const FOR_AARCH64: &[(&str, Sign)] = &[
 ];
 
 /// Services that packages start when they are installed. They must not run on the developer's machine.
-const UNWANTED: &[&str] = &["prometheus-alertmanager", "prometheus"];
+const UNWANTED: &[&str] = &["prometheus-alertmanager", "prometheus", "postgresql"];
 
 /// A compiler with the standard library's sources, where rustup's `rust-src` is missing.
 pub(crate) const RUST_SOURCES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];

@@ -1,0 +1,66 @@
+//! What every engine of the stores must do: one suite, which runs on SQLite here and on PostgreSQL in `external::postgres`.
+
+mod analyzer;
+mod registry;
+
+use rpingmesh::store::Location;
+use rpingmesh::store::open::{self, Stores};
+use rpingmesh::store::registry::Registry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// Opens a registry, waits until `work` has used it, and gives it up.
+pub(crate) async fn with_registry<T>(
+    location: &Location,
+    work: impl AsyncFnOnce(Arc<dyn Registry>) -> T,
+) -> T {
+    let registry = open::registry(location).await.expect("a registry");
+    let tenure = registry.tenure();
+    let result = work(registry).await;
+    give_up(tenure).await;
+    result
+}
+
+/// The same with the analyzer's stores.
+pub(crate) async fn with_stores<T>(location: &Location, work: impl AsyncFnOnce(Stores) -> T) -> T {
+    let stores = Stores::open(location).await.expect("stores");
+    let tenure = stores.tenure.clone();
+    let result = work(stores).await;
+    give_up(tenure).await;
+    result
+}
+
+/// As a program does at its end.
+async fn give_up(tenure: rpingmesh::store::tenure::Tenure) {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let given_up = tokio::time::timeout(Duration::from_secs(5), tenure.hold(stop)).await;
+    given_up.expect("in time").expect("it was held");
+}
+
+/// Everything, each part on a store of its own.
+pub(crate) async fn all(mut fresh: impl FnMut() -> Location) {
+    registry::announcements_outlive_the_process_and_are_replaced_as_a_whole(&fresh()).await;
+    registry::a_gid_has_one_owner_and_a_refused_put_changes_nothing(&fresh()).await;
+    registry::of_several_announcements_those_that_can_be_are_stored(&fresh()).await;
+    registry::the_clusters_key_outlives_the_process(&fresh()).await;
+    registry::batches_end_as_single_announcements_do(&fresh(), &fresh()).await;
+    analyzer::incidents_outlive_the_process_and_ids_are_never_used_again(&fresh()).await;
+    analyzer::what_receivers_were_told_outlives_the_process(&fresh()).await;
+    analyzer::the_nearest_picture_is_found_and_old_ones_go(&fresh()).await;
+    analyzer::hosts_outlive_the_process_until_they_are_forgotten(&fresh()).await;
+    analyzer::batches_and_watermarks_outlive_the_process(&fresh()).await;
+}
+
+#[tokio::test]
+async fn sqlite_does_what_every_engine_must() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut number = 0;
+    all(|| {
+        number += 1;
+        Location::File(folder.path().join(format!("{number}.db")))
+    })
+    .await;
+}
