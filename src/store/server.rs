@@ -82,13 +82,11 @@ impl FromStr for Server {
         let is_plaintext = server.read(query)?;
         check_fleet(&server.fleet)?;
         match (&server.ca, is_plaintext) {
-            (Some(_), true) => {
-                return Err("sslrootcert and sslmode=disable exclude each other".to_owned());
-            }
+            (Some(_), true) => Err("sslrootcert and sslmode=disable exclude each other".to_owned()),
             (None, false) if !is_local(&server.config) => {
                 let why = "the password and all data would cross the network without TLS: add sslrootcert=FILE with the CA of \
                            the server's certificate, or sslmode=disable";
-                return Err(why.to_owned());
+                Err(why.to_owned())
             }
             _ => Ok(server),
         }

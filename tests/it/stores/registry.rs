@@ -78,7 +78,8 @@ pub(super) async fn a_gid_has_one_owner_and_a_refused_put_changes_nothing(locati
             matches!(&error, RegistryError::GidTaken { owner, gid } if *owner == "a".into() && *gid == a.rnics[0].address.gid),
             "{error}"
         );
-        assert_eq!(registry.load().await.expect("load"), [a.clone()]);
+        let loaded = registry.load().await.expect("load");
+        assert_eq!(loaded, std::slice::from_ref(&a));
         let superseded = std::slice::from_ref(&a.agent);
         registry.put(&b, superseded, NOW).await.expect("take over");
         let stored = registry.load().await.expect("load");
