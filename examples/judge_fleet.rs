@@ -126,6 +126,10 @@ fn at(second: u32) -> WallTime {
     WallTime::from_nanos(EPOCH + i64::from(second) * 1_000_000_000)
 }
 
+fn spine_of(bits: u64) -> usize {
+    usize::try_from(bits % SPINES as u64).expect("below the number of spines")
+}
+
 /// What an agent probes, by its list.
 fn probed(
     agent: &Announcement,
@@ -159,7 +163,7 @@ fn probed(
                     rate: group.probes_per_second / group.targets.len() as f64,
                     phase: (bits >> 32) as f64 / 4_294_967_296.0,
                     spines: (source.tor != target.peer.tor)
-                        .then(|| (bits as usize % SPINES, (bits >> 16) as usize % SPINES)),
+                        .then(|| (spine_of(bits), spine_of(bits >> 16))),
                 });
             }
         }

@@ -4,6 +4,7 @@
 //! - [`report`]: results of one path in one interval, as agents collect them and the analyzer takes them.
 //! - [`admission`]: which batch of an agent is new, which came before, which are missing.
 //! - [`alerts`]: what a receiver of alerts has to be told, and when.
+//! - [`certify`]: whether every link loses less than a bound, and the fabric is cabled as planned.
 //! - [`clocks`]: how far the clocks of agents are off.
 //! - [`filter`]: which results say nothing about the network, because a host caused them.
 //! - [`fleet`]: hosts and RNICs that were there and are missing.
@@ -24,6 +25,7 @@
 
 pub mod admission;
 pub mod alerts;
+pub mod certify;
 pub(crate) mod clocks;
 pub mod filter;
 pub mod fleet;

@@ -14,6 +14,7 @@
 
 pub mod agents;
 pub mod component;
+pub mod evidence;
 pub mod focus;
 pub mod incidents;
 pub mod matrix;

@@ -1,6 +1,7 @@
 //! Answers of `/api/v1`, made from what the analyzer knows; their types are in [`crate::api`].
 
 mod agents;
+mod evidence;
 mod focus;
 mod incidents;
 mod matrix;
@@ -14,6 +15,7 @@ use crate::analysis::report::End;
 use crate::id::Gid;
 
 pub(super) use agents::agents;
+pub(super) use evidence::evidence;
 pub(super) use focus::{focus, incident as incident_of};
 pub(super) use incidents::{by_rank, incidents, is_by_rank, to_store};
 pub(super) use matrix::matrix;

@@ -512,6 +512,28 @@ impl State {
         Some((*tuple, switches))
     }
 
+    /// The switch that answers first on a traced path, by the file's name for it.
+    pub(super) fn first_switch(&self, tuple: &Tuple) -> Option<String> {
+        let first = self.paths.get(tuple)?.route()?.hops().first()?;
+        let answer = first.as_ref()?.as_str();
+        Some(self.topology.names.of(answer).to_owned())
+    }
+
+    /// What the topology file says of cables.
+    pub(super) const fn wiring(&self) -> Option<&Wiring> {
+        self.topology.wiring.as_ref()
+    }
+
+    /// Where the topology file has the RNICs.
+    pub(super) const fn routes(&self) -> &Routes {
+        &self.topology.routes
+    }
+
+    /// Hosts and RNICs of the file that report nothing.
+    pub(super) fn missing_of_file(&self) -> &[String] {
+        &self.missing.1
+    }
+
     /// The fabric as file, reports and traces know it together.
     pub(super) fn map(&self) -> Map<'_> {
         let mut map = Map::new(self.topology.wiring.as_ref());

@@ -24,6 +24,7 @@ use super::state::{State, StateHandle};
 use super::view::Views;
 use crate::analysis::fleet::ForgetError;
 use crate::api::agents::{Agents, AgentsQuery};
+use crate::api::evidence::{Evidence, EvidenceQuery};
 use crate::api::focus::{Focus, FocusQuery};
 use crate::api::incidents::{Incidents as IncidentsAnswer, IncidentsQuery};
 use crate::api::matrix::{Matrix, MatrixQuery};
@@ -74,6 +75,7 @@ pub(super) async fn serve(listener: Listener, web: Web, pages: Router, stop: Can
         .route(StatusQuery::PATH, get(status))
         .route(MatrixQuery::PATH, get(matrix))
         .route(TopologyQuery::PATH, get(topology))
+        .route(EvidenceQuery::PATH, get(evidence))
         .route(FocusQuery::PATH, get(focus))
         .route(WithdrawnQuery::PATH, get(withdrawn).delete(forget))
         .route(api::OPENAPI, get(openapi))
@@ -190,6 +192,15 @@ async fn topology(
 ) -> Answer<Topology> {
     let view = web.views.get();
     web.read(move |state, now| answers::topology(state, &view, &query, now))
+        .await
+}
+
+async fn evidence(
+    Shared(web): Shared<Web>,
+    Asked(query): Asked<EvidenceQuery>,
+) -> Answer<Evidence> {
+    let view = web.views.get();
+    web.read(move |state, now| answers::evidence(state, &view, &query, now))
         .await
 }
 

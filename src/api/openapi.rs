@@ -11,6 +11,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::agents::AgentsQuery;
+use super::evidence::EvidenceQuery;
 use super::focus::FocusQuery;
 use super::incidents::IncidentsQuery;
 use super::matrix::MatrixQuery;
@@ -53,6 +54,7 @@ pub fn document() -> OpenApi {
     made.add::<TopologyQuery>();
     made.add::<FocusQuery>();
     made.add::<WithdrawnQuery>();
+    made.add::<EvidenceQuery>();
     made.add_forget();
     made.schemas.push((Error::name().into(), Error::schema()));
     let mut components = Components::new();

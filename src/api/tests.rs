@@ -7,6 +7,7 @@ use utoipa::openapi::{OpenApi, RefOr};
 
 use super::agents::{Agents, AgentsQuery};
 use super::component::Component;
+use super::evidence::EvidenceQuery;
 use super::focus::FocusQuery;
 use super::incidents::{Incidents, IncidentsQuery, Wanted};
 use super::matrix::MatrixQuery;
@@ -70,6 +71,7 @@ fn a_wrong_query_is_refused_with_what_is_allowed() {
         refusals::<AgentsQuery>(&["agent=a"]),
         refusals::<FocusQuery>(&["colour=red"]),
         refusals::<WithdrawnQuery>(&["rnic=a", "host=a&host=b"]),
+        refusals::<EvidenceQuery>(&["since_unix_ns=-1", "with=a"]),
     ]
     .concat();
     insta::assert_snapshot!(text);
@@ -326,6 +328,7 @@ fn the_documented_fields_are_those_of_the_code() {
         table::<TopologyQuery>(&document),
         table::<FocusQuery>(&document),
         table::<WithdrawnQuery>(&document),
+        table::<EvidenceQuery>(&document),
     ] {
         let marker = format!("<!-- fields: {path} -->\n");
         let (before, rest) = made.split_once(&marker).expect("a marker");
@@ -366,6 +369,7 @@ fn the_documented_parameters_are_those_of_the_code() {
         parameters::<TopologyQuery>(),
         parameters::<FocusQuery>(),
         parameters::<WithdrawnQuery>(),
+        parameters::<EvidenceQuery>(),
     ] {
         let heading = format!("## `GET {path}`\n");
         let marker = format!("<!-- fields: {path} -->\n");
@@ -386,11 +390,66 @@ fn the_documented_parameters_are_those_of_the_code() {
 }
 
 #[test]
+fn evidence_is_read_as_it_was_written_and_contradictions_are_refused() {
+    use super::evidence::Evidence;
+    use crate::analysis::certify;
+    let answer = json!({
+        "start_unix_ns": 5, "end_unix_ns": 10, "covered_ns": 5, "has_file": true,
+        "counted": {"sent": 9, "lost": 1}, "untraced": {"sent": 2, "lost": 0},
+        "set_aside": {"sent": 3, "lost": 3}, "left_out": {"sent": 0, "lost": 0},
+        "links": [
+            {"from": "h0/mlx5_0", "to": "leaf0", "cables": 0, "paths": 2, "sent": 9, "lost": 1},
+            {"from": "leaf0", "to": "spine0", "cables": 1, "paths": 0, "sent": 0, "lost": 0},
+        ],
+        "lossy": [{"links": [0], "sent": 9, "lost": 1}], "lossy_left_out": 0,
+        "rnics": [{
+            "name": "h0/mlx5_0", "gid": "10.0.0.1", "tor": "leaf0", "file_tors": ["leaf0"],
+            "first_switches": {"leaf0": 2}, "sent": 9, "lost": 1,
+            "rtt": {"count": 1, "median_ns": 4}, "prober_delay": {"count": 0, "median_ns": 0},
+            "responder_delay": {"count": 2, "median_ns": 7},
+        }],
+        "missing": ["h9"], "differences": ["a"],
+    });
+    let evidence: Evidence = read(answer.to_string().as_bytes()).expect("an answer");
+    let domain = certify::Evidence::try_from(&evidence).expect("it fits");
+    assert_eq!(Evidence::from(&domain), evidence);
+    for (place, wrong, said) in [
+        (
+            "/links/0/lost",
+            json!(10),
+            "h0/mlx5_0->leaf0: more probes lost than sent",
+        ),
+        ("/lossy/0/links/0", json!(2), "lossy: there is no link 2"),
+        (
+            "/lossy/0/lost",
+            json!(99),
+            "lossy: more probes lost than sent",
+        ),
+        (
+            "/rnics/0/name",
+            json!("h0"),
+            "rnics: `h0` is no name of an RNIC, or its GID is none",
+        ),
+        (
+            "/rnics/0/gid",
+            json!("x"),
+            "rnics: `h0/mlx5_0` is no name of an RNIC, or its GID is none",
+        ),
+    ] {
+        let mut answer = answer.clone();
+        *answer.pointer_mut(place).expect(place) = wrong;
+        let evidence: Evidence = read(answer.to_string().as_bytes()).expect("an answer");
+        let error = certify::Evidence::try_from(&evidence).expect_err(place);
+        assert_eq!(error.to_string(), said);
+    }
+}
+
+#[test]
 fn the_document_has_every_resource_and_every_type() {
     let text = openapi::document().to_json().expect("JSON");
     let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let paths = document["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 9);
+    assert_eq!(paths.len(), 10);
     let forget = &paths["/api/v1/withdrawn"]["delete"];
     assert!(forget["responses"]["409"].is_object(), "{forget}");
     let schemas = document["components"]["schemas"]

@@ -3,6 +3,8 @@
 //! Everything but transport and storage is real: probe sessions, collectors, host filter, windows, judge, tracker. Agents
 //! upload once a second unless their host is down or stalled, as they would over a management network of their own.
 
+pub mod certified;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use crate::fabric::swarm::Swarm;
 use crate::fabric::topology::{Flow, RnicId, Topology};
 use crate::fabric::{Engine, Profile, Scenario, ScenarioError};
 use crate::fault::{Effect, Fault};
-use crate::id::Gid;
+use crate::id::{Gid, TorId};
 use crate::probe::focus::{FlowKey, FocusBounds};
 use crate::probe::trace::Tuple;
 use crate::probe::{Config, ProbeResult};
@@ -108,9 +110,31 @@ fn run(
     focus: Option<Bounds>,
 ) -> Result<Outcome, VirtualTimeError> {
     let topology = Arc::new(scenario.topology()?);
+    let wiring = (!scenario.probing.across_planes)
+        .then(|| super::wiring::of(&topology).ok())
+        .flatten();
+    let (mut swarm, mut lab) = prepare(scenario, &topology, wiring.as_ref(), traced)?;
+    lab.judge.focus = focus;
+    let HumanDuration(duration) = scenario.duration;
+    let origin = HostTime::from_nanos(0);
+    let mut now = origin;
+    while now.since(origin) < duration {
+        now = now.after(INTERVAL);
+        lab.step(&mut swarm, now)?;
+    }
+    Ok(lab.outcome)
+}
+
+/// The fabric with its faults and probers, and the analysis with the wiring that it knows.
+fn prepare(
+    scenario: &Scenario,
+    topology: &Arc<Topology>,
+    wiring: Option<&Wiring>,
+    traced: bool,
+) -> Result<(Swarm, VirtualLab), VirtualTimeError> {
     let origin = HostTime::from_nanos(0);
     let profile = Profile::default();
-    let mut engine = Engine::new(Arc::clone(&topology), profile, scenario.seed, origin);
+    let mut engine = Engine::new(Arc::clone(topology), profile, scenario.seed, origin);
     for fault in &scenario.faults {
         engine
             .inject(fault)
@@ -125,24 +149,8 @@ fn run(
         .collect();
     let mut swarm = Swarm::new(engine, Config::default(), scenario.seed);
     swarm.probe_and_follow(&scenario.probing, &scenario.services, scenario.seed);
-    let wiring = (!scenario.probing.across_planes)
-        .then(|| super::wiring::of(&topology).ok())
-        .flatten();
-    let mut lab = VirtualLab::new(&topology, wiring.as_ref(), faults, traced);
-    lab.judge.focus = focus;
-    let HumanDuration(duration) = scenario.duration;
-    let mut now = origin;
-    while now.since(origin) < duration {
-        now = now.after(INTERVAL);
-        while let Some((due, asked)) = lab.asked.pop_front_if(|(due, _)| *due <= now) {
-            swarm.run_until(due, |source, result| lab.ingest(source, &result));
-            lab.deliver(&mut swarm, &asked);
-        }
-        swarm.run_until(now, |source, result| lab.ingest(source, &result));
-        lab.upload(&swarm, now);
-        lab.judge(now)?;
-    }
-    Ok(lab.outcome)
+    let lab = VirtualLab::new(topology, wiring, faults, traced);
+    Ok((swarm, lab))
 }
 
 struct VirtualLab {
@@ -154,6 +162,8 @@ struct VirtualLab {
     host_filter: HostFilter,
     judge: Judge,
     tracker: Tracker,
+    /// ToRs that RNICs report, where that is not the one that they are cabled to.
+    reported: HashMap<Gid, TorId>,
     /// What was asked for and has not reached the agents yet.
     asked: VecDeque<(HostTime, Vec<Asked>)>,
     outcome: Outcome,
@@ -198,6 +208,7 @@ impl VirtualLab {
             host_filter: HostFilter::default(),
             judge: Judge::new(Routes::new(wiring), 0.0),
             tracker: Tracker::new(Vec::new(), 1, start),
+            reported: HashMap::new(),
             asked: VecDeque::new(),
             outcome: Outcome::default(),
         }
@@ -212,14 +223,14 @@ impl VirtualLab {
                 gid: rnic.gid,
                 qpn: result.source.qpn,
                 host: rnic.host.clone(),
-                tor: rnic.tor.clone(),
+                tor: self.tor(rnic.gid, &rnic.tor),
                 device: rnic.device.clone(),
             }),
             target: Arc::new(End {
                 gid: target.address.gid,
                 qpn: target.address.qpn,
                 host: target.host.clone(),
-                tor: target.tor.clone(),
+                tor: self.tor(target.address.gid, &target.tor),
                 device: target.device.clone(),
             }),
             kind: result.kind,
@@ -240,7 +251,7 @@ impl VirtualLab {
         let Some(target) = self.topology.rnic_by_gid(path.target.gid) else {
             return;
         };
-        if path.source.tor == path.target.tor {
+        if self.topology.rnic(source).tor == self.topology.rnic(target).tor {
             return;
         }
         for (source, target) in [(source, target), (target, source)] {
@@ -266,6 +277,22 @@ impl VirtualLab {
                 self.judge.routes.learn(tuple, nodes, start);
             }
         }
+    }
+
+    /// One interval that ends at `now`: probes, uploads, a run of the judge.
+    fn step(&mut self, swarm: &mut Swarm, now: HostTime) -> Result<(), ProblemError> {
+        while let Some((due, asked)) = self.asked.pop_front_if(|(due, _)| *due <= now) {
+            swarm.run_until(due, |source, result| self.ingest(source, &result));
+            self.deliver(swarm, &asked);
+        }
+        swarm.run_until(now, |source, result| self.ingest(source, &result));
+        self.upload(swarm, now);
+        self.judge(now)
+    }
+
+    /// The ToR that an RNIC reports.
+    fn tor(&self, gid: Gid, cabled: &TorId) -> TorId {
+        self.reported.get(&gid).unwrap_or(cabled).clone()
     }
 
     /// Tells every agent what is asked of its RNICs.

@@ -10,6 +10,11 @@ use crate::topology::wiring::{Link, Wiring, WiringError};
 /// # Errors
 /// What a topology file could not say either.
 pub(crate) fn of(topology: &Topology) -> Result<Wiring, WiringError> {
+    file(topology).check()
+}
+
+/// The same as it is written in a file.
+pub(crate) fn file(topology: &Topology) -> File {
     let links = topology
         .links()
         .step_by(2)
@@ -28,7 +33,6 @@ pub(crate) fn of(topology: &Topology) -> Result<Wiring, WiringError> {
         hosts,
         switches: Vec::new(),
     }
-    .check()
 }
 
 fn host(topology: &Topology, number: u32, name: &str) -> HostEntry {

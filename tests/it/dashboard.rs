@@ -175,6 +175,35 @@ fn every_link_leads_somewhere_and_names_stay_text() {
 }
 
 #[test]
+fn a_path_is_shown_with_the_path_of_its_acks() {
+    let folder = tempfile::tempdir().expect("folder");
+    let analyzer = Incarnation::start(folder.path(), clock(30));
+    analyzer.run(async {
+        let mut first = batch(1, 24, vec![report(1, 3, 100, 0), report(1, 2, 10, 0)]);
+        first.traces = vec![
+            trace(1, 3, 20, "tor0 spine4 tor1"),
+            trace(3, 1, 20, "tor1 spine7 tor0"),
+        ];
+        upload(&analyzer, 7, vec![first]).await;
+        let page = browse(analyzer.web(), "/path/10.0.0.1/10.0.0.3", "")
+            .await
+            .body;
+        let at = |text: &str| {
+            page.find(text)
+                .unwrap_or_else(|| panic!("no {text}: {page}"))
+        };
+        assert!(
+            at(">spine4<") < at("ACKs:") && at("ACKs:") < at(">spine7<"),
+            "{page}"
+        );
+        let page = browse(analyzer.web(), "/path/10.0.0.1/10.0.0.2", "")
+            .await
+            .body;
+        assert_eq!(page.matches("not traced").count(), 2, "{page}");
+    });
+}
+
+#[test]
 fn the_overview_shows_the_matrix() {
     let folder = tempfile::tempdir().expect("folder");
     let analyzer = Incarnation::start(folder.path(), clock(30));

@@ -8,6 +8,7 @@ mod architecture;
 mod bad_input;
 mod bounds;
 mod browser;
+mod certify;
 mod chaos;
 mod controller;
 mod controller_program;

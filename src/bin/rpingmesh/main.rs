@@ -2,6 +2,7 @@
 
 mod agents;
 mod api;
+mod certify;
 mod focus;
 mod forget;
 mod incidents;
@@ -65,12 +66,17 @@ enum Command {
     Topology(topology::TopologyArgs),
     /// Show matrix, incidents, agents and focus live: full screen on a terminal, plain lines elsewhere
     Top(top::TopArgs),
+    /// Say whether a fabric may be used: each link with an upper bound of its loss, cables against the plan, RNICs beside their siblings
+    ///
+    /// Adds up what the analyzer counts until every link is shown to lose less than the bound, or something is wrong.
+    Certify(Box<certify::CertifyArgs>),
     /// Write shell completions, man pages or the reference of the options
     Manual(manual::ManualArgs),
 }
 
 fn main() -> ExitCode {
     finish(match Cli::parse().command {
+        Command::Certify(args) => return certify::main(&args),
         Command::Lab(args) => lab::main(&args),
         Command::Localize(args) => localize::main(&args),
         Command::Simulate(args) => simulate::main(&args),

@@ -38,6 +38,8 @@ struct Row {
     service: Option<(String, String)>,
     measured: Measured,
     way: Option<Way>,
+    /// That of the ACKs.
+    back: Option<Way>,
     badness: f64,
 }
 
@@ -210,14 +212,16 @@ fn row(
     let mut sums = Sums::default();
     path.add_to(slots, &mut sums);
     let sums = sums.with_focused();
-    let tuple = |port: UdpSourcePort| Tuple {
-        source: path.source().gid,
-        target: path.target().gid,
-        port,
+    let traced = |source: Gid, target: Gid| {
+        let port: UdpSourcePort = path.source_port()?;
+        let tuple = Tuple {
+            source,
+            target,
+            port,
+        };
+        state.paths.get(&tuple).map(|known| way(known, now))
     };
-    let known = path
-        .source_port()
-        .and_then(|port| state.paths.get(&tuple(port)));
+    let (source, target) = (path.source().gid, path.target().gid);
     Row {
         port: path
             .source_port()
@@ -228,7 +232,9 @@ fn row(
             .map(|name| (name.to_string(), service_href(name.as_str(), None))),
         badness: sums.lost as f64 / sums.sent.max(1) as f64,
         measured: Measured::from(&sums),
-        way: known.map(|known| way(known, now)),
+        way: traced(source, target),
+        // ACKs have the probe's own port as theirs.
+        back: traced(target, source),
     }
 }
 
