@@ -41,13 +41,13 @@ impl Fence {
             .await?;
         let role = self.role.name();
         let row = transaction.query_one(&statement, &[&role]).await?;
-        if row.get::<_, i64>(0) == self.epoch {
+        if row.try_get::<_, i64>(0)? == self.epoch {
             return Ok(());
         }
         Err(Failure::Store(StoreError::Taken {
             store: store.to_owned(),
             role,
-            holder: row.get(1),
+            holder: row.try_get(1)?,
         }))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tokio_postgres::Row;
+use tokio_postgres::{Error, Row};
 
 use super::db::Db;
 use crate::store::StoreError;
@@ -48,7 +48,9 @@ impl History for PostgresHistory {
         let after = "SELECT at, body FROM rpingmesh.picture WHERE at > $1 ORDER BY at LIMIT 1";
         let before = self.0.query(before, &[&time.nanos()]).await?;
         let after = self.0.query(after, &[&time.nanos()]).await?;
-        let (before, after) = (before.first().map(picture), after.first().map(picture));
+        let picture = |row: &Row| self.0.sql(picture(row));
+        let before = before.first().map(picture).transpose()?;
+        let after = after.first().map(picture).transpose()?;
         Ok(match (before, after) {
             (Some(before), Some(after)) => {
                 let is_nearer = after.0.since(time) < time.since(before.0);
@@ -61,13 +63,17 @@ impl History for PostgresHistory {
     async fn bounds(&self) -> Result<Option<(WallTime, WallTime)>, StoreError> {
         let sql = "SELECT min(at), max(at) FROM rpingmesh.picture";
         let rows = self.0.query(sql, &[]).await?;
-        Ok(rows.first().and_then(|row| {
-            let (oldest, newest): (Option<i64>, Option<i64>) = (row.get(0), row.get(1));
-            Some((WallTime::from_nanos(oldest?), WallTime::from_nanos(newest?)))
-        }))
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let oldest: Option<i64> = self.0.sql(row.try_get(0))?;
+        let newest: Option<i64> = self.0.sql(row.try_get(1))?;
+        let bounds = oldest.zip(newest);
+        Ok(bounds
+            .map(|(oldest, newest)| (WallTime::from_nanos(oldest), WallTime::from_nanos(newest))))
     }
 }
 
-fn picture(row: &Row) -> Picture {
-    (WallTime::from_nanos(row.get(0)), row.get(1))
+fn picture(row: &Row) -> Result<Picture, Error> {
+    Ok((WallTime::from_nanos(row.try_get(0)?), row.try_get(1)?))
 }

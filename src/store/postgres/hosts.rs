@@ -23,7 +23,7 @@ impl Hosts for PostgresHosts {
             .query("SELECT name, body FROM rpingmesh.host", &[])
             .await?;
         let records = rows.iter().filter_map(|row| {
-            let name: String = row.get("name");
+            let name: String = row.try_get("name").unwrap_or_default();
             self.0.json(("host", &name), row, "body")
         });
         let mut records: Vec<HostRecord> = records.collect();

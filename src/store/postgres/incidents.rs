@@ -18,7 +18,7 @@ pub(in crate::store) struct PostgresIncidents(pub(in crate::store) Db);
 
 impl PostgresIncidents {
     fn incident(&self, row: &Row) -> Option<Incident> {
-        let id: i64 = row.get("id");
+        let id: i64 = row.try_get("id").unwrap_or_default();
         self.0.json(("incident", &id.to_string()), row, "body")
     }
 }
@@ -66,9 +66,11 @@ impl Incidents for PostgresIncidents {
     async fn last_id(&self) -> Result<u64, StoreError> {
         let sql = "SELECT value FROM rpingmesh.counter WHERE name = 'incident'";
         let rows = self.0.query(sql, &[]).await?;
-        Ok(rows
-            .first()
-            .map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+        let last: i64 = match rows.first() {
+            Some(row) => self.0.sql(row.try_get(0))?,
+            None => 0,
+        };
+        Ok(last.cast_unsigned())
     }
 
     async fn read(&self, query: Query) -> Result<Vec<Incident>, StoreError> {
@@ -148,7 +150,7 @@ impl Incidents for PostgresIncidents {
         let rows = self.0.query(sql, &[&receiver, &i64::from(limit)]).await?;
         let undelivered = rows.iter().rev().filter_map(|row| {
             // What was delivered and cannot be read is delivered again.
-            let delivered: Option<&str> = row.get(2);
+            let delivered: Option<&str> = row.try_get(2).unwrap_or_default();
             let delivered = delivered.and_then(|delivered| serde_json::from_str(delivered).ok());
             Some((self.incident(row)?, delivered))
         });

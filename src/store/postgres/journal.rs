@@ -64,21 +64,13 @@ impl PostgresJournal {
 
     /// A batch; `None` where it cannot be read.
     fn stored(&self, row: &Row) -> Option<Stored> {
-        let (sender, sequence) = (sender(row), unsigned(row, "sequence"));
-        match unpack(row.get("payload"), row.get("packed")) {
-            Ok(payload) => Some(Stored {
-                position: row.get("position"),
-                record: Record {
-                    sender,
-                    sequence,
-                    end: WallTime::from_nanos(row.get("ended")),
-                    payload: payload.into(),
-                },
-            }),
+        match stored(row) {
+            Ok(stored) => Some(stored),
             Err(error) => {
+                let agent: String = row.try_get("agent").unwrap_or_default();
+                let sequence = unsigned(row, "sequence").unwrap_or_default();
                 let line = format!(
-                    "batch {sequence} of agent {} cannot be read and is left out: {error}",
-                    sender.agent
+                    "batch {sequence} of agent {agent} cannot be read and is left out: {error}"
                 );
                 tracing::error!("{line}");
                 self.db.damage.note(line);
@@ -94,7 +86,8 @@ impl Journal for PostgresJournal {
         let sql =
             "SELECT agent, spool, host, sequence, taken, lost, updated FROM rpingmesh.watermark";
         let rows = self.db.query(sql, &[]).await?;
-        let mut marks: Vec<_> = rows.iter().map(watermark).collect();
+        let marks: Result<Vec<_>, Error> = rows.iter().map(watermark).collect();
+        let mut marks = self.db.sql(marks)?;
         marks.sort_by(|a, b| a.sender.cmp(&b.sender));
         Ok(marks)
     }
@@ -142,7 +135,7 @@ impl Journal for PostgresJournal {
             let Some(last) = rows.last() else {
                 return Ok(page);
             };
-            position = last.get("position");
+            position = self.db.sql(last.try_get("position"))?;
             for stored in rows.iter().filter_map(|row| self.stored(row)) {
                 if page.len() >= limit as usize || held >= bytes {
                     return Ok(page);
@@ -156,7 +149,8 @@ impl Journal for PostgresJournal {
     async fn newest(&self) -> Result<i64, StoreError> {
         let sql = "SELECT coalesce(max(position), 0) FROM rpingmesh.batch";
         let rows = self.db.query(sql, &[]).await?;
-        Ok(rows.first().map_or(0, |row| row.get(0)))
+        rows.first()
+            .map_or(Ok(0), |row| self.db.sql(row.try_get(0)))
     }
 
     async fn prune(&self, batches: WallTime, marks: WallTime) -> Result<usize, StoreError> {
@@ -237,7 +231,10 @@ async fn put_batches(transaction: &Transaction<'_>, batches: &Batches) -> Result
             "UPDATE rpingmesh.counter SET value = value + $1 WHERE name = 'batch' RETURNING value",
         )
         .await?;
-    let last: i64 = transaction.query_one(&reserve, &[&count]).await?.get(0);
+    let last: i64 = transaction
+        .query_one(&reserve, &[&count])
+        .await?
+        .try_get(0)?;
     let positions: Vec<i64> = (last - count + 1..=last).collect();
     let insert = transaction
         .prepare_cached(
@@ -306,24 +303,37 @@ async fn put_marks(transaction: &Transaction<'_>, marks: &[Watermark]) -> Result
         .map(drop)
 }
 
-fn unsigned(row: &Row, column: &str) -> u64 {
-    row.get::<_, i64>(column).cast_unsigned()
+fn unsigned(row: &Row, column: &str) -> Result<u64, Error> {
+    row.try_get::<_, i64>(column).map(i64::cast_unsigned)
 }
 
-fn sender(row: &Row) -> Sender {
-    Sender {
-        agent: AgentId::new(row.get::<_, String>("agent")),
-        spool: SpoolId(unsigned(row, "spool")),
-    }
+fn sender(row: &Row) -> Result<Sender, Error> {
+    Ok(Sender {
+        agent: AgentId::new(row.try_get::<_, String>("agent")?),
+        spool: SpoolId(unsigned(row, "spool")?),
+    })
 }
 
-fn watermark(row: &Row) -> Watermark {
-    Watermark {
-        sender: sender(row),
-        host: HostName::new(row.get::<_, String>("host")),
-        sequence: unsigned(row, "sequence"),
-        taken: unsigned(row, "taken"),
-        lost: unsigned(row, "lost"),
-        updated: WallTime::from_nanos(row.get("updated")),
-    }
+fn stored(row: &Row) -> Result<Stored, Box<dyn std::error::Error + Send + Sync>> {
+    let payload = unpack(row.try_get("payload")?, row.try_get("packed")?)?;
+    Ok(Stored {
+        position: row.try_get("position")?,
+        record: Record {
+            sender: sender(row)?,
+            sequence: unsigned(row, "sequence")?,
+            end: WallTime::from_nanos(row.try_get("ended")?),
+            payload: payload.into(),
+        },
+    })
+}
+
+fn watermark(row: &Row) -> Result<Watermark, Error> {
+    Ok(Watermark {
+        sender: sender(row)?,
+        host: HostName::new(row.try_get::<_, String>("host")?),
+        sequence: unsigned(row, "sequence")?,
+        taken: unsigned(row, "taken")?,
+        lost: unsigned(row, "lost")?,
+        updated: WallTime::from_nanos(row.try_get("updated")?),
+    })
 }

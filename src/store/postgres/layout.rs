@@ -113,7 +113,10 @@ const BEGINNINGS: u32 = 5;
 /// [`StoreError::Replica`], [`StoreError::NewerSchema`], [`StoreError::OtherFleet`], [`StoreError::Migration`]; those of the server.
 pub(super) async fn prepare(link: &Link, fleet: &str) -> Result<(), StoreError> {
     let rows = link.query("SELECT pg_is_in_recovery()", &[]).await?;
-    if rows.first().is_some_and(|row| row.get(0)) {
+    if rows
+        .first()
+        .is_some_and(|row| row.try_get(0).unwrap_or_default())
+    {
         return Err(StoreError::Replica {
             store: link.store.to_string(),
         });
@@ -170,7 +173,7 @@ async fn migrate(link: &Link, fleet: &str) -> Result<(), StoreError> {
                     &[],
                 )
                 .await?;
-            let (version, found): (i64, String) = (row.get(0), row.get(1));
+            let (version, found): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
             check(&store, version, (&found, &wanted)).map_err(Failure::Store)?;
             apply(transaction, version, &wanted, &store).await
         }

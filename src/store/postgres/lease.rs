@@ -67,8 +67,12 @@ async fn try_take(link: &Link, role: Role) -> Result<Fence, StoreError> {
                     &[&role.name(), &LEASE_SECONDS],
                 )
                 .await?;
-            let (epoch, holder): (i64, String) = (owner.get(0), owner.get(1));
-            if lease.is_some_and(|lease| lease.get(0)) {
+            let (epoch, holder): (i64, String) = (owner.try_get(0)?, owner.try_get(1)?);
+            let is_held = match lease {
+                Some(lease) => lease.try_get(0)?,
+                None => false,
+            };
+            if is_held {
                 let role = role.name();
                 return Err(Failure::Store(StoreError::Taken { store, role, holder }));
             }
@@ -146,7 +150,7 @@ async fn renew(link: &Link, Fence { role, epoch }: Fence) -> String {
             Ok(rows) if rows.is_empty() => {
                 let owner = "SELECT holder FROM rpingmesh.owner WHERE role = $1";
                 let owner = link.query(owner, &[&role.name()]).await.ok();
-                let holder = owner.and_then(|rows| Some(rows.first()?.get(0)));
+                let holder = owner.and_then(|rows| rows.first()?.try_get(0).ok());
                 return holder.unwrap_or_default();
             }
             Ok(_) => is_reported = false,

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio_postgres::Row;
+use tokio_postgres::{Error, Row};
 
 use super::db::Db;
+use super::errors::classify;
 use crate::store::StoreError;
 
 impl Db {
@@ -26,6 +27,14 @@ impl Db {
         tracing::error!(store = %self.link.store, "{line}");
         self.damage.note(line);
         None
+    }
+
+    /// What was read of a row.
+    ///
+    /// # Errors
+    /// Somebody has changed the type of a column.
+    pub(super) fn sql<T>(&self, read: Result<T, Error>) -> Result<T, StoreError> {
+        read.map_err(|error| classify(&self.link.store, error))
     }
 
     /// A value as JSON.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
 use futures_util::FutureExt as _;
+use tokio_postgres::types::FromSql;
 use tokio_postgres::{Error, Row};
 
 use super::db::Db;
@@ -51,18 +52,22 @@ impl Registry for PostgresRegistry {
         let agents = self.db.query(agents, &[]).await?;
         let mut of_agent: HashMap<String, Vec<Row>> = HashMap::new();
         for row in self.db.query(rnics, &[]).await? {
-            of_agent.entry(row.get("agent")).or_default().push(row);
+            let agent = self.db.sql(row.try_get("agent"))?;
+            of_agent.entry(agent).or_default().push(row);
         }
         let mut found = Vec::with_capacity(agents.len());
         for row in agents {
-            let id: String = row.get("id");
+            let id: String = self.db.sql(row.try_get("id"))?;
+            let host: String = self.db.sql(row.try_get("host"))?;
+            let incarnation: i64 = self.db.sql(row.try_get("incarnation"))?;
+            let version = self.db.sql(row.try_get("version"))?;
             let rows = of_agent.remove(&id).unwrap_or_default();
             match rows.iter().map(rnic).collect::<Result<_, _>>() {
                 Ok(rnics) => found.push(Announcement {
                     agent: id.into(),
-                    incarnation: row.get::<_, i64>("incarnation").cast_unsigned(),
-                    host: row.get::<_, String>("host").into(),
-                    version: row.get("version"),
+                    incarnation: incarnation.cast_unsigned(),
+                    host: host.into(),
+                    version,
                     rnics,
                 }),
                 // It registers again if it lives.
@@ -134,14 +139,16 @@ impl Registry for PostgresRegistry {
         let Some(row) = rows.first() else {
             return Ok(None);
         };
-        let (master, phase): (Vec<u8>, String) = (row.get(0), row.get(2));
+        let master: Vec<u8> = self.db.sql(row.try_get(0))?;
+        let generation: i64 = self.db.sql(row.try_get(1))?;
+        let phase: String = self.db.sql(row.try_get(2))?;
         match (Master::new(&master), Phase::from_name(&phase)) {
             (Some(master), Some(phase)) => Ok(Some(Stored {
                 master,
-                generation: Generation(row.get::<_, i64>(1).cast_unsigned().max(1)),
+                generation: Generation(generation.cast_unsigned().max(1)),
                 phase,
-                begun: WallTime::from_nanos(row.get(3)),
-                is_mixed: row.get(4),
+                begun: WallTime::from_nanos(self.db.sql(row.try_get(3))?),
+                is_mixed: self.db.sql(row.try_get(4))?,
             })),
             // As of a damaged file: the controller makes a new key.
             _ => {
@@ -179,20 +186,25 @@ fn rnic(row: &Row) -> Result<Rnic, String> {
         U::try_from(value).map_err(|_| format!("{what} is out of range"))
     }
     fn json<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<T, String> {
-        serde_json::from_str(row.get(column)).map_err(|error| format!("{column}: {error}"))
+        let text: &str = read(row, column)?;
+        serde_json::from_str(text).map_err(|error| format!("{column}: {error}"))
     }
-    let gid: [u8; 16] = narrow(row.get::<_, Vec<u8>>("gid"), "gid")?;
-    let qpn: u32 = narrow(row.get::<_, i64>("qpn"), "qpn")?;
+    fn read<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, String> {
+        let value = row.try_get(column);
+        value.map_err(|error| format!("{column}: {error}"))
+    }
+    let gid: [u8; 16] = narrow(read::<Vec<u8>>(row, "gid")?, "gid")?;
+    let qpn: u32 = narrow(read::<i64>(row, "qpn")?, "qpn")?;
     Ok(Rnic {
         address: Address {
             gid: Gid::from_bytes(gid),
             qpn: narrow(qpn, "qpn")?,
-            q_key: QKey(narrow(row.get::<_, i64>("q_key"), "q_key")?),
+            q_key: QKey(narrow(read::<i64>(row, "q_key")?, "q_key")?),
         },
-        device: row.get::<_, String>("device").into(),
-        port: narrow(row.get::<_, i32>("port"), "port")?,
-        tor: row.get::<_, String>("tor").into(),
-        gid_index: narrow(row.get::<_, i64>("gid_index"), "gid_index")?,
+        device: read::<String>(row, "device")?.into(),
+        port: narrow(read::<i32>(row, "port")?, "port")?,
+        tor: read::<String>(row, "tor")?.into(),
+        gid_index: narrow(read::<i64>(row, "gid_index")?, "gid_index")?,
         clock: json(row, "clock")?,
         steering: json(row, "steering")?,
     })
@@ -214,11 +226,14 @@ async fn stored(transaction: &Transaction<'_>, puts: &[Put]) -> Result<Vec<(Gid,
         .map(|rnic| rnic.address.gid.bytes().to_vec())
         .collect();
     let rows = transaction.query(&statement, &[&gids, &agents]).await?;
-    let found = rows.iter().filter_map(|row| {
-        let gid: [u8; 16] = row.get::<_, &[u8]>(0).try_into().ok()?;
-        Some((Gid::from_bytes(gid), row.get::<_, String>(1).into()))
-    });
-    Ok(found.collect())
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        // A key of another length is no GID: nobody can register it.
+        if let Ok(gid) = <[u8; 16]>::try_from(row.try_get::<_, &[u8]>(0)?) {
+            found.push((Gid::from_bytes(gid), row.try_get::<_, String>(1)?.into()));
+        }
+    }
+    Ok(found)
 }
 
 async fn replace(
