@@ -55,6 +55,8 @@ enum Bench {
     Registrations,
     /// The judge of 100 000 RNICs with the sparse matrix: time of each run, memory (minutes, 8 GB).
     JudgeFleet,
+    /// `certify` of 1 024 emulated RNICs, and of 50 healthy small fabrics, in virtual time: how long it takes, what is invented.
+    Certify,
     /// What 64 viewers of the dashboard cost an analyzer of 256 ToRs, and how long pages take.
     Dashboard,
     /// Faults that the analyzer locates on the emulated fabric in virtual time, how soon, and false alarms in simulated days
@@ -95,6 +97,7 @@ impl Bench {
             Self::Fleet => example("fleet"),
             Self::Registrations => example("registrations"),
             Self::JudgeFleet => example("judge_fleet"),
+            Self::Certify => example("certify"),
             Self::Dashboard => example("dashboard_load"),
             Self::VirtualTime => bench("virtual_time"),
             Self::Storm => bench("storm"),
