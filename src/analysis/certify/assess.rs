@@ -50,13 +50,15 @@ pub fn assess(assessed: &Assessed<'_>) -> Result<Report, ProblemError> {
         let text = format!("RNIC {name} cannot be used: {why}");
         Fault::new(FaultKind::RnicUnusable, vec![name.to_string()], text)
     }));
-    faults.retain(|fault| scope.has_fault(fault));
-    faults
-        .dedup_by(|a, b| (a.kind, &a.category, &a.subjects) == (b.kind, &b.category, &b.subjects));
     let suspects: BTreeSet<String> = faults
         .iter()
         .flat_map(|fault| fault.suspects.clone())
         .collect();
+    let mut seen = BTreeSet::new();
+    faults.retain(|fault| {
+        let key = (fault.kind, fault.category.clone(), fault.subjects.clone());
+        scope.has_fault(fault) && seen.insert(key)
+    });
     let links = links::results(evidence, loss, &suspects, &|link| scope.has_link(link));
     let count = |state| links.iter().filter(|link| link.state == state).count();
     let proven = count(LinkState::Proven);
@@ -87,6 +89,7 @@ pub fn assess(assessed: &Assessed<'_>) -> Result<Report, ProblemError> {
         not_checked: not_checked(evidence),
         faults,
         links,
+        elsewhere: suspects,
     })
 }
 
@@ -163,8 +166,14 @@ impl<'a> Scope<'a> {
         if self.hosts.is_empty() || fault.subjects.is_empty() {
             return true;
         }
-        let has_node =
-            |node: &str| self.nodes.contains(node) || self.hosts.contains(&HostName::new(node));
+        // RNICs and hosts that do not report are in no evidence: they are known by their names alone.
+        let has_node = |node: &str| {
+            let node = node.strip_prefix("host ").unwrap_or(node);
+            let rnic = node.parse::<RnicName>().ok();
+            self.nodes.contains(node)
+                || self.hosts.contains(&HostName::new(node))
+                || rnic.is_some_and(|rnic| self.hosts.contains(&rnic.host))
+        };
         fault.subjects.iter().any(|subject| {
             let ends = subject.split_once("->");
             ends.is_some_and(|(from, to)| has_node(from) || has_node(to))

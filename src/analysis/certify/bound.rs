@@ -3,7 +3,7 @@
 /// Confidence of all bounds, each alone.
 pub const CONFIDENCE: f64 = 0.95;
 /// From so many losses on the bound is that of the normal approximation: the exact one would sum as many terms.
-const MANY: u64 = 10_000;
+const MANY: u64 = 1_000;
 /// Normal quantile of a one-sided bound of [`CONFIDENCE`].
 const Z: f64 = 1.644_853_626_951;
 

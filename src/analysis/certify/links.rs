@@ -134,12 +134,14 @@ fn result(
         LinkState::Open
     };
     let covered = evidence.covered.0.max(1) as f64;
-    let missing = needed(loss, tally.lost).saturating_sub(tally.sent);
     #[expect(
         clippy::cast_possible_truncation,
         reason = "saturates at the largest number"
     )]
-    let left = (tally.sent > 0).then(|| (missing as f64 * covered / tally.sent as f64) as i64);
+    let left = (state == LinkState::Open).then(|| {
+        let missing = needed(loss, tally.lost).saturating_sub(tally.sent);
+        (missing as f64 * covered / tally.sent as f64) as i64
+    });
     LinkResult {
         from: name.from.clone(),
         to: name.to.clone(),
@@ -147,8 +149,6 @@ fn result(
         sent: tally.sent,
         lost: tally.lost,
         bound,
-        left_ns: left
-            .filter(|_| state != LinkState::Proven)
-            .or_else(|| (state == LinkState::Proven).then_some(0)),
+        left_ns: left.or_else(|| (state == LinkState::Proven).then_some(0)),
     }
 }

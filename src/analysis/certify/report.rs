@@ -179,13 +179,17 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What was not looked at.
     pub not_checked: Vec<String>,
+    /// Suspects outside of the part that is asked for: probes that cross them say nothing about this part either.
+    #[serde(skip)]
+    pub elsewhere: BTreeSet<String>,
 }
 
 impl Report {
     /// Links, RNICs, hosts and switches through which probes say nothing about others.
     pub fn suspects(&self) -> BTreeSet<String> {
         let faults = self.faults.iter();
-        faults.flat_map(|fault| fault.suspects.clone()).collect()
+        let found = faults.flat_map(|fault| fault.suspects.clone());
+        found.chain(self.elsewhere.iter().cloned()).collect()
     }
 
     /// What decides how long it takes: the link that needs longest, of those that carry probes.

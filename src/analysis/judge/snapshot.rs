@@ -222,7 +222,6 @@ impl Snapshot {
             .map(|silent| silent.host.clone())
             .collect();
         let mut ends = Ends::default();
-        let mut round_trips: HashMap<u32, Vec<Nanos>> = HashMap::new();
         let hosts = Hosts {
             filter: host_filter,
             noted: host_filter.noted(Horizon::Long.slots(), now),
@@ -233,13 +232,8 @@ impl Snapshot {
                 continue;
             }
             snapshot.add(path, &hosts, limits, &mut ends);
-            let sample = round_trips.entry(class(path)).or_default();
-            if sample.len() < USUAL_PATHS
-                && let Some(median) = path.network_rtt(&over(Horizon::Middle, now)).quantile(0.5)
-            {
-                sample.push(median);
-            }
         }
+        snapshot.usual = usual(windows, now);
         snapshot.weigh();
         let mut sight = ends.sight();
         snapshot.coverage = Coverage {
@@ -248,12 +242,6 @@ impl Snapshot {
         };
         snapshot.judged_rnics = Arc::new(std::mem::take(&mut sight.rnics));
         snapshot.blind = sight.blind(host_filter);
-        for (class, mut sample) in round_trips {
-            sample.sort_unstable();
-            if let Some(median) = sample.get(sample.len() / 2) {
-                snapshot.usual.insert(class, *median);
-            }
-        }
         snapshot
     }
 
@@ -404,6 +392,41 @@ impl SilentHost {
     pub(crate) fn is_down(&self) -> bool {
         self.probes.lost >= LEAST_TO_SILENT && self.probes.share() >= DOWN
     }
+}
+
+/// Median of the median round trips of some paths of each class. They are taken from all over the fabric: the paths of one ToR may all be
+/// congested.
+fn usual(windows: &Windows, now: WallTime) -> HashMap<u32, Nanos> {
+    let slots = over(Horizon::Middle, now);
+    let mut left: HashMap<u32, usize> = HashMap::new();
+    for path in windows.paths() {
+        *left.entry(class(path)).or_default() += 1;
+    }
+    let steps: HashMap<u32, usize> = left
+        .iter()
+        .map(|(class, paths)| (*class, paths.div_ceil(USUAL_PATHS)))
+        .collect();
+    let mut samples: HashMap<u32, Vec<Nanos>> = HashMap::new();
+    for path in windows.paths() {
+        let class = class(path);
+        let (Some(left), Some(step)) = (left.get_mut(&class), steps.get(&class)) else {
+            continue;
+        };
+        *left -= 1;
+        if left.is_multiple_of(*step)
+            && !is_between_planes(path, windows, now)
+            && let Some(median) = path.network_rtt(&slots).quantile(0.5)
+        {
+            samples.entry(class).or_default().push(median);
+        }
+    }
+    samples
+        .into_iter()
+        .filter_map(|(class, mut sample)| {
+            sample.sort_unstable();
+            Some((class, *sample.get(sample.len() / 2)?))
+        })
+        .collect()
 }
 
 /// The paths; those of a large fabric by the ToRs of their ends. Paths that cross the same links then follow each other, and all that

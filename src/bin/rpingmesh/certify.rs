@@ -119,7 +119,10 @@ async fn certify(args: &CertifyArgs) -> Result<Option<Verdict>, Failure> {
         return Ok(None);
     }
     while !is_over(args, &report, begun.elapsed()) {
-        tokio::time::sleep(every).await;
+        let rest = args
+            .limit
+            .map(|HumanDuration(limit)| limit.saturating_sub(begun.elapsed()));
+        tokio::time::sleep(rest.map_or(every, |rest| rest.min(every))).await;
         match look(&analyzer, &mut certification).await {
             Ok(newer) => {
                 report = newer;
@@ -153,7 +156,9 @@ fn is_over(args: &CertifyArgs, report: &Report, since: Duration) -> bool {
             Verdict::Accepted => true,
             Verdict::Open => false,
             Verdict::Faults if args.keep_going => text::is_rest_proven(report),
-            Verdict::Faults => report.covered_ns > 0 && since >= FAULTS_SHOW,
+            // Where nothing is counted at all, faults may be all that there is.
+            Verdict::Faults if report.covered_ns == 0 => since >= FAULTS_SHOW * 2,
+            Verdict::Faults => since >= FAULTS_SHOW,
         }
 }
 

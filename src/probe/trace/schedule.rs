@@ -8,7 +8,8 @@
 //! one turn of [`TURNS`] only: many lossy paths do not keep the others from being traced.
 //!
 //! A trace that ends in silence does not tell where the path ends: its packets were lost, or no probe had come through yet. It is
-//! repeated after the gap, then after twice that time, and so on up to `interval`.
+//! repeated after the gap, then after twice that time, and so on up to `interval`. Not where no switch has ever answered: then nothing
+//! more is learned by asking again soon.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
@@ -178,7 +179,7 @@ struct PathState {
     place: Place,
     /// Repetitions since a trace has last agreed with the one before.
     repeats: u32,
-    /// Traces in a row that ended in silence.
+    /// Traces in a row that ended in silence behind a switch that has answered.
     silent: u32,
     /// What came up while it was running.
     again: Option<Reason>,
@@ -505,9 +506,10 @@ impl Schedule {
                 super::Relation::Different => Some(new),
             },
         };
+        let is_answered = path.route.is_some() || trace.hops.iter().any(Option::is_some);
         path.silent = match trace.end {
-            End::Silent => path.silent.saturating_add(1),
-            End::Answered | End::Inferred => 0,
+            End::Silent if is_answered => path.silent.saturating_add(1),
+            End::Silent | End::Answered | End::Inferred => 0,
         };
         for node in surprises {
             self.charge(node, now);

@@ -21,9 +21,11 @@ use crate::store::server::Server;
 
 /// How long a call may take. A server that was stopped, or a network that drops everything, must not hold its callers for ever.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
+/// The same for the server, which ends what nobody waits for any more.
+const SERVER_LIMITS: &str = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=5s";
 /// How long a connection may take to be made.
 const CONNECTING: Duration = Duration::from_secs(3);
-/// Connections of one store: one that writes, one that renews the lease, and some for those who read.
+/// Connections of one store: one that writes, and some for those who read. The lease has its own.
 const CONNECTIONS: usize = 6;
 /// How often a transaction is tried that meets conflicts, and the first wait between two attempts, in milliseconds; it doubles.
 const ATTEMPTS: u32 = 8;
@@ -42,6 +44,8 @@ impl Link {
         let mut config = server.config().clone();
         config
             .application_name("rpingmesh")
+            // A transaction of a machine that is lost must not hold its locks, which a successor waits for.
+            .options(SERVER_LIMITS)
             .connect_timeout(CONNECTING)
             .tcp_user_timeout(LIMIT)
             // Without a file an empty one: a server that wants a password then says so.

@@ -40,7 +40,8 @@ impl Db {
         let link = Link::new(server).await?;
         layout::prepare(&link, server.fleet()).await?;
         let fence = lease::take(&link, role).await?;
-        let tenure = lease::renewed(link.clone(), fence);
+        // With a connection of its own: readers that wait for a slow server must not hold up the renewal.
+        let tenure = lease::renewed(Link::new(server).await?, fence);
         Ok(Self {
             link,
             fence,

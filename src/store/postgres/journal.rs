@@ -23,6 +23,8 @@ use crate::store::server::Server;
 use crate::store::tenure::Tenure;
 use crate::time::WallTime;
 
+/// Batches that one transaction removes.
+const PRUNED_AT_ONCE: usize = 5_000;
 /// Batches of one page of [`Journal::read`] that are fetched at once.
 const FETCHED: i64 = 64;
 
@@ -60,6 +62,22 @@ impl PostgresJournal {
 
     pub(in crate::store) fn history(&self) -> PostgresHistory {
         PostgresHistory(self.db.clone())
+    }
+
+    /// Removes some batches that ended before `end`, and says how many: however many there are, each call is over in time.
+    async fn prune_some(&self, end: WallTime) -> Result<usize, StoreError> {
+        self.db
+            .write(move |transaction| {
+                async move {
+                    let sql = "DELETE FROM rpingmesh.batch WHERE position IN
+                               (SELECT position FROM rpingmesh.batch WHERE ended < $1 ORDER BY ended LIMIT $2)";
+                    let most = i64::try_from(PRUNED_AT_ONCE).unwrap_or(i64::MAX);
+                    let gone = transaction.execute(sql, &[&end.nanos(), &most]).await?;
+                    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
+                }
+                .boxed()
+            })
+            .await
     }
 
     /// A batch; `None` where it cannot be read.
@@ -154,18 +172,24 @@ impl Journal for PostgresJournal {
     }
 
     async fn prune(&self, batches: WallTime, marks: WallTime) -> Result<usize, StoreError> {
+        let mut gone = 0;
+        loop {
+            let some = self.prune_some(batches).await?;
+            gone += some;
+            if some < PRUNED_AT_ONCE {
+                break;
+            }
+        }
         self.db
             .write(move |transaction| {
                 async move {
-                    let sql = "DELETE FROM rpingmesh.batch WHERE ended < $1";
-                    let gone = transaction.execute(sql, &[&batches.nanos()]).await?;
                     let sql = "DELETE FROM rpingmesh.watermark WHERE updated < $1";
-                    transaction.execute(sql, &[&marks.nanos()]).await?;
-                    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
+                    transaction.execute(sql, &[&marks.nanos()]).await.map(drop)
                 }
                 .boxed()
             })
-            .await
+            .await?;
+        Ok(gone)
     }
 
     async fn forget(&self, spools: Vec<Sender>) -> Result<(), StoreError> {

@@ -71,6 +71,7 @@ const MIGRATIONS: &[&str] = &["
         payload  BYTEA   NOT NULL,
         UNIQUE (agent, spool, sequence)
     );
+    CREATE INDEX batch_ended ON rpingmesh.batch (ended);
     CREATE TABLE rpingmesh.counter (
         name  TEXT   PRIMARY KEY,
         value BIGINT NOT NULL

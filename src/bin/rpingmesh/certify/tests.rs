@@ -50,6 +50,7 @@ fn sample() -> Report {
         ],
         notes: vec!["a note".to_owned()],
         not_checked: vec!["MTU".to_owned()],
+        elsewhere: BTreeSet::new(),
     }
 }
 

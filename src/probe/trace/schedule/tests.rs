@@ -135,6 +135,12 @@ fn a_trace_that_ends_in_silence_is_repeated_less_and_less_often_until_its_end_is
     for pair in times[6..].windows(2) {
         assert!((225..=376).contains(&(pair[1] - pair[0])), "{times:?}");
     }
+    // Nor is one that no switch answers asked for again soon.
+    let mut schedule = Schedule::new(config());
+    schedule.seen((tuple(1), Direction::Forward), 1, 0, at(0));
+    assert!(schedule.next(at(0)).is_some());
+    schedule.done(&trace(tuple(1), &[], End::Silent), at(0));
+    assert_eq!(schedule.next(at(200_000)), None);
     // One that ends is not repeated.
     let mut schedule = Schedule::new(config());
     schedule.seen((tuple(1), Direction::Forward), 1, 0, at(0));
