@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::analysis::localize::Component;
 use crate::id::{Gid, RnicName};
 use crate::time::{Nanos, WallTime};
 
@@ -41,8 +42,8 @@ fn bounds_of_extremes_stay_between_zero_and_one() {
     }
     // Where the approximation begins it meets the exact bound.
     close(
-        upper_bound(10_000_000, 10_001),
-        upper_bound(10_000_000, 10_000) * 1.000_1,
+        upper_bound(10_000_000, 1_001),
+        upper_bound(10_000_000, 1_000) * 1.000_95,
     );
 }
 
@@ -336,6 +337,39 @@ fn only_what_is_asked_for_is_judged() {
     assert_eq!(texts, ["many", "RNIC h1/mlx5_1 cannot be used: no GID"]);
     // Two RNICs, and both leaves' cables.
     assert_eq!((report.rnics, report.links.len()), (2, 12));
+}
+
+#[test]
+fn what_does_not_report_is_asked_for_by_its_name() {
+    let mut fabric = fabric(3_000);
+    fabric.missing = ["h1/mlx5_7", "host h2", "h3/mlx5_0"]
+        .map(str::to_owned)
+        .to_vec();
+    let link = Component::Link {
+        from: "far".to_owned(),
+        to: "away".to_owned(),
+    };
+    let mut left_out = BTreeSet::new();
+    let mut faults = |host: &str| {
+        let report = assess(&Assessed {
+            evidence: &fabric,
+            loss: 1e-3,
+            hosts: &BTreeSet::from([host.into()]),
+            known: &[Fault::of_incident(
+                "link_loss",
+                &[link.clone()],
+                true,
+                "elsewhere",
+            )],
+            unusable: &[("h1/mlx5_8".parse().expect("a name"), "port down".to_owned())],
+        })
+        .expect("counts that fit");
+        left_out = report.suspects();
+        report.faults.len()
+    };
+    assert_eq!(["h1", "h2", "h3", "h0"].map(&mut faults), [2, 1, 1, 0]);
+    // What is wrong elsewhere is no fault of this part, and its probes do not count here.
+    assert!(left_out.contains("far->away"), "{left_out:?}");
 }
 
 #[test]
