@@ -19,7 +19,7 @@ mod wiring;
 pub use assess::{Assessed, assess};
 pub use bound::{CONFIDENCE, needed, upper_bound};
 pub use evidence::{Evidence, Level, LinkEvidence, LinkName, RnicEvidence, Tally};
-pub use gather::{Known, gather};
+pub use gather::{Gathering, Known, gather};
 pub use progress::{Beside, Progress, Question};
 pub use report::{Fault, FaultKind, LinkResult, LinkState, Report, Verdict};
 

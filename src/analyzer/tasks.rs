@@ -115,6 +115,7 @@ impl Analyzer {
             auth_header: config.web_auth_header.clone(),
             identity: identity(&config.security),
             may_forget: may_forget(&config, web_address),
+            certifying: Arc::default(),
             hosts: config.web_hosts.clone(),
         };
         tasks.show(web, parts, history, &config);

@@ -59,6 +59,8 @@ pub(super) struct Web {
     pub(super) identity: AgentIdentity,
     /// Something says who asks: what is missing may be acknowledged.
     pub(super) may_forget: bool,
+    /// Whoever counts evidence for a certification has it.
+    pub(super) certifying: Arc<tokio::sync::Mutex<()>>,
     /// By which names requests may ask for this server.
     pub(super) hosts: AllowedHosts,
 }
@@ -199,9 +201,10 @@ async fn evidence(
     Shared(web): Shared<Web>,
     Asked(query): Asked<EvidenceQuery>,
 ) -> Answer<Evidence> {
-    let view = web.views.get();
-    web.read(move |state, now| answers::evidence(state, &view, &query, now))
-        .await
+    // One at a time: each looks at every path.
+    let _turn = web.certifying.lock().await;
+    let answer = answers::evidence(&web.state, web.views.get(), query).await;
+    answer.map(Json).ok_or_else(Failure::gone)
 }
 
 async fn focus(Shared(web): Shared<Web>, _: Asked<FocusQuery>) -> Answer<Focus> {

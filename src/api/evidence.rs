@@ -33,7 +33,7 @@ impl Request for EvidenceQuery {
 /// What each link carried and lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Evidence {
-    /// from when; later than asked for where that is no longer kept
+    /// beginning of the counts. The analyzer keeps 120 s: it may be later than the beginning that was asked for
     pub start_unix_ns: i64,
     /// to when: 20 s ago, so that late results are counted
     pub end_unix_ns: i64,
@@ -230,13 +230,13 @@ fn rnic((name, rnic): (&RnicName, &certify::RnicEvidence)) -> RnicEvidence {
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
     /// A set of links names one that is not in the list.
-    #[error("lossy: there is no link {0}")]
+    #[error("lossy: link {0} is not in the list of links")]
     Place(usize),
     /// More probes lost than sent.
     #[error("{0}: more probes lost than sent")]
     Counts(String),
     /// A name or address that is none.
-    #[error("rnics: `{0}` is no name of an RNIC, or its GID is none")]
+    #[error("rnics: `{0}` is not the name of an RNIC, or its GID cannot be read")]
     Rnic(String),
 }
 

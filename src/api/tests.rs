@@ -419,7 +419,11 @@ fn evidence_is_read_as_it_was_written_and_contradictions_are_refused() {
             json!(10),
             "h0/mlx5_0->leaf0: more probes lost than sent",
         ),
-        ("/lossy/0/links/0", json!(2), "lossy: there is no link 2"),
+        (
+            "/lossy/0/links/0",
+            json!(2),
+            "lossy: link 2 is not in the list of links",
+        ),
         (
             "/lossy/0/lost",
             json!(99),
@@ -428,12 +432,12 @@ fn evidence_is_read_as_it_was_written_and_contradictions_are_refused() {
         (
             "/rnics/0/name",
             json!("h0"),
-            "rnics: `h0` is no name of an RNIC, or its GID is none",
+            "rnics: `h0` is not the name of an RNIC, or its GID cannot be read",
         ),
         (
             "/rnics/0/gid",
             json!("x"),
-            "rnics: `h0/mlx5_0` is no name of an RNIC, or its GID is none",
+            "rnics: `h0/mlx5_0` is not the name of an RNIC, or its GID cannot be read",
         ),
     ] {
         let mut answer = answer.clone();

@@ -1,4 +1,5 @@
-//! Counts what each link carried, from the windows.
+//! Counts what each link carried, from the windows: all at once ([`gather`]), or in portions ([`Gathering`]), between which whoever owns
+//! the windows goes on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
@@ -27,22 +28,24 @@ pub struct Known<'a> {
     pub traced: &'a dyn Fn(&Tuple) -> Option<Vec<String>>,
     /// The switch that answers first on the path of a 5-tuple, by its own name.
     pub first: &'a dyn Fn(&Tuple) -> Option<String>,
-    /// Links (`A->B`), RNICs (`HOST/DEVICE`), hosts and switches: probes that crossed one of them do not count.
-    pub without: &'a BTreeSet<String>,
 }
 
 /// What is measured of an RNIC, by what it is compared by.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Sketches {
     rtt: Sketch,
     prober_delay: Sketch,
     responder_delay: Sketch,
 }
 
-struct Gatherer<'a> {
-    known: &'a Known<'a>,
+/// Evidence that is being counted.
+#[derive(Debug)]
+pub struct Gathering {
     slots: Range<Slot>,
     now: WallTime,
+    without: BTreeSet<String>,
+    /// The first place among the windows' paths that was not looked at.
+    next: usize,
     evidence: Evidence,
     sketches: HashMap<Gid, Sketches>,
     /// 5-tuples whose links were counted as paths.
@@ -51,37 +54,64 @@ struct Gatherer<'a> {
     with_results: HashSet<Slot>,
 }
 
-/// Counts what the probes of some slots crossed. `now` decides which hosts are silent.
-pub fn gather(windows: &Windows, known: &Known<'_>, slots: Range<Slot>, now: WallTime) -> Evidence {
-    let mut evidence = Evidence::new(slots.start.start()..slots.end.start());
-    evidence.has_file = known.wiring.is_some();
-    let mut gatherer = Gatherer {
-        known,
-        slots,
-        now,
-        evidence,
-        sketches: HashMap::new(),
-        tuples: HashSet::new(),
-        with_results: HashSet::new(),
-    };
-    gatherer.file();
-    for end in known.host_filter.rnics() {
-        gatherer.rnic(end);
-    }
-    for path in windows.paths() {
-        let planes = windows.planes().filter(|planes| planes.len() > 1);
-        let (source, target) = (&path.source().tor, &path.target().tor);
-        if !planes.is_some_and(|planes| planes.are_apart(source, target)) {
-            gatherer.path(path);
-        }
-    }
-    gatherer.finish()
+/// Counts what the probes of some slots crossed, all at once. See [`Gathering::new`].
+pub fn gather(
+    windows: &Windows,
+    known: &Known<'_>,
+    slots: Range<Slot>,
+    without: BTreeSet<String>,
+    now: WallTime,
+) -> Evidence {
+    let mut gathering = Gathering::new(slots, without, now);
+    gathering.take(windows, known, windows.places());
+    gathering.finish()
 }
 
-impl Gatherer<'_> {
+impl Gathering {
+    /// Of what the probes of some slots crossed. `now` decides which hosts are silent. Probes that crossed one of `without` do not count:
+    /// links (`A->B`), RNICs (`HOST/DEVICE`), hosts and switches.
+    pub fn new(slots: Range<Slot>, without: BTreeSet<String>, now: WallTime) -> Self {
+        Self {
+            evidence: Evidence::new(slots.start.start()..slots.end.start()),
+            slots,
+            now,
+            without,
+            next: 0,
+            sketches: HashMap::new(),
+            tuples: HashSet::new(),
+            with_results: HashSet::new(),
+        }
+    }
+
+    /// The slots that are counted.
+    pub(crate) const fn slots(&self) -> &Range<Slot> {
+        &self.slots
+    }
+
+    /// Counts the paths in the next so many places; whether there are more.
+    pub fn take(&mut self, windows: &Windows, known: &Known<'_>, places: usize) -> bool {
+        if self.next == 0 {
+            self.evidence.has_file = known.wiring.is_some();
+            self.file(known.wiring);
+            for end in known.host_filter.rnics() {
+                self.rnic(known, end);
+            }
+        }
+        let end = self.next.saturating_add(places);
+        let planes = windows.planes().filter(|planes| planes.len() > 1);
+        for path in windows.paths_in(self.next..end) {
+            let (source, target) = (&path.source().tor, &path.target().tor);
+            if !planes.is_some_and(|planes| planes.are_apart(source, target)) {
+                self.path(known, path);
+            }
+        }
+        self.next = end;
+        end < windows.places()
+    }
+
     /// The cables of the file, between switches.
-    fn file(&mut self) {
-        let links = self.known.wiring.map(Wiring::links).unwrap_or_default();
+    fn file(&mut self, wiring: Option<&Wiring>) {
+        let links = wiring.map(Wiring::links).unwrap_or_default();
         for cable in links {
             for name in [
                 LinkName::new(&*cable.a, &*cable.b),
@@ -92,8 +122,8 @@ impl Gatherer<'_> {
         }
     }
 
-    fn rnic(&mut self, end: &End) -> &mut RnicEvidence {
-        let wiring = self.known.wiring;
+    fn rnic(&mut self, known: &Known<'_>, end: &End) -> &mut RnicEvidence {
+        let wiring = known.wiring;
         self.evidence.rnics.entry(end.rnic()).or_insert_with(|| {
             let host = wiring.and_then(|wiring| wiring.host(&end.host));
             let tors = host.map(|host| host.tors_of(&end.device));
@@ -111,8 +141,7 @@ impl Gatherer<'_> {
     }
 
     /// Probes that count, and those that are set aside.
-    fn tally(&mut self, path: PathView<'_>) -> (Tally, Tally) {
-        let filter = self.known.host_filter;
+    fn tally(&mut self, filter: &HostFilter, path: PathView<'_>) -> (Tally, Tally) {
         let (source, target) = (path.source(), path.target());
         let (mut counted, mut set_aside) = (Tally::default(), Tally::default());
         for slot in path.counts(&self.slots) {
@@ -132,13 +161,13 @@ impl Gatherer<'_> {
         (counted, set_aside)
     }
 
-    fn path(&mut self, path: PathView<'_>) {
-        let (counted, set_aside) = self.tally(path);
+    fn path(&mut self, known: &Known<'_>, path: PathView<'_>) {
+        let (counted, set_aside) = self.tally(known.host_filter, path);
         self.evidence.set_aside.add(set_aside);
         if counted.sent == 0 {
             return;
         }
-        let Some(links) = self.links(path) else {
+        let Some(links) = links(known, path) else {
             self.evidence.untraced.add(counted);
             return;
         };
@@ -146,7 +175,7 @@ impl Gatherer<'_> {
             self.evidence.left_out.add(counted);
             return;
         }
-        self.measure(path, counted);
+        self.measure(known, path, counted);
         self.evidence.counted.add(counted);
         let tuple = path.source_port().map(|port| Tuple {
             source: path.source().gid,
@@ -155,9 +184,9 @@ impl Gatherer<'_> {
         });
         let is_new = tuple.is_some_and(|tuple| self.tuples.insert(tuple));
         for link in &links {
-            let known = self.evidence.links.entry(link.clone()).or_default();
-            known.tally.add(counted);
-            known.paths += u64::from(is_new);
+            let link = self.evidence.links.entry(link.clone()).or_default();
+            link.tally.add(counted);
+            link.paths += u64::from(is_new);
         }
         if counted.lost > 0 {
             let mut links = links;
@@ -167,7 +196,7 @@ impl Gatherer<'_> {
     }
 
     fn is_left_out(&self, link: &LinkName) -> bool {
-        let without = self.known.without;
+        let without = &self.without;
         if without.is_empty() {
             return false;
         }
@@ -179,48 +208,11 @@ impl Gatherer<'_> {
         without.contains(&link.to_string()) || is_node(&link.from) || is_node(&link.to)
     }
 
-    /// The links that a probe and its ACK cross, each once; `None` where one of them is not known.
-    fn links(&self, path: PathView<'_>) -> Option<Vec<LinkName>> {
-        let (source, target) = (path.source(), path.target());
-        let [there, back] = if source.tor == target.tor {
-            let is_bond = |end: &End| self.known.routes.tors_of(end).len() > 1;
-            if is_bond(source) || is_bond(target) {
-                return None;
-            }
-            let tor = || vec![source.tor.as_str().to_owned()];
-            [tor(), tor()]
-        } else {
-            let port = path.source_port()?;
-            let tuple = |source: Gid, target: Gid| Tuple {
-                source,
-                target,
-                port,
-            };
-            [
-                (self.known.traced)(&tuple(source.gid, target.gid))?,
-                // Responders answer with the probe's own source port.
-                (self.known.traced)(&tuple(target.gid, source.gid))?,
-            ]
-        };
-        let (source, target) = (source.rnic().to_string(), target.rnic().to_string());
-        let mut links = Vec::with_capacity(there.len() + back.len() + 2);
-        for (from, switches, to) in [(&source, &there, &target), (&target, &back, &source)] {
-            let nodes: Vec<&String> = [from].into_iter().chain(switches).chain([to]).collect();
-            for pair in nodes.windows(2) {
-                let link = LinkName::new(pair[0], pair[1]);
-                if !links.contains(&link) {
-                    links.push(link);
-                }
-            }
-        }
-        Some(links)
-    }
-
     /// What the ends of a path are compared by.
-    fn measure(&mut self, path: PathView<'_>, counted: Tally) {
+    fn measure(&mut self, known: &Known<'_>, path: PathView<'_>, counted: Tally) {
         let (source, target) = (path.source(), path.target());
         for end in [source, target] {
-            self.rnic(end).tally.add(counted);
+            self.rnic(known, end).tally.add(counted);
         }
         let first = path.source_port().and_then(|port| {
             let tuple = Tuple {
@@ -228,12 +220,12 @@ impl Gatherer<'_> {
                 target: target.gid,
                 port,
             };
-            (self.known.first)(&tuple)
+            (known.first)(&tuple)
         });
         if let Some(first) = first {
-            let known = &mut self.rnic(source).first_switches;
-            if known.len() < MOST_FIRST || known.contains_key(&first) {
-                *known.entry(first).or_default() += 1;
+            let switches = &mut self.rnic(known, source).first_switches;
+            if switches.len() < MOST_FIRST || switches.contains_key(&first) {
+                *switches.entry(first).or_default() += 1;
             }
         }
         let mut sums = Sums::default();
@@ -250,7 +242,8 @@ impl Gatherer<'_> {
         of_target.responder_delay.merge(&sums.responder_delay);
     }
 
-    fn finish(mut self) -> Evidence {
+    /// All that was counted.
+    pub fn finish(mut self) -> Evidence {
         for rnic in self.evidence.rnics.values_mut() {
             let Some(sketches) = rnic.gid.and_then(|gid| self.sketches.get(&gid)) else {
                 continue;
@@ -284,3 +277,43 @@ fn level(sketch: &Sketch) -> Level {
         median: sketch.quantile(0.5).unwrap_or_default(),
     }
 }
+
+/// The links that a probe and its ACK cross, each once; `None` where one of them is not known.
+fn links(known: &Known<'_>, path: PathView<'_>) -> Option<Vec<LinkName>> {
+    let (source, target) = (path.source(), path.target());
+    let [there, back] = if source.tor == target.tor {
+        let is_bond = |end: &End| known.routes.tors_of(end).len() > 1;
+        if is_bond(source) || is_bond(target) {
+            return None;
+        }
+        let tor = || vec![source.tor.as_str().to_owned()];
+        [tor(), tor()]
+    } else {
+        let port = path.source_port()?;
+        let tuple = |source: Gid, target: Gid| Tuple {
+            source,
+            target,
+            port,
+        };
+        [
+            (known.traced)(&tuple(source.gid, target.gid))?,
+            // Responders answer with the probe's own source port.
+            (known.traced)(&tuple(target.gid, source.gid))?,
+        ]
+    };
+    let (source, target) = (source.rnic().to_string(), target.rnic().to_string());
+    let mut links = Vec::with_capacity(there.len() + back.len() + 2);
+    for (from, switches, to) in [(&source, &there, &target), (&target, &back, &source)] {
+        let nodes: Vec<&String> = [from].into_iter().chain(switches).chain([to]).collect();
+        for pair in nodes.windows(2) {
+            let link = LinkName::new(pair[0], pair[1]);
+            if !links.contains(&link) {
+                links.push(link);
+            }
+        }
+    }
+    Some(links)
+}
+
+#[cfg(test)]
+mod tests;

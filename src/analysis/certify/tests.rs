@@ -357,7 +357,7 @@ fn what_does_not_report_is_asked_for_by_its_name() {
             hosts: &BTreeSet::from([host.into()]),
             known: &[Fault::of_incident(
                 "link_loss",
-                &[link.clone()],
+                std::slice::from_ref(&link),
                 true,
                 "elsewhere",
             )],
@@ -368,7 +368,7 @@ fn what_does_not_report_is_asked_for_by_its_name() {
         report.faults.len()
     };
     assert_eq!(["h1", "h2", "h3", "h0"].map(&mut faults), [2, 1, 1, 0]);
-    // What is wrong elsewhere is no fault of this part, and its probes do not count here.
+    // A fault elsewhere is not listed for this part. Probes that crossed it do not count here.
     assert!(left_out.contains("far->away"), "{left_out:?}");
 }
 

@@ -1,11 +1,12 @@
 //! `GET /api/v1/evidence`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::analysis::certify::{Known, gather};
+use crate::analysis::certify::{Gathering, Known};
 use crate::analysis::windows::{Slot, WindowLength};
-use crate::analyzer::state::State;
+use crate::analyzer::state::{State, StateHandle};
 use crate::analyzer::view::View;
 use crate::api::evidence::{Evidence, EvidenceQuery};
 use crate::api::query::Number;
@@ -17,13 +18,41 @@ const MARGIN: u32 = 4;
 /// A path counts as known for so long after a trace has shown it: agents trace it every few minutes.
 const TRACED: Duration = Duration::from_mins(30);
 
-/// Answers `GET /api/v1/evidence`.
-pub(in crate::analyzer) fn evidence(
-    state: &State,
-    view: &View,
-    query: &EvidenceQuery,
-    now: WallTime,
-) -> Evidence {
+/// Paths that are counted at once: between two portions the state thread takes batches.
+const PORTION: usize = 8_192;
+
+/// Answers `GET /api/v1/evidence`; `None` when the analyzer ends.
+pub(in crate::analyzer) async fn evidence(
+    state: &StateHandle,
+    view: Arc<View>,
+    query: EvidenceQuery,
+) -> Option<Evidence> {
+    let mut gathering = state.read(move |_, now| begin(&query, now)).await?;
+    loop {
+        let (taken, has_more) = state
+            .read(move |state, now| {
+                let has_more = take(&mut gathering, state, now);
+                (gathering, has_more)
+            })
+            .await?;
+        gathering = taken;
+        if !has_more {
+            break;
+        }
+    }
+    let missing = state
+        .read(|state, _| state.missing_of_file().to_vec())
+        .await?;
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut evidence = gathering.finish();
+        evidence.missing = missing;
+        evidence.differences.clone_from(&view.differences);
+        Evidence::from(&evidence)
+    });
+    answer.await.ok()
+}
+
+fn begin(query: &EvidenceQuery, now: WallTime) -> Gathering {
     let end = Slot::of(now).before(MARGIN);
     let oldest = end.before(WindowLength::Long.slots());
     let asked = query.since_unix_ns.map(Number::get).unwrap_or_default();
@@ -36,7 +65,12 @@ pub(in crate::analyzer) fn evidence(
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect();
-    let start = slots.start.start();
+    Gathering::new(slots, without, now)
+}
+
+/// Counts the next portion; whether there is more.
+fn take(gathering: &mut Gathering, state: &State, now: WallTime) -> bool {
+    let start = gathering.slots().start.start();
     let traced = |tuple: &Tuple| {
         let known = state.paths.get(tuple)?;
         let is_new = now.since(known.confirmed()?) <= TRACED;
@@ -52,10 +86,6 @@ pub(in crate::analyzer) fn evidence(
         routes: state.routes(),
         traced: &|tuple| traced(tuple).map(|(_, switches)| switches),
         first: &|tuple| state.first_switch(tuple),
-        without: &without,
     };
-    let mut evidence = gather(&state.windows, &known, slots, now);
-    evidence.missing = state.missing_of_file().to_vec();
-    evidence.differences.clone_from(&view.differences);
-    Evidence::from(&evidence)
+    gathering.take(&state.windows, &known, PORTION)
 }

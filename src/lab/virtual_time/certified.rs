@@ -122,9 +122,14 @@ impl Certification<'_> {
             routes: &self.bonds,
             traced: &traced,
             first: &first,
-            without: &self.progress.without,
         };
-        let mut evidence = gather(&lab.windows, &known, slots, wall(now));
+        let mut evidence = gather(
+            &lab.windows,
+            &known,
+            slots,
+            self.progress.without.clone(),
+            wall(now),
+        );
         evidence.missing = missing(self.file, &lab.topology);
         evidence
     }
