@@ -9,13 +9,18 @@
 //! Memory is bounded by [`MOST_HOSTS`] and [`MOST_RNICS`]. Results of hosts and RNICs beyond these limits are never set
 //! aside; [`HostFilter::unlisted`] counts them.
 
+mod host;
+mod noted;
+mod sending;
 mod slots;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use host::{Host, MAX_INTERVAL, MIN_INTERVAL};
+use sending::Sending;
 use slots::SlotSet;
 
 use super::report::{Batch, End, PathReport};
@@ -24,20 +29,19 @@ use crate::id::{Gid, HostName, Qpn, TorId};
 use crate::measure::Invalid;
 use crate::time::{Nanos, WallTime};
 
+pub use host::{SILENT, UploadState};
+pub(crate) use noted::Noted;
+
 /// Hosts of which something is kept.
 pub(crate) const MOST_HOSTS: usize = 100_000;
 /// RNICs of which something is kept.
 pub(crate) const MOST_RNICS: usize = 200_000;
 /// A host that takes longer than this to handle a completion is starved of CPU: a thousand times what is usual.
 pub(crate) const STARVED: Nanos = Nanos(50_000_000);
-/// An agent is silent after so long without an upload, at the least.
-pub const SILENT: Duration = Duration::from_secs(3);
 /// For so long nothing is said about a host whose agent has said that it stops: updates and restarts of machines need less.
 pub const ANNOUNCED: Duration = Duration::from_mins(3);
 /// Batches that come so soon after the word of an agent that it stops are its last ones.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Or after so many of its usual intervals.
-const SILENT_INTERVALS: u32 = 3;
 /// Queue pairs of one RNIC that are told apart.
 const MOST_QUEUE_PAIRS: usize = 32;
 
@@ -93,17 +97,6 @@ impl Reason {
     }
 }
 
-/// Whether an agent uploads on time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UploadState {
-    /// It uploads.
-    Current,
-    /// Its upload is due, but not for long.
-    Overdue,
-    /// It has not uploaded for this long.
-    Silent(Duration),
-}
-
 /// How often an RNIC came and went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flaps {
@@ -117,38 +110,6 @@ impl Flaps {
     /// The larger of both.
     pub fn most(self) -> u32 {
         self.registered.max(self.interrupted)
-    }
-}
-
-#[derive(Debug)]
-struct Host {
-    /// End of its last interval, by its own clock.
-    last_end: WallTime,
-    /// When that came.
-    received: WallTime,
-    /// When its agent said that it stops, until it uploads again.
-    stopped: Option<WallTime>,
-    /// How long its intervals are.
-    interval: Duration,
-    /// Slots in which it uploaded nothing, and in which others still report what it missed then.
-    silent: SlotSet,
-    slow_to_answer: SlotSet,
-    /// Who said last that it is slow to answer, and of which slot.
-    accuser: Option<(Slot, HostName)>,
-    slow_to_probe: SlotSet,
-}
-
-impl Host {
-    /// Another host's agent saw it answer late. One alone is not believed: it could have whatever is probed there set aside.
-    fn accuse(&mut self, by: &HostName, slot: Slot) {
-        if let Some((last, other)) = &self.accuser
-            && other != by
-            && (*last == slot || last.before(1) == slot || slot.before(1) == *last)
-        {
-            self.slow_to_answer.insert(*last);
-            self.slow_to_answer.insert(slot);
-        }
-        self.accuser = Some((slot, by.clone()));
     }
 }
 
@@ -170,23 +131,6 @@ struct Rnic {
     none_sendable: SlotSet,
     /// Slots in which others said something else about where it is.
     contradicted: SlotSet,
-}
-
-/// Hosts and RNICs of which something was noted lately. The filter has nothing to say about the results between all others.
-#[derive(Debug)]
-pub(crate) struct Noted<'a> {
-    hosts: HashSet<&'a HostName>,
-    rnics: HashSet<Gid>,
-}
-
-impl Noted<'_> {
-    /// Whether nothing was noted of either end.
-    pub(crate) fn is_quiet(&self, source: &End, target: &End) -> bool {
-        [source, target].into_iter().all(|end| {
-            (self.hosts.is_empty() || !self.hosts.contains(&end.host))
-                && (self.rnics.is_empty() || !self.rnics.contains(&end.gid))
-        })
-    }
 }
 
 /// What hosts and their peers said lately. See the module.
@@ -556,52 +500,11 @@ impl HostFilter {
     }
 }
 
-const MIN_INTERVAL: Duration = Duration::from_millis(200);
-const MAX_INTERVAL: Duration = Duration::from_secs(10);
 /// How long after a host's return others may still report probes that it lost before: they wait for an answer, then for
 /// their upload.
 const SETTLING: Duration = Duration::from_secs(2);
 /// How much longer than usual an interval must be to show a starved process.
 const STRETCHED: Duration = Duration::from_millis(500);
-
-impl Host {
-    fn silent_after(&self) -> Duration {
-        SILENT.max(self.interval * SILENT_INTERVALS)
-    }
-
-    fn upload_state(&self, now: WallTime) -> UploadState {
-        let since = now.since(self.received);
-        if since > self.silent_after() || self.stopped.is_some() {
-            UploadState::Silent(since)
-        } else if since > self.interval * 3 / 2 + Duration::from_millis(200) {
-            UploadState::Overdue
-        } else {
-            UploadState::Current
-        }
-    }
-}
-
-/// Which RNICs of a batch could send, and which could not, to some peer.
-#[derive(Default)]
-struct Sending(Vec<(Gid, bool, bool)>);
-
-impl Sending {
-    fn add(&mut self, report: &PathReport) {
-        let failed = report
-            .invalid
-            .iter()
-            .any(|(why, count)| *why == Invalid::SendFailed && *count > 0);
-        let could = report.lost > 0 || !report.samples.is_empty();
-        let gid = report.path.source.gid;
-        match self.0.iter_mut().find(|(known, ..)| *known == gid) {
-            Some(sending) => {
-                sending.1 |= could;
-                sending.2 |= failed;
-            }
-            None => self.0.push((gid, could, failed)),
-        }
-    }
-}
 
 impl Rnic {
     /// What a batch says; one in which it could send to some peers only is no sign of a port that comes and goes.

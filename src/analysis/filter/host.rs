@@ -1,0 +1,77 @@
+//! What is kept of a host: when its agent uploaded, and in which slots it was starved of CPU.
+
+use std::time::Duration;
+
+use super::slots::SlotSet;
+use crate::analysis::windows::Slot;
+use crate::id::HostName;
+use crate::time::WallTime;
+
+/// An agent is silent after so long without an upload, at the least.
+pub const SILENT: Duration = Duration::from_secs(3);
+/// Or after so many of its usual intervals.
+const SILENT_INTERVALS: u32 = 3;
+/// Bounds of what counts as the interval of an agent's uploads.
+pub(super) const MIN_INTERVAL: Duration = Duration::from_millis(200);
+pub(super) const MAX_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Whether an agent uploads on time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadState {
+    /// It uploads.
+    Current,
+    /// Its upload is due, but not for long.
+    Overdue,
+    /// It has not uploaded for this long.
+    Silent(Duration),
+}
+
+/// What is kept of a host.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// End of its last interval, by its own clock.
+    pub(super) last_end: WallTime,
+    /// When that came.
+    pub(super) received: WallTime,
+    /// When its agent said that it stops, until it uploads again.
+    pub(super) stopped: Option<WallTime>,
+    /// How long its intervals are.
+    pub(super) interval: Duration,
+    /// Slots in which it uploaded nothing, and in which others still report what it missed then.
+    pub(super) silent: SlotSet,
+    pub(super) slow_to_answer: SlotSet,
+    /// Who said last that it is slow to answer, and of which slot.
+    pub(super) accuser: Option<(Slot, HostName)>,
+    pub(super) slow_to_probe: SlotSet,
+}
+
+impl Host {
+    /// Another host's agent saw it answer late. One alone is not believed: it could have whatever is probed there set aside.
+    pub(super) fn accuse(&mut self, by: &HostName, slot: Slot) {
+        if let Some((last, other)) = &self.accuser
+            && other != by
+            && (*last == slot || last.before(1) == slot || slot.before(1) == *last)
+        {
+            self.slow_to_answer.insert(*last);
+            self.slow_to_answer.insert(slot);
+        }
+        self.accuser = Some((slot, by.clone()));
+    }
+
+    /// It is silent after so long without an upload.
+    pub(super) fn silent_after(&self) -> Duration {
+        SILENT.max(self.interval * SILENT_INTERVALS)
+    }
+
+    /// Whether its agent uploads on time.
+    pub(super) fn upload_state(&self, now: WallTime) -> UploadState {
+        let since = now.since(self.received);
+        if since > self.silent_after() || self.stopped.is_some() {
+            UploadState::Silent(since)
+        } else if since > self.interval * 3 / 2 + Duration::from_millis(200) {
+            UploadState::Overdue
+        } else {
+            UploadState::Current
+        }
+    }
+}
