@@ -81,6 +81,3 @@ impl History for SqliteHistory {
             .await
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -245,6 +245,3 @@ fn to_json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
-
-#[cfg(test)]
-pub(super) mod tests;

@@ -141,12 +141,14 @@ pub(super) async fn the_clusters_key_outlives_the_process(location: &Location) {
             is_mixed: false,
             ..keys.clone()
         };
-        for keys in [&first, &keys] {
+        let phases = [Phase::Offered, Phase::Signing, Phase::Steady].map(|phase| Stored {
+            phase,
+            ..keys.clone()
+        });
+        for keys in [&first].into_iter().chain(&phases).chain([&keys]) {
             registry.put_keys(keys).await.expect("stored");
-            assert_eq!(
-                registry.load_keys().await.expect("read").as_ref(),
-                Some(keys)
-            );
+            let read = registry.load_keys().await.expect("read");
+            assert_eq!(read.as_ref(), Some(keys));
         }
     })
     .await;

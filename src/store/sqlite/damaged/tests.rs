@@ -8,13 +8,44 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::analysis::admission::Watermark;
+use crate::analysis::incident::{Incident, Severity, Subjects};
+use crate::analysis::judge::Category;
+use crate::analysis::localize::Component;
 use crate::analysis::report::{Sender, SpoolId};
 use crate::id::{AgentId, HostName};
 use crate::store::incidents::Query;
 use crate::store::journal::Record;
 use crate::store::open::Stores;
-use crate::store::sqlite::incidents::tests::incident;
 use crate::time::WallTime;
+
+fn incident(id: u64, closed: Option<i64>) -> Incident {
+    Incident {
+        id,
+        subject: Component::Link {
+            from: "spine1".to_owned(),
+            to: "tor3".to_owned(),
+        },
+        both_directions: false,
+        or: Vec::new(),
+        deciding: false,
+        category: Category::LinkLoss,
+        severity: Severity::P1,
+        opened_unix_ns: 1_000,
+        seen_unix_ns: 2_000,
+        closed_unix_ns: closed,
+        confidence: 0.99,
+        share: 0.01,
+        sent: 1_000,
+        lost: 10,
+        services: [("train".to_owned(), false)].into(),
+        evidence: vec!["why".to_owned()],
+        openings: 1,
+        interval: None,
+        explains: Vec::new(),
+        subjects: Subjects::default(),
+        cause: None,
+    }
+}
 
 const BATCHES: usize = 100;
 const INCIDENTS: usize = 400;

@@ -1,5 +1,4 @@
 use super::*;
-use crate::analysis::fleet::record::RnicRecord;
 use crate::store::Location;
 use crate::store::sqlite::journal::SqliteJournal;
 
@@ -17,38 +16,6 @@ fn changes(records: &[HostRecord]) -> BTreeMap<HostName, Option<HostRecord>> {
         .iter()
         .map(|record| (record.host.clone(), Some(record.clone())))
         .collect()
-}
-
-#[tokio::test]
-async fn hosts_outlive_the_process_until_they_are_forgotten() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let location = Location::File(folder.path().join("analyzer.db"));
-    let (a, b) = (record("a"), record("b"));
-    {
-        let journal = SqliteJournal::open(&location).await.expect("a store");
-        let hosts = journal.hosts();
-        assert_eq!(hosts.load().await.expect("readable"), []);
-        hosts
-            .put(changes(&[b.clone(), a.clone()]))
-            .await
-            .expect("stored");
-    }
-    let journal = SqliteJournal::open(&location).await.expect("a store");
-    let hosts = journal.hosts();
-    assert_eq!(
-        hosts.load().await.expect("readable"),
-        [a.clone(), b.clone()]
-    );
-    let mut without = a.clone();
-    let returned = RnicRecord {
-        agent: "a".into(),
-        withdrawn: None,
-    };
-    without.rnics.insert("mlx5_0".into(), returned);
-    let mut changes = changes(std::slice::from_ref(&without));
-    changes.insert(b.host, None);
-    hosts.put(changes).await.expect("stored");
-    assert_eq!(hosts.load().await.expect("readable"), [without]);
 }
 
 #[tokio::test]
