@@ -2,6 +2,9 @@
 //!
 //! `cargo xtask bench fleet`. Figures are reported, never asserted.
 
+#[path = "rails/fabric.rs"]
+mod fabric;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,49 +13,22 @@ use rpingmesh::pinglist::forecast::{Forecast, implied_agents};
 use rpingmesh::pinglist::{Changed, Paths, PinglistPlan, Policy};
 use rpingmesh::rpc::pinglist::encoded_len;
 use rpingmesh::time::WallTime;
-use rpingmesh::topology::wiring::file::{File, HostEntry, RnicEntry};
-use rpingmesh::topology::wiring::{Link, Wiring};
+use rpingmesh::topology::wiring::Wiring;
 use rpingmesh::topology::{Announcement, Topology};
 
-const HOSTS: usize = 12_500;
-const HOSTS_PER_POD: usize = 64;
-const RAILS: usize = 8;
-const SPINES: usize = 16;
+use fabric::{RAILS, rails};
 
-/// Pods of 64 hosts with a leaf per rail. Spines of one rail only, or spines that connect all leaves.
-fn fabric(with_planes: bool) -> Wiring {
-    let leaf = |pod: usize, rail: usize| format!("leaf{pod}-r{rail}");
-    let pods = HOSTS.div_ceil(HOSTS_PER_POD);
-    let mut links = Vec::new();
-    for (pod, rail) in (0..pods).flat_map(|pod| (0..RAILS).map(move |rail| (pod, rail))) {
-        for spine in 0..SPINES {
-            let spine = if with_planes {
-                format!("spine{rail}-{spine}")
-            } else {
-                format!("spine{spine}")
-            };
-            links.push(Link::new(leaf(pod, rail), spine));
+const HOSTS: usize = 12_500;
+
+/// Spines of one rail only, or spines that connect all leaves.
+fn wiring(with_planes: bool) -> Wiring {
+    rails(HOSTS, |rail, spine| {
+        if with_planes {
+            format!("spine{rail}-{spine}")
+        } else {
+            format!("spine{spine}")
         }
-    }
-    let host = |host: usize| HostEntry {
-        name: format!("host{host}"),
-        tor: None,
-        rnics: Some(
-            (0..RAILS)
-                .map(|rail| RnicEntry {
-                    device: format!("mlx5_{rail}"),
-                    tor: Some(leaf(host / HOSTS_PER_POD, rail)),
-                    tors: None,
-                })
-                .collect(),
-        ),
-    };
-    let file = File {
-        links,
-        hosts: (0..HOSTS).map(host).collect(),
-        switches: Vec::new(),
-    };
-    file.check().expect("a sound file")
+    })
 }
 
 fn insert(agents: &[Announcement]) -> Topology {
@@ -145,6 +121,6 @@ fn report(name: &str, wiring: &Wiring) {
 }
 
 fn main() {
-    report("rails that share spines", &fabric(false));
-    report("a plane per rail", &fabric(true));
+    report("rails that share spines", &wiring(false));
+    report("a plane per rail", &wiring(true));
 }

@@ -4,6 +4,9 @@
 //! processor time of each run, and the memory of the process. `HOSTS` is how many hosts [default: 12500], `RUNS` how many runs of the judge [default: 5].
 //! Figures are reported, never asserted.
 
+#[path = "rails/fabric.rs"]
+mod fabric;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +22,13 @@ use rpingmesh::pinglist::{GroupKind, Paths, Pinglist, PinglistPlan, Policy};
 use rpingmesh::probe::ProbeKind;
 use rpingmesh::probe::trace::Tuple;
 use rpingmesh::time::{Nanos, WallTime};
-use rpingmesh::topology::wiring::file::{File, HostEntry, RnicEntry};
-use rpingmesh::topology::wiring::{Link, Wiring};
+use rpingmesh::topology::wiring::Wiring;
 use rpingmesh::topology::{Announcement, Topology};
 use rpingmesh::transport::CompletionClock;
 use rustix::time::{ClockId, clock_gettime};
 
-const HOSTS_PER_POD: usize = 64;
-const RAILS: usize = 8;
-const SPINES: usize = 16;
+use fabric::{RAILS, SPINES, leaf, rails};
+
 const EPOCH: i64 = 1_800_000_000 * 1_000_000_000;
 /// Seconds before the first run: the longest horizon is full.
 const CALM: u32 = 125;
@@ -41,39 +42,8 @@ fn number(name: &str, default: usize) -> usize {
     })
 }
 
-fn leaf(pod: usize, rail: usize) -> String {
-    format!("leaf{pod}-r{rail}")
-}
-
 fn spine(number: usize) -> String {
     format!("spine{number}")
-}
-
-/// Pods of 64 hosts with a leaf per rail, and spines that connect all leaves.
-fn fabric(hosts: usize) -> Wiring {
-    let leaves = (0..hosts.div_ceil(HOSTS_PER_POD))
-        .flat_map(|pod| (0..RAILS).map(move |rail| leaf(pod, rail)));
-    let host = |host: usize| HostEntry {
-        name: format!("host{host}"),
-        tor: None,
-        rnics: Some(
-            (0..RAILS)
-                .map(|rail| RnicEntry {
-                    device: format!("mlx5_{rail}"),
-                    tor: Some(leaf(host / HOSTS_PER_POD, rail)),
-                    tors: None,
-                })
-                .collect(),
-        ),
-    };
-    let file = File {
-        links: leaves
-            .flat_map(|leaf| (0..SPINES).map(move |at| Link::new(leaf.clone(), spine(at))))
-            .collect(),
-        hosts: (0..hosts).map(host).collect(),
-        switches: Vec::new(),
-    };
-    file.check().expect("a sound file")
 }
 
 /// A 5-tuple of a pinglist.
@@ -268,7 +238,7 @@ fn fleet(wiring: &Wiring) -> Vec<(HostName, Vec<Probed>)> {
 
 fn main() {
     let (hosts, runs) = (number("HOSTS", 12_500), number("RUNS", 5));
-    let wiring = fabric(hosts);
+    let wiring = rails(hosts, |_, number| spine(number));
     let fleet = fleet(&wiring);
     let paths: usize = fleet.iter().map(|(_, probed)| probed.len()).sum();
     println!(
