@@ -20,6 +20,7 @@ mod session;
 mod sources;
 pub mod steering;
 pub mod trace;
+mod unanswered;
 mod window;
 
 use std::sync::Arc;

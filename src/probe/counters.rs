@@ -39,6 +39,9 @@ counters! {
     slots_missed,
     /// Scheduled probes that were skipped because too many probes were outstanding.
     slots_window_full,
+    /// Scheduled probes that were left out because nothing has ever come back from the target's ToR, though other ToRs answer: it
+    /// may be in another plane. One of 16 is sent.
+    slots_unanswered,
     /// ACKs that arrived after the timeout of their probe.
     acks_late,
     /// ACKs that arrived a second time.

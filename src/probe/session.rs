@@ -18,6 +18,7 @@ use super::Grant;
 use super::prober::{Ack, NewProbe, Prober};
 use super::responder::{Answer, Responder};
 use super::schedule::{Due, Schedule};
+use super::unanswered::Unanswered;
 use super::{Answered, Config, Counters, Group, PathId, ProbePath, ProbeResult};
 
 /// What a send was for; the upper 62 bits of its token number it.
@@ -35,6 +36,7 @@ pub struct Session {
     keys: Arc<Keyring>,
     rng: ChaCha8Rng,
     schedule: Schedule,
+    unanswered: Unanswered,
     prober: Prober,
     responder: Responder,
     /// ACKs that wait for the next poll.
@@ -60,6 +62,7 @@ impl Session {
         let responder = Responder::new(config.responder, rng.random());
         Self {
             schedule: Schedule::new(&config),
+            unanswered: Unanswered::default(),
             config,
             address,
             capabilities,
@@ -82,6 +85,7 @@ impl Session {
     /// Replaces what is probed. A group keeps the schedule and the order of the old one of its kind with which it shares most
     /// paths; new paths come last. Outstanding probes are not changed.
     pub fn set_groups(&mut self, groups: Vec<Group>, now: HostTime) {
+        self.unanswered.retain(&groups);
         self.schedule.set_groups(groups, now, &mut self.rng);
     }
 
@@ -163,7 +167,11 @@ impl Session {
 
     /// Moves the results to `out`. Call it after each poll: results are kept until then.
     pub fn drain_results(&mut self, out: &mut Vec<ProbeResult>) {
+        let drained = out.len();
         self.prober.drain_results(out);
+        for result in out.iter().skip(drained) {
+            self.unanswered.note(result, self.now);
+        }
     }
 
     /// Appends the flows that were answered since the last call and whose probes ask for the reverse path.
@@ -191,6 +199,11 @@ impl Session {
     /// Begins a probe; `None` if there is nothing to send.
     fn probe(&mut self, due: Due, now: HostTime) -> Option<SendRequest> {
         self.counters.slots_missed += due.missed;
+        let tor = &due.path.target.tor;
+        if self.unanswered.leaves_out(due.kind, tor, now) {
+            self.counters.slots_unanswered += 1;
+            return None;
+        }
         if self.prober.outstanding() >= self.config.max_outstanding {
             self.counters.slots_window_full += 1;
             return None;

@@ -3,3 +3,4 @@ mod harness;
 mod properties;
 mod scenarios;
 mod services;
+mod unanswered;
