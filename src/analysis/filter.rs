@@ -199,8 +199,13 @@ impl HostFilter {
             }
         }
         host.interval = (usual * 7 + length.clamp(MIN_INTERVAL, MAX_INTERVAL)) / 8;
+        // What an agent sends again after a restart is no sign of life from now. A clock that was set back a little is none either.
+        let is_new = batch.interval.end > host.last_end
+            || at.since(batch.interval.end) <= host.silent_after();
+        if is_new {
+            host.received = host.received.max(at);
+        }
         host.last_end = host.last_end.max(batch.interval.end);
-        host.received = host.received.max(at);
     }
 
     /// The agent of a host has said at `at` that it stops, because it was told to. Nothing is said about a host that is not known.

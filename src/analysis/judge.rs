@@ -21,6 +21,7 @@ mod merge;
 mod recent;
 mod selective;
 pub(crate) mod sight;
+mod silent;
 pub(crate) mod snapshot;
 mod spread;
 mod stalled;
@@ -49,7 +50,8 @@ pub use finding::{Asked, Category, Finding, Judgement, Question};
 pub(crate) use finding::{HARD, LEAST_CONFIDENCE, LEAST_SLOW};
 pub use recent::Recent;
 pub use sight::Coverage;
-pub use snapshot::{PathCounts, SilentHost, Snapshot};
+pub use silent::SilentHost;
+pub use snapshot::{PathCounts, Snapshot};
 
 /// Findings over the longest horizon are looked for this often: they cannot change faster.
 const LONG_EVERY: Duration = Duration::from_secs(5);

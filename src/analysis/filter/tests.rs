@@ -41,6 +41,16 @@ fn report(source: End, target: End, responder_delay: i64) -> PathReport {
 }
 
 fn ingest(host_filter: &mut HostFilter, host: u8, until: i64, paths: Vec<PathReport>) {
+    ingest_late(host_filter, host, (until, until), paths);
+}
+
+/// A batch of the second until `until` that comes at `received`, in milliseconds.
+fn ingest_late(
+    host_filter: &mut HostFilter,
+    host: u8,
+    (until, received): (i64, i64),
+    paths: Vec<PathReport>,
+) {
     let batch = Batch {
         sequence: 1,
         interval: at(until - 1_000)..at(until),
@@ -49,7 +59,7 @@ fn ingest(host_filter: &mut HostFilter, host: u8, until: i64, paths: Vec<PathRep
         hardware: Vec::new(),
         counters: AgentCounters::default(),
     };
-    host_filter.ingest(&HostName::new(format!("host{host}")), &batch, at(until));
+    host_filter.ingest(&HostName::new(format!("host{host}")), &batch, at(received));
 }
 
 #[test]
@@ -165,6 +175,31 @@ fn silence_begins_where_the_last_interval_ended_and_ends_soon_after_the_next() {
             && !silent(&host_filter, 36, 31)
             && !silent(&host_filter, 9, 31)
     );
+}
+
+#[test]
+fn old_batches_that_come_again_are_no_sign_of_life() {
+    let mut host_filter = HostFilter::default();
+    let host = HostName::new("host1");
+    for second in 1..=12 {
+        ingest(&mut host_filter, 1, second * 1_000, vec![]);
+    }
+    // Killed at 12 s; back at 16 s with an older copy of its spool.
+    for second in 9..=12 {
+        ingest_late(&mut host_filter, 1, (second * 1_000, 16_100), vec![]);
+    }
+    let state = |host_filter: &HostFilter, now| host_filter.upload_state(&host, at(now));
+    assert!(matches!(
+        state(&host_filter, 16_200),
+        Some(UploadState::Silent(_))
+    ));
+    assert!(host_filter.is_silent(&host, Slot::of(at(14_000)), at(16_200)));
+    ingest(&mut host_filter, 1, 17_000, vec![]);
+    assert_eq!(state(&host_filter, 17_100), Some(UploadState::Current));
+    assert!(host_filter.is_silent(&host, Slot::of(at(14_000)), at(17_100)));
+    // A clock that is set back by two seconds.
+    ingest_late(&mut host_filter, 1, (16_000, 18_000), vec![]);
+    assert_eq!(state(&host_filter, 18_900), Some(UploadState::Current));
 }
 
 #[test]

@@ -256,6 +256,36 @@ fn rnics_of_a_host_that_is_down_are_part_of_its_incident() {
 }
 
 #[test]
+fn an_rnic_that_loses_after_its_host_came_back_has_one_incident_of_its_own() {
+    let mut tracker = new();
+    let hard = |subject, category| Finding {
+        hard: true,
+        ..finding(subject, category, f64::INFINITY)
+    };
+    let dead = || hard(rnic("host3/rnic0"), Category::RnicDown);
+    let down = || hard(host("host3"), Category::HostDown);
+    for second in 1..3 {
+        run(&mut tracker, second, vec![dead(), down()]);
+    }
+    assert_eq!(tracker.open().len(), 1);
+    let mut changes = Vec::new();
+    for second in 3..40 {
+        changes.push(run(&mut tracker, second, vec![dead()]));
+    }
+    let quiet: Vec<String> = Vec::new();
+    // For a while it is the aftermath of the host's fault.
+    assert!(changes[..4].iter().all(|now| *now == quiet), "{changes:?}");
+    let all: Vec<_> = changes.concat();
+    assert_eq!(
+        all,
+        [
+            "opened 2 P2: RNIC host3/rnic0 is down",
+            "closed 1 P2: host host3 is down"
+        ]
+    );
+}
+
+#[test]
 fn what_comes_and_goes_flaps() {
     let mut tracker = new();
     let mut titles = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::group::{Cause, causes, group_of, is_grouped};
 use super::watch::{FLAPPING_WITHIN, Watch, clear_after};
@@ -16,24 +17,35 @@ pub(crate) const MOST_OPEN: usize = 1_000;
 /// Subjects without an open incident that are remembered.
 const MOST_WATCHED: usize = 10_000;
 
+/// How long after a host was last found down its RNICs are still parts of it: horizons hold what they lost then.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
 /// Turns findings into incidents. Pure: the time is passed in.
 #[derive(Debug)]
 pub struct Tracker {
     next: u64,
     watched: Vec<Watch>,
+    /// Hosts that were found down within [`AFTERMATH`], and when last.
+    down: BTreeMap<String, WallTime>,
 }
 
 impl Tracker {
     /// Goes on with incidents that were open before; `next` is the first id that was never used.
     pub fn new(open: Vec<Incident>, next: u64, now: WallTime) -> Self {
+        let open: Vec<_> = open.into_iter().filter(Incident::is_open).collect();
+        let down = open
+            .iter()
+            .filter(|incident| incident.category == Category::HostDown)
+            .filter_map(|incident| Some((incident.subject.host()?.to_owned(), now)))
+            .collect();
         let watched = open
             .into_iter()
-            .filter(Incident::is_open)
             .map(|incident| Watch::restored(incident, now))
             .collect();
         Self {
             next: next.max(1),
             watched,
+            down,
         }
     }
 
@@ -53,12 +65,8 @@ impl Tracker {
     /// Takes one run's findings.
     pub fn step(&mut self, judgement: &Judgement, now: WallTime) -> Vec<Change> {
         let mut changes = Vec::new();
-        let down: BTreeSet<&str> = judgement
-            .findings
-            .iter()
-            .filter(|finding| finding.category == Category::HostDown)
-            .filter_map(|finding| finding.subject.host())
-            .collect();
+        let down = self.down(&judgement.findings, now);
+        let down: BTreeSet<&str> = down.iter().map(String::as_str).collect();
         let groups = self
             .incidents()
             .filter(|incident| incident.subject == group_of(incident.category))
@@ -81,6 +89,37 @@ impl Tracker {
         self.close_explained(&down, now, &mut changes);
         self.close(now, &mut changes);
         changes
+    }
+
+    /// Hosts that are found down in this run, or were lately and have an open incident.
+    fn down(&mut self, findings: &[Finding], now: WallTime) -> BTreeSet<String> {
+        self.down.retain(|_, last| now.since(*last) < AFTERMATH);
+        let group = group_of(Category::HostDown);
+        let open: BTreeSet<&Component> = self
+            .watched
+            .iter()
+            .filter_map(|watch| watch.incident.as_ref())
+            .filter(|incident| incident.category == Category::HostDown)
+            .map(|incident| &incident.subject)
+            .collect();
+        let has_incident = |host: &String| {
+            open.contains(&group) || open.contains(&Component::Host { name: host.clone() })
+        };
+        let mut down: BTreeSet<_> = self
+            .down
+            .keys()
+            .filter(|host| has_incident(host))
+            .cloned()
+            .collect();
+        let found = findings
+            .iter()
+            .filter(|finding| finding.category == Category::HostDown)
+            .filter_map(|finding| finding.subject.host());
+        for host in found {
+            self.down.insert(host.to_owned(), now);
+            down.insert(host.to_owned());
+        }
+        down
     }
 
     /// Takes one finding; false when its incident would open and there is no room for it.
@@ -275,9 +314,13 @@ fn explains(
     }
     match subject {
         Component::Switch { .. } => !is_seen && subject.is_end_of(&incident.subject),
+        // A host that is not down any more explains nothing of what is found now.
         Component::Host { name }
-            if category == Category::HostDown
-                || matches!(category, Category::RnicDown | Category::RnicLoss) && !is_seen =>
+            if matches!(
+                category,
+                Category::HostDown | Category::RnicDown | Category::RnicLoss
+            ) && (!is_seen
+                || category == Category::HostDown && down.contains(name.as_str())) =>
         {
             is_part_of(&incident.subject, &BTreeSet::from([name.as_str()]))
         }

@@ -1,5 +1,7 @@
 //! Counts of probes, and how far back they are taken.
 
+use crate::analysis::windows::SlotCounts;
+
 /// Paths from which on a run is large: coarse scopes are looked at first, and paths are taken by their ToRs.
 pub(super) const MANY_PATHS: usize = 20_000;
 
@@ -63,5 +65,13 @@ impl Counts {
     /// Lost of sent, 0 to 1.
     pub fn share(self) -> f64 {
         self.lost as f64 / self.sent.max(1) as f64
+    }
+}
+
+/// Probes of a slot that were sent and measured, or lost.
+pub(super) const fn valid(slot: &SlotCounts) -> Counts {
+    Counts {
+        sent: slot.sent.saturating_sub(slot.invalid),
+        lost: slot.lost,
     }
 }

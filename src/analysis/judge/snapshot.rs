@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::counts::{Counts, Horizon, MANY_PATHS};
+use super::counts::{Counts, Horizon, MANY_PATHS, valid};
 use super::sight::{Coverage, Ends, Tally};
+use super::silent::{SilentHost, silent};
 use crate::analysis::filter::{Flaps, HostFilter, Noted, Reason, UploadState};
 use crate::analysis::report::End;
-use crate::analysis::windows::{PathView, Slot, SlotCounts, Windows};
+use crate::analysis::windows::{PathView, Slot, Windows};
 use crate::id::{Gid, HostName, RnicName, ServiceName, TorId, UdpSourcePort};
 use crate::probe::ProbeKind;
 use crate::time::{Nanos, WallTime};
@@ -78,21 +78,6 @@ impl PathCounts {
         self.weighed = [counts; 4];
         self
     }
-}
-
-/// A host whose agent is silent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SilentHost {
-    /// Its name.
-    pub host: HostName,
-    /// For how long.
-    pub since: Duration,
-    /// Its upload is due for too short a time to call it silent; it is here because it answers nothing.
-    pub overdue: bool,
-    /// Its agent has said lately that it stops.
-    pub is_announced: bool,
-    /// Probes to it since then, and those without an answer.
-    pub probes: Counts,
 }
 
 /// What is judged. See the module.
@@ -168,15 +153,10 @@ pub(super) fn weighed(counts: Counts, most: u64) -> Counts {
 const REPEATED: u32 = 3;
 /// Paths per class of which the usual round trip is made.
 const USUAL_PATHS: usize = 512;
-/// Share of the probes to a silent host that are lost when it is down.
-const DOWN: f64 = 0.9;
 /// A round trip that took longer than this was held up by pauses: the buffers of a fabric's switches drain faster,
 const PAUSED: Nanos = Nanos(2_000_000);
 /// or, where links are slow, longer than so many times what is slow.
 const PAUSED_FACTOR: i64 = 10;
-
-/// Probes to a silent host in the current slot from which on they tell alone.
-const LEAST_TO_SILENT: u64 = 3;
 
 /// Links that a probe and its ACK cross; between ToRs the fabric's tiers are not known here, and all count alike.
 fn class(path: PathView<'_>) -> u32 {
@@ -387,13 +367,6 @@ impl Snapshot {
     }
 }
 
-impl SilentHost {
-    /// Whether it does not answer either. A host that nobody probes is not called down.
-    pub(crate) fn is_down(&self) -> bool {
-        self.probes.lost >= LEAST_TO_SILENT && self.probes.share() >= DOWN
-    }
-}
-
 /// Median of the median round trips of some paths of each class. They are taken from all over the fabric: the paths of one ToR may all be
 /// congested.
 fn usual(windows: &Windows, now: WallTime) -> HashMap<u32, Nanos> {
@@ -446,14 +419,6 @@ struct Hosts<'a> {
     down: HashSet<HostName>,
 }
 
-/// Probes of a slot that were sent and measured, or lost.
-const fn valid(slot: &SlotCounts) -> Counts {
-    Counts {
-        sent: slot.sent.saturating_sub(slot.invalid),
-        lost: slot.lost,
-    }
-}
-
 /// Whether a path that loses probes is between two planes: its losses say nothing.
 fn is_between_planes(path: PathView<'_>, windows: &Windows, now: WallTime) -> bool {
     let Some(planes) = windows.planes().filter(|planes| planes.len() > 1) else {
@@ -482,53 +447,4 @@ fn over(horizon: Horizon, now: WallTime) -> Range<Slot> {
     let last = Slot::of(now);
     // One more: agents' clocks may be a little ahead.
     last.before(horizon.slots())..last.next().next()
-}
-
-fn silent(windows: &Windows, host_filter: &HostFilter, now: WallTime) -> Vec<SilentHost> {
-    let mut silent: HashMap<HostName, SilentHost> = host_filter
-        .quiet_hosts(now)
-        .map(|(host, since, overdue)| {
-            let silent = SilentHost {
-                host: host.clone(),
-                since,
-                overdue,
-                is_announced: host_filter.has_stopped(host, now),
-                probes: Counts::default(),
-            };
-            (host.clone(), silent)
-        })
-        .collect();
-    if silent.is_empty() {
-        return Vec::new();
-    }
-    let current = Slot::of(now);
-    let mut newest: HashMap<HostName, Counts> = HashMap::new();
-    for path in windows.paths() {
-        let name = &path.target().host;
-        let Some(host) = silent.get_mut(name) else {
-            continue;
-        };
-        // The slot in which it fell silent holds answers from before: the later half of the silence tells, or the
-        // current slot alone.
-        let since = Slot::of(now + (Nanos::ZERO - Nanos::from(host.since / 2)));
-        for slot in path.counts(&(since..current.next().next())) {
-            let counts = valid(&slot);
-            host.probes.add(counts);
-            if slot.slot >= current {
-                newest.entry(name.clone()).or_default().add(counts);
-            }
-        }
-    }
-    for (name, counts) in newest {
-        if counts.sent >= LEAST_TO_SILENT
-            && let Some(host) = silent.get_mut(&name)
-        {
-            host.probes = counts;
-        }
-    }
-    let mut silent: Vec<_> = silent.into_values().collect();
-    // One whose upload is merely late is only down if it answers nothing either.
-    silent.retain(|host| !host.overdue || host.is_down());
-    silent.sort_by(|a, b| a.host.as_str().cmp(b.host.as_str()));
-    silent
 }
