@@ -190,6 +190,7 @@ impl Controller {
             Some(_) => {
                 let watching = rotate::watch(
                     self.config.store.clone(),
+                    Arc::clone(&self.registry),
                     handle.clone(),
                     core_stage.token(),
                 );

@@ -80,6 +80,7 @@ impl Analyzer {
             history,
             damage,
             tenure,
+            contents: _,
         } = stores;
         let listener = Listener::bind(config.listen, config.security.clone()).await?;
         let web = Listener::bind(config.web, config.web_security.clone()).await?;

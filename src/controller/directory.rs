@@ -98,6 +98,10 @@ struct Entry {
     announcement: Announcement,
     renewed_at: HostTime,
     live: bool,
+    /// Another controller has heard it last: what that one says of it counts, not time.
+    elsewhere: bool,
+    /// Whether the other controllers know it as live.
+    told_live: bool,
     stream: Option<StreamId>,
     origin: Origin,
     /// Incarnations that were replaced, the newest last.
@@ -124,8 +128,13 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// With what was stored; those agents have a lease from `now` on to come back.
-    pub(super) fn new(stored: Vec<Announcement>, lifetimes: Lifetimes, now: HostTime) -> Self {
+    /// With what was stored; those agents have a lease from `now` on to come back. Of a registry that is shared, others may hear them.
+    pub(super) fn new(
+        stored: Vec<Announcement>,
+        is_shared: bool,
+        lifetimes: Lifetimes,
+        now: HostTime,
+    ) -> Self {
         let mut directory = Self {
             lifetimes,
             agents: BTreeMap::new(),
@@ -138,6 +147,8 @@ impl Directory {
                 announcement,
                 renewed_at: now,
                 live: true,
+                elsewhere: is_shared,
+                told_live: true,
                 stream: None,
                 origin: Origin::default(),
                 replaced: VecDeque::new(),
@@ -223,7 +234,8 @@ impl Directory {
         now: HostTime,
     ) -> Result<(), Conflict> {
         let known = &entry.announcement;
-        let is_there = entry.stream.is_some() && self.is_live(entry, now);
+        let is_connected = entry.stream.is_some() || entry.elsewhere;
+        let is_there = is_connected && self.is_live(entry, now);
         if !is_there || known.incarnation == new.incarnation {
             return Ok(());
         }
@@ -268,9 +280,10 @@ impl Directory {
         })
     }
 
-    /// Whether exactly this is registered already, so that nothing has to be stored.
+    /// Whether exactly this is registered here already, so that nothing has to be stored.
     pub(super) fn is_known(&self, announcement: &Announcement) -> bool {
-        self.announcement(&announcement.agent) == Some(announcement)
+        let entry = self.agents.get(&announcement.agent);
+        entry.is_some_and(|entry| !entry.elsewhere && entry.announcement == *announcement)
     }
 
     /// Takes in an announcement that was checked and stored.
@@ -309,6 +322,8 @@ impl Directory {
             announcement: new,
             renewed_at: now,
             live: true,
+            elsewhere: false,
+            told_live: true,
             stream: Some(stream),
             origin,
             replaced,
@@ -399,7 +414,7 @@ impl Directory {
     }
 
     fn is_live(&self, entry: &Entry, now: HostTime) -> bool {
-        entry.live && now.since(entry.renewed_at) <= self.lifetimes.lease
+        entry.live && (entry.elsewhere || now.since(entry.renewed_at) <= self.lifetimes.lease)
     }
 
     /// Marks whom time has overtaken.
@@ -407,6 +422,9 @@ impl Directory {
         let mut expired = Expired::default();
         for (agent, entry) in &mut self.agents {
             let silence = now.since(entry.renewed_at);
+            if entry.live && entry.elsewhere {
+                continue;
+            }
             if entry.live && silence > self.lifetimes.lease {
                 entry.live = false;
                 expired.stale.push(agent.clone());
@@ -494,6 +512,8 @@ fn difference(old: &Announcement, new: &Announcement) -> Change {
         membership: false,
     }
 }
+
+mod elsewhere;
 
 #[cfg(test)]
 mod tests;

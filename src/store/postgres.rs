@@ -12,15 +12,19 @@
 //! [`Tenure`](super::tenure::Tenure) is dropped.
 
 mod connection;
+pub(super) mod contents;
 mod db;
 mod errors;
-mod fence;
+pub(super) mod fence;
 pub(super) mod history;
 pub(super) mod hosts;
 pub(super) mod incidents;
 pub(super) mod journal;
 mod layout;
 mod lease;
+mod members;
+pub(super) mod notes;
 mod ownership;
 mod reading;
 pub(super) mod registry;
+mod sharing;

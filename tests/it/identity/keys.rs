@@ -301,11 +301,11 @@ async fn agents_sign_change_over_on_command_and_no_probe_is_lost() {
     let first = print(&first);
     status_when(&intake, |status| all_sign_with(status, 3, &first)).await;
     let store = Location::File(folder.path().join("registry.db"));
-    let file = rotate::request(&store).expect("asked");
+    let file = rotate::request(&store).await.expect("asked");
     let (second, _) = key_when(&registry, |answer| is_at(answer, 2, "steady")).await;
     let second = print(&second);
     assert_ne!(first, second);
-    assert!(!file.exists(), "a request counts once");
+    assert!(!Path::new(&file).exists(), "a request counts once");
     let status = status_when(&intake, |status| all_sign_with(status, 3, &second)).await;
     assert_eq!(status["probes"]["lost"], 0, "{status}");
     assert!(status["probes"]["judged"].as_u64() > Some(0), "{status}");
