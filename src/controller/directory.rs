@@ -4,6 +4,9 @@
 //! silent for the retention. A stale agent stays in pinglists until then, because probes into the silence are how a
 //! dead host is seen; its GIDs can be taken over by another agent at once.
 
+mod change;
+mod elsewhere;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::config::controller::Lifetimes;
@@ -13,6 +16,9 @@ use crate::time::HostTime;
 use crate::topology::{Announcement, Topology};
 
 use super::origin::Origin;
+use change::difference;
+
+pub(super) use change::Change;
 
 /// Live agents of one host: one for each tenant of its RNICs, at most.
 const MOST_AGENTS: usize = 16;
@@ -67,21 +73,6 @@ pub(super) enum Conflict {
         rnics: usize,
         more: usize,
     },
-}
-
-/// What an accepted announcement means for others.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Change {
-    /// RNICs whose address or steering changed while their place stayed: their probers are to be told at once.
-    pub(super) readdressed: Vec<(TorId, Gid)>,
-    /// RNICs came, went or moved: lists change everywhere.
-    pub(super) membership: bool,
-}
-
-impl Change {
-    pub(super) fn is_empty(&self) -> bool {
-        self.readdressed.is_empty() && !self.membership
-    }
 }
 
 /// What time has brought about.
@@ -478,42 +469,6 @@ impl Directory {
             .collect()
     }
 }
-
-fn difference(old: &Announcement, new: &Announcement) -> Change {
-    let place = |announcement: &Announcement| -> BTreeMap<Gid, TorId> {
-        let rnics = announcement.rnics.iter();
-        rnics
-            .map(|rnic| (rnic.address.gid, rnic.tor.clone()))
-            .collect()
-    };
-    if place(old) != place(new) {
-        return Change {
-            membership: true,
-            ..Change::default()
-        };
-    }
-    let moved = old.host != new.host;
-    let readdressed = new
-        .rnics
-        .iter()
-        .filter(|rnic| {
-            let same = |other: &&crate::topology::Rnic| other.address.gid == rnic.address.gid;
-            moved
-                || old.rnics.iter().find(same).is_none_or(|before| {
-                    before.address != rnic.address
-                        || before.device != rnic.device
-                        || before.steering != rnic.steering
-                })
-        })
-        .map(|rnic| (rnic.tor.clone(), rnic.address.gid))
-        .collect();
-    Change {
-        readdressed,
-        membership: false,
-    }
-}
-
-mod elsewhere;
 
 #[cfg(test)]
 mod tests;

@@ -82,6 +82,10 @@ impl Chain {
         }
     }
 
+    pub(crate) fn web_address(&self) -> SocketAddr {
+        self.web
+    }
+
     pub(crate) fn analyzer_address(&self) -> SocketAddr {
         self.analyzer
     }

@@ -69,6 +69,12 @@ impl Directory {
             .collect()
     }
 
+    /// Whether another controller hears an agent.
+    pub(in crate::controller) fn is_served_elsewhere(&self, agent: &AgentId) -> bool {
+        let entry = self.agents.get(agent);
+        entry.is_some_and(|entry| entry.elsewhere && entry.live)
+    }
+
     /// Whether an agent is live, and what it says of its machine; `None` of one that another controller has heard last.
     pub(in crate::controller) fn own(&self, agent: &AgentId) -> Option<(bool, &str)> {
         let entry = self.agents.get(agent).filter(|entry| !entry.elsewhere)?;

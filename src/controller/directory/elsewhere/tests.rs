@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -220,7 +219,7 @@ fn run(seed: u64) -> (usize, usize) {
     let (mut losses, mut forgotten) = (0, 0);
     for step in 0..STEPS {
         let before: Vec<_> = registry.rows.keys().cloned().collect();
-        let controller = controllers.choose_mut(&mut rng).expect("several");
+        let controller = &mut controllers[rng.random_range(0..CONTROLLERS)];
         match rng.random_range(0..10) {
             0..=2 => {
                 let new = announcement(&mut rng);

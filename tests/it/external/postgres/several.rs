@@ -22,7 +22,7 @@ use super::cluster::Cluster;
 use super::programs::controller;
 use crate::agent::{Chain, Running, start};
 use crate::stores::announcement;
-use crate::support::program::Program;
+use crate::support::program::{OPERATOR, Program, command};
 
 /// What must come comes in this time, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -401,4 +401,57 @@ async fn a_controller_that_stood_still_changes_nothing_and_ends() {
     site.nothing_is_withdrawn().await;
     b.stop();
     site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: cargo xtask test --only external"]
+async fn the_clusters_key_is_one_and_changes_over_at_all_controllers() {
+    let cluster = Cluster::start().await;
+    cluster.create("rpingmesh");
+    let store = cluster.location("rpingmesh", "fleet=east");
+    crate::identity::keys::several_controllers_hand_out_one_key(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: cargo xtask test --only external"]
+async fn the_operator_sees_the_controllers() {
+    let cluster = Cluster::start().await;
+    cluster.create("rpingmesh");
+    let url = cluster.url("rpingmesh", "fleet=east");
+    let ((first, _), (second, _)) = (controller(&url), controller(&url));
+    let chain = Chain::new().await;
+    let analyzer = chain.analyzer().await;
+    let web = format!("http://{}", chain.web_address());
+    let seen = |arguments: &[&str]| {
+        let arguments = [&["status", "--analyzer", &web, "--store", &url], arguments].concat();
+        let done = command(OPERATOR, &arguments).output().expect("it runs");
+        let (text, errors) = (
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr),
+        );
+        assert!(done.status.success(), "{text}\n{errors}");
+        text.into_owned()
+    };
+    let text = seen(&[]);
+    let line = |program: &Program| {
+        let process = format!("process {}:", program.id());
+        let line = text.lines().find(|line| line.contains(&process));
+        line.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    assert!(text.contains("controllers 2"), "{text}");
+    assert!(line(&first).ends_with("holds the lease"), "{text}");
+    assert!(
+        line(&second).contains(": 0 agents, seen ") && line(&second).ends_with(" ago"),
+        "{text}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&seen(&["--json"])).expect("JSON");
+    assert_eq!(json["controllers"][0]["is_holder"], true, "{json}");
+    assert_eq!(
+        json["controllers"].as_array().map(Vec::len),
+        Some(2),
+        "{json}"
+    );
+    first.stop();
+    second.stop();
+    analyzer.stop().await;
 }
