@@ -8,6 +8,8 @@
 //!   learns through `watch` channels: only the newest matters, so nothing can pile up.
 //! - The gRPC server and, if wanted, the metrics server.
 //!
+//! Several controllers may share a registry: each sees what the others have stored (`core::sharing`), and gives the same lists.
+//!
 //! The registry is soft state: what the store does not take is served from memory, reported, and stored later ([`unstored`]).
 //!
 //! A task that panics or ends too early stops the controller with an error that names it; the state is read back from the
@@ -190,6 +192,7 @@ impl Controller {
             Some(_) => {
                 let watching = rotate::watch(
                     self.config.store.clone(),
+                    Arc::clone(&self.registry),
                     handle.clone(),
                     core_stage.token(),
                 );

@@ -2,10 +2,11 @@
 //! implements it. SQLite, embedded, one file per program, is the default; PostgreSQL keeps both programs' data on a server.
 //!
 //! **To add an engine**: a variant of [`Location`] with its scheme, a module beside `sqlite` that implements
-//! [`registry::Registry`], [`journal::Journal`], [`incidents::Incidents`], [`fleet::Hosts`] and [`history::History`], and an arm
-//! in [`open::registry`] and [`open::Stores::open`]. Callers keep what they have: they hold `Arc<dyn …>` and match on
+//! [`registry::Registry`], [`journal::Journal`], [`incidents::Incidents`], [`fleet::Hosts`], [`history::History`] and
+//! [`contents::Contents`], and an arm in [`open::registry`] and [`open::Stores::open`]. Callers keep what they have: they hold `Arc<dyn …>` and match on
 //! [`StoreError`] alone. The agent's [`spool`] stays a file on the agent's host.
 
+pub mod contents;
 pub(crate) mod damage;
 mod error;
 pub mod fleet;
@@ -20,9 +21,12 @@ mod postgres;
 pub(crate) mod quarantine;
 pub mod registry;
 mod server;
+pub mod shared;
 pub mod spool;
 mod sqlite;
 pub mod tenure;
+pub mod transfer;
+mod unfinished;
 
 pub use error::StoreError;
 pub use location::{Location, LocationError};

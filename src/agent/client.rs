@@ -1,5 +1,7 @@
 //! What the agent asks the controller, in the domain's types.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tonic::transport::Channel;
@@ -7,9 +9,9 @@ use tonic::transport::Channel;
 use crate::cluster_key::Order;
 use crate::config::ConfigError;
 use crate::id::AgentId;
-use crate::net::client::channel;
+use crate::net::client::{channel, channel_to_one_of_several};
 use crate::net::tls::Security;
-use crate::net::url::Url;
+use crate::net::url::{Servers, Url};
 use crate::pinglist::Pinglist;
 use crate::pinglist::delta::PinglistDelta;
 use crate::pinglist::focus::FocusList;
@@ -51,6 +53,17 @@ pub enum CallError {
     },
 }
 
+impl CallError {
+    /// Whether another server may answer the same question.
+    fn is_of_the_server(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => status.code() == tonic::Code::Unavailable,
+            Self::Timeout { .. } => true,
+            Self::Answer { .. } => false,
+        }
+    }
+}
+
 /// An answer that is only sent when there is news.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Versioned<T> {
@@ -60,32 +73,64 @@ pub struct Versioned<T> {
     pub value: Option<T>,
 }
 
-/// The controller, seen by one agent. Cheap to clone.
+/// The controller, seen by one agent: one of several at a time. Clones ask the same one. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Controller {
+    servers: Arc<[Server]>,
+    /// Which of them is asked.
+    current: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Server {
     url: Url,
     client: ControllerServiceClient<Channel>,
 }
 
 impl Controller {
-    /// Connects at the first call. Needs a tokio runtime.
+    /// Connects at the first call, to one of them that is chosen at random. Needs a tokio runtime.
     ///
     /// # Errors
     /// [`ConfigError::Value`] for `controller`: URL and TLS settings contradict each other.
-    pub fn new(url: &Url, security: &Security) -> Result<Self, ConfigError> {
-        let channel = channel(url, security)
-            .map_err(|error| ConfigError::value("controller", error.to_string()))?;
-        let client =
-            ControllerServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    pub fn new(urls: &Servers, security: &Security) -> Result<Self, ConfigError> {
+        let connect = if urls.iter().len() > 1 {
+            channel_to_one_of_several
+        } else {
+            channel
+        };
+        let server = |url: &Url| {
+            let channel = connect(url, security)
+                .map_err(|error| ConfigError::value("controller", error.to_string()))?;
+            let client =
+                ControllerServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+            Ok(Server {
+                url: url.clone(),
+                client,
+            })
+        };
+        let servers: Arc<[_]> = urls
+            .iter()
+            .map(server)
+            .collect::<Result<_, ConfigError>>()?;
+        let first = rand::random_range(0..servers.len());
         Ok(Self {
-            url: url.clone(),
-            client,
+            servers,
+            current: Arc::new(AtomicUsize::new(first)),
         })
+    }
+
+    fn server(&self) -> &Server {
+        &self.servers[self.current.load(Ordering::Relaxed) % self.servers.len()]
     }
 
     /// The generated client, for the registration's stream.
     pub(crate) fn client(&self) -> ControllerServiceClient<Channel> {
-        self.client.clone()
+        self.server().client.clone()
+    }
+
+    /// Asks the next one from now on, where there are several.
+    pub(crate) fn move_on(&self) {
+        self.current.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The registered RNICs that a query finds; none if nothing matches.
@@ -109,8 +154,7 @@ impl Controller {
         let request = ResolveTargetRequest {
             queries: queries.iter().map(Into::into).collect(),
         };
-        let mut client = self.client();
-        let answer = self.call(client.resolve_target(request)).await?;
+        let answer = self.resolved(request).await?;
         if answer.targets.len() != queries.len() {
             let (asked, got) = (queries.len(), answer.targets.len());
             let why = format!("has {got} entries for {asked} queries");
@@ -127,6 +171,27 @@ impl Controller {
                     .collect()
             })
             .collect()
+    }
+
+    /// An answer of the first server that can be reached. Which one the agent is registered with stays as it is.
+    async fn resolved(
+        &self,
+        request: ResolveTargetRequest,
+    ) -> Result<v1::ResolveTargetResponse, CallError> {
+        let current = self.current.load(Ordering::Relaxed);
+        let mut failure = None;
+        for place in 0..self.servers.len() {
+            let server = &self.servers[(current + place) % self.servers.len()];
+            let mut client = server.client.clone();
+            match call(&server.url, client.resolve_target(request.clone())).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.is_of_the_server() => failure = failure.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| CallError::Timeout {
+            server: self.server().url.clone(),
+        }))
     }
 
     /// The agent's pinglist: nothing but the version if that is known, or what has changed since, or the whole.
@@ -200,29 +265,38 @@ impl Controller {
     /// A failed call as an error that names the server.
     pub(crate) fn failed(&self, status: tonic::Status) -> CallError {
         CallError::Status {
-            server: self.url.clone(),
+            server: self.server().url.clone(),
             status: Box::new(status),
         }
     }
 
     fn unusable(&self, source: FieldError) -> CallError {
         CallError::Answer {
-            server: self.url.clone(),
+            server: self.server().url.clone(),
             source,
         }
     }
 
     async fn call<T>(
         &self,
-        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+        asked: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     ) -> Result<T, CallError> {
-        match tokio::time::timeout(CALL_TIMEOUT, call).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(self.failed(status)),
-            Err(_) => Err(CallError::Timeout {
-                server: self.url.clone(),
-            }),
-        }
+        call(&self.server().url, asked).await
+    }
+}
+
+async fn call<T>(
+    server: &Url,
+    asked: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, CallError> {
+    let server = || server.clone();
+    match tokio::time::timeout(CALL_TIMEOUT, asked).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(CallError::Status {
+            server: server(),
+            status: Box::new(status),
+        }),
+        Err(_) => Err(CallError::Timeout { server: server() }),
     }
 }
 

@@ -138,6 +138,7 @@ impl Registration {
             // A controller that is away asks for nothing.
             self.focus.end();
             self.order();
+            self.controller.move_on();
             if let Err(error) = ended {
                 let error = describe(&error);
                 self.report(|trouble| trouble.unregistered = Some(error.clone()));

@@ -53,6 +53,8 @@ impl LastPassed {
 /// The task.
 pub(super) struct Focusing {
     server: Url,
+    /// Whether its answers are counted: all controllers give the same.
+    is_counted: bool,
     client: ControllerServiceClient<Channel>,
     asked: watch::Receiver<Arc<Vec<Asked>>>,
     passed: LastPassed,
@@ -71,7 +73,7 @@ impl Focusing {
     /// # Errors
     /// [`ChannelError`]: URL and TLS settings contradict each other.
     pub(super) fn new(
-        server: Url,
+        (server, is_counted): (Url, bool),
         security: &Security,
         (asked, passed): (watch::Receiver<Arc<Vec<Asked>>>, LastPassed),
         clock: Arc<dyn Clock>,
@@ -80,6 +82,7 @@ impl Focusing {
         let channel = channel(&server, security)?;
         Ok(Self {
             server,
+            is_counted,
             client: ControllerServiceClient::new(channel),
             asked,
             passed,
@@ -126,7 +129,9 @@ impl Focusing {
         let why = match tokio::time::timeout(TIMEOUT, call).await {
             Ok(Ok(answer)) => {
                 let counts = FocusCounts::from(answer.into_inner());
-                self.metrics.focus_passed(counts);
+                if self.is_counted {
+                    self.metrics.focus_passed(counts);
+                }
                 self.passed.set((self.clock.wall(), counts));
                 self.taken = (asked, Some(Instant::now()));
                 return;

@@ -80,6 +80,7 @@ impl Analyzer {
             history,
             damage,
             tenure,
+            contents: _,
         } = stores;
         let listener = Listener::bind(config.listen, config.security.clone()).await?;
         let web = Listener::bind(config.web, config.web_security.clone()).await?;
@@ -236,18 +237,26 @@ impl Tasks {
         Ok(alerts)
     }
 
-    /// Tells the controller what to probe more, if one is configured. Gives the sender for it.
+    /// Tells the controllers what to probe more, if some are configured. Gives the sender for it. Each counts the agents of all.
     fn ask(&mut self, config: &AnalyzerConfig) -> Result<Option<Asking>, AnalyzerError> {
-        let Some(server) = config.focus_controller.clone() else {
+        let Some(servers) = &config.focus_controller else {
             return Ok(None);
         };
         let (asked, asked_in) = watch::channel(Arc::default());
-        let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
         let passed = LastPassed::default();
-        let inputs = (asked_in, passed.clone());
-        let focusing = Focusing::new(server, &config.security, inputs, clock, metrics)?;
-        let task = focusing.run(self.serving.token());
-        self.supervisor.spawn(&self.serving, "focus", task);
+        for (index, server) in servers.iter().cloned().enumerate() {
+            let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
+            let inputs = (asked_in.clone(), passed.clone());
+            let focusing = Focusing::new(
+                (server, index == 0),
+                &config.security,
+                inputs,
+                clock,
+                metrics,
+            )?;
+            let task = focusing.run(self.serving.token());
+            self.supervisor.spawn(&self.serving, "focus", task);
+        }
         Ok(Some(Asking { asked, passed }))
     }
 

@@ -167,7 +167,9 @@ settings! {
         transport: TransportChoice = TransportChoice::Auto;
         /// Whether the services' own connections are followed and probed
         tracing: TracingChoice = TracingChoice::Auto;
-        /// The controller
+        /// The controller; of several on one database, all of them with commas between
+        ///
+        /// The agent registers with one of them, chosen at random, and with the next one when that one fails.
         controller: String = "http://127.0.0.1:7470".to_owned(), value("URL");
         /// The analyzer
         analyzer: String = "http://127.0.0.1:7471".to_owned(), value("URL");

@@ -19,7 +19,7 @@ use crate::analysis::sizing::LEAST_PATHS;
 use crate::analysis::windows::Limits;
 use crate::net::hosts::AllowedHosts;
 use crate::net::tls::Security;
-use crate::net::url::Url;
+use crate::net::url::{Servers, Url};
 use crate::store::Location;
 use crate::telemetry::otlp::OtlpConfig;
 use crate::topology::wiring::Wiring;
@@ -77,7 +77,8 @@ settings! {
         /// The controller that is told which 5-tuples would tell most about suspected faults, so that agents probe them more
         /// [default: none, focus is off]
         ///
-        /// The controller must name this analyzer (its key focus.analyzers).
+        /// The controller must name this analyzer (its key focus.analyzers). Of several controllers on one database, all of them with
+        /// commas between: each passes it on to the agents that it serves.
         focus_controller: Option<String>, value("URL"), example("https://controller.example.net:7470");
         /// How long closed incidents are kept
         incident_retention: HumanDuration = hours(28 * 24), value("DURATION");
@@ -121,8 +122,8 @@ pub struct AnalyzerConfig {
     pub otlp: Option<OtlpConfig>,
     /// Who is told of incidents.
     pub alerts: AlertConfig,
-    /// The controller that is told what to probe more.
-    pub focus_controller: Option<Url>,
+    /// The controllers that are told what to probe more.
+    pub focus_controller: Option<Servers>,
 }
 
 impl AnalyzerSettings {
@@ -167,7 +168,7 @@ impl AnalyzerSettings {
             focus_controller: self
                 .focus_controller
                 .as_deref()
-                .map(Url::server)
+                .map(Servers::parse)
                 .transpose()
                 .map_err(|error| ConfigError::value("focus_controller", error.to_string()))?,
             security,

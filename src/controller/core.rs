@@ -15,6 +15,7 @@ mod keys;
 mod plans;
 mod round;
 mod rounds;
+mod sharing;
 mod storing;
 
 use std::collections::{BTreeSet, HashMap};
@@ -48,6 +49,7 @@ use super::unstored::Unstored;
 
 use plans::{Numbered, Plans};
 use round::Round;
+use sharing::Sharing;
 
 pub(super) use admission::Waiting;
 
@@ -213,6 +215,8 @@ pub(super) struct Core {
     /// What the store has not taken.
     unstored: Unstored,
     reported: Option<(usize, usize)>,
+    /// Where other controllers work with the same registry.
+    sharing: Option<Sharing>,
 }
 
 impl Core {
@@ -225,8 +229,11 @@ impl Core {
         let (handle, commands) = mpsc::channel(QUEUE_DEPTH);
         let agents = stored.iter().map(|announcement| announcement.agent.clone());
         let keys = Keys::new(config.keys, agents, clock.host());
+        let sharing = registry.shared().map(Sharing::new);
+        let (is_shared, now) = (sharing.is_some(), clock.host());
         let core = Self {
-            directory: Directory::new(stored, config.lifetimes, clock.host()),
+            directory: Directory::new(stored, is_shared, config.lifetimes, now),
+            sharing,
             registry,
             addresses: AddressRule::new(
                 config.settings.agents.prefixes.clone(),
@@ -354,7 +361,8 @@ impl Core {
         for agent in &expired.stale {
             tracing::warn!(%agent, "nothing heard within the lease: the agent is stale");
         }
-        if expired.forgotten.is_empty() {
+        // One of several controllers forgets for all.
+        if expired.forgotten.is_empty() || self.is_follower() {
             return;
         }
         if !self.unstored.is_empty() {
@@ -365,13 +373,17 @@ impl Core {
                 self.store_failed(&error);
             }
         }
-        for agent in &expired.forgotten {
+        self.forget(&expired.forgotten, now);
+    }
+
+    fn forget(&mut self, agents: &[AgentId], now: HostTime) {
+        for agent in agents {
             tracing::warn!(%agent, "forgotten after a long silence");
             self.served.remove(agent);
             self.keys.forget(agent);
             self.listening.remove(agent);
         }
-        self.directory.forget(&expired.forgotten);
+        self.directory.forget(agents);
         self.plans.outdate(true, now);
     }
 }

@@ -4,6 +4,9 @@
 //! silent for the retention. A stale agent stays in pinglists until then, because probes into the silence are how a
 //! dead host is seen; its GIDs can be taken over by another agent at once.
 
+mod change;
+mod elsewhere;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::config::controller::Lifetimes;
@@ -13,6 +16,9 @@ use crate::time::HostTime;
 use crate::topology::{Announcement, Topology};
 
 use super::origin::Origin;
+use change::difference;
+
+pub(super) use change::Change;
 
 /// Live agents of one host: one for each tenant of its RNICs, at most.
 const MOST_AGENTS: usize = 16;
@@ -69,21 +75,6 @@ pub(super) enum Conflict {
     },
 }
 
-/// What an accepted announcement means for others.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Change {
-    /// RNICs whose address or steering changed while their place stayed: their probers are to be told at once.
-    pub(super) readdressed: Vec<(TorId, Gid)>,
-    /// RNICs came, went or moved: lists change everywhere.
-    pub(super) membership: bool,
-}
-
-impl Change {
-    pub(super) fn is_empty(&self) -> bool {
-        self.readdressed.is_empty() && !self.membership
-    }
-}
-
 /// What time has brought about.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Expired {
@@ -98,6 +89,10 @@ struct Entry {
     announcement: Announcement,
     renewed_at: HostTime,
     live: bool,
+    /// Another controller has heard it last: what that one says of it counts, not time.
+    elsewhere: bool,
+    /// Whether the other controllers know it as live.
+    told_live: bool,
     stream: Option<StreamId>,
     origin: Origin,
     /// Incarnations that were replaced, the newest last.
@@ -124,8 +119,13 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// With what was stored; those agents have a lease from `now` on to come back.
-    pub(super) fn new(stored: Vec<Announcement>, lifetimes: Lifetimes, now: HostTime) -> Self {
+    /// With what was stored; those agents have a lease from `now` on to come back. Of a registry that is shared, others may hear them.
+    pub(super) fn new(
+        stored: Vec<Announcement>,
+        is_shared: bool,
+        lifetimes: Lifetimes,
+        now: HostTime,
+    ) -> Self {
         let mut directory = Self {
             lifetimes,
             agents: BTreeMap::new(),
@@ -138,6 +138,8 @@ impl Directory {
                 announcement,
                 renewed_at: now,
                 live: true,
+                elsewhere: is_shared,
+                told_live: true,
                 stream: None,
                 origin: Origin::default(),
                 replaced: VecDeque::new(),
@@ -223,7 +225,8 @@ impl Directory {
         now: HostTime,
     ) -> Result<(), Conflict> {
         let known = &entry.announcement;
-        let is_there = entry.stream.is_some() && self.is_live(entry, now);
+        let is_connected = entry.stream.is_some() || entry.elsewhere;
+        let is_there = is_connected && self.is_live(entry, now);
         if !is_there || known.incarnation == new.incarnation {
             return Ok(());
         }
@@ -268,9 +271,10 @@ impl Directory {
         })
     }
 
-    /// Whether exactly this is registered already, so that nothing has to be stored.
+    /// Whether exactly this is registered here already, so that nothing has to be stored.
     pub(super) fn is_known(&self, announcement: &Announcement) -> bool {
-        self.announcement(&announcement.agent) == Some(announcement)
+        let entry = self.agents.get(&announcement.agent);
+        entry.is_some_and(|entry| !entry.elsewhere && entry.announcement == *announcement)
     }
 
     /// Takes in an announcement that was checked and stored.
@@ -309,6 +313,8 @@ impl Directory {
             announcement: new,
             renewed_at: now,
             live: true,
+            elsewhere: false,
+            told_live: true,
             stream: Some(stream),
             origin,
             replaced,
@@ -399,7 +405,7 @@ impl Directory {
     }
 
     fn is_live(&self, entry: &Entry, now: HostTime) -> bool {
-        entry.live && now.since(entry.renewed_at) <= self.lifetimes.lease
+        entry.live && (entry.elsewhere || now.since(entry.renewed_at) <= self.lifetimes.lease)
     }
 
     /// Marks whom time has overtaken.
@@ -407,6 +413,9 @@ impl Directory {
         let mut expired = Expired::default();
         for (agent, entry) in &mut self.agents {
             let silence = now.since(entry.renewed_at);
+            if entry.live && entry.elsewhere {
+                continue;
+            }
             if entry.live && silence > self.lifetimes.lease {
                 entry.live = false;
                 expired.stale.push(agent.clone());
@@ -458,40 +467,6 @@ impl Directory {
                 agent: agent.clone(),
             })
             .collect()
-    }
-}
-
-fn difference(old: &Announcement, new: &Announcement) -> Change {
-    let place = |announcement: &Announcement| -> BTreeMap<Gid, TorId> {
-        let rnics = announcement.rnics.iter();
-        rnics
-            .map(|rnic| (rnic.address.gid, rnic.tor.clone()))
-            .collect()
-    };
-    if place(old) != place(new) {
-        return Change {
-            membership: true,
-            ..Change::default()
-        };
-    }
-    let moved = old.host != new.host;
-    let readdressed = new
-        .rnics
-        .iter()
-        .filter(|rnic| {
-            let same = |other: &&crate::topology::Rnic| other.address.gid == rnic.address.gid;
-            moved
-                || old.rnics.iter().find(same).is_none_or(|before| {
-                    before.address != rnic.address
-                        || before.device != rnic.device
-                        || before.steering != rnic.steering
-                })
-        })
-        .map(|rnic| (rnic.tor.clone(), rnic.address.gid))
-        .collect();
-    Change {
-        readdressed,
-        membership: false,
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Unstored {
     /// With the agents that lost GIDs to them.
     announced: BTreeMap<AgentId, BTreeSet<AgentId>>,
     forgotten: BTreeSet<AgentId>,
+    /// The store keeps their GIDs for agents that other controllers hear.
+    refused: BTreeSet<AgentId>,
     /// The failure was reported.
     is_reported: bool,
     /// When it was tried last.
@@ -62,13 +64,32 @@ impl Unstored {
         is_due
     }
 
-    /// Stores everything. What was stored before a failure is not stored again.
+    /// Leaves it to another controller which agents are forgotten; whether there were any.
+    pub(super) fn leave_departures(&mut self) -> bool {
+        let there = !self.forgotten.is_empty();
+        self.forgotten.clear();
+        there
+    }
+
+    /// Whether an agent waits to be stored.
+    pub(super) fn contains(&self, agent: &AgentId) -> bool {
+        self.announced.contains_key(agent)
+    }
+
+    /// Another controller has stored the agent.
+    pub(super) fn drop(&mut self, agent: &AgentId) {
+        self.announced.remove(agent);
+        self.forgotten.remove(agent);
+    }
+
+    /// Stores everything. What was stored before a failure is not stored again. Gives the agents whose GIDs another controller has
+    /// registered for others meanwhile.
     pub(super) async fn store(
         &mut self,
         registry: &dyn Registry,
         directory: &Directory,
         now: WallTime,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<AgentId>, StoreError> {
         let forgotten: Vec<_> = self.forgotten.iter().cloned().collect();
         if !forgotten.is_empty() {
             match registry.remove(&forgotten).await {
@@ -89,6 +110,7 @@ impl Unstored {
                         // Whoever has the GID in the store does not have it any more.
                         Err(RegistryError::GidTaken { owner, .. }) => {
                             if !losers.insert(owner) {
+                                self.refused.insert(agent.clone());
                                 break;
                             }
                         }
@@ -97,7 +119,8 @@ impl Unstored {
             }
             self.announced.remove(&agent);
         }
+        let refused = std::mem::take(&mut self.refused);
         *self = Self::default();
-        Ok(())
+        Ok(refused.into_iter().collect())
     }
 }

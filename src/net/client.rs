@@ -30,10 +30,24 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a fresh TLS connection waits for the server's first bytes before it is used anyway.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
 /// HTTP/2 pings, so that a dead peer is noticed on an idle connection.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const PATIENT: Keepalive = Keepalive {
+    interval: Duration::from_secs(10),
+    timeout: Duration::from_secs(5),
+};
+/// Where another server can take its place.
+const IMPATIENT: Keepalive = Keepalive {
+    interval: Duration::from_secs(2),
+    timeout: Duration::from_secs(2),
+};
 /// More than a server's settings frame, less than a page.
 const GREETING_BYTES: usize = 1024;
+
+/// How often an idle connection is tried, and how long an answer may take.
+#[derive(Debug, Clone, Copy)]
+struct Keepalive {
+    interval: Duration,
+    timeout: Duration,
+}
 
 /// A server that must not be connected to with these settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +65,22 @@ pub struct ChannelError {
 /// # Errors
 /// URL and TLS settings contradict each other, or plaintext beyond loopback was not allowed.
 pub fn channel(url: &Url, security: &Security) -> Result<Channel, ChannelError> {
+    kept_alive(url, security, PATIENT)
+}
+
+/// The same to one of several servers: it fails within 4 s when the server does not answer any more.
+///
+/// # Errors
+/// As [`channel`].
+pub fn channel_to_one_of_several(url: &Url, security: &Security) -> Result<Channel, ChannelError> {
+    kept_alive(url, security, IMPATIENT)
+}
+
+fn kept_alive(
+    url: &Url,
+    security: &Security,
+    keepalive: Keepalive,
+) -> Result<Channel, ChannelError> {
     let fail = |why: String| ChannelError {
         url: url.clone(),
         why,
@@ -63,8 +93,8 @@ pub fn channel(url: &Url, security: &Security) -> Result<Channel, ChannelError> 
         .map_err(|error| fail(error.to_string()))?
         .origin(origin)
         .connect_timeout(CONNECT_TIMEOUT + 2 * GREETING_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .http2_keep_alive_interval(keepalive.interval)
+        .keep_alive_timeout(keepalive.timeout)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let connector = Connector {

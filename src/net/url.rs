@@ -136,6 +136,49 @@ impl Url {
     }
 }
 
+/// Servers of which each can take the place of another, in the order in which they are written: URLs with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Servers(Vec<Url>);
+
+impl Servers {
+    /// Reads the URLs of gRPC servers.
+    ///
+    /// # Errors
+    /// [`UrlError`] of the first one that cannot be used, also of one that is there twice.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let mut servers = Vec::new();
+        for one in text.split(',') {
+            let server = Url::server(one.trim())?;
+            if servers.contains(&server) {
+                return Err(UrlError::new(one.trim(), OF_SERVER, "it is there twice"));
+            }
+            servers.push(server);
+        }
+        Ok(Self(servers))
+    }
+
+    /// Each of them; at least one.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Url> {
+        self.0.iter()
+    }
+}
+
+impl From<Url> for Servers {
+    fn from(url: Url) -> Self {
+        Self(vec![url])
+    }
+}
+
+impl fmt::Display for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, url) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{url}")?;
+        }
+        Ok(())
+    }
+}
+
 impl UrlError {
     fn new(text: &str, what: &'static str, why: &'static str) -> Self {
         Self {

@@ -18,8 +18,10 @@ pub enum StoreError {
     },
     /// A later version of this program has changed the layout.
     #[error(
-        "database {store} has layout version {found}, this program knows versions up to {supported}: use the newer \
-         program, or another file"
+        "database {store} has layout version {found}{}, this program knows versions up to {supported}: use the newer \
+         program, or another {}",
+        schema(store),
+        place(store)
     )]
     NewerSchema {
         /// The store.
@@ -28,6 +30,32 @@ pub enum StoreError {
         found: i64,
         /// The newest that this program knows.
         supported: usize,
+    },
+    /// An earlier version of this program has made the layout, and this call does not change it.
+    #[error(
+        "database {store} has layout version {found}{}, this program needs version {needed}: start the controller or analyzer of \
+         this version first",
+        schema(store)
+    )]
+    OlderSchema {
+        /// The store.
+        store: String,
+        /// The version of the layout in the store; 0 for none.
+        found: i64,
+        /// The version that is needed.
+        needed: usize,
+    },
+    /// `rpingmesh store migrate` has not come to its end.
+    #[error(
+        "database {store} holds a part of what is copied from {source_store}: run `rpingmesh store migrate` from there again, to \
+         its end, or start with an empty {}",
+        place(store)
+    )]
+    Unfinished {
+        /// The store.
+        store: String,
+        /// Where the copy comes from.
+        source_store: String,
     },
     /// The store belongs to another program.
     #[error("{store} is not a database of this program ({why}): choose another file")]
@@ -45,7 +73,8 @@ pub enum StoreError {
     },
     /// What is stored cannot be read as what it should be.
     #[error(
-        "database {store} is damaged: restore it from a backup, or move it away to start empty"
+        "database {store} is damaged: restore it from a backup, or {} to start empty",
+        putting_away(store)
     )]
     Corrupt {
         /// The store.
@@ -170,10 +199,86 @@ pub enum StoreError {
         /// Who has it.
         holder: String,
     },
+    /// The other controllers that share the store have given this one up.
+    #[error(
+        "database {store}: this controller was silent for too long (stopped, or without its network), and the others have given it up: \
+         it must be started again"
+    )]
+    GivenUp {
+        /// The store.
+        store: String,
+    },
     /// The store was closed while the call waited.
     #[error("database {store} is closed")]
     Closed {
         /// The store.
         store: String,
     },
+}
+
+/// Whether a store is on a server.
+fn is_on_server(store: &str) -> bool {
+    store.contains("://")
+}
+
+/// What a store is.
+fn place(store: &str) -> &'static str {
+    if is_on_server(store) {
+        "database"
+    } else {
+        "file"
+    }
+}
+
+/// Where in the store the tables are, if that is not all of it.
+fn schema(store: &str) -> &'static str {
+    if is_on_server(store) {
+        " in its schema rpingmesh"
+    } else {
+        ""
+    }
+}
+
+/// How a store is emptied.
+fn putting_away(store: &str) -> &'static str {
+    if is_on_server(store) {
+        "drop its schema rpingmesh"
+    } else {
+        "move it away"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_fits_the_engine() {
+        let told = ["/var/lib/a.db", "postgres://ann@db/rpingmesh"].map(|store| {
+            let store = store.to_owned();
+            [
+                StoreError::NewerSchema {
+                    store: store.clone(),
+                    found: 9,
+                    supported: 2,
+                },
+                StoreError::OlderSchema {
+                    store: store.clone(),
+                    found: 1,
+                    needed: 2,
+                },
+                StoreError::Unfinished {
+                    store: store.clone(),
+                    source_store: "sqlite:old.db".to_owned(),
+                },
+                StoreError::Corrupt {
+                    store,
+                    source: "a page".into(),
+                },
+            ]
+            .map(|error| error.to_string())
+            .join("\n")
+        });
+        insta::assert_snapshot!(told.join("\n"));
+    }
 }

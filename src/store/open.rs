@@ -4,18 +4,23 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use super::contents::Contents;
 use super::damage::Damage;
 use super::fleet::Hosts;
 use super::history::History;
 use super::incidents::Incidents;
 use super::journal::Journal;
+use super::postgres::fence::Role;
 use super::postgres::journal::PostgresJournal;
+use super::postgres::notes;
 use super::postgres::registry::PostgresRegistry;
 use super::registry::Registry;
+use super::server::Server;
+use super::shared::ControllerSeen;
 use super::sqlite::journal::SqliteJournal;
 use super::sqlite::registry::SqliteRegistry;
 use super::tenure::Tenure;
-use super::{Location, StoreError};
+use super::{Location, StoreError, unfinished};
 
 /// Opens the registry, made if missing, and brings its layout up to date. A disk that fails (full, read-only, I/O errors) is no
 /// error: the registry is tried again with each call, whose errors say so. A server must be reached at the start; one that goes away
@@ -24,15 +29,46 @@ use super::{Location, StoreError};
 /// # Errors
 /// The [`StoreError`] says why it cannot be used: what is configured is not possible.
 pub async fn registry(location: &Location) -> Result<Arc<dyn Registry>, StoreError> {
+    let registry: Arc<dyn Registry> = match location {
+        Location::File(_) | Location::Memory => open_file(location).await?,
+        Location::Postgres(server) => Arc::new(PostgresRegistry::open(server).await?),
+    };
+    unfinished::refuse(location, Role::Controller).await?;
+    Ok(registry)
+}
+
+/// Asks the controller that works with this database, now or later, for the next key.
+///
+/// # Errors
+/// The layout is of another version, or another fleet's; the server cannot be reached or refuses.
+pub async fn want_key(server: &Server) -> Result<(), StoreError> {
+    notes::want_key(server).await
+}
+
+/// The controllers that work with this database, or did a moment ago, in the order in which they joined.
+///
+/// # Errors
+/// The layout is of another version, or another fleet's; the server cannot be reached or refuses.
+pub async fn controllers(server: &Server) -> Result<Vec<ControllerSeen>, StoreError> {
+    notes::controllers(server).await
+}
+
+/// The same as [`registry`] for a program that works with it alone, also where it is a part of a copy.
+///
+/// # Errors
+/// [`StoreError::Taken`]: a controller works with it.
+pub(super) async fn registry_alone(location: &Location) -> Result<Arc<dyn Registry>, StoreError> {
     match location {
-        Location::File(_) | Location::Memory => {
-            let (registry, failure) = SqliteRegistry::open_later(location).await?;
-            match failure {
-                Some(error) if !is_of_disk(&error, location) => Err(error),
-                _ => Ok(Arc::new(registry)),
-            }
-        }
-        Location::Postgres(server) => Ok(Arc::new(PostgresRegistry::open(server).await?)),
+        Location::File(_) | Location::Memory => open_file(location).await,
+        Location::Postgres(server) => Ok(Arc::new(PostgresRegistry::open_alone(server).await?)),
+    }
+}
+
+async fn open_file(location: &Location) -> Result<Arc<dyn Registry>, StoreError> {
+    let (registry, failure) = SqliteRegistry::open_later(location).await?;
+    match failure {
+        Some(error) if !is_of_disk(&error, location) => Err(error),
+        _ => Ok(Arc::new(registry)),
     }
 }
 
@@ -74,6 +110,8 @@ pub struct Stores {
     pub hosts: Arc<dyn Hosts>,
     /// Pictures of the past.
     pub history: Arc<dyn History>,
+    /// All of it, for a move to another store.
+    pub contents: Arc<dyn Contents>,
     /// What was damaged in the database.
     pub damage: Damage,
     /// The right to change them, which may be lost where other programs reach the store.
@@ -86,6 +124,13 @@ impl Stores {
     /// # Errors
     /// Any [`StoreError`] but [`StoreError::Full`] and [`StoreError::Closed`] says why it cannot be used.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        let stores = Self::open_any(location).await?;
+        unfinished::refuse(location, Role::Analyzer).await?;
+        Ok(stores)
+    }
+
+    /// The same, also where it is a part of a copy.
+    pub(super) async fn open_any(location: &Location) -> Result<Self, StoreError> {
         match location {
             Location::File(_) | Location::Memory => {
                 let journal = SqliteJournal::open(location).await?;
@@ -93,6 +138,7 @@ impl Stores {
                     incidents: Arc::new(journal.incidents()),
                     hosts: Arc::new(journal.hosts()),
                     history: Arc::new(journal.history()),
+                    contents: Arc::new(journal.contents()),
                     damage: journal.damage(),
                     tenure: Tenure::default(),
                     journal: Arc::new(journal),
@@ -104,6 +150,7 @@ impl Stores {
                     incidents: Arc::new(journal.incidents()),
                     hosts: Arc::new(journal.hosts()),
                     history: Arc::new(journal.history()),
+                    contents: Arc::new(journal.contents()),
                     damage: journal.damage(),
                     tenure: journal.tenure(),
                     journal: Arc::new(journal),

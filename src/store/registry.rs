@@ -4,7 +4,10 @@
 //! another engine fits behind it. An engine that several controllers share enforces by itself that a GID has one owner:
 //! [`Registry::put`] is the place where two controllers that decide at the same time are told apart.
 
+use std::sync::Arc;
+
 use super::StoreError;
+use super::shared::SharedRegistry;
 use super::tenure::Tenure;
 use crate::cluster_key::rotation::Stored;
 use crate::id::{AgentId, Gid};
@@ -95,6 +98,20 @@ pub trait Registry: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`RegistryError::Store`].
     async fn put_keys(&self, keys: &Stored) -> Result<(), RegistryError>;
+
+    /// Whether somebody has asked for the next key in the store itself ([`open::want_key`](super::open::want_key)); the request is
+    /// taken, so that it counts once. Where an engine has no place for it there is none.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`].
+    async fn take_key_request(&self) -> Result<bool, RegistryError> {
+        Ok(false)
+    }
+
+    /// What several controllers that share it tell each other; `None` of an engine that one controller has alone.
+    fn shared(&self) -> Option<Arc<dyn SharedRegistry>> {
+        None
+    }
 
     /// The right to change it, which may be lost where other programs reach the store.
     fn tenure(&self) -> Tenure {

@@ -9,6 +9,7 @@
 //! that stops waiting does not undo its closure, so dropping a [`Db::call`] future is safe.
 
 mod blobs;
+pub(super) mod contents;
 mod damaged;
 pub(super) mod fleet;
 pub(super) mod history;
@@ -23,6 +24,7 @@ use std::fmt;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+pub(super) use self::opening::application_id;
 use self::opening::{Schema, classify};
 use super::damage::Damage;
 use super::{Location, StoreError};

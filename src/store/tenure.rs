@@ -1,7 +1,8 @@
-//! Who works with a store that several programs can reach: one of each role at a time.
+//! Who works with a store that several programs can reach: one analyzer at a time, and any number of controllers.
 //!
-//! An SQLite file has its lock. On a server a program holds a *tenure*: it renews a lease once a second, and every change that it makes is
-//! refused once another program has taken over. A program that was stopped for a while and goes on finds out and ends.
+//! An SQLite file has its lock. On a server a program holds a *tenure*: it renews a lease or its place once a second, and every change that
+//! it makes is refused once another program has taken over or the others have given it up. A program that was stopped for a while and
+//! goes on finds out and ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub(super) enum Standing {
         /// A name for messages.
         holder: String,
     },
+    /// The others that share the store have given this program up.
+    GivenUp,
     /// It was given up.
     Released,
 }
@@ -62,7 +65,7 @@ impl Tenure {
     /// Waits for `stop`, then gives the store up, so that a successor need not wait.
     ///
     /// # Errors
-    /// [`StoreError::Taken`]: another program has taken over, and this one must end.
+    /// [`StoreError::Taken`] or [`StoreError::GivenUp`]: others go on without this program, and it must end.
     pub async fn hold(self, stop: CancellationToken) -> Result<(), StoreError> {
         let Some(lease) = self.0 else {
             stop.cancelled().await;
@@ -70,18 +73,23 @@ impl Tenure {
         };
         let mut standing = lease.standing.clone();
         let lost = async {
-            let lost = standing.wait_for(|standing| matches!(standing, Standing::Lost { .. }));
-            match lost.await.as_deref() {
+            let is_over =
+                |standing: &Standing| matches!(standing, Standing::Lost { .. } | Standing::GivenUp);
+            let store = lease.store.clone();
+            let holder = match standing.wait_for(is_over).await.as_deref() {
+                Ok(Standing::GivenUp) => return StoreError::GivenUp { store },
                 Ok(Standing::Lost { holder }) => holder.clone(),
                 _ => "whose name is not known".to_owned(),
+            };
+            let role = lease.role;
+            StoreError::Taken {
+                store,
+                role,
+                holder,
             }
         };
-        if let Some(holder) = stop.run_until_cancelled(lost).await {
-            return Err(StoreError::Taken {
-                store: lease.store.clone(),
-                role: lease.role,
-                holder,
-            });
+        if let Some(lost) = stop.run_until_cancelled(lost).await {
+            return Err(lost);
         }
         lease.giving_up.cancel();
         let released = standing.wait_for(|standing| *standing == Standing::Released);

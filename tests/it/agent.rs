@@ -82,6 +82,14 @@ impl Chain {
         }
     }
 
+    pub(crate) fn web_address(&self) -> SocketAddr {
+        self.web
+    }
+
+    pub(crate) fn analyzer_address(&self) -> SocketAddr {
+        self.analyzer
+    }
+
     pub(crate) async fn controller(&self) -> Running {
         self.controller_with_metrics().await.0
     }

@@ -5,7 +5,7 @@
 mod addresses;
 mod focus;
 mod injection;
-mod keys;
+pub(crate) mod keys;
 mod twins;
 
 use std::net::SocketAddr;

@@ -205,7 +205,7 @@ impl Alone {
         };
         let security = TlsSettings::default().security().expect("plaintext");
         let url = Url::server(&format!("http://{}", chain.controller)).expect("an address");
-        let controller = Controller::new(&url, &security).expect("a client");
+        let controller = Controller::new(&url.into(), &security).expect("a client");
         let stop = CancellationToken::new();
         let services = Services::new(channels, controller, Arc::new(SystemClock));
         let task = tokio::spawn(services.run(stop.clone()));

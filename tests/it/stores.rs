@@ -2,7 +2,9 @@
 
 mod analyzer;
 mod registry;
+mod transfer;
 
+pub(crate) use registry::announcement;
 use rpingmesh::store::Location;
 use rpingmesh::store::open::{self, Stores};
 use rpingmesh::store::registry::Registry;
@@ -18,6 +20,13 @@ pub(crate) async fn with_registry<T>(
 ) -> T {
     let registry = open::registry(location).await.expect("a registry");
     let tenure = registry.tenure();
+    if let Some(shared) = registry.shared() {
+        // A predecessor may hold the lease for a moment.
+        let mut view = shared.view();
+        view.wait_for(|view| view.is_holder)
+            .await
+            .expect("it holds the lease");
+    }
     let result = work(registry).await;
     give_up(tenure).await;
     result
@@ -52,6 +61,27 @@ pub(crate) async fn all(mut fresh: impl FnMut() -> Location) {
     analyzer::the_nearest_picture_is_found_and_old_ones_go(&fresh()).await;
     analyzer::hosts_outlive_the_process_until_they_are_forgotten(&fresh()).await;
     analyzer::batches_and_watermarks_outlive_the_process(&fresh()).await;
+}
+
+/// Moves between SQLite and another engine, of which `other` gives empty stores.
+pub(crate) async fn moves(mut other: impl FnMut() -> Location) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| Location::File(folder.path().join(name));
+    let (from, middle, last) = (file("a.db"), other(), file("b.db"));
+    transfer::an_analyzers_store_moves_as_a_whole([&from, &middle, &last], None).await;
+    let (from, middle, last) = (file("c.db"), other(), file("d.db"));
+    transfer::a_registry_moves_as_a_whole([&from, &middle, &last], None).await;
+}
+
+#[tokio::test]
+async fn everything_moves_between_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut number = 0;
+    let other = || {
+        number += 1;
+        Location::File(folder.path().join(format!("{number}.db")))
+    };
+    moves(other).await;
 }
 
 #[tokio::test]

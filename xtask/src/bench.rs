@@ -53,6 +53,8 @@ enum Bench {
     Fleet,
     /// 12 500 agents that register with one controller over gRPC, half of which fetch their lists: times, memory.
     Registrations,
+    /// 100 000 RNICs that are stored in the registry: SQLite, PostgreSQL from one controller and from four.
+    RegistryStores,
     /// The judge of 100 000 RNICs with the sparse matrix: time of each run, memory (minutes, 8 GB).
     JudgeFleet,
     /// `certify` of 1 024 emulated RNICs, and of 50 healthy small fabrics, in virtual time: how long it takes, what is invented.
@@ -96,6 +98,7 @@ impl Bench {
             Self::Ingest => bench("ingest"),
             Self::Fleet => example("fleet"),
             Self::Registrations => example("registrations"),
+            Self::RegistryStores => example("registry_stores"),
             Self::JudgeFleet => example("judge_fleet"),
             Self::Certify => example("certify"),
             Self::Dashboard => example("dashboard_load"),

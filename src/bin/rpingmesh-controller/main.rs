@@ -90,13 +90,14 @@ fn rotate_key(configured: Configured) -> Result<(), Failure> {
         let why = "no key is handed out: that needs TLS and cluster_key.hand_out";
         return Err(Failure::run(why));
     }
-    let file = rotate::request(&config.store)
+    let runtime = tokio::runtime::Runtime::new()
+        .context("cannot start the runtime")
+        .map_err(Failure::run)?;
+    let place = runtime
+        .block_on(rotate::request(&config.store))
         .context("cannot ask for the next key")
         .map_err(Failure::run)?;
-    println!(
-        "the next key is wanted ({}): the controller takes the request when it runs",
-        file.display()
-    );
+    println!("the next key is wanted ({place}): the controller takes the request when it runs");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod matrix;
 mod plan;
 mod simulate;
 mod status;
+mod store;
 mod top;
 mod topology;
 
@@ -70,6 +71,9 @@ enum Command {
     ///
     /// Adds up what the analyzer counts until every link is shown to lose less than the bound, or something is wrong.
     Certify(Box<certify::CertifyArgs>),
+    /// Copy what a controller or an analyzer keeps from one store to another
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Write shell completions, man pages or the reference of the options
     Manual(manual::ManualArgs),
 }
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
         Command::Matrix(args) => matrix::main(&args),
         Command::Topology(args) => topology::main(&args),
         Command::Top(args) => top::main(&args),
+        Command::Store(command) => store::main(&command),
         Command::Manual(args) => manual::run(&args, Cli::command()),
     })
 }

@@ -1,12 +1,17 @@
 //! `rpingmesh status`.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 use rpingmesh::api::incidents::IncidentsQuery;
 use rpingmesh::api::query::IncidentPageSize;
 use rpingmesh::api::status::{AgentIdentity, ClusterKey, KeyPhase, KeySource, Status, StatusQuery};
 use rpingmesh::config::program::Failure;
+use rpingmesh::store::open;
+use rpingmesh::store::shared::ControllerSeen;
+use rpingmesh::store::{Location, LocationError, Server};
+use serde::Serialize;
 
 use crate::api::{self, ApiArgs};
 use crate::incidents;
@@ -16,11 +21,50 @@ use crate::incidents;
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     api: ApiArgs,
+    /// The database of the controllers, as in their key `store`: shows who works with it, and who holds the lease [default: none]
+    #[arg(long, value_name = "URL", value_parser = database)]
+    store: Option<Box<Server>>,
+}
+
+fn database(text: &str) -> Result<Box<Server>, String> {
+    match text.parse() {
+        Ok(Location::Postgres(server)) => Ok(server),
+        Ok(_) => Err("controllers share a database: expected postgres://…".to_owned()),
+        Err(error) => Err(LocationError::to_string(&error)),
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Everything<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controllers: Option<&'a [ControllerSeen]>,
+}
+
+/// Who works with the database.
+fn controllers(text: &mut String, seen: &[ControllerSeen]) {
+    let living = seen.iter().filter(|one| !one.is_gone).count();
+    let _ = write!(text, "\n\ncontrollers {living}");
+    for one in seen {
+        let ago = Duration::from_nanos(u64::try_from(one.seen_ago_ns).unwrap_or(0)).as_secs_f64();
+        let state = match (one.is_gone, one.is_holder) {
+            (true, _) => "; gone",
+            (false, true) => "; holds the lease",
+            (false, false) => "",
+        };
+        let ControllerSeen { name, agents, .. } = one;
+        let _ = write!(
+            text,
+            "\n  {name}: {agents} agents, seen {ago:.1} s ago{state}"
+        );
+    }
 }
 
 pub(crate) fn main(args: &StatusArgs) -> Result<(), Failure> {
     let analyzer = args.api.analyzer()?;
-    let (status, open) = api::block_on(async {
+    let (status, open, seen) = api::block_on(async {
         let status = analyzer.ask(&StatusQuery::default()).await?;
         // All P0 are listed, however many there are.
         let most = (status.incidents.p0 as u64).clamp(MOST_LISTED, IncidentPageSize::MAX);
@@ -28,15 +72,26 @@ pub(crate) fn main(args: &StatusArgs) -> Result<(), Failure> {
             limit: IncidentPageSize::new(most),
             ..incidents::open_by_rank()
         };
-        Ok((status, analyzer.ask(&first).await?))
+        let open = analyzer.ask(&first).await?;
+        let seen = match &args.store {
+            Some(server) => Some(open::controllers(server).await.map_err(Failure::run)?),
+            None => None,
+        };
+        Ok((status, open, seen))
     })?;
     if args.api.json {
-        return api::print_json(&status);
+        return api::print_json(&Everything {
+            status: &status,
+            controllers: seen.as_deref(),
+        });
     }
     let mut text = describe(&status);
     if !open.incidents.is_empty() {
         let list = incidents::list(&open.incidents, open.left_out, &status);
         let _ = write!(text, "\n\n{list}");
+    }
+    if let Some(seen) = &seen {
+        controllers(&mut text, seen);
     }
     api::print(&text)
 }

@@ -7,7 +7,7 @@ use crate::config::settings::Settings as _;
 use crate::config::{ConfigError, wiring};
 use crate::id::{AgentId, HostName, TorId};
 use crate::net::tls::{IdentityRule, PeerIdentity, Security};
-use crate::net::url::Url;
+use crate::net::url::{Servers, Url};
 use crate::probe::trace::schedule;
 use crate::telemetry::otlp::OtlpConfig;
 use crate::topology::wiring::{Rnic, Rnics, Wiring};
@@ -117,8 +117,8 @@ impl Tors {
 pub struct AgentConfig {
     /// Every key, checked. What was made of keys follows; those keys are not read any more.
     pub settings: AgentSettings,
-    /// The controller.
-    pub controller: Url,
+    /// The controllers, of which each serves the agent alike.
+    pub controller: Servers,
     /// The analyzer.
     pub analyzer: Url,
     /// Where the RNICs are cabled to.
@@ -190,7 +190,8 @@ impl AgentSettings {
         let cluster_keys = self.cluster_key_file.as_deref().map(cluster_keys);
         Ok(AgentConfig {
             security: self.tls.security()?,
-            controller: server("controller", &self.controller)?,
+            controller: Servers::parse(&self.controller)
+                .map_err(|error| ConfigError::value("controller", error.to_string()))?,
             analyzer: server("analyzer", &self.analyzer)?,
             cluster_keys: cluster_keys.unwrap_or_else(|| Ok(Keyring::unkeyed()))?,
             tors: self.tors()?,

@@ -20,7 +20,9 @@ impl Core {
         let (lists, counts) = divide(request, self.focus_budgets, |gid| {
             let (agent, tor) = directory.owner(gid)?;
             let rate = plan.tuple_rate(tor)?;
-            listening.contains_key(agent).then(|| (agent.clone(), rate))
+            // The budgets are those of all controllers together: each divides the same, and tells the agents that it serves.
+            let is_served = listening.contains_key(agent) || directory.is_served_elsewhere(agent);
+            is_served.then(|| (agent.clone(), rate))
         });
         for (agent, share) in self.focus.shares(lists, until) {
             if let Some(listening) = self.listening.get(&agent) {

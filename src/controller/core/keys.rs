@@ -23,6 +23,7 @@ impl Core {
         agent: AgentId,
         report: Option<Report>,
     ) -> Option<watch::Receiver<Option<Arc<Order>>>> {
+        self.note_keys(&agent, report.as_ref());
         self.keys.rotation.as_ref()?;
         let held = match &report {
             Some(Report::Held(held)) => Some(held.clone()),
@@ -37,6 +38,7 @@ impl Core {
 
     /// A registered agent has followed an order.
     pub(super) async fn holds(&mut self, agent: &AgentId, held: Held) {
+        self.note_keys(agent, Some(&Report::Held(held.clone())));
         self.follow_agent(&held).await;
         if let Some(rotation) = &mut self.keys.rotation {
             rotation.confirm(agent, held);
@@ -45,6 +47,9 @@ impl Core {
 
     /// Goes on where the agents are, if the store is an older copy or another one.
     async fn follow_agent(&mut self, held: &Held) {
+        if self.is_follower() {
+            return;
+        }
         let (now, wall) = (self.clock.host(), self.clock.wall());
         let rotation = self.keys.rotation.as_ref();
         let Some(state) = rotation.and_then(|rotation| rotation.overtaken_by(held, now, wall))
@@ -83,6 +88,17 @@ impl Core {
             return;
         }
         self.keys.stepped = Some(now);
+        if self.is_follower() {
+            if self
+                .keys
+                .rotation
+                .as_ref()
+                .is_some_and(|rotation| rotation.state().is_none())
+            {
+                self.follow_keys().await;
+            }
+            return self.show_keys();
+        }
         let wall = self.clock.wall();
         let rotation = self.keys.rotation.as_ref();
         match rotation.map(|rotation| (rotation.state().cloned(), rotation.due(now, wall))) {
@@ -118,6 +134,23 @@ impl Core {
         let state = Stored::first(master, self.clock.wall());
         if self.put_keys(&state).await {
             self.keys.enter(state, now);
+        }
+    }
+
+    /// Goes on with the key that another controller has put in force.
+    pub(super) async fn follow_keys(&mut self) {
+        let Some(rotation) = &self.keys.rotation else {
+            return;
+        };
+        let state = rotation.state().cloned();
+        match self.registry.load_keys().await {
+            Ok(found) => {
+                self.keys.report(Ok(()));
+                if let Some(found) = found.filter(|found| state.as_ref() != Some(found)) {
+                    self.keys.enter(found, self.clock.host());
+                }
+            }
+            Err(error) => self.keys.report(Err(error.to_string())),
         }
     }
 

@@ -8,13 +8,20 @@ use crate::controller::metrics::set;
 impl Core {
     /// Stores what could not be stored before.
     pub(super) async fn store_again(&mut self) {
+        if self.is_follower() && self.unstored.leave_departures() {
+            // Another controller forgets agents now: those that it has kept are taken over again.
+            self.read_all_again();
+        }
         if self.unstored.is_empty() || !self.unstored.is_due(self.clock.host()) {
             return;
         }
         let (registry, now) = (Arc::clone(&self.registry), self.clock.wall());
         let stored = self.unstored.store(&*registry, &self.directory, now).await;
         match stored {
-            Ok(()) => tracing::info!("the registry is stored again"),
+            Ok(refused) => {
+                tracing::info!("the registry is stored again");
+                self.refuse_later(&refused);
+            }
             Err(error) => self.store_failed(&error),
         }
         set(&self.metrics.agents_unstored, self.unstored.len());

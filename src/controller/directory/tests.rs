@@ -63,7 +63,7 @@ fn from(address: &str, machine: &str) -> Origin {
 
 #[test]
 fn changes_are_told_apart() {
-    let mut directory = Directory::new(Vec::new(), LIFETIMES, at(0));
+    let mut directory = Directory::new(Vec::new(), false, LIFETIMES, at(0));
     let first = announcement("a", 1, &[("10.0.0.1", 17), ("10.0.0.2", 17)]);
     assert!(register(&mut directory, first.clone(), 1, at(0)).membership);
     assert!(directory.is_known(&first));
@@ -86,7 +86,7 @@ fn changes_are_told_apart() {
 
 #[test]
 fn a_gid_of_a_live_agent_is_refused_and_of_a_stale_one_taken() {
-    let mut directory = Directory::new(Vec::new(), LIFETIMES, at(0));
+    let mut directory = Directory::new(Vec::new(), false, LIFETIMES, at(0));
     register(
         &mut directory,
         announcement("a", 1, &[("10.0.0.1", 17), ("10.0.0.9", 17)]),
@@ -118,7 +118,7 @@ fn a_gid_of_a_live_agent_is_refused_and_of_a_stale_one_taken() {
 
 #[test]
 fn a_restart_takes_over_and_a_second_host_with_the_same_id_does_not() {
-    let mut directory = Directory::new(Vec::new(), LIFETIMES, at(0));
+    let mut directory = Directory::new(Vec::new(), false, LIFETIMES, at(0));
     register(
         &mut directory,
         announcement("a", 1, &[("10.0.0.1", 17)]),
@@ -157,7 +157,7 @@ fn a_restart_takes_over_and_a_second_host_with_the_same_id_does_not() {
 #[test]
 fn silence_makes_stale_then_forgotten() {
     let stored = vec![announcement("a", 1, &[("10.0.0.1", 17)])];
-    let mut directory = Directory::new(stored, LIFETIMES, at(100));
+    let mut directory = Directory::new(stored, false, LIFETIMES, at(100));
     assert_eq!(directory.expire(at(130)), Expired::default());
     let expired = directory.expire(at(131));
     assert_eq!(expired.stale, [AgentId::from("a")]);
@@ -184,7 +184,7 @@ fn silence_makes_stale_then_forgotten() {
 
 #[test]
 fn a_heartbeat_revives() {
-    let mut directory = Directory::new(Vec::new(), LIFETIMES, at(0));
+    let mut directory = Directory::new(Vec::new(), false, LIFETIMES, at(0));
     register(
         &mut directory,
         announcement("a", 1, &[("10.0.0.1", 17)]),
@@ -198,7 +198,7 @@ fn a_heartbeat_revives() {
 
 #[test]
 fn another_machine_with_the_name_is_refused_and_a_restart_is_not() {
-    let mut directory = Directory::new(Vec::new(), LIFETIMES, at(0));
+    let mut directory = Directory::new(Vec::new(), false, LIFETIMES, at(0));
     let (first, second) = (from("10.9.0.1", "aaaa"), from("10.9.0.2", "bbbb"));
     let a = |incarnation, gid: &str| announcement("a", incarnation, &[(gid, 17)]);
     register_from(&mut directory, a(1, "10.0.0.1"), (1, first.clone()), at(0));
@@ -218,7 +218,7 @@ fn another_machine_with_the_name_is_refused_and_a_restart_is_not() {
 
 #[test]
 fn machines_of_one_image_are_told_apart_when_the_replaced_one_comes_back() {
-    let mut directory = Directory::new(Vec::new(), LIFETIMES, at(0));
+    let mut directory = Directory::new(Vec::new(), false, LIFETIMES, at(0));
     let (first, second) = (from("10.9.0.1", ""), from("10.9.0.2", ""));
     let a = |incarnation, gid: &str| announcement("a", incarnation, &[(gid, 17)]);
     register_from(&mut directory, a(1, "10.0.0.1"), (1, first.clone()), at(0));
@@ -242,7 +242,7 @@ fn machines_of_one_image_are_told_apart_when_the_replaced_one_comes_back() {
 
 #[test]
 fn a_host_has_a_bounded_number_of_agents_and_rnics() {
-    let mut directory = Directory::new(Vec::new(), LIFETIMES, at(0));
+    let mut directory = Directory::new(Vec::new(), false, LIFETIMES, at(0));
     let agent = |number: usize, rnics: usize| {
         let gids: Vec<_> = (0..rnics)
             .map(|rnic| format!("10.0.{number}.{rnic}"))

@@ -10,11 +10,11 @@ use futures_util::future::BoxFuture;
 use rand::Rng as _;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Config, IsolationLevel, NoTls, Row};
+use tokio_postgres::{Config, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::errors::{Failure, no_connection, timed_out};
-use super::fence::Fence;
+use super::fence::Guard;
 use crate::net::tls::https;
 use crate::store::StoreError;
 use crate::store::server::Server;
@@ -106,15 +106,11 @@ impl Link {
         T: Send + 'static,
         F: for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<T, Failure>> + Send + Sync,
     {
-        self.transaction(None, work).await
+        self.transaction(Guard::Nothing, work).await
     }
 
-    /// The same, with `fence` for as long as it has its lease.
-    pub(super) async fn transaction<T, E, F>(
-        &self,
-        fence: Option<Fence>,
-        work: F,
-    ) -> Result<T, StoreError>
+    /// Makes changes in one transaction, as long as `guard` allows it.
+    pub(super) async fn transaction<T, E, F>(&self, guard: Guard, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         E: Into<Failure> + Send + 'static,
@@ -125,7 +121,7 @@ impl Link {
             let mut client = self.client().await?;
             let failure = match tokio::time::timeout(
                 LIMIT,
-                transact((&mut client, &self.store), fence, &work),
+                transact((&mut client, &self.store), &guard, &work),
             )
             .await
             {
@@ -162,7 +158,7 @@ impl Link {
 
 async fn transact<T, E, F>(
     (client, store): (&mut Object, &str),
-    fence: Option<Fence>,
+    guard: &Guard,
     work: &F,
 ) -> Result<T, Failure>
 where
@@ -171,12 +167,10 @@ where
 {
     let transaction = client
         .build_transaction()
-        .isolation_level(IsolationLevel::Serializable)
+        .isolation_level(guard.isolation())
         .start()
         .await?;
-    if let Some(fence) = fence {
-        fence.check(store, &transaction).await?;
-    }
+    guard.check(store, &transaction).await?;
     let value = work(&transaction).await.map_err(Into::into)?;
     transaction.commit().await?;
     Ok(value)

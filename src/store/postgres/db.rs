@@ -1,25 +1,28 @@
 //! An open database of one role.
 
 use std::fmt;
+use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
 use super::connection::Link;
-use super::fence::{Fence, Role};
-use super::{layout, lease};
+use super::fence::{Guard, Member, Role};
+use super::{layout, lease, members};
 use crate::store::StoreError;
 use crate::store::damage::Damage;
 use crate::store::server::Server;
+use crate::store::shared::View;
 use crate::store::tenure::Tenure;
 
 /// An open database: cheap to clone.
 #[derive(Clone)]
 pub(in crate::store) struct Db {
     pub(super) link: Link,
-    fence: Fence,
+    guard: Guard,
     pub(in crate::store) damage: Damage,
     pub(in crate::store) tenure: Tenure,
 }
@@ -37,17 +40,35 @@ impl Db {
     /// # Errors
     /// The server cannot be reached or refuses; the layout is newer, or of another fleet; another program has the lease.
     pub(in crate::store) async fn open(server: &Server, role: Role) -> Result<Self, StoreError> {
-        let link = Link::new(server).await?;
-        layout::prepare(&link, server.fleet()).await?;
+        let link = prepared(server).await?;
         let fence = lease::take(&link, role).await?;
         // With a connection of its own: readers that wait for a slow server must not hold up the renewal.
         let tenure = lease::renewed(Link::new(server).await?, fence);
         Ok(Self {
             link,
-            fence,
+            guard: Guard::Owner(fence),
             damage: Damage::default(),
             tenure,
         })
+    }
+
+    /// Connects, brings the layout up to date, and joins the controllers that work with the database.
+    ///
+    /// # Errors
+    /// As of [`Db::open`], but others may work with it, too.
+    pub(super) async fn join(
+        server: &Server,
+    ) -> Result<(Self, Arc<Member>, watch::Receiver<View>), StoreError> {
+        let link = prepared(server).await?;
+        let member = members::join(&link).await?;
+        let (tenure, view) = members::kept(Link::new(server).await?, Arc::clone(&member));
+        let db = Self {
+            link,
+            guard: Guard::Member(Arc::clone(&member)),
+            damage: Damage::default(),
+            tenure,
+        };
+        Ok((db, member, view))
     }
 
     /// Rows of one statement.
@@ -71,6 +92,12 @@ impl Db {
         T: Send + 'static,
         F: for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<T, Error>> + Send + Sync,
     {
-        self.link.transaction(Some(self.fence), work).await
+        self.link.transaction(self.guard.clone(), work).await
     }
+}
+
+async fn prepared(server: &Server) -> Result<Link, StoreError> {
+    let link = Link::new(server).await?;
+    layout::prepare(&link, server.fleet()).await?;
+    Ok(link)
 }

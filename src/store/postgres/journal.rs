@@ -7,6 +7,7 @@ use deadpool_postgres::Transaction;
 use futures_util::FutureExt as _;
 use tokio_postgres::{Error, Row};
 
+use super::contents::PostgresContents;
 use super::db::Db;
 use super::fence::Role;
 use super::history::PostgresHistory;
@@ -58,6 +59,10 @@ impl PostgresJournal {
 
     pub(in crate::store) fn hosts(&self) -> PostgresHosts {
         PostgresHosts(self.db.clone())
+    }
+
+    pub(in crate::store) fn contents(&self) -> PostgresContents {
+        PostgresContents(self.db.clone())
     }
 
     pub(in crate::store) fn history(&self) -> PostgresHistory {

@@ -11,7 +11,8 @@ use crate::store::StoreError;
 /// SQL that leads from layout version `i` to `i + 1`, in order. Entries are never changed, only appended. Numbers of 64 bits
 /// without sign are stored as the signed number of the same bits. Times are nanoseconds since 1970, but those of leases, which
 /// the server's clock gives.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE rpingmesh.owner (
         role   TEXT   PRIMARY KEY,
         epoch  BIGINT NOT NULL,
@@ -103,7 +104,36 @@ const MIGRATIONS: &[&str] = &["
         at   BIGINT PRIMARY KEY,
         body BYTEA  NOT NULL
     );
-"];
+",
+    "
+    CREATE TABLE rpingmesh.unfinished_copy (
+        role   TEXT PRIMARY KEY,
+        source TEXT NOT NULL
+    );
+    CREATE TABLE rpingmesh.request (
+        name TEXT PRIMARY KEY
+    );
+",
+    "
+    CREATE TABLE rpingmesh.controller (
+        id      BIGINT      PRIMARY KEY,
+        name    TEXT        NOT NULL,
+        started TIMESTAMPTZ NOT NULL,
+        renewed TIMESTAMPTZ NOT NULL,
+        gone    TIMESTAMPTZ
+    );
+    ALTER TABLE rpingmesh.agent ADD COLUMN revision BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE rpingmesh.agent ADD COLUMN controller BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE rpingmesh.agent ADD COLUMN silent BOOLEAN NOT NULL DEFAULT false;
+    ALTER TABLE rpingmesh.agent ADD COLUMN machine TEXT NOT NULL DEFAULT '';
+    ALTER TABLE rpingmesh.agent ADD COLUMN keys BYTEA;
+    CREATE INDEX agent_revision ON rpingmesh.agent (revision);
+    INSERT INTO rpingmesh.counter (name, value)
+        VALUES ('registry', 1), ('departures', 0), ('keys', 0), ('controller', 0);
+    INSERT INTO rpingmesh.controller (id, name, started, renewed, gone)
+        VALUES (0, 'an earlier version', to_timestamp(0), to_timestamp(0), now());
+",
+];
 
 /// Two programs that begin with an empty database at the same time meet in the catalogue.
 const BEGINNINGS: u32 = 5;
@@ -133,10 +163,38 @@ pub(super) async fn prepare(link: &Link, fleet: &str) -> Result<(), StoreError> 
     migrate(link, fleet).await
 }
 
+/// Checks that the layout is of this version and whose it is, and changes nothing.
+///
+/// # Errors
+/// [`StoreError::OlderSchema`], [`StoreError::NewerSchema`], [`StoreError::OtherFleet`]; those of the server.
+pub(super) async fn check_present(link: &Link, fleet: &str) -> Result<(), StoreError> {
+    let store = link.store.to_string();
+    let (mut version, mut found) = (0, String::new());
+    if !link.query(THERE, &[]).await?.is_empty() {
+        let sql = "SELECT version, fleet FROM rpingmesh.layout";
+        if let Some(row) = link.query(sql, &[]).await?.first() {
+            let read = |error| super::errors::classify(&link.store, error);
+            version = row.try_get(0).map_err(read)?;
+            found = row.try_get(1).map_err(read)?;
+        }
+    }
+    check(&store, version, (&found, fleet))?;
+    if usize::try_from(version).is_ok_and(|version| version == MIGRATIONS.len()) {
+        return Ok(());
+    }
+    Err(StoreError::OlderSchema {
+        store,
+        found: version,
+        needed: MIGRATIONS.len(),
+    })
+}
+
+/// Finds the table with the layout's version.
+const THERE: &str = "SELECT 1 FROM information_schema.tables WHERE table_schema = 'rpingmesh' AND table_name = 'layout'";
+
 /// Makes the schema and the table with its version, where they are missing: who may not make a schema can be given one.
 async fn begin(link: &Link) -> Result<(), StoreError> {
-    let there = "SELECT 1 FROM information_schema.tables WHERE table_schema = 'rpingmesh' AND table_name = 'layout'";
-    if !link.query(there, &[]).await?.is_empty() {
+    if !link.query(THERE, &[]).await?.is_empty() {
         return Ok(());
     }
     let has_schema = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'rpingmesh'";

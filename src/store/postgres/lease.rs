@@ -19,7 +19,7 @@ use crate::store::StoreError;
 use crate::store::tenure::{Standing, Tenure};
 
 /// How long an owner may be silent before another takes over, in seconds: several renewals may fail.
-const LEASE_SECONDS: f64 = 5.0;
+pub(super) const LEASE_SECONDS: f64 = 5.0;
 /// How often it is renewed.
 const RENEWAL: Duration = Duration::from_secs(1);
 /// Between two attempts to take it, and how long it is tried: a predecessor that ended without giving it up is waited for.
@@ -41,6 +41,42 @@ pub(super) async fn take(link: &Link, role: Role) -> Result<Fence, StoreError> {
             other => return other,
         }
     }
+}
+
+/// Takes the lease if nobody has it.
+///
+/// # Errors
+/// Those of the server.
+pub(super) async fn take_if_free(link: &Link, role: Role) -> Result<Option<Fence>, StoreError> {
+    let held = "SELECT 1 FROM rpingmesh.lease WHERE role = $1 AND renewed > now() - $2 * interval '1 second'";
+    let held = link.query(held, &[&role.name(), &LEASE_SECONDS]).await?;
+    if !held.is_empty() {
+        return Ok(None);
+    }
+    match try_take(link, role).await {
+        Ok(fence) => Ok(Some(fence)),
+        Err(StoreError::Taken { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Renews the lease of an epoch; false if another one has begun.
+///
+/// # Errors
+/// Those of the server.
+pub(super) async fn renew_once(link: &Link, role: Role, epoch: i64) -> Result<bool, StoreError> {
+    let sql =
+        "UPDATE rpingmesh.lease SET renewed = now() WHERE role = $1 AND epoch = $2 RETURNING epoch";
+    Ok(!link.query(sql, &[&role.name(), &epoch]).await?.is_empty())
+}
+
+/// Gives the lease of an epoch up.
+///
+/// # Errors
+/// Those of the server.
+pub(super) async fn release(link: &Link, role: Role, epoch: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE rpingmesh.lease SET renewed = to_timestamp(0) WHERE role = $1 AND epoch = $2";
+    link.query(sql, &[&role.name(), &epoch]).await.map(drop)
 }
 
 async fn try_take(link: &Link, role: Role) -> Result<Fence, StoreError> {
@@ -125,8 +161,7 @@ pub(super) fn renewed(link: Link, fence: Fence) -> Tenure {
         let standing = match lost {
             Some(holder) => Standing::Lost { holder },
             None => {
-                let released = "UPDATE rpingmesh.lease SET renewed = to_timestamp(0) WHERE role = $1 AND epoch = $2";
-                if let Err(error) = link.query(released, &[&role.name(), &epoch]).await {
+                if let Err(error) = release(&link, role, epoch).await {
                     tracing::debug!(%error, "the lease of the database ends by itself");
                 }
                 Standing::Released
@@ -145,15 +180,14 @@ async fn renew(link: &Link, Fence { role, epoch }: Fence) -> String {
     let mut is_reported = false;
     loop {
         ticks.tick().await;
-        let renewal = "UPDATE rpingmesh.lease SET renewed = now() WHERE role = $1 AND epoch = $2 RETURNING epoch";
-        match link.query(renewal, &[&role.name(), &epoch]).await {
-            Ok(rows) if rows.is_empty() => {
+        match renew_once(link, role, epoch).await {
+            Ok(false) => {
                 let owner = "SELECT holder FROM rpingmesh.owner WHERE role = $1";
                 let owner = link.query(owner, &[&role.name()]).await.ok();
                 let holder = owner.and_then(|rows| rows.first()?.try_get(0).ok());
                 return holder.unwrap_or_default();
             }
-            Ok(_) => is_reported = false,
+            Ok(true) => is_reported = false,
             Err(error) => {
                 if !is_reported {
                     let error = crate::error::describe(&error);
@@ -169,7 +203,7 @@ async fn renew(link: &Link, Fence { role, epoch }: Fence) -> String {
 }
 
 /// This program, for the messages of others.
-fn name() -> String {
+pub(super) fn name() -> String {
     let system = rustix::system::uname();
     let host = system.nodename().to_string_lossy();
     format!("host {host}, process {}", std::process::id())

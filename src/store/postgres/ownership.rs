@@ -1,7 +1,7 @@
 //! Which announcements of a batch are taken, and who has which RNIC then: decided in memory, so that the database is asked and told once
 //! per batch and not once per RNIC.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::id::{AgentId, Gid};
 use crate::store::registry::{Put, RegistryError};
@@ -20,15 +20,32 @@ pub(super) struct Decided<'a> {
     pub(super) vacated: BTreeSet<Gid>,
 }
 
+/// Who has a GID.
+#[derive(Debug)]
+pub(super) struct Owned {
+    pub(super) gid: Gid,
+    pub(super) agent: AgentId,
+    /// Whether another agent that supersedes it may take the GID: no other controller hears it.
+    pub(super) may_lose: bool,
+}
+
 /// Goes through the announcements one after another, from what is stored of their agents and of their GIDs.
-pub(super) fn decide(puts: &[Put], stored: Vec<(Gid, AgentId)>) -> Decided<'_> {
-    let before: BTreeSet<Gid> = stored.iter().map(|(gid, _)| *gid).collect();
-    let mut owners: HashMap<Gid, AgentId> = stored.into_iter().collect();
+pub(super) fn decide(puts: &[Put], stored: Vec<Owned>) -> Decided<'_> {
+    let before: BTreeSet<Gid> = stored.iter().map(|owned| owned.gid).collect();
+    let heard: HashSet<AgentId> = stored
+        .iter()
+        .filter(|owned| !owned.may_lose)
+        .map(|owned| owned.agent.clone())
+        .collect();
+    let mut owners: HashMap<Gid, AgentId> = stored
+        .into_iter()
+        .map(|owned| (owned.gid, owned.agent))
+        .collect();
     let mut refused = Vec::with_capacity(puts.len());
     let mut agents = BTreeMap::new();
     let mut vacated = BTreeSet::new();
     for put in puts {
-        let taken = first_taken(put, &owners);
+        let taken = first_taken(put, &owners, &heard);
         if taken.is_none() {
             let agent = &put.announcement.agent;
             let former = owners.extract_if(|_, owner| owner == agent);
@@ -56,11 +73,16 @@ pub(super) fn decide(puts: &[Put], stored: Vec<(Gid, AgentId)>) -> Decided<'_> {
     }
 }
 
-fn first_taken(put: &Put, owners: &HashMap<Gid, AgentId>) -> Option<RegistryError> {
+fn first_taken(
+    put: &Put,
+    owners: &HashMap<Gid, AgentId>,
+    heard: &HashSet<AgentId>,
+) -> Option<RegistryError> {
     put.announcement.rnics.iter().find_map(|rnic| {
         let gid = rnic.address.gid;
         let owner = owners.get(&gid)?;
-        let may_have = owner == &put.announcement.agent || put.superseded.contains(owner);
+        let may_have = owner == &put.announcement.agent
+            || (put.superseded.contains(owner) && !heard.contains(owner));
         (!may_have).then(|| RegistryError::GidTaken {
             gid,
             owner: owner.clone(),

@@ -1,43 +1,86 @@
 //! The registry in PostgreSQL.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Transaction;
 use futures_util::FutureExt as _;
-use tokio_postgres::types::FromSql;
-use tokio_postgres::{Error, Row};
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio_postgres::Error;
 
+use super::connection::LIMIT;
 use super::db::Db;
-use super::fence::Role;
-use super::ownership::{Decided, decide};
+use super::fence::{Guard, Member, Role};
+use super::notes::NEXT_KEY;
+use super::ownership::{Decided, Owned, decide};
+use super::{errors, members};
 use crate::cluster_key::rotation::Stored;
 use crate::cluster_key::{Generation, Master, Phase};
-use crate::id::{AgentId, Gid, QKey};
+use crate::id::{AgentId, Gid};
 use crate::store::StoreError;
 use crate::store::registry::{Put, Registry, RegistryError};
 use crate::store::server::Server;
+use crate::store::shared::{SharedRegistry, View};
 use crate::store::tenure::Tenure;
 use crate::time::WallTime;
-use crate::topology::{Announcement, Rnic};
-use crate::transport::Address;
+use crate::topology::Announcement;
 
-/// [`Registry`] in a database that one controller at a time changes.
+/// [`Registry`] in a database that several controllers change.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct PostgresRegistry {
-    db: Db,
+    pub(super) db: Db,
+    pub(super) member: Arc<Member>,
+    pub(super) view: watch::Receiver<View>,
 }
 
 impl PostgresRegistry {
-    /// Opens the database and takes its lease.
+    /// Opens the database and joins its controllers.
     ///
     /// # Errors
-    /// Those of [`Db::open`].
+    /// Those of [`Db::join`].
     pub(in crate::store) async fn open(server: &Server) -> Result<Self, StoreError> {
-        let db = Db::open(server, Role::Controller).await?;
-        Ok(Self { db })
+        let (db, member, mut view) = Db::join(server).await?;
+        // Who comes first holds the lease before anything else happens. A server that does not answer now is tried again later.
+        let _ = tokio::time::timeout(LIMIT, view.changed()).await;
+        Ok(Self { db, member, view })
+    }
+
+    /// The same where no other controller lives, and waits until this one holds the lease.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`]: another controller works with the database. Those of [`Db::join`].
+    pub(in crate::store) async fn open_alone(server: &Server) -> Result<Self, StoreError> {
+        let registry = Self::open(server).await?;
+        if let Some(holder) = members::another(&registry.db.link, &registry.member).await? {
+            return Err(StoreError::Taken {
+                store: registry.db.link.store.to_string(),
+                role: Role::Controller.name(),
+                holder,
+            });
+        }
+        let mut view = registry.view.clone();
+        // Whoever was killed a moment ago holds it for a while.
+        let holding = view.wait_for(|view| view.is_holder);
+        if tokio::time::timeout(ALONE, holding).await.is_err() {
+            return Err(errors::timed_out(&registry.db.link.store));
+        }
+        Ok(registry)
+    }
+
+    /// Makes changes that only the holder of the lease makes.
+    async fn write_as_holder<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<T, Error>> + Send + Sync,
+    {
+        let guard = Guard::Holder(Arc::clone(&self.member));
+        self.db.link.transaction(guard, work).await
     }
 }
+
+/// How long the only controller waits for the lease.
+const ALONE: Duration = Duration::from_secs(8);
 
 #[tonic::async_trait]
 impl Registry for PostgresRegistry {
@@ -45,41 +88,17 @@ impl Registry for PostgresRegistry {
         self.db.tenure.clone()
     }
 
+    fn shared(&self) -> Option<Arc<dyn SharedRegistry>> {
+        Some(Arc::new(self.clone()))
+    }
+
     async fn load(&self) -> Result<Vec<Announcement>, RegistryError> {
-        let agents = "SELECT id, incarnation, host, version FROM rpingmesh.agent";
-        let rnics = "SELECT agent, gid, qpn, q_key, device, port, tor, gid_index, clock, steering
-                     FROM rpingmesh.rnic ORDER BY agent, position";
-        let agents = self.db.query(agents, &[]).await?;
-        let mut of_agent: HashMap<String, Vec<Row>> = HashMap::new();
-        for row in self.db.query(rnics, &[]).await? {
-            let agent = self.db.sql(row.try_get("agent"))?;
-            of_agent.entry(agent).or_default().push(row);
-        }
-        let mut found = Vec::with_capacity(agents.len());
-        for row in agents {
-            let id: String = self.db.sql(row.try_get("id"))?;
-            let host: String = self.db.sql(row.try_get("host"))?;
-            let incarnation: i64 = self.db.sql(row.try_get("incarnation"))?;
-            let version = self.db.sql(row.try_get("version"))?;
-            let rows = of_agent.remove(&id).unwrap_or_default();
-            match rows.iter().map(rnic).collect::<Result<_, _>>() {
-                Ok(rnics) => found.push(Announcement {
-                    agent: id.into(),
-                    incarnation: incarnation.cast_unsigned(),
-                    host: host.into(),
-                    version,
-                    rnics,
-                }),
-                // It registers again if it lives.
-                Err(why) => {
-                    tracing::error!(
-                        agent = id,
-                        why,
-                        "an agent's RNICs cannot be read; it is left out"
-                    );
-                }
-            }
-        }
+        let mut found: Vec<_> = self
+            .agents(i64::MIN, None)
+            .await?
+            .into_iter()
+            .map(|agent| agent.announcement)
+            .collect();
         found.sort_by(|a, b| a.agent.as_str().cmp(b.agent.as_str()));
         Ok(found)
     }
@@ -103,13 +122,13 @@ impl Registry for PostgresRegistry {
         puts: &[Put],
         now: WallTime,
     ) -> Result<Vec<Option<RegistryError>>, StoreError> {
-        let puts: Arc<[Put]> = puts.into();
+        let (puts, me): (Arc<[Put]>, _) = (puts.into(), self.member.id);
         self.db
             .write(move |transaction| {
                 let puts = Arc::clone(&puts);
                 async move {
-                    let decided = decide(&puts, stored(transaction, &puts).await?);
-                    replace(transaction, &decided, now).await?;
+                    let decided = decide(&puts, stored(transaction, &puts, me).await?);
+                    replace(transaction, &decided, (now, me)).await?;
                     Ok(decided.refused)
                 }
                 .boxed()
@@ -122,11 +141,15 @@ impl Registry for PostgresRegistry {
             .iter()
             .map(|agent| agent.as_str().to_owned())
             .collect();
-        let removing = self.db.write(move |transaction| {
+        let me = self.member.id;
+        let removing = self.write_as_holder(move |transaction| {
             let agents = Arc::clone(&agents);
             async move {
-                let sql = "DELETE FROM rpingmesh.agent WHERE id = ANY($1)";
-                transaction.execute(sql, &[&&agents[..]]).await.map(drop)
+                // One that another controller has heard meanwhile stays.
+                let sql = "DELETE FROM rpingmesh.agent WHERE id = ANY($1) AND (silent OR controller = $2)";
+                transaction.execute(sql, &[&&agents[..], &me]).await?;
+                let departed = "UPDATE rpingmesh.counter SET value = value + 1 WHERE name = 'departures'";
+                transaction.execute(departed, &[]).await.map(drop)
             }
             .boxed()
         });
@@ -160,9 +183,11 @@ impl Registry for PostgresRegistry {
 
     async fn put_keys(&self, keys: &Stored) -> Result<(), RegistryError> {
         let keys = Arc::new(keys.clone());
-        let storing = self.db.write(move |transaction| {
+        let storing = self.write_as_holder(move |transaction| {
             let keys = Arc::clone(&keys);
             async move {
+                let changed = "UPDATE rpingmesh.counter SET value = value + 1 WHERE name = 'keys'";
+                transaction.execute(changed, &[]).await?;
                 let sql = "INSERT INTO rpingmesh.cluster_key (id, master, generation, phase, begun_at_ns, mixed)
                            VALUES (1, $1, $2, $3, $4, $5)
                            ON CONFLICT (id) DO UPDATE SET master = excluded.master, generation = excluded.generation,
@@ -178,43 +203,33 @@ impl Registry for PostgresRegistry {
         });
         Ok(storing.await?)
     }
+
+    async fn take_key_request(&self) -> Result<bool, RegistryError> {
+        if !self.member.is_holder() {
+            return Ok(false);
+        }
+        let sql = "SELECT 1 FROM rpingmesh.request WHERE name = $1";
+        if self.db.query(sql, &[&NEXT_KEY]).await?.is_empty() {
+            return Ok(false);
+        }
+        let taking = self.write_as_holder(|transaction| {
+            async move {
+                let sql = "DELETE FROM rpingmesh.request WHERE name = $1";
+                transaction.execute(sql, &[&NEXT_KEY]).await
+            }
+            .boxed()
+        });
+        Ok(taking.await? > 0)
+    }
 }
 
-/// The reason names the column.
-fn rnic(row: &Row) -> Result<Rnic, String> {
-    fn narrow<T, U: TryFrom<T>>(value: T, what: &str) -> Result<U, String> {
-        U::try_from(value).map_err(|_| format!("{what} is out of range"))
-    }
-    fn json<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<T, String> {
-        let text: &str = read(row, column)?;
-        serde_json::from_str(text).map_err(|error| format!("{column}: {error}"))
-    }
-    fn read<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, String> {
-        let value = row.try_get(column);
-        value.map_err(|error| format!("{column}: {error}"))
-    }
-    let gid: [u8; 16] = narrow(read::<Vec<u8>>(row, "gid")?, "gid")?;
-    let qpn: u32 = narrow(read::<i64>(row, "qpn")?, "qpn")?;
-    Ok(Rnic {
-        address: Address {
-            gid: Gid::from_bytes(gid),
-            qpn: narrow(qpn, "qpn")?,
-            q_key: QKey(narrow(read::<i64>(row, "q_key")?, "q_key")?),
-        },
-        device: read::<String>(row, "device")?.into(),
-        port: narrow(read::<i32>(row, "port")?, "port")?,
-        tor: read::<String>(row, "tor")?.into(),
-        gid_index: narrow(read::<i64>(row, "gid_index")?, "gid_index")?,
-        clock: json(row, "clock")?,
-        steering: json(row, "steering")?,
-    })
-}
-
-/// Who has the GIDs of these announcements, and what else their agents have.
-async fn stored(transaction: &Transaction<'_>, puts: &[Put]) -> Result<Vec<(Gid, AgentId)>, Error> {
+/// Who has the GIDs of these announcements, and what else their agents have. An agent that another controller hears keeps its own.
+async fn stored(transaction: &Transaction<'_>, puts: &[Put], me: i64) -> Result<Vec<Owned>, Error> {
     let statement = transaction
         .prepare_cached(
-            "SELECT gid, agent FROM rpingmesh.rnic WHERE gid = ANY($1) OR agent = ANY($2)",
+            "SELECT rnic.gid, rnic.agent, agent.silent OR agent.controller = $3
+             FROM rpingmesh.rnic JOIN rpingmesh.agent ON agent.id = rnic.agent
+             WHERE rnic.gid = ANY($1) OR rnic.agent = ANY($2)",
         )
         .await?;
     let agents: Vec<_> = puts
@@ -225,12 +240,18 @@ async fn stored(transaction: &Transaction<'_>, puts: &[Put]) -> Result<Vec<(Gid,
     let gids: Vec<_> = rnics
         .map(|rnic| rnic.address.gid.bytes().to_vec())
         .collect();
-    let rows = transaction.query(&statement, &[&gids, &agents]).await?;
+    let rows = transaction
+        .query(&statement, &[&gids, &agents, &me])
+        .await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
         // A key of another length is no GID: nobody can register it.
         if let Ok(gid) = <[u8; 16]>::try_from(row.try_get::<_, &[u8]>(0)?) {
-            found.push((Gid::from_bytes(gid), row.try_get::<_, String>(1)?.into()));
+            found.push(Owned {
+                gid: Gid::from_bytes(gid),
+                agent: row.try_get::<_, String>(1)?.into(),
+                may_lose: row.try_get(2)?,
+            });
         }
     }
     Ok(found)
@@ -239,33 +260,46 @@ async fn stored(transaction: &Transaction<'_>, puts: &[Put]) -> Result<Vec<(Gid,
 async fn replace(
     transaction: &Transaction<'_>,
     decided: &Decided<'_>,
-    now: WallTime,
+    by: (WallTime, i64),
 ) -> Result<(), Error> {
     let vacated: Vec<_> = decided
         .vacated
         .iter()
         .map(|gid| gid.bytes().to_vec())
         .collect();
+    let all = decided.agents.keys();
+    let agents: Vec<_> = all.map(|agent| agent.as_str()).collect();
+    // Who loses a GID is silent. Everybody reads its row again, also the controller that it had and this one.
+    let lose = transaction
+        .prepare_cached(
+            "UPDATE rpingmesh.agent SET controller = 0, silent = true,
+                 revision = (SELECT value FROM rpingmesh.counter WHERE name = 'registry')
+             WHERE id IN (SELECT agent FROM rpingmesh.rnic WHERE gid = ANY($1)) AND id <> ALL($2)",
+        )
+        .await?;
+    transaction.execute(&lose, &[&vacated, &agents]).await?;
     let delete = transaction
         .prepare_cached("DELETE FROM rpingmesh.rnic WHERE gid = ANY($1)")
         .await?;
     transaction.execute(&delete, &[&vacated]).await?;
-    put_agents(transaction, decided, now).await?;
+    put_agents(transaction, decided, by).await?;
     put_rnics(transaction, decided).await
 }
 
 async fn put_agents(
     transaction: &Transaction<'_>,
     decided: &Decided<'_>,
-    now: WallTime,
+    (now, me): (WallTime, i64),
 ) -> Result<(), Error> {
     let upsert = transaction
         .prepare_cached(
-            "INSERT INTO rpingmesh.agent (id, incarnation, host, version, announced_at_ns)
-             SELECT id, incarnation, host, version, $5::bigint
+            "INSERT INTO rpingmesh.agent (id, incarnation, host, version, announced_at_ns, revision, controller, silent)
+             SELECT given.id, given.incarnation, given.host, given.version, $5::bigint, counter.value, $6::bigint, false
              FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) AS given (id, incarnation, host, version)
+             CROSS JOIN (SELECT value FROM rpingmesh.counter WHERE name = 'registry') AS counter
              ON CONFLICT (id) DO UPDATE SET incarnation = excluded.incarnation, host = excluded.host,
-                 version = excluded.version, announced_at_ns = excluded.announced_at_ns",
+                 version = excluded.version, announced_at_ns = excluded.announced_at_ns,
+                 revision = excluded.revision, controller = excluded.controller, silent = excluded.silent",
         )
         .await?;
     let all = || decided.agents.values().map(|put| &put.announcement);
@@ -276,7 +310,7 @@ async fn put_agents(
     transaction
         .execute(
             &upsert,
-            &[&ids, &incarnations, &hosts, &versions, &now.nanos()],
+            &[&ids, &incarnations, &hosts, &versions, &now.nanos(), &me],
         )
         .await
         .map(drop)

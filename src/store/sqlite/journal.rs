@@ -9,6 +9,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::Db;
 use super::blobs::{BlobPlace, Blobs};
+use super::contents::SqliteContents;
 use super::fleet::SqliteHosts;
 use super::history::SqliteHistory;
 use super::incidents::SqliteIncidents;
@@ -22,10 +23,12 @@ use crate::store::packing::{pack, unpack};
 use crate::store::{Location, StoreError};
 use crate::time::WallTime;
 
+/// "rpmA"
+pub(in crate::store) const APPLICATION_ID: i32 = 0x7270_6d41;
+
 /// Layout of the file. Numbers of 64 bits without sign are stored as the signed number of the same bits.
 const SCHEMA: Schema = Schema {
-    // "rpmA"
-    application_id: 0x7270_6d41,
+    application_id: APPLICATION_ID,
     migrations: &[
         "
         CREATE TABLE watermark (
@@ -182,6 +185,11 @@ impl SqliteJournal {
     /// The hosts that were there, which are kept in the same file.
     pub(crate) fn hosts(&self) -> SqliteHosts {
         SqliteHosts::new(self.db.clone())
+    }
+
+    /// All of the file, for a move to another store.
+    pub(crate) fn contents(&self) -> SqliteContents {
+        SqliteContents::new(self.db.clone())
     }
 
     /// The pictures of the past, which are kept in the same file.

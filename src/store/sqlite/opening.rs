@@ -47,6 +47,19 @@ pub(super) fn open(location: &Location, schema: &Schema) -> Result<Connection, S
     Ok(connection)
 }
 
+/// The mark of the program whose file this is ([`Schema::application_id`]); 0 for a file without content.
+///
+/// # Errors
+/// [`StoreError::Busy`]: its program runs. It is no database, or cannot be read.
+pub(in crate::store) fn application_id(path: &Path) -> Result<i32, StoreError> {
+    let fail = |source| classify(&path.display().to_string(), source);
+    let connection = Connection::open(path).map_err(fail)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
+    connection
+        .query_row("PRAGMA application_id", [], |row| row.get(0))
+        .map_err(fail)
+}
+
 fn open_file(path: &Path) -> Result<Connection, StoreError> {
     if let Some(folder) = path
         .parent()

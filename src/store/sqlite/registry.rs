@@ -18,8 +18,11 @@ use crate::time::WallTime;
 use crate::topology::{Announcement, Rnic};
 use crate::transport::Address;
 
+/// "rpmc"
+pub(in crate::store) const APPLICATION_ID: i32 = 0x7270_6d63;
+
 const SCHEMA: Schema = Schema {
-    application_id: 0x7270_6d63, // "rpmc"
+    application_id: APPLICATION_ID,
     migrations: &[
         "
         CREATE TABLE agent (

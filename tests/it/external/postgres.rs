@@ -4,6 +4,7 @@
 mod cluster;
 mod programs;
 mod refused;
+mod several;
 
 use cluster::Cluster;
 use rpingmesh::store::StoreError;
@@ -25,6 +26,20 @@ async fn postgresql_does_what_every_engine_must() {
         cluster.location(&database, "fleet=east")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: cargo xtask test --only external"]
+async fn everything_moves_from_sqlite_into_it_and_back() {
+    let cluster = Cluster::start().await;
+    let mut number = 0;
+    let database = || {
+        number += 1;
+        let database = format!("moved{number}");
+        cluster.create(&database);
+        cluster.location(&database, "fleet=east")
+    };
+    stores::moves(database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,10 +23,15 @@ const SPANS: Spans = Spans {
 
 /// A controller with its store in a file that hands out keys over TLS.
 async fn controller(security: Security, folder: &Path, keys: Option<Spans>) -> Registry {
+    let store = Location::File(folder.join("registry.db"));
+    controller_on(&store, security, keys).await
+}
+
+async fn controller_on(store: &Location, security: Security, keys: Option<Spans>) -> Registry {
     let settings = ControllerSettings {
         listen: loopback(),
         metrics: Some(loopback()),
-        store: format!("sqlite:{}", folder.join("registry.db").display()),
+        store: store.to_string(),
         ..ControllerSettings::default()
     };
     let config = ControllerConfig {
@@ -301,11 +306,11 @@ async fn agents_sign_change_over_on_command_and_no_probe_is_lost() {
     let first = print(&first);
     status_when(&intake, |status| all_sign_with(status, 3, &first)).await;
     let store = Location::File(folder.path().join("registry.db"));
-    let file = rotate::request(&store).expect("asked");
+    let file = rotate::request(&store).await.expect("asked");
     let (second, _) = key_when(&registry, |answer| is_at(answer, 2, "steady")).await;
     let second = print(&second);
     assert_ne!(first, second);
-    assert!(!file.exists(), "a request counts once");
+    assert!(!Path::new(&file).exists(), "a request counts once");
     let status = status_when(&intake, |status| all_sign_with(status, 3, &second)).await;
     assert_eq!(status["probes"]["lost"], 0, "{status}");
     assert!(status["probes"]["judged"].as_u64() > Some(0), "{status}");
@@ -371,4 +376,42 @@ async fn nobody_says_goodbye_for_another() {
         .await
         .expect_err("refused");
     assert_eq!(refused.code(), Code::FailedPrecondition);
+}
+
+/// Two controllers on one store, with agents at both: the key is one, and it changes over when the agents of both have followed.
+pub(crate) async fn several_controllers_hand_out_one_key(store: &Location) {
+    let pki = Pki::new();
+    let security = || pki.servers(IdentityRule::San);
+    let first = controller_on(store, security(), Some(SPANS)).await;
+    let second = controller_on(store, security(), Some(SPANS)).await;
+    let intake = Intake::start(security()).await;
+    let network = Network::new();
+    let agents: Vec<_> = (1..5)
+        .map(|number| {
+            let controller = if number % 2 == 0 { &first } else { &second };
+            host(&pki, (controller.address, intake.grpc), &network, number)
+        })
+        .collect();
+    let mut prints = Vec::new();
+    for generation in 1..=3 {
+        let at_both = async |registry| {
+            let (answer, _) =
+                key_when(registry, |answer| is_at(answer, generation, "steady")).await;
+            answer["key"]["fingerprint"]
+                .as_str()
+                .expect("text")
+                .to_owned()
+        };
+        let (print, other) = (at_both(&first).await, at_both(&second).await);
+        assert_eq!(print, other);
+        let status = status_when(&intake, |status| all_sign_with(status, 4, &print)).await;
+        assert_eq!(status["probes"]["lost"], 0, "{status}");
+        prints.push(print);
+        rotate::request(store).await.expect("asked");
+    }
+    prints.dedup();
+    assert_eq!(prints.len(), 3);
+    for agent in agents {
+        agent.stop().await;
+    }
 }

@@ -16,7 +16,7 @@ use super::with_registry;
 
 const NOW: WallTime = WallTime::from_nanos(7);
 
-fn announcement(agent: &str, gids: &[&str]) -> Announcement {
+pub(crate) fn announcement(agent: &str, gids: &[&str]) -> Announcement {
     Announcement {
         agent: agent.into(),
         incarnation: u64::MAX - 3,

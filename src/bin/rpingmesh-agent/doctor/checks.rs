@@ -347,7 +347,9 @@ fn traceable() -> Finding {
 pub(super) async fn servers(config: &AgentConfig) -> Vec<Finding> {
     let (mut findings, defaults) = (Vec::new(), AgentSettings::default());
     if config.settings.controller != defaults.controller {
-        findings.push(reachable("controller", &config.controller).await);
+        for controller in config.controller.iter() {
+            findings.push(reachable("controller", controller).await);
+        }
     }
     if config.settings.analyzer != defaults.analyzer {
         findings.push(reachable("analyzer", &config.analyzer).await);

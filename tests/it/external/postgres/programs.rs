@@ -1,62 +1,74 @@
 //! Our programs with a server as their store.
 
-use std::time::{Duration, Instant};
-
 use super::cluster::Cluster;
 use crate::support::program::{ANALYZER, CONTROLLER, OPERATOR, Program, command, refused};
 
-/// How long a successor may wait for a lease that nobody gave up, and for its own start.
-const SUCCESSION: Duration = Duration::from_secs(15);
-
-fn controller(url: &str) -> Program {
+/// A controller, and the line that says where it listens.
+pub(super) fn controller(url: &str) -> (Program, String) {
     let mut program = Program::start(
         CONTROLLER,
         &["run", "--listen", "127.0.0.1:0", "--store", url],
     );
-    program.wait_for(&["controller listens"]);
-    program
+    let line = program.wait_for(&["controller listens"]);
+    (program, line)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: cargo xtask test --only external"]
-async fn one_controller_at_a_time_and_a_successor_when_it_has_gone() {
+async fn several_controllers_at_a_time_of_which_one_holds_the_lease() {
     let cluster = Cluster::start().await;
     cluster.create("rpingmesh");
     let url = cluster.url("rpingmesh", "fleet=east");
-    let first = controller(&url);
-
-    let begun = Instant::now();
-    let arguments = ["run", "--listen", "127.0.0.1:0", "--store", &url];
-    let (status, error) = refused(CONTROLLER, &arguments);
-    assert_eq!(status, Some(1), "{error}");
-    let holder = format!("process {}", first.id());
-    let is_named = error.contains("is used by another controller") && error.contains(&holder);
-    assert!(is_named, "{error}");
-    assert!(
-        begun.elapsed() > Duration::from_secs(5),
-        "{:?}",
-        begun.elapsed()
-    );
-
-    // It gives the database up: its successor need not wait for the lease to end.
-    first.stop();
+    let (first, _) = controller(&url);
     let client = cluster.client("rpingmesh").await;
-    let sql =
-        "SELECT renewed < now() - interval '1 year' FROM rpingmesh.lease WHERE role = 'controller'";
-    assert!(
-        client
-            .query_one(sql, &[])
-            .await
-            .expect("a row")
-            .get::<_, bool>(0)
-    );
+    let is_held_by = async |program: &Program| {
+        let sql = "SELECT holder FROM rpingmesh.owner WHERE role = 'controller'";
+        let row = client.query_one(sql, &[]).await.expect("a row");
+        let (holder, process) = (row.get::<_, String>(0), program.id());
+        holder.ends_with(&format!("process {process}"))
+    };
+    assert!(is_held_by(&first).await, "whoever comes first holds it");
+    let (mut second, _) = controller(&url);
+    let living = "SELECT count(*) FROM rpingmesh.controller WHERE gone IS NULL";
+    let living = async || {
+        let row = client.query_one(living, &[]).await.expect("a row");
+        row.get::<_, i64>(0)
+    };
+    assert_eq!(living().await, 2);
+    // It gives the lease up: its successor need not wait for it to end.
+    first.stop();
+    second.wait_for(&["this controller holds the lease"]);
+    assert!(is_held_by(&second).await);
+    assert_eq!(living().await, 1);
 
-    // Dropped, a program is killed.
-    drop(controller(&url));
-    let begun = Instant::now();
-    let third = controller(&url);
-    assert!(begun.elapsed() < SUCCESSION, "{:?}", begun.elapsed());
-    third.stop();
+    // What a whole copy needs is a database that nobody works with.
+    let copy = [
+        "store",
+        "migrate",
+        &url,
+        "sqlite::memory:",
+        "--of",
+        "controller",
+    ];
+    let (status, error) = refused(OPERATOR, &copy);
+    assert_eq!(status, Some(1), "{error}");
+    let file = cluster.folder().join("copy.db");
+    let file = format!("sqlite:{}", file.display());
+    let copy = ["store", "migrate", &url, &file, "--of", "controller"];
+    let (status, error) = refused(OPERATOR, &copy);
+    assert_eq!(status, Some(1), "{error}");
+    let holder = format!("process {}", second.id());
+    assert!(
+        error.contains("is used by another controller") && error.contains(&holder),
+        "{error}"
+    );
+    second.stop();
+    let done = command(OPERATOR, &copy).output().expect("it runs");
+    let text = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        done.status.success() && text.contains("0 agents"),
+        "{text}\n{done:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

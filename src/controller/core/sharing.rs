@@ -1,0 +1,257 @@
+//! Other controllers on the same registry: what they have changed is taken over, and they are told of the agents here.
+//!
+//! What the registry says counts. An agent that another controller has registered meanwhile is that one's: its stream here ends, and if
+//! it is still there it registers again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::sync::watch;
+
+use super::Core;
+use crate::cluster_key::{Held, Report};
+use crate::error::describe;
+use crate::id::AgentId;
+use crate::rpc::v1;
+use crate::store::StoreError;
+use crate::store::shared::{Changes, Revision, SharedAgent, SharedRegistry, Told, View};
+use crate::time::HostTime;
+
+/// How often the others are told, and a registry that fails is read again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Before every revision: what is read then is everything.
+const BEFORE_ALL: Revision = Revision {
+    agents: -1,
+    departures: 0,
+    keys: 0,
+};
+
+/// What a controller knows of the others.
+#[derive(Debug)]
+pub(super) struct Sharing {
+    registry: Arc<dyn SharedRegistry>,
+    view: watch::Receiver<View>,
+    known: Revision,
+    /// Agents here of which the others have not been told yet: what they do with keys.
+    untold: BTreeMap<AgentId, Option<Vec<u8>>>,
+    /// What agents here do with keys, encoded; empty of one that knows nothing of them.
+    keys: BTreeMap<AgentId, Vec<u8>>,
+    told_at: Option<HostTime>,
+    failed_at: Option<HostTime>,
+}
+
+impl Sharing {
+    pub(super) fn new(registry: Arc<dyn SharedRegistry>) -> Self {
+        Self {
+            view: registry.view(),
+            registry,
+            known: BEFORE_ALL,
+            untold: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            told_at: None,
+            failed_at: None,
+        }
+    }
+
+    /// Notes what an agent here does with keys.
+    fn note(&mut self, agent: &AgentId, report: Option<&Report>) {
+        let keys = report.map_or_else(Vec::new, |report| {
+            v1::KeyReport::from(report).encode_to_vec()
+        });
+        self.untold.insert(agent.clone(), Some(keys.clone()));
+        self.keys.insert(agent.clone(), keys);
+    }
+
+    fn has_failed(&mut self, error: &StoreError, now: HostTime) {
+        if self.failed_at.replace(now).is_none() {
+            let error = describe(error);
+            tracing::error!(
+                error,
+                "what other controllers change is not seen, and they are not told; it is tried again"
+            );
+        }
+    }
+}
+
+fn is_due(last: Option<HostTime>, now: HostTime) -> bool {
+    last.is_none_or(|last| now.since(last) >= PAUSE)
+}
+
+impl Core {
+    /// Whether another controller does what must be done once.
+    pub(super) fn is_follower(&self) -> bool {
+        let sharing = self.sharing.as_ref();
+        sharing.is_some_and(|sharing| !sharing.view.borrow().is_holder)
+    }
+
+    /// The others are told with the next message what an agent here does with keys.
+    pub(super) fn note_keys(&mut self, agent: &AgentId, report: Option<&Report>) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.note(agent, report);
+        }
+    }
+
+    /// Takes over what others have changed, and tells them of the agents here.
+    pub(super) async fn share(&mut self, now: HostTime) {
+        self.follow_others(now).await;
+        self.tell_others(now).await;
+    }
+
+    async fn follow_others(&mut self, now: HostTime) {
+        let Some(sharing) = &self.sharing else {
+            return;
+        };
+        let since = sharing.known;
+        let is_same = sharing.view.borrow().revision == since;
+        if is_same || (sharing.failed_at.is_some() && !is_due(sharing.failed_at, now)) {
+            return;
+        }
+        let registry = Arc::clone(&sharing.registry);
+        match registry.changes(since).await {
+            Ok(changes) => self.take_changes(since, changes, now).await,
+            Err(error) => {
+                if let Some(sharing) = &mut self.sharing {
+                    sharing.has_failed(&error, now);
+                }
+            }
+        }
+    }
+
+    async fn take_changes(&mut self, since: Revision, changes: Changes, now: HostTime) {
+        let Changes {
+            revision,
+            agents,
+            present,
+        } = changes;
+        if let Some(sharing) = &mut self.sharing {
+            sharing.known = revision;
+            if sharing.failed_at.take().is_some() {
+                tracing::info!("what other controllers change is seen again");
+            }
+        }
+        for agent in agents {
+            self.adopt(agent, now);
+        }
+        if let Some(present) = present {
+            let unstored = &self.unstored;
+            let gone: Vec<_> = self
+                .directory
+                .agents()
+                .filter(|agent| !present.contains(*agent) && !unstored.contains(agent))
+                .cloned()
+                .collect();
+            if !gone.is_empty() {
+                self.forget(&gone, now);
+            }
+        }
+        if revision.keys != since.keys && self.is_follower() {
+            self.follow_keys().await;
+        }
+    }
+
+    fn adopt(&mut self, shared: SharedAgent, now: HostTime) {
+        let agent = shared.announcement.agent.clone();
+        if self.listening.remove(&agent).is_some() {
+            tracing::info!(%agent, "another controller has registered the agent: its stream here ends");
+        }
+        self.unstored.drop(&agent);
+        if let Some(sharing) = &mut self.sharing {
+            sharing.untold.remove(&agent);
+            sharing.keys.remove(&agent);
+        }
+        if let Some(rotation) = &mut self.keys.rotation {
+            let report = match shared.keys.as_deref().map(decoded) {
+                Some(Ok(report)) => report,
+                Some(Err(why)) => {
+                    tracing::warn!(%agent, why, "what an agent does with keys cannot be read");
+                    awaited()
+                }
+                None => awaited(),
+            };
+            rotation.join(agent.clone(), report);
+        }
+        let change = self.directory.adopt(shared, now);
+        self.spread(&change, &agent);
+    }
+
+    async fn tell_others(&mut self, now: HostTime) {
+        let Some(sharing) = &mut self.sharing else {
+            return;
+        };
+        if !is_due(sharing.told_at, now) {
+            return;
+        }
+        sharing.told_at = Some(now);
+        for agent in self.directory.take_untold() {
+            sharing.untold.entry(agent).or_default();
+        }
+        // What the store has not taken is told when it has.
+        let mut told = Vec::new();
+        for agent in sharing.untold.keys() {
+            if let Some((is_heard, machine)) = self.directory.own(agent)
+                && !self.unstored.contains(agent)
+            {
+                told.push(Told {
+                    agent: agent.clone(),
+                    is_heard,
+                    machine: machine.to_owned(),
+                    keys: sharing.keys.get(agent).cloned(),
+                });
+            }
+        }
+        if told.is_empty() {
+            return;
+        }
+        let registry = Arc::clone(&sharing.registry);
+        let agents: Vec<_> = told.iter().map(|told| told.agent.clone()).collect();
+        match registry.tell(told).await {
+            Ok(()) => {
+                for agent in &agents {
+                    sharing.untold.remove(agent);
+                }
+            }
+            Err(error) => sharing.has_failed(&error, now),
+        }
+    }
+
+    /// An announcement that the registry refuses in the end: its agent is not served here.
+    pub(super) fn refuse_later(&mut self, agents: &[AgentId]) {
+        for agent in agents {
+            tracing::warn!(%agent, "the registry has given the agent's GIDs to another one meanwhile: it must register again");
+            self.listening.remove(agent);
+        }
+        if !agents.is_empty() {
+            self.directory.forget(agents);
+            self.plans.outdate(true, self.clock.host());
+            self.read_all_again();
+        }
+    }
+
+    /// Reads the whole registry with the next look.
+    pub(super) fn read_all_again(&mut self) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.known = BEFORE_ALL;
+        }
+    }
+}
+
+/// Of an agent of which it is not known yet what it does with keys: nothing is done without it.
+fn awaited() -> Option<Report> {
+    Some(Report::Held(Held {
+        takes_unsigned: true,
+        ..Held::default()
+    }))
+}
+
+/// What an agent does with keys; `None` of one that knows nothing of them.
+fn decoded(bytes: &[u8]) -> Result<Option<Report>, String> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let message = v1::KeyReport::decode(bytes).map_err(|error| error.to_string())?;
+    let report = Report::try_from(message).map_err(|error| error.to_string())?;
+    Ok(Some(report))
+}
