@@ -67,6 +67,41 @@ pub enum CompletionClock {
     Emulated,
 }
 
+impl CompletionClock {
+    /// Every clock, the most exact first.
+    pub const ALL: [Self; 5] = [
+        Self::HardwareWall,
+        Self::HardwareRaw,
+        Self::Kernel,
+        Self::Software,
+        Self::Emulated,
+    ];
+
+    /// Its name in labels and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HardwareWall => "hardware_wall",
+            Self::HardwareRaw => "hardware_raw",
+            Self::Kernel => "kernel",
+            Self::Software => "software",
+            Self::Emulated => "emulated",
+        }
+    }
+}
+
+impl fmt::Display for CompletionClock {
+    /// Who stamps, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::HardwareWall => "the RNIC (wall clock)",
+            Self::HardwareRaw => "the RNIC (its own counter)",
+            Self::Kernel => "the kernel",
+            Self::Software => "software",
+            Self::Emulated => "the emulated fabric",
+        })
+    }
+}
+
 /// What decides the UDP source port of an endpoint's packets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "by", content = "ports")]

@@ -10,6 +10,7 @@ use super::health::Health;
 use super::services::ServiceStatus;
 use crate::analysis::fleet::{AgentState, RnicState};
 use crate::id::DeviceName;
+use crate::transport::CompletionClock;
 
 /// Where an agent's condition is seen. Clones see the same.
 #[derive(Debug, Clone)]
@@ -75,18 +76,20 @@ impl Condition {
 
     /// Everything that the analyzer is told.
     pub fn state(&self) -> AgentState {
-        let mut devices: BTreeMap<DeviceName, Option<String>> = BTreeMap::new();
+        let mut devices: BTreeMap<DeviceName, Result<CompletionClock, String>> = BTreeMap::new();
         for (name, state) in &*self.inventory.borrow() {
-            let closed = state.as_ref().err();
+            let state = state.as_ref().map(|open| open.capabilities.clock);
             // A device can be used while one of its ports can.
-            devices
-                .entry(name.device.clone())
-                .and_modify(|known| *known = known.take().filter(|_| closed.is_some()))
-                .or_insert_with(|| closed.cloned());
+            let known = devices.get(&name.device);
+            if known.is_none_or(Result::is_err) {
+                devices.insert(name.device.clone(), state.map_err(Clone::clone));
+            }
         }
-        let rnics = devices
-            .into_iter()
-            .map(|(device, closed)| RnicState { device, closed });
+        let rnics = devices.into_iter().map(|(device, state)| RnicState {
+            device,
+            clock: state.as_ref().ok().copied(),
+            closed: state.err(),
+        });
         let orders = self.orders.borrow();
         // Focus has no 5-tuples of its own.
         let groups = orders.groups.values().flatten();
@@ -107,7 +110,7 @@ pub(super) mod tests {
     use crate::agent::endpoint::OpenRnic;
     use crate::id::{QKey, Qpn};
     use crate::probe::Config;
-    use crate::transport::{Address, Capabilities, CompletionClock, RnicName, SourcePortSteering};
+    use crate::transport::{Address, Capabilities, RnicName, SourcePortSteering};
 
     /// Of an agent to which nothing happens.
     pub(in crate::agent) fn idle() -> Condition {
@@ -168,10 +171,17 @@ pub(super) mod tests {
         let rnics: Vec<_> = state
             .rnics
             .iter()
-            .map(|rnic| (rnic.device.as_str(), rnic.closed.as_deref()))
+            .map(|rnic| (rnic.device.as_str(), rnic.closed.as_deref(), rnic.clock))
             .collect();
-        let why = Some("the port is down");
-        assert_eq!(rnics, [("mlx5_0", None), ("mlx5_1", None), ("mlx5_2", why)]);
+        let (why, clock) = (Some("the port is down"), Some(CompletionClock::Software));
+        assert_eq!(
+            rnics,
+            [
+                ("mlx5_0", None, clock),
+                ("mlx5_1", None, clock),
+                ("mlx5_2", why, None)
+            ]
+        );
         assert_eq!(state.tuples, 0);
         insta::assert_snapshot!(state.degraded.join("\n"), @r"
         tracing: no CAP_BPF

@@ -57,11 +57,13 @@ impl Hardware {
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let (names, open) = {
                 let inventory = self.inventory.borrow();
-                let open = inventory.values().filter(|state| state.is_ok()).count();
+                let open = inventory.values().flatten();
+                let open: Vec<_> = open.map(|open| open.capabilities.clock).collect();
                 let names: Vec<_> = inventory.keys().take(MOST_PORTS).cloned().collect();
                 (names, open)
             };
-            self.metrics.rnics(open, names.len().saturating_sub(open));
+            self.metrics
+                .rnics(&open, names.len().saturating_sub(open.len()));
             let Some(source) = self.source.clone() else {
                 continue;
             };

@@ -20,7 +20,7 @@ use crate::hardware::Ports;
 use crate::measure::Outcome;
 use crate::probe::{ProbeKind, ProbeResult};
 use crate::telemetry::metrics::{register_build_info, rtt_histogram};
-use crate::transport::RnicName;
+use crate::transport::{CompletionClock, RnicName};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
@@ -101,8 +101,16 @@ impl Metrics {
         }
     }
 
-    pub(super) fn rnics(&self, open: usize, failed: usize) {
-        self.state.change(|state| state.rnics = (open, failed));
+    /// Who stamps the completions of each open RNIC, and how many RNICs cannot be used.
+    pub(super) fn rnics(&self, open: &[CompletionClock], failed: usize) {
+        let clocks = CompletionClock::ALL.map(|clock| {
+            let alike = open.iter().filter(|one| **one == clock);
+            (clock, alike.count())
+        });
+        self.state.change(|state| {
+            state.rnics = (open.len(), failed);
+            state.clocks = clocks.into();
+        });
     }
 
     pub(super) fn focus(&self, focus: FocusState) {
@@ -145,6 +153,7 @@ struct State {
     health: Health,
     focus: FocusState,
     rnics: (usize, usize),
+    clocks: Vec<(CompletionClock, usize)>,
     endpoints: BTreeMap<RnicName, EndpointCounters>,
     hardware: Ports,
 }
@@ -252,6 +261,16 @@ fn encode_health(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Result<(
     )?;
     for (label, count) in [("open", state.rnics.0), ("failed", state.rnics.1)] {
         gauge(count as u64).encode(rnics.encode_family(&[("state", label)])?)?;
+    }
+    let mut clocks = encoder.encode_descriptor(
+        "rnics_by_clock",
+        "RNIC ports in use, by what stamps their completions",
+        None,
+        MetricType::Gauge,
+    )?;
+    for (clock, count) in &state.clocks {
+        let labels = [("clock", clock.name())];
+        gauge(*count as u64).encode(clocks.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use super::filter::{MOST_HOSTS, MOST_RNICS};
 use crate::cluster_key::KeyUse;
 use crate::id::{AgentId, DeviceName, HostName, RnicName, ServiceName};
 use crate::time::{HostTime, Nanos, WallTime};
+use crate::transport::CompletionClock;
 
 use missing::Missing;
 use record::{Absence, HostRecord, RnicRecord};
@@ -57,6 +58,8 @@ pub struct RnicState {
     pub device: DeviceName,
     /// Why it cannot be used; `None` while it can.
     pub closed: Option<String>,
+    /// What stamps its completions; `None` while it cannot be used, and where the agent does not tell.
+    pub clock: Option<CompletionClock>,
 }
 
 /// A point in time on both clocks: spans are measured on the first, people are told the second.

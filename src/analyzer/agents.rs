@@ -11,6 +11,7 @@ use crate::analysis::windows::Placement;
 use crate::cluster_key::KeyUse;
 use crate::id::{AgentId, AgentVersion, HostName};
 use crate::time::{Nanos, WallTime};
+use crate::transport::CompletionClock;
 
 /// Agents beyond this number are served like the others but not listed.
 const LISTED: usize = 100_000;
@@ -86,6 +87,23 @@ impl Agents {
             *counts.entry(keys).or_default() += 1;
         }
         let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+
+    /// How many RNICs have completions that are stamped alike, the most common first.
+    pub(super) fn clocks(&self) -> Vec<(CompletionClock, usize)> {
+        let states = self.all.values().filter_map(|agent| agent.state.as_ref());
+        let clocks: Vec<_> = states
+            .flat_map(|state| &state.rnics)
+            .filter_map(|rnic| rnic.clock)
+            .collect();
+        let count = |clock| clocks.iter().filter(|one| **one == clock).count();
+        let mut counts: Vec<_> = CompletionClock::ALL
+            .into_iter()
+            .map(|clock| (clock, count(clock)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         counts
     }

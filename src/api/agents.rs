@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Request;
+use super::name::ClockName;
 
 /// Takes no parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -84,6 +85,9 @@ pub struct AgentRnic {
     pub device: String,
     /// why it cannot be used; null while it can
     pub closed: Option<String>,
+    /// what stamps its completions; null while it cannot be used, and where the agent does not tell
+    #[serde(default)]
+    pub clock: Option<ClockName>,
 }
 
 /// An agent's own counts since its start.

@@ -14,6 +14,7 @@ use crate::analysis::map::{NodeKind, Source};
 use crate::analysis::windows::WindowLength;
 use crate::probe::ProbeKind;
 use crate::probe::trace::{End as TraceEnd, Reason as TraceReason};
+use crate::transport::CompletionClock;
 
 /// A type whose values have names.
 pub trait Named: Copy + Eq + 'static {
@@ -126,6 +127,7 @@ named! {
     ProbeKind as "ProbeKind";
     TraceEnd as "TraceEnd";
     TraceReason as "TraceReason";
+    CompletionClock as "CompletionClock";
 }
 
 impl Named for bool {
@@ -153,6 +155,8 @@ pub type SeverityName = Name<Severity>;
 pub type NodeKindName = Name<NodeKind>;
 /// Who knows of a node or link.
 pub type SourceName = Name<Source>;
+/// What stamps completions.
+pub type ClockName = Name<CompletionClock>;
 /// Why a trace was made.
 pub type TraceReasonName = Name<TraceReason>;
 /// What is behind the last hop of a trace.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Request;
+use super::name::ClockName;
 
 /// Takes no parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -40,6 +41,9 @@ pub struct Status {
     pub rnics: usize,
     /// ToRs of these
     pub tors: usize,
+    /// what stamps the completions of the RNICs in use, as far as their agents tell, the most common first
+    #[serde(default)]
+    pub clocks: Vec<Clocks>,
     /// agents that say that something is off
     #[serde(default)]
     pub degraded_agents: usize,
@@ -136,6 +140,15 @@ impl Coverage {
         let all = self.known_rnics + self.missing;
         (all > 0).then(|| self.judged_rnics.min(all) as f64 / all as f64)
     }
+}
+
+/// RNICs whose completions are stamped alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Clocks {
+    /// what stamps
+    pub clock: ClockName,
+    /// RNICs
+    pub rnics: usize,
 }
 
 /// How many agents run a version.

@@ -1,7 +1,7 @@
 //! Conversions of what an agent says of itself. What cannot be used is left out: no word about an agent is a reason to refuse
 //! its results.
 
-use super::{keys, v1};
+use super::{convert, keys, v1};
 use crate::analysis::fleet::{AgentState, MOST_LINES, MOST_RNICS_OF_AGENT, RnicState};
 use crate::id::{check_name, shown};
 
@@ -18,6 +18,10 @@ impl From<&AgentState> for v1::AgentState {
                 .map(|rnic| v1::RnicState {
                     device: rnic.device.as_str().to_owned(),
                     closed: rnic.closed.as_deref().map(cut).unwrap_or_default(),
+                    clock: rnic
+                        .clock
+                        .map_or(v1::CompletionClock::Unspecified, Into::into)
+                        .into(),
                 })
                 .collect(),
             degraded: state
@@ -46,6 +50,8 @@ impl From<v1::AgentState> for AgentState {
                 .map(|rnic| RnicState {
                     device: rnic.device.into(),
                     closed: (!rnic.closed.is_empty()).then(|| cut(&rnic.closed)),
+                    // One that a newer agent has is not known here.
+                    clock: convert::clock("clock", rnic.clock).ok(),
                 })
                 .collect(),
             degraded: message
@@ -76,6 +82,7 @@ fn cut(line: &str) -> String {
 mod tests {
     use super::*;
     use crate::cluster_key::{KeySource, KeyUse, Phase};
+    use crate::transport::CompletionClock;
     use crate::wire::Fingerprint;
 
     #[test]
@@ -85,10 +92,12 @@ mod tests {
                 RnicState {
                     device: "mlx5_0".into(),
                     closed: None,
+                    clock: Some(CompletionClock::HardwareRaw),
                 },
                 RnicState {
                     device: "mlx5_1".into(),
                     closed: Some("the port is down".to_owned()),
+                    clock: None,
                 },
             ],
             degraded: vec!["tracing: no CAP_BPF".to_owned()],
@@ -108,6 +117,7 @@ mod tests {
         let rnic = |device: &str, closed: &str| v1::RnicState {
             device: device.to_owned(),
             closed: closed.to_owned(),
+            clock: 77,
         };
         let mut rnics = vec![rnic("", ""), rnic("a\nb", ""), rnic("ok", "red \u{1b}[31m")];
         rnics.extend((0..1_000).map(|number| rnic(&format!("d{number}"), "")));
@@ -126,7 +136,7 @@ mod tests {
         assert!(state.rnics.len() < MOST_RNICS_OF_AGENT);
         assert_eq!(state.rnics[0].device, "ok".into());
         assert_eq!(state.rnics[0].closed.as_deref(), Some("red \\u{1b}[31m"));
-        assert_eq!(state.keys, None);
+        assert_eq!((state.rnics[0].clock, state.keys), (None, None));
         assert_eq!(state.degraded.len(), MOST_LINES);
         assert!(
             state.degraded[0].len() <= LONGEST_LINE,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::CompletionClock;
 use crate::id::{DeviceName, Gid};
 use serde::{Serialize, Serializer};
 
@@ -80,6 +81,30 @@ pub enum Timestamps {
         /// Its frequency; 0 where the device does not tell (then only wall-clock stamps can be used).
         khz: u64,
     },
+}
+
+/// What stamps the completions of an endpoint, found out by opening one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamps {
+    /// The clock in use.
+    pub clock: CompletionClock,
+    /// The better clocks that the device claims and refused, best first.
+    pub refused: Vec<Refused>,
+}
+
+/// A clock that a device refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The clock.
+    pub clock: CompletionClock,
+    /// The call that failed, and how.
+    pub why: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.clock, self.why)
+    }
 }
 
 /// One port of a device.

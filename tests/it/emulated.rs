@@ -1,9 +1,12 @@
 //! The agent's verbs code on RNICs without hardware (`tests/emulated-rnic`): the real program loads a libibverbs.so.1 whose
 //! devices stand in a text file that changes while it runs.
 
+mod chaos;
 mod clocks;
+mod faults;
 mod gids;
 mod listing;
+mod ping;
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,6 +19,18 @@ use crate::support::program::{AGENT, Program, command};
 /// The variables that tests/emulated-rnic reads.
 const TABLE: &str = "RPINGMESH_EMULATED_RNICS";
 const LOG: &str = "RPINGMESH_EMULATED_LOG";
+
+/// Two RNICs of one fabric, each with what stands for `OWN`.
+const PAIR: &str = "\
+dev mlx5_0 0 0 0
+port 1 4 2 5 256 0
+gid 1 3 10.0.0.1 2 1
+OWN
+dev mlx5_1 0 0 0
+port 1 4 2 5 256 0
+gid 1 5 10.0.0.2 2 1
+OWN
+";
 
 /// Emulated RNICs and the folder in which programs find their library.
 struct Rnics {

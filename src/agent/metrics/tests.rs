@@ -11,6 +11,7 @@ pub(crate) fn every() -> Vec<MetricFamily> {
     };
     let counters = EndpointCounters::default();
     metrics.flushed(Health::default(), [(&name, &counters)].into_iter());
+    metrics.rnics(&[CompletionClock::Software], 0);
     let symbol_error = CounterName::new("symbol_error").expect("a name");
     metrics.hardware(Ports::from([(name, [(symbol_error, 9)].into())]));
     values(&metrics.registry()).expect("encoded")
@@ -40,7 +41,10 @@ fn every_counter_is_shown_by_rnic_port() {
         health,
         endpoints.iter().map(|(name, counters)| (name, counters)),
     );
-    metrics.rnics(2, 1);
+    metrics.rnics(
+        &[CompletionClock::HardwareRaw, CompletionClock::HardwareRaw],
+        1,
+    );
     let symbol_error = CounterName::new("symbol_error").expect("a name");
     metrics.hardware(Ports::from([(name("mlx5_0"), [(symbol_error, 9)].into())]));
     let text = text(&metrics.registry()).expect("encoded");
@@ -52,6 +56,8 @@ fn every_counter_is_shown_by_rnic_port() {
         "rpingmesh_agent_batches_dropped_total 4",
         "rpingmesh_agent_batches_waiting 5",
         "rpingmesh_agent_rnics{state=\"failed\"} 1",
+        "rpingmesh_agent_rnics_by_clock{clock=\"hardware_raw\"} 2",
+        "rpingmesh_agent_rnics_by_clock{clock=\"software\"} 0",
         "rpingmesh_agent_hardware_counter_total{device=\"mlx5_0\",port=\"1\",counter=\"symbol_error\"} 9",
     ] {
         assert!(

@@ -22,6 +22,7 @@ fn fleet() -> Fleet {
 /// Devices that can be used, and those that cannot with `!` before their names.
 fn state(devices: &str) -> AgentState {
     let rnic = |name: &str| RnicState {
+        clock: None,
         device: name.trim_start_matches('!').into(),
         closed: name.starts_with('!').then(|| "the port is down".to_owned()),
     };

@@ -60,6 +60,7 @@ fn agent(id: &AgentId, agent: &Known) -> Agent {
             .map(|rnic| AgentRnic {
                 device: rnic.device.as_str().to_owned(),
                 closed: rnic.closed.clone(),
+                clock: rnic.clock.map(Into::into),
             })
             .collect(),
     }

@@ -9,8 +9,8 @@ use crate::analyzer::state::State;
 use crate::analyzer::view::View;
 use crate::api;
 use crate::api::status::{
-    AgentIdentity, AgentVersion, ClusterKey, Contradictions, Coverage, Degraded, Judge, KeyPhase,
-    KnownPaths, OpenIncidents, ProbeCounts, Probes, Status,
+    AgentIdentity, AgentVersion, Clocks, ClusterKey, Contradictions, Coverage, Degraded, Judge,
+    KeyPhase, KnownPaths, OpenIncidents, ProbeCounts, Probes, Status,
 };
 use crate::cluster_key::{KeySource, KeyUse, Phase};
 use crate::time::WallTime;
@@ -65,6 +65,15 @@ pub(in crate::analyzer) fn status(
         hosts,
         rnics,
         tors: state.host_filter.tors().len(),
+        clocks: state
+            .agents
+            .clocks()
+            .into_iter()
+            .map(|(clock, rnics)| Clocks {
+                clock: clock.into(),
+                rnics,
+            })
+            .collect(),
         degraded_agents: state.agents.degraded().count(),
         degraded: state
             .agents

@@ -64,6 +64,9 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
             "use auto, verbs or userspace",
         )),
         TransportChoice::Auto | TransportChoice::Verbs => {
+            // Endpoints are opened to see what stamps their completions.
+            let runtime = runtime()?;
+            let _context = runtime.enter();
             findings.extend(rdma::findings(&config, args.explain_gids));
             findings.push(checks::memlock());
             findings.push(checks::port_in_use(config.settings.userspace_port));

@@ -1,7 +1,7 @@
 //! The verbs transport: UD queue pairs over libibverbs, on RNICs and soft-RoCE.
 //!
 //! Linux only; elsewhere `verbs/unsupported.rs` stands in its place. What a platform must supply: [`Verbs`], made from
-//! [`Settings`] and implementing [`Provider`], and [`inventory`].
+//! [`Settings`] and implementing [`Provider`], [`inventory`] and [`stamps`].
 
 mod address;
 mod clock;
@@ -24,7 +24,7 @@ mod sysfs;
 use std::sync::Arc;
 
 use rdma_core_sys::Library;
-use rpingmesh::transport::rdma_report::Inventory;
+use rpingmesh::transport::rdma_report::{Inventory, Stamps};
 use rpingmesh::transport::{Endpoint, Provider, RnicName, RnicPort, TransportError};
 
 use self::endpoint::VerbsEndpoint;
@@ -70,6 +70,16 @@ impl Provider for Verbs {
         let port = Ports::new(&self.library, &self.settings).open(rnic)?;
         Ok(Box::new(VerbsEndpoint::open(&port, &self.settings)?))
     }
+}
+
+/// What stamps the completions of an endpoint on this port: opens one, and closes it. Needs a tokio runtime.
+///
+/// # Errors
+/// Why none can be opened and what to do.
+pub(crate) fn stamps(settings: &Settings, rnic: &RnicName) -> Result<Stamps, TransportError> {
+    let verbs = Verbs::new(settings.clone())?;
+    let port = Ports::new(&verbs.library, settings).open(rnic)?;
+    Ok(VerbsEndpoint::open(&port, settings)?.stamps())
 }
 
 /// Everything there is of RDMA on this host, usable or not, with what to do about it.

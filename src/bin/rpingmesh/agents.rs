@@ -125,6 +125,7 @@ mod tests {
         let rnic = |device: &str, closed: Option<&str>| AgentRnic {
             device: device.to_owned(),
             closed: closed.map(str::to_owned),
+            clock: None,
         };
         let mut well = agent("a", Some(84));
         well.rnics = vec![rnic("mlx5_0", None)];

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rpingmesh::api::incidents::IncidentsQuery;
+use rpingmesh::api::name::Name;
 use rpingmesh::api::query::IncidentPageSize;
 use rpingmesh::api::status::{AgentIdentity, ClusterKey, KeyPhase, KeySource, Status, StatusQuery};
 use rpingmesh::config::program::Failure;
@@ -188,6 +189,21 @@ fn keys(text: &mut String, status: &Status) {
     }
 }
 
+/// What stamps completions. Software stamps contain delays of the host.
+fn clocks(text: &mut String, status: &Status) {
+    let clocks: Vec<_> = status
+        .clocks
+        .iter()
+        .map(|one| match &one.clock {
+            Name::Known(clock) => format!("{} by {clock}", one.rnics),
+            Name::Unknown(clock) => format!("{} by {clock}", one.rnics),
+        })
+        .collect();
+    if !clocks.is_empty() {
+        let _ = write!(text, "\nstamps     of RNICs: {}", clocks.join(", "));
+    }
+}
+
 /// In a few lines.
 pub(crate) fn describe(status: &Status) -> String {
     let Status {
@@ -236,6 +252,7 @@ pub(crate) fn describe(status: &Status) -> String {
             let _ = write!(text, "\nVERSIONS   mixed: {}", versions.join(", "));
         }
     }
+    clocks(&mut text, status);
     keys(&mut text, status);
     if status.agent_identity == AgentIdentity::Any {
         text.push_str("\nIDENTITY   not proved: every certificate of the CA speaks for every host (tls.identity)");
@@ -292,9 +309,10 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use rpingmesh::api::status::{
-        Alerts, Contradictions, Coverage, Degraded, Judge, KnownPaths, OpenIncidents, ProbeCounts,
-        Probes,
+        Alerts, Clocks, Contradictions, Coverage, Degraded, Judge, KnownPaths, OpenIncidents,
+        ProbeCounts, Probes,
     };
+    use rpingmesh::transport::CompletionClock;
 
     use super::*;
 
@@ -310,6 +328,16 @@ pub(crate) mod tests {
             hosts: 3,
             rnics: 6,
             tors: 2,
+            clocks: vec![
+                Clocks {
+                    clock: CompletionClock::HardwareWall.into(),
+                    rnics: 4,
+                },
+                Clocks {
+                    clock: Name::Unknown("sundial".to_owned()),
+                    rnics: 2,
+                },
+            ],
             degraded_agents: 1,
             degraded: vec![Degraded {
                 agent: "h1".to_owned(),

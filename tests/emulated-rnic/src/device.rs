@@ -6,8 +6,9 @@ use std::ptr;
 
 use rdma_core_sys::abi;
 
-use crate::table::{Device, Port};
-use crate::{fail, pair, queue, set_errno, world};
+use crate::faults::{anything, high, low, refused};
+use crate::table::{Clock, Device, Port};
+use crate::{clock, fail, pair, queue, set_errno, world};
 
 /// A listed device.
 #[repr(C)]
@@ -93,6 +94,9 @@ unsafe extern "C" fn ibv_open_device(device: *mut abi::ibv_device) -> *mut abi::
     if spec.open_errno != 0 {
         return fail(spec.open_errno);
     }
+    if let Some(errno) = refused(&spec, "ibv_open_device") {
+        return fail(errno);
+    }
     let mut pipe = [0; 2];
     // SAFETY: the array is writable.
     if unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } != 0 {
@@ -115,20 +119,21 @@ unsafe extern "C" fn ibv_open_device(device: *mut abi::ibv_device) -> *mut abi::
     raw.ops.post_send = Some(pair::post_send);
     raw.ops.post_recv = Some(pair::post_recv);
     let context = Box::into_raw(context);
-    world::opened(context.addr(), &name, pipe[1]);
     // SAFETY: the box was just made.
-    unsafe { &raw mut (*context).verbs.context }
+    let context = unsafe { &raw mut (*context).verbs.context };
+    world::opened(context.addr(), &name, pipe[1]);
+    context
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ibv_close_device(context: *mut abi::ibv_context) -> c_int {
+    world::closed(context.addr());
     // SAFETY: the context is the last member of the first member of a `Context` that `ibv_open_device` made.
     let context: *mut Context = unsafe {
         context
             .byte_sub(offset_of!(abi::verbs_context, context))
             .cast()
     };
-    world::closed(context.addr());
     // SAFETY: closed once, and nobody writes to its pipe any more.
     unsafe {
         let context = Box::from_raw(context);
@@ -147,23 +152,31 @@ unsafe extern "C" fn query_device_ex(
     // SAFETY: the context is open and the struct writable; all zero is a value of it.
     unsafe {
         let device = spec(context);
+        if let Some(errno) = refused(&device, "ibv_query_device_ex") {
+            return errno;
+        }
         attr.write_bytes(0, 1);
         let basic = &mut (*attr).orig_attr;
         copy_name("1.2.3", &mut basic.fw_ver);
         basic.max_qp_wr = 4_096;
         basic.max_cqe = 1 << 20;
         basic.phys_port_cnt = u8::try_from(device.ports.len()).unwrap_or(u8::MAX);
-        if let Some((bits, khz)) = device.clock {
-            (*attr).completion_timestamp_mask = mask(bits);
+        if let Some(Clock { bits, khz }) = device.clock {
+            (*attr).completion_timestamp_mask = clock::mask(bits);
             (*attr).hca_core_clock = khz;
+        }
+        if let Some(number) = anything(&device) {
+            basic.max_qp_wr = high(number).cast_signed();
+            basic.max_cqe = low(number).cast_signed();
+            basic.phys_port_cnt = number.to_le_bytes()[3];
+            basic
+                .fw_ver
+                .fill(c_char::from_ne_bytes([number.to_le_bytes()[4] | 1]));
+            (*attr).completion_timestamp_mask = number;
+            (*attr).hca_core_clock = number.rotate_left(7);
         }
     }
     0
-}
-
-/// The bits of a counter.
-pub(crate) fn mask(bits: u32) -> u64 {
-    u64::MAX.checked_shr(64 - bits.clamp(1, 64)).unwrap_or(0)
 }
 
 #[unsafe(no_mangle)]
@@ -189,6 +202,9 @@ unsafe extern "C" fn query_port(
 ) -> c_int {
     // SAFETY: the context is open.
     let device = unsafe { spec(context) };
+    if let Some(errno) = refused(&device, "ibv_query_port") {
+        return errno;
+    }
     let found = device.ports.iter().find(|port| port.number == number);
     let Some(port) = found else {
         return libc::EINVAL;
@@ -196,8 +212,15 @@ unsafe extern "C" fn query_port(
     if port.errno != 0 {
         return port.errno;
     }
+    let mut answer = attributes(port);
+    if let Some(number) = anything(&device) {
+        answer.state = high(number) % 8;
+        answer.link_layer = number.to_le_bytes()[0] % 5;
+        answer.active_mtu = low(number) % 9;
+        answer.gid_tbl_len = low(number).cast_signed();
+    }
     // SAFETY: the struct is writable.
-    unsafe { attr.write(attributes(port)) };
+    unsafe { attr.write(answer) };
     0
 }
 
@@ -231,6 +254,9 @@ unsafe extern "C" fn ibv_query_gid(
 ) -> c_int {
     // SAFETY: the context is open.
     let device = unsafe { spec(context) };
+    if let Some(errno) = refused(&device, "ibv_query_gid") {
+        return errno;
+    }
     let found = device
         .gids
         .iter()
@@ -254,6 +280,9 @@ unsafe extern "C" fn _ibv_query_gid_table(
     if device.gid_errno != 0 {
         return -(device.gid_errno as isize);
     }
+    if let Some(errno) = refused(&device, "_ibv_query_gid_table") {
+        return -(errno as isize);
+    }
     let gids = device.gids.iter().take(room);
     let mut count = 0;
     for (at, gid) in gids.enumerate() {
@@ -268,7 +297,8 @@ unsafe extern "C" fn _ibv_query_gid_table(
         unsafe { entries.add(at).write(entry) };
         count += 1;
     }
-    count
+    // More than are there, more than there was room for, or less than none.
+    anything(&device).map_or(count, |number| low(number).cast_signed() as isize)
 }
 
 #[unsafe(no_mangle)]
@@ -276,6 +306,15 @@ unsafe extern "C" fn ibv_get_async_event(
     context: *mut abi::ibv_context,
     event: *mut abi::ibv_async_event,
 ) -> c_int {
+    // SAFETY: the context is open.
+    let device = unsafe { spec(context) };
+    // Before the event is taken, as a system call that is interrupted.
+    if !device.name.is_empty()
+        && let Some(errno) = refused(&device, "ibv_get_async_event")
+    {
+        set_errno(errno);
+        return -1;
+    }
     let mut words = [0i32; 2];
     let room = size_of_val(&words);
     // SAFETY: the context is open and the array writable.

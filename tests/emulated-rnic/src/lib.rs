@@ -3,8 +3,9 @@
 //! What there is stands in the text file that [`TABLE`] names (see [`table`]), which may change while a program runs: open
 //! devices get the asynchronous events that a kernel would send. UD queue pairs carry real datagrams over UDP sockets on
 //! loopback, from any process to any other; a queue pair's number is its socket's port, and a datagram to a GID that the
-//! receiver's table does not have is lost. Completions are stamped by clocks of any width and frequency. What is asked of a
-//! device is written to the file that [`LOG`] names.
+//! receiver's table does not have is lost. Completions are stamped by clocks of any width and frequency, which drift and step.
+//! What is asked of a device is written to the file that [`LOG`] names: completion queues, queue pairs, each datagram sent with
+//! its label, class, service level, port and UDP source port, and what is left of a context when it is closed.
 #![cfg(target_os = "linux")]
 #![allow(
     unsafe_code,
@@ -13,7 +14,11 @@
 
 pub mod table;
 
+mod carry;
+mod clock;
 mod device;
+mod faults;
+mod objects;
 mod pair;
 mod queue;
 mod world;
@@ -21,8 +26,8 @@ mod world;
 /// The environment variable with the path of the table.
 pub const TABLE: &str = "RPINGMESH_EMULATED_RNICS";
 
-/// The environment variable with the path of the log: one line for each completion queue, queue pair and address handle
-/// that is asked for.
+/// The environment variable with the path of the log: one line for each context, completion queue, queue pair and address
+/// handle that is asked for, and for each datagram that is sent.
 pub const LOG: &str = "RPINGMESH_EMULATED_LOG";
 
 /// What the C interface calls errno.

@@ -1,130 +1,42 @@
-//! UD queue pairs, what they are made from, and what they carry.
+//! UD queue pairs.
 
-use std::collections::VecDeque;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::mem::zeroed;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rdma_core_sys::abi;
 
+use crate::carry::{Buffers, Receiver, header, source_port};
+use crate::faults::{anything, high, low, refused};
+use crate::objects::Handle;
 use crate::queue::{Completions, Done, Queue, locked, refusal, shared};
-use crate::table::Device;
-use crate::{device, fail, set_errno, world};
+use crate::table::{Device, Port};
+use crate::{clock, device, fail, set_errno, world};
 
 /// How soon a queue pair's thread sees that it is to end.
 const IDLE: Duration = Duration::from_millis(20);
-/// Length of what precedes the payload of a received datagram.
-const GRH: usize = 40;
-/// Length of what precedes the payload on loopback: both GIDs, the sender's number, the key, the traffic class.
-const HEADER: usize = 16 + 16 + 4 + 4 + 1;
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn ibv_alloc_pd(context: *mut abi::ibv_context) -> *mut abi::ibv_pd {
-    Box::into_raw(Box::new(abi::ibv_pd { context, handle: 0 }))
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn ibv_dealloc_pd(domain: *mut abi::ibv_pd) -> c_int {
-    // SAFETY: freed once.
-    drop(unsafe { Box::from_raw(domain) });
-    0
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn ibv_reg_mr(
-    pd: *mut abi::ibv_pd,
-    addr: *mut c_void,
-    length: usize,
-    _: c_int,
-) -> *mut abi::ibv_mr {
-    // SAFETY: the domain is alive.
-    let context = unsafe { (*pd).context };
-    Box::into_raw(Box::new(abi::ibv_mr {
-        context,
-        pd,
-        addr,
-        length,
-        handle: 0,
-        lkey: 7,
-        rkey: 0,
-    }))
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn ibv_dereg_mr(region: *mut abi::ibv_mr) -> c_int {
-    // SAFETY: freed once.
-    drop(unsafe { Box::from_raw(region) });
-    0
-}
-
-#[repr(C)]
-struct Handle {
-    raw: abi::ibv_ah,
-    attr: abi::ibv_ah_attr,
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn ibv_create_ah(
-    pd: *mut abi::ibv_pd,
-    attr: *mut abi::ibv_ah_attr,
-) -> *mut abi::ibv_ah {
-    // SAFETY: the domain is alive and the attributes are complete; a GID is any bytes.
-    unsafe {
-        let attr = *attr;
-        let grh = attr.grh;
-        world::log(&format!(
-            "ah label {} class {} level {} index {} port {} hops {}",
-            grh.flow_label,
-            grh.traffic_class,
-            attr.sl,
-            grh.sgid_index,
-            attr.port_num,
-            grh.hop_limit
-        ));
-        let raw = abi::ibv_ah {
-            context: (*pd).context,
-            pd,
-            handle: 0,
-        };
-        Box::into_raw(Box::new(Handle { raw, attr })).cast()
-    }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn ibv_destroy_ah(handle: *mut abi::ibv_ah) -> c_int {
-    // SAFETY: freed once.
-    drop(unsafe { Box::from_raw(handle.cast::<Handle>()) });
-    0
-}
-
-/// Buffers of a receive: address and length of each piece.
-struct Buffers {
-    id: u64,
-    pieces: Vec<(usize, usize)>,
-}
-
-/// What a queue pair's thread needs.
-struct Receiver {
-    socket: UdpSocket,
-    completions: Arc<Completions>,
-    receives: Mutex<VecDeque<Buffers>>,
-    device: String,
-    port: AtomicU32,
-    key: AtomicU32,
-    stop: AtomicBool,
-}
 
 #[repr(C)]
 struct Pair {
     raw: abi::ibv_qp,
     receiver: Arc<Receiver>,
     sends: Arc<Completions>,
+    /// Requests that were posted.
+    posted: u64,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A socket for a queue pair, and its number.
+fn socket() -> Option<(UdpSocket, u16)> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    socket.set_read_timeout(Some(IDLE)).ok()?;
+    let number = socket.local_addr().ok()?.port();
+    Some((socket, number))
 }
 
 #[unsafe(no_mangle)]
@@ -139,23 +51,22 @@ unsafe extern "C" fn ibv_create_qp(
         let queue: *mut Queue = (*attr).send_cq.cast();
         let stamps = (*queue).stamps;
         world::log(&format!("qp {} {stamps:?}", device.name));
-        if let Some(errno) = refusal(&device, true, stamps) {
+        let refused = refusal(&device, true, stamps).or_else(|| refused(&device, "ibv_create_qp"));
+        if let Some(errno) = refused {
             return fail(errno);
         }
-        let Ok(socket) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) else {
+        let Some((socket, number)) = socket() else {
             return fail(libc::ENOMEM);
         };
-        let number = socket.local_addr().map_or(0, |address| address.port());
-        if socket.set_read_timeout(Some(IDLE)).is_err() {
-            return fail(libc::ENOMEM);
-        }
         let receiver = Arc::new(Receiver {
             socket,
             completions: Arc::clone(shared((*attr).recv_cq.cast())),
-            receives: Mutex::default(),
+            receives: Default::default(),
             device: device.name,
             port: AtomicU32::new(1),
             key: AtomicU32::new(0),
+            state: AtomicU32::new(abi::IBV_QPS_RESET),
+            taken: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         });
         let thread = {
@@ -169,8 +80,10 @@ unsafe extern "C" fn ibv_create_qp(
             raw,
             receiver,
             sends: Arc::clone(shared(queue)),
+            posted: 0,
             thread: Some(thread),
         };
+        world::count(context, 1);
         Box::into_raw(Box::new(pair)).cast()
     }
 }
@@ -184,6 +97,7 @@ unsafe extern "C" fn ibv_destroy_qp(pair: *mut abi::ibv_qp) -> c_int {
         // A thread that panicked has said so.
         let _ = thread.join();
     }
+    world::count(pair.raw.context, -1);
     0
 }
 
@@ -196,6 +110,10 @@ unsafe extern "C" fn ibv_modify_qp(
     let pair: *mut Pair = pair.cast();
     // SAFETY: the queue pair is alive and the attributes are complete.
     unsafe {
+        let device = device::spec((*pair).raw.context);
+        if let Some(errno) = refused(&device, "ibv_modify_qp") {
+            return errno;
+        }
         let receiver = &(*pair).receiver;
         if mask & abi::IBV_QP_PORT != 0 {
             let port = u32::from((*attr).port_num);
@@ -205,8 +123,10 @@ unsafe extern "C" fn ibv_modify_qp(
             receiver.key.store((*attr).qkey, Ordering::Relaxed);
         }
         if mask & abi::IBV_QP_STATE != 0 {
-            (*pair).raw.state = (*attr).qp_state;
-            if (*attr).qp_state == abi::IBV_QPS_RESET {
+            let state = (*attr).qp_state;
+            (*pair).raw.state = state;
+            receiver.state.store(state, Ordering::Relaxed);
+            if state == abi::IBV_QPS_RESET {
                 locked(&receiver.receives).clear();
             }
         }
@@ -221,27 +141,43 @@ unsafe extern "C" fn ibv_query_qp(
     _: c_int,
     _: *mut abi::ibv_qp_init_attr,
 ) -> c_int {
+    let pair: *mut Pair = pair.cast();
     // SAFETY: the queue pair is alive and the struct writable.
-    unsafe { (*attr).qp_state = (*pair).state };
+    unsafe {
+        let device = device::spec((*pair).raw.context);
+        if let Some(errno) = refused(&device, "ibv_query_qp") {
+            return errno;
+        }
+        let receiver = &(*pair).receiver;
+        let state = receiver.state.load(Ordering::Relaxed);
+        (*attr).qp_state = anything(&device).map_or(state, |number| low(number) % 9);
+    }
     0
 }
 
 pub(crate) unsafe extern "C" fn post_recv(
     pair: *mut abi::ibv_qp,
     mut request: *mut abi::ibv_recv_wr,
-    _: *mut *mut abi::ibv_recv_wr,
+    bad: *mut *mut abi::ibv_recv_wr,
 ) -> c_int {
     let pair: *mut Pair = pair.cast();
     // SAFETY: the queue pair is alive and the list is complete.
     unsafe {
+        let device = device::spec((*pair).raw.context);
         let receiver = &(*pair).receiver;
-        let mut receives = locked(&receiver.receives);
         while !request.is_null() {
-            receives.push_back(Buffers {
+            if let Some(errno) = refused(&device, "ibv_post_recv") {
+                *bad = request;
+                return errno;
+            }
+            locked(&receiver.receives).push_back(Buffers {
                 id: (*request).wr_id,
                 pieces: pieces((*request).sg_list, (*request).num_sge),
             });
             request = (*request).next;
+        }
+        if receiver.state.load(Ordering::Relaxed) == abi::IBV_QPS_ERR {
+            receiver.fail();
         }
     }
     0
@@ -271,131 +207,92 @@ pub(crate) unsafe extern "C" fn post_send(
     // SAFETY: the queue pair is alive, the list and what it points to are complete, the handles are of this library.
     unsafe {
         let device = device::spec((*pair).raw.context);
+        let receiver = &(*pair).receiver;
         while !request.is_null() {
-            if (*pair).raw.state != abi::IBV_QPS_RTS {
+            let state = receiver.state.load(Ordering::Relaxed);
+            let refused = match state {
+                abi::IBV_QPS_RTS | abi::IBV_QPS_ERR => refused(&device, "ibv_post_send"),
+                _ => Some(libc::EINVAL),
+            };
+            if let Some(errno) = refused {
                 *bad = request;
-                set_errno(libc::EINVAL);
-                return libc::EINVAL;
+                set_errno(errno);
+                return errno;
             }
-            let to = (*request).wr.ud;
-            let attr = (*to.ah.cast::<Handle>()).attr;
-            let mut packet = header(&device, &attr, (*pair).raw.qp_num, to.remote_qkey);
-            for (at, length) in pieces((*request).sg_list, (*request).num_sge) {
-                let bytes: *const u8 = ptr::with_exposed_provenance(at);
-                packet.extend(std::slice::from_raw_parts(bytes, length));
-            }
-            let port = u16::try_from(to.remote_qpn).unwrap_or(0);
-            let target = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let done = (*pair).sends.stamped(Done {
-                id: (*request).wr_id,
-                ..Done::default()
-            });
-            // Nobody may be there: a datagram that nobody takes is lost.
-            let receiver = &(*pair).receiver;
-            let _ = receiver.socket.send_to(&packet, target);
-            (*pair).sends.push(done);
+            (*pair).posted += 1;
+            send(&*pair, &device, &*request, state);
             request = (*request).next;
         }
     }
     0
 }
 
-fn header(device: &Device, attr: &abi::ibv_ah_attr, number: u32, key: u32) -> Vec<u8> {
-    let own = device
-        .gids
-        .iter()
-        .find(|gid| gid.port == attr.port_num && gid.index == u32::from(attr.grh.sgid_index));
-    let mut packet = Vec::with_capacity(256);
-    packet.extend(own.map_or([0; 16], |gid| gid.bytes));
-    // SAFETY: any bytes are a GID.
-    packet.extend(unsafe { attr.grh.dgid.raw });
-    packet.extend(number.to_be_bytes());
-    packet.extend(key.to_be_bytes());
-    packet.push(attr.grh.traffic_class);
-    packet
-}
-
-impl Receiver {
-    fn run(&self) {
-        let mut packet = [0; 4096];
-        while !self.stop.load(Ordering::Relaxed) {
-            // Time is up, or nobody took what was sent to somebody.
-            let Ok(length) = self.socket.recv(&mut packet) else {
-                continue;
-            };
-            self.take(&packet[..length]);
-        }
-    }
-
-    fn take(&self, packet: &[u8]) {
-        let Some((header, payload)) = packet.split_first_chunk::<HEADER>() else {
-            return;
-        };
-        let word = |at: usize| {
-            u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
-        let (source, target) = (&header[..16], &header[16..32]);
-        let device = world::device(&self.device).unwrap_or_default();
-        let port = self.port.load(Ordering::Relaxed);
-        let ours = device.gids.iter().any(|gid| {
-            gid.kind == abi::IBV_GID_TYPE_ROCE_V2
-                && u32::from(gid.port) == port
-                && gid.bytes == *target
-        });
-        if !ours || word(36) != self.key.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut receives = locked(&self.receives);
-        let Some(buffers) = receives.pop_front() else {
-            return;
-        };
-        let mut whole = grh(source, target, header[40], payload.len()).to_vec();
-        whole.extend(payload);
-        let mut rest = &whole[..];
-        for (at, room) in &buffers.pieces {
-            let (now, later) = rest.split_at(rest.len().min(*room));
-            let to: *mut u8 = ptr::with_exposed_provenance_mut(*at);
-            // SAFETY: a posted buffer is valid until its completion, or until the queue pair is reset, which waits for
-            // the lock that is held here.
-            unsafe { ptr::copy_nonoverlapping(now.as_ptr(), to, now.len()) };
-            rest = later;
-        }
-        let done = Done {
-            id: buffers.id,
-            length: u32::try_from(whole.len()).unwrap_or(u32::MAX),
-            source: word(32),
-            flags: abi::IBV_WC_GRH,
-            ..Done::default()
-        };
-        self.completions.push(self.completions.stamped(done));
-    }
-}
-
-/// What a UD queue pair finds before a datagram: the IPv6 header, or twenty bytes of nothing and the IPv4 header.
-fn grh(source: &[u8], target: &[u8], class: u8, payload: usize) -> [u8; GRH] {
-    let mut grh = [0; GRH];
-    if source[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff] {
-        let length = u16::try_from(20 + 8 + 12 + 8 + payload + 4).unwrap_or(u16::MAX);
-        let ip = &mut grh[20..];
-        ip[0] = 0x45;
-        ip[1] = class;
-        ip[2..4].copy_from_slice(&length.to_be_bytes());
-        (ip[8], ip[9]) = (64, 17);
-        ip[12..16].copy_from_slice(&source[12..]);
-        ip[16..20].copy_from_slice(&target[12..]);
-        let sum: u32 = ip
-            .chunks_exact(2)
-            .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-            .sum();
-        let folded = (sum & 0xffff) + (sum >> 16);
-        let check = !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(0);
-        ip[10..12].copy_from_slice(&check.to_be_bytes());
+/// Sends a datagram, unless the queue pair is in error or comes into error with it, and completes the request.
+///
+/// # Safety
+/// What the request points to is complete, and its address handle of this library.
+unsafe fn send(pair: &Pair, device: &Device, request: &abi::ibv_send_wr, state: u32) {
+    let mut done = Done {
+        id: request.wr_id,
+        ..Done::default()
+    };
+    let departure = clock::now();
+    if state == abi::IBV_QPS_ERR {
+        done.status = abi::IBV_WC_WR_FLUSH_ERR;
+    } else if let Some((_, status)) = device
+        .send_error
+        .filter(|(nth, _)| pair.posted.is_multiple_of(*nth))
+    {
+        done.status = status;
     } else {
-        grh[0] = 0x60 | class >> 4;
-        grh[1] = class << 4;
-        (grh[6], grh[7]) = (17, 64);
-        grh[8..24].copy_from_slice(source);
-        grh[24..].copy_from_slice(target);
+        // SAFETY: the caller's promise.
+        unsafe { depart(pair, device, request, departure) };
     }
-    grh
+    let failed = done.status != abi::IBV_WC_SUCCESS;
+    if let Some(number) = anything(device) {
+        // Another request, one that there is not, or the same once more.
+        done.id = if number % 2 == 0 { number } else { done.id ^ 1 };
+        done.status = high(number) % 25;
+        pair.sends.push(done);
+    }
+    pair.sends.push(pair.sends.stamped(device, done, departure));
+    if failed {
+        pair.receiver.fail();
+    }
+}
+
+/// # Safety
+/// What the request points to is complete, and its address handle of this library.
+unsafe fn depart(pair: &Pair, device: &Device, request: &abi::ibv_send_wr, departure: u64) {
+    // SAFETY: a UD request, and the caller's promise.
+    let (to, attr) = unsafe {
+        let to = request.wr.ud;
+        (to, (*to.ah.cast::<Handle>()).attr)
+    };
+    let number = pair.raw.qp_num;
+    let mut packet = header(device, &attr, (number, to.remote_qkey), departure);
+    // SAFETY: the caller's promise.
+    for (at, length) in unsafe { pieces(request.sg_list, request.num_sge) } {
+        let bytes: *const u8 = ptr::with_exposed_provenance(at);
+        // SAFETY: the caller's promise.
+        packet.extend(unsafe { std::slice::from_raw_parts(bytes, length) });
+    }
+    let label = attr.grh.flow_label;
+    world::log(&format!(
+        "sent {} label {label} class {} level {} port {} source {} to {}",
+        device.name,
+        attr.grh.traffic_class,
+        attr.sl,
+        attr.port_num,
+        source_port(device, label, number),
+        to.remote_qpn
+    ));
+    let is_up = |port: &Port| port.number == attr.port_num && port.state == abi::IBV_PORT_ACTIVE;
+    if !device.ports.iter().any(is_up) {
+        return;
+    }
+    let port = u16::try_from(to.remote_qpn).unwrap_or(0);
+    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // Nobody may be there: a datagram that nobody takes is lost.
+    let _ = pair.receiver.socket.send_to(&packet, target);
 }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdma_core_sys::abi;
 
+use crate::faults::{anything, code, refused};
 use crate::table::{Device, Stamps};
-use crate::{device, fail, world};
+use crate::{clock, device, fail, set_errno, world};
 
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -32,44 +33,45 @@ struct Ready {
     waiting: VecDeque<Done>,
     current: Done,
     armed: bool,
+    /// It has overrun.
+    overran: bool,
 }
 
 /// The part of a completion queue that the threads of queue pairs share.
 pub(crate) struct Completions {
     ready: Mutex<Ready>,
-    clock: Option<(u32, u64)>,
+    /// What it holds at most.
+    entries: usize,
+    context: usize,
     /// Notifications go to this channel, as an event of this queue.
     channel: usize,
     queue: usize,
 }
 
-fn now(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the struct is writable and the clock exists.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
-        + u64::try_from(time.tv_nsec).unwrap_or(0)
-}
-
 impl Completions {
-    pub(crate) fn stamped(&self, mut done: Done) -> Done {
-        if let Some((bits, khz)) = self.clock {
-            let ticks = u128::from(now(libc::CLOCK_MONOTONIC)) * u128::from(khz) / 1_000_000;
-            done.ticks = u64::try_from(ticks & u128::from(device::mask(bits))).unwrap_or(0);
-            done.nanos = now(libc::CLOCK_REALTIME);
+    /// A completion of this moment of the host's clock, as the device stamps it.
+    pub(crate) fn stamped(&self, device: &Device, mut done: Done, at: u64) -> Done {
+        (done.ticks, done.nanos) = clock::shown(device, at);
+        if let Some(number) = anything(device) {
+            (done.ticks, done.nanos) = (number, number.rotate_left(11));
         }
         done
     }
 
     pub(crate) fn push(&self, done: Done) {
-        let armed = {
-            let mut ready = locked(&self.ready);
-            ready.waiting.push_back(done);
-            std::mem::take(&mut ready.armed)
-        };
+        let mut ready = locked(&self.ready);
+        if ready.waiting.len() >= self.entries {
+            let is_first = !std::mem::replace(&mut ready.overran, true);
+            drop(ready);
+            if is_first {
+                let context = ptr::with_exposed_provenance_mut(self.context);
+                world::notify(context, abi::IBV_EVENT_CQ_ERR, 0);
+            }
+            return;
+        }
+        ready.waiting.push_back(done);
+        let armed = std::mem::take(&mut ready.armed);
+        drop(ready);
         if armed && self.channel != 0 {
             let channel: *mut Channel = ptr::with_exposed_provenance_mut(self.channel);
             // SAFETY: a completion queue keeps its channel: it is destroyed before that one.
@@ -107,6 +109,12 @@ impl Channel {
 unsafe extern "C" fn ibv_create_comp_channel(
     context: *mut abi::ibv_context,
 ) -> *mut abi::ibv_comp_channel {
+    // SAFETY: the context is open.
+    let device = unsafe { device::spec(context) };
+    if let Some(errno) = refused(&device, "ibv_create_comp_channel") {
+        return fail(errno);
+    }
+    world::count(context, 1);
     // SAFETY: a plain system call.
     let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_SEMAPHORE) };
     let channel = Channel {
@@ -125,6 +133,7 @@ unsafe extern "C" fn ibv_destroy_comp_channel(channel: *mut abi::ibv_comp_channe
     // SAFETY: destroyed once, after its completion queues.
     unsafe {
         let channel = Box::from_raw(channel.cast::<Channel>());
+        world::count(channel.raw.context, -1);
         libc::close(channel.raw.fd)
     }
 }
@@ -139,6 +148,13 @@ unsafe extern "C" fn ibv_get_cq_event(
     let mut count = 0u64;
     // SAFETY: the channel is alive and the pointers writable.
     unsafe {
+        let device = device::spec((*channel).raw.context);
+        if !device.name.is_empty()
+            && let Some(errno) = refused(&device, "ibv_get_cq_event")
+        {
+            set_errno(errno);
+            return -1;
+        }
         if libc::read((*channel).raw.fd, (&raw mut count).cast(), 8) != 8 {
             return -1;
         }
@@ -167,13 +183,16 @@ unsafe fn make_queue(
     context: *mut abi::ibv_context,
     channel: *mut abi::ibv_comp_channel,
     stamps: Option<Stamps>,
+    entries: u32,
 ) -> *mut Queue {
     // SAFETY: the caller's promise.
     let device = unsafe { device::spec(context) };
     world::log(&format!("cq {} {stamps:?}", device.name));
-    if let Some(errno) = refusal(&device, false, stamps) {
+    let refused = refusal(&device, false, stamps).or_else(|| refused(&device, "ibv_create_cq"));
+    if let Some(errno) = refused {
         return fail(errno);
     }
+    world::count(context, 1);
     // SAFETY: the struct holds integers, pointers and optional functions, for which all zero is a value.
     let raw: abi::ibv_cq_ex = unsafe { zeroed() };
     let queue = Box::into_raw(Box::new(Queue {
@@ -183,7 +202,8 @@ unsafe fn make_queue(
     }));
     let shared = Completions {
         ready: Mutex::default(),
-        clock: device.clock,
+        entries: device.entries.unwrap_or(entries as usize),
+        context: context.expose_provenance(),
         channel: channel.expose_provenance(),
         queue: queue.expose_provenance(),
     };
@@ -221,26 +241,28 @@ pub(crate) unsafe extern "C" fn create_cq_ex(
         } else {
             Stamps::None
         };
-        make_queue(context, (*attr).channel, Some(stamps)).cast()
+        make_queue(context, (*attr).channel, Some(stamps), (*attr).cqe).cast()
     }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ibv_create_cq(
     context: *mut abi::ibv_context,
-    _: c_int,
+    entries: c_int,
     _: *mut c_void,
     channel: *mut abi::ibv_comp_channel,
     _: c_int,
 ) -> *mut abi::ibv_cq {
+    let entries = u32::try_from(entries).unwrap_or(0);
     // SAFETY: the caller gives what is alive.
-    unsafe { make_queue(context, channel, None).cast() }
+    unsafe { make_queue(context, channel, None, entries).cast() }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ibv_destroy_cq(queue: *mut abi::ibv_cq) -> c_int {
     // SAFETY: destroyed once, after its queue pairs.
-    drop(unsafe { Box::from_raw(queue.cast::<Queue>()) });
+    let queue = unsafe { Box::from_raw(queue.cast::<Queue>()) };
+    world::count(queue.raw.context, -1);
     0
 }
 
@@ -252,6 +274,13 @@ pub(crate) unsafe fn shared<'a>(queue: *mut Queue) -> &'a Arc<Completions> {
 }
 
 pub(crate) unsafe extern "C" fn req_notify_cq(queue: *mut abi::ibv_cq, _: c_int) -> c_int {
+    // SAFETY: the queue is alive, and its context open.
+    let device = unsafe { device::spec((*queue).context) };
+    if !device.name.is_empty()
+        && let Some(errno) = refused(&device, "ibv_req_notify_cq")
+    {
+        return errno;
+    }
     // SAFETY: the queue is alive.
     locked(unsafe { &shared(queue.cast()).ready }).armed = true;
     0
@@ -262,6 +291,12 @@ pub(crate) unsafe extern "C" fn poll_cq(
     room: c_int,
     entries: *mut abi::ibv_wc,
 ) -> c_int {
+    // SAFETY: the queue is alive, and its context open.
+    let device = unsafe { device::spec((*queue).context) };
+    if let Some(number) = anything(&device) {
+        // Fewer than none, or more than there was room for.
+        return code(number);
+    }
     // SAFETY: the queue is alive.
     let mut ready = locked(unsafe { &shared(queue.cast()).ready });
     let mut count = 0;
@@ -298,6 +333,9 @@ unsafe extern "C" fn start_poll(
 unsafe extern "C" fn next_poll(queue: *mut abi::ibv_cq_ex) -> c_int {
     // SAFETY: the queue is alive and polled by one thread.
     unsafe {
+        if let Some(number) = anything(&device::spec((*queue).context)) {
+            return code(number);
+        }
         let mut ready = locked(&shared(queue.cast()).ready);
         let Some(done) = ready.waiting.pop_front() else {
             return libc::ENOENT;

@@ -6,7 +6,16 @@
 //! | `port N STATE LINK_LAYER MTU GID_TABLE_LENGTH QUERY_ERRNO` | a port of the device above; 4 is active, 1 down; link layer 2 is Ethernet, 1 InfiniBand, 0 unspecified |
 //! | `gid PORT INDEX ADDRESS TYPE IFINDEX` | an entry of a GID table; type 1 is RoCE v1, 2 RoCE v2 |
 //! | `clock BITS KHZ` | the device stamps completions: by its wall clock, and by a counter of so many bits and thousand ticks a second |
+//! | `drift PPM` | its clock runs so many millionths too fast; negative: too slow |
+//! | `step NS` | its clock is set ahead by so much; where the number changes, the clock steps |
+//! | `path NS` | what arrives here was under way for exactly so long, by stamps that the scheduler of the host cannot falsify |
+//! | `steer label\|pair\|driver` | what decides the UDP source port of what it sends: the flow label, the queue pair, or nothing that is told |
 //! | `refuse cq\|qp wall\|raw\|none ERRNO` | a completion queue with such stamps, or a queue pair on one, cannot be made |
+//! | `fail CALL ERRNO` | a call of libibverbs fails, such as `ibv_modify_qp` |
+//! | `error send\|receive NTH STATUS` | each NTH request of a queue pair completes with this status and leaves the queue pair in error |
+//! | `entries COUNT` | a completion queue overruns with more completions than this, however many were asked for |
+//! | `event NUMBER TYPE PORT` | devices that are open when a line with a new number appears get this event (`ibv_event_type`) |
+//! | `chaos SEED PERMILLE` | of a thousand answers so many are anything: errors, completions, attributes, events |
 //! | `quiet` | the device sends no events about its ports and GID tables |
 //! | `broken AFTER_MS` | each open device reports a fatal error so long after it was opened |
 
@@ -23,8 +32,28 @@ pub struct Device {
     pub open_errno: i32,
     /// What reading the GID table fails with; 0 for nothing.
     pub gid_errno: i32,
-    /// Bits and thousand ticks a second of its clock.
-    pub clock: Option<(u32, u64)>,
+    /// What stamps its completions.
+    pub clock: Option<Clock>,
+    /// Parts per million by which its clock is too fast.
+    pub drift: i64,
+    /// Nanoseconds by which its clock is ahead.
+    pub step: i64,
+    /// How long what arrives was under way, in nanoseconds; as long as it took on loopback if that is not said.
+    pub path: Option<u64>,
+    /// What decides its UDP source ports.
+    pub steering: Steering,
+    /// Calls that fail, and with what.
+    pub failures: Vec<(String, i32)>,
+    /// Which send ends in error, and with which status.
+    pub send_error: Option<(u64, u32)>,
+    /// Which receive ends in error, and with which status.
+    pub receive_error: Option<(u64, u32)>,
+    /// What a completion queue holds at most.
+    pub entries: Option<usize>,
+    /// Events: number, type, port.
+    pub events: Vec<(u64, u32, i32)>,
+    /// Seed and rate per thousand of answers that are anything.
+    pub chaos: Option<(u64, u32)>,
     /// What it refuses.
     pub refusals: Vec<Refusal>,
     /// Whether it keeps changes of ports and GID tables to itself.
@@ -35,6 +64,27 @@ pub struct Device {
     pub ports: Vec<Port>,
     /// Its GID tables.
     pub gids: Vec<Gid>,
+}
+
+/// A counter that stamps completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock {
+    /// Its bits.
+    pub bits: u32,
+    /// Thousand ticks a second.
+    pub khz: u64,
+}
+
+/// What decides the UDP source port of a device's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Steering {
+    /// The flow label, folded.
+    Label,
+    /// The queue pair.
+    Pair,
+    /// The driver, which does not tell.
+    #[default]
+    Driver,
 }
 
 /// A port.
@@ -135,7 +185,36 @@ fn detail(device: &mut Device, words: &[&str]) {
                 });
             }
         }
-        ["clock", ref rest @ ..] => device.clock = Some((number(rest, 0), number(rest, 1))),
+        ["clock", ref rest @ ..] => {
+            device.clock = Some(Clock {
+                bits: number(rest, 0),
+                khz: number(rest, 1),
+            });
+        }
+        ["drift", ref rest @ ..] => device.drift = number(rest, 0),
+        ["step", ref rest @ ..] => device.step = number(rest, 0),
+        ["path", ref rest @ ..] => device.path = Some(number(rest, 0)),
+        ["steer", what] => {
+            device.steering = match what {
+                "label" => Steering::Label,
+                "pair" => Steering::Pair,
+                _ => Steering::Driver,
+            };
+        }
+        ["fail", call, ref rest @ ..] => device.failures.push((call.to_owned(), number(rest, 0))),
+        ["error", what, ref rest @ ..] => {
+            let error = Some((number::<u64>(rest, 0).max(1), number(rest, 1)));
+            match what {
+                "send" => device.send_error = error,
+                _ => device.receive_error = error,
+            }
+        }
+        ["entries", ref rest @ ..] => device.entries = Some(number(rest, 0)),
+        ["event", ref rest @ ..] => {
+            let event = (number(rest, 0), number(rest, 1), number(rest, 2));
+            device.events.push(event);
+        }
+        ["chaos", ref rest @ ..] => device.chaos = Some((number(rest, 0), number(rest, 1))),
         ["quiet"] => device.quiet = true,
         ["broken", ref rest @ ..] => device.broken = Some(number(rest, 0)),
         ["refuse", what, stamps, ref rest @ ..] => device.refusals.push(Refusal {
@@ -170,9 +249,13 @@ mod tests {
         );
         assert_eq!(devices.len(), 3);
         let first = &devices[0];
+        let clock = Clock {
+            bits: 48,
+            khz: 156_250,
+        };
         assert_eq!(
             (first.gid_errno, first.clock, first.broken),
-            (61, Some((48, 156_250)), Some(5))
+            (61, Some(clock), Some(5))
         );
         assert_eq!(first.ports[0].state, 4);
         assert_eq!((first.gids.len(), first.gids[0].index), (1, 3));
@@ -184,5 +267,24 @@ mod tests {
         };
         assert_eq!(first.refusals, [refusal]);
         assert_eq!((devices[2].transport, devices[2].open_errno), (-1, 13));
+    }
+    #[test]
+    fn faults_are_read() {
+        let devices = parse(
+            "dev mlx5_0 0 0 0\ndrift -40\nstep 7\npath 1000\nsteer label\nfail ibv_modify_qp 22\nerror send 3 12\n\
+             error receive 0 5\nentries 4\nevent 1 18 2\nchaos 9 50\n",
+        );
+        let device = &devices[0];
+        assert_eq!(
+            (device.drift, device.step, device.path),
+            (-40, 7, Some(1_000))
+        );
+        assert_eq!(device.steering, Steering::Label);
+        assert_eq!(device.failures, [("ibv_modify_qp".to_owned(), 22)]);
+        assert_eq!(device.send_error, Some((3, 12)));
+        // Each: there is no request before the first.
+        assert_eq!(device.receive_error, Some((1, 5)));
+        assert_eq!((device.entries, device.chaos), (Some(4), Some((9, 50))));
+        assert_eq!(device.events, [(1, 18, 2)]);
     }
 }

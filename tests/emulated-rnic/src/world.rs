@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rdma_core_sys::abi;
 
+use crate::faults;
 use crate::table::{self, Device, Port};
 
 /// How often the table's file is looked at.
@@ -22,6 +23,8 @@ struct Open {
     events: i32,
     opened: Instant,
     broken: bool,
+    /// Objects that were made from it and are not destroyed.
+    objects: i64,
 }
 
 #[derive(Default)]
@@ -77,13 +80,31 @@ pub(crate) fn opened(context: usize, device: &str, events: i32) {
         events,
         opened: Instant::now(),
         broken: false,
+        objects: 0,
     };
     world().open.insert(context, open);
 }
 
-/// A context is closed: nothing is written to its descriptor any more.
+/// A context is closed: nothing is written to its descriptor any more. The log tells what was left of it.
 pub(crate) fn closed(context: usize) {
-    world().open.remove(&context);
+    let Some(open) = world().open.remove(&context) else {
+        return;
+    };
+    log(&format!("close {} objects {}", open.device, open.objects));
+}
+
+/// An object was made from a context (1) or destroyed (−1).
+pub(crate) fn count(context: *mut abi::ibv_context, by: i64) {
+    if let Some(open) = world().open.get_mut(&context.addr()) {
+        open.objects += by;
+    }
+}
+
+/// Sends an asynchronous event to a context.
+pub(crate) fn notify(context: *mut abi::ibv_context, kind: u32, port: i32) {
+    if let Some(open) = world().open.get(&context.addr()) {
+        send(open.events, kind, port);
+    }
 }
 
 /// A line of the log.
@@ -118,6 +139,7 @@ fn watch(mut seen: Stamp) {
             world.notify_changes(&before);
         }
         world.notify_broken();
+        world.notify_anything();
     }
 }
 
@@ -131,6 +153,11 @@ impl World {
             let (old, new) = (find(before), find(&self.devices));
             if new.name.is_empty() {
                 send(open.events, abi::IBV_EVENT_DEVICE_FATAL, 0);
+            }
+            for (number, kind, port) in &new.events {
+                if old.events.iter().all(|(known, ..)| known != number) {
+                    send(open.events, *kind, *port);
+                }
             }
             for port in new.ports.iter().filter(|_| !new.quiet) {
                 let number = i32::from(port.number);
@@ -150,6 +177,21 @@ impl World {
                     (true, false) => send(open.events, abi::IBV_EVENT_PORT_ERR, number),
                     _ => {}
                 }
+            }
+        }
+    }
+
+    /// Events that mean nothing, of devices that do anything.
+    fn notify_anything(&self) {
+        for open in self.open.values() {
+            let device = self.devices.iter().find(|one| one.name == open.device);
+            if let Some(number) = device.and_then(faults::anything) {
+                // Half of them of types that exist.
+                let kind = match faults::high(number) {
+                    kind if kind % 2 == 0 => kind % 24,
+                    kind => kind,
+                };
+                send(open.events, kind, faults::low(number).cast_signed() % 4);
             }
         }
     }

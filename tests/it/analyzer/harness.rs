@@ -273,6 +273,7 @@ pub(crate) fn state(devices: &str) -> v1::AgentState {
         } else {
             String::new()
         },
+        clock: v1::CompletionClock::Unspecified.into(),
     };
     v1::AgentState {
         rnics: devices.split_whitespace().map(rnic).collect(),

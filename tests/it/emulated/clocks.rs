@@ -1,73 +1,14 @@
 //! Probes between emulated RNICs, with every kind of completion stamps.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Rnics;
-
-const PAIR: &str = "\
-dev mlx5_0 0 0 0
-port 1 4 2 5 256 0
-gid 1 3 10.0.0.1 2 1
-CLOCK
-dev mlx5_1 0 0 0
-port 1 4 2 5 256 0
-gid 1 5 10.0.0.2 2 1
-CLOCK
-";
-
-/// A responder that ends with this value.
-struct Responder(Child);
-
-impl Drop for Responder {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The lines that `ping` prints from the second RNIC to a responder on the first.
-fn ping(rnics: &Rnics, arguments: &[&str]) -> Vec<Value> {
-    let respond = ["respond", "--transport", "verbs", "--devices", "mlx5_0"];
-    let mut child = rnics
-        .agent(&respond)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("pipe")).lines();
-    let _responder = Responder(child);
-    let target = lines.next().expect("a line").expect("text");
-    let common = [
-        "ping",
-        &target,
-        "--transport",
-        "verbs",
-        "--devices",
-        "mlx5_1",
-        "--json",
-        "--count",
-        "5",
-        "--interval",
-        "5ms",
-    ];
-    let output = rnics
-        .agent(&[&common[..], arguments].concat())
-        .output()
-        .expect("runs");
-    let text = String::from_utf8(output.stdout).expect("text");
-    assert!(
-        output.status.success(),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect()
-}
+use super::ping::{Responder, ping, ping_while};
+use super::{PAIR, Rnics};
 
 /// The completion queues and queue pairs that were asked for on the prober's RNIC, in order.
 fn asked(rnics: &Rnics) -> Vec<String> {
@@ -113,8 +54,8 @@ fn each_format_of_stamps_is_tried_down_to_software() {
             &["cq Some(None)", "qp Some(None)", "cq None", "qp None"],
         ),
     ] {
-        let rnics = Rnics::new(&PAIR.replace("CLOCK", clock));
-        let lines = ping(&rnics, &[]);
+        let rnics = Rnics::new(&PAIR.replace("OWN", clock));
+        let lines = ping(&rnics, ("5", "5ms"), &[]);
         let summary = lines.last().expect("a summary");
         assert_eq!(
             (&summary["sent"], &summary["complete"]),
@@ -134,9 +75,9 @@ fn each_format_of_stamps_is_tried_down_to_software() {
 
 #[test]
 fn the_flow_label_reaches_the_address_handle_where_it_steers() {
-    let rnics = Rnics::new(&PAIR.replace("CLOCK", "clock 64 1000000"));
+    let rnics = Rnics::new(&PAIR.replace("OWN", "clock 64 1000000"));
     let arguments = ["--steering", "flow-label", "--flow-label", "4711"];
-    let lines = ping(&rnics, &arguments);
+    let lines = ping(&rnics, ("5", "5ms"), &arguments);
     assert_eq!(lines[0]["outcome"], "complete");
     let log = rnics.log();
     // From the prober's own entry, and back from the responder's.
@@ -149,7 +90,7 @@ fn the_flow_label_reaches_the_address_handle_where_it_steers() {
 
 #[test]
 fn what_concerns_all_formats_is_reported_at_once() {
-    let rnics = Rnics::new(&PAIR.replace("CLOCK", "clock 64 1000000\nrefuse qp wall 12"));
+    let rnics = Rnics::new(&PAIR.replace("OWN", "clock 64 1000000\nrefuse qp wall 12"));
     let output = rnics
         .agent(&["respond", "--transport", "verbs", "--devices", "mlx5_0"])
         .stdout(Stdio::piped())
@@ -165,4 +106,120 @@ fn what_concerns_all_formats_is_reported_at_once() {
         .expect("a line");
     assert!(line.contains("Cannot allocate memory"), "{line}");
     assert!(!rnics.log().contains("Raw"), "{}", rnics.log());
+}
+
+/// How long what the emulated RNICs send is under way, there and back.
+const PATH: i64 = 2 * 2_000_000;
+
+/// The two RNICs with clocks that run apart, a path of a known delay, and what else is said of prober and responder.
+fn apart(clock: &str, prober: &str, responder: &str) -> String {
+    let own = |drift, more: &str| format!("{clock}\npath 2000000\ndrift {drift}\n{more}");
+    let (first, second) = PAIR.split_once("OWN").expect("two devices");
+    let rest = second.replacen("OWN", &own(40, prober), 1);
+    format!("{first}{}{rest}", own(-35, responder))
+}
+
+/// Every round trip is the path's, to 1 %, and most probes have one. Gives how many probes were not valid.
+fn are_exact(lines: &[Value], what: &str) -> usize {
+    let (summary, probes) = lines.split_last().expect("a summary");
+    let complete: Vec<i64> = probes
+        .iter()
+        .filter_map(|line| line["network_rtt_ns"].as_i64())
+        .collect();
+    assert!(complete.len() * 2 > probes.len(), "{what}: {summary}");
+    for rtt in &complete {
+        let off = (rtt - PATH).abs();
+        assert!(off * 100 <= PATH, "{what}: {rtt} ns on a path of {PATH} ns");
+    }
+    let invalid = probes.iter().filter(|line| line["outcome"] == "invalid");
+    invalid.count()
+}
+
+#[test]
+fn round_trips_are_those_of_the_path_whatever_stamps_while_clocks_drift_and_wrap() {
+    thread::scope(|scope| {
+        for (clock, stamps) in [
+            ("clock 64 1000000", "hardware_wall"),
+            ("clock 48 156250\nrefuse cq wall 95", "hardware_raw"),
+            // Wraps every 2.1 s and every 2.5 s, the latter with the frequency of ConnectX-3.
+            ("clock 31 1000000\nrefuse qp wall 95", "hardware_raw"),
+            ("clock 30 427000\nrefuse cq wall 95", "hardware_raw"),
+        ] {
+            scope.spawn(move || {
+                let rnics = Rnics::new(&apart(clock, "", ""));
+                let lines = ping(&rnics, ("250", "10ms"), &[]);
+                assert_eq!(lines.last().expect("a summary")["clock"], stamps, "{clock}");
+                assert_eq!(are_exact(&lines, clock), 0, "{clock}");
+            });
+        }
+    });
+}
+
+/// A clock that is set falsifies the probe that is under way at this moment. It is not valid, which is no loss; all others are
+/// as before.
+#[test]
+fn a_step_of_a_clock_costs_the_probe_under_way_and_falsifies_none() {
+    thread::scope(|scope| {
+        for clock in [
+            "clock 64 1000000",
+            "clock 33 1000000\nrefuse cq wall 95",
+            "clock 48 156250\nrefuse cq wall 95",
+        ] {
+            scope.spawn(move || {
+                let rnics = Rnics::new(&apart(clock, "", ""));
+                let lines = ping_while(&rnics, ("200", "10ms"), &[], || {
+                    for (prober, responder) in [
+                        ("step 1000000000", ""),
+                        ("step 1000000000", "step -700000000"),
+                        ("step -900000000", "step -700000000"),
+                        ("step -900000000", "step 1000000000"),
+                    ] {
+                        thread::sleep(Duration::from_millis(300));
+                        rnics.become_(&apart(clock, prober, responder));
+                    }
+                });
+                assert!(are_exact(&lines, clock) <= 8, "{clock}: {:?}", lines.last());
+            });
+        }
+    });
+}
+
+/// The period of such a counter is shorter than what is measured: two stamps do not tell how often it has wrapped between them.
+#[test]
+fn a_counter_that_wraps_within_a_probe_is_not_used() {
+    // Linux' irdma tells of 17 bits.
+    for clock in ["clock 17 1000", "clock 24 1000000", "clock 30 1000000"] {
+        let rnics = Rnics::new(&PAIR.replace("OWN", &format!("{clock}\nrefuse cq wall 95")));
+        let lines = ping(&rnics, ("3", "5ms"), &[]);
+        assert_eq!(
+            lines.last().expect("a summary")["clock"],
+            "software",
+            "{clock}"
+        );
+        assert!(!rnics.log().contains("Raw"), "{}", rnics.log());
+    }
+}
+
+#[test]
+fn what_stamps_and_what_was_refused_is_told_by_doctor() {
+    for (clock, told) in [
+        (
+            "clock 64 1000000",
+            "ok      clocks: mlx5_0/1: completions are stamped by the RNIC (wall clock)",
+        ),
+        (
+            "clock 48 156250\nrefuse qp wall 95",
+            "ok      clocks: mlx5_0/1: completions are stamped by the RNIC (its own counter); refused before: the RNIC (wall \
+             clock): ibv_create_qp (UD) failed: Operation not supported (os error 95)",
+        ),
+        (
+            "clock 48 156250\nrefuse cq wall 95\nrefuse qp raw 22",
+            "note    clocks: mlx5_0/1: completions are stamped by software; refused before: the RNIC (wall clock): ibv_create_cq \
+             failed: Operation not supported (os error 95), the RNIC (its own counter): ibv_create_qp (UD) failed: Invalid \
+             argument (os error 22)",
+        ),
+    ] {
+        let found = Rnics::new(&PAIR.replace("OWN", clock)).doctor(&[]);
+        assert!(found.contains(told), "{told} is not in {found}");
+    }
 }

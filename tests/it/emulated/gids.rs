@@ -1,5 +1,9 @@
 //! An endpoint follows the best entry of its port's GID table, and tells the controller.
 
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -26,19 +30,47 @@ const LINK_LOCAL: [&str; 2] = [
     "1 fe80::ac0:ebff:feda:1cfb 2 1",
 ];
 
-fn with(gids: &[&str]) -> String {
+pub(super) fn with(gids: &[&str]) -> String {
     table(&[&LINK_LOCAL[..], gids].concat())
 }
 
-struct Fabric {
-    rnics: Rnics,
+/// An agent on emulated RNICs, and its controller.
+pub(super) struct Fabric {
+    pub(super) rnics: Rnics,
     url: String,
-    agent: Program,
+    pub(super) agent: Program,
     _controller: Program,
 }
 
+/// Somebody who probes the agent again and again, until this value goes away.
+pub(super) struct Tries {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Tries {
+    pub(super) fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("it ends");
+        }
+    }
+}
+
+impl Drop for Tries {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Fabric {
-    fn start(table: &str) -> Self {
+    /// The agent uses the RNIC `mlx5_0`.
+    pub(super) fn start(table: &str) -> Self {
+        Self::start_with(table, "mlx5_0")
+    }
+
+    /// The agent uses these RNICs.
+    pub(super) fn start_with(table: &str, devices: &str) -> Self {
         let rnics = Rnics::new(table);
         let mut controller = Program::start(
             CONTROLLER,
@@ -55,7 +87,7 @@ impl Fabric {
         let line: Value =
             serde_json::from_str(&controller.wait_for(&["controller listens"])).expect("JSON");
         let url = format!("http://{}", line["address"].as_str().expect("an address"));
-        let agent = rnics.run(&url, &["--devices", "mlx5_0"]);
+        let agent = rnics.run(&url, &["--devices", devices]);
         Self {
             rnics,
             url,
@@ -65,21 +97,50 @@ impl Fabric {
     }
 
     /// Waits until the agent's endpoint is at this GID.
-    fn is_at(&mut self, gid: &str) {
-        self.agent
-            .wait_for(&["endpoint is open", &format!("{gid}%")]);
+    pub(super) fn is_at(&mut self, gid: &str) {
+        self.agent.wait_for(&["endpoint is open", gid]);
+    }
+
+    /// Probes the agent by its host's name, whether it answers or not.
+    pub(super) fn tries(&self, from: &'static str) -> Tries {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut command = self.rnics.agent(&[
+            "ping",
+            "a1",
+            "--transport",
+            "verbs",
+            "--devices",
+            from,
+            "--controller",
+            &self.url,
+            "--count",
+            "20",
+            "--interval",
+            "10ms",
+        ]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let ended = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                command.status().expect("it runs");
+            }
+        });
+        Tries {
+            stop,
+            thread: Some(thread),
+        }
     }
 
     /// Changes the table and waits until the endpoint is at this GID, by an event.
     fn moves(&mut self, table: &str, gid: &str) {
         let began = Instant::now();
         self.rnics.become_(table);
-        self.is_at(gid);
+        self.is_at(&format!("{gid}%"));
         assert!(began.elapsed() < BEFORE_A_LOOK, "{:?}", began.elapsed());
     }
 
     /// Probes the agent by its host's name, as the controller resolves it, until that leads to this GID.
-    fn is_reached_at(&self, gid: &str, from: &str) {
+    pub(super) fn is_reached_at(&self, gid: &str, from: &str) {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             let text = self.rnics.printed(&[

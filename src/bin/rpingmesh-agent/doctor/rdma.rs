@@ -1,10 +1,11 @@
 //! Findings about libibverbs, devices, ports and GIDs.
 
 use rpingmesh::config::agent::AgentConfig;
-use rpingmesh::transport::RnicName;
+use rpingmesh::error::describe;
 use rpingmesh::transport::rdma_report::{
-    DeviceReport, GidEntry, GidKind, LinkLayer, PortReport, Timestamps,
+    DeviceReport, GidEntry, GidKind, LinkLayer, PortReport, Stamps, Timestamps,
 };
+use rpingmesh::transport::{CompletionClock, RnicName, TransportError};
 
 use super::{Finding, Status, gids};
 use crate::{transports, verbs};
@@ -46,8 +47,12 @@ pub(super) fn findings(config: &AgentConfig, explain_gids: bool) -> Vec<Finding>
                 ));
                 continue;
             }
-            usable += usize::from(port.usable.is_ok());
             findings.push(port_finding(&name, port));
+            if port.usable.is_ok() {
+                let stamps = verbs::stamps(&settings, &name);
+                usable += usize::from(stamps.is_ok());
+                findings.push(stamps_finding(&name, device.timestamps, stamps));
+            }
             // What is empty or cannot be read is said with the port.
             if port.link_layer == Some(LinkLayer::Ethernet) && !port.gids.is_empty() {
                 findings.push(gid_finding(&name, &port.gids));
@@ -120,6 +125,35 @@ fn port_finding(name: &RnicName, port: &PortReport) -> Finding {
             trouble.advice.clone(),
         ),
     }
+}
+
+/// What an endpoint on a usable port turned out to be stamped by.
+fn stamps_finding(
+    name: &RnicName,
+    claimed: Timestamps,
+    stamps: Result<Stamps, TransportError>,
+) -> Finding {
+    let Stamps { clock, refused } = match stamps {
+        Ok(stamps) => stamps,
+        Err(error) => {
+            let what = format!("no endpoint can be opened: {}", describe(&error));
+            return Finding::with("ports", Status::Note, what, None);
+        }
+    };
+    let mut what = format!("{name}: completions are stamped by {clock}");
+    if !refused.is_empty() {
+        let refused: Vec<_> = refused.iter().map(ToString::to_string).collect();
+        what += &format!("; refused before: {}", refused.join(", "));
+    }
+    if clock != CompletionClock::Software || claimed == Timestamps::Software {
+        return Finding::ok("clocks", what);
+    }
+    Finding::note(
+        "clocks",
+        what,
+        "the device says that it stamps and its driver does not let it, or its counter wraps within a probe: update firmware, \
+         driver and libibverbs; until then round trips contain delays of this host",
+    )
 }
 
 /// Entries that are listed; a table may have thousands.

@@ -133,10 +133,7 @@ impl Output {
             .map_or_else(|| "unknown".to_owned(), |port| port.to_string());
         print_line(&format!(
             "{} -> {}, flow label {}, UDP source port {port}, completions stamped by {}",
-            self.source,
-            self.target,
-            self.flow_label,
-            clock_name(self.clock)
+            self.source, self.target, self.flow_label, self.clock
         ))
     }
 
@@ -303,16 +300,6 @@ fn estimate(sent: Option<NicTime>, measurement: Option<&Measurement>) -> Option<
     let measurement = measurement?;
     let t3 = sent? + Nanos(measurement.network_rtt.0 / 2);
     Some((t3.nanos(), (t3 + measurement.responder_delay).nanos()))
-}
-
-fn clock_name(clock: CompletionClock) -> &'static str {
-    match clock {
-        CompletionClock::HardwareWall => "the RNIC (wall clock)",
-        CompletionClock::HardwareRaw => "the RNIC (its own counter)",
-        CompletionClock::Kernel => "the kernel",
-        CompletionClock::Software => "software",
-        CompletionClock::Emulated => "the emulated fabric",
-    }
 }
 
 /// At once, so that a reader of the pipe sees each probe when it comes in.

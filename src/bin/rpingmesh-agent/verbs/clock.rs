@@ -1,6 +1,6 @@
 //! From a device's completion counter to nanoseconds.
 
-use rpingmesh::time::NicTime;
+use rpingmesh::time::{Nanos, NicTime};
 
 /// Converts a counter of limited width to a time that never wraps.
 ///
@@ -28,6 +28,13 @@ impl RawClock {
         })
     }
 
+    /// Half of its period: stamps that lie further apart cannot be put in order, nor subtracted.
+    pub(super) fn reach(&self) -> Nanos {
+        let ticks = 1i128 << (self.width - 1);
+        let nanos = ticks.saturating_mul(1_000_000) / i128::from(self.khz);
+        Nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+    }
+
     /// The time of a stamp.
     pub(super) fn convert(&mut self, stamp: u64) -> NicTime {
         let period = 1i128 << self.width;
@@ -43,10 +50,8 @@ impl RawClock {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use rpingmesh::time::Nanos;
-
     use super::*;
+    use proptest::prelude::*;
 
     /// ConnectX-4 has 156.25 MHz; a small counter wraps within the test.
     fn clock() -> RawClock {
@@ -86,6 +91,14 @@ mod tests {
         assert!(RawClock::new(0, 156_250).is_none());
         assert!(RawClock::new(0xffff, 0).is_none());
         assert!(RawClock::new(0b1011, 1).is_none());
+    }
+
+    #[test]
+    fn a_counter_reaches_over_half_its_period() {
+        let reach = |mask, khz| RawClock::new(mask, khz).expect("a counter").reach();
+        assert_eq!(reach(0x1_ffff, 1_000), Nanos(65_536_000));
+        assert_eq!(reach(u64::from(u32::MAX), 1_000_000), Nanos(1 << 31));
+        assert_eq!(reach(u64::MAX, 1), Nanos(i64::MAX));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use rdma_core_sys::{abi, inline};
-use rpingmesh::time::{Clock, HostTime, NicTime, SystemClock};
+use rpingmesh::time::{Clock, HostTime, Nanos, NicTime, SystemClock};
 use rpingmesh::transport::CompletionClock;
 
 use super::clock::RawClock;
@@ -119,6 +119,10 @@ const READS: u64 = abi::IBV_WC_EX_WITH_BYTE_LEN | abi::IBV_WC_EX_WITH_SRC_QP;
 /// Completions that one call of a plain CQ takes.
 const BATCH: usize = 32;
 
+/// The shortest reach of a counter that is used: twice the time that a probe is waited for unless configured otherwise. The
+/// stamps of one probe lie no further apart. Linux' irdma tells of a counter of 17 bits (`HCA_CLOCK_TIMESTAMP_MASK`).
+const SHORTEST_REACH: Nanos = Nanos(1_000_000_000);
+
 impl CompletionQueue {
     /// Makes one of this format.
     ///
@@ -207,9 +211,14 @@ impl CompletionQueue {
             let taken = unsafe {
                 inline::ibv_poll_cq(self.handle.raw(), wanted as i32, entries.as_mut_ptr())
             };
-            let taken = usize::try_from(taken).map_err(|_| {
-                io::Error::other(format!("polling the completion queue gave {taken}"))
-            })?;
+            let taken = usize::try_from(taken)
+                .ok()
+                .filter(|taken| *taken <= wanted)
+                .ok_or_else(|| {
+                    io::Error::other(format!(
+                        "ibv_poll_cq gave {taken} where {wanted} were asked for"
+                    ))
+                })?;
             for entry in entries.iter().take(taken) {
                 out.push(WorkCompletion {
                     id: entry.wr_id,
@@ -288,7 +297,8 @@ fn stamp_candidates(attributes: &Attributes) -> Vec<(u64, Stamps)> {
             abi::IBV_WC_EX_WITH_COMPLETION_TIMESTAMP_WALLCLOCK,
             Stamps::Wall,
         ));
-        if let Some(clock) = RawClock::new(attributes.timestamp_mask, attributes.core_clock_khz) {
+        let clock = RawClock::new(attributes.timestamp_mask, attributes.core_clock_khz);
+        if let Some(clock) = clock.filter(|clock| clock.reach() >= SHORTEST_REACH) {
             candidates.push((abi::IBV_WC_EX_WITH_COMPLETION_TIMESTAMP, Stamps::Raw(clock)));
         }
     }

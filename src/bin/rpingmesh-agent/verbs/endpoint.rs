@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use rdma_core_sys::abi;
 use rpingmesh::id::{FlowLabel, Qpn};
 use rpingmesh::time::{Clock, SystemClock};
+use rpingmesh::transport::rdma_report::{Refused, Stamps};
 use rpingmesh::transport::{
     Address, Capabilities, Completion, Endpoint, EndpointEvent, Received, RnicName, SendRequest,
     SendStatus, SendToken, SourcePortSteering, TransportError,
@@ -28,7 +29,7 @@ use super::handles::{
     AddressHandle, Addresses, AsyncEvents, Channel, Context as Device, Notifications, Origin,
     ProtectionDomain,
 };
-use super::plan::{QueueSpec, Sizes, check_q_key};
+use super::plan::{Opened, QueueSpec, Sizes, check_q_key};
 use super::ports::{self, UsablePort};
 use super::queue::{Queue, WorkId};
 use super::steering::{self, Steering};
@@ -78,6 +79,8 @@ pub(super) struct VerbsEndpoint {
     lost: Option<String>,
     waker: Option<Waker>,
     counters: Counters,
+    /// Clocks that the device refused.
+    refused: Vec<Refused>,
 }
 
 impl VerbsEndpoint {
@@ -114,7 +117,11 @@ impl VerbsEndpoint {
             q_key: settings.q_key,
         };
         let formats = Format::candidates(&port.attributes, settings.extended_cq);
-        let (queues, completions) = spec.open_first(formats)?;
+        let Opened {
+            queues,
+            completions,
+            refused,
+        } = spec.open_first(formats)?;
         let first = queues.first().map_or(Qpn::from_lower_bits(0), Queue::qpn);
         let origin = Origin {
             port: rnic.port,
@@ -157,7 +164,16 @@ impl VerbsEndpoint {
             lost: None,
             waker: None,
             counters: Counters::default(),
+            refused,
         })
+    }
+
+    /// What stamps its completions, and what does not.
+    pub(super) fn stamps(&self) -> Stamps {
+        Stamps {
+            clock: self.capabilities.clock,
+            refused: self.refused.clone(),
+        }
     }
 
     fn check_lost(&self) -> Result<(), TransportError> {

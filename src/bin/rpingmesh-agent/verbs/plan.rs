@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rpingmesh::id::QKey;
-use rpingmesh::transport::{CompletionClock, RnicName, TransportError};
+use rpingmesh::transport::rdma_report::Refused;
+use rpingmesh::transport::{RnicName, TransportError};
 
 use super::completion::{CompletionQueue, Format};
 use super::failure;
@@ -28,46 +29,57 @@ pub(super) struct QueueSpec<'a> {
     pub(super) q_key: QKey,
 }
 
+/// What was opened.
+pub(super) struct Opened {
+    pub(super) queues: Vec<Queue>,
+    pub(super) completions: CompletionQueue,
+    /// The clocks that the device refused, in the order of trying, and why.
+    pub(super) refused: Vec<Refused>,
+}
+
 impl QueueSpec<'_> {
     /// Opens with the first format that the device accepts: some refuse one only when a queue pair is made.
     ///
     /// # Errors
     /// The refusal of the last, or one that has nothing to do with formats.
-    pub(super) fn open_first(
-        &self,
-        formats: Vec<Format>,
-    ) -> Result<(Vec<Queue>, CompletionQueue), TransportError> {
-        let mut refused = None;
+    pub(super) fn open_first(&self, formats: Vec<Format>) -> Result<Opened, TransportError> {
+        let mut refused = Vec::new();
+        let mut last = None;
         for format in formats {
             let clock = format.clock();
             match self.open(format) {
-                Ok(opened) => {
-                    if let Some((better, call, error)) = refused
-                        && better != clock
-                    {
+                Ok((queues, completions)) => {
+                    // A plain queue after an extended one without stamps is no other clock.
+                    refused.retain(|refused: &Refused| refused.clock != clock);
+                    if !refused.is_empty() {
+                        let refused: Vec<_> = refused.iter().map(ToString::to_string).collect();
                         tracing::info!(
-                            rnic = %self.rnic, refused = ?better, call, %error, used = ?clock,
+                            rnic = %self.rnic, refused = refused.join(", "), used = %clock,
                             "completions are stamped otherwise than asked for first"
                         );
                     }
-                    return Ok(opened);
+                    return Ok(Opened {
+                        queues,
+                        completions,
+                        refused,
+                    });
                 }
                 Err((call, error)) if concerns_all(&error) => {
                     return Err(failure::call(self.rnic, call, error));
                 }
                 Err((call, error)) => {
-                    tracing::debug!(rnic = %self.rnic, ?clock, call, %error, "refused");
+                    tracing::debug!(rnic = %self.rnic, %clock, call, %error, "refused");
+                    refused.push(Refused {
+                        clock,
+                        why: format!("{call} failed: {error}"),
+                    });
                     // What was refused last says why none is left.
-                    let better = refused.map_or(clock, |(better, ..)| better);
-                    refused = Some((better, call, error));
+                    last = Some((call, error));
                 }
             }
         }
-        let (_, call, error) = refused.unwrap_or((
-            CompletionClock::Software,
-            "ibv_create_cq",
-            std::io::ErrorKind::Unsupported.into(),
-        ));
+        let (call, error) =
+            last.unwrap_or(("ibv_create_cq", std::io::ErrorKind::Unsupported.into()));
         Err(failure::call(self.rnic, call, error))
     }
 

@@ -1,6 +1,6 @@
 //! Stands in for the verbs transport where there is none.
 
-use rpingmesh::transport::rdma_report::Inventory;
+use rpingmesh::transport::rdma_report::{Inventory, Stamps};
 use rpingmesh::transport::{Endpoint, Provider, RnicName, RnicPort, TransportError};
 
 use crate::rdma_settings::Settings;
@@ -42,6 +42,14 @@ impl Provider for Verbs {
     fn open(&self, _: &RnicName) -> Result<Box<dyn Endpoint>, TransportError> {
         match *self {}
     }
+}
+
+/// Always fails.
+///
+/// # Errors
+/// [`TransportError::Unsupported`].
+pub(crate) fn stamps(_: &Settings, _: &RnicName) -> Result<Stamps, TransportError> {
+    Err(unsupported())
 }
 
 /// Says that there is nothing to list.

@@ -75,6 +75,7 @@ fn status(tors: usize) -> Status {
         hosts: 2,
         rnics: 4,
         tors,
+        clocks: Vec::new(),
         degraded_agents: 0,
         degraded: Vec::new(),
         withdrawn: 0,
