@@ -1,5 +1,6 @@
 //! The dashboard's pages through the real router: what they show, what they refuse, what they never do.
 
+mod finding;
 mod past;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -161,9 +162,12 @@ fn every_link_leads_somewhere_and_names_stay_text() {
             "api",
             "assets",
             "fabric",
+            "host",
             "incidents",
+            "link",
             "metrics",
             "path",
+            "rnic",
             "services",
             "tor",
         ];

@@ -5,7 +5,6 @@
 //! somebody does; after a collection that took long there is a break [`BREAKS`] times as long, so that viewers never take
 //! more than a twentieth of the state thread. Until then they see the one before, with its time.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use tokio::sync::Mutex;
 use super::details::{Details, Gatherer};
 use crate::analysis::windows::{Slot, Sums, WindowLength};
 use crate::analyzer::state::{State, StateHandle};
+use crate::api::list::natural;
 use crate::id::TorId;
 use crate::time::{Clock, HostTime, Nanos, WallTime};
 
@@ -105,44 +105,6 @@ pub(super) fn is_within(group: &str, name: &str) -> bool {
         || group.split_once(BETWEEN).is_some_and(|(first, last)| {
             natural(first, name).is_le() && natural(name, last).is_le()
         })
-}
-
-/// `tor2` before `tor10`: runs of digits compare as numbers.
-pub(super) fn natural(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    loop {
-        let (left, right) = (run(a), run(b));
-        if left.is_empty() || right.is_empty() {
-            return left.len().cmp(&right.len());
-        }
-        let ordering = if left[0].is_ascii_digit() && right[0].is_ascii_digit() {
-            let (x, y) = (without_zeros(left), without_zeros(right));
-            (x.len(), x)
-                .cmp(&(y.len(), y))
-                .then(left.len().cmp(&right.len()))
-        } else {
-            left.cmp(right)
-        };
-        if ordering != Ordering::Equal {
-            return ordering;
-        }
-        (a, b) = (&a[left.len()..], &b[right.len()..]);
-    }
-}
-
-/// The digits, or the other characters, that a name begins with.
-fn run(text: &[u8]) -> &[u8] {
-    let Some(first) = text.first() else {
-        return text;
-    };
-    let digits = first.is_ascii_digit();
-    let end = text.iter().position(|byte| byte.is_ascii_digit() != digits);
-    &text[..end.unwrap_or(text.len())]
-}
-
-fn without_zeros(digits: &[u8]) -> &[u8] {
-    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
-    &digits[zeros..]
 }
 
 /// Adds paths up to pairs of ToRs.
@@ -340,6 +302,3 @@ impl Matrices {
         Some(matrix)
     }
 }
-
-#[cfg(test)]
-mod tests;

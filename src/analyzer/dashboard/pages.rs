@@ -1,14 +1,17 @@
 //! The pages: one module each makes what its template shows. Templates escape everything that they are given.
 
+pub(super) mod across;
 pub(super) mod agents;
 pub(super) mod fabric;
 mod frame;
+pub(super) mod host;
 pub(super) mod incidents;
 pub(super) mod overview;
 pub(super) mod pair;
 mod parts;
 mod past;
 pub(super) mod path;
+pub(super) mod search;
 pub(super) mod services;
 
 pub(super) use askama::Template as Page;
@@ -52,6 +55,7 @@ pub(super) fn lost(version: &str) -> Failure {
             then: String::new(),
             past: None,
             earlier: String::new(),
+            find: String::new(),
         },
         heading: error.title(),
         message: error.to_string(),

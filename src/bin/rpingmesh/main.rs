@@ -7,8 +7,10 @@ mod focus;
 mod forget;
 mod incidents;
 mod lab;
+mod list;
 mod localize;
 mod matrix;
+mod paths;
 mod plan;
 mod simulate;
 mod status;
@@ -62,6 +64,8 @@ enum Command {
     Focus(focus::FocusArgs),
     /// Show loss or latency between all pairs of ToRs
     Matrix(matrix::MatrixArgs),
+    /// List paths by 5-tuple with their loss and latency, the worst first
+    Paths(paths::PathsArgs),
     /// Show switches, hosts and links from topology file, reports and traces, and their differences
     Topology(topology::TopologyArgs),
     /// Show matrix, incidents, agents and focus live: full screen on a terminal, plain lines elsewhere
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         Command::Forget(args) => forget::main(&args),
         Command::Focus(args) => focus::main(&args),
         Command::Matrix(args) => matrix::main(&args),
+        Command::Paths(args) => paths::main(&args),
         Command::Topology(args) => topology::main(&args),
         Command::Top(args) => top::main(&args),
         Command::Manual(args) => manual::run(&args, Cli::command()),
