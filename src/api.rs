@@ -28,6 +28,7 @@ pub mod read;
 pub mod status;
 pub mod topology;
 pub mod traces;
+pub mod trends;
 pub mod withdrawn;
 
 use serde::de::DeserializeOwned;

@@ -2,8 +2,8 @@
 //! implements it. SQLite, embedded, one file per program, is the default; PostgreSQL keeps both programs' data on a server.
 //!
 //! **To add an engine**: a variant of [`Location`] with its scheme, a module beside `sqlite` that implements
-//! [`registry::Registry`], [`journal::Journal`], [`incidents::Incidents`], [`fleet::Hosts`] and [`history::History`], and an arm
-//! in [`open::registry`] and [`open::Stores::open`]. Callers keep what they have: they hold `Arc<dyn …>` and match on
+//! [`registry::Registry`], [`journal::Journal`], [`incidents::Incidents`], [`fleet::Hosts`], [`history::History`] and
+//! [`trends::Trends`], and an arm in [`open::registry`] and [`open::Stores::open`]. Callers keep what they have: they hold `Arc<dyn …>` and match on
 //! [`StoreError`] alone. The agent's [`spool`] stays a file on the agent's host.
 
 pub(crate) mod damage;
@@ -23,6 +23,7 @@ mod server;
 pub mod spool;
 mod sqlite;
 pub mod tenure;
+pub mod trends;
 
 pub use error::StoreError;
 pub use location::{Location, LocationError};

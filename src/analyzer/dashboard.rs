@@ -8,6 +8,7 @@
 mod assets;
 mod board;
 mod cache;
+mod chart;
 mod details;
 mod format;
 mod grid;
@@ -74,6 +75,8 @@ pub(super) fn start(
         .route("/link/{from}/{to}", get(link))
         .route("/rnic/{host}/{device}", get(rnic))
         .route("/host/{name}", get(host))
+        .route("/trend/{kind}/{first}", get(trend_of_one))
+        .route("/trend/{kind}/{first}/{second}", get(trend))
         .route("/search", get(search))
         .route("/fabric", get(fabric))
         .route("/incidents", get(incidents))
@@ -179,7 +182,7 @@ fn named<T>(names: Result<Path<T>, PathRejection>) -> Result<T, PageError> {
 }
 
 async fn overview(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let page = async { pages::overview::page(&board, &pairs(&uri)?).await };
+    let page = Box::pin(async { pages::overview::page(&board, &pairs(&uri)?).await });
     board.answer(&uri, &headers, page).await
 }
 
@@ -189,10 +192,10 @@ async fn pair(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async {
+    let page = Box::pin(async {
         let (source, target) = named(names)?;
         pages::pair::page(&board, &pairs(&uri)?, &source, &target).await
-    };
+    });
     board.answer(&uri, &headers, page).await
 }
 
@@ -202,10 +205,10 @@ async fn path(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async {
+    let page = Box::pin(async {
         let (source, target) = named(names)?;
         pages::path::page(&board, &pairs(&uri)?, &source, &target).await
-    };
+    });
     board.answer(&uri, &headers, page).await
 }
 
@@ -215,7 +218,7 @@ async fn link(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async { pages::across::link(&board, &pairs(&uri)?, named(names)?).await };
+    let page = Box::pin(async { pages::across::link(&board, &pairs(&uri)?, named(names)?).await });
     board.answer(&uri, &headers, page).await
 }
 
@@ -225,7 +228,7 @@ async fn rnic(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async { pages::across::rnic(&board, &pairs(&uri)?, named(names)?).await };
+    let page = Box::pin(async { pages::across::rnic(&board, &pairs(&uri)?, named(names)?).await });
     board.answer(&uri, &headers, page).await
 }
 
@@ -235,30 +238,60 @@ async fn host(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async {
+    let page = Box::pin(async {
         let name = named(names)?;
         pages::host::page(&board, &pairs(&uri)?, &name).await
-    };
+    });
+    board.answer(&uri, &headers, page).await
+}
+
+/// Of what has one name: a service.
+async fn trend_of_one(
+    Shared(board): Shared<Board>,
+    names: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = Box::pin(async {
+        let (kind, name) = named(names)?;
+        let series = pages::trend::series(&kind, name, None)?;
+        pages::trend::page(&board, &pairs(&uri)?, series).await
+    });
+    board.answer(&uri, &headers, page).await
+}
+
+/// Of what has two names.
+async fn trend(
+    Shared(board): Shared<Board>,
+    names: Result<Path<(String, String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = Box::pin(async {
+        let (kind, first, second) = named(names)?;
+        let series = pages::trend::series(&kind, first, Some(second))?;
+        pages::trend::page(&board, &pairs(&uri)?, series).await
+    });
     board.answer(&uri, &headers, page).await
 }
 
 async fn search(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let render = async {
+    let render = Box::pin(async {
         Ok(match pages::search::page(&board, &pairs(&uri)?).await? {
             Answer::Elsewhere(href) => Rendered::elsewhere(href),
             Answer::List(page) => Rendered::new(StatusCode::OK, page.render()?),
         })
-    };
+    });
     board.answer_with(&uri, &headers, render).await
 }
 
 async fn fabric(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let page = async { pages::fabric::page(&board, &pairs(&uri)?).await };
+    let page = Box::pin(async { pages::fabric::page(&board, &pairs(&uri)?).await });
     board.answer(&uri, &headers, page).await
 }
 
 async fn incidents(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let page = async { pages::incidents::list(&board, &pairs(&uri)?).await };
+    let page = Box::pin(async { pages::incidents::list(&board, &pairs(&uri)?).await });
     board.answer(&uri, &headers, page).await
 }
 
@@ -268,15 +301,15 @@ async fn incident(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async {
+    let page = Box::pin(async {
         let id = named(names)?;
         pages::incidents::one(&board, &pairs(&uri)?, &id).await
-    };
+    });
     board.answer(&uri, &headers, page).await
 }
 
 async fn services(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let page = async { pages::services::list(&board, &pairs(&uri)?).await };
+    let page = Box::pin(async { pages::services::list(&board, &pairs(&uri)?).await });
     board.answer(&uri, &headers, page).await
 }
 
@@ -286,15 +319,15 @@ async fn service(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async {
+    let page = Box::pin(async {
         let name = named(names)?;
         pages::services::one(&board, &pairs(&uri)?, &name).await
-    };
+    });
     board.answer(&uri, &headers, page).await
 }
 
 async fn agents(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let page = async { pages::agents::page(&board, &pairs(&uri)?).await };
+    let page = Box::pin(async { pages::agents::page(&board, &pairs(&uri)?).await });
     board.answer(&uri, &headers, page).await
 }
 

@@ -15,6 +15,7 @@ use super::registry::Registry;
 use super::sqlite::journal::SqliteJournal;
 use super::sqlite::registry::SqliteRegistry;
 use super::tenure::Tenure;
+use super::trends::Trends;
 use super::{Location, StoreError};
 
 /// Opens the registry, made if missing, and brings its layout up to date. A disk that fails (full, read-only, I/O errors) is no
@@ -74,6 +75,8 @@ pub struct Stores {
     pub hosts: Arc<dyn Hosts>,
     /// Pictures of the past.
     pub history: Arc<dyn History>,
+    /// Loss and round trips over days.
+    pub trends: Arc<dyn Trends>,
     /// What was damaged in the database.
     pub damage: Damage,
     /// The right to change them, which may be lost where other programs reach the store.
@@ -93,6 +96,7 @@ impl Stores {
                     incidents: Arc::new(journal.incidents()),
                     hosts: Arc::new(journal.hosts()),
                     history: Arc::new(journal.history()),
+                    trends: Arc::new(journal.trends()),
                     damage: journal.damage(),
                     tenure: Tenure::default(),
                     journal: Arc::new(journal),
@@ -104,6 +108,7 @@ impl Stores {
                     incidents: Arc::new(journal.incidents()),
                     hosts: Arc::new(journal.hosts()),
                     history: Arc::new(journal.history()),
+                    trends: Arc::new(journal.trends()),
                     damage: journal.damage(),
                     tenure: journal.tenure(),
                     journal: Arc::new(journal),

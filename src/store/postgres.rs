@@ -24,3 +24,4 @@ mod lease;
 mod ownership;
 mod reading;
 pub(super) mod registry;
+pub(super) mod trends;

@@ -2,6 +2,7 @@
 
 mod finding;
 mod past;
+mod trends;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -118,7 +119,7 @@ fn every_link_leads_somewhere_and_names_stay_text() {
         let mut seen = BTreeSet::new();
         let mut kinds = BTreeSet::new();
         while let Some(path) = queue.pop_front() {
-            if !seen.insert(path.clone()) || seen.len() > 400 {
+            if !seen.insert(path.clone()) || seen.len() > 1_000 {
                 continue;
             }
             let answer = browse(analyzer.web(), &path, "").await;
@@ -170,6 +171,7 @@ fn every_link_leads_somewhere_and_names_stay_text() {
             "rnic",
             "services",
             "tor",
+            "trend",
         ];
         assert_eq!(
             kinds.iter().map(String::as_str).collect::<Vec<_>>(),

@@ -99,9 +99,12 @@ impl Listing {
                     order: Some(next),
                     ..self.clone()
                 }),
-                sorted: current.map(|order| match order.is_descending() {
-                    true => "descending",
-                    false => "ascending",
+                sorted: current.map(|order| {
+                    if order.is_descending() {
+                        "descending"
+                    } else {
+                        "ascending"
+                    }
                 }),
                 is_number: column.kind != Kind::Text,
             }

@@ -13,6 +13,7 @@ mod past;
 pub(super) mod path;
 pub(super) mod search;
 pub(super) mod services;
+pub(super) mod trend;
 
 pub(super) use askama::Template as Page;
 

@@ -10,7 +10,10 @@ pub(in crate::analyzer) type NamedHop<'a> = (Option<&'a str>, Option<&'a str>);
 
 impl State {
     /// The hops of a traced 5-tuple; none where it was not traced. The RNICs' ToRs stand for the first and the last hop.
-    pub(in crate::analyzer) fn hops(&self, tuple: &Tuple) -> impl Iterator<Item = NamedHop<'_>> {
+    pub(in crate::analyzer) fn hops<'s>(
+        &'s self,
+        tuple: &Tuple,
+    ) -> impl Iterator<Item = NamedHop<'s>> + use<'s> {
         let ends = (
             self.host_filter.end(tuple.source),
             self.host_filter.end(tuple.target),

@@ -307,8 +307,8 @@ fn holds(value: &Value<'_>, op: Op, wanted: &[Wanted]) -> bool {
 fn is(value: &Value<'_>, op: Op, wanted: &Wanted) -> bool {
     match (value, wanted) {
         (Value::Number(number), Wanted::Number(wanted)) => match op {
-            Op::Equal => number == wanted,
-            Op::Unequal => number != wanted,
+            Op::Equal => number.total_cmp(wanted).is_eq(),
+            Op::Unequal => number.total_cmp(wanted).is_ne(),
             Op::Contains => (number - wanted).abs() <= wanted.abs() * 0.01,
             Op::Less => number < wanted,
             Op::AtMost => number <= wanted,

@@ -76,7 +76,7 @@ impl Order {
     /// Sorts rows. Rows without a value come last in both directions; equal rows keep their order.
     pub fn sort<T: Listed>(self, rows: &mut Vec<T>) {
         let mut keyed: Vec<_> = rows.drain(..).map(|row| (self.key(&row), row)).collect();
-        keyed.sort_by(|(a, _), (b, _)| self.compare(a, b));
+        keyed.sort_by(|(a, _), (b, _)| self.compare(a.as_ref(), b.as_ref()));
         rows.extend(keyed.into_iter().map(|(_, row)| row));
     }
 
@@ -92,7 +92,7 @@ impl Order {
         }
     }
 
-    fn compare(self, a: &Option<Key>, b: &Option<Key>) -> Ordering {
+    fn compare(self, a: Option<&Key>, b: Option<&Key>) -> Ordering {
         match (a, b) {
             (Some(a), Some(b)) if self.descending => b.compare(a),
             (Some(a), Some(b)) => a.compare(b),

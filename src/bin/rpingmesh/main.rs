@@ -3,6 +3,7 @@
 mod agents;
 mod api;
 mod certify;
+mod export;
 mod focus;
 mod forget;
 mod incidents;
@@ -60,6 +61,10 @@ enum Command {
     ///
     /// `rpingmesh incidents` lists what is missing (category `withdrawn`).
     Forget(forget::ForgetArgs),
+    /// Write trends, incidents or paths as CSV
+    ///
+    /// Trends are loss and round trips over days: by the minute, ten minutes or the hour. Times are in UTC, durations in nanoseconds.
+    Export(export::ExportArgs),
     /// Show what is probed more than its schedule, why, and until when
     Focus(focus::FocusArgs),
     /// Show loss or latency between all pairs of ToRs
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
         Command::Incidents(args) => incidents::main(&args),
         Command::Agents(args) => agents::main(&args),
         Command::Forget(args) => forget::main(&args),
+        Command::Export(args) => export::main(&args),
         Command::Focus(args) => focus::main(&args),
         Command::Matrix(args) => matrix::main(&args),
         Command::Paths(args) => paths::main(&args),

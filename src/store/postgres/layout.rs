@@ -11,7 +11,8 @@ use crate::store::StoreError;
 /// SQL that leads from layout version `i` to `i + 1`, in order. Entries are never changed, only appended. Numbers of 64 bits
 /// without sign are stored as the signed number of the same bits. Times are nanoseconds since 1970, but those of leases, which
 /// the server's clock gives.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE rpingmesh.owner (
         role   TEXT   PRIMARY KEY,
         epoch  BIGINT NOT NULL,
@@ -103,7 +104,19 @@ const MIGRATIONS: &[&str] = &["
         at   BIGINT PRIMARY KEY,
         body BYTEA  NOT NULL
     );
-"];
+",
+    "
+    CREATE TABLE rpingmesh.trend (
+        step   SMALLINT NOT NULL,
+        at     BIGINT   NOT NULL,
+        kind   SMALLINT NOT NULL,
+        bucket INTEGER  NOT NULL,
+        packed BOOLEAN  NOT NULL,
+        body   BYTEA    NOT NULL,
+        PRIMARY KEY (step, at, kind, bucket)
+    );
+",
+];
 
 /// Two programs that begin with an empty database at the same time meet in the catalogue.
 const BEGINNINGS: u32 = 5;

@@ -244,9 +244,10 @@ async fn now(
     });
     listing.apply(&mut rows);
     let all: usize = gathered.paths.iter().sum();
-    let more = match listing.is_filtered() {
-        true => rows.len().saturating_sub(MOST),
-        false => all.saturating_sub(MOST),
+    let more = if listing.is_filtered() {
+        rows.len().saturating_sub(MOST)
+    } else {
+        all.saturating_sub(MOST)
     };
     rows.truncate(MOST);
     let tors = gathered.places.iter().map(|(tor, _)| tor.as_str());
@@ -254,7 +255,15 @@ async fn now(
         windows: windows(when.window, |window| {
             subject.path() + &When { window, ..when }.query()
         }),
-        near: near(&subject, &tors.collect(), when),
+        near: {
+            let mut near = near(&subject, &tors.collect(), when);
+            near.push(Choice {
+                title: "Trend".to_owned(),
+                href: subject.trend(),
+                current: false,
+            });
+            near
+        },
         facts,
         services: gathered
             .services

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::frame::Frame;
 use super::parts::{
     Choice, Fact, MEASURED, Measured, PageError, pair_href, pair_path, path_href, rnic_href,
-    windows,
+    trend_path, windows,
 };
 use super::past::{self, LossyPaths, LossyRow};
+use crate::analysis::trend::Kind;
 use crate::analysis::windows::Sums;
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Numbers, Rnic};
@@ -75,6 +76,7 @@ pub(in crate::analyzer::dashboard) struct Pair {
     lossy: Option<LossyPaths>,
     /// The fabric at this time.
     fabric: String,
+    trend: String,
 }
 
 /// Makes the page.
@@ -207,6 +209,7 @@ fn frame(board: &Dashboard, when: When, (source, target): (&str, &str), note: &s
         more: 0,
         lossy: None,
         fabric: format!("/fabric{}", at_query(when.at)),
+        trend: trend_path(Kind::TorPair, source, target),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 
+use crate::analysis::trend::Kind;
 use crate::analysis::windows::{Sums, WindowLength};
 use crate::analyzer::dashboard::details::Numbers;
 use crate::analyzer::dashboard::format;
@@ -134,6 +135,16 @@ pub(super) fn rnic_path(host: &str, device: &str) -> String {
 /// The path of the page of one direction of a link.
 pub(super) fn link_path(from: &str, to: &str) -> String {
     page_path("link", &[from, to])
+}
+
+/// The path of the page of a trend; the second name is empty for a service.
+pub(super) fn trend_path(kind: Kind, first: &str, second: &str) -> String {
+    match kind {
+        Kind::Service => page_path("trend", &[kind.name(), first]),
+        Kind::TorPair | Kind::Rnic | Kind::Link => {
+            page_path("trend", &[kind.name(), first, second])
+        }
+    }
 }
 
 /// The path of the page of a host.

@@ -236,9 +236,12 @@ fn frame(board: &Dashboard, when: When, source: Rnic, target: Rnic, note: &str) 
         back: path_href(&target.gid, &source.gid, when),
         facts: Vec::new(),
         controls: Listing::default().controls::<Row>("", Vec::new()),
-        rnics: [&source, &target].map(|end| match end.device.is_empty() {
-            true => String::new(),
-            false => rnic_href(&end.host, &end.device, when.at),
+        rnics: [&source, &target].map(|end| {
+            if end.device.is_empty() {
+                String::new()
+            } else {
+                rnic_href(&end.host, &end.device, when.at)
+            }
         }),
         rows: Vec::new(),
         more: 0,

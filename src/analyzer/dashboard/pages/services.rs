@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::frame::Frame;
 use super::incidents::Line;
 use super::parts::{
-    MEASURED, Measured, PageError, pair_href, service_href, service_path, window_title,
+    MEASURED, Measured, PageError, pair_href, service_href, service_path, trend_path, window_title,
 };
 use super::past;
 use crate::analysis::incident::{Incident, Severity};
+use crate::analysis::trend::Kind;
 use crate::analysis::windows::{Sums, WindowLength};
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Details, Numbers};
@@ -271,6 +272,7 @@ pub(in crate::analyzer::dashboard) struct One {
     more: usize,
     /// What the pairs were measured over.
     span: &'static str,
+    trend: String,
 }
 
 type Measurements = (Vec<(&'static str, Measured)>, Vec<PairRow>);
@@ -347,6 +349,7 @@ async fn one_now(board: &Dashboard, listing: &Listing, name: &str) -> Result<One
         pairs,
         more,
         span: "20 s",
+        trend: trend_path(Kind::Service, name, ""),
     })
 }
 
@@ -407,6 +410,7 @@ async fn one_then(
         pairs,
         more: 0,
         span: "this minute",
+        trend: String::new(),
     })
 }
 

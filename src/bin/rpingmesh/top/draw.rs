@@ -10,7 +10,7 @@ use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, TableState, Tabs, Wra
 use rpingmesh::api::matrix::Pair;
 
 use super::details;
-use super::model::{Answers, Model, Opened, Page, Show};
+use super::model::{Answers, Model, Page, Show};
 use crate::{api, focus};
 
 /// Blue and orange, which nearly everybody can tell apart; what is worst is reversed too.
@@ -186,9 +186,10 @@ fn cell(pair: &Pair, show: Show) -> Cell<'static> {
 fn list_of_incidents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Answers) {
     let all = model.incidents(seen);
     if all.is_empty() {
-        let none = match seen.incidents.is_empty() {
-            true => "no incident is known",
-            false => "no incident passes the filter",
+        let none = if seen.incidents.is_empty() {
+            "no incident is known"
+        } else {
+            "no incident passes the filter"
         };
         frame.render_widget(Paragraph::new(none), area);
         return;

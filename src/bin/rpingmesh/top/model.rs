@@ -316,7 +316,8 @@ impl Model {
 
     /// Takes a key of the filter's line: Enter applies it, Escape leaves it as it was.
     fn type_key(&mut self, code: KeyCode) {
-        let (Some(typing), Some(at)) = (&mut self.typing, self.place_of_filter()) else {
+        let at = self.place_of_filter();
+        let (Some(typing), Some(at)) = (&mut self.typing, at) else {
             self.typing = None;
             return;
         };

@@ -2,9 +2,10 @@
 
 use crate::analysis::localize::Component;
 use crate::analysis::report::End;
+use crate::analysis::trend::Kind;
 use crate::analysis::windows::PathView;
 use crate::analyzer::dashboard::details::Lossy;
-use crate::analyzer::dashboard::pages::parts::{link_path, rnic_path};
+use crate::analyzer::dashboard::pages::parts::{link_path, rnic_path, trend_path};
 use crate::analyzer::state::State;
 use crate::id::{Gid, RnicName, UdpSourcePort};
 use crate::probe::trace::Tuple;
@@ -37,6 +38,13 @@ impl Subject {
         match self {
             Self::Link { from, to } => link_path(from, to),
             Self::Rnic { host, device } => rnic_path(host, device),
+        }
+    }
+
+    pub(super) fn trend(&self) -> String {
+        match self {
+            Self::Link { from, to } => trend_path(Kind::Link, from, to),
+            Self::Rnic { host, device } => trend_path(Kind::Rnic, host, device),
         }
     }
 
