@@ -44,4 +44,5 @@ pub mod simulate;
 pub(crate) mod sizing;
 pub mod sketch;
 pub(crate) mod stall;
+pub mod trend;
 pub mod windows;

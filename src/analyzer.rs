@@ -34,6 +34,7 @@ mod metrics;
 mod readiness;
 mod state;
 mod tasks;
+mod trends;
 mod upload;
 mod view;
 mod web;

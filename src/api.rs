@@ -10,6 +10,7 @@
 //! - A name in an answer (a category, a state) may be newer than the reader: [`Name`] keeps it as text.
 //! - A query is strict: an unknown parameter, a parameter given twice and a value out of range are errors that say what is
 //!   allowed ([`query`]).
+//! - Lists for people, on pages and in commands, are filtered and ordered by their columns ([`list`]).
 //! - Durations and points in time are integer nanoseconds and end in `_ns`; points in time count from the Unix epoch.
 
 pub mod agents;
@@ -17,6 +18,7 @@ pub mod component;
 pub mod evidence;
 pub mod focus;
 pub mod incidents;
+pub mod list;
 pub mod matrix;
 pub mod name;
 pub mod openapi;
@@ -26,6 +28,7 @@ pub mod read;
 pub mod status;
 pub mod topology;
 pub mod traces;
+pub mod trends;
 pub mod withdrawn;
 
 use serde::de::DeserializeOwned;

@@ -3,7 +3,7 @@
 //!
 //! **To add an engine**: a variant of [`Location`] with its scheme, a module beside `sqlite` that implements
 //! [`registry::Registry`], [`journal::Journal`], [`incidents::Incidents`], [`fleet::Hosts`], [`history::History`] and
-//! [`contents::Contents`], and an arm in [`open::registry`] and [`open::Stores::open`]. Callers keep what they have: they hold `Arc<dyn …>` and match on
+//! [`trends::Trends`] and [`contents::Contents`], and an arm in [`open::registry`] and [`open::Stores::open`]. Callers keep what they have: they hold `Arc<dyn …>` and match on
 //! [`StoreError`] alone. The agent's [`spool`] stays a file on the agent's host.
 
 pub mod contents;
@@ -26,6 +26,7 @@ pub mod spool;
 mod sqlite;
 pub mod tenure;
 pub mod transfer;
+pub mod trends;
 mod unfinished;
 
 pub use error::StoreError;

@@ -189,6 +189,7 @@ in
       ca = "/etc/rpingmesh/receivers-ca.pem";
     };
     history_retention = "2days";
+    trend_retention = "15days";
     log = {
       format = "json";
       level = "info";

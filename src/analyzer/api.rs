@@ -9,6 +9,7 @@ mod paths;
 mod status;
 mod topology;
 mod traces;
+mod trends;
 mod withdrawn;
 
 use crate::analysis::report::End;
@@ -23,6 +24,7 @@ pub(super) use paths::paths;
 pub(super) use status::status;
 pub(super) use topology::topology;
 pub(super) use traces::traces;
+pub(super) use trends::{TrendsError, trends};
 pub(super) use withdrawn::withdrawn;
 
 /// Whether `wanted` is the end's GID, host or ToR.

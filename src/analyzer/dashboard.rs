@@ -8,14 +8,17 @@
 mod assets;
 mod board;
 mod cache;
+mod chart;
 mod details;
 mod format;
 mod grid;
 mod history;
+mod listing;
 mod live;
 mod matrix;
 mod pages;
 mod query;
+mod scan;
 
 use std::sync::Arc;
 
@@ -32,6 +35,7 @@ use board::Dashboard;
 use cache::{Cache, Rendered};
 use live::Live;
 use matrix::Matrices;
+use pages::search::Answer;
 use pages::{Page, PageError};
 
 pub(super) use board::DashboardInputs;
@@ -68,6 +72,12 @@ pub(super) fn start(
         .route("/", get(overview))
         .route("/tor/{source}/{target}", get(pair))
         .route("/path/{source}/{target}", get(path))
+        .route("/link/{from}/{to}", get(link))
+        .route("/rnic/{host}/{device}", get(rnic))
+        .route("/host/{name}", get(host))
+        .route("/trend/{kind}/{first}", get(trend_of_one))
+        .route("/trend/{kind}/{first}/{second}", get(trend))
+        .route("/search", get(search))
         .route("/fabric", get(fabric))
         .route("/incidents", get(incidents))
         .route("/incidents/{id}", get(incident))
@@ -87,17 +97,28 @@ impl Dashboard {
         headers: &HeaderMap,
         page: impl Future<Output = Result<P, PageError>>,
     ) -> Response {
+        let render = async {
+            let html = page.await?.render()?;
+            Ok(Rendered::new(StatusCode::OK, html))
+        };
+        self.answer_with(uri, headers, render).await
+    }
+
+    /// Answers with what `render` makes, or with a page that says what is wrong.
+    async fn answer_with(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        render: impl Future<Output = Result<Rendered, PageError>>,
+    ) -> Response {
         let address = uri.path_and_query().map_or("/", |address| address.as_str());
         if address.len() > query::LONGEST {
             let long = format!("The address is longer than {} characters.", query::LONGEST);
             return respond(&self.failure(&PageError::BadRequest(long)), headers);
         }
         let render = async {
-            let page = page.await;
-            match page.and_then(|page| page.render().map_err(PageError::from)) {
-                Ok(html) => Rendered::new(StatusCode::OK, html),
-                Err(error) => self.failure(&error),
-            }
+            let rendered = render.await;
+            rendered.unwrap_or_else(|error| self.failure(&error))
         };
         let now = self.parts.clock.host();
         let rendered = self.cache.page(address, now, render).await;
@@ -128,6 +149,11 @@ fn respond(page: &Rendered, headers: &HeaderMap) -> Response {
     } else {
         (page.status, fixed, page.body.clone()).into_response()
     };
+    if let Some(location) = &page.location
+        && let Ok(location) = HeaderValue::from_str(location)
+    {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
     if let Ok(tag) = HeaderValue::from_str(&page.tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }
@@ -156,7 +182,7 @@ fn named<T>(names: Result<Path<T>, PathRejection>) -> Result<T, PageError> {
 }
 
 async fn overview(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let page = async { pages::overview::page(&board, &pairs(&uri)?).await };
+    let page = Box::pin(async { pages::overview::page(&board, &pairs(&uri)?).await });
     board.answer(&uri, &headers, page).await
 }
 
@@ -166,10 +192,10 @@ async fn pair(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async {
+    let page = Box::pin(async {
         let (source, target) = named(names)?;
         pages::pair::page(&board, &pairs(&uri)?, &source, &target).await
-    };
+    });
     board.answer(&uri, &headers, page).await
 }
 
@@ -179,20 +205,93 @@ async fn path(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async {
+    let page = Box::pin(async {
         let (source, target) = named(names)?;
         pages::path::page(&board, &pairs(&uri)?, &source, &target).await
-    };
+    });
     board.answer(&uri, &headers, page).await
 }
 
+async fn link(
+    Shared(board): Shared<Board>,
+    names: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = Box::pin(async { pages::across::link(&board, &pairs(&uri)?, named(names)?).await });
+    board.answer(&uri, &headers, page).await
+}
+
+async fn rnic(
+    Shared(board): Shared<Board>,
+    names: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = Box::pin(async { pages::across::rnic(&board, &pairs(&uri)?, named(names)?).await });
+    board.answer(&uri, &headers, page).await
+}
+
+async fn host(
+    Shared(board): Shared<Board>,
+    names: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = Box::pin(async {
+        let name = named(names)?;
+        pages::host::page(&board, &pairs(&uri)?, &name).await
+    });
+    board.answer(&uri, &headers, page).await
+}
+
+/// Of what has one name: a service.
+async fn trend_of_one(
+    Shared(board): Shared<Board>,
+    names: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = Box::pin(async {
+        let (kind, name) = named(names)?;
+        let series = pages::trend::series(&kind, name, None)?;
+        pages::trend::page(&board, &pairs(&uri)?, series).await
+    });
+    board.answer(&uri, &headers, page).await
+}
+
+/// Of what has two names.
+async fn trend(
+    Shared(board): Shared<Board>,
+    names: Result<Path<(String, String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let page = Box::pin(async {
+        let (kind, first, second) = named(names)?;
+        let series = pages::trend::series(&kind, first, Some(second))?;
+        pages::trend::page(&board, &pairs(&uri)?, series).await
+    });
+    board.answer(&uri, &headers, page).await
+}
+
+async fn search(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
+    let render = Box::pin(async {
+        Ok(match pages::search::page(&board, &pairs(&uri)?).await? {
+            Answer::Elsewhere(href) => Rendered::elsewhere(href),
+            Answer::List(page) => Rendered::new(StatusCode::OK, page.render()?),
+        })
+    });
+    board.answer_with(&uri, &headers, render).await
+}
+
 async fn fabric(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let page = async { pages::fabric::page(&board, &pairs(&uri)?).await };
+    let page = Box::pin(async { pages::fabric::page(&board, &pairs(&uri)?).await });
     board.answer(&uri, &headers, page).await
 }
 
 async fn incidents(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let page = async { pages::incidents::list(&board, &pairs(&uri)?).await };
+    let page = Box::pin(async { pages::incidents::list(&board, &pairs(&uri)?).await });
     board.answer(&uri, &headers, page).await
 }
 
@@ -202,15 +301,15 @@ async fn incident(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async {
+    let page = Box::pin(async {
         let id = named(names)?;
         pages::incidents::one(&board, &pairs(&uri)?, &id).await
-    };
+    });
     board.answer(&uri, &headers, page).await
 }
 
 async fn services(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let page = async { pages::services::list(&board, &pairs(&uri)?).await };
+    let page = Box::pin(async { pages::services::list(&board, &pairs(&uri)?).await });
     board.answer(&uri, &headers, page).await
 }
 
@@ -220,15 +319,15 @@ async fn service(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let page = async {
+    let page = Box::pin(async {
         let name = named(names)?;
         pages::services::one(&board, &pairs(&uri)?, &name).await
-    };
+    });
     board.answer(&uri, &headers, page).await
 }
 
 async fn agents(Shared(board): Shared<Board>, uri: Uri, headers: HeaderMap) -> Response {
-    let page = async { pages::agents::page(&board, &pairs(&uri)?).await };
+    let page = Box::pin(async { pages::agents::page(&board, &pairs(&uri)?).await });
     board.answer(&uri, &headers, page).await
 }
 

@@ -6,6 +6,7 @@
 //! wait for its answer; one that stops waiting changes nothing.
 
 mod fleet;
+mod ways;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+
+pub(super) use ways::NamedHop;
 
 use super::agents::Agents;
 use super::memory::Room;

@@ -13,6 +13,7 @@ use super::intake::{self, IntakeHandle};
 use super::judging;
 use super::metrics::Metrics;
 use super::state::{self, StateHandle};
+use super::trends::TrendReader;
 use super::view::Views;
 use super::{Analyzer, dashboard, upload, web};
 use crate::analysis::fleet::Fleet;
@@ -78,6 +79,7 @@ impl Analyzer {
             incidents,
             hosts,
             history,
+            trends,
             damage,
             tenure,
             contents: _,
@@ -107,6 +109,11 @@ impl Analyzer {
             )
             .await?;
         tasks.take_uploads(listener, intake, state.clone());
+        let trends = TrendReader {
+            store: trends,
+            clock: Arc::clone(&tasks.clock),
+            retention: config.settings.trend_retention.0,
+        };
         let parts = web::Web {
             state,
             metrics: Arc::clone(&tasks.metrics),
@@ -118,8 +125,9 @@ impl Analyzer {
             may_forget: may_forget(&config, web_address),
             certifying: Arc::default(),
             hosts: config.web_hosts.clone(),
+            trends: trends.clone(),
         };
-        tasks.show(web, parts, history, &config);
+        tasks.show(web, parts, (history, trends), &config);
         if let Some(waived) = config.security.waived() {
             tracing::warn!("{waived}");
         }
@@ -300,7 +308,7 @@ impl Tasks {
         &mut self,
         listener: Listener,
         web: web::Web,
-        history: Arc<dyn History>,
+        (history, trends): (Arc<dyn History>, TrendReader),
         config: &AnalyzerConfig,
     ) {
         let parts = dashboard::DashboardInputs {
@@ -308,6 +316,7 @@ impl Tasks {
             views: web.views.clone(),
             incidents: Arc::clone(&self.incidents),
             history,
+            trends,
             clock: Arc::clone(&self.clock),
             wiring: config.topology.clone(),
             retention: config.settings.history_retention.0,

@@ -21,6 +21,7 @@ use super::dashboard;
 use super::error::GRACE;
 use super::metrics::Metrics;
 use super::state::{State, StateHandle};
+use super::trends::TrendReader;
 use super::view::Views;
 use crate::analysis::fleet::ForgetError;
 use crate::api::agents::{Agents, AgentsQuery};
@@ -32,6 +33,7 @@ use crate::api::paths::{Paths, PathsQuery};
 use crate::api::status::{AgentIdentity, Status, StatusQuery};
 use crate::api::topology::{Topology, TopologyQuery};
 use crate::api::traces::{Traces, TracesQuery};
+use crate::api::trends::{Trends, TrendsQuery};
 use crate::api::withdrawn::{Forgotten, Withdrawn, WithdrawnQuery};
 use crate::api::{self, Request as _};
 use crate::id::{DeviceName, HostName};
@@ -63,6 +65,8 @@ pub(super) struct Web {
     pub(super) certifying: Arc<tokio::sync::Mutex<()>>,
     /// By which names requests may ask for this server.
     pub(super) hosts: AllowedHosts,
+    /// Loss and round trips over days.
+    pub(super) trends: TrendReader,
 }
 
 /// Serves until `stop` is cancelled, then gives open requests a moment.
@@ -79,6 +83,7 @@ pub(super) async fn serve(listener: Listener, web: Web, pages: Router, stop: Can
         .route(TopologyQuery::PATH, get(topology))
         .route(EvidenceQuery::PATH, get(evidence))
         .route(FocusQuery::PATH, get(focus))
+        .route(TrendsQuery::PATH, get(trends))
         .route(WithdrawnQuery::PATH, get(withdrawn).delete(forget))
         .route(api::OPENAPI, get(openapi))
         .route("/healthz", get(health))
@@ -210,6 +215,17 @@ async fn evidence(
 async fn focus(Shared(web): Shared<Web>, _: Asked<FocusQuery>) -> Answer<Focus> {
     let view = web.views.get();
     web.read(move |_, now| answers::focus(&view, now)).await
+}
+
+async fn trends(Shared(web): Shared<Web>, Asked(query): Asked<TrendsQuery>) -> Answer<Trends> {
+    let answer = answers::trends(&web.trends, query).await;
+    answer.map(Json).map_err(|error| {
+        let status = match error {
+            answers::TrendsError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            answers::TrendsError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Failure(status, error.to_string())
+    })
 }
 
 async fn withdrawn(

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Request;
+use super::list::{Column, Listed, Value};
 use super::name::ClockName;
 
 /// Takes no parameters.
@@ -76,6 +77,60 @@ pub struct Agent {
     /// the RNICs that it has, or had since its start; empty where it does not tell
     #[serde(default)]
     pub rnics: Vec<AgentRnic>,
+}
+
+impl Listed for Agent {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("agent", "Agent"),
+        Column::text("host", "Host"),
+        Column::text("version", "Version"),
+        Column::text("off", "Off"),
+        Column::text("rnic", "RNICs"),
+        Column::count("rnics", "Number of RNICs"),
+        Column::count("closed", "Closed RNICs"),
+        Column::count("tuples", "5-tuples"),
+        Column::time("lateness", "Lateness"),
+        Column::time("clock", "Clock ahead"),
+        Column::count("batches", "Batches"),
+        Column::count("lost", "Lost"),
+        Column::count("dropped", "Dropped"),
+        Column::count("refused", "Refused"),
+        Column::count("malformed", "Malformed"),
+        Column::count("answered", "Answered"),
+    ];
+
+    fn value(&self, column: &str) -> Value<'_> {
+        let counters = &self.counters;
+        match column {
+            "agent" => Value::text(&self.agent),
+            "host" => Value::text(&self.host),
+            "version" => self.version.as_ref().map_or(Value::Missing, Value::text),
+            "off" => Value::Texts(self.degraded.iter().map(Into::into).collect()),
+            "rnic" => {
+                let devices = self.rnics.iter().map(|rnic| rnic.device.as_str());
+                Value::Texts(devices.map(Into::into).collect())
+            }
+            "rnics" => Value::count(self.rnics.len() as u64),
+            "closed" => {
+                let closed = self.rnics.iter().filter(|rnic| rnic.closed.is_some());
+                Value::count(closed.count() as u64)
+            }
+            "tuples" => self.tuples.map_or(Value::Missing, Value::count),
+            "lateness" => Value::nanos(Some(self.lateness_ns)),
+            "clock" => Value::nanos(Some(self.clock_ahead_ns)),
+            "batches" => Value::count(self.batches),
+            "lost" => Value::count(self.lost_batches),
+            "dropped" => Value::count(
+                counters
+                    .results_dropped
+                    .saturating_add(counters.batches_dropped),
+            ),
+            "refused" => Value::count(self.refused_reports),
+            "malformed" => Value::count(counters.malformed_packets),
+            "answered" => Value::count(counters.probes_answered),
+            _ => Value::Missing,
+        }
+    }
 }
 
 /// An RNIC of an agent.

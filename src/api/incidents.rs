@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::Request;
 use super::component::Component;
+use super::list::{Column, Listed, Value};
 use super::name::{CategoryName, Name, SeverityName, named};
 use super::query::{Choice, IncidentPageSize, Number};
 
@@ -193,6 +194,53 @@ pub struct Incident {
     pub services: Vec<Service>,
     /// lines that explain it: counts, paths, traces, what was ruled out, what voting says
     pub evidence: Vec<String>,
+}
+
+impl Listed for Incident {
+    const COLUMNS: &'static [Column] = &[
+        Column::count("id", "Number"),
+        Column::text("severity", "Severity"),
+        Column::text("category", "Category"),
+        Column::text("state", "State"),
+        Column::text("title", "What"),
+        Column::text("subject", "Where"),
+        Column::text("service", "Services"),
+        Column::ratio("confidence", "Confidence"),
+        Column::ratio("share", "Affected"),
+        Column::count("lost", "Lost"),
+        Column::time("lasts", "Lasts"),
+    ];
+
+    fn value(&self, column: &str) -> Value<'_> {
+        match column {
+            "id" => Value::count(self.id),
+            "severity" => Value::text(self.severity.to_string()),
+            "category" => Value::text(self.category.to_string()),
+            "state" => Value::text(self.state.to_string()),
+            "title" => Value::text(&self.title),
+            "subject" => Value::Texts(
+                std::iter::once(&self.subject)
+                    .chain(&self.or)
+                    .map(|component| component.to_string().into())
+                    .collect(),
+            ),
+            "service" => Value::Texts(
+                self.services
+                    .iter()
+                    .map(|service| service.name.as_str().into())
+                    .collect(),
+            ),
+            "confidence" => Value::Number(self.confidence),
+            "share" => Value::Number(self.share),
+            "lost" => Value::count(self.lost),
+            // Of an open one until it was last seen.
+            "lasts" => {
+                let end = self.closed_unix_ns.unwrap_or(self.seen_unix_ns);
+                Value::nanos(Some(end.saturating_sub(self.opened_unix_ns)))
+            }
+            _ => Value::Missing,
+        }
+    }
 }
 
 /// An interval of shares.

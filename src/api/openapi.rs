@@ -19,6 +19,7 @@ use super::paths::PathsQuery;
 use super::status::StatusQuery;
 use super::topology::TopologyQuery;
 use super::traces::TracesQuery;
+use super::trends::TrendsQuery;
 use super::withdrawn::{Forgotten, WithdrawnQuery};
 use super::{Error, Request};
 
@@ -55,6 +56,7 @@ pub fn document() -> OpenApi {
     made.add::<FocusQuery>();
     made.add::<WithdrawnQuery>();
     made.add::<EvidenceQuery>();
+    made.add::<TrendsQuery>();
     made.add_forget();
     made.schemas.push((Error::name().into(), Error::schema()));
     let mut components = Components::new();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Request;
+use super::list::{Column, Listed, Value};
 use super::name::{ProbeKindName, WindowName};
 use super::query::{Number, PageSize, ProbeKindChoice, WindowChoice};
 
@@ -92,6 +93,64 @@ pub struct Path {
     /// what was sent beside the schedule, because of present suspects; not in the other numbers
     #[serde(default)]
     pub focused: Focused,
+}
+
+impl Listed for Path {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("from", "From"),
+        Column::text("to", "To"),
+        Column::text("from-tor", "From ToR"),
+        Column::text("to-tor", "To ToR"),
+        Column::text("kind", "Kind"),
+        Column::text("service", "Service"),
+        Column::count("port", "Port"),
+        Column::count("sent", "Sent"),
+        Column::count("lost", "Lost"),
+        Column::ratio("loss", "Loss"),
+        Column::time("p50", "RTT median"),
+        Column::time("p99", "RTT p99"),
+        Column::time("max", "RTT max"),
+        Column::time("prober", "Prober p99"),
+        Column::time("responder", "Responder p99"),
+    ];
+
+    fn value(&self, column: &str) -> Value<'_> {
+        let span = |of: &Option<Distribution>, value: fn(&Distribution) -> i64| {
+            Value::nanos(of.as_ref().map(value))
+        };
+        match column {
+            "from" => self.source.names(),
+            "to" => self.target.names(),
+            "from-tor" => Value::text(&self.source.tor),
+            "to-tor" => Value::text(&self.target.tor),
+            "kind" => Value::text(self.kind.to_string()),
+            "service" => self.service.as_ref().map_or(Value::Missing, Value::text),
+            "port" => self
+                .source_port
+                .map_or(Value::Missing, |port| Value::count(port.into())),
+            "sent" => Value::count(self.sent),
+            "lost" => Value::count(self.lost),
+            "loss" => Value::ratio(self.lost, self.sent),
+            "p50" => span(&self.network_rtt, |rtt| rtt.p50_ns),
+            "p99" => span(&self.network_rtt, |rtt| rtt.p99_ns),
+            "max" => span(&self.network_rtt, |rtt| rtt.max_ns),
+            "prober" => span(&self.prober_delay, |delay| delay.p99_ns),
+            "responder" => span(&self.responder_delay, |delay| delay.p99_ns),
+            _ => Value::Missing,
+        }
+    }
+}
+
+impl End {
+    /// By what a list finds it: host, `HOST/DEVICE`, GID.
+    fn names(&self) -> Value<'_> {
+        let rnic = format!("{}/{}", self.host, self.device);
+        Value::Texts(vec![
+            self.host.as_str().into(),
+            rnic.into(),
+            self.gid.as_str().into(),
+        ])
+    }
 }
 
 /// Probes of focus on a path.

@@ -17,6 +17,7 @@ use super::read::{ReadError, read};
 use super::status::StatusQuery;
 use super::topology::TopologyQuery;
 use super::traces::TracesQuery;
+use super::trends::TrendsQuery;
 use super::withdrawn::WithdrawnQuery;
 use super::*;
 use crate::analysis::judge::Category;
@@ -329,6 +330,7 @@ fn the_documented_fields_are_those_of_the_code() {
         table::<FocusQuery>(&document),
         table::<WithdrawnQuery>(&document),
         table::<EvidenceQuery>(&document),
+        table::<TrendsQuery>(&document),
     ] {
         let marker = format!("<!-- fields: {path} -->\n");
         let (before, rest) = made.split_once(&marker).expect("a marker");
@@ -370,6 +372,7 @@ fn the_documented_parameters_are_those_of_the_code() {
         parameters::<FocusQuery>(),
         parameters::<WithdrawnQuery>(),
         parameters::<EvidenceQuery>(),
+        parameters::<TrendsQuery>(),
     ] {
         let heading = format!("## `GET {path}`\n");
         let marker = format!("<!-- fields: {path} -->\n");
@@ -453,7 +456,7 @@ fn the_document_has_every_resource_and_every_type() {
     let text = openapi::document().to_json().expect("JSON");
     let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let paths = document["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 10);
+    assert_eq!(paths.len(), 11);
     let forget = &paths["/api/v1/withdrawn"]["delete"];
     assert!(forget["responses"]["409"].is_object(), "{forget}");
     let schemas = document["components"]["schemas"]

@@ -88,6 +88,11 @@ settings! {
         ///
         /// A matrix takes about 70 KB at most.
         history_retention: HumanDuration = hours(24), value("DURATION");
+        /// How long loss and round trips of pairs of ToRs, RNICs, links and services are kept: by the hour for so long, by ten minutes
+        /// for two days and by the minute for six hours at most; 1h to 400d
+        ///
+        /// A week earlier is compared with only while it is kept.
+        trend_retention: HumanDuration = hours(8 * 24), value("DURATION"), check(between(hours(1), hours(400 * 24)));
         [otlp]: OtlpSettings;
         [alerts]: AlertSettings;
         [log]: LogSettings;

@@ -20,6 +20,7 @@ use super::shared::ControllerSeen;
 use super::sqlite::journal::SqliteJournal;
 use super::sqlite::registry::SqliteRegistry;
 use super::tenure::Tenure;
+use super::trends::Trends;
 use super::{Location, StoreError, unfinished};
 
 /// Opens the registry, made if missing, and brings its layout up to date. A disk that fails (full, read-only, I/O errors) is no
@@ -112,6 +113,8 @@ pub struct Stores {
     pub history: Arc<dyn History>,
     /// All of it, for a move to another store.
     pub contents: Arc<dyn Contents>,
+    /// Loss and round trips over days.
+    pub trends: Arc<dyn Trends>,
     /// What was damaged in the database.
     pub damage: Damage,
     /// The right to change them, which may be lost where other programs reach the store.
@@ -139,6 +142,7 @@ impl Stores {
                     hosts: Arc::new(journal.hosts()),
                     history: Arc::new(journal.history()),
                     contents: Arc::new(journal.contents()),
+                    trends: Arc::new(journal.trends()),
                     damage: journal.damage(),
                     tenure: Tenure::default(),
                     journal: Arc::new(journal),
@@ -151,6 +155,7 @@ impl Stores {
                     hosts: Arc::new(journal.hosts()),
                     history: Arc::new(journal.history()),
                     contents: Arc::new(journal.contents()),
+                    trends: Arc::new(journal.trends()),
                     damage: journal.damage(),
                     tenure: journal.tenure(),
                     journal: Arc::new(journal),

@@ -29,3 +29,4 @@ mod ownership;
 mod reading;
 pub(super) mod registry;
 mod sharing;
+pub(super) mod trends;

@@ -18,6 +18,7 @@ pub(super) mod journal;
 mod opening;
 pub(super) mod registry;
 pub(super) mod spool;
+pub(super) mod trends;
 
 use std::fmt;
 

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Resources and queries whose answers have every kind of value between them.
-const QUERIES: [&str; 16] = [
+const QUERIES: [&str; 17] = [
     "/api/v1/paths?window=120s&limit=10000",
     "/api/v1/paths?kind=inter_tor&limit=1",
     "/api/v1/paths?source=nobody",
@@ -34,6 +34,7 @@ const QUERIES: [&str; 16] = [
     "/api/v1/focus",
     "/api/v1/withdrawn",
     "/api/v1/evidence?without=host0",
+    "/api/v1/trends?kind=tor",
 ];
 
 async fn json_of(base: &Url, path: &str) -> Value {

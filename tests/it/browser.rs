@@ -147,6 +147,67 @@ async fn follow_into_the_past(browser: &Browser, lab: &Lab) {
         .await;
 }
 
+/// The search box leads to the one host that is meant; a head sorts its table and a filter leaves rows out, in the address.
+async fn find_and_sort(browser: &Browser, lab: &Lab) {
+    let find = |text: &str| {
+        format!(
+            "(() => {{ const form = document.querySelector('form.find'); form.q.value = '{text}'; form.requestSubmit(); }})()"
+        )
+    };
+    browser.open(&lab.url("/")).await;
+    browser.value(&find("host1")).await;
+    browser
+        .wait_for(
+            "location.pathname === '/host/host1' && document.querySelector('table.list tbody a')",
+        )
+        .await;
+    browser.value(&find("host")).await;
+    browser
+        .wait_for(
+            "location.pathname === '/search' && document.querySelectorAll('main li a').length > 8",
+        )
+        .await;
+    browser.picture("search").await;
+    browser.open(&lab.url("/agents")).await;
+    browser.click("table.list thead th:nth-child(1) a").await;
+    browser
+        .wait_for("document.querySelector('th[aria-sort=ascending]') && location.search === '?sort=agent'")
+        .await;
+    browser
+        .value("(() => { const form = document.querySelector('form.filter'); form.filter.value = 'host=host3'; form.requestSubmit(); })()")
+        .await;
+    browser
+        .wait_for("document.querySelectorAll('table.list tbody tr').length === 1 && location.search.includes('sort=agent')")
+        .await;
+    browser.picture("filtered").await;
+}
+
+/// A chart has lines once a minute is over, and a click on a part of it zooms into it.
+async fn see_a_trend(browser: &Browser, lab: &Lab) {
+    let drawn = async {
+        loop {
+            browser.open(&lab.url("/trend/tor/tor0/tor3?last=1h")).await;
+            let has_line = browser
+                .value("document.querySelector('svg.chart path.p99') !== null")
+                .await;
+            if has_line == true {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(2), drawn)
+        .await
+        .expect("a minute is over");
+    browser.picture("trend").await;
+    browser
+        .value("document.querySelector('svg.chart a:last-of-type').dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }))")
+        .await;
+    browser
+        .wait_for("new URLSearchParams(location.search).has('from')")
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Chromium and its driver: cargo xtask test --only browser"]
 async fn an_injected_fault_is_seen_and_followed() {
@@ -221,7 +282,9 @@ async fn an_injected_fault_is_seen_and_followed() {
         .await;
     browser.picture("agents").await;
 
+    find_and_sort(&browser, &lab).await;
     follow_into_the_past(&browser, &lab).await;
+    see_a_trend(&browser, &lab).await;
     assert_quiet(&browser).await;
     lab.end().await;
 }
@@ -264,6 +327,10 @@ async fn pages_fit_phones_and_dark_rooms() {
         "/services/train.service",
         "/agents",
         "/tor/tor0/tor3",
+        "/search?q=tor",
+        "/link/spine1/tor3",
+        "/host/host0",
+        "/trend/tor/tor0/tor3",
         "/incidents/1",
         "/?at=1700000000",
         "/fabric?at=1700000000",

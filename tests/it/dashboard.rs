@@ -1,6 +1,8 @@
 //! The dashboard's pages through the real router: what they show, what they refuse, what they never do.
 
+mod finding;
 mod past;
+mod trends;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -117,7 +119,7 @@ fn every_link_leads_somewhere_and_names_stay_text() {
         let mut seen = BTreeSet::new();
         let mut kinds = BTreeSet::new();
         while let Some(path) = queue.pop_front() {
-            if !seen.insert(path.clone()) || seen.len() > 400 {
+            if !seen.insert(path.clone()) || seen.len() > 1_000 {
                 continue;
             }
             let answer = browse(analyzer.web(), &path, "").await;
@@ -161,11 +163,15 @@ fn every_link_leads_somewhere_and_names_stay_text() {
             "api",
             "assets",
             "fabric",
+            "host",
             "incidents",
+            "link",
             "metrics",
             "path",
+            "rnic",
             "services",
             "tor",
+            "trend",
         ];
         assert_eq!(
             kinds.iter().map(String::as_str).collect::<Vec<_>>(),

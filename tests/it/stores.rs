@@ -59,6 +59,7 @@ pub(crate) async fn all(mut fresh: impl FnMut() -> Location) {
     analyzer::incidents_outlive_the_process_and_ids_are_never_used_again(&fresh()).await;
     analyzer::what_receivers_were_told_outlives_the_process(&fresh()).await;
     analyzer::the_nearest_picture_is_found_and_old_ones_go(&fresh()).await;
+    analyzer::trends_are_found_by_their_places_and_old_ones_go(&fresh()).await;
     analyzer::hosts_outlive_the_process_until_they_are_forgotten(&fresh()).await;
     analyzer::batches_and_watermarks_outlive_the_process(&fresh()).await;
 }

@@ -61,6 +61,8 @@ enum Bench {
     Certify,
     /// What 64 viewers of the dashboard cost an analyzer of 256 ToRs, and how long pages take.
     Dashboard,
+    /// Disk that seven days of trends of 256 ToRs take, and processor time and size of their charts.
+    Trends,
     /// Faults that the analyzer locates on the emulated fabric in virtual time, how soon, and false alarms in simulated days
     /// (minutes).
     #[value(alias = "rehearse")]
@@ -102,6 +104,7 @@ impl Bench {
             Self::JudgeFleet => example("judge_fleet"),
             Self::Certify => example("certify"),
             Self::Dashboard => example("dashboard_load"),
+            Self::Trends => example("trends"),
             Self::VirtualTime => bench("virtual_time"),
             Self::Storm => bench("storm"),
             Self::Chaos => vec!["test", "--release", "--test", "it"],

@@ -7,6 +7,7 @@ use super::cache::Cache;
 use super::live::Live;
 use super::matrix::Matrices;
 use crate::analyzer::state::StateHandle;
+use crate::analyzer::trends::TrendReader;
 use crate::analyzer::view::Views;
 use crate::store::history::History;
 use crate::store::incidents::Incidents;
@@ -19,6 +20,7 @@ pub(in crate::analyzer) struct DashboardInputs {
     pub(in crate::analyzer) views: Views,
     pub(in crate::analyzer) incidents: Arc<dyn Incidents>,
     pub(in crate::analyzer) history: Arc<dyn History>,
+    pub(in crate::analyzer) trends: TrendReader,
     pub(in crate::analyzer) clock: Arc<dyn Clock>,
     /// The fabric's wiring, if it was given.
     pub(in crate::analyzer) wiring: Option<Wiring>,

@@ -24,6 +24,8 @@ pub(super) struct Rendered {
     pub(super) body: Bytes,
     /// Of the content: a viewer who has it gets no body.
     pub(super) tag: String,
+    /// Where else the browser is to go.
+    pub(super) location: Option<String>,
 }
 
 impl Rendered {
@@ -37,6 +39,15 @@ impl Rendered {
             status,
             body: Bytes::from(html),
             tag,
+            location: None,
+        }
+    }
+
+    /// Leads to another page of this server, whose address is escaped.
+    pub(super) fn elsewhere(href: String) -> Self {
+        Self {
+            location: Some(href),
+            ..Self::new(StatusCode::SEE_OTHER, String::new())
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, Slot, Sums};
 use crate::analyzer::state::State;
+use crate::api::list::Value;
 use crate::id::{Gid, ServiceName, TorId};
 use crate::probe::trace::{Route, Tuple};
 use crate::time::Nanos;
@@ -72,6 +73,14 @@ impl From<&End> for Rnic {
             tor: end.tor.to_string(),
             gid: end.gid.to_string(),
         }
+    }
+}
+
+impl Rnic {
+    /// By what a list finds it.
+    pub(super) fn names(&self) -> Value<'_> {
+        let names = [&self.host, &self.device, &self.gid, &self.tor];
+        Value::Texts(names.map(Into::into).to_vec())
     }
 }
 

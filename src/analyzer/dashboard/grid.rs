@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::format;
-use super::matrix::{BETWEEN, Cell, Matrix, natural};
+use super::matrix::{BETWEEN, Cell, Matrix};
+use crate::api::list::natural;
 use crate::id::TorId;
 use crate::time::Nanos;
 

@@ -16,6 +16,7 @@ use super::grid;
 use super::matrix::{Cell, Matrix, collect_all};
 use crate::analysis::windows::Slot;
 use crate::analyzer::state::StateHandle;
+use crate::analyzer::trends::keep::TrendKeeper;
 use crate::id::TorId;
 use crate::store::history::History;
 use crate::time::{Clock, Nanos, WallTime};
@@ -118,6 +119,7 @@ pub(super) fn keep(
         state: parts.state.clone(),
         history: Arc::clone(&parts.history),
         clock: Arc::clone(&parts.clock),
+        trends: TrendKeeper::new(Arc::clone(&parts.trends.store), parts.trends.retention),
         retention: parts.retention,
     };
     async move {
@@ -132,11 +134,12 @@ struct Keeper {
     state: StateHandle,
     history: Arc<dyn History>,
     clock: Arc<dyn Clock>,
+    trends: TrendKeeper,
     retention: Duration,
 }
 
 impl Keeper {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut last = whole_minute(self.clock.wall());
         loop {
             let now = self.clock.wall();
@@ -156,10 +159,11 @@ impl Keeper {
     }
 
     /// Keeps the minute that ended at `end`; whether the analyzer goes on.
-    async fn keep(&self, end: WallTime) -> bool {
+    async fn keep(&mut self, end: WallTime) -> bool {
         let slot = Slot::of(end);
         let slots = slot.before(SLOTS)..slot;
-        let Some((matrix, details)) = collect_all(&self.state, &self.clock, slots).await else {
+        let Some((matrix, details, gathered)) = collect_all(&self.state, &self.clock, slots).await
+        else {
             return false;
         };
         let stored = async {
@@ -175,6 +179,8 @@ impl Keeper {
             }
         };
         stored.await;
+        let begin = end + (Nanos::ZERO - Nanos::from(MINUTE));
+        self.trends.keep(begin, gathered).await;
         true
     }
 }

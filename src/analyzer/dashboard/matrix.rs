@@ -5,7 +5,6 @@
 //! somebody does; after a collection that took long there is a break [`BREAKS`] times as long, so that viewers never take
 //! more than a twentieth of the state thread. Until then they see the one before, with its time.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,9 +13,12 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::details::{Details, Gatherer};
+use crate::analysis::trend::Gathered;
 use crate::analysis::windows::{Slot, Sums, WindowLength};
 use crate::analyzer::state::{State, StateHandle};
+use crate::api::list::natural;
 use crate::id::TorId;
+use crate::probe::trace::Tuple;
 use crate::time::{Clock, HostTime, Nanos, WallTime};
 
 /// Places of paths that are read at once: a few milliseconds of the state thread.
@@ -107,57 +109,21 @@ pub(super) fn is_within(group: &str, name: &str) -> bool {
         })
 }
 
-/// `tor2` before `tor10`: runs of digits compare as numbers.
-pub(super) fn natural(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    loop {
-        let (left, right) = (run(a), run(b));
-        if left.is_empty() || right.is_empty() {
-            return left.len().cmp(&right.len());
-        }
-        let ordering = if left[0].is_ascii_digit() && right[0].is_ascii_digit() {
-            let (x, y) = (without_zeros(left), without_zeros(right));
-            (x.len(), x)
-                .cmp(&(y.len(), y))
-                .then(left.len().cmp(&right.len()))
-        } else {
-            left.cmp(right)
-        };
-        if ordering != Ordering::Equal {
-            return ordering;
-        }
-        (a, b) = (&a[left.len()..], &b[right.len()..]);
-    }
-}
-
-/// The digits, or the other characters, that a name begins with.
-fn run(text: &[u8]) -> &[u8] {
-    let Some(first) = text.first() else {
-        return text;
-    };
-    let digits = first.is_ascii_digit();
-    let end = text.iter().position(|byte| byte.is_ascii_digit() != digits);
-    &text[..end.unwrap_or(text.len())]
-}
-
-fn without_zeros(digits: &[u8]) -> &[u8] {
-    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
-    &digits[zeros..]
-}
-
 /// Adds paths up to pairs of ToRs.
 struct Collector {
     slots: Range<Slot>,
     tors: HashMap<TorId, u32>,
     pairs: HashMap<(u32, u32), Sums>,
     details: Option<Gatherer>,
+    trends: Option<Gathered>,
     next: usize,
 }
 
 impl Collector {
-    fn new(slots: Range<Slot>, details: Option<Gatherer>) -> Self {
+    fn new(slots: Range<Slot>) -> Self {
         Self {
-            details,
+            details: None,
+            trends: None,
             slots,
             tors: HashMap::new(),
             pairs: HashMap::new(),
@@ -176,6 +142,16 @@ impl Collector {
                 if let Some(details) = &mut self.details {
                     details.take(state, path, &self.slots);
                 }
+                if let Some(trends) = &mut self.trends {
+                    let hops = path.source_port().into_iter().flat_map(|port| {
+                        state.hops(&Tuple {
+                            source: path.source().gid,
+                            target: path.target().gid,
+                            port,
+                        })
+                    });
+                    trends.take(path, &self.slots, hops.map(|(_, name)| name));
+                }
             }
         }
         self.next = end;
@@ -191,7 +167,8 @@ impl Collector {
         number
     }
 
-    fn finish(self) -> (Matrix, Details) {
+    fn finish(self) -> (Matrix, Details, Gathered) {
+        let trends = self.trends.unwrap_or_default();
         let details = self.details.map(Gatherer::finish).unwrap_or_default();
         let mut names: Vec<(TorId, u32)> = self.tors.into_iter().collect();
         names.sort_by(|(a, _), (b, _)| natural(a.as_str(), b.as_str()));
@@ -220,7 +197,7 @@ impl Collector {
             tors: names.into_iter().map(|(tor, _)| tor).collect(),
             cells,
         };
-        (matrix, details)
+        (matrix, details, trends)
     }
 }
 
@@ -230,17 +207,21 @@ async fn collect(
     clock: &Arc<dyn Clock>,
     slots: Range<Slot>,
 ) -> Option<(Matrix, Duration)> {
-    let ((matrix, _), kept) = gather(state, clock, Collector::new(slots, None)).await?;
+    let ((matrix, ..), kept) = gather(state, clock, Collector::new(slots)).await?;
     Some((matrix, kept))
 }
 
-/// Collects the matrix of these slots and its details; `None` when the analyzer ends.
+/// Collects the matrix of these slots, its details, and what all series counted; `None` when the analyzer ends.
 pub(super) async fn collect_all(
     state: &StateHandle,
     clock: &Arc<dyn Clock>,
     slots: Range<Slot>,
-) -> Option<(Matrix, Details)> {
-    let collector = Collector::new(slots, Some(Gatherer::default()));
+) -> Option<(Matrix, Details, Gathered)> {
+    let collector = Collector {
+        details: Some(Gatherer::default()),
+        trends: Some(Gathered::default()),
+        ..Collector::new(slots)
+    };
     let (collected, _) = gather(state, clock, collector).await?;
     Some(collected)
 }
@@ -250,7 +231,7 @@ async fn gather(
     state: &StateHandle,
     clock: &Arc<dyn Clock>,
     mut collector: Collector,
-) -> Option<((Matrix, Details), Duration)> {
+) -> Option<((Matrix, Details, Gathered), Duration)> {
     let mut kept = Duration::ZERO;
     loop {
         let clock = Arc::clone(clock);
@@ -340,6 +321,3 @@ impl Matrices {
         Some(matrix)
     }
 }
-
-#[cfg(test)]
-mod tests;

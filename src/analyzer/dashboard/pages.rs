@@ -1,15 +1,19 @@
 //! The pages: one module each makes what its template shows. Templates escape everything that they are given.
 
+pub(super) mod across;
 pub(super) mod agents;
 pub(super) mod fabric;
 mod frame;
+pub(super) mod host;
 pub(super) mod incidents;
 pub(super) mod overview;
 pub(super) mod pair;
 mod parts;
 mod past;
 pub(super) mod path;
+pub(super) mod search;
 pub(super) mod services;
+pub(super) mod trend;
 
 pub(super) use askama::Template as Page;
 
@@ -52,6 +56,7 @@ pub(super) fn lost(version: &str) -> Failure {
             then: String::new(),
             past: None,
             earlier: String::new(),
+            find: String::new(),
         },
         heading: error.title(),
         message: error.to_string(),

@@ -122,29 +122,34 @@ impl Default for When {
 }
 
 impl When {
-    /// From a page that has no other parameters.
-    pub(super) fn parse(pairs: &Pairs) -> Result<Self, String> {
-        let mut when = Self::default();
-        each(pairs, "window or at", |key, value| {
-            match key {
-                "window" => when.window = window(value)?,
-                "at" => when.at = at(value)?,
-                _ => return Ok(false),
-            }
-            Ok(true)
-        })?;
-        Ok(when)
+    /// Takes one parameter; whether it is one of these.
+    pub(super) fn take(&mut self, key: &str, value: &str) -> Result<bool, String> {
+        match key {
+            "window" => self.window = window(value)?,
+            "at" => self.at = at(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The parameters, without what is as usual.
+    pub(super) fn pairs(self) -> Vec<(&'static str, String)> {
+        let window = (self.window != WindowLength::Middle)
+            .then(|| ("window", self.window.name().to_owned()));
+        window.into_iter().chain(at_pair(self.at)).collect()
     }
 
     /// The query string, `?` included, without what is as usual.
     pub(super) fn query(self) -> String {
-        let mut pairs = Vec::new();
-        if self.window != WindowLength::Middle {
-            pairs.push(("window", self.window.name().to_owned()));
-        }
-        pairs.extend(at_pair(self.at));
-        written(&pairs)
+        written(&self.pairs())
     }
+}
+
+/// Whether a time is asked for, well formed or not.
+pub(super) fn has_at(pairs: &Pairs) -> bool {
+    pairs
+        .iter()
+        .any(|(key, value)| key == "at" && !value.is_empty())
 }
 
 /// The `at` of a page that has no other parameters.

@@ -7,25 +7,35 @@ use rpingmesh::api::agents::{Agent, Agents, AgentsQuery};
 use rpingmesh::config::program::Failure;
 
 use crate::api::{self, ApiArgs};
+use crate::list::ListArgs;
 
 /// What `agents` takes.
 #[derive(Debug, Args)]
 pub(crate) struct AgentsArgs {
     #[command(flatten)]
     api: ApiArgs,
+    #[command(flatten)]
+    list: ListArgs,
     /// Only agents that say that something is off
     #[arg(long)]
     degraded: bool,
 }
 
 pub(crate) fn main(args: &AgentsArgs) -> Result<(), Failure> {
+    let picker = args.list.picker::<Agent>()?;
     let analyzer = args.api.analyzer()?;
     let mut answer = api::block_on(async { analyzer.ask(&AgentsQuery::default()).await })?;
     if args.degraded {
         answer.agents.retain(|agent| !agent.degraded.is_empty());
     }
+    // Those with something off first.
+    answer.agents.sort_by_key(|agent| agent.degraded.is_empty());
+    picker.apply(&mut answer.agents);
     if args.api.json {
         return answer.agents.iter().try_for_each(api::print_json);
+    }
+    if answer.agents.is_empty() && picker.is_filtered() {
+        return api::print("no agent passes the filter");
     }
     api::print(&describe(&answer, args.degraded))
 }

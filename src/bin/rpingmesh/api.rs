@@ -25,7 +25,7 @@ use serde_json::Value;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where to ask and how to answer.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ApiArgs {
     /// The analyzer's web address, or that of its proxy [default: http://127.0.0.1:7472]
     #[arg(long, env = "RPINGMESH_ANALYZER_API", value_name = "URL")]

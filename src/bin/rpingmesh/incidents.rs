@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use clap::{Args, ValueEnum};
 use rpingmesh::analysis::incident::Severity;
 use rpingmesh::api::Name;
-use rpingmesh::api::incidents::{Incident, IncidentsQuery, Order, Wanted};
+use rpingmesh::api::incidents::{DEFAULT_LIMIT, Incident, IncidentsQuery, Order, Wanted};
 use rpingmesh::api::query::{Choice, IncidentPageSize};
 use rpingmesh::api::status::{Status, StatusQuery};
 use rpingmesh::config::program::Failure;
 
 use crate::api::{self, ApiArgs};
+use crate::list::{ListArgs, Picker};
 
 /// Which incidents.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -31,12 +32,16 @@ pub(crate) struct IncidentsArgs {
     /// Which incidents to list [default: open]
     #[arg(long, value_enum)]
     state: Option<State>,
-    /// Maximum number of incidents: of open ones those to look at first, else the newest [default: 100]
+    #[command(flatten)]
+    list: ListArgs,
+    /// Maximum number of incidents: of open ones those to look at first, else the newest; with --filter or --sort, those that pass
+    /// [default: 100]
     #[arg(long, value_name = "N")]
     limit: Option<IncidentPageSize>,
 }
 
 pub(crate) fn main(args: &IncidentsArgs) -> Result<(), Failure> {
+    let picker = args.list.picker::<Incident>()?;
     let analyzer = args.api.analyzer()?;
     let wanted = match args.state.unwrap_or(State::Open) {
         State::Open => Wanted::Open,
@@ -49,12 +54,12 @@ pub(crate) fn main(args: &IncidentsArgs) -> Result<(), Failure> {
             ..IncidentsQuery::default()
         },
         None if wanted == Wanted::Open => IncidentsQuery {
-            limit: args.limit,
+            limit: asked_for(args.limit, &picker),
             ..open_by_rank()
         },
         None => IncidentsQuery {
             state: Some(Choice(wanted)),
-            limit: args.limit,
+            limit: asked_for(args.limit, &picker),
             ..IncidentsQuery::default()
         },
     };
@@ -62,7 +67,12 @@ pub(crate) fn main(args: &IncidentsArgs) -> Result<(), Failure> {
         let answer = analyzer.ask(&query).await?;
         Ok((answer, analyzer.ask(&StatusQuery::default()).await?))
     })?;
-    let (incidents, now) = (answer.incidents, status.now_unix_ns);
+    let (mut incidents, now) = (answer.incidents, status.now_unix_ns);
+    let mut left_out = answer.left_out;
+    if args.id.is_none() {
+        let limit = args.limit.map_or(DEFAULT_LIMIT, IncidentPageSize::as_usize);
+        left_out += pick(&mut incidents, &picker, limit);
+    }
     if args.api.json {
         return incidents.iter().try_for_each(api::print_json);
     }
@@ -71,10 +81,47 @@ pub(crate) fn main(args: &IncidentsArgs) -> Result<(), Failure> {
             "there is no incident {id}; `rpingmesh incidents --state all` lists them"
         ))),
         (Some(_), [incident, ..]) => api::print(&explain(incident, now)),
+        (None, []) if picker.is_filtered() => api::print("no incident passes the filter"),
         (None, []) if wanted == Wanted::Open => api::print(nothing_open(&status)),
         (None, []) => api::print("no incident"),
-        (None, all) => api::print(&list(all, answer.left_out, &status)),
+        (None, all) if picker.is_usual() => api::print(&list(all, left_out, &status)),
+        (None, all) => api::print(&picked(all, left_out, now)),
     }
+}
+
+/// How many incidents to ask for: all that one answer may have where some are picked from them.
+fn asked_for(limit: Option<IncidentPageSize>, picker: &Picker) -> Option<IncidentPageSize> {
+    if picker.is_usual() {
+        limit
+    } else {
+        IncidentPageSize::new(IncidentPageSize::MAX)
+    }
+}
+
+/// Keeps those that pass, open ones first and the worst severity first unless asked otherwise; how many are beyond the limit.
+fn pick(incidents: &mut Vec<Incident>, picker: &Picker, limit: usize) -> usize {
+    incidents.sort_by_key(|incident| {
+        (
+            incident.closed_unix_ns.is_some(),
+            incident.severity.to_string(),
+        )
+    });
+    picker.apply(incidents);
+    let beyond = incidents.len().saturating_sub(limit);
+    incidents.truncate(limit);
+    beyond
+}
+
+/// Incidents one by one, without what they explain below them.
+fn picked(all: &[Incident], left_out: usize, now: i64) -> String {
+    let mut text = HEADING.to_owned();
+    for incident in all {
+        let _ = write!(text, "\n{}", line(incident, now));
+    }
+    if left_out > 0 {
+        let _ = write!(text, "\nand {left_out} more (`--limit 1000` lists them)");
+    }
+    text
 }
 
 /// Asks for the open incidents, the one to look at first at the top.

@@ -3,12 +3,15 @@
 mod agents;
 mod api;
 mod certify;
+mod export;
 mod focus;
 mod forget;
 mod incidents;
 mod lab;
+mod list;
 mod localize;
 mod matrix;
+mod paths;
 mod plan;
 mod simulate;
 mod status;
@@ -59,10 +62,16 @@ enum Command {
     ///
     /// `rpingmesh incidents` lists what is missing (category `withdrawn`).
     Forget(forget::ForgetArgs),
+    /// Write trends, incidents or paths as CSV
+    ///
+    /// Trends are loss and round trips over days: by the minute, ten minutes or the hour. Times are in UTC, durations in nanoseconds.
+    Export(export::ExportArgs),
     /// Show what is probed more than its schedule, why, and until when
     Focus(focus::FocusArgs),
     /// Show loss or latency between all pairs of ToRs
     Matrix(matrix::MatrixArgs),
+    /// List paths by 5-tuple with their loss and latency, the worst first
+    Paths(paths::PathsArgs),
     /// Show switches, hosts and links from topology file, reports and traces, and their differences
     Topology(topology::TopologyArgs),
     /// Show matrix, incidents, agents and focus live: full screen on a terminal, plain lines elsewhere
@@ -89,8 +98,10 @@ fn main() -> ExitCode {
         Command::Incidents(args) => incidents::main(&args),
         Command::Agents(args) => agents::main(&args),
         Command::Forget(args) => forget::main(&args),
+        Command::Export(args) => export::main(&args),
         Command::Focus(args) => focus::main(&args),
         Command::Matrix(args) => matrix::main(&args),
+        Command::Paths(args) => paths::main(&args),
         Command::Topology(args) => topology::main(&args),
         Command::Top(args) => top::main(&args),
         Command::Store(command) => store::main(&command),

@@ -4,6 +4,7 @@
 //! asks for them, and draws what the [`Model`] says. The terminal is given back on every way out: the end, a signal, an
 //! error, a panic. Elsewhere each look is printed as lines.
 
+mod details;
 mod draw;
 mod model;
 

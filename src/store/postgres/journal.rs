@@ -13,6 +13,7 @@ use super::fence::Role;
 use super::history::PostgresHistory;
 use super::hosts::PostgresHosts;
 use super::incidents::PostgresIncidents;
+use super::trends::PostgresTrends;
 use crate::analysis::admission::Watermark;
 use crate::analysis::report::{Sender, SpoolId};
 use crate::id::{AgentId, HostName};
@@ -67,6 +68,10 @@ impl PostgresJournal {
 
     pub(in crate::store) fn history(&self) -> PostgresHistory {
         PostgresHistory(self.db.clone())
+    }
+
+    pub(in crate::store) fn trends(&self) -> PostgresTrends {
+        PostgresTrends(self.db.clone())
     }
 
     /// Removes some batches that ended before `end`, and says how many: however many there are, each call is over in time.

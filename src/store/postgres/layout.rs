@@ -133,6 +133,17 @@ const MIGRATIONS: &[&str] = &[
     INSERT INTO rpingmesh.controller (id, name, started, renewed, gone)
         VALUES (0, 'an earlier version', to_timestamp(0), to_timestamp(0), now());
 ",
+    "
+    CREATE TABLE rpingmesh.trend (
+        step   SMALLINT NOT NULL,
+        at     BIGINT   NOT NULL,
+        kind   SMALLINT NOT NULL,
+        bucket INTEGER  NOT NULL,
+        packed BOOLEAN  NOT NULL,
+        body   BYTEA    NOT NULL,
+        PRIMARY KEY (step, at, kind, bucket)
+    );
+",
 ];
 
 /// Two programs that begin with an empty database at the same time meet in the catalogue.

@@ -14,6 +14,7 @@ use super::fleet::SqliteHosts;
 use super::history::SqliteHistory;
 use super::incidents::SqliteIncidents;
 use super::opening::Schema;
+use super::trends::SqliteTrends;
 use crate::analysis::admission::Watermark;
 use crate::analysis::report::{Sender, SpoolId};
 use crate::id::{AgentId, HostName};
@@ -83,6 +84,7 @@ const SCHEMA: Schema = Schema {
         ALTER TABLE batch_of_now RENAME TO batch;
     ",
         super::fleet::MIGRATION,
+        super::trends::MIGRATION,
     ],
 };
 
@@ -195,6 +197,11 @@ impl SqliteJournal {
     /// The pictures of the past, which are kept in the same file.
     pub(crate) fn history(&self) -> SqliteHistory {
         SqliteHistory::new(self.db.clone())
+    }
+
+    /// The trends, which are kept in the same file.
+    pub(crate) fn trends(&self) -> SqliteTrends {
+        SqliteTrends::new(self.db.clone())
     }
 }
 

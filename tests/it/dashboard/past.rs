@@ -129,6 +129,7 @@ fn links_stay_at_their_time_and_pages_say_what_is_kept_of_it() {
                 "tor" | "path" => "Paths that lost probes",
                 "agents" => "Nothing of agents is kept of the past",
                 "fabric" => "their past is not kept",
+                "host" => "measured is not kept",
                 "incidents" => "known now",
                 _ => "Measured from 2027-01-15 08:00:00 to 2027-01-15 08:01:00 UTC.",
             };
@@ -143,8 +144,10 @@ fn links_stay_at_their_time_and_pages_say_what_is_kept_of_it() {
                 "",
                 "agents",
                 "fabric",
+                "host",
                 "incidents",
                 "path",
+                "rnic",
                 "services",
                 "tor"
             ]

@@ -42,6 +42,6 @@ fn the_api_keeps_what_its_document_promises() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{errors}");
     // It has found the document and asked for every resource.
-    assert!(text.contains("11 selected / 11 total"), "{text}");
+    assert!(text.contains("12 selected / 12 total"), "{text}");
     lab.stop();
 }

@@ -9,10 +9,12 @@ use rpingmesh::analysis::incident::{Incident, Severity, Subjects};
 use rpingmesh::analysis::judge::Category;
 use rpingmesh::analysis::localize::Component;
 use rpingmesh::analysis::report::{Sender, SpoolId};
+use rpingmesh::analysis::trend::{Kind, Step};
 use rpingmesh::id::HostName;
 use rpingmesh::store::Location;
 use rpingmesh::store::incidents::{Incidents, Query};
 use rpingmesh::store::journal::Record;
+use rpingmesh::store::trends::Place;
 use rpingmesh::time::WallTime;
 
 use super::with_stores;
@@ -202,6 +204,71 @@ pub(super) async fn the_nearest_picture_is_found_and_old_ones_go(location: &Loca
         assert_eq!(bounds, Some((at(20), at(40))));
         let replaced = store.nearest(at(40)).await.expect("readable");
         assert_eq!(replaced, Some((at(40), vec![7])));
+    })
+    .await;
+}
+
+pub(super) async fn trends_are_found_by_their_places_and_old_ones_go(location: &Location) {
+    let minute = |number: i64| at(number * 60_000_000_000);
+    let place = |step: Step, number: i64, kind: Kind, bucket: u16| Place {
+        step,
+        at: minute(number),
+        kind,
+        bucket,
+    };
+    let (pair, rnic) = (Kind::TorPair, Kind::Rnic);
+    // Long enough to be packed, and so short that it is not.
+    let bodies = [vec![7; 5_000], vec![1, 2, 3], Vec::new()];
+    with_stores(location, async |stores| {
+        let store = stores.trends;
+        assert_eq!(store.bounds(Step::Minute).await.expect("readable"), None);
+        let blocks = vec![
+            (place(Step::Minute, 1, pair, 0), bodies[0].clone()),
+            (place(Step::Minute, 2, pair, 0), bodies[1].clone()),
+            (place(Step::Minute, 2, pair, 255), bodies[2].clone()),
+            (place(Step::Minute, 2, rnic, 0), bodies[1].clone()),
+            (place(Step::Hour, 0, pair, 0), bodies[1].clone()),
+        ];
+        let none = vec![(Step::Minute, minute(0)), (Step::Hour, minute(0))];
+        store.put(blocks, none).await.expect("stored");
+        // The same place again.
+        let again = vec![(place(Step::Minute, 2, pair, 0), bodies[0].clone())];
+        store.put(again, Vec::new()).await.expect("stored");
+    })
+    .await;
+    with_stores(location, async |stores| {
+        let store = stores.trends;
+        let times: Vec<_> = (0..4).map(minute).collect();
+        let found = store.read(Step::Minute, pair, 0, times.clone()).await;
+        let all = vec![
+            (minute(1), bodies[0].clone()),
+            (minute(2), bodies[0].clone()),
+        ];
+        assert_eq!(found.expect("readable"), all);
+        let found = store.read(Step::Minute, pair, 255, times.clone()).await;
+        assert_eq!(found.expect("readable"), [(minute(2), bodies[2].clone())]);
+        let none = store.read(Step::TenMinutes, pair, 0, times.clone()).await;
+        assert_eq!(none.expect("readable"), []);
+        let buckets = store.buckets(Step::Minute, times.clone()).await;
+        assert_eq!(
+            buckets.expect("readable"),
+            [(pair, 0), (pair, 255), (rnic, 0)]
+        );
+        let bounds = store.bounds(Step::Minute).await.expect("readable");
+        assert_eq!(bounds, Some((minute(1), minute(2))));
+        let (blocks, bytes) = store.size(Step::Minute).await.expect("readable");
+        assert_eq!(blocks, 4);
+        assert!(bytes < 2 * 5_000, "blocks are packed: {bytes}");
+        let oldest = vec![(Step::Minute, minute(2))];
+        store.put(Vec::new(), oldest).await.expect("stored");
+        let found = store.read(Step::Minute, pair, 0, times).await;
+        assert_eq!(found.expect("readable"), all[1..]);
+        let hour = store.bounds(Step::Hour).await.expect("readable");
+        assert_eq!(
+            hour,
+            Some((minute(0), minute(0))),
+            "each step has its own age"
+        );
     })
     .await;
 }

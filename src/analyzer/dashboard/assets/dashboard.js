@@ -29,7 +29,7 @@
     }
     if (old === document.activeElement && /^(INPUT|SELECT)$/.test(old.nodeName)) return;
     for (const { name } of [...old.attributes]) {
-      if (!fresh.hasAttribute(name) && name !== "tabindex" && name !== "open") old.removeAttribute(name);
+      if (!fresh.hasAttribute(name) && name !== "tabindex" && name !== "open" && name !== "title") old.removeAttribute(name);
     }
     for (const { name, value } of fresh.attributes) {
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
@@ -97,7 +97,16 @@
     return [...document.querySelectorAll("table.grid tbody tr")].map((row) => [...row.querySelectorAll("td a")]);
   }
 
+  // Times are in UTC; pointing at one shows the local time.
+  function localTimes() {
+    for (const time of document.querySelectorAll("time[datetime]")) {
+      const at = new Date(time.dateTime);
+      if (!Number.isNaN(at.getTime())) time.title = at.toLocaleString(undefined, { timeZoneName: "short" });
+    }
+  }
+
   function prepare() {
+    localTimes();
     const all = cells().flat();
     if (all.length === 0) return;
     const current = all.find((cell) => cell.tabIndex === 0 && cell.hasAttribute("tabindex")) || all[0];

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::frame::Frame;
-use super::parts::{Fact, PageError};
+use super::parts::{Fact, PageError, host_href};
 use crate::analyzer::agents::Agent;
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::format;
+use crate::analyzer::dashboard::listing::{Controls, Listing};
 use crate::analyzer::dashboard::query::{self, Pairs, at_query, written};
+use crate::api::list::{Column, Listed, Value, natural};
 use crate::id::{AgentId, AgentVersion};
 use crate::time::{Nanos, WallTime};
 use askama::Template as Page;
@@ -27,6 +29,8 @@ const LATE: Nanos = Nanos(5_000_000_000);
 struct Row {
     agent: String,
     host: String,
+    /// The host's page.
+    page: String,
     version: String,
     /// Whether the analyzer is of another version.
     is_other: bool,
@@ -47,6 +51,49 @@ struct Row {
     degraded: Vec<String>,
     /// The worst first.
     rank: u8,
+    silent_for: Duration,
+    lateness: Nanos,
+    taken: u64,
+    answers: u64,
+}
+
+impl Listed for Row {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("agent", "Agent"),
+        Column::text("state", "State"),
+        Column::text("off", "Off"),
+        Column::text("host", "Host"),
+        Column::text("version", "Version"),
+        Column::time("last", "Last upload"),
+        Column::time("lateness", "Lateness"),
+        Column::count("batches", "Batches"),
+        Column::count("lost", "Lost"),
+        Column::count("dropped", "Dropped"),
+        Column::count("uncounted", "Not counted"),
+        Column::count("refused", "Refused"),
+        Column::count("malformed", "Malformed"),
+        Column::count("answered", "Answered"),
+    ];
+
+    fn value(&self, column: &str) -> Value<'_> {
+        match column {
+            "agent" => Value::text(&self.agent),
+            "state" => Value::text(self.state),
+            "off" => Value::Texts(self.degraded.iter().map(Into::into).collect()),
+            "host" => Value::text(&self.host),
+            "version" => Value::text(&self.version),
+            "last" => Value::nanos(i64::try_from(self.silent_for.as_nanos()).ok()),
+            "lateness" => Value::nanos(Some(self.lateness.0)),
+            "batches" => Value::count(self.taken),
+            "lost" => Value::count(self.lost),
+            "dropped" => Value::count(self.dropped),
+            "uncounted" => Value::count(self.late_results),
+            "refused" => Value::count(self.refused),
+            "malformed" => Value::count(self.malformed),
+            "answered" => Value::count(self.answers),
+            _ => Value::Missing,
+        }
+    }
 }
 
 impl Row {
@@ -77,6 +124,7 @@ impl Row {
         Self {
             agent: id.to_string(),
             host: agent.host.to_string(),
+            page: host_href(agent.host.as_str(), None),
             version: version(agent.version.as_ref()),
             is_other: agent
                 .version
@@ -96,6 +144,10 @@ impl Row {
             answered: format::count(counters.probes_answered),
             degraded,
             rank,
+            silent_for,
+            lateness: agent.lateness,
+            taken: agent.batches,
+            answers: counters.probes_answered,
         }
     }
 }
@@ -133,6 +185,7 @@ fn versions(counts: &[(Option<AgentVersion>, usize)]) -> Fact {
 pub(in crate::analyzer::dashboard) struct Agents {
     page: Frame,
     facts: Vec<Fact>,
+    controls: Controls,
     rows: Vec<Row>,
     first: usize,
     total: usize,
@@ -146,7 +199,7 @@ pub(in crate::analyzer::dashboard) async fn page(
     pairs: &Pairs,
 ) -> Result<Agents, PageError> {
     let (mut offset, mut at) = (0usize, None);
-    query::each(pairs, "offset or at", |key, value| {
+    let listing = Listing::parse::<Row>(pairs, "offset, at", |key, value| {
         match key {
             "offset" => offset = usize::try_from(query::id(key, value)?).unwrap_or(usize::MAX),
             "at" => at = query::at(value)?,
@@ -161,6 +214,7 @@ pub(in crate::analyzer::dashboard) async fn page(
         return Ok(Agents {
             page: Frame::timed(board, "Agents", "agents", at, note, &href),
             facts: Vec::new(),
+            controls: listing.controls::<Row>("/agents", query::at_pair(at).into_iter().collect()),
             rows: Vec::new(),
             first: 1,
             total: 0,
@@ -180,17 +234,13 @@ pub(in crate::analyzer::dashboard) async fn page(
     rows.sort_by(|a, b| {
         a.rank
             .cmp(&b.rank)
-            .then_with(|| crate::analyzer::dashboard::matrix::natural(&a.agent, &b.agent))
+            .then_with(|| natural(&a.agent, &b.agent))
     });
-    let total = rows.len();
+    let all = rows.len();
     let ranked = |state: &str| rows.iter().filter(|row| row.state == state).count() as u64;
     let sum = |of: fn(&Row) -> u64| format::count(rows.iter().map(of).fold(0, u64::saturating_add));
     let facts = vec![
-        Fact::new(
-            "Agents",
-            format::count(total as u64),
-            "of the last 24 hours",
-        ),
+        Fact::new("Agents", format::count(all as u64), "of the last 24 hours"),
         Fact::new(
             "Healthy",
             format::count(ranked("healthy")),
@@ -218,14 +268,20 @@ pub(in crate::analyzer::dashboard) async fn page(
             "contradicted themselves",
         ),
     ];
-    let href = |offset: usize| match offset {
-        0 => "/agents".to_owned(),
-        _ => format!("/agents{}", written(&[("offset", offset.to_string())])),
+    listing.apply(&mut rows);
+    let total = rows.len();
+    let href = |offset: usize| {
+        let mut pairs = listing.pairs();
+        if offset > 0 {
+            pairs.push(("offset", offset.to_string()));
+        }
+        format!("/agents{}", written(&pairs))
     };
     let next = offset.saturating_add(PAGE);
     let rows: Vec<_> = rows.into_iter().skip(offset).take(PAGE).collect();
     Ok(Agents {
         page: Frame::new(board, "Agents", "agents"),
+        controls: listing.controls::<Row>("/agents", Vec::new()),
         facts,
         first: offset.saturating_add(1),
         total,

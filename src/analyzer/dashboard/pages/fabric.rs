@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use super::frame::Frame;
 use super::incidents::Line;
-use super::parts::PageError;
+use super::parts::{PageError, host_href, link_href};
 use super::past;
 use crate::analysis::incident::Incident;
 use crate::analysis::localize::Component;
@@ -26,13 +26,24 @@ use layout::{Graph, Picture, node_href};
 /// Nodes of one tier that are drawn each on its own.
 const MOST_IN_TIER: usize = 40;
 
+/// What a node is cabled to.
+#[derive(Debug)]
+struct Neighbour {
+    name: String,
+    href: String,
+    /// The link to it, and from it.
+    links: [String; 2],
+}
+
 /// What is known of one node.
 #[derive(Debug)]
 struct About {
     name: String,
     kind: &'static str,
-    neighbours: Vec<(String, String)>,
-    hosts: Vec<String>,
+    /// Names, their pages, and the links to and from them.
+    neighbours: Vec<Neighbour>,
+    /// Names and pages.
+    hosts: Vec<(String, String)>,
     incidents: Vec<Line>,
     matrix: Option<String>,
 }
@@ -203,13 +214,18 @@ fn about(
         .filter(|incident| incident.suspects().any(mentions))
         .map(|incident| Line::new(incident, now))
         .collect();
-    let to_link = |name: &str| (name.to_owned(), node_href(name, at));
+    let to_link = |other: &str| Neighbour {
+        name: other.to_owned(),
+        href: node_href(other, at),
+        links: [link_href(name, other, at), link_href(other, name, at)],
+    };
+    let to_host = |host: &str| (host.to_owned(), host_href(host, at));
     if let Some(tor) = graph.tor_of(name) {
         return Some(About {
             name: name.to_owned(),
             kind: "host",
             neighbours: vec![to_link(tor)],
-            hosts: Vec::new(),
+            hosts: vec![to_host(name)],
             incidents,
             matrix: None,
         });
@@ -231,7 +247,7 @@ fn about(
         name: name.to_owned(),
         kind: if is_tor { "ToR switch" } else { "switch" },
         neighbours,
-        hosts: graph.hosts(name).map(str::to_owned).collect(),
+        hosts: graph.hosts(name).map(to_host).collect(),
         incidents,
         matrix: is_tor.then(|| {
             let when = When {

@@ -25,9 +25,14 @@ pub(super) struct Frame {
     pub(super) past: Option<Past>,
     /// The same page a minute ago; empty for pages that have no past.
     pub(super) earlier: String,
+    /// What stands in the search box.
+    pub(super) find: String,
 }
 
 impl Frame {
+    /// The longest text that is searched for, in characters.
+    pub(super) const LONGEST_SEARCH: usize = 128;
+
     pub(super) fn new(board: &Dashboard, title: impl Into<String>, active: &'static str) -> Self {
         let view = board.parts.views.get();
         Self {
@@ -41,6 +46,7 @@ impl Frame {
             then: String::new(),
             past: None,
             earlier: String::new(),
+            find: String::new(),
         }
     }
 

@@ -1,20 +1,31 @@
 //! `/incidents` and `/incidents/N`.
 
+mod words;
+
 use super::frame::Frame;
-use super::parts::{Choice, Fact, PageError, service_href};
+use super::parts::{Choice, Fact, PageError, host_href, link_href, rnic_href, service_href};
 use super::past;
-use crate::analysis::incident::{Incident, Severity};
-use crate::analysis::judge::Category;
+use crate::analysis::incident::Incident;
 use crate::analysis::localize::Component;
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::format;
+use crate::analyzer::dashboard::listing::{Controls, Listing};
 use crate::analyzer::dashboard::query::{self, Pairs, at_pair, at_query, only_at, written};
+use crate::api;
+use crate::api::list::{Column, Listed, Value};
 use crate::store::incidents::Query;
 use crate::time::WallTime;
 use askama::Template as Page;
+use words::{meaning, severity};
+
+pub(super) use words::category;
 
 /// Incidents on one page.
 const PAGE: u32 = 50;
+/// The newest incidents that a filter or an order looks at.
+const SEARCHED: u32 = 1_000;
+/// Those of them that are shown.
+const MOST: usize = 200;
 
 /// An incident in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +96,10 @@ impl Line {
 pub(in crate::analyzer::dashboard) struct List {
     page: Frame,
     states: Vec<Choice>,
+    controls: Controls,
     incidents: Vec<Line>,
+    /// What is left out, in a sentence; empty where nothing is.
+    left_out: String,
     older: Option<String>,
     is_first: bool,
 }
@@ -96,27 +110,30 @@ pub(in crate::analyzer::dashboard) async fn list(
     pairs: &Pairs,
 ) -> Result<List, PageError> {
     let (mut state, mut before, mut at) = (None, None, None);
-    query::each(pairs, "state, before or at", |key, value| {
-        match key {
-            "state" => state = parse_state(value)?,
-            "before" => before = Some(query::id(key, value)?),
-            "at" => at = query::at(value)?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })
-    .map_err(PageError::BadRequest)?;
-    let href = |at| format!("/incidents{}", at_query(at));
+    let listing =
+        Listing::parse::<api::incidents::Incident>(pairs, "state, before, at", |key, value| {
+            match key {
+                "state" => state = parse_state(value)?,
+                "before" => before = Some(query::id(key, value)?),
+                "at" => at = query::at(value)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })
+        .map_err(PageError::BadRequest)?;
+    let timed = |at| format!("/incidents{}", at_query(at));
     if let Some(at) = at {
-        if state.is_some() || before.is_some() {
-            let message = "`at` shows the incidents that were open then; do not combine it with `state` or `before`";
+        if state.is_some() || before.is_some() || !listing.is_usual() {
+            let message = "`at` shows the incidents that were open then; do not combine it with `state`, `before`, `filter` or `sort`";
             return Err(PageError::BadRequest(message.to_owned()));
         }
         let open = past::open_at(board, at).await?;
         let note = "These incidents were open; they are shown as they are known now.";
         return Ok(List {
-            page: Frame::timed(board, "Incidents", "incidents", Some(at), note, &href),
+            page: Frame::timed(board, "Incidents", "incidents", Some(at), note, &timed),
             states: Vec::new(),
+            controls: listing.controls::<api::incidents::Incident>("/incidents", Vec::new()),
+            left_out: String::new(),
             incidents: open
                 .iter()
                 .map(|incident| Line::new(incident, at))
@@ -125,7 +142,10 @@ pub(in crate::analyzer::dashboard) async fn list(
             is_first: true,
         });
     }
-    let page = Frame::timed(board, "Incidents", "incidents", None, "", &href);
+    let page = Frame::timed(board, "Incidents", "incidents", None, "", &timed);
+    if !listing.is_usual() {
+        return picked(board, page, &listing, (state, before)).await;
+    }
     let asked = Query {
         open: state,
         before,
@@ -152,32 +172,116 @@ pub(in crate::analyzer::dashboard) async fn list(
     } else {
         tree(&newest, now)
     };
-    let href = |state: Option<bool>, before: Option<u64>| {
-        let mut pairs = Vec::new();
-        if let Some(open) = state {
-            pairs.push(("state", if open { "open" } else { "closed" }.to_owned()));
-        }
-        if let Some(before) = before {
-            pairs.push(("before", before.to_string()));
-        }
-        format!("/incidents{}", written(&pairs))
-    };
     Ok(List {
         page,
-        states: [(None, "All"), (Some(true), "Open"), (Some(false), "Closed")]
-            .into_iter()
-            .map(|(one, title)| Choice {
-                title: title.to_owned(),
-                href: href(one, None),
-                current: one == state,
-            })
-            .collect(),
+        states: states(state, &listing),
+        controls: listing.controls::<api::incidents::Incident>("/incidents", state_pair(state)),
+        left_out: String::new(),
         older: more
-            .then(|| last.map(|last| href(state, Some(last))))
+            .then(|| last.map(|last| href(state, Some(last), &listing)))
             .flatten(),
         is_first: before.is_none(),
         incidents,
     })
+}
+
+fn state_pair(state: Option<bool>) -> Vec<(&'static str, String)> {
+    let name = state.map(|open| if open { "open" } else { "closed" });
+    name.map(|name| ("state", name.to_owned()))
+        .into_iter()
+        .collect()
+}
+
+fn href(state: Option<bool>, before: Option<u64>, listing: &Listing) -> String {
+    let mut pairs = state_pair(state);
+    pairs.extend(before.map(|before| ("before", before.to_string())));
+    pairs.extend(listing.pairs());
+    format!("/incidents{}", written(&pairs))
+}
+
+fn states(current: Option<bool>, listing: &Listing) -> Vec<Choice> {
+    [(None, "All"), (Some(true), "Open"), (Some(false), "Closed")]
+        .into_iter()
+        .map(|(one, title)| Choice {
+            title: title.to_owned(),
+            href: href(one, None, listing),
+            current: one == current,
+        })
+        .collect()
+}
+
+/// The newest [`SEARCHED`] incidents as a filter and an order want them.
+async fn picked(
+    board: &Dashboard,
+    page: Frame,
+    listing: &Listing,
+    (state, before): (Option<bool>, Option<u64>),
+) -> Result<List, PageError> {
+    let asked = Query {
+        open: state,
+        before,
+        limit: SEARCHED + 1,
+    };
+    let mut stored = board.parts.incidents.read(asked).await?;
+    let has_older = stored.len() > SEARCHED as usize;
+    stored.truncate(SEARCHED as usize);
+    let view = board.parts.views.get();
+    let mut rows: Vec<Picked> = stored
+        .into_iter()
+        .map(|stored| {
+            let open = view.open.iter().find(|open| open.id == stored.id);
+            Picked::new(open.cloned().unwrap_or(stored))
+        })
+        .collect();
+    let oldest = rows.last().map(|row| row.incident.id);
+    listing.apply(&mut rows);
+    let found = rows.len();
+    rows.truncate(MOST);
+    let now = board.parts.clock.wall();
+    let mut left_out = Vec::new();
+    if found > rows.len() {
+        left_out.push(format!("{} more pass the filter.", found - rows.len()));
+    }
+    if has_older {
+        left_out.push(format!("Only the newest {SEARCHED} were looked at."));
+    }
+    Ok(List {
+        page,
+        states: states(state, listing),
+        controls: listing.controls::<Picked>("/incidents", state_pair(state)),
+        incidents: rows
+            .iter()
+            .map(|row| Line::new(&row.incident, now))
+            .collect(),
+        left_out: left_out.join(" "),
+        older: has_older
+            .then(|| oldest.map(|oldest| href(state, Some(oldest), listing)))
+            .flatten(),
+        is_first: before.is_none(),
+    })
+}
+
+/// An incident, with what filters see of it.
+struct Picked {
+    incident: Incident,
+    shown: api::incidents::Incident,
+}
+
+impl Picked {
+    fn new(incident: Incident) -> Self {
+        Self {
+            shown: (&incident).into(),
+            incident,
+        }
+    }
+}
+
+impl Listed for Picked {
+    const COLUMNS: &'static [Column] = api::incidents::Incident::COLUMNS;
+
+    fn value(&self, column: &str) -> Value<'_> {
+        self.shown.value(column)
+    }
 }
 
 fn parse_state(text: &str) -> Result<Option<bool>, String> {
@@ -189,11 +293,28 @@ fn parse_state(text: &str) -> Result<Option<bool>, String> {
     }
 }
 
-/// A part of the fabric with the page that shows it.
+/// The incident of this number, as the last run or else the store knows it.
+pub(super) async fn newest_of(board: &Dashboard, id: u64) -> Result<Option<Incident>, PageError> {
+    let view = board.parts.views.get();
+    if let Some(open) = view.open.iter().find(|open| open.id == id) {
+        return Ok(Some(open.clone()));
+    }
+    let asked = Query {
+        open: None,
+        before: Some(id.saturating_add(1)),
+        limit: 1,
+    };
+    let stored = board.parts.incidents.read(asked).await?;
+    Ok(stored.into_iter().find(|stored| stored.id == id))
+}
+
+/// A part of the fabric with the page that shows it, and where it stands in the fabric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::analyzer::dashboard) struct Part {
     text: String,
     href: String,
+    /// Empty where `href` shows the fabric.
+    fabric: String,
 }
 
 impl Part {
@@ -204,6 +325,7 @@ impl Part {
                 return Self {
                     text: group.to_string(),
                     href: "/agents".to_owned(),
+                    fabric: String::new(),
                 };
             }
             node => (
@@ -211,14 +333,22 @@ impl Part {
                 node.node().unwrap_or_default().into_owned(),
             ),
         };
-        Self {
-            text,
-            href: {
-                let mut pairs = vec![("node", node)];
-                pairs.extend(at_pair(at));
-                format!("/fabric{}", written(&pairs))
-            },
-        }
+        let mut pairs = vec![("node", node)];
+        pairs.extend(at_pair(at));
+        let fabric = format!("/fabric{}", written(&pairs));
+        let href = match component {
+            Component::Link { from, to } => link_href(from, to, at),
+            Component::Rnic { host, device } => rnic_href(host.as_str(), device.as_str(), at),
+            Component::Host { name } => host_href(name, at),
+            Component::Switch { .. } | Component::Group { .. } => {
+                return Self {
+                    text,
+                    href: fabric,
+                    fabric: String::new(),
+                };
+            }
+        };
+        Self { text, href, fabric }
     }
 }
 
@@ -274,22 +404,7 @@ pub(in crate::analyzer::dashboard) async fn one(
         )
     };
     let id: u64 = id.parse().map_err(|_| unknown())?;
-    let view = board.parts.views.get();
-    let incident = match view.open.iter().find(|open| open.id == id) {
-        Some(open) => open.clone(),
-        None => {
-            let asked = Query {
-                open: None,
-                before: Some(id.saturating_add(1)),
-                limit: 1,
-            };
-            let stored = board.parts.incidents.read(asked).await?;
-            stored
-                .into_iter()
-                .find(|stored| stored.id == id)
-                .ok_or_else(unknown)?
-        }
-    };
+    let incident = newest_of(board, id).await?.ok_or_else(unknown)?;
     let now = board.parts.clock.wall();
     let line = Line::new(&incident, now);
     // What a closed incident was about is to be seen in its own time.
@@ -399,130 +514,4 @@ fn timeline(incident: &Incident, now: WallTime) -> Vec<Moment> {
         moments.push(moment(closed, why));
     }
     moments
-}
-
-const fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::P0 => "Paths of a service are affected, and its probes suffer.",
-        Severity::P1 => {
-            "Paths of a service are affected and its probes do not suffer yet, or the monitoring is blind."
-        }
-        Severity::P2 => "Only cluster monitoring sees it; no path of a service crosses it.",
-    }
-}
-
-/// For people.
-pub(super) const fn category(category: Category) -> &'static str {
-    match category {
-        Category::HostDown => "host down",
-        Category::AgentSilent => "agent silent",
-        Category::RnicDown => "RNIC down",
-        Category::RnicLoss => "RNIC loss",
-        Category::Flapping => "flapping",
-        Category::LinkDown => "link down",
-        Category::LinkLoss => "link loss",
-        Category::SwitchDown => "switch down",
-        Category::SwitchLoss => "switch loss",
-        Category::Blackhole => "blackhole",
-        Category::Congestion => "congestion",
-        Category::PauseStorm => "pause storm",
-        Category::RnicSlow => "RNIC slow",
-        Category::CpuOverload => "CPU overload",
-        Category::MissingRoute => "missing route",
-        Category::UnevenEcmp => "uneven ECMP",
-        Category::Undecided => "undecided",
-        Category::Withdrawn => "missing",
-        Category::Clock => "clock",
-        Category::MonitoringBlind => "monitoring: blind",
-        Category::MonitoringSilence => "monitoring: silence",
-        Category::MonitoringMissing => "monitoring: missing",
-        Category::MonitoringLate => "monitoring: late",
-        Category::MonitoringEvicted => "monitoring: windows full",
-        Category::MonitoringStore => "monitoring: store",
-        Category::MonitoringFull => "monitoring: table full",
-    }
-}
-
-/// What it means and what to look at first.
-const fn meaning(category: Category) -> &'static str {
-    match category {
-        Category::HostDown => {
-            "The host answers no probe and its agent is silent. Look at the host's power, console and management network."
-        }
-        Category::AgentSilent => {
-            "The agent uploads nothing, but the host's RNICs answer. Look at the agent's service and its connection to the analyzer; the network is not at fault."
-        }
-        Category::RnicDown => {
-            "Nearly all probes to and from it are lost, but its host works. Look at the port, the cable, the transceiver and the RNIC's GIDs. If all RNICs of a host are down, look at what they share: the PCIe switch, the driver, the bond."
-        }
-        Category::RnicLoss => {
-            "Some probes to or from it are lost, with any peer. Look at the cable to its ToR, at optical levels, and at the port's error counters on both ends."
-        }
-        Category::Flapping => {
-            "It fails and recovers again and again. Look at the link state's history; a worn cable or transceiver is the usual cause."
-        }
-        Category::LinkDown => {
-            "Nearly all packets on this link in this direction are lost. Take it out of ECMP, then look at the cable and at both ports."
-        }
-        Category::LinkLoss => {
-            "Some packets on this link in this direction are lost: corruption or a gray failure. Look at FCS errors of the receiving port and at optical levels; take the link out of ECMP if services suffer."
-        }
-        Category::SwitchDown => {
-            "Nearly all packets through this switch are lost. Drain it, then look at its console."
-        }
-        Category::SwitchLoss => {
-            "Some packets through this switch are lost, on several of its links. Look at its drop counters, buffers and parity errors; drain it if services suffer."
-        }
-        Category::Blackhole => {
-            "Some 5-tuples always pass here and others never: a corrupt forwarding entry, a broken ECMP member or an ACL. Compare forwarding tables in hardware and software."
-        }
-        Category::Congestion => {
-            "Round trips through it take much longer than usual: queueing. Look at utilisation, ECN marks and incast; if ECMP is uneven, at the hash."
-        }
-        Category::PauseStorm => {
-            "Round trips take milliseconds and some probes time out: PFC pauses. Find the port that sends pause frames and the RNIC or host behind it that does not drain."
-        }
-        Category::RnicSlow => {
-            "Round trips of this RNIC take longer, with any peer. Look at PCIe link width and speed, at the RNIC's firmware, and at pause frames that it sends."
-        }
-        Category::CpuOverload => {
-            "Completions wait for the host's CPU; the network is not at fault. Its results are set aside. Look at load, CPU limits of the agent's service and interrupts."
-        }
-        Category::MissingRoute => {
-            "The RNIC cannot send: no route, no neighbour, or a GID index that moved. Look at its addresses and routes, and at the agent's log."
-        }
-        Category::UnevenEcmp => {
-            "Some of the parallel paths carry far more than others. Look at the hash's fields and seed on the switch, and at members that are missing."
-        }
-        Category::Undecided => {
-            "Probes are lost here, and the observations fit several components equally well. All are listed. More 5-tuples or a trace will decide."
-        }
-        Category::Withdrawn => {
-            "It was there and no longer is: its agent has withdrawn it, or the agent itself is gone. Look at the port, the cable and the addresses; of a host at its power and its agent. If this is meant, `rpingmesh forget` says so."
-        }
-        Category::Clock => {
-            "The agent dates its results by a clock that is off. They are moved by the estimate where that is possible. Look at the host's NTP or PTP client."
-        }
-        Category::MonitoringBlind => {
-            "Most probes here are set aside because a host disturbed them: a fault of the network would not be seen. Look at the hosts that the evidence names."
-        }
-        Category::MonitoringSilence => {
-            "So many hosts are rarely down at once. Look at the analyzer's CPU, at the management network between agents and analyzer, and at power, before you look at the hosts."
-        }
-        Category::MonitoringMissing => {
-            "RNICs of the topology file never reported or no longer do: nothing is known of them. Look whether their agents run, and whether the file is right."
-        }
-        Category::MonitoringLate => {
-            "Incidents come late. Give the analyzer more CPU, or look what else runs beside it."
-        }
-        Category::MonitoringEvicted => {
-            "Paths were dropped before they could be judged. Raise `memory_limit` (or `max_paths` where it is set), or probe fewer 5-tuples."
-        }
-        Category::MonitoringStore => {
-            "What the agents upload cannot be stored: they keep it, but only for a while. Look at the disk's free space and at the analyzer's log."
-        }
-        Category::MonitoringFull => {
-            "There is no room for further incidents of this kind. Close causes: the worst are listed first."
-        }
-    }
 }

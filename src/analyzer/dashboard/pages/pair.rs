@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::frame::Frame;
-use super::parts::{Choice, Fact, Measured, PageError, pair_href, path_href, windows};
-use super::past::{self, LossyPaths};
+use super::parts::{
+    Choice, Fact, MEASURED, Measured, PageError, pair_href, pair_path, path_href, rnic_href,
+    trend_path, windows,
+};
+use super::past::{self, LossyPaths, LossyRow};
+use crate::analysis::trend::Kind;
 use crate::analysis::windows::Sums;
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Numbers, Rnic};
+use crate::analyzer::dashboard::listing::{Controls, Listing};
 use crate::analyzer::dashboard::matrix::is_within;
-use crate::analyzer::dashboard::query::{Pairs, When, at_query};
+use crate::analyzer::dashboard::query::{self, Pairs, When, at_query};
 use crate::analyzer::state::State;
+use crate::api::list::{Column, Listed, Value};
 use crate::id::{Gid, TorId};
 use crate::time::WallTime;
 use askama::Template as Page;
@@ -24,10 +30,33 @@ struct Row {
     source: Rnic,
     target: Rnic,
     href: String,
+    /// The page of the RNIC that probes.
+    rnic: String,
     paths: usize,
     measured: Measured,
-    /// For sorting: share lost, and the p99.
-    badness: (f64, i64),
+}
+
+impl Listed for Row {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("from", "From"),
+        Column::text("to", "To"),
+        Column::count("paths", "Paths"),
+        MEASURED[0],
+        MEASURED[1],
+        MEASURED[2],
+        MEASURED[3],
+        MEASURED[4],
+        MEASURED[5],
+    ];
+
+    fn value(&self, column: &str) -> Value<'_> {
+        match column {
+            "from" => self.source.names(),
+            "to" => self.target.names(),
+            "paths" => Value::count(self.paths as u64),
+            measured => self.measured.value(measured),
+        }
+    }
 }
 
 #[derive(Debug, Page)]
@@ -39,6 +68,7 @@ pub(in crate::analyzer::dashboard) struct Pair {
     windows: Vec<Choice>,
     back: String,
     facts: Vec<Fact>,
+    controls: Controls,
     rows: Vec<Row>,
     /// Pairs of RNICs that are not shown.
     more: usize,
@@ -46,6 +76,7 @@ pub(in crate::analyzer::dashboard) struct Pair {
     lossy: Option<LossyPaths>,
     /// The fabric at this time.
     fabric: String,
+    trend: String,
 }
 
 /// Makes the page.
@@ -55,14 +86,27 @@ pub(in crate::analyzer::dashboard) async fn page(
     source: &str,
     target: &str,
 ) -> Result<Pair, PageError> {
-    let when = When::parse(pairs).map_err(PageError::BadRequest)?;
+    let mut when = When::default();
+    let is_past = query::has_at(pairs);
+    let take = |key: &str, value: &str| when.take(key, value);
+    let listing = if is_past {
+        Listing::parse::<LossyRow>(pairs, "window, at", take)
+    } else {
+        Listing::parse::<Row>(pairs, "window, at", take)
+    };
+    let listing = listing.map_err(PageError::BadRequest)?;
     match when.at {
-        None => now(board, when, source, target).await,
-        Some(at) => then(board, when, at, source, target).await,
+        None => now(board, when, &listing, (source, target)).await,
+        Some(at) => then(board, (when, at), &listing, (source, target)).await,
     }
 }
 
-async fn now(board: &Dashboard, when: When, source: &str, target: &str) -> Result<Pair, PageError> {
+async fn now(
+    board: &Dashboard,
+    when: When,
+    listing: &Listing,
+    (source, target): (&str, &str),
+) -> Result<Pair, PageError> {
     let (from, to) = (TorId::from(source), TorId::from(target));
     let read = board
         .parts
@@ -82,12 +126,12 @@ async fn now(board: &Dashboard, when: When, source: &str, target: &str) -> Resul
                 row.target.host.clone(),
             )
         };
-        b.badness
-            .0
-            .total_cmp(&a.badness.0)
-            .then(b.badness.1.cmp(&a.badness.1))
+        let (x, y) = (a.measured.badness(), b.measured.badness());
+        y.0.total_cmp(&x.0)
+            .then(y.1.cmp(&x.1))
             .then_with(|| key(a).cmp(&key(b)))
     });
+    listing.apply(&mut rows);
     let more = rows.len().saturating_sub(MOST);
     rows.truncate(MOST);
     Ok(Pair {
@@ -95,19 +139,19 @@ async fn now(board: &Dashboard, when: When, source: &str, target: &str) -> Resul
         windows: windows(when.window, |window| {
             pair_href(source, target, When { window, ..when })
         }),
+        controls: listing.controls::<Row>(&pair_path(source, target), when.pairs()),
         rows,
         more,
-        ..frame(board, when, source, target, "")
+        ..frame(board, when, (source, target), "")
     })
 }
 
 /// The counts that the minute's picture has, and the paths that lost probes.
 async fn then(
     board: &Dashboard,
-    when: When,
-    at: WallTime,
-    source: &str,
-    target: &str,
+    (when, at): (When, WallTime),
+    listing: &Listing,
+    (source, target): (&str, &str),
 ) -> Result<Pair, PageError> {
     let picture = past::picture(board, at).await?;
     let mut note = past::note(picture.as_ref());
@@ -126,7 +170,7 @@ async fn then(
     let details = picture
         .as_ref()
         .and_then(|picture| picture.details.as_ref());
-    let lossy = LossyPaths::of(details, when, |path| {
+    let lossy = LossyPaths::of(details, (when, listing), |path| {
         is_within(source, &path.source.tor) && is_within(target, &path.target.tor)
     });
     let facts = pair.map(|(cell, _)| {
@@ -143,13 +187,14 @@ async fn then(
     });
     Ok(Pair {
         facts: facts.unwrap_or_default(),
+        controls: listing.controls::<LossyRow>(&pair_path(source, target), when.pairs()),
         lossy: Some(lossy),
-        ..frame(board, when, source, target, &note)
+        ..frame(board, when, (source, target), &note)
     })
 }
 
 /// What both have in common.
-fn frame(board: &Dashboard, when: When, source: &str, target: &str, note: &str) -> Pair {
+fn frame(board: &Dashboard, when: When, (source, target): (&str, &str), note: &str) -> Pair {
     let title = format!("{source} → {target}");
     let href = |at| pair_href(source, target, When { at, ..when });
     Pair {
@@ -159,10 +204,12 @@ fn frame(board: &Dashboard, when: When, source: &str, target: &str, note: &str) 
         windows: Vec::new(),
         back: pair_href(target, source, when),
         facts: Vec::new(),
+        controls: Listing::default().controls::<Row>("", Vec::new()),
         rows: Vec::new(),
         more: 0,
         lossy: None,
         fabric: format!("/fabric{}", at_query(when.at)),
+        trend: trend_path(Kind::TorPair, source, target),
     }
 }
 
@@ -199,10 +246,7 @@ fn read(
         .into_values()
         .map(|(source, target, paths, sums)| Row {
             href: path_href(&source.gid, &target.gid, when),
-            badness: (
-                sums.lost as f64 / sums.sent.max(1) as f64,
-                sums.network_rtt.quantile(0.99).map_or(0, |span| span.0),
-            ),
+            rnic: rnic_href(&source.host, &source.device, None),
             measured: Measured::from(&sums),
             source,
             target,

@@ -2,12 +2,14 @@
 
 use axum::http::StatusCode;
 
+use crate::analysis::trend::Kind;
 use crate::analysis::windows::{Sums, WindowLength};
 use crate::analyzer::dashboard::details::Numbers;
 use crate::analyzer::dashboard::format;
 use crate::analyzer::dashboard::query::{When, at_query};
+use crate::api::list::{Column, Value};
 use crate::store::StoreError;
-use crate::time::WallTime;
+use crate::time::{Nanos, WallTime};
 
 /// Why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -100,26 +102,100 @@ pub(super) fn windows(current: WindowLength, link: impl Fn(WindowLength) -> Stri
         .collect()
 }
 
+/// The path of a page about things with these names.
+fn page_path(page: &str, names: &[&str]) -> String {
+    let mut path = format!("/{page}");
+    for name in names {
+        path.push('/');
+        path += &format::escaped(name);
+    }
+    path
+}
+
+/// The path of the page of a pair of ToRs.
+pub(super) fn pair_path(source: &str, target: &str) -> String {
+    page_path("tor", &[source, target])
+}
+
+/// The path of the page of a pair of RNICs, by their GIDs.
+pub(super) fn path_path(source: &str, target: &str) -> String {
+    page_path("path", &[source, target])
+}
+
+/// The path of the page of a service.
+pub(super) fn service_path(name: &str) -> String {
+    page_path("services", &[name])
+}
+
+/// The path of the page of an RNIC.
+pub(super) fn rnic_path(host: &str, device: &str) -> String {
+    page_path("rnic", &[host, device])
+}
+
+/// The path of the page of one direction of a link.
+pub(super) fn link_path(from: &str, to: &str) -> String {
+    page_path("link", &[from, to])
+}
+
+/// The path of the page of a trend; the second name is empty for a service.
+pub(super) fn trend_path(kind: Kind, first: &str, second: &str) -> String {
+    match kind {
+        Kind::Service => page_path("trend", &[kind.name(), first]),
+        Kind::TorPair | Kind::Rnic | Kind::Link => {
+            page_path("trend", &[kind.name(), first, second])
+        }
+    }
+}
+
+/// The path of the page of a host.
+pub(super) fn host_path(name: &str) -> String {
+    page_path("host", &[name])
+}
+
 /// The address of a pair of ToRs.
 pub(super) fn pair_href(source: &str, target: &str, when: When) -> String {
-    let (source, target) = (format::escaped(source), format::escaped(target));
-    format!("/tor/{source}/{target}{}", when.query())
+    pair_path(source, target) + &when.query()
 }
 
 /// The address of a pair of RNICs, by their GIDs.
 pub(super) fn path_href(source: &str, target: &str, when: When) -> String {
-    let (source, target) = (format::escaped(source), format::escaped(target));
-    format!("/path/{source}/{target}{}", when.query())
+    path_path(source, target) + &when.query()
 }
 
 /// The address of a service.
 pub(super) fn service_href(name: &str, at: Option<WallTime>) -> String {
-    format!("/services/{}{}", format::escaped(name), at_query(at))
+    service_path(name) + &at_query(at)
 }
+
+/// The address of an RNIC; of the past it has the incidents.
+pub(super) fn rnic_href(host: &str, device: &str, at: Option<WallTime>) -> String {
+    rnic_path(host, device) + &at_query(at)
+}
+
+/// The address of one direction of a link.
+pub(super) fn link_href(from: &str, to: &str, at: Option<WallTime>) -> String {
+    link_path(from, to) + &at_query(at)
+}
+
+/// The address of a host.
+pub(super) fn host_href(name: &str, at: Option<WallTime>) -> String {
+    host_path(name) + &at_query(at)
+}
+
+/// The columns of what was measured, as lists have them.
+pub(super) const MEASURED: [Column; 6] = [
+    Column::ratio("loss", "Lost"),
+    Column::count("sent", "of"),
+    Column::time("p50", "RTT median"),
+    Column::time("p99", "RTT p99"),
+    Column::time("prober", "Prober p99"),
+    Column::time("responder", "Responder p99"),
+];
 
 /// What was measured, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Measured {
+    numbers: Numbers,
     pub(super) sent: String,
     pub(super) lost: String,
     pub(super) loss: String,
@@ -147,11 +223,36 @@ impl From<Numbers> for Measured {
             p99: format::maybe_span(numbers.rtt_p99),
             prober: format::maybe_span(numbers.prober_p99),
             responder: format::maybe_span(numbers.responder_p99),
+            numbers,
         }
     }
 }
 
 impl Measured {
+    /// What a list has in one of the columns [`MEASURED`], or in the column `lost`.
+    pub(super) fn value(&self, column: &str) -> Value<'static> {
+        let numbers = &self.numbers;
+        let nanos = |span: Option<Nanos>| Value::nanos(span.map(|span| span.0));
+        match column {
+            "loss" => Value::ratio(numbers.lost, numbers.sent),
+            "lost" => Value::count(numbers.lost),
+            "sent" => Value::count(numbers.sent),
+            "p50" => nanos(numbers.rtt_p50),
+            "p99" => nanos(numbers.rtt_p99),
+            "prober" => nanos(numbers.prober_p99),
+            "responder" => nanos(numbers.responder_p99),
+            _ => Value::Missing,
+        }
+    }
+
+    /// By what rows are put in order, the largest being the worst: the share that is lost, then the slowest round trips.
+    pub(super) fn badness(&self) -> (f64, i64) {
+        (
+            self.numbers.loss(),
+            self.numbers.rtt_p99.map_or(0, |span| span.0),
+        )
+    }
+
     pub(super) fn facts(&self, sent: &'static str) -> Vec<Fact> {
         vec![
             Fact::new(

@@ -1,12 +1,14 @@
 //! What pages of the past have in common: the minute's picture, the incidents of the time, and the steps to other times.
 
-use super::parts::{Choice, Measured, PageError};
+use super::parts::{Choice, MEASURED, Measured, PageError};
 use crate::analysis::incident::Incident;
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Details, Lossy, Rnic};
 use crate::analyzer::dashboard::format;
 use crate::analyzer::dashboard::history::{self, Picture};
+use crate::analyzer::dashboard::listing::Listing;
 use crate::analyzer::dashboard::query::When;
+use crate::api::list::{Column, Listed, Value};
 use crate::time::{Nanos, WallTime};
 
 /// One, in nanoseconds.
@@ -92,6 +94,40 @@ pub(super) struct LossyRow {
     pub(super) way: Vec<String>,
 }
 
+impl Listed for LossyRow {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("from", "From"),
+        Column::text("to", "To"),
+        Column::text("port", "Port"),
+        Column::text("why", "Why"),
+        MEASURED[0],
+        MEASURED[1],
+        MEASURED[2],
+        MEASURED[3],
+        MEASURED[4],
+        MEASURED[5],
+        Column::text("switches", "Switches, as then known"),
+    ];
+
+    fn value(&self, column: &str) -> Value<'_> {
+        match column {
+            "from" => self.source.names(),
+            "to" => self.target.names(),
+            "port" => Value::text(&self.port),
+            "why" => why(&self.kind, self.service.as_ref()),
+            "switches" => Value::Texts(self.way.iter().map(Into::into).collect()),
+            measured => self.measured.value(measured),
+        }
+    }
+}
+
+/// By what a list finds why a path is probed: the kind, and the service.
+pub(super) fn why<'a>(kind: &'a str, service: Option<&'a (String, String)>) -> Value<'a> {
+    let service = service.map(|(name, _)| name.as_str());
+    let texts = std::iter::once(kind).chain(service);
+    Value::Texts(texts.map(Into::into).collect())
+}
+
 impl LossyRow {
     fn new(lossy: &Lossy, when: When) -> Self {
         Self {
@@ -126,7 +162,7 @@ impl LossyPaths {
     /// Those that `wanted` picks, the worst first.
     pub(super) fn of(
         details: Option<&Details>,
-        when: When,
+        (when, listing): (When, &Listing),
         wanted: impl Fn(&Lossy) -> bool,
     ) -> Self {
         let Some(details) = details else {
@@ -138,11 +174,13 @@ impl LossyPaths {
         };
         let mut found: Vec<_> = details.lossy.iter().filter(|path| wanted(path)).collect();
         found.sort_by(|a, b| b.numbers.loss().total_cmp(&a.numbers.loss()));
+        let mut rows = found
+            .into_iter()
+            .map(|path| LossyRow::new(path, when))
+            .collect();
+        listing.apply(&mut rows);
         Self {
-            rows: found
-                .into_iter()
-                .map(|path| LossyRow::new(path, when))
-                .collect(),
+            rows,
             is_kept: true,
             more: details.more_lossy,
         }

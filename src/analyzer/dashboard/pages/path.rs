@@ -2,16 +2,19 @@
 
 use super::frame::Frame;
 use super::parts::{
-    Choice, Fact, Measured, PageError, pair_href, path_href, service_href, windows,
+    Choice, Fact, MEASURED, Measured, PageError, link_href, pair_href, path_href, path_path,
+    rnic_href, service_href, windows,
 };
-use super::past::{self, LossyPaths};
+use super::past::{self, LossyPaths, LossyRow, why};
 use crate::analysis::paths::Known;
 use crate::analysis::windows::{PathView, Sums};
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Rnic, names};
 use crate::analyzer::dashboard::format;
-use crate::analyzer::dashboard::query::{Pairs, When};
-use crate::analyzer::state::State;
+use crate::analyzer::dashboard::listing::{Controls, Listing};
+use crate::analyzer::dashboard::query::{self, Pairs, When};
+use crate::analyzer::state::{NamedHop, State};
+use crate::api::list::{Column, Listed, Value};
 use crate::id::{Gid, UdpSourcePort};
 use crate::probe::trace::Tuple;
 use crate::time::WallTime;
@@ -20,11 +23,37 @@ use askama::Template as Page;
 /// Paths on one page, the worst first.
 const MOST: usize = 200;
 
+/// A switch on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Hop {
+    /// Empty where it never answered.
+    name: String,
+    /// The page of the link to the next one; empty where either is not known, and at the end.
+    link: String,
+    /// Where that link leads.
+    next: String,
+}
+
+impl Hop {
+    /// The hops of a way.
+    fn all(hops: &[NamedHop<'_>]) -> Vec<Self> {
+        let hop = |(at, (answer, name)): (usize, &NamedHop<'_>)| {
+            let next = hops.get(at + 1).and_then(|(_, next)| *next);
+            let link = name.zip(next);
+            Self {
+                link: link.map_or_else(String::new, |(from, to)| link_href(from, to, None)),
+                next: next.unwrap_or_default().to_owned(),
+                name: answer.unwrap_or_default().to_owned(),
+            }
+        };
+        hops.iter().enumerate().map(hop).collect()
+    }
+}
+
 /// What is known of the way that packets take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Way {
-    /// Switches; empty names for those that never answered.
-    hops: Vec<String>,
+    hops: Vec<Hop>,
     note: String,
     changes: Vec<(String, String, Vec<String>)>,
     changed: u64,
@@ -40,7 +69,35 @@ struct Row {
     way: Option<Way>,
     /// That of the ACKs.
     back: Option<Way>,
-    badness: f64,
+}
+
+impl Listed for Row {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("port", "Port"),
+        Column::text("why", "Why"),
+        MEASURED[0],
+        MEASURED[1],
+        MEASURED[2],
+        MEASURED[3],
+        MEASURED[4],
+        MEASURED[5],
+        Column::text("switches", "Switches"),
+    ];
+
+    fn value(&self, column: &str) -> Value<'_> {
+        match column {
+            "port" => Value::text(&self.port),
+            "why" => why(&self.kind, self.service.as_ref()),
+            "switches" => Value::Texts(
+                [&self.way, &self.back]
+                    .into_iter()
+                    .flatten()
+                    .flat_map(|way| way.hops.iter().map(|hop| hop.name.as_str().into()))
+                    .collect(),
+            ),
+            measured => self.measured.value(measured),
+        }
+    }
 }
 
 #[derive(Debug, Page)]
@@ -53,6 +110,9 @@ pub(in crate::analyzer::dashboard) struct Ways {
     pair: String,
     back: String,
     facts: Vec<Fact>,
+    controls: Controls,
+    /// Pages of the RNICs.
+    rnics: [String; 2],
     rows: Vec<Row>,
     more: usize,
     /// Of the past, in place of the rows.
@@ -73,7 +133,15 @@ pub(in crate::analyzer::dashboard) async fn page(
     source: &str,
     target: &str,
 ) -> Result<Ways, PageError> {
-    let when = When::parse(pairs).map_err(PageError::BadRequest)?;
+    let mut when = When::default();
+    let is_past = query::has_at(pairs);
+    let take = |key: &str, value: &str| when.take(key, value);
+    let listing = if is_past {
+        Listing::parse::<LossyRow>(pairs, "window, at", take)
+    } else {
+        Listing::parse::<Row>(pairs, "window, at", take)
+    };
+    let listing = listing.map_err(PageError::BadRequest)?;
     let unknown = || {
         PageError::NotFound(format!(
             "No report of the last minutes is about the path from {source} to {target}."
@@ -87,12 +155,12 @@ pub(in crate::analyzer::dashboard) async fn page(
         .read(move |state, now| read(state, now, when, from, to));
     let found = read.await.ok_or(PageError::Stopping)?;
     match when.at {
-        None => Ok(now(board, when, found.ok_or_else(unknown)?)),
-        Some(at) => then(board, when, at, (from, to), found).await,
+        None => Ok(now(board, when, &listing, found.ok_or_else(unknown)?)),
+        Some(at) => then(board, (when, at), &listing, (from, to), found).await,
     }
 }
 
-fn now(board: &Dashboard, when: When, found: Found) -> Ways {
+fn now(board: &Dashboard, when: When, listing: &Listing, found: Found) -> Ways {
     let Found {
         source,
         target,
@@ -100,10 +168,11 @@ fn now(board: &Dashboard, when: When, found: Found) -> Ways {
         mut rows,
     } = found;
     rows.sort_by(|a, b| {
-        b.badness
-            .total_cmp(&a.badness)
+        let (x, y) = (a.measured.badness().0, b.measured.badness().0);
+        y.total_cmp(&x)
             .then_with(|| (&a.kind, &a.port).cmp(&(&b.kind, &b.port)))
     });
+    listing.apply(&mut rows);
     let more = rows.len().saturating_sub(MOST);
     rows.truncate(MOST);
     Ways {
@@ -111,6 +180,7 @@ fn now(board: &Dashboard, when: When, found: Found) -> Ways {
             path_href(&source.gid, &target.gid, When { window, ..when })
         }),
         facts: total.facts("on all paths"),
+        controls: listing.controls::<Row>(&path_path(&source.gid, &target.gid), when.pairs()),
         rows,
         more,
         ..frame(board, when, source, target, "")
@@ -120,8 +190,8 @@ fn now(board: &Dashboard, when: When, found: Found) -> Ways {
 /// The paths that lost probes. Who the RNICs were is known from these paths, or from what is known of them now.
 async fn then(
     board: &Dashboard,
-    when: When,
-    at: WallTime,
+    (when, at): (When, WallTime),
+    listing: &Listing,
     (from, to): (Gid, Gid),
     known: Option<Found>,
 ) -> Result<Ways, PageError> {
@@ -130,7 +200,7 @@ async fn then(
         past::note(picture.as_ref()) + " Totals of all paths of a pair of RNICs are not kept.";
     let details = picture.and_then(|picture| picture.details);
     let (source, target) = (from.to_string(), to.to_string());
-    let lossy = LossyPaths::of(details.as_ref(), when, |path| {
+    let lossy = LossyPaths::of(details.as_ref(), (when, listing), |path| {
         path.source.gid == source && path.target.gid == target
     });
     let nameless = |gid: String| Rnic {
@@ -145,6 +215,7 @@ async fn then(
         (None, None) => (nameless(source), nameless(target)),
     };
     Ok(Ways {
+        controls: listing.controls::<LossyRow>(&path_path(&source.gid, &target.gid), when.pairs()),
         lossy: Some(lossy),
         ..frame(board, when, source, target, &note)
     })
@@ -164,6 +235,14 @@ fn frame(board: &Dashboard, when: When, source: Rnic, target: Rnic, note: &str) 
         },
         back: path_href(&target.gid, &source.gid, when),
         facts: Vec::new(),
+        controls: Listing::default().controls::<Row>("", Vec::new()),
+        rnics: [&source, &target].map(|end| {
+            if end.device.is_empty() {
+                String::new()
+            } else {
+                rnic_href(&end.host, &end.device, when.at)
+            }
+        }),
         rows: Vec::new(),
         more: 0,
         lossy: None,
@@ -219,7 +298,9 @@ fn row(
             target,
             port,
         };
-        state.paths.get(&tuple).map(|known| way(known, now))
+        let known = state.paths.get(&tuple)?;
+        let hops: Vec<_> = state.hops(&tuple).collect();
+        Some(way(known, &hops, now))
     };
     let (source, target) = (path.source().gid, path.target().gid);
     Row {
@@ -230,7 +311,6 @@ fn row(
         service: path
             .service()
             .map(|name| (name.to_string(), service_href(name.as_str(), None))),
-        badness: sums.lost as f64 / sums.sent.max(1) as f64,
         measured: Measured::from(&sums),
         way: traced(source, target),
         // ACKs have the probe's own port as theirs.
@@ -238,7 +318,7 @@ fn row(
     }
 }
 
-fn way(known: &Known, now: WallTime) -> Way {
+fn way(known: &Known, hops: &[NamedHop<'_>], now: WallTime) -> Way {
     let newest = known.newest();
     let reached = if newest.end.is_complete() {
         ""
@@ -246,7 +326,7 @@ fn way(known: &Known, now: WallTime) -> Way {
         "; the newest trace ends in silence"
     };
     Way {
-        hops: known.route().map(names).unwrap_or_default(),
+        hops: Hop::all(hops),
         note: match known.confirmed() {
             Some(at) => format!("traced {} ago{reached}", format::age(now.since(at))),
             None => "no complete trace yet".to_owned(),

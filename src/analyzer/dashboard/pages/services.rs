@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::frame::Frame;
 use super::incidents::Line;
-use super::parts::{Measured, PageError, pair_href, service_href, window_title};
+use super::parts::{
+    MEASURED, Measured, PageError, pair_href, service_href, service_path, trend_path, window_title,
+};
 use super::past;
 use crate::analysis::incident::{Incident, Severity};
+use crate::analysis::trend::Kind;
 use crate::analysis::windows::{Sums, WindowLength};
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Details, Numbers};
-use crate::analyzer::dashboard::query::{Pairs, When, at_query, only_at};
+use crate::analyzer::dashboard::listing::{Controls, Listing};
+use crate::analyzer::dashboard::query::{self, Pairs, When, at_pair, at_query};
 use crate::analyzer::state::State;
+use crate::api::list::{Column, Listed, Value};
 use crate::id::{Gid, ServiceName, TorId};
 use crate::store::incidents::Query;
 use crate::time::WallTime;
@@ -36,10 +41,36 @@ struct Row {
     incidents: Vec<(&'static str, u64)>,
 }
 
+impl Listed for Row {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("service", "Service"),
+        Column::count("incidents", "Incidents"),
+        Column::count("rnics", "RNICs"),
+        Column::count("paths", "Paths"),
+        MEASURED[0],
+        MEASURED[1],
+        MEASURED[2],
+        MEASURED[3],
+        MEASURED[4],
+        MEASURED[5],
+    ];
+
+    fn value(&self, column: &str) -> Value<'_> {
+        match column {
+            "service" => Value::text(&self.name),
+            "incidents" => Value::count(self.incidents.len() as u64),
+            "rnics" => Value::count(self.rnics as u64),
+            "paths" => Value::count(self.paths as u64),
+            measured => self.measured.value(measured),
+        }
+    }
+}
+
 #[derive(Debug, Page)]
 #[template(path = "services.html")]
 pub(in crate::analyzer::dashboard) struct List {
     page: Frame,
+    controls: Controls,
     rows: Vec<Row>,
     more: usize,
     /// Over which time.
@@ -58,13 +89,26 @@ pub(in crate::analyzer::dashboard) async fn list(
     board: &Dashboard,
     pairs: &Pairs,
 ) -> Result<List, PageError> {
-    match only_at(pairs).map_err(PageError::BadRequest)? {
-        None => list_now(board).await,
-        Some(at) => list_then(board, at).await,
+    let (at, listing) = parse::<Row>(pairs)?;
+    match at {
+        None => list_now(board, &listing).await,
+        Some(at) => list_then(board, &listing, at).await,
     }
 }
 
-async fn list_now(board: &Dashboard) -> Result<List, PageError> {
+/// The parameters of either page.
+fn parse<T: Listed>(pairs: &Pairs) -> Result<(Option<WallTime>, Listing), PageError> {
+    let mut at = None;
+    let listing = Listing::parse::<T>(pairs, "at", |key, value| {
+        if key == "at" {
+            at = query::at(value)?;
+        }
+        Ok(key == "at")
+    });
+    Ok((at, listing.map_err(PageError::BadRequest)?))
+}
+
+async fn list_now(board: &Dashboard, listing: &Listing) -> Result<List, PageError> {
     let gathered = board
         .parts
         .state
@@ -80,10 +124,10 @@ async fn list_now(board: &Dashboard) -> Result<List, PageError> {
             row(name.as_str(), sizes, numbers, &view.open, None)
         })
         .collect();
-    Ok(listed(board, rows, 0, None, ""))
+    Ok(listed(board, (rows, 0), listing, None, ""))
 }
 
-async fn list_then(board: &Dashboard, at: WallTime) -> Result<List, PageError> {
+async fn list_then(board: &Dashboard, listing: &Listing, at: WallTime) -> Result<List, PageError> {
     let picture = past::picture(board, at).await?;
     let open = past::open_at(board, at).await?;
     let mut note = past::note(picture.as_ref());
@@ -106,7 +150,13 @@ async fn list_then(board: &Dashboard, at: WallTime) -> Result<List, PageError> {
             row(&service.name, sizes, service.numbers, &open, Some(at))
         })
         .collect();
-    Ok(listed(board, rows, more_services, Some(at), &note))
+    Ok(listed(
+        board,
+        (rows, more_services),
+        listing,
+        Some(at),
+        &note,
+    ))
 }
 
 fn row(
@@ -132,17 +182,19 @@ fn row(
 
 fn listed(
     board: &Dashboard,
-    mut rows: Vec<Row>,
-    more: usize,
+    (mut rows, more): (Vec<Row>, usize),
+    listing: &Listing,
     at: Option<WallTime>,
     note: &str,
 ) -> List {
     rows.sort_by_key(|row| (row.incidents.is_empty(), !row.measured.is_lossy));
+    listing.apply(&mut rows);
     let more = more + rows.len().saturating_sub(MOST);
     rows.truncate(MOST);
     let href = |at| format!("/services{}", at_query(at));
     List {
         page: Frame::timed(board, "Services", "services", at, note, &href),
+        controls: listing.controls::<Row>("/services", at_pair(at).into_iter().collect()),
         rows,
         more,
         span: if at.is_some() {
@@ -180,7 +232,29 @@ struct PairRow {
     href: String,
     paths: usize,
     measured: Measured,
-    badness: f64,
+}
+
+impl Listed for PairRow {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("from", "From"),
+        Column::text("to", "To"),
+        Column::count("paths", "Paths"),
+        MEASURED[0],
+        MEASURED[1],
+        MEASURED[2],
+        MEASURED[3],
+        MEASURED[4],
+        MEASURED[5],
+    ];
+
+    fn value(&self, column: &str) -> Value<'_> {
+        match column {
+            "from" => Value::text(&self.source),
+            "to" => Value::text(&self.target),
+            "paths" => Value::count(self.paths as u64),
+            measured => self.measured.value(measured),
+        }
+    }
 }
 
 #[derive(Debug, Page)]
@@ -193,10 +267,12 @@ pub(in crate::analyzer::dashboard) struct One {
     impact: &'static str,
     impact_class: &'static str,
     incidents: Vec<Line>,
+    controls: Controls,
     pairs: Vec<PairRow>,
     more: usize,
     /// What the pairs were measured over.
     span: &'static str,
+    trend: String,
 }
 
 type Measurements = (Vec<(&'static str, Measured)>, Vec<PairRow>);
@@ -207,13 +283,14 @@ pub(in crate::analyzer::dashboard) async fn one(
     pairs: &Pairs,
     name: &str,
 ) -> Result<One, PageError> {
-    match only_at(pairs).map_err(PageError::BadRequest)? {
-        None => one_now(board, name).await,
-        Some(at) => one_then(board, name, at).await,
+    let (at, listing) = parse::<PairRow>(pairs)?;
+    match at {
+        None => one_now(board, &listing, name).await,
+        Some(at) => one_then(board, &listing, name, at).await,
     }
 }
 
-async fn one_now(board: &Dashboard, name: &str) -> Result<One, PageError> {
+async fn one_now(board: &Dashboard, listing: &Listing, name: &str) -> Result<One, PageError> {
     let wanted = ServiceName::from(name);
     let read = board
         .parts
@@ -252,13 +329,14 @@ async fn one_now(board: &Dashboard, name: &str) -> Result<One, PageError> {
         .collect();
     let (windows, mut pairs) = measurements.unwrap_or_default();
     pairs.sort_by(|a, b| {
-        b.badness
-            .total_cmp(&a.badness)
+        let (x, y) = (a.measured.badness().0, b.measured.badness().0);
+        y.total_cmp(&x)
             .then_with(|| (&a.source, &a.target).cmp(&(&b.source, &b.target)))
     });
+    let (impact, impact_class) = impact(&open, !pairs.is_empty());
+    listing.apply(&mut pairs);
     let more = pairs.len().saturating_sub(MOST_PAIRS);
     pairs.truncate(MOST_PAIRS);
-    let (impact, impact_class) = impact(&open, !pairs.is_empty());
     let href = |at| service_href(name, at);
     Ok(One {
         page: Frame::timed(board, name, "services", None, "", &href),
@@ -267,14 +345,21 @@ async fn one_now(board: &Dashboard, name: &str) -> Result<One, PageError> {
         impact,
         impact_class,
         incidents: lines,
+        controls: listing.controls::<PairRow>(&service_path(name), Vec::new()),
         pairs,
         more,
         span: "20 s",
+        trend: trend_path(Kind::Service, name, ""),
     })
 }
 
 /// What the minute's picture has of it, and the incidents that were open then.
-async fn one_then(board: &Dashboard, name: &str, at: WallTime) -> Result<One, PageError> {
+async fn one_then(
+    board: &Dashboard,
+    listing: &Listing,
+    name: &str,
+    at: WallTime,
+) -> Result<One, PageError> {
     let picture = past::picture(board, at).await?;
     let mut note = past::note(picture.as_ref());
     let open = past::open_at(board, at).await?;
@@ -295,21 +380,23 @@ async fn one_then(board: &Dashboard, name: &str, at: WallTime) -> Result<One, Pa
         at: Some(at),
         ..When::default()
     };
-    let (windows, pairs): (Vec<_>, Vec<PairRow>) = kept.map_or_else(Default::default, |service| {
-        let pair = |(source, target, paths, numbers): (String, String, usize, Numbers)| PairRow {
-            href: pair_href(&source, &target, when),
-            source,
-            target,
-            paths,
-            measured: Measured::from(numbers),
-            badness: numbers.loss(),
-        };
-        (
-            vec![("1 min", Measured::from(service.numbers))],
-            service.pairs.into_iter().map(pair).collect(),
-        )
-    });
+    let (windows, mut pairs): (Vec<_>, Vec<PairRow>) =
+        kept.map_or_else(Default::default, |service| {
+            let pair =
+                |(source, target, paths, numbers): (String, String, usize, Numbers)| PairRow {
+                    href: pair_href(&source, &target, when),
+                    source,
+                    target,
+                    paths,
+                    measured: Measured::from(numbers),
+                };
+            (
+                vec![("1 min", Measured::from(service.numbers))],
+                service.pairs.into_iter().map(pair).collect(),
+            )
+        });
     let (impact, impact_class) = impact(&hit, !pairs.is_empty());
+    listing.apply(&mut pairs);
     let href = |at| service_href(name, at);
     Ok(One {
         page: Frame::timed(board, name, "services", Some(at), note, &href),
@@ -318,9 +405,12 @@ async fn one_then(board: &Dashboard, name: &str, at: WallTime) -> Result<One, Pa
         impact,
         impact_class,
         incidents: lines,
+        controls: listing
+            .controls::<PairRow>(&service_path(name), at_pair(Some(at)).into_iter().collect()),
         pairs,
         more: 0,
         span: "this minute",
+        trend: String::new(),
     })
 }
 
@@ -376,7 +466,6 @@ fn measure(state: &State, now: WallTime, wanted: &ServiceName) -> Option<Measure
             target: target.to_string(),
             paths,
             measured: Measured::from(&sums),
-            badness: sums.lost as f64 / sums.sent.max(1) as f64,
         })
         .collect();
     Some((windows, pairs))

@@ -9,8 +9,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, TableState, Tabs, Wrap};
 use rpingmesh::api::matrix::Pair;
 
+use super::details;
 use super::model::{Answers, Model, Page, Show};
-use crate::{api, focus, incidents};
+use crate::{api, focus};
 
 /// Blue and orange, which nearly everybody can tell apart; what is worst is reversed too.
 const GOOD: Color = Color::Blue;
@@ -21,7 +22,7 @@ const MUCH_LOSS: f64 = 0.02;
 /// An agent that has been silent for so long is shown as bad, in nanoseconds: ten uploads.
 const SILENT: i64 = 10_000_000_000;
 
-const KEYS: &str = "q end  Tab, 1 2 3 4 page  m loss/RTT  arrows move  Enter explain  Esc back";
+const KEYS: &str = "q end  Tab 1-4 page  m loss/RTT  arrows move  Enter open  Esc back  / filter";
 
 pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     let [head, tabs, body, foot] = Layout::vertical([
@@ -34,24 +35,44 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     frame.render_widget(Paragraph::new(summary(model)), head);
     let titles = Page::ALL.map(Page::title);
     frame.render_widget(Tabs::new(titles).select(model.page.index()), tabs);
-    let foot_text = model.error.as_ref().map_or_else(
-        || Line::from(KEYS).style(Style::new().add_modifier(Modifier::DIM)),
-        |why| Line::from(format!("NO ANSWER: {why}")).style(Style::new().fg(BAD)),
-    );
-    frame.render_widget(Paragraph::new(foot_text), foot);
+    frame.render_widget(Paragraph::new(foot_line(model)), foot);
     let Some(seen) = model.seen.take() else {
         let text = format!("asking {} …", model.url);
         frame.render_widget(Paragraph::new(text), body);
         return;
     };
-    match (model.page, model.explained) {
-        (Page::Matrix, _) => matrix(frame, body, model, &seen),
-        (Page::Incidents, Some(id)) => explanation(frame, body, &seen, id),
-        (Page::Incidents, None) => list_of_incidents(frame, body, model, &seen),
-        (Page::Agents, _) => agents(frame, body, model, &seen),
-        (Page::Focus, _) => focused(frame, body, model, &seen),
+    match (&model.opened, model.page) {
+        (Some(opened), _) => {
+            let text = details::text(opened, &seen);
+            let paragraph = Paragraph::new(text).wrap(Wrap { trim: false });
+            frame.render_widget(paragraph, body);
+        }
+        (None, Page::Matrix) => matrix(frame, body, model, &seen),
+        (None, Page::Incidents) => list_of_incidents(frame, body, model, &seen),
+        (None, Page::Agents) => agents(frame, body, model, &seen),
+        (None, Page::Focus) => focused(frame, body, model, &seen),
     }
     model.seen = Some(seen);
+}
+
+/// The filter that is typed, why there is no answer, which filter hides rows, or the keys.
+fn foot_line(model: &Model) -> Line<'static> {
+    if let Some(typing) = &model.typing {
+        return match &typing.error {
+            Some(error) => {
+                Line::from(format!("/{}  {error}", typing.text)).style(Style::new().fg(BAD))
+            }
+            None => Line::from(format!("/{}_  Enter filter  Esc leave", typing.text)),
+        };
+    }
+    if let Some(why) = &model.error {
+        return Line::from(format!("NO ANSWER: {why}")).style(Style::new().fg(BAD));
+    }
+    let filter = model.place_of_filter().map(|at| &model.filters[at].text);
+    match filter.filter(|text| !text.is_empty()) {
+        Some(text) => Line::from(format!("filter {text}  / change it")),
+        None => Line::from(KEYS).style(Style::new().add_modifier(Modifier::DIM)),
+    }
 }
 
 fn summary(model: &Model) -> Vec<Line<'static>> {
@@ -116,9 +137,10 @@ fn matrix(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Answers) {
         .unwrap_or(0);
     let width = u16::try_from(width.clamp(6, 16)).unwrap_or(16);
     let shown = usize::from(area.width.saturating_sub(width) / (width + 1)).max(1);
+    let first = model.column.saturating_sub(shown - 1);
     let columns: Vec<&str> = tors
         .iter()
-        .skip(model.column)
+        .skip(first)
         .take(shown)
         .map(String::as_str)
         .collect();
@@ -135,8 +157,11 @@ fn matrix(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Answers) {
     let table = Table::new(rows, widths)
         .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
         .row_highlight_style(Style::new().add_modifier(Modifier::UNDERLINED))
+        .cell_highlight_style(Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD))
         .block(Block::new().title(what));
-    let mut state = TableState::new().with_selected(model.row);
+    let mut state = TableState::new()
+        .with_selected(model.row)
+        .with_selected_column(model.column - first + 1);
     frame.render_stateful_widget(table, area, &mut state);
 }
 
@@ -159,9 +184,14 @@ fn cell(pair: &Pair, show: Show) -> Cell<'static> {
 }
 
 fn list_of_incidents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Answers) {
-    let all = seen.incidents();
+    let all = model.incidents(seen);
     if all.is_empty() {
-        frame.render_widget(Paragraph::new("no incident is known"), area);
+        let none = if seen.incidents.is_empty() {
+            "no incident is known"
+        } else {
+            "no incident passes the filter"
+        };
+        frame.render_widget(Paragraph::new(none), area);
         return;
     }
     let now = seen.now();
@@ -201,22 +231,9 @@ fn list_of_incidents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &An
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-fn explanation(frame: &mut Frame<'_>, area: Rect, seen: &Answers, id: u64) {
-    let found = seen
-        .incidents()
-        .into_iter()
-        .find(|incident| incident.id == id);
-    let text = found.map_or_else(
-        || format!("incident {id} is no longer listed"),
-        |incident| incidents::explain(incident, seen.now()),
-    );
-    let paragraph = Paragraph::new(text).wrap(Wrap { trim: false });
-    frame.render_widget(paragraph, area);
-}
-
 fn agents(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Answers) {
     let now = seen.now();
-    let rows = seen.agents().into_iter().map(|agent| {
+    let rows = model.agents(seen).into_iter().map(|agent| {
         let last = agent.last_upload_unix_ns;
         let silent = now.saturating_sub(last) > SILENT;
         let row = Row::new([

@@ -280,6 +280,59 @@ fn an_analyzer_that_is_away_leaves_what_was_seen() {
 }
 
 #[test]
+fn enter_opens_a_pair_an_agent_and_what_focus_asks_about() {
+    let mut model = model();
+    press(&mut model, &[KeyCode::Right, KeyCode::Enter]);
+    insta::assert_snapshot!("pair", screen(&mut model, 90, 12));
+    press(&mut model, &[KeyCode::Enter]);
+    assert!(screen(&mut model, 80, 10).contains("probes lost in percent"));
+    press(&mut model, &[KeyCode::Char('3'), KeyCode::Enter]);
+    insta::assert_snapshot!("agent", screen(&mut model, 90, 12));
+    press(
+        &mut model,
+        &[KeyCode::Char('1'), KeyCode::Enter, KeyCode::Esc],
+    );
+    assert!(!model.is_over(), "Escape goes back first");
+}
+
+#[test]
+fn a_filter_is_typed_applied_and_refused() {
+    let mut model = model();
+    let letters = |text: &str| -> Vec<KeyCode> { text.chars().map(KeyCode::Char).collect() };
+    press(&mut model, &[KeyCode::Char('/')]);
+    assert_eq!(model.typing, None, "the matrix has none");
+    press(&mut model, &[KeyCode::Char('2'), KeyCode::Char('/')]);
+    // Letters that are keys elsewhere are text here.
+    press(&mut model, &letters("q state=close"));
+    let shown = screen(&mut model, 90, 9);
+    assert!(shown.contains("/q state=close_"), "{shown}");
+    press(&mut model, &[KeyCode::Esc, KeyCode::Char('/')]);
+    press(&mut model, &letters("state=closed"));
+    press(&mut model, &[KeyCode::Enter]);
+    let shown = screen(&mut model, 90, 9);
+    assert!(
+        shown.contains("an older one") && !shown.contains("loses 4.0 %"),
+        "{shown}"
+    );
+    assert!(shown.contains("filter state=closed"), "{shown}");
+    press(&mut model, &[KeyCode::Enter]);
+    assert_eq!(
+        model.opened,
+        Some(model::Opened::Incident(2)),
+        "the row that is shown"
+    );
+    press(&mut model, &[KeyCode::Char('/')]);
+    press(&mut model, &[KeyCode::Backspace; 20]);
+    press(&mut model, &letters("colour=red"));
+    press(&mut model, &[KeyCode::Enter]);
+    let shown = screen(&mut model, 90, 9);
+    assert!(shown.contains("there is no column `colour`"), "{shown}");
+    press(&mut model, &[KeyCode::Esc]);
+    assert_eq!(model.filters[0].text, "state=closed", "as it was");
+    assert!(!model.is_over());
+}
+
+#[test]
 fn keys_end_it() {
     for (code, modifiers) in [
         (KeyCode::Char('q'), KeyModifiers::NONE),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use crate::analysis::localize::Component;
-use crate::analyzer::dashboard::matrix::natural;
 use crate::analyzer::dashboard::query::{at_pair, written};
+use crate::api::list::natural;
 use crate::time::WallTime;
 
 /// Width of the picture, in its own units.

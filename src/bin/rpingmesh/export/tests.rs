@@ -1,0 +1,84 @@
+use rpingmesh::api::trends::{TrendPoint, TrendSeries};
+
+use super::*;
+
+#[test]
+fn values_are_quoted_and_no_name_is_a_formula() {
+    let cells = [
+        Cell::from("plain"),
+        Cell::from("a,b"),
+        Cell::from("a \"b\"\n"),
+        Cell::from("=cmd()"),
+        Cell::from("-1"),
+        Cell::Number("-1".to_owned()),
+        Cell::Nothing,
+        Cell::from(0.25),
+        Cell::time(Some(1_800_000_000_000_000_000)),
+        Cell::time(None),
+    ];
+    assert_eq!(
+        line(cells),
+        "plain,\"a,b\",\"a \"\"b\"\"\n\",'=cmd(),'-1,-1,,0.25,2027-01-15T08:00:00Z,\r\n"
+    );
+}
+
+#[test]
+fn a_trend_has_one_line_for_each_point() {
+    let point = |start: i64, p99: Option<i64>| TrendPoint {
+        start_unix_ns: start,
+        sent: 100,
+        lost: 1,
+        rtt_p50_ns: p99,
+        rtt_p99_ns: p99,
+    };
+    let answer = Trends {
+        kind: Kind::TorPair.into(),
+        step_ns: 60_000_000_000,
+        start_unix_ns: 0,
+        end_unix_ns: 120_000_000_000,
+        next_bucket: None,
+        series: vec![TrendSeries {
+            first: "tor0".to_owned(),
+            second: "tor1".to_owned(),
+            points: vec![point(0, Some(12_000)), point(60_000_000_000, None)],
+        }],
+    };
+    assert_eq!(
+        rows(&answer),
+        "1970-01-01T00:00:00Z,60,tor0,tor1,100,1,12000,12000\r\n1970-01-01T00:01:00Z,60,tor0,tor1,100,1,,\r\n"
+    );
+}
+
+#[test]
+fn ranges_are_times_or_spans_and_what_is_wrong_is_said() {
+    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let seconds = |from: Option<&str>, to: Option<&str>| {
+        let args = ExportArgs {
+            from: from.map(str::to_owned),
+            to: to.map(str::to_owned),
+            ..ExportArgs::of(What::Tors)
+        };
+        range(&args, now)
+            .map(|(from, to)| (from / 1_000_000_000, to / 1_000_000_000))
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(seconds(None, None), Ok((1_799_913_600, 1_800_000_000)));
+    assert_eq!(
+        seconds(Some("2h"), Some("1h")),
+        Ok((1_799_989_200, 1_799_996_400))
+    );
+    assert_eq!(
+        seconds(Some("2027-01-15T07:00:00Z"), None),
+        Ok((1_799_996_400, 1_800_000_000))
+    );
+    let wrong: Vec<String> = [
+        (Some("soon"), None),
+        (None, Some("soon")),
+        (Some("2027-01-15T08:00:00Z"), None),
+        (Some("200y"), None),
+    ]
+    .into_iter()
+    .map(|(from, to)| seconds(from, to).expect_err("wrong"))
+    .collect();
+    insta::assert_snapshot!(wrong.join("\n"));
+}
