@@ -314,13 +314,10 @@ fn explains(
     }
     match subject {
         Component::Switch { .. } => !is_seen && subject.is_end_of(&incident.subject),
-        // A host that is not down any more explains nothing of what is found now.
+        // A host that is not down any more explains nothing.
         Component::Host { name }
-            if matches!(
-                category,
-                Category::HostDown | Category::RnicDown | Category::RnicLoss
-            ) && (!is_seen
-                || category == Category::HostDown && down.contains(name.as_str())) =>
+            if (category == Category::HostDown && down.contains(name.as_str()))
+                || (matches!(category, Category::RnicDown | Category::RnicLoss) && !is_seen) =>
         {
             is_part_of(&incident.subject, &BTreeSet::from([name.as_str()]))
         }

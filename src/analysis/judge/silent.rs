@@ -11,6 +11,8 @@ use crate::time::{Nanos, WallTime};
 
 /// Share of the probes to a silent host that are lost when it is down.
 const DOWN: f64 = 0.9;
+/// Share of the probes to a host lost while its agent uploaded, from which on their loss later says nothing of the host.
+const ILL: f64 = 0.5;
 /// Probes to a silent host in the current slot from which on they tell alone.
 const LEAST_TO_SILENT: u64 = 3;
 
@@ -32,12 +34,8 @@ pub struct SilentHost {
 impl SilentHost {
     /// Whether it does not answer either. A host that nobody probes is not called down.
     pub(crate) fn is_down(&self) -> bool {
-        is_dead(self.probes)
+        self.probes.lost >= LEAST_TO_SILENT && self.probes.share() >= DOWN
     }
-}
-
-fn is_dead(probes: Counts) -> bool {
-    probes.lost >= LEAST_TO_SILENT && probes.share() >= DOWN
 }
 
 /// Hosts whose agents are silent, and those whose upload is only late and that answer nothing either.
@@ -95,13 +93,13 @@ pub(super) fn silent(
         }
     }
     let mut silent: Vec<_> = silent.into_values().collect();
-    // One whose upload is merely late is only down if it answers nothing either, and answered while it uploaded.
-    let was_dead = |host: &SilentHost| {
+    // One whose upload is merely late is only down if it answers nothing either, and answered most probes while it uploaded.
+    let was_ill = |host: &SilentHost| {
         before
             .get(&host.host)
-            .is_some_and(|before| is_dead(*before))
+            .is_some_and(|before| before.share() >= ILL)
     };
-    silent.retain(|host| !host.overdue || (host.is_down() && !was_dead(host)));
+    silent.retain(|host| !host.overdue || (host.is_down() && !was_ill(host)));
     silent.sort_by(|a, b| a.host.as_str().cmp(b.host.as_str()));
     silent
 }
