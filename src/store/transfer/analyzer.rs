@@ -2,15 +2,20 @@
 
 use super::{Copied, Kept, Progress, Reporter, TransferError, compare, count, in_words};
 use crate::analysis::incident::Incident;
+use crate::analysis::trend::Step;
+use crate::store::StoreError;
 use crate::store::incidents::Query;
 use crate::store::open::Stores;
-use crate::time::WallTime;
+use crate::store::trends::{Place, Trends};
+use crate::time::{Nanos, WallTime};
 
 /// Incidents or pictures of one transaction.
 const AT_ONCE: u32 = 200;
 /// Batches of one transaction, and their bytes at most.
 const BATCHES: u32 = 1_000;
 const BYTES: usize = 4 << 20;
+/// Steps of trends that are looked for at once.
+const STEPS: usize = 64;
 const FIRST: WallTime = WallTime::from_nanos(i64::MIN);
 const LAST: WallTime = WallTime::from_nanos(i64::MAX);
 
@@ -33,6 +38,7 @@ impl Kept for Copying {
             (rows.pictures, "pictures of the past"),
             (count(marks.len()), "spools"),
             (rows.batches, "batches"),
+            (blocks(&*self.target.trends).await?, "blocks of trends"),
         ]))
     }
 
@@ -40,6 +46,8 @@ impl Kept for Copying {
     async fn clear(&self) -> Result<(), TransferError> {
         self.target.journal.prune(LAST, LAST).await?;
         self.target.incidents.prune(LAST).await?;
+        let all = Step::ALL.map(|step| (step, LAST)).to_vec();
+        self.target.trends.put(Vec::new(), all).await?;
         let hosts = self.target.hosts.load().await?;
         let gone = hosts.into_iter().map(|record| (record.host, None));
         Ok(self.target.hosts.put(gone.collect()).await?)
@@ -53,6 +61,7 @@ impl Kept for Copying {
         let pictures = self.pictures(all.pictures, report).await?;
         let batches = self.batches(all.batches, report).await?;
         let marks = self.watermarks(store).await?;
+        let trends = self.trends(store, report).await?;
         let found = self.target.contents.rows().await?;
         let mut kinds = Vec::new();
         for (what, all, copied, found) in [
@@ -74,7 +83,11 @@ impl Kept for Copying {
                 left_out: all.saturating_sub(copied),
             });
         }
-        for (what, count) in [("receivers of alerts", receivers), ("spools", marks)] {
+        for (what, count) in [
+            ("receivers of alerts", receivers),
+            ("spools", marks),
+            ("blocks of trends", trends),
+        ] {
             kinds.push(Copied {
                 what,
                 count,
@@ -187,4 +200,50 @@ impl Copying {
         compare(("spools", store), is_same, counts)?;
         Ok(count(marks.len()))
     }
+
+    async fn trends(&self, store: &str, report: Reporter<'_>) -> Result<u64, TransferError> {
+        let what = "blocks of trends";
+        let all = blocks(&*self.source.trends).await?;
+        let mut done = 0;
+        for step in Step::ALL {
+            let Some((first, last)) = self.source.trends.bounds(step).await? else {
+                continue;
+            };
+            for times in begins(step, first, last).chunks(STEPS) {
+                for (kind, bucket) in self.source.trends.buckets(step, times.to_vec()).await? {
+                    let source = &self.source.trends;
+                    let found = source.read(step, kind, bucket, times.to_vec()).await?;
+                    done += count(found.len());
+                    let place = |at| Place {
+                        step,
+                        at,
+                        kind,
+                        bucket,
+                    };
+                    let placed = found.into_iter().map(|(at, body)| (place(at), body));
+                    self.target.trends.put(placed.collect(), Vec::new()).await?;
+                }
+                report(Progress { what, done, all });
+            }
+        }
+        let found = blocks(&*self.target.trends).await?;
+        compare((what, store), found == all, (found, done))?;
+        Ok(done)
+    }
+}
+
+/// How many blocks of trends there are.
+async fn blocks(trends: &dyn Trends) -> Result<u64, StoreError> {
+    let mut all = 0;
+    for step in Step::ALL {
+        all += trends.size(step).await?.0;
+    }
+    Ok(all)
+}
+
+/// When the steps from one that begins at `first` to one that begins at `last` begin.
+fn begins(step: Step, first: WallTime, last: WallTime) -> Vec<WallTime> {
+    std::iter::successors(Some(first), |at| Some(*at + Nanos(step.nanos().0)))
+        .take_while(|at| *at <= last)
+        .collect()
 }

@@ -9,6 +9,7 @@ use rpingmesh::analysis::alerts::DeliveryState;
 use rpingmesh::analysis::fleet::record::HostRecord;
 use rpingmesh::analysis::incident::Incident;
 use rpingmesh::analysis::report::{Sender, SpoolId};
+use rpingmesh::analysis::trend::{Kind, Step};
 use rpingmesh::cluster_key::rotation::Stored as StoredKeys;
 use rpingmesh::cluster_key::{Generation, Master, Phase};
 use rpingmesh::store::contents::{AlertLedger, Rows};
@@ -17,8 +18,9 @@ use rpingmesh::store::incidents::Query;
 use rpingmesh::store::journal::Record;
 use rpingmesh::store::open::{self, Stores};
 use rpingmesh::store::transfer::{Copied, Owner, Progress, TransferError, copy};
+use rpingmesh::store::trends::{Block, Place};
 use rpingmesh::store::{Location, StoreError};
-use rpingmesh::time::WallTime;
+use rpingmesh::time::{Nanos, WallTime};
 use rpingmesh::topology::Announcement;
 
 use super::analyzer::incident;
@@ -39,6 +41,7 @@ struct Everything {
     pictures: Vec<Picture>,
     batches: Vec<Record>,
     marks: Vec<Watermark>,
+    trends: Vec<Block>,
 }
 
 async fn everything(stores: &Stores) -> Everything {
@@ -72,6 +75,54 @@ async fn everything(stores: &Stores) -> Everything {
             .expect("readable"),
         batches,
         marks,
+        trends: trends(stores).await,
+    }
+}
+
+/// Times at which the steps of [`fill`] begin.
+fn steps(step: Step) -> Vec<WallTime> {
+    (0..150)
+        .map(|number| at(0) + Nanos(number * step.nanos().0))
+        .collect()
+}
+
+async fn trends(stores: &Stores) -> Vec<Block> {
+    let mut all = Vec::new();
+    for step in Step::ALL {
+        let known = stores.trends.buckets(step, steps(step)).await;
+        for (kind, bucket) in known.expect("readable") {
+            let found = stores.trends.read(step, kind, bucket, steps(step)).await;
+            let placed = found.expect("readable").into_iter().map(|(at, body)| {
+                let place = Place {
+                    step,
+                    at,
+                    kind,
+                    bucket,
+                };
+                (place, body)
+            });
+            all.extend(placed);
+        }
+    }
+    all
+}
+
+async fn fill_trends(stores: &Stores, rng: &mut ChaCha8Rng) {
+    for step in Step::ALL {
+        for begin in steps(step) {
+            let place = |kind, bucket| Place {
+                step,
+                at: begin,
+                kind,
+                bucket,
+            };
+            let blocks = [place(Kind::Rnic, 3), place(Kind::Link, 200)]
+                .into_iter()
+                .filter(|_| rng.random_bool(0.6))
+                .map(|place| (place, vec![begin.nanos().to_le_bytes()[5]; 30]));
+            let blocks: Vec<_> = blocks.collect();
+            stores.trends.put(blocks, Vec::new()).await.expect("stored");
+        }
     }
 }
 
@@ -121,6 +172,7 @@ async fn fill(stores: &Stores, rng: &mut ChaCha8Rng) {
     for agent in 0..6 {
         fill_spool(stores, agent, rng).await;
     }
+    fill_trends(stores, rng).await;
 }
 
 fn host(number: u32, rng: &mut ChaCha8Rng) -> (rpingmesh::id::HostName, Option<HostRecord>) {
@@ -200,6 +252,9 @@ pub(super) async fn an_analyzers_store_moves_as_a_whole(
     );
     let counts = moved(from, middle, owner).await;
     assert_eq!(counts[0], ("incidents", before.rows.incidents));
+    let trends = u64::try_from(before.trends.len()).expect("small");
+    assert!(trends > 400);
+    assert!(counts.contains(&("blocks of trends", trends)));
     let after = with_stores(middle, async |stores| everything(&stores).await).await;
     assert_eq!(after, before);
 
