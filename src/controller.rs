@@ -30,6 +30,7 @@ mod reported;
 pub mod rotate;
 mod service;
 mod session;
+mod sharing;
 mod unstored;
 
 #[cfg(test)]

@@ -45,11 +45,11 @@ use super::focus::{Focus, Share, Stale};
 use super::keys::{Keys, KeysSummary};
 use super::metrics::{Metrics, Verdict};
 use super::reported::Reported;
+use super::sharing::Sharing;
 use super::unstored::Unstored;
 
 use plans::{Numbered, Plans};
 use round::Round;
-use sharing::Sharing;
 
 pub(super) use admission::Waiting;
 

@@ -34,7 +34,10 @@ pub async fn registry(location: &Location) -> Result<Arc<dyn Registry>, StoreErr
         Location::File(_) | Location::Memory => open_file(location).await?,
         Location::Postgres(server) => Arc::new(PostgresRegistry::open(server).await?),
     };
-    unfinished::refuse(location, Role::Controller).await?;
+    if let Err(error) = unfinished::refuse(location, Role::Controller).await {
+        registry.tenure().give_up().await;
+        return Err(error);
+    }
     Ok(registry)
 }
 
@@ -128,7 +131,10 @@ impl Stores {
     /// Any [`StoreError`] but [`StoreError::Full`] and [`StoreError::Closed`] says why it cannot be used.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
         let stores = Self::open_any(location).await?;
-        unfinished::refuse(location, Role::Analyzer).await?;
+        if let Err(error) = unfinished::refuse(location, Role::Analyzer).await {
+            stores.tenure.give_up().await;
+            return Err(error);
+        }
         Ok(stores)
     }
 

@@ -62,6 +62,15 @@ impl Tenure {
         })))
     }
 
+    /// Gives the store up at once, as programs do at their end, so that a successor need not wait.
+    pub async fn give_up(self) {
+        let now = CancellationToken::new();
+        now.cancel();
+        if let Err(error) = self.hold(now).await {
+            tracing::debug!(%error, "the right to the store was lost before it was given up");
+        }
+    }
+
     /// Waits for `stop`, then gives the store up, so that a successor need not wait.
     ///
     /// # Errors

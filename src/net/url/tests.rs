@@ -66,3 +66,19 @@ fn urls_of_servers_round_trip_and_bad_ones_say_why() {
         assert!(error.contains(word) && error.contains(text), "{error}");
     }
 }
+
+#[test]
+fn servers_have_commas_between_them_and_each_is_there_once() {
+    let text = "https://a.example:7470, https://[fd00::1]:7470";
+    let servers = Servers::parse(text).expect("two servers");
+    assert_eq!(servers.to_string(), text.replace(' ', ""));
+    assert_eq!(servers.iter().len(), 2);
+    let told = [
+        "",
+        "https://a:1,",
+        "https://a:1,https://a:1",
+        "https://a:1;https://b:1",
+    ]
+    .map(|text| Servers::parse(text).expect_err(text).to_string());
+    insta::assert_snapshot!(told.join("\n"));
+}

@@ -52,20 +52,28 @@ impl PostgresRegistry {
     /// [`StoreError::Taken`]: another controller works with the database. Those of [`Db::join`].
     pub(in crate::store) async fn open_alone(server: &Server) -> Result<Self, StoreError> {
         let registry = Self::open(server).await?;
-        if let Some(holder) = members::another(&registry.db.link, &registry.member).await? {
+        if let Err(error) = registry.wait_until_alone().await {
+            registry.db.tenure.clone().give_up().await;
+            return Err(error);
+        }
+        Ok(registry)
+    }
+
+    async fn wait_until_alone(&self) -> Result<(), StoreError> {
+        if let Some(holder) = members::another(&self.db.link, &self.member).await? {
             return Err(StoreError::Taken {
-                store: registry.db.link.store.to_string(),
+                store: self.db.link.store.to_string(),
                 role: Role::Controller.name(),
                 holder,
             });
         }
-        let mut view = registry.view.clone();
+        let mut view = self.view.clone();
         // Whoever was killed a moment ago holds it for a while.
         let holding = view.wait_for(|view| view.is_holder);
         if tokio::time::timeout(ALONE, holding).await.is_err() {
-            return Err(errors::timed_out(&registry.db.link.store));
+            return Err(errors::timed_out(&self.db.link.store));
         }
-        Ok(registry)
+        Ok(())
     }
 
     /// Makes changes that only the holder of the lease makes.

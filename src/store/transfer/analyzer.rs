@@ -1,6 +1,6 @@
 //! What an analyzer keeps.
 
-use super::{Copied, Kept, Progress, Reporter, TransferError, compare, count, in_words};
+use super::kept::{Copied, Kept, Progress, Reporter, TransferError, compare, count, in_words};
 use crate::analysis::incident::Incident;
 use crate::analysis::trend::Step;
 use crate::store::StoreError;

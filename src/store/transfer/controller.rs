@@ -1,6 +1,6 @@
 //! What a controller keeps: registered agents with their RNICs, and the cluster's key.
 
-use super::{Copied, Kept, Progress, Reporter, TransferError, compare, count, in_words};
+use super::kept::{Copied, Kept, Progress, Reporter, TransferError, compare, count, in_words};
 use crate::id::AgentId;
 use crate::store::registry::{Put, Registry};
 use crate::time::{Clock as _, SystemClock};

@@ -370,6 +370,8 @@ async fn what_cannot_be_copied_says_why() {
         "nothing is made for a copy that is refused"
     );
     let runs = open::registry(&registry).await.expect("its program runs");
+    let agent = announcement("a", &["10.0.0.1"]);
+    runs.put(&agent, &[], at(7)).await.expect("stored");
     let error = copy(&registry, &file("new.db"), None, &mut |_| ())
         .await
         .expect_err("refused");

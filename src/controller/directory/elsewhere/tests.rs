@@ -239,7 +239,7 @@ fn run(seed: u64) -> (usize, usize) {
                 }
             }
             8 => controller.expire(&mut registry, now),
-            _ => now = now + Nanos::from(Duration::from_secs(rng.random_range(1..60))),
+            _ => now = now + Nanos::from(Duration::from_secs(rng.random_range(1..180))),
         }
         forgotten += before
             .iter()

@@ -1,0 +1,95 @@
+//! What a controller knows of the others on the same registry, without I/O.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::sync::watch;
+
+use crate::cluster_key::{Held, Report};
+use crate::error::describe;
+use crate::id::AgentId;
+use crate::rpc::v1;
+use crate::store::StoreError;
+use crate::store::shared::{Revision, SharedRegistry, View};
+use crate::time::HostTime;
+
+/// How often the others are told, and a registry that fails is read again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Before every revision: what is read then is everything.
+pub(super) const BEFORE_ALL: Revision = Revision {
+    agents: -1,
+    departures: 0,
+    keys: 0,
+};
+
+/// What a controller knows of the others.
+#[derive(Debug)]
+pub(super) struct Sharing {
+    pub(super) registry: Arc<dyn SharedRegistry>,
+    pub(super) view: watch::Receiver<View>,
+    pub(super) known: Revision,
+    /// Agents here of which the others have not been told yet: what they do with keys.
+    pub(super) untold: BTreeMap<AgentId, Option<Vec<u8>>>,
+    /// What agents here do with keys, encoded; empty of one that knows nothing of them.
+    pub(super) keys: BTreeMap<AgentId, Vec<u8>>,
+    pub(super) told_at: Option<HostTime>,
+    pub(super) failed_at: Option<HostTime>,
+}
+
+impl Sharing {
+    pub(super) fn new(registry: Arc<dyn SharedRegistry>) -> Self {
+        Self {
+            view: registry.view(),
+            registry,
+            known: BEFORE_ALL,
+            untold: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            told_at: None,
+            failed_at: None,
+        }
+    }
+
+    /// Notes what an agent here does with keys.
+    pub(super) fn note(&mut self, agent: &AgentId, report: Option<&Report>) {
+        let keys = report.map_or_else(Vec::new, |report| {
+            v1::KeyReport::from(report).encode_to_vec()
+        });
+        self.untold.insert(agent.clone(), Some(keys.clone()));
+        self.keys.insert(agent.clone(), keys);
+    }
+
+    pub(super) fn has_failed(&mut self, error: &StoreError, now: HostTime) {
+        if self.failed_at.replace(now).is_none() {
+            let error = describe(error);
+            tracing::error!(
+                error,
+                "what other controllers change is not seen, and they are not told; it is tried again"
+            );
+        }
+    }
+}
+
+pub(super) fn is_due(last: Option<HostTime>, now: HostTime) -> bool {
+    last.is_none_or(|last| now.since(last) >= PAUSE)
+}
+
+/// Of an agent of which it is not known yet what it does with keys: nothing is done without it.
+pub(super) fn awaited() -> Option<Report> {
+    Some(Report::Held(Held {
+        takes_unsigned: true,
+        ..Held::default()
+    }))
+}
+
+/// What an agent does with keys; `None` of one that knows nothing of them.
+pub(super) fn decoded(bytes: &[u8]) -> Result<Option<Report>, String> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let message = v1::KeyReport::decode(bytes).map_err(|error| error.to_string())?;
+    let report = Report::try_from(message).map_err(|error| error.to_string())?;
+    Ok(Some(report))
+}
