@@ -15,7 +15,7 @@
 use super::{Column, Kind, Listed, Value, cut, find, names};
 
 /// The longest filter, in characters.
-pub const LONGEST: usize = 256;
+pub const LONGEST: usize = 512;
 /// The most terms of a filter.
 const MOST_TERMS: usize = 16;
 

@@ -91,7 +91,7 @@ fn filters_let_through_what_they_say() {
 #[test]
 fn what_is_wrong_with_a_filter_or_an_order_is_said() {
     let many = "a ".repeat(17);
-    let long = "a".repeat(257);
+    let long = "a".repeat(513);
     let mut lines: Vec<String> = [
         "colour=red",
         "=red",

@@ -98,7 +98,7 @@ fn hostile_searches_and_filters_stay_text() {
             "/search?q=a&q=b".to_owned(),
             "/search?x=a".to_owned(),
             format!("/agents?filter={many}"),
-            format!("/services?filter={}", "x".repeat(257)),
+            format!("/services?filter={}", "x".repeat(513)),
             "/agents?filter=colour%3Dred".to_owned(),
             "/agents?sort=colour".to_owned(),
             "/incidents?sort=colour".to_owned(),
@@ -133,33 +133,24 @@ fn tables_are_filtered_and_sorted_by_links_that_keep_everything_else() {
     let folder = tempfile::tempdir().expect("folder");
     let analyzer = Incarnation::start(folder.path(), clock(30));
     analyzer.run(async {
-        let paths = vec![
-            report(0, 2, 10, 1),
-            report(1, 2, 10, 0),
-            report(0, 3, 10, 5),
-        ];
+        let paths = vec![report(1, 2, 10, 1), report(1, 3, 10, 5)];
         upload(&analyzer, 7, vec![batch(1, 24, paths)]).await;
         let web = analyzer.web();
         let page = browse(web, "/tor/tor0/tor1?window=120s", "").await.body;
-        let link = links(&page)
-            .into_iter()
-            .find(|link| link.contains("sort=loss"))
-            .expect("a link");
-        assert_eq!(
-            link, "/tor/tor0/tor1?window=120s&sort=loss",
-            "the other direction is one click more"
-        );
+        let heads = links(&page);
+        let link = "/tor/tor0/tor1?window=120s&sort=-loss";
+        assert!(heads.contains(link), "the largest first: {heads:?}");
         let sent = |page: &str| {
             page.split("data-label=\"Lost\">")
                 .skip(1)
                 .filter_map(|rest| rest.split('<').next().map(str::to_owned))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(sent(&page), ["50 %", "10 %", "0 %"], "the worst first");
+        assert_eq!(sent(&page), ["50 %", "10 %"], "the worst first");
         let page = browse(web, "/tor/tor0/tor1?window=120s&sort=loss", "")
             .await
             .body;
-        assert_eq!(sent(&page), ["0 %", "10 %", "50 %"]);
+        assert_eq!(sent(&page), ["10 %", "50 %"]);
         assert!(page.contains("aria-sort=\"ascending\""), "{page}");
         let page = browse(
             web,
@@ -168,7 +159,7 @@ fn tables_are_filtered_and_sorted_by_links_that_keep_everything_else() {
         )
         .await
         .body;
-        assert_eq!(sent(&page), ["10 %", "0 %"]);
+        assert_eq!(sent(&page), ["10 %"]);
         assert!(
             links(&page).contains("/tor/tor0/tor1?window=120s"),
             "a link shows all again"
@@ -195,15 +186,7 @@ fn a_link_shows_the_paths_that_cross_it_and_an_rnic_its_own() {
     let folder = tempfile::tempdir().expect("folder");
     let analyzer = Incarnation::start(folder.path(), clock(30));
     analyzer.run(async {
-        let mut first = batch(
-            1,
-            24,
-            vec![
-                report(1, 3, 100, 7),
-                report(1, 5, 50, 0),
-                report(3, 1, 40, 0),
-            ],
-        );
+        let mut first = batch(1, 24, vec![report(1, 3, 100, 7), report(1, 5, 50, 0)]);
         first.traces = vec![
             trace(1, 3, 20, "tor0 spine4 tor1"),
             trace(1, 5, 20, "tor0 spine9 tor2"),
@@ -217,8 +200,8 @@ fn a_link_shows_the_paths_that_cross_it_and_an_rnic_its_own() {
             "{page}"
         );
         assert!(
-            page.contains("1 of probes, 1 of ACKs"),
-            "the ACKs of host3's probes come this way: {page}"
+            page.contains("1 of probes, 0 of ACKs"),
+            "no ACKs come this way: {page}"
         );
         assert!(
             page.contains("/path/%3A%3Affff%3A10.0.0.1/")
@@ -233,6 +216,8 @@ fn a_link_shows_the_paths_that_cross_it_and_an_rnic_its_own() {
             links(&page).contains("/link/spine4/tor0"),
             "the other direction"
         );
+        let page = browse(web, "/link/spine4/tor0?window=120s", "").await.body;
+        assert!(page.contains("0 of probes, 1 of ACKs"), "{page}");
         // The cable of an RNIC needs no trace.
         let page = browse(web, "/link/tor2/host5%2Frxe0?window=120s", "")
             .await
@@ -243,7 +228,8 @@ fn a_link_shows_the_paths_that_cross_it_and_an_rnic_its_own() {
         );
         let page = browse(web, "/rnic/host1/rxe0?window=120s", "").await.body;
         assert!(page.contains("7 of 150 probes that it sent"), "{page}");
-        assert!(page.contains("0 of 40 probes to it"), "{page}");
+        let page = browse(web, "/rnic/host3/rxe0?window=120s", "").await.body;
+        assert!(page.contains("7 of 100 probes to it"), "{page}");
         let page = browse(web, "/host/host1?window=120s", "").await.body;
         assert!(links(&page).contains("/rnic/host1/rxe0"), "{page}");
         // From a path to its links.

@@ -146,6 +146,7 @@ fn links_stay_at_their_time_and_pages_say_what_is_kept_of_it() {
                 "fabric",
                 "host",
                 "incidents",
+                "link",
                 "path",
                 "rnic",
                 "services",

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::frame::Frame;
 use super::incidents::Line;
-use super::parts::{MEASURED, Measured, PageError, host_path, rnic_href};
+use super::parts::{MEASURED, Measured, PageError, agents_href, host_path, rnic_href};
 use super::past;
 use crate::analysis::incident::Incident;
 use crate::analysis::localize::Component;
@@ -122,10 +122,7 @@ pub(in crate::analyzer::dashboard) async fn page(
         page: Frame::timed(board, name, "fabric", when.at, note, &href),
         name: name.to_owned(),
         fabric: format!("/fabric{}", written(&node)),
-        agents: format!(
-            "/agents{}",
-            written(&[("filter", format!("host=\"{name}\""))])
-        ),
+        agents: agents_href("host", name),
         incidents: incidents
             .iter()
             .map(|incident| Line::new(incident, now))

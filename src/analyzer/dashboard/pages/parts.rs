@@ -6,7 +6,7 @@ use crate::analysis::trend::Kind;
 use crate::analysis::windows::{Sums, WindowLength};
 use crate::analyzer::dashboard::details::Numbers;
 use crate::analyzer::dashboard::format;
-use crate::analyzer::dashboard::query::{When, at_query};
+use crate::analyzer::dashboard::query::{When, at_query, written};
 use crate::api::list::{Column, Value};
 use crate::store::StoreError;
 use crate::time::{Nanos, WallTime};
@@ -150,6 +150,13 @@ pub(super) fn trend_path(kind: Kind, first: &str, second: &str) -> String {
 /// The path of the page of a host.
 pub(super) fn host_path(name: &str) -> String {
     page_path("host", &[name])
+}
+
+/// The address of the agents with this name in a column.
+pub(super) fn agents_href(column: &str, name: &str) -> String {
+    // A filter has no way to write a quotation mark in quotation marks.
+    let filter = format!("{column}=\"{}\"", name.replace('"', "*"));
+    format!("/agents{}", written(&[("filter", filter)]))
 }
 
 /// The address of a pair of ToRs.

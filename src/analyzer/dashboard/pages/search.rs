@@ -3,18 +3,19 @@
 //! A text that names one thing leads to its page; else what contains it is listed by kind. What is gathered is bounded:
 //! [`MOST_FOUND`] of each kind, of which [`MOST_SHOWN`] are shown, all but [`FIRST`] of them folded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::frame::Frame;
 use super::incidents::newest_of;
-use super::parts::{PageError, host_href, rnic_href, service_href};
-use crate::analysis::windows::WindowLength;
+use super::parts::{PageError, agents_href, host_href, rnic_href, service_href};
+use crate::analysis::report::End;
+use crate::analysis::windows::{PathView, WindowLength};
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::query::{Pairs, each, written};
 use crate::analyzer::dashboard::scan::scan;
 use crate::analyzer::state::State;
 use crate::api::list::natural;
-use crate::id::{Gid, ServiceName};
+use crate::id::{Gid, HostName, ServiceName};
 use crate::topology::wiring::Wiring;
 use askama::Template as Page;
 
@@ -229,41 +230,106 @@ pub(in crate::analyzer::dashboard) async fn page(
     })))
 }
 
+/// What the state thread has been asked about: names of the fabric, and services.
+struct Looked {
+    wanted: Wanted,
+    found: Found,
+    seen: HashSet<Gid>,
+    hosts: BTreeSet<HostName>,
+    switches: BTreeSet<String>,
+    services: BTreeSet<ServiceName>,
+}
+
+impl Looked {
+    /// Takes an RNIC, and its host and ToR.
+    fn take(&mut self, end: &End) {
+        if !self.seen.insert(end.gid) {
+            return;
+        }
+        let wanted = &self.wanted;
+        let (host, device) = (end.host.as_str(), end.device.as_str());
+        let is_gid = wanted.gid == Some(end.gid);
+        let name = end.rnic().to_string();
+        if is_gid
+            || wanted.is_in(&name)
+            || (wanted.may_be_in_gid() && wanted.is_in(&end.gid.to_string()))
+        {
+            let note = format!("{} under {}", end.gid, end.tor);
+            self.found.add(Kind::Rnic, || {
+                let hit = wanted.hit(&name, note, rnic_href(host, device, None));
+                Hit {
+                    is_exact: hit.is_exact || is_gid,
+                    ..hit
+                }
+            });
+        }
+        if wanted.is_in(host) && !self.hosts.contains(&end.host) {
+            self.hosts.insert(end.host.clone());
+        }
+        self.take_switch(end.tor.as_str());
+    }
+
+    fn take_switch(&mut self, name: &str) {
+        if self.wanted.is_in(name) && !self.switches.contains(name) {
+            self.switches.insert(name.to_owned());
+        }
+    }
+
+    fn take_path(&mut self, path: PathView<'_>) {
+        for end in [path.source(), path.target()] {
+            self.take(end);
+        }
+        if let Some(name) = path.service()
+            && self.services.len() < MOST_FOUND
+            && !self.services.contains(name)
+            && self.wanted.is_in(name.as_str())
+        {
+            self.services.insert(name.clone());
+        }
+    }
+
+    /// Everything that was found.
+    fn finish(self) -> Found {
+        let (wanted, mut found) = (self.wanted, self.found);
+        for host in &self.hosts {
+            let name = host.as_str();
+            found.add(Kind::Host, || wanted.hit(name, "", host_href(name, None)));
+        }
+        for name in &self.switches {
+            found.add(Kind::Switch, || wanted.hit(name, "", node_href(name)));
+        }
+        for name in &self.services {
+            let href = service_href(name.as_str(), None);
+            found.add(Kind::Service, || wanted.hit(name.as_str(), "", href));
+        }
+        found
+    }
+}
+
 async fn find(board: &Dashboard, wanted: Wanted) -> Result<Found, PageError> {
     let mut found = Found::default();
     add_incidents(board, &wanted, &mut found).await?;
     let has_file = board.parts.wiring.is_some();
     let state = &board.parts.state;
-    let asked = wanted.clone();
+    let mut looked = Looked {
+        wanted: wanted.clone(),
+        found,
+        seen: HashSet::new(),
+        hosts: BTreeSet::new(),
+        switches: BTreeSet::new(),
+        services: BTreeSet::new(),
+    };
     let read = state.read(move |state, _| {
-        add_known(state, &asked, !has_file, &mut found);
-        found
+        add_known(state, !has_file, &mut looked);
+        looked
     });
-    let mut found = read.await.ok_or(PageError::Stopping)?;
+    let looked = read.await.ok_or(PageError::Stopping)?;
+    let looked = scan(state, WindowLength::Middle, looked, |looked, _, path, _| {
+        looked.take_path(path);
+    });
+    let mut found = looked.await.ok_or(PageError::Stopping)?.finish();
     if let Some(wiring) = &board.parts.wiring {
         add_wiring(wiring, &wanted, &mut found);
-    }
-    let services: BTreeSet<ServiceName> = BTreeSet::new();
-    let asked = (wanted.clone(), services);
-    let (_, services) = scan(
-        state,
-        WindowLength::Middle,
-        asked,
-        |(wanted, services), _, path, _| {
-            if let Some(name) = path.service()
-                && services.len() < MOST_FOUND
-                && !services.contains(name)
-                && wanted.is_in(name.as_str())
-            {
-                services.insert(name.clone());
-            }
-        },
-    )
-    .await
-    .ok_or(PageError::Stopping)?;
-    for name in &services {
-        let href = service_href(name.as_str(), None);
-        found.add(Kind::Service, || wanted.hit(name.as_str(), "", href));
     }
     Ok(found)
 }
@@ -304,47 +370,25 @@ async fn add_incidents(
     Ok(())
 }
 
-/// RNICs, hosts, ToRs, switches that traces have shown, agents.
-fn add_known(state: &State, wanted: &Wanted, traces: bool, found: &mut Found) {
-    let (mut hosts, mut switches) = (BTreeSet::new(), BTreeSet::new());
-    let in_gid = wanted.may_be_in_gid();
+/// RNICs whose agents report, switches that traces have shown, and agents.
+fn add_known(state: &State, traces: bool, looked: &mut Looked) {
     for end in state.host_filter.rnics() {
-        let (host, device) = (end.host.as_str(), end.device.as_str());
-        let is_gid = wanted.gid == Some(end.gid);
-        let name = end.rnic().to_string();
-        if is_gid || wanted.is_in(&name) || (in_gid && wanted.is_in(&end.gid.to_string())) {
-            let note = format!("{} under {}", end.gid, end.tor);
-            found.add(Kind::Rnic, || {
-                let hit = wanted.hit(&name, note, rnic_href(host, device, None));
-                Hit {
-                    is_exact: hit.is_exact || is_gid,
-                    ..hit
-                }
-            });
-        }
-        if wanted.is_in(host) {
-            hosts.insert(host);
-        }
-        switches.insert(end.tor.as_str());
+        looked.take(end);
     }
     if traces {
         for (tuple, _) in state.paths.iter() {
-            switches.extend(state.hops(tuple).filter_map(|(_, name)| name));
+            for name in state.hops(tuple).filter_map(|(_, name)| name) {
+                looked.take_switch(name);
+            }
         }
-    }
-    for host in &hosts {
-        found.add(Kind::Host, || wanted.hit(host, "", host_href(host, None)));
-    }
-    for name in switches.iter().filter(|name| wanted.is_in(name)) {
-        found.add(Kind::Switch, || wanted.hit(name, "", node_href(name)));
     }
     for (id, agent) in state.agents.iter() {
         let (id, host) = (id.as_str(), agent.host.as_str());
         // Most agents are called as their host is.
-        if id != host && wanted.is_in(id) {
-            let filter = [("filter", format!("agent=\"{id}\""))];
-            let href = format!("/agents{}", written(&filter));
-            found.add(Kind::Agent, || wanted.hit(id, format!("on {host}"), href));
+        if id != host && looked.wanted.is_in(id) {
+            let (wanted, href) = (&looked.wanted, agents_href("agent", id));
+            let note = format!("on {host}");
+            looked.found.add(Kind::Agent, || wanted.hit(id, note, href));
         }
     }
 }

@@ -2,7 +2,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use rpingmesh::analysis::windows;
 use rpingmesh::api::agents::{Agent, Counters};
-use rpingmesh::api::incidents::{Incident, Service};
+use rpingmesh::api::incidents::{Incident, Service, State};
 use rpingmesh::api::matrix::{Matrix, Pair};
 use rpingmesh::api::status::{
     AgentIdentity, AgentVersion, Alerts, Contradictions, Coverage, Judge, KnownPaths,
@@ -15,6 +15,7 @@ const SECOND: i64 = 1_000_000_000;
 
 fn incident(id: u64, title: &str, closed: Option<i64>) -> Incident {
     Incident {
+        state: closed.map_or(State::Open, |_| State::Closed).into(),
         opened_unix_ns: 10 * SECOND,
         closed_unix_ns: closed,
         confidence: 0.991,
