@@ -7,6 +7,7 @@
 //! Nothing here blocks: [`Endpoint::post`] takes what fits and leaves the rest, completions are polled with a waker
 //! that an fd or a channel fires.
 
+mod class;
 pub mod fault;
 pub mod memory;
 mod queue;
@@ -20,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{DeviceName, FlowLabel, Gid, QKey, Qpn, TargetName, UdpSourcePort};
 use crate::time::NicTime;
+
+pub use class::Class;
 
 /// The largest payload that an endpoint has to carry, in bytes.
 pub const MAX_PAYLOAD: usize = 64;
@@ -202,8 +205,8 @@ pub struct SendRequest {
     pub to: Address,
     /// Which path: decides the UDP source port as far as the endpoint can steer it.
     pub flow_label: FlowLabel,
-    /// DSCP and ECN bits of the IP header.
-    pub traffic_class: u8,
+    /// In which class.
+    pub class: Class,
     /// What to send.
     pub payload: Payload,
 }
