@@ -33,6 +33,7 @@ pub(super) struct Answer {
 }
 
 /// How a probe wants to be answered.
+#[derive(Clone, Copy)]
 pub(super) struct Reply {
     pub(super) label: FlowLabel,
     pub(super) key: QKey,

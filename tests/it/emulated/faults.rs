@@ -41,30 +41,37 @@ fn left_nothing(log: &str) {
     }
 }
 
+/// The agent's patience is longer than any stall of the machine that runs the test: what is lost then was lost by an error.
 #[test]
 fn a_queue_pair_in_error_is_started_anew_under_its_number() {
-    for (prober, responder) in [
-        // Retries exhausted; a status that no version knows; a receive with a protection error; both sides.
-        ("error send 5 12", ""),
-        ("error send 4 77", ""),
-        ("error receive 7 4", ""),
-        ("", "error receive 4 4"),
-        ("", "error send 7 13"),
-        ("error send 6 9", "error receive 5 11"),
-    ] {
-        let rnics = Rnics::new(&pair(prober, responder));
-        let lines = ping(&rnics, ("24", "20ms"), &[]);
-        let (summary, probes) = lines.split_last().expect("a summary");
-        assert_eq!(probes.len(), 24, "{summary}");
-        let complete = outcomes(probes, "complete");
-        assert!(complete >= 8, "{prober}/{responder}: {summary}");
-        // It went on behind errors: there were several.
-        let failed = probes.len() - complete;
-        assert!(failed >= 2, "{prober}/{responder}: {summary}");
-        let log = rnics.log();
-        let opened = log.lines().filter(|line| line.starts_with("qp mlx5_1"));
-        assert_eq!(opened.count(), 1, "{log}");
-    }
+    thread::scope(|scope| {
+        for (prober, responder) in [
+            // Retries exhausted; a status that no version knows; a receive with a protection error; both sides.
+            ("error send 5 12", ""),
+            ("error send 4 77", ""),
+            ("error receive 7 4", ""),
+            ("", "error receive 4 4"),
+            ("", "error send 7 13"),
+            ("error send 6 9", "error receive 5 11"),
+        ] {
+            scope.spawn(move || goes_on_behind_errors(prober, responder));
+        }
+    });
+}
+
+fn goes_on_behind_errors(prober: &str, responder: &str) {
+    let rnics = Rnics::new(&pair(prober, responder));
+    let lines = ping(&rnics, ("24", "20ms"), &["--probe-timeout", "5s"]);
+    let (summary, probes) = lines.split_last().expect("a summary");
+    assert_eq!(probes.len(), 24, "{summary}");
+    let complete = outcomes(probes, "complete");
+    assert!(complete >= 6, "{prober}/{responder}: {summary}");
+    // There were several.
+    let failed = probes.len() - complete;
+    assert!(failed >= 2, "{prober}/{responder}: {summary}");
+    let log = rnics.log();
+    let opened = log.lines().filter(|line| line.starts_with("qp mlx5_1"));
+    assert_eq!(opened.count(), 1, "{log}");
 }
 
 #[test]
@@ -140,9 +147,7 @@ fn a_completion_queue_that_overruns_and_a_queue_pair_that_dies_cost_the_endpoint
 fn events_that_nobody_knows_and_those_of_other_ports_change_nothing() {
     let mut fabric = Fabric::start(&agents(""));
     fabric.is_at("10.0.0.5");
-    let mut lines = String::new();
-    // Unknown types, paths migrated, an SRQ, a work queue; port 2 went down; the own GID table changed in nothing.
-    for (number, event) in [
+    let events = [
         "77 0",
         "4000000000 -9",
         "7 0",
@@ -151,12 +156,15 @@ fn events_that_nobody_knows_and_those_of_other_ports_change_nothing() {
         "10 2",
         "18 1",
         "9 1",
-    ]
-    .iter()
-    .enumerate()
-    {
-        lines += &format!("event {number} {event}\n");
-        fabric.rnics.become_(&agents(&lines));
+    ];
+    // Unknown types, paths migrated, an SRQ, a work queue; port 2 went down; the own GID table changed in nothing.
+    for count in 1..=events.len() {
+        let lines: Vec<_> = events[..count]
+            .iter()
+            .enumerate()
+            .map(|(number, event)| format!("event {number} {event}"))
+            .collect();
+        fabric.rnics.become_(&agents(&lines.join("\n")));
         thread::sleep(Duration::from_millis(30));
     }
     fabric.is_reached_at("10.0.0.5", "probe0");
