@@ -75,6 +75,8 @@ fn batch(ends: &[Arc<End>], host: u32, second: u32, tuples: u32) -> Batch {
                 },
                 source_port: Some(UdpSourcePort(port)),
                 service: None,
+                class: None,
+                fidelity: None,
             };
             let mut report = PathReport::empty(path, CompletionClock::HardwareRaw);
             let share = PROBES / tuples + u32::from((tuple + second) % tuples < PROBES % tuples);

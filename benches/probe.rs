@@ -74,6 +74,8 @@ fn path(address: Address, number: u32) -> Arc<ProbePath> {
         }),
         flow_label: label(number),
         service: None,
+        traffic_class: None,
+        fidelity: None,
     })
 }
 

@@ -163,6 +163,8 @@ fn path(label: u32) -> Arc<ProbePath> {
         target: target(),
         flow_label: FlowLabel::new(label).expect("20 bits"),
         service: Some("train.service".into()),
+        traffic_class: None,
+        fidelity: None,
     })
 }
 

@@ -80,6 +80,8 @@ fn paths(count: u32) -> Vec<Vec<Path>> {
                     .ok()
                     .map(UdpSourcePort),
                 service: None,
+                class: None,
+                fidelity: None,
             };
             (0..).zip(&targets).map(to).collect()
         })

@@ -72,6 +72,8 @@ async fn probe(rate: Rate, under_way: usize) -> Vec<ProbeResult> {
             target: Arc::clone(&target),
             flow_label: FlowLabel::new(label * 37).expect("valid"),
             service: None,
+            traffic_class: None,
+            fidelity: None,
         })
     });
     let group = Group {

@@ -46,6 +46,8 @@ fn groups(addresses: &[Address]) -> HashMap<Gid, Vec<Group>> {
                     }),
                     flow_label: FlowLabel::new(label).expect("label"),
                     service: None,
+                    traffic_class: None,
+                    fidelity: None,
                 })
             })
             .collect(),

@@ -129,6 +129,8 @@ fn probed(
                         kind,
                         source_port: Some(target.flow_label.source_port()),
                         service: None,
+                        class: None,
+                        fidelity: None,
                     },
                     rate: group.probes_per_second / group.targets.len() as f64,
                     phase: (bits >> 32) as f64 / 4_294_967_296.0,

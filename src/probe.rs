@@ -32,7 +32,7 @@ use crate::id::{FlowLabel, Gid, ServiceName, UdpSourcePort};
 use crate::measure::{Outcome, Timestamps};
 use crate::time::HostTime;
 use crate::topology::Peer;
-use crate::transport::{Address, CompletionClock};
+use crate::transport::{Address, Class, CompletionClock};
 use crate::wire::Sequence;
 
 pub use crate::measure::Rate;
@@ -93,6 +93,38 @@ pub struct ProbePath {
     pub flow_label: FlowLabel,
     /// The service for whose connection this is probed ([`ProbeKind::ServiceTracing`] only).
     pub service: Option<ServiceName>,
+    /// The traffic class of the connection, for probes and ACKs; `None` for the prober's and the responder's own. The service
+    /// level is the prober's own in any case.
+    pub traffic_class: Option<u8>,
+    /// Whether the probes take the path of the service's connection ([`ProbeKind::ServiceTracing`] only).
+    pub fidelity: Option<PathFidelity>,
+}
+
+/// Whether the probes of a service take the path of its connection, which ECMP chooses by addresses and UDP source port. The
+/// most alike is first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathFidelity {
+    /// The connection's addresses and UDP source port: the same path.
+    OwnPath,
+    /// The UDP source port of the connection or that of the probes is not known: perhaps another path.
+    UnknownPort,
+    /// Another UDP source port or source address than the connection's: perhaps another path.
+    OtherPath,
+}
+
+impl PathFidelity {
+    /// Every degree.
+    pub const ALL: [Self; 3] = [Self::OwnPath, Self::UnknownPort, Self::OtherPath];
+
+    /// Its name in labels and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OwnPath => "own_path",
+            Self::UnknownPort => "unknown_port",
+            Self::OtherPath => "other_path",
+        }
+    }
 }
 
 /// One path that service connections take, as a number that its owner never uses again. Connections of one service on
@@ -176,8 +208,8 @@ pub struct Config {
     pub max_outstanding: usize,
     /// Between two probes of one service connection, as far as the cap allows it.
     pub service_interval: Duration,
-    /// DSCP and ECN bits of what is sent.
-    pub traffic_class: u8,
+    /// The class of what is sent, unless it is a service's.
+    pub class: Class,
     /// When new groups begin.
     pub start: Start,
     /// The answering side.
@@ -192,7 +224,7 @@ impl Default for Config {
             max_rate: const { Rate::per_second(150.0).expect("in range") },
             max_outstanding: 4096,
             service_interval: Duration::from_millis(10),
-            traffic_class: 0,
+            class: Class::default(),
             start: Start::RandomPhase,
             responder: ResponderConfig::default(),
         }
@@ -220,6 +252,8 @@ pub struct ProbeResult {
     pub outcome: Outcome,
     /// Which clock stamped T2 and T5.
     pub clock: CompletionClock,
+    /// The class that it was sent in.
+    pub class: Class,
 }
 
 /// A flow whose probes an endpoint answers, and whose prober asks for the reverse path.

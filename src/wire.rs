@@ -3,7 +3,7 @@
 //! ```text
 //!  0        2         3      4       5          6         14         22         30          34        50
 //!  +--------+---------+------+-------+----------+---------+----------+----------+-----------+---------+
-//!  | magic  | version | kind | flags | reserved | session | sequence | argument | endpoint  | MAC     |
+//!  | magic  | version | kind | flags | class    | session | sequence | argument | endpoint  | MAC     |
 //!  | u16    | u8      | u8   | u8    | u8       | u64     | u64      | 8 bytes  | u32       | 16 bytes|
 //!  +--------+---------+------+-------+----------+---------+----------+----------+-----------+---------+
 //!
@@ -11,7 +11,8 @@
 //!  kind 2, first ACK   argument u64: UDP source port seen, 0 if none       endpoint: responder's QPN
 //!  kind 3, second ACK  argument i64: T4 - T3 in nanoseconds                endpoint: responder's QPN
 //!
-//!  flags: 1 signed; of a probe: 2 asks for the reverse path, 4 the newest probe of its flow was lost
+//!  flags: 1 signed; of a probe: 2 asks for the reverse path, 4 the newest probe of its flow was lost, 8 the ACKs shall
+//!         travel in the class of this probe: its traffic class is in the byte behind, its service level in bits 4 to 6
 //! ```
 //!
 //! ACKs return session and sequence unchanged. The session is random per prober, and the sequence starts at a random
@@ -25,6 +26,9 @@
 //! Only the responder can trace the reverse path, and only the prober knows when ACKs stop arriving. The flags pass
 //! this on. Versions that do not know the flags ignore them.
 //!
+//! A probe of a service's connection travels in the connection's own class, and so do its ACKs. The responder's RNIC does not
+//! tell in which class a probe came, so the probe says it. Without flag 8 the responder takes the class of its own probes.
+//!
 //! The MAC covers everything before it and the GIDs of both ends as the packet's IP header has them, so a packet
 //! recorded elsewhere proves nothing here. It does not cover QPNs: which of its QPs an endpoint sends from is decided
 //! below this layer. Without a cluster key the MAC is zero.
@@ -35,7 +39,7 @@ use std::fmt;
 
 use crate::id::{FlowLabel, Gid, QKey, Qpn, UdpSourcePort};
 use crate::time::Nanos;
-use crate::transport::Payload;
+use crate::transport::{Class, Payload};
 
 pub(crate) use mac::hmac_of;
 pub use mac::{ClusterKey, Fingerprint, KeyError, Keyring};
@@ -49,6 +53,9 @@ const MAGIC: u16 = 0x5270;
 const FLAG_KEYED: u8 = 1;
 const FLAG_WAY_BACK: u8 = 2;
 const FLAG_FAILING: u8 = 4;
+const FLAG_CLASS: u8 = 8;
+/// Where the service level lies among the flags.
+const LEVEL_AT: u32 = 4;
 
 /// Where the fields are.
 mod field {
@@ -58,6 +65,7 @@ mod field {
     pub(super) const VERSION: usize = 2;
     pub(super) const KIND: usize = 3;
     pub(super) const FLAGS: usize = 4;
+    pub(super) const CLASS: usize = 5;
     pub(super) const SESSION: Range<usize> = 6..14;
     pub(super) const SEQUENCE: Range<usize> = 14..22;
     pub(super) const ARGUMENT: Range<usize> = 22..30;
@@ -118,6 +126,22 @@ impl ReversePath {
     }
 }
 
+/// Flags with the class that ACKs shall have, and the byte behind them.
+fn with_class(flags: u8, class: Option<Class>) -> (u8, u8) {
+    class.map_or((flags, 0), |class| {
+        let level = class.service_level.min(*Class::LEVELS.end());
+        (flags | FLAG_CLASS | level << LEVEL_AT, class.traffic_class)
+    })
+}
+
+/// The class that ACKs shall have.
+fn class_of(flags: u8, class: u8) -> Option<Class> {
+    (flags & FLAG_CLASS != 0).then_some(Class {
+        traffic_class: class,
+        service_level: flags >> LEVEL_AT & Class::LEVELS.end(),
+    })
+}
+
 /// What a packet is for, with the fields that only this kind has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
@@ -129,6 +153,8 @@ pub enum Body {
         reply_key: QKey,
         /// Whether the prober asks for the reverse path.
         reverse_path: ReversePath,
+        /// The class for the ACKs; `None` for that of the responder's own probes.
+        reply_class: Option<Class>,
     },
     /// Sent at once when a probe arrives; its arrival at the prober is T5.
     FirstAck {
@@ -151,31 +177,35 @@ impl Body {
     const FIRST_ACK: u8 = 2;
     const SECOND_ACK: u8 = 3;
 
-    /// Kind, flags, argument, endpoint.
-    fn fields(self) -> (u8, u8, [u8; 8], u32) {
+    /// Kind, flags and class, argument, endpoint.
+    fn fields(self) -> (u8, (u8, u8), [u8; 8], u32) {
         match self {
             Self::Probe {
                 reply_label,
                 reply_key,
                 reverse_path,
+                reply_class,
             } => (
                 Self::PROBE,
-                reverse_path.flags(),
+                with_class(reverse_path.flags(), reply_class),
                 u64::from(reply_label.get()).to_be_bytes(),
                 reply_key.0,
             ),
             Self::FirstAck { responder, seen } => {
                 let port = seen.map_or(0, |port| u64::from(port.0));
-                (Self::FIRST_ACK, 0, port.to_be_bytes(), responder.get())
+                (Self::FIRST_ACK, (0, 0), port.to_be_bytes(), responder.get())
             }
-            Self::SecondAck { responder, delay } => {
-                (Self::SECOND_ACK, 0, delay.0.to_be_bytes(), responder.get())
-            }
+            Self::SecondAck { responder, delay } => (
+                Self::SECOND_ACK,
+                (0, 0),
+                delay.0.to_be_bytes(),
+                responder.get(),
+            ),
         }
     }
 
     fn from_fields(
-        (kind, flags): (u8, u8),
+        (kind, flags, class): (u8, u8, u8),
         argument: [u8; 8],
         endpoint: u32,
     ) -> Result<Self, WireError> {
@@ -191,6 +221,7 @@ impl Body {
                     reply_label,
                     reply_key: QKey(endpoint),
                     reverse_path: ReversePath::from_flags(flags),
+                    reply_class: class_of(flags, class),
                 })
             }
             Self::FIRST_ACK => {
@@ -308,7 +339,11 @@ impl<'a> View<'a> {
     /// [`WireError::UnknownKind`], [`WireError::FlowLabel`], [`WireError::Qpn`], [`WireError::SourcePort`].
     pub fn body(&self) -> Result<Body, WireError> {
         Body::from_fields(
-            (self.0[field::KIND], self.0[field::FLAGS]),
+            (
+                self.0[field::KIND],
+                self.0[field::FLAGS],
+                self.0[field::CLASS],
+            ),
             self.take(field::ARGUMENT),
             u32::from_be_bytes(self.take(field::ENDPOINT)),
         )
@@ -363,11 +398,12 @@ impl Packet {
     /// Writes the packet, signed if one of `keys` signs.
     pub fn encode(&self, ends: Ends, keys: &Keyring) -> Payload {
         let mut bytes = [0; LENGTH];
-        let (kind, flags, argument, endpoint) = self.body.fields();
+        let (kind, (flags, class), argument, endpoint) = self.body.fields();
         bytes[field::MAGIC].copy_from_slice(&MAGIC.to_be_bytes());
         bytes[field::VERSION] = VERSION;
         bytes[field::KIND] = kind;
         bytes[field::FLAGS] = flags | if keys.signs() { FLAG_KEYED } else { 0 };
+        bytes[field::CLASS] = class;
         bytes[field::SESSION].copy_from_slice(&self.session.0.to_be_bytes());
         bytes[field::SEQUENCE].copy_from_slice(&self.sequence.0.to_be_bytes());
         bytes[field::ARGUMENT].copy_from_slice(&argument);

@@ -32,6 +32,8 @@ fn group() -> Option<Group> {
         }),
         flow_label: FlowLabel::new(1)?,
         service: None,
+        traffic_class: None,
+        fidelity: None,
     };
     Some(Group {
         kind: ProbeKind::TorMesh,

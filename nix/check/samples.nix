@@ -60,6 +60,7 @@ in
     probe_timeout = "500ms";
     service_probe_interval = "20ms";
     traffic_class = 104;
+    service_level = 3;
     max_probes_per_second = 150.5;
     focus_share = 0.25;
     state_dir = "/var/lib/rpingmesh-agent";
@@ -146,6 +147,7 @@ in
       service_probe_interval = "20ms";
       max_probes_per_second = 100.0;
       traffic_class = 106;
+      service_level = 3;
       upload_interval = "2s";
     };
     inherit otlp;

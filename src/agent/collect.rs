@@ -299,6 +299,8 @@ fn path(delivery: &Delivery, host: &HostName, result: &ProbeResult) -> Path {
         kind: result.kind,
         source_port: result.source_port,
         service: result.path.service.clone(),
+        class: Some(result.class),
+        fidelity: result.path.fidelity,
     }
 }
 

@@ -109,6 +109,8 @@ mod tests {
             }),
             flow_label,
             service: None,
+            traffic_class: None,
+            fidelity: None,
         }))
     }
 

@@ -9,6 +9,7 @@ use crate::path_trace::Round;
 use crate::probe::focus::FocusBounds;
 use crate::probe::{Config, Rate};
 use crate::rpc::v1;
+use crate::transport::Class;
 
 /// How an agent with this configuration traces.
 pub(crate) fn trace_settings(config: &AgentConfig) -> Settings {
@@ -43,7 +44,10 @@ pub fn session_config(config: &AgentConfig) -> Config {
         max_rate: Rate::per_second(config.settings.max_probes_per_second)
             .unwrap_or(Config::default().max_rate),
         service_interval: config.settings.service_probe_interval.0,
-        traffic_class: config.settings.traffic_class,
+        class: Class {
+            traffic_class: config.settings.traffic_class,
+            service_level: config.settings.service_level,
+        },
         ..Config::default()
     }
 }
@@ -66,7 +70,13 @@ pub(super) fn overridden(config: &AgentConfig, wanted: &v1::AgentConfig) -> Conf
         .traffic_class
         .and_then(|class| u8::try_from(class).ok())
     {
-        session.traffic_class = class;
+        session.class.traffic_class = class;
+    }
+    let level = wanted
+        .service_level
+        .and_then(|level| u8::try_from(level).ok());
+    if let Some(level) = level.filter(|level| Class::LEVELS.contains(level)) {
+        session.class.service_level = level;
     }
     session
 }
@@ -87,16 +97,19 @@ mod tests {
             max_probes_per_second: Some(42.0),
             upload_interval_ns: None,
             traffic_class: Some(106),
+            service_level: Some(3),
         };
         let session = overridden(&config, &wanted);
         assert_eq!(session.timeout, Duration::from_millis(50));
         assert_eq!(session.service_interval, *SERVICE_INTERVALS.start());
         assert_eq!(Some(session.max_rate), Rate::per_second(42.0));
-        assert_eq!(session.traffic_class, 106);
+        let class = session.class;
+        assert_eq!((class.traffic_class, class.service_level), (106, 3));
         let nonsense = v1::AgentConfig {
             probe_timeout_ns: Some(0),
             max_probes_per_second: Some(f64::NAN),
             traffic_class: Some(256),
+            service_level: Some(8),
             ..v1::AgentConfig::default()
         };
         assert_eq!(overridden(&config, &nonsense), own);

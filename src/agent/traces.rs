@@ -84,7 +84,7 @@ impl Traces {
     /// As the next trace is made: in the class of the probes.
     fn round(&self) -> Round {
         Round {
-            traffic_class: self.orders.borrow().session.traffic_class,
+            traffic_class: self.orders.borrow().session.class.traffic_class,
             ..self.settings.round
         }
     }

@@ -43,7 +43,7 @@ const HOST_IS_DOWN: &str = "closed: its host is down";
 pub enum Severity {
     /// Services use the component, and their probes suffer.
     P0,
-    /// Services use the component, or the monitoring cannot see what it should.
+    /// Services use the component, or may use it and their probes suffer, or the monitoring cannot see what it should.
     P1,
     /// Only the monitoring of the cluster sees it.
     P2,
@@ -62,11 +62,16 @@ impl Severity {
         }
     }
 
-    fn of(category: Category, services: &BTreeMap<String, bool>) -> Self {
-        let hit = match services.values().max() {
-            Some(true) => Self::P0,
-            Some(false) => Self::P1,
-            None => Self::P2,
+    /// `perhaps` are the services of which only probes on other paths cross it.
+    fn of(
+        category: Category,
+        services: &BTreeMap<String, bool>,
+        perhaps: &BTreeMap<String, bool>,
+    ) -> Self {
+        let hit = match (services.values().max(), perhaps.values().max()) {
+            (Some(true), _) => Self::P0,
+            (Some(false), _) | (None, Some(true)) => Self::P1,
+            (None, Some(false) | None) => Self::P2,
         };
         match category {
             Category::MonitoringBlind
@@ -148,6 +153,10 @@ pub struct Incident {
     pub lost: u64,
     /// Services with paths across it, and whether their own probes suffered.
     pub services: BTreeMap<String, bool>,
+    /// Services whose probes cross it on other paths than their connections, or on unknown ones, and whether those probes
+    /// suffered; none that is among `services`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub perhaps: BTreeMap<String, bool>,
     /// Lines that explain it.
     pub evidence: Vec<String>,
     /// How often it was opened in the last ten minutes, this time included.

@@ -13,10 +13,10 @@ use crate::id::{
     AgentId, DeviceName, Gid, HostName, Qpn, RnicName, ServiceName, TorId, UdpSourcePort,
 };
 use crate::measure::{Invalid, Measurement, Outcome};
-use crate::probe::ProbeKind;
 use crate::probe::trace::Trace;
+use crate::probe::{PathFidelity, ProbeKind};
 use crate::time::{Nanos, WallTime};
-use crate::transport::CompletionClock;
+use crate::transport::{Class, CompletionClock};
 
 /// The most probes that one report may hold: far more than an agent can send in one interval, far less than would let
 /// sums over many reports overflow.
@@ -47,8 +47,8 @@ impl End {
     }
 }
 
-/// What is probed: ECMP sends all packets of one path along the same links. The QPNs are not part of it: they change
-/// when an agent restarts.
+/// What is probed: ECMP sends all packets of one path along the same links, and the class chooses the same queues. The QPNs are
+/// not part of it: they change when an agent restarts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
     /// The RNIC that probes.
@@ -61,6 +61,10 @@ pub struct Path {
     pub source_port: Option<UdpSourcePort>,
     /// The service that uses the path ([`ProbeKind::ServiceTracing`]).
     pub service: Option<ServiceName>,
+    /// The class of the probes; `None` where the agent does not tell.
+    pub class: Option<Class>,
+    /// Whether it is the path of the service's own connections; `None` where the agent does not tell.
+    pub fidelity: Option<PathFidelity>,
 }
 
 impl fmt::Display for Path {
@@ -229,6 +233,8 @@ type Key = (
     ProbeKind,
     Option<UdpSourcePort>,
     Option<ServiceName>,
+    Option<Class>,
+    Option<PathFidelity>,
 );
 
 impl Collector {
@@ -257,6 +263,8 @@ impl Collector {
             path.kind,
             path.source_port,
             path.service.clone(),
+            path.class,
+            path.fidelity,
         );
         let reports = &mut self.reports;
         let place = *self.places.entry(key).or_insert_with(|| {

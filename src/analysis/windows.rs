@@ -32,7 +32,7 @@ pub use table::Memory;
 use super::report::{Batch, End, Path, PathReport};
 use super::sketch::Sketch;
 use crate::id::{ServiceName, UdpSourcePort};
-use crate::probe::ProbeKind;
+use crate::probe::{PathFidelity, ProbeKind};
 use crate::time::{Nanos, WallTime};
 
 /// How much is kept.
@@ -213,6 +213,11 @@ impl<'a> PathView<'a> {
     /// The service that uses the path.
     pub fn service(&self) -> Option<&'a ServiceName> {
         self.0.service.as_deref()
+    }
+
+    /// Whether it is the path of the service's own connections, where the agent tells.
+    pub fn fidelity(&self) -> Option<PathFidelity> {
+        self.0.fidelity
     }
 
     /// Whether there are results of these slots.

@@ -141,8 +141,8 @@ pub struct Incident {
     pub id: u64,
     /// open or closed
     pub state: StateName,
-    /// P0: services use the component and suffer; P1: services use it, or the monitoring is blind; P2: only cluster
-    /// monitoring sees it
+    /// P0: services use the component and suffer; P1: services use it, or perhaps use it and suffer, or the monitoring is blind;
+    /// P2: only cluster monitoring sees it
     pub severity: SeverityName,
     /// see below
     pub category: CategoryName,
@@ -274,4 +274,12 @@ pub struct Service {
     pub name: String,
     /// whether the service's own probes are lost or slow
     pub suffers: bool,
+    /// whether its connections surely cross it; false where its probes take other paths than they do, or unknown ones
+    #[serde(default = "surely")]
+    pub own_path: bool,
+}
+
+/// Of analyzers that do not tell.
+const fn surely() -> bool {
+    true
 }

@@ -12,8 +12,8 @@ use crate::analysis::incident::Severity;
 use crate::analysis::judge::Category;
 use crate::analysis::map::{NodeKind, Source};
 use crate::analysis::windows::WindowLength;
-use crate::probe::ProbeKind;
 use crate::probe::trace::{End as TraceEnd, Reason as TraceReason};
+use crate::probe::{PathFidelity, ProbeKind};
 use crate::transport::CompletionClock;
 
 /// A type whose values have names.
@@ -128,6 +128,7 @@ named! {
     TraceEnd as "TraceEnd";
     TraceReason as "TraceReason";
     CompletionClock as "CompletionClock";
+    PathFidelity as "PathFidelity";
 }
 
 impl Named for bool {
@@ -157,6 +158,8 @@ pub type NodeKindName = Name<NodeKind>;
 pub type SourceName = Name<Source>;
 /// What stamps completions.
 pub type ClockName = Name<CompletionClock>;
+/// Whether a path is that of a service's connections.
+pub type FidelityName = Name<PathFidelity>;
 /// Why a trace was made.
 pub type TraceReasonName = Name<TraceReason>;
 /// What is behind the last hop of a trace.

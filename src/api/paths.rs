@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::Request;
 use super::list::{Column, Listed, Value};
-use super::name::{ProbeKindName, WindowName};
+use super::name::{FidelityName, ProbeKindName, WindowName};
 use super::query::{Number, PageSize, ProbeKindChoice, WindowChoice};
 
 /// Paths in one answer unless asked otherwise.
@@ -78,6 +78,16 @@ pub struct Path {
     pub source_port: Option<u16>,
     /// service that uses the path, null unless kind is `service_tracing`
     pub service: Option<String>,
+    /// DSCP and ECN bits of the probes; null where the agent does not tell
+    #[serde(default)]
+    pub traffic_class: Option<u8>,
+    /// service level of the probes; null where the agent does not tell
+    #[serde(default)]
+    pub service_level: Option<u8>,
+    /// whether it is the path of the service's connections: `own_path`; `unknown_port`: their UDP source port or that of the
+    /// probes is not known; `other_path`; null unless kind is `service_tracing`, and where the agent does not tell
+    #[serde(default)]
+    pub fidelity: Option<FidelityName>,
     /// all probes but those of `focused`: lost + all of invalid + complete
     pub sent: u64,
     /// probes without an ACK in time

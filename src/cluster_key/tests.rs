@@ -34,6 +34,7 @@ fn is_accepted(from: &Ring, by: &Ring) -> bool {
             reply_label: FlowLabel::new(7).expect("a label"),
             reply_key: QKey(3),
             reverse_path: ReversePath::Unasked,
+            reply_class: None,
         },
     };
     let bytes = packet.encode(ends, &from.keyring());

@@ -20,7 +20,7 @@ use super::text::text_forms;
 use super::{HumanDuration, LogSettings, TlsSettings};
 use crate::id::{DeviceName, Gid, ROCE_V2_UDP_PORT, TorId, check_name, shown};
 use crate::probe::focus::MOST_SHARE;
-use crate::transport::RnicName;
+use crate::transport::{Class, RnicName};
 
 pub use path_trace::PathTraceSettings;
 pub use validate::{AgentConfig, Tors};
@@ -216,7 +216,11 @@ settings! {
         service_probe_interval: HumanDuration = millis(10), value("DURATION"),
             check(between(HumanDuration(*SERVICE_INTERVALS.start()), HumanDuration(*SERVICE_INTERVALS.end())));
         /// DSCP and ECN bits of probes and ACKs, 0 to 255
+        ///
+        /// Probes of a service's connection have the connection's own.
         traffic_class: u8 = 0, value("BYTE");
+        /// Service level of probes and ACKs, 0 to 7: what an RNIC maps to a priority of its own and to the PCP of VLAN tags
+        service_level: u8 = 0, value("LEVEL"), check(between(*Class::LEVELS.start(), *Class::LEVELS.end()));
         /// Upper bound of probes per second and RNIC, over all kinds
         max_probes_per_second: f64 = 150.0, value("RATE"), check(rate_up_to(MAX_RATE));
         /// Share of the inter-ToR probes that may move to the 5-tuples which tell most about a suspected fault, 0 to 0.75; 0 for none

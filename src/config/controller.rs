@@ -15,6 +15,7 @@ use crate::net::tls::Security;
 use crate::pinglist::Policy;
 use crate::store::Location;
 use crate::telemetry::otlp::OtlpConfig;
+use crate::transport::Class;
 
 settings! {
     /// What the controller can be told.
@@ -115,6 +116,10 @@ settings! {
         ///
         /// DSCP times 4, plus the ECN bits: 106 is DSCP 26 with ECN. Probes must ride in the class of the services.
         traffic_class: Option<u8>, value("BYTE"), example(106);
+        /// Service level of the probes and ACKs of every agent, 0 to 7 [default: the agent's own]
+        ///
+        /// What an RNIC maps to a priority of its own and to the PCP of VLAN tags: needed where switches trust PCP.
+        service_level: Option<u8>, value("LEVEL"), example(3), check(between(*Class::LEVELS.start(), *Class::LEVELS.end()));
     }
 }
 
@@ -171,6 +176,8 @@ pub struct AgentOverrides {
     pub upload_interval: Option<Duration>,
     /// DSCP and ECN bits of probes, ACKs and traces.
     pub traffic_class: Option<u8>,
+    /// Service level of probes and ACKs.
+    pub service_level: Option<u8>,
 }
 
 /// How long an agent may be silent.

@@ -311,6 +311,7 @@ fn agent_config(settings: &AgentOverrides) -> v1::AgentConfig {
         max_probes_per_second: settings.max_probes_per_second,
         upload_interval_ns: settings.upload_interval.map(nanos),
         traffic_class: settings.traffic_class.map(u32::from),
+        service_level: settings.service_level.map(u32::from),
     }
 }
 

@@ -135,6 +135,8 @@ impl Swarm {
             }),
             flow_label,
             service: None,
+            traffic_class: None,
+            fidelity: None,
         })
     }
 

@@ -236,6 +236,8 @@ impl VirtualLab {
             kind: result.kind,
             source_port: result.source_port,
             service: result.path.service.clone(),
+            class: None,
+            fidelity: None,
         };
         let host = rnic.host_index as usize;
         self.trace(source, &path);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::id::{FlowLabel, Gid, Qpn, UdpSourcePort};
 use crate::measure::{Invalid, Outcome, Timestamps};
 use crate::time::{HostTime, Nanos, NicTime};
-use crate::transport::{Address, CompletionClock, SendStatus};
+use crate::transport::{Address, Class, CompletionClock, SendStatus};
 use crate::wire::{Body, Packet, ReversePath, Sequence, SessionId};
 
 use super::window::Window;
@@ -25,6 +25,7 @@ struct Outstanding {
     seen_port: Option<UdpSourcePort>,
     timestamps: Timestamps,
     clock: CompletionClock,
+    class: Class,
 }
 
 /// Which of the latest probes were measured. With this a duplicate ACK is distinguished from a late one.
@@ -53,6 +54,7 @@ pub(super) struct NewProbe {
     pub(super) path: Arc<ProbePath>,
     pub(super) source_port: Option<UdpSourcePort>,
     pub(super) clock: CompletionClock,
+    pub(super) class: Class,
     pub(super) deadline: HostTime,
 }
 
@@ -139,6 +141,7 @@ impl Prober {
                 seen_port: None,
                 timestamps: Timestamps::posted(now),
                 clock: probe.clock,
+                class: probe.class,
             },
         );
         (index, self.session, self.sequence(index))
@@ -269,6 +272,7 @@ impl Prober {
             timestamps: probe.timestamps,
             outcome,
             clock: probe.clock,
+            class: probe.class,
         });
     }
 }

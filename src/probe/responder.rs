@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use crate::id::{FlowLabel, Gid, QKey, Qpn};
 use crate::time::{HostTime, NicTime};
-use crate::transport::{Address, Received, SendStatus};
+use crate::transport::{Address, Class, Received, SendStatus};
 use crate::wire::{Body, Packet, ReversePath};
 
 use super::sources::Sources;
@@ -25,9 +25,20 @@ const MOST_FLOWS: usize = 4096;
 pub(super) struct Answer {
     pub(super) to: Address,
     pub(super) label: FlowLabel,
+    /// `None` for the class of this endpoint's own probes.
+    pub(super) class: Option<Class>,
     pub(super) packet: Packet,
     /// Index of the first ACK, whose send completion is waited for; `None` for a second.
     pub(super) awaited: Option<u64>,
+}
+
+/// How a probe wants to be answered.
+#[derive(Clone, Copy)]
+pub(super) struct Reply {
+    pub(super) label: FlowLabel,
+    pub(super) key: QKey,
+    pub(super) path: ReversePath,
+    pub(super) class: Option<Class>,
 }
 
 /// A probe whose first ACK is on its way out.
@@ -63,7 +74,7 @@ impl Responder {
     pub(super) fn on_probe(
         &mut self,
         probe: &Packet,
-        (reply_label, reply_key, reverse_path): (FlowLabel, QKey, ReversePath),
+        reply: Reply,
         received: &Received,
         responder: Qpn,
         now: HostTime,
@@ -81,9 +92,10 @@ impl Responder {
             to: Address {
                 gid: received.source_gid,
                 qpn: received.source_qpn,
-                q_key: reply_key,
+                q_key: reply.key,
             },
-            label: reply_label,
+            label: reply.label,
+            class: reply.class,
             packet: Packet {
                 body: Body::FirstAck {
                     responder,
@@ -101,7 +113,7 @@ impl Responder {
             },
         );
         counters.probes_answered += 1;
-        self.note(received.source_gid, reply_label, reverse_path);
+        self.note(received.source_gid, reply.label, reply.path);
         Some(answer)
     }
 

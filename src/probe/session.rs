@@ -9,14 +9,15 @@ use crate::id::Gid;
 use crate::measure::Invalid;
 use crate::time::{HostTime, NicTime};
 use crate::transport::{
-    Address, Capabilities, Completion, EndpointEvent, Received, SendRequest, SendStatus, SendToken,
+    Address, Capabilities, Class, Completion, EndpointEvent, Received, SendRequest, SendStatus,
+    SendToken,
 };
 use crate::wire::{Body, Ends, Keyring, Packet, Sequence, SessionId, WireError};
 
 #[cfg(test)]
 use super::Grant;
 use super::prober::{Ack, NewProbe, Prober};
-use super::responder::{Answer, Responder};
+use super::responder::{Answer, Reply, Responder};
 use super::schedule::{Due, Schedule};
 use super::unanswered::Unanswered;
 use super::{Answered, Config, Counters, Group, PathId, ProbePath, ProbeResult};
@@ -210,12 +211,20 @@ impl Session {
         }
         let (to, flow_label) = (due.path.target.address, due.path.flow_label);
         let reverse_path = self.prober.reverse_path(due.kind, (to.gid, flow_label));
+        let own = self.config.class;
+        // A service's class is kept in both directions.
+        let reply_class = due.path.traffic_class.map(|traffic_class| Class {
+            traffic_class,
+            ..own
+        });
+        let class = reply_class.unwrap_or(own);
         let probe = NewProbe {
             kind: due.kind,
             source: self.address,
             path: due.path,
             source_port: self.capabilities.steering.source_port(flow_label),
             clock: self.capabilities.clock,
+            class,
             deadline: now.after(self.config.timeout),
         };
         let (index, session, sequence) = self.prober.begin(probe, now, &mut self.counters);
@@ -231,13 +240,14 @@ impl Session {
                 reply_label: flow_label,
                 reply_key: self.address.q_key,
                 reverse_path,
+                reply_class,
             },
         };
         Some(SendRequest {
             token: SendToken(index << 2 | purpose::PROBE),
             to,
             flow_label,
-            traffic_class: self.config.traffic_class,
+            class,
             payload: packet.encode(self.ends_to(to.gid), &self.keys),
         })
     }
@@ -251,7 +261,7 @@ impl Session {
             token: SendToken(token),
             to: answer.to,
             flow_label: answer.label,
-            traffic_class: self.config.traffic_class,
+            class: answer.class.unwrap_or(self.config.class),
             payload: answer
                 .packet
                 .encode(self.ends_to(answer.to.gid), &self.keys),
@@ -304,11 +314,17 @@ impl Session {
             reply_label,
             reply_key,
             reverse_path,
+            reply_class,
         } = packet.body
         {
             let answer = self.responder.on_probe(
                 &packet,
-                (reply_label, reply_key, reverse_path),
+                Reply {
+                    label: reply_label,
+                    key: reply_key,
+                    path: reverse_path,
+                    class: reply_class,
+                },
                 received,
                 self.address.qpn,
                 now,

@@ -1,3 +1,4 @@
+mod classes;
 mod forgery;
 mod harness;
 mod properties;

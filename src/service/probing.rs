@@ -3,7 +3,7 @@
 //! Without I/O. The owner feeds in what the flow table tells, the RNICs of this host and the controller's answers, and
 //! passes on what [`Planner::drain_changes`] and [`Planner::due_lookup`] give out.
 //!
-//! Connections of one service from one RNIC to one GID with one UDP source port share a path. A destination is asked
+//! Connections of one service from one RNIC to one GID with one UDP source port and traffic class share a path. A destination is asked
 //! for when a connection to it appears, in one call with all others of the next milliseconds, and again now and then,
 //! so that a responder that has another queue pair is followed. A destination that no agent has registered is never
 //! probed; the time between look-ups grows. Answers are kept for a while after the last connection has ended.
@@ -173,6 +173,7 @@ impl Planner {
             port: flow.port,
             destination: route.destination,
             source_port: flow.source_port(),
+            traffic_class: route.traffic_class,
             service: path::service_name(flow),
         };
         if let Some(member) = self.members.get_mut(&flow.key) {

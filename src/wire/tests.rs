@@ -21,17 +21,31 @@ fn any_way_back() -> impl Strategy<Value = ReversePath> {
     ]
 }
 
+fn any_class() -> impl Strategy<Value = Option<Class>> {
+    prop::option::of(
+        (any::<u8>(), Class::LEVELS).prop_map(|(traffic_class, service_level)| Class {
+            traffic_class,
+            service_level,
+        }),
+    )
+}
+
 fn any_body() -> impl Strategy<Value = Body> {
     prop_oneof![
-        (1..=FlowLabel::MAX, any::<u32>(), any_way_back()).prop_map(
-            |(label, key, reverse_path)| {
+        (
+            1..=FlowLabel::MAX,
+            any::<u32>(),
+            any_way_back(),
+            any_class()
+        )
+            .prop_map(|(label, key, reverse_path, reply_class)| {
                 Body::Probe {
                     reply_label: FlowLabel::new(label).expect("in range"),
                     reply_key: QKey(key),
                     reverse_path,
+                    reply_class,
                 }
-            }
-        ),
+            }),
         (any::<u32>(), any::<u16>()).prop_map(|(qpn, port)| Body::FirstAck {
             responder: Qpn::from_lower_bits(qpn),
             seen: (port != 0).then_some(UdpSourcePort(port)),
@@ -59,6 +73,7 @@ fn probe() -> Packet {
             reply_label: FlowLabel::new(0x2_1234).expect("in range"),
             reply_key: QKey(0x1111_1111),
             reverse_path: ReversePath::Failing,
+            reply_class: None,
         },
     }
 }
@@ -191,4 +206,24 @@ fn short_keys_are_refused_and_keys_are_never_shown() {
         format!("{:?}", Keyring::new(vec![key(0x41)])),
         "Keyring { keys: [ClusterKey(…)], signing: Some(0), takes_unsigned: false }"
     );
+}
+
+#[test]
+fn the_class_of_the_acks_stands_behind_the_flags() {
+    let mut packet = probe();
+    let Body::Probe { reply_class, .. } = &mut packet.body else {
+        unreachable!("a probe")
+    };
+    *reply_class = Some(Class {
+        traffic_class: 0x6a,
+        service_level: 5,
+    });
+    let payload = packet.encode(ends(), &Keyring::unkeyed());
+    let bytes = payload.as_slice();
+    assert_eq!((bytes[4], bytes[5]), (0b101_1110, 0x6a));
+    // Without the flag the byte says nothing: older probers leave it zero, and mean the responder's own class.
+    let mut older = bytes.to_vec();
+    older[4] &= !FLAG_CLASS;
+    let read = Packet::decode(&older, ends(), &Keyring::unkeyed()).expect("a packet");
+    assert_eq!(read, probe());
 }

@@ -61,6 +61,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
         reply_label: FlowLabel::new(0x1234).expect("a label"),
         reply_key: QKey(0x1111_1111),
         reverse_path,
+        reply_class: None,
     };
     vec![
         ("probe", probe(ReversePath::Unasked)),

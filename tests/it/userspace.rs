@@ -56,6 +56,8 @@ fn group(to: Address, labels: &[u32]) -> Group {
             }),
             flow_label: FlowLabel::new(*label).expect("valid"),
             service: None,
+            traffic_class: None,
+            fidelity: None,
         })
     });
     Group {

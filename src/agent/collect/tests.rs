@@ -25,6 +25,8 @@ fn largest(port: u16, samples: usize) -> PathReport {
         kind: ProbeKind::ServiceTracing,
         source_port: Some(UdpSourcePort(port)),
         service: Some(ServiceName::new(name.clone())),
+        class: None,
+        fidelity: None,
     };
     let mut report = PathReport::empty(path, CompletionClock::Emulated);
     // A minute in nanoseconds, longer than any measurement.

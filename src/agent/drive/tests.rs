@@ -9,7 +9,7 @@ use crate::probe::{Config, Group, ProbeKind, ProbePath, Rate, Start};
 use crate::time::SystemClock;
 use crate::topology::Peer;
 use crate::transport::memory::Network;
-use crate::transport::{Address, EndpointEvent, MAX_PAYLOAD, SourcePortSteering};
+use crate::transport::{Address, Class, EndpointEvent, MAX_PAYLOAD, SourcePortSteering};
 use crate::wire::Keyring;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,6 +45,8 @@ fn probing(to: Address) -> Vec<Group> {
             }),
             flow_label: FlowLabel::new(77).expect("label"),
             service: None,
+            traffic_class: None,
+            fidelity: None,
         })],
     }]
 }
@@ -342,7 +344,7 @@ async fn a_full_endpoint_keeps_a_bounded_queue_and_fails_the_rest() {
         token: crate::transport::SendToken(0),
         to: address,
         flow_label: FlowLabel::new(1).expect("label"),
-        traffic_class: 0,
+        class: Class::default(),
         payload: crate::transport::Payload::new(&[0; MAX_PAYLOAD]).expect("payload"),
     };
     a.requests = vec![request; PENDING_DEPTH + 3];

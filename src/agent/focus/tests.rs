@@ -29,6 +29,8 @@ fn groups() -> HashMap<Gid, Vec<Group>> {
             }),
             flow_label: PORT.flow_label().expect("in range"),
             service: None,
+            traffic_class: None,
+            fidelity: None,
         })
     };
     let group = Group {

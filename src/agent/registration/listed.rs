@@ -51,6 +51,8 @@ fn group(group: &pinglist::Group) -> Option<Group> {
                     target: Arc::clone(&target.peer),
                     flow_label: target.flow_label,
                     service: None,
+                    traffic_class: None,
+                    fidelity: None,
                 })
             })
             .collect(),

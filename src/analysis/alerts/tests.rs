@@ -28,6 +28,7 @@ fn incident(id: u64) -> Incident {
         sent: 100,
         lost: 10,
         services: BTreeMap::new(),
+        perhaps: BTreeMap::new(),
         evidence: Vec::new(),
         openings: 1,
         interval: None,

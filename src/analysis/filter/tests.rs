@@ -30,6 +30,8 @@ fn report(source: End, target: End, responder_delay: i64) -> PathReport {
         kind: ProbeKind::TorMesh,
         source_port: Some(UdpSourcePort(50_000)),
         service: None,
+        class: None,
+        fidelity: None,
     };
     let mut report = PathReport::empty(path, CompletionClock::Software);
     report.samples.push(Measurement {

@@ -102,12 +102,16 @@ fn fold<'a>(all: &[&'a Finding], now: WallTime) -> Cause<'a> {
         ..first.clone()
     };
     finding.services.clear();
+    finding.perhaps.clear();
     for one in &all {
         finding.probes.add(one.probes);
         finding.hard |= one.hard;
         finding.share = finding.share.max(one.share);
         for (service, suffers) in &one.services {
             *finding.services.entry(service.clone()).or_default() |= suffers;
+        }
+        for (service, suffers) in &one.perhaps {
+            *finding.perhaps.entry(service.clone()).or_default() |= suffers;
         }
     }
     if first.category == Category::MonitoringBlind {

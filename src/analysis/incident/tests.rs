@@ -45,6 +45,7 @@ fn finding(subject: Component, category: Category, nats: f64) -> Finding {
         },
         hard: false,
         services: BTreeMap::new(),
+        perhaps: BTreeMap::new(),
         evidence: vec!["why".to_owned()],
     }
 }
@@ -222,6 +223,36 @@ fn the_worst_impact_stays_and_names_the_services() {
     );
     assert!(run(&mut tracker, 4, vec![hit(false)]).is_empty());
     assert_eq!(tracker.open()[0].severity, Severity::P0);
+}
+
+#[test]
+fn a_service_whose_probes_take_other_paths_weighs_less() {
+    let name = || crate::id::ServiceName::new("train");
+    let hit = |services: &[bool], perhaps: &[bool]| Finding {
+        hard: true,
+        services: services.iter().map(|suffers| (name(), *suffers)).collect(),
+        perhaps: perhaps.iter().map(|suffers| (name(), *suffers)).collect(),
+        ..finding(link("tor3"), Category::LinkLoss, 20.0)
+    };
+    let mut tracker = new();
+    let mut at = 0;
+    let mut severity = |services: &[bool], perhaps: &[bool]| {
+        for _ in 0..2 {
+            at += 1;
+            run(&mut tracker, at, vec![hit(services, perhaps)]);
+        }
+        let incident = &tracker.open()[0];
+        (
+            incident.severity,
+            incident.services.len(),
+            incident.perhaps.len(),
+        )
+    };
+    assert_eq!(severity(&[], &[false]), (Severity::P2, 0, 1));
+    assert_eq!(severity(&[], &[true]), (Severity::P1, 0, 1));
+    // Its own paths tell more: from then on it is no doubt.
+    assert_eq!(severity(&[false], &[true]), (Severity::P1, 1, 0));
+    assert_eq!(severity(&[true], &[]), (Severity::P0, 1, 0));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::watch::length;
 use super::{Explained, Incident, MOST_EXPLAINED, Severity, Subjects};
 use crate::analysis::judge::{Category, Finding};
 use crate::analysis::localize::interval::wilson;
+use crate::id::ServiceName;
 use crate::time::WallTime;
 
 /// Lines of evidence that are kept.
@@ -36,17 +37,25 @@ fn interval(finding: &Finding, share: f64) -> Option<[f64; 2]> {
     Some(wilson(lost, lost / share.max(f64::MIN_POSITIVE)))
 }
 
-fn services(finding: &Finding) -> BTreeMap<String, bool> {
-    finding
-        .services
+fn names(services: &BTreeMap<ServiceName, bool>) -> BTreeMap<String, bool> {
+    services
         .iter()
         .map(|(name, suffers)| (name.as_str().to_owned(), *suffers))
         .collect()
 }
 
+/// Takes the services of a newer finding over.
+fn join(known: &mut BTreeMap<String, bool>, services: &BTreeMap<ServiceName, bool>) {
+    for (service, suffers) in names(services) {
+        *known.entry(service).or_default() |= suffers;
+    }
+}
+
 impl Incident {
     pub(super) fn new(finding: &Finding, id: u64, now: WallTime) -> Self {
-        let services = services(finding);
+        let services = names(&finding.services);
+        let mut perhaps = names(&finding.perhaps);
+        perhaps.retain(|service, _| !services.contains_key(service));
         Self {
             id,
             subject: finding.subject.clone(),
@@ -54,7 +63,7 @@ impl Incident {
             or: finding.or.clone(),
             deciding: finding.deciding,
             category: finding.category,
-            severity: Severity::of(finding.category, &services),
+            severity: Severity::of(finding.category, &services, &perhaps),
             opened_unix_ns: now.nanos(),
             seen_unix_ns: now.nanos(),
             closed_unix_ns: None,
@@ -64,6 +73,7 @@ impl Incident {
             sent: finding.probes.sent,
             lost: finding.probes.lost,
             services,
+            perhaps,
             evidence: finding.evidence.clone(),
             openings: 1,
             explains: Vec::new(),
@@ -82,12 +92,13 @@ impl Incident {
     pub(super) fn sight(&mut self, finding: &Finding, now: WallTime) -> bool {
         let before = self.severity;
         self.seen_unix_ns = now.nanos();
-        for (service, suffers) in services(finding) {
-            *self.services.entry(service).or_default() |= suffers;
-        }
-        self.severity = self
-            .severity
-            .min(Severity::of(self.category, &self.services));
+        join(&mut self.services, &finding.services);
+        join(&mut self.perhaps, &finding.perhaps);
+        let services = &self.services;
+        self.perhaps
+            .retain(|service, _| !services.contains_key(service));
+        let severity = Severity::of(self.category, &self.services, &self.perhaps);
+        self.severity = self.severity.min(severity);
         before != self.severity
     }
 

@@ -216,6 +216,7 @@ pub(super) mod tests {
             probes: Counts::default(),
             hard: false,
             services: BTreeMap::new(),
+            perhaps: BTreeMap::new(),
             evidence: Vec::new(),
         }
     }

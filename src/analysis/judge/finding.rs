@@ -202,6 +202,9 @@ pub struct Finding {
     pub hard: bool,
     /// Services with paths across it, and whether their own probes suffer.
     pub services: BTreeMap<ServiceName, bool>,
+    /// Services whose probes cross it on other paths than their connections, or on unknown ones, and whether those probes
+    /// suffer: their connections may cross it or not.
+    pub perhaps: BTreeMap<ServiceName, bool>,
     /// Lines that explain it.
     pub evidence: Vec<String>,
 }

@@ -134,6 +134,7 @@ pub(super) fn blank(subject: Component, category: Category, share: f64) -> Findi
         probes: Counts::default(),
         hard: false,
         services: BTreeMap::new(),
+        perhaps: BTreeMap::new(),
         evidence: Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Links, switches and RNICs that explain lost and slow probes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::counts::{Counts, Horizon};
 use super::crossed::{Coarse, Crossings, Observed};
@@ -18,7 +18,7 @@ use crate::analysis::localize::{
     localize_with_posterior,
 };
 use crate::analysis::routes::CLOUD;
-use crate::id::{RnicName, TorId};
+use crate::id::{RnicName, ServiceName, TorId};
 use crate::time::WallTime;
 
 /// Probes that a suspect must explain. Fewer are chance.
@@ -377,6 +377,7 @@ impl Judge {
         }
         evidence.push(format!("over the last {}", horizon.name()));
         evidence.extend(sums.examples);
+        evidence.extend(of_other_paths(&sums.perhaps));
         Some(Finding {
             subject: suspect.component.clone(),
             category,
@@ -396,7 +397,28 @@ impl Judge {
                     || suspect.symptom != Symptom::Loss
                     || is_fabric_wide(suspect)),
             services: sums.services,
+            perhaps: sums.perhaps,
             evidence,
         })
     }
+}
+
+/// Services that are named in a line of evidence.
+const NAMED: usize = 5;
+
+/// What it means that the probes of some services take other paths than their connections.
+fn of_other_paths(perhaps: &BTreeMap<ServiceName, bool>) -> Option<String> {
+    let named: Vec<&str> = perhaps
+        .keys()
+        .take(NAMED)
+        .map(ServiceName::as_str)
+        .collect();
+    let more = if perhaps.len() > NAMED { ", …" } else { "" };
+    (!named.is_empty()).then(|| {
+        format!(
+            "perhaps crossed by the connections of {}{more}: their RNICs do not let the agent choose the UDP source port, so that \
+             their probes take other paths, or unknown ones",
+            named.join(", ")
+        )
+    })
 }

@@ -91,6 +91,9 @@ pub(super) fn cables(findings: Vec<Finding>) -> Vec<Finding> {
         for (service, suffers) in finding.services {
             *other.services.entry(service).or_default() |= suffers;
         }
+        for (service, suffers) in finding.perhaps {
+            *other.perhaps.entry(service).or_default() |= suffers;
+        }
     }
     kept
 }
@@ -171,6 +174,9 @@ fn whole_host(host: &str, count: usize, parts: &[&Finding]) -> Option<Finding> {
         }
         for (service, suffers) in &part.services {
             *finding.services.entry(service.clone()).or_default() |= suffers;
+        }
+        for (service, suffers) in &part.perhaps {
+            *finding.perhaps.entry(service.clone()).or_default() |= suffers;
         }
     }
     let what = if is_down { "are down" } else { "lose packets" };

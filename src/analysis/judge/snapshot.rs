@@ -11,7 +11,7 @@ use crate::analysis::filter::{Flaps, HostFilter, Noted, Reason, UploadState};
 use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, Slot, Windows};
 use crate::id::{Gid, HostName, RnicName, ServiceName, TorId, UdpSourcePort};
-use crate::probe::ProbeKind;
+use crate::probe::{PathFidelity, ProbeKind};
 use crate::time::{Nanos, WallTime};
 
 /// A path with what it counted.
@@ -31,6 +31,8 @@ pub struct PathCounts {
     pub port: Option<UdpSourcePort>,
     /// The service that uses it.
     pub service: Option<ServiceName>,
+    /// Whether it is surely the path of the service's own connections.
+    pub is_own: bool,
     counts: [Counts; 4],
     /// The same, as much as it may weigh: see [`weighed`].
     weighed: [Counts; 4],
@@ -262,6 +264,10 @@ impl Snapshot {
             kind: path.kind(),
             port: path.source_port(),
             service: path.service().cloned(),
+            // Agents that do not tell are older than the difference.
+            is_own: path
+                .fidelity()
+                .is_none_or(|fidelity| fidelity == PathFidelity::OwnPath),
             counts: tally.counts,
             weighed: tally.counts,
             unsent: tally.unsent,

@@ -64,6 +64,7 @@ fn finding(routes: &Routes, seen: &[Observed<'_>], uneven: &Uneven) -> Option<Fi
         .collect();
     let mut probes = Counts::default();
     let mut services: BTreeMap<ServiceName, bool> = BTreeMap::new();
+    let mut perhaps: BTreeMap<ServiceName, bool> = BTreeMap::new();
     for seen in seen {
         let legs = ways(seen).into_iter().flatten();
         let next: Vec<&str> = legs
@@ -76,6 +77,11 @@ fn finding(routes: &Routes, seen: &[Observed<'_>], uneven: &Uneven) -> Option<Fi
         if let Some(service) = &seen.service
             && next.iter().any(|next| overfull.contains(next))
         {
+            let services = if seen.is_own {
+                &mut services
+            } else {
+                &mut perhaps
+            };
             services.entry(service.clone()).or_default();
         }
     }
@@ -97,6 +103,7 @@ fn finding(routes: &Routes, seen: &[Observed<'_>], uneven: &Uneven) -> Option<Fi
         probes,
         hard: false,
         services,
+        perhaps,
         evidence: evidence(uneven, worst),
     })
 }

@@ -52,7 +52,7 @@ impl Sums {
                     sum.add(seen.weighed(horizon));
                 }
             }
-            // A service's own path must surely cross it.
+            // A service's own path must surely cross it. Where probes take another path, its ends are its own alone.
             if let Some(service) = &seen.service
                 && share >= 0.5
             {
@@ -61,7 +61,12 @@ impl Sums {
                 } else {
                     seen.counts(Horizon::Middle).lost > 0
                 };
-                *sums.services.entry(service.clone()).or_default() |= suffers;
+                let services = if seen.is_own || is_end(seen, &suspect.component) {
+                    &mut sums.services
+                } else {
+                    &mut sums.perhaps
+                };
+                *services.entry(service.clone()).or_default() |= suffers;
             }
             if all.lost > 0 && share >= 0.5 {
                 let least = worst.last().map_or(0, |(counts, _)| counts.lost);
@@ -79,6 +84,23 @@ impl Sums {
             .collect();
         sums
     }
+}
+
+/// Whether all paths between the ends of this one cross a component: an end, or the cable of one.
+fn is_end(seen: &Observed<'_>, component: &Component) -> bool {
+    [&seen.source, &seen.target]
+        .into_iter()
+        .any(|end| match component {
+            Component::Rnic { host, device } => (host, device) == (&end.host, &end.device),
+            Component::Host { name } => *name == end.host.as_str(),
+            Component::Switch { name } => *name == end.tor.as_str(),
+            Component::Link { from, to } => {
+                let rnic = end.rnic().to_string();
+                let names = |node: &str| node == end.host.as_str() || node == rnic;
+                names(from) || names(to)
+            }
+            Component::Group { .. } => false,
+        })
 }
 
 fn describe(seen: &Observed<'_>) -> String {
@@ -114,6 +136,7 @@ pub(super) struct Sums {
     slow: u64,
     paused: u64,
     pub(super) services: BTreeMap<ServiceName, bool>,
+    pub(super) perhaps: BTreeMap<ServiceName, bool>,
     pub(super) examples: Vec<String>,
 }
 

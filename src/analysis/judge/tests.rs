@@ -92,6 +92,8 @@ impl TestFabric {
             target: Arc::new(target),
             source_port: Some(UdpSourcePort(50_000)),
             service: None,
+            class: None,
+            fidelity: None,
         };
         let mut report = PathReport::empty(path, CompletionClock::Software);
         let mut rtt = 5_000;

@@ -20,6 +20,8 @@ fn path(target: u8, port: u16) -> Path {
         kind: ProbeKind::InterTor,
         source_port: Some(UdpSourcePort(port)),
         service: None,
+        class: None,
+        fidelity: None,
     }
 }
 

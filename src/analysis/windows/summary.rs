@@ -7,7 +7,8 @@ use crate::analysis::report::End;
 use crate::analysis::sketch::Sketch;
 use crate::id::{ServiceName, UdpSourcePort};
 use crate::measure::Invalid;
-use crate::probe::ProbeKind;
+use crate::probe::{PathFidelity, ProbeKind};
+use crate::transport::Class;
 
 /// What was measured on one path in a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub struct Summary {
     pub source_port: Option<UdpSourcePort>,
     /// The service that uses the path.
     pub service: Option<ServiceName>,
+    /// The class of the probes, where the agent tells.
+    pub class: Option<Class>,
+    /// Whether it is the path of the service's own connections, where the agent tells.
+    pub fidelity: Option<PathFidelity>,
     /// All probes but those of focus.
     pub sent: u64,
     /// Probes without an ACK in time.

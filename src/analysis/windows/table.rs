@@ -12,7 +12,8 @@ use super::bucket::{Bucket, Sums};
 use super::slot::Slot;
 use super::summary::Summary;
 use crate::id::{Gid, ServiceName, UdpSourcePort};
-use crate::probe::ProbeKind;
+use crate::probe::{PathFidelity, ProbeKind};
+use crate::transport::Class;
 
 /// What the windows hold and what had to go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(super) struct Entry {
     pub(super) kind: ProbeKind,
     pub(super) source_port: Option<UdpSourcePort>,
     pub(super) service: Option<Box<ServiceName>>,
+    pub(super) class: Option<Class>,
+    pub(super) fidelity: Option<PathFidelity>,
     /// Sorted by slot.
     buckets: Vec<Bucket>,
     /// On the buckets' heaps.
@@ -58,6 +61,8 @@ impl Entry {
             && self.kind == path.kind.of_path()
             && self.source_port == path.source_port
             && self.service.as_deref() == path.service.as_ref()
+            && self.class == path.class
+            && self.fidelity == path.fidelity
     }
 
     /// Bytes of the entry itself and what hangs on it.
@@ -149,6 +154,8 @@ impl Entry {
             kind: self.kind,
             source_port: self.source_port,
             service: self.service.as_deref().cloned(),
+            class: self.class,
+            fidelity: self.fidelity,
             sent: sums.sent,
             lost: sums.lost,
             invalid: sums.invalid,
@@ -285,6 +292,8 @@ impl Table {
             kind: path.kind.of_path(),
             source_port: path.source_port,
             service: path.service.clone().map(Box::new),
+            class: path.class,
+            fidelity: path.fidelity,
             buckets: Vec::new(),
             cells_bytes: 0,
             hash,
@@ -429,13 +438,20 @@ fn end_bytes(end: &End) -> usize {
 
 fn hash(hasher: &RandomState, path: &Path) -> u64 {
     // In one piece: small ones cost the hasher as much each.
-    let mut fixed = [0; 36];
+    let mut fixed = [0; 39];
     fixed[..16].copy_from_slice(&path.source.gid.bytes());
     fixed[16..32].copy_from_slice(&path.target.gid.bytes());
     fixed[32] = path.kind.of_path() as u8;
     if let Some(port) = path.source_port {
         fixed[33] = 1;
-        fixed[34..].copy_from_slice(&port.0.to_be_bytes());
+        fixed[34..36].copy_from_slice(&port.0.to_be_bytes());
+    }
+    if let Some(class) = path.class {
+        fixed[36] = class.service_level.saturating_add(1);
+        fixed[37] = class.traffic_class;
+    }
+    if let Some(fidelity) = path.fidelity {
+        fixed[38] = 1 + fidelity as u8;
     }
     let mut state = hasher.build_hasher();
     state.write(&fixed);

@@ -43,6 +43,8 @@ fn report(source: u8, target: u8, lost: u64, rtts: &[i64]) -> PathReport {
         kind: ProbeKind::TorMesh,
         source_port: Some(UdpSourcePort(50_000)),
         service: None,
+        class: None,
+        fidelity: None,
     };
     let mut report = PathReport::empty(path, CompletionClock::Software);
     report.lost = lost;

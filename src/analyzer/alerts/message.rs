@@ -148,12 +148,16 @@ fn annotations(incident: &Incident) -> BTreeMap<&'static str, String> {
     if let Some(explains) = explains(incident) {
         annotations.insert("explains", explains);
     }
-    if !incident.services.is_empty() {
-        let services = incident.services.iter().map(|(name, suffers)| {
-            let suffers = if *suffers { " (suffers)" } else { "" };
-            format!("{name}{suffers}")
-        });
-        annotations.insert("services", services.collect::<Vec<_>>().join(", "));
+    let surely = incident.services.iter().map(|(name, suffers)| {
+        let suffers = if *suffers { " (suffers)" } else { "" };
+        format!("{name}{suffers}")
+    });
+    let perhaps = incident.perhaps.keys();
+    let services: Vec<_> = surely
+        .chain(perhaps.map(|name| format!("{name} (perhaps: probed on other paths)")))
+        .collect();
+    if !services.is_empty() {
+        annotations.insert("services", services.join(", "));
     }
     annotations
 }

@@ -41,6 +41,7 @@ fn incident() -> Incident {
         sent: 1_000,
         lost: 50,
         services: [("train".to_owned(), true)].into(),
+        perhaps: BTreeMap::new(),
         evidence: vec![
             "50 of 1000 probes were lost".to_owned(),
             "traced".to_owned(),

@@ -1,5 +1,7 @@
 //! `GET /api/v1/incidents`.
 
+use std::collections::BTreeMap;
+
 use crate::analysis::incident::{Explained as Known, Incident};
 use crate::analysis::localize;
 use crate::analyzer::view::View;
@@ -81,17 +83,20 @@ impl From<&Incident> for api::incidents::Incident {
             subjects_most: incident.subjects.most,
             explains: incident.explains.iter().map(Into::into).collect(),
             cause: incident.cause,
-            services: incident
-                .services
-                .iter()
-                .map(|(name, suffers)| Service {
-                    name: name.clone(),
-                    suffers: *suffers,
-                })
+            services: services(&incident.services, true)
+                .chain(services(&incident.perhaps, false))
                 .collect(),
             evidence: incident.evidence.clone(),
         }
     }
+}
+
+fn services(services: &BTreeMap<String, bool>, own_path: bool) -> impl Iterator<Item = Service> {
+    services.iter().map(move |(name, suffers)| Service {
+        name: name.clone(),
+        suffers: *suffers,
+        own_path,
+    })
 }
 
 impl From<&Known> for Explained {

@@ -80,6 +80,9 @@ impl From<Summary> for Path {
         Self {
             kind: summary.kind.into(),
             source_port: summary.source_port.map(|port| port.0),
+            traffic_class: summary.class.map(|class| class.traffic_class),
+            service_level: summary.class.map(|class| class.service_level),
+            fidelity: summary.fidelity.map(Into::into),
             sent: summary.sent,
             lost: summary.lost,
             invalid: Invalid::ALL

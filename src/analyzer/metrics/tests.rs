@@ -52,6 +52,7 @@ fn incident(id: u64) -> Incident {
         sent: 10,
         lost: 10,
         services: std::collections::BTreeMap::new(),
+        perhaps: std::collections::BTreeMap::new(),
         evidence: Vec::new(),
         openings: 1,
         interval: None,

@@ -91,6 +91,8 @@ impl Analyzer {
             kind: ProbeKind::InterTor,
             source_port: Some(UdpSourcePort(50_000)),
             service: None,
+            class: None,
+            fidelity: None,
         };
         let mut report = PathReport::empty(path, CompletionClock::Software);
         report.add(&Outcome::Complete(Measurement {

@@ -95,6 +95,8 @@ async fn ping(args: &PingArgs, rate: Rate, config: &AgentConfig) -> Result<(), F
         target: Arc::new(target),
         flow_label: args.flow_label.map_or_else(random_label, Ok)?,
         service: None,
+        traffic_class: None,
+        fidelity: None,
     });
     let session = Config {
         max_rate: Rate::MAX,

@@ -274,10 +274,15 @@ pub(crate) fn explain(incident: &Incident, now: i64) -> String {
         );
     }
     for service in &incident.services {
-        let suffers = if service.suffers {
-            "suffers"
-        } else {
-            "has paths across it, and does not suffer"
+        let suffers = match (service.own_path, service.suffers) {
+            (true, true) => "suffers",
+            (true, false) => "has paths across it, and does not suffer",
+            (false, true) => {
+                "perhaps has paths across it: its probes suffer, on other paths than its connections or on unknown ones"
+            }
+            (false, false) => {
+                "perhaps has paths across it: its probes do, on other paths than its connections or on unknown ones"
+            }
         };
         let _ = write!(text, "\nservice    {} {suffers}", service.name);
     }
@@ -324,6 +329,9 @@ fn impact(incident: &Incident) -> &'static str {
         Name::Known(Severity::P0) => "a service's own paths are hit and it suffers",
         Name::Known(Severity::P1) if is_monitoring(incident) => {
             "the monitoring cannot see what it should"
+        }
+        Name::Known(Severity::P1) if incident.services.iter().all(|service| !service.own_path) => {
+            "perhaps a service's paths are hit"
         }
         Name::Known(Severity::P1) => "a service's own paths are hit",
         Name::Known(Severity::P2) => "only the monitoring of the cluster sees it",
@@ -450,6 +458,7 @@ pub(crate) mod tests {
         let service = |name: &str, suffers| Service {
             name: name.to_owned(),
             suffers,
+            own_path: true,
         };
         let mut incident = Incident {
             severity: Severity::P0.into(),

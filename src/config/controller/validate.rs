@@ -81,6 +81,7 @@ fn overrides(settings: &AgentsSettings) -> AgentOverrides {
         max_probes_per_second: settings.max_probes_per_second,
         upload_interval: settings.upload_interval.map(|span| span.0),
         traffic_class: settings.traffic_class,
+        service_level: settings.service_level,
     }
 }
 

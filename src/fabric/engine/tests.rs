@@ -7,7 +7,7 @@ use super::*;
 use crate::fabric::topology::Shape;
 use crate::fabric::truth::LinkTruth;
 use crate::id::FlowLabel;
-use crate::transport::EndpointEvent;
+use crate::transport::{Class, EndpointEvent};
 
 /// A fabric with an endpoint on every RNIC.
 struct Bench {
@@ -58,7 +58,7 @@ impl Bench {
             token: SendToken(token),
             to: self.addresses[to as usize],
             flow_label: FlowLabel::new(u32::from(port & 0x3fff).max(1)).expect("in range"),
-            traffic_class: 0,
+            class: Class::default(),
             payload: Payload::new(&token.to_be_bytes()).expect("short"),
         }
     }

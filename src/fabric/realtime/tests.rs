@@ -5,7 +5,7 @@ use crate::fabric::engine::Profile;
 use crate::fabric::topology::Shape;
 use crate::id::FlowLabel;
 use crate::time::SystemClock;
-use crate::transport::{Payload, SendToken};
+use crate::transport::{Class, Payload, SendToken};
 
 fn start(faults: &[&str]) -> (Fabric, JoinHandle<Engine>, CancellationToken) {
     let shape = Shape {
@@ -39,7 +39,7 @@ fn request(to: Address, token: u64) -> SendRequest {
         token: SendToken(token),
         to,
         flow_label: FlowLabel::new(1 + u32::try_from(token).expect("small")).expect("in range"),
-        traffic_class: 0,
+        class: Class::default(),
         payload: Payload::new(b"probe").expect("short"),
     }
 }

@@ -20,6 +20,7 @@ const LABELS: &[&str] = &[
     "device",
     "event",
     "kind",
+    "clock",
     "learned",
     "phase",
     "port",

@@ -6,7 +6,7 @@ use crate::fabric::topology::{Shape, Topology};
 use crate::id::FlowLabel;
 use crate::lab::observed::PathSample;
 use crate::time::HostTime;
-use crate::transport::{Address, Completion, Payload, SendRequest, SendToken};
+use crate::transport::{Address, Class, Completion, Payload, SendRequest, SendToken};
 
 struct Exchange {
     engine: Engine,
@@ -48,7 +48,7 @@ impl Exchange {
             token: SendToken(0),
             to: self.addresses[to as usize],
             flow_label: label,
-            traffic_class: 0,
+            class: Class::default(),
             payload: Payload::new(b"x").expect("short"),
         };
         let now = self.engine.now();

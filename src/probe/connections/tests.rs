@@ -34,6 +34,8 @@ fn path(id: u64) -> Arc<ProbePath> {
         }),
         flow_label: label.expect("20 bits"),
         service: Some("train".into()),
+        traffic_class: None,
+        fidelity: None,
     })
 }
 

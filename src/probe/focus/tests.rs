@@ -24,6 +24,8 @@ fn path(number: u16) -> Arc<ProbePath> {
             .flow_label()
             .expect("in range"),
         service: None,
+        traffic_class: None,
+        fidelity: None,
     })
 }
 

@@ -133,6 +133,8 @@ pub(super) fn path_to(address: Address, number: u32) -> Arc<ProbePath> {
         }),
         flow_label: label(number),
         service: None,
+        traffic_class: None,
+        fidelity: None,
     })
 }
 

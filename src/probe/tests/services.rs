@@ -11,6 +11,8 @@ fn service_path(node: usize, number: u32, service: &str) -> Arc<ProbePath> {
     let path = path_to(address(node), number);
     Arc::new(ProbePath {
         service: Some(service.into()),
+        traffic_class: None,
+        fidelity: None,
         ..ProbePath::clone(&path)
     })
 }

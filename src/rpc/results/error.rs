@@ -61,6 +61,14 @@ pub enum ReportError {
     /// A UDP port has 16 bits.
     #[error("source port {0} has more than 16 bits")]
     SourcePort(u32),
+    /// A traffic class has 8 bits, a service level 3.
+    #[error("traffic class {traffic_class} or service level {service_level} is too large")]
+    Class {
+        /// As reported.
+        traffic_class: u32,
+        /// As reported.
+        service_level: u32,
+    },
     /// Only service tracing has a service.
     #[error("a service is named on a path that is not probed for one")]
     Service,

@@ -4,10 +4,10 @@ use super::error::ReportError;
 use crate::analysis::report::{AgentCounters, Batch, End, PathReport};
 use crate::id::{DeviceName, Gid, HostName, IdError, Qpn, TorId, check_name};
 use crate::measure::{Invalid, Measurement};
-use crate::probe::ProbeKind;
+use crate::probe::{PathFidelity, ProbeKind};
 use crate::rpc::v1;
 use crate::time::Nanos;
-use crate::transport::CompletionClock;
+use crate::transport::{Class, CompletionClock};
 
 impl From<Batch> for v1::ResultBatch {
     fn from(batch: Batch) -> Self {
@@ -52,6 +52,9 @@ impl From<PathReport> for v1::PathReport {
             source: Some((&*report.path.source).into()),
             target: Some((&*report.path.target).into()),
             clock: clock_to(report.clock).into(),
+            traffic_class: report.path.class.map(|class| class.traffic_class.into()),
+            service_level: report.path.class.map(|class| class.service_level.into()),
+            fidelity: fidelity_to(report.path.fidelity).into(),
         }
     }
 }
@@ -159,6 +162,51 @@ const fn kind_to(kind: ProbeKind) -> v1::ProbeKind {
         ProbeKind::TorMesh => v1::ProbeKind::TorMesh,
         ProbeKind::InterTor | ProbeKind::Focus => v1::ProbeKind::InterTor,
         ProbeKind::ServiceTracing => v1::ProbeKind::ServiceTracing,
+    }
+}
+
+/// The class that a report tells, if it tells both of its parts.
+pub(super) fn class_from(
+    traffic_class: Option<u32>,
+    service_level: Option<u32>,
+) -> Result<Option<Class>, ReportError> {
+    let (Some(traffic_class), Some(service_level)) = (traffic_class, service_level) else {
+        return Ok(None);
+    };
+    let wrong = |_| ReportError::Class {
+        traffic_class,
+        service_level,
+    };
+    let class = Class {
+        traffic_class: u8::try_from(traffic_class).map_err(wrong)?,
+        service_level: u8::try_from(service_level).map_err(wrong)?,
+    };
+    if Class::LEVELS.contains(&class.service_level) {
+        Ok(Some(class))
+    } else {
+        Err(ReportError::Class {
+            traffic_class,
+            service_level,
+        })
+    }
+}
+
+/// A degree of fidelity; one that only newer agents know is none.
+pub(super) fn fidelity_from(number: i32) -> Option<PathFidelity> {
+    match v1::PathFidelity::try_from(number) {
+        Ok(v1::PathFidelity::OwnPath) => Some(PathFidelity::OwnPath),
+        Ok(v1::PathFidelity::UnknownPort) => Some(PathFidelity::UnknownPort),
+        Ok(v1::PathFidelity::OtherPath) => Some(PathFidelity::OtherPath),
+        Ok(v1::PathFidelity::Unspecified) | Err(_) => None,
+    }
+}
+
+const fn fidelity_to(fidelity: Option<PathFidelity>) -> v1::PathFidelity {
+    match fidelity {
+        None => v1::PathFidelity::Unspecified,
+        Some(PathFidelity::OwnPath) => v1::PathFidelity::OwnPath,
+        Some(PathFidelity::UnknownPort) => v1::PathFidelity::UnknownPort,
+        Some(PathFidelity::OtherPath) => v1::PathFidelity::OtherPath,
     }
 }
 

@@ -14,7 +14,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 use super::ends::Ends;
 use super::error::{BatchError, MAX_INTERVAL, MAX_SAMPLES, MAX_TRACES, ReportError};
-use super::message::{clock_from, kind_from, name, reason_from};
+use super::message::{class_from, clock_from, fidelity_from, kind_from, name, reason_from};
 use super::refusals::Refusals;
 use crate::analysis::hardware::MOST_PORTS;
 use crate::analysis::report::{Batch, End, MAX_PROBES, Path, PathReport};
@@ -154,6 +154,9 @@ struct Report<'a> {
     lost: u64,
     clock: i32,
     focused: bool,
+    traffic_class: Option<u32>,
+    service_level: Option<u32>,
+    fidelity: i32,
 }
 
 /// The lists of one report; used again for the next.
@@ -228,7 +231,10 @@ impl<'a> Report<'a> {
             (11, value) => column(&mut lists.responder_delay, tag, value)?,
             (12, Value::Number(clock)) => self.clock = clock as i32,
             (13, Value::Number(focused)) => self.focused = focused != 0,
-            (1..=13, _) => return Err(BatchError::Field(tag)),
+            (14, Value::Number(class)) => self.traffic_class = Some(class as u32),
+            (15, Value::Number(level)) => self.service_level = Some(level as u32),
+            (16, Value::Number(fidelity)) => self.fidelity = fidelity as i32,
+            (1..=16, _) => return Err(BatchError::Field(tag)),
             _ => {}
         }
         Ok(())
@@ -427,6 +433,8 @@ fn check(
         kind,
         source_port,
         service,
+        class: class_from(report.traffic_class, report.service_level)?,
+        fidelity: fidelity_from(report.fidelity),
     };
     let mut checked = PathReport::empty(path, clock);
     count(report, lists, &mut checked)?;

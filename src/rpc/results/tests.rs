@@ -8,10 +8,10 @@ use crate::analysis::hardware::MOST_PORTS;
 use crate::analysis::report::{AgentCounters, Batch, End, Path, PathReport};
 use crate::id::{DeviceName, Gid, HostName, Qpn, ServiceName, TorId, UdpSourcePort};
 use crate::measure::{Invalid, Measurement};
-use crate::probe::ProbeKind;
+use crate::probe::{PathFidelity, ProbeKind};
 use crate::rpc::v1;
 use crate::time::{Nanos, WallTime};
-use crate::transport::CompletionClock;
+use crate::transport::{Class, CompletionClock};
 
 mod reading;
 
@@ -32,6 +32,15 @@ fn any_end() -> impl Strategy<Value = End> {
     })
 }
 
+fn any_class() -> impl Strategy<Value = Option<Class>> {
+    prop::option::of(
+        (any::<u8>(), Class::LEVELS).prop_map(|(traffic_class, service_level)| Class {
+            traffic_class,
+            service_level,
+        }),
+    )
+}
+
 fn any_report() -> impl Strategy<Value = PathReport> {
     let path = (
         any_end(),
@@ -46,13 +55,18 @@ fn any_report() -> impl Strategy<Value = PathReport> {
             )),
         ],
         prop::option::of(1u16..),
+        any_class(),
     )
-        .prop_map(|(source, target, (kind, service), port)| Path {
+        .prop_map(|(source, target, (kind, service), port, class)| Path {
             source: Arc::new(source),
             target: Arc::new(target),
             kind,
             source_port: port.map(UdpSourcePort),
+            fidelity: class
+                .filter(|_| service.is_some())
+                .map(|_| PathFidelity::UnknownPort),
             service,
+            class,
         });
     let spans = (0i64.., 0i64.., 0i64..).prop_map(|(a, b, c)| Measurement {
         network_rtt: Nanos(a),
@@ -203,6 +217,46 @@ fn contradictions_are_refused_by_name_and_the_rest_counts() {
     insta::assert_snapshot!(lines.join("\n"));
 }
 
+#[test]
+fn a_class_is_taken_whole_and_a_degree_of_fidelity_that_is_not_known_is_none() {
+    let read = |traffic_class, service_level, fidelity| {
+        let batch = v1::ResultBatch {
+            sequence: 1,
+            start_unix_ns: 0,
+            end_unix_ns: 1,
+            paths: vec![v1::PathReport {
+                traffic_class,
+                service_level,
+                fidelity,
+                ..good()
+            }],
+            ..Default::default()
+        };
+        let received = received(&batch).unwrap();
+        let path = received
+            .batch
+            .paths
+            .first()
+            .map(|report| report.path.clone());
+        path.map(|path| (path.class, path.fidelity))
+            .ok_or_else(|| received.refused.kept()[0].to_string())
+    };
+    let class = Some(Class {
+        traffic_class: 106,
+        service_level: 3,
+    });
+    let other = Some(PathFidelity::OtherPath);
+    assert_eq!(read(Some(106), Some(3), 3), Ok((class, other)));
+    // Of an older agent, of one that says half, of a newer one.
+    assert_eq!(read(None, None, 0), Ok((None, None)));
+    assert_eq!(read(Some(106), None, 0), Ok((None, None)));
+    assert_eq!(read(None, None, 99), Ok((None, None)));
+    for (traffic_class, service_level) in [(256, 0), (0, 8), (u32::MAX, u32::MAX)] {
+        let refused = read(Some(traffic_class), Some(service_level), 0).unwrap_err();
+        assert!(refused.contains("is too large"), "{refused}");
+    }
+}
+
 /// An analyzer that does not know the field skips it, and counts what focus sent as inter-ToR probes.
 #[test]
 fn what_focus_sent_is_an_inter_tor_report_for_who_does_not_know_focus() {
@@ -212,6 +266,8 @@ fn what_focus_sent_is_an_inter_tor_report_for_who_does_not_know_focus() {
         kind: ProbeKind::Focus,
         source_port: Some(UdpSourcePort(50_000)),
         service: None,
+        class: None,
+        fidelity: None,
     };
     let mut report = PathReport::empty(path, CompletionClock::Software);
     report.lost = 2;

@@ -380,4 +380,46 @@ proptest! {
             }
         }
     }
+
+    /// Types that refer to each other in circles, to themselves, and to types that there are not, also from a module to its base.
+    #[test]
+    fn any_graph_of_types_ends(
+        types in proptest::collection::vec((0u8..6, 0u32..14, any::<u32>()), 1..12), base in 0usize..12
+    ) {
+        let (below, above) = types.split_at(base.min(types.len()));
+        let mut vmlinux = Writer::new();
+        graph(&mut vmlinux, below);
+        let vmlinux_data = vmlinux.finish();
+        let vmlinux = Btf::parse(&vmlinux_data).expect("well formed");
+        let mut module = Writer::split(u32::try_from(vmlinux.strings.len()).expect("short"));
+        graph(&mut module, above);
+        let module_data = module.finish();
+        let module = Btf::parse_split(&module_data, &vmlinux).expect("well formed");
+        for path in ["x", "x.x", "x.x.x.x", "absent"] {
+            // A size or offset that does not fit is none.
+            if let Ok(member) = module.member("s", path) {
+                prop_assert!(path != "absent", "{member:?}");
+            }
+        }
+    }
+}
+
+/// One type for each entry: its form, the type that it refers to, a count or offset.
+fn graph(writer: &mut Writer, types: &[(u8, u32, u32)]) {
+    for (form, target, number) in types {
+        match form {
+            // A typedef, a pointer, a qualifier, an array, and structures with a named or a nameless member.
+            0 => writer.words(&[0, 8 << 24, *target]),
+            1 => writer.words(&[0, 2 << 24, *target]),
+            2 => writer.words(&[0, 10 << 24, *target]),
+            3 => writer.words(&[0, 3 << 24, 0, *target, 1, *number]),
+            4 => writer.composite(
+                4,
+                "s",
+                8,
+                &[("", *target, *number), ("x", *target, *number)],
+            ),
+            _ => writer.composite(5, "", 8, &[("", *target, 0), ("x", *target, *number)]),
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::id::{Gid, ServiceName, UdpSourcePort};
-use crate::probe::{PathId, ProbePath};
+use crate::probe::{PathFidelity, PathId, ProbePath};
 use crate::transport::{RnicName, SourcePortSteering};
 
 /// An RNIC of this host that can probe.
@@ -33,6 +33,17 @@ pub enum Fidelity {
     OtherSource,
 }
 
+impl Fidelity {
+    /// As results say it.
+    pub const fn of_path(self) -> PathFidelity {
+        match self {
+            Self::OwnPath => PathFidelity::OwnPath,
+            Self::UnknownPort => PathFidelity::UnknownPort,
+            Self::OtherPort(_) | Self::OtherSource => PathFidelity::OtherPath,
+        }
+    }
+}
+
 /// A path that an RNIC is to probe, or no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathChange {
@@ -51,5 +62,6 @@ pub(super) struct Connection {
     pub(super) port: Option<u8>,
     pub(super) destination: Gid,
     pub(super) source_port: Option<UdpSourcePort>,
+    pub(super) traffic_class: u8,
     pub(super) service: ServiceName,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::connection::{Connection, Fidelity, Local, PathChange};
 use crate::id::{FlowLabel, Gid, MAX_NAME, ServiceName, UdpSourcePort};
-use crate::probe::{PathId, ProbePath};
+use crate::probe::{PathFidelity, PathId, ProbePath};
 use crate::service::flow::{Flow, QpKey};
 use crate::topology::Peer;
 use crate::transport::RnicName;
@@ -18,6 +18,8 @@ pub(super) struct PathKey {
     pub(super) destination: Gid,
     pub(super) flow_label: FlowLabel,
     pub(super) service: ServiceName,
+    pub(super) traffic_class: u8,
+    pub(super) fidelity: PathFidelity,
 }
 
 #[derive(Debug)]
@@ -94,17 +96,22 @@ fn probe_path(key: &PathKey, target: &Arc<Peer>) -> Arc<ProbePath> {
         target: Arc::clone(target),
         flow_label: key.flow_label,
         service: Some(key.service.clone()),
+        traffic_class: Some(key.traffic_class),
+        fidelity: Some(key.fidelity),
     })
 }
 
 pub(super) fn key_of(key: &QpKey, connection: &Connection, local: &Local) -> PathKey {
     // Ports of RoCE v2 are in the range that labels reach; a connection whose port is not known takes any.
     let known = connection.source_port.and_then(UdpSourcePort::flow_label);
+    let flow_label = known.unwrap_or_else(|| any_label(key));
     PathKey {
         rnic: local.rnic.clone(),
         destination: connection.destination,
-        flow_label: known.unwrap_or_else(|| any_label(key)),
+        flow_label,
         service: connection.service.clone(),
+        traffic_class: connection.traffic_class,
+        fidelity: fidelity(connection, local, flow_label).of_path(),
     }
 }
 

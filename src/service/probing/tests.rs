@@ -259,6 +259,23 @@ fn a_controller_that_is_away_is_asked_again_and_nothing_stops() {
 }
 
 #[test]
+fn connections_of_another_class_have_a_path_of_their_own() {
+    let mut planner = planner();
+    planner.set_hints(found(&[target(2, 0x11)]));
+    for (qpn, traffic_class) in [(5, 0x6a), (6, 0), (7, 0x6a)] {
+        let mut flow = flow(qpn, 2, 0x777);
+        let route = flow.route.as_mut().expect("a route");
+        route.traffic_class = traffic_class;
+        planner.take(&FlowChange::Live(flow), at(0));
+    }
+    let classes: Vec<_> = planner
+        .drain_changes()
+        .filter_map(|change| change.path?.traffic_class)
+        .collect();
+    assert_eq!(classes, [0x6a, 0]);
+}
+
+#[test]
 fn the_endpoint_says_how_far_it_takes_the_connections_path() {
     let own = flow(5, 2, 0x777).source_port().expect("a port");
     let other = UdpSourcePort(own.0 + 1);
@@ -287,12 +304,14 @@ fn the_endpoint_says_how_far_it_takes_the_connections_path() {
         planner.take(&live(5, 2, 0x777), at(0));
         assert_eq!(planner.following(&key(5)), Some(&Following::NoEndpoint));
         planner.set_locals(vec![local]);
+        let path = planner.drain_changes().find_map(|change| change.path);
+        assert_eq!(path.expect("a path").fidelity, Some(fidelity.of_path()));
         assert_eq!(
             planner.following(&key(5)),
             Some(&Following::Probed { fidelity })
         );
         planner.set_locals(Vec::new());
-        assert_eq!(drain(&mut planner).len(), 2);
+        assert_eq!(drain(&mut planner).len(), 1);
     }
 }
 
@@ -402,6 +421,8 @@ proptest! {
             prop_assert_eq!(wanted.len(), given.len());
             for (rnic, path) in given.values() {
                 let key = PathKey {
+                    traffic_class: 0,
+                    fidelity: crate::probe::PathFidelity::OwnPath,
                     rnic: rnic.clone(),
                     destination: path.target.address.gid,
                     flow_label: path.flow_label,

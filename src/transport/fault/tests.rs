@@ -3,8 +3,8 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::id::Gid;
-use crate::transport::SendStatus;
 use crate::transport::memory::{MemoryEndpoint, Network};
+use crate::transport::{Class, SendStatus};
 
 fn pair(sent: Faults, received: Faults, seed: u64) -> (FaultyEndpoint, MemoryEndpoint, Network) {
     let network = Network::new();
@@ -20,7 +20,7 @@ fn requests(to: Address, count: u64) -> Vec<SendRequest> {
             token: SendToken(number),
             to,
             flow_label: FlowLabel::new(1).expect("valid"),
-            traffic_class: 0,
+            class: Class::default(),
             payload: Payload::new(&number.to_be_bytes()).expect("short"),
         })
         .collect()

@@ -6,7 +6,7 @@ use std::task::{Context, Wake, Waker};
 use super::*;
 use crate::id::FlowLabel;
 use crate::time::{HostTime, WallTime};
-use crate::transport::{Payload, SendToken};
+use crate::transport::{Class, Payload, SendToken};
 
 #[derive(Default)]
 struct ManualClock(AtomicI64);
@@ -39,7 +39,7 @@ fn request(to: Address, token: u64) -> SendRequest {
         token: SendToken(token),
         to,
         flow_label: FlowLabel::new(0x12345).expect("valid"),
-        traffic_class: 0,
+        class: Class::default(),
         payload: Payload::new(&token.to_be_bytes()).expect("short"),
     }
 }

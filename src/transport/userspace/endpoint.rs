@@ -69,7 +69,7 @@ impl UserspaceEndpoint {
         self.senders.send(
             wanted,
             request.token,
-            (to, request.traffic_class),
+            (to, request.class.traffic_class),
             datagram.emit(&headers).as_slice(),
             &mut |completion| outlet.push(completion),
         )

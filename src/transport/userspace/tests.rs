@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::id::{FlowLabel, UdpSourcePort};
-use crate::transport::{Completion, Payload, Received, SendRequest, SendStatus, SendToken};
+use crate::transport::{Class, Completion, Payload, Received, SendRequest, SendStatus, SendToken};
 
 const LOOPBACK_V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -26,7 +26,7 @@ fn request(to: Address, token: u64, label: u32, payload: &[u8]) -> SendRequest {
         token: SendToken(token),
         to,
         flow_label: FlowLabel::new(label).expect("valid"),
-        traffic_class: 0,
+        class: Class::default(),
         payload: Payload::new(payload).expect("short"),
     }
 }

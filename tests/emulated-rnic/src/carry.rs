@@ -178,8 +178,7 @@ impl Receiver {
             done.flags = low(number.rotate_left(9));
             done.source = low(number.rotate_left(21));
         }
-        self.completions
-            .push(self.completions.stamped(device, done, arrival));
+        self.completions.push(done.stamped(device, arrival));
         if status != abi::IBV_WC_SUCCESS {
             self.fail();
         }

@@ -4,8 +4,8 @@ use std::ffi::c_int;
 use std::mem::zeroed;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ unsafe extern "C" fn ibv_create_qp(
         let receiver = Arc::new(Receiver {
             socket,
             completions: Arc::clone(shared((*attr).recv_cq.cast())),
-            receives: Default::default(),
+            receives: Mutex::default(),
             device: device.name,
             port: AtomicU32::new(1),
             key: AtomicU32::new(0),
@@ -255,7 +255,7 @@ unsafe fn send(pair: &Pair, device: &Device, request: &abi::ibv_send_wr, state: 
         done.status = high(number) % 25;
         pair.sends.push(done);
     }
-    pair.sends.push(pair.sends.stamped(device, done, departure));
+    pair.sends.push(done.stamped(device, departure));
     if failed {
         pair.receiver.fail();
     }

@@ -48,16 +48,18 @@ pub(crate) struct Completions {
     queue: usize,
 }
 
-impl Completions {
-    /// A completion of this moment of the host's clock, as the device stamps it.
-    pub(crate) fn stamped(&self, device: &Device, mut done: Done, at: u64) -> Done {
-        (done.ticks, done.nanos) = clock::shown(device, at);
+impl Done {
+    /// As the device stamps it at this moment of the host's clock.
+    pub(crate) fn stamped(mut self, device: &Device, at: u64) -> Self {
+        (self.ticks, self.nanos) = clock::shown(device, at);
         if let Some(number) = anything(device) {
-            (done.ticks, done.nanos) = (number, number.rotate_left(11));
+            (self.ticks, self.nanos) = (number, number.rotate_left(11));
         }
-        done
+        self
     }
+}
 
+impl Completions {
     pub(crate) fn push(&self, done: Done) {
         let mut ready = locked(&self.ready);
         if ready.waiting.len() >= self.entries {

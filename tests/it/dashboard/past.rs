@@ -53,6 +53,7 @@ fn prepare(folder: &Path) {
         sent: 100,
         lost: 10,
         services: [("train & <b>serve</b>".to_owned(), false)].into(),
+        perhaps: std::collections::BTreeMap::new(),
         evidence: vec!["why".to_owned()],
         openings: 1,
         interval: None,

@@ -41,30 +41,37 @@ fn left_nothing(log: &str) {
     }
 }
 
+/// The agent's patience is longer than any stall of the machine that runs the test: what is lost then was lost by an error.
 #[test]
 fn a_queue_pair_in_error_is_started_anew_under_its_number() {
-    for (prober, responder) in [
-        // Retries exhausted; a status that no version knows; a receive with a protection error; both sides.
-        ("error send 5 12", ""),
-        ("error send 4 77", ""),
-        ("error receive 7 4", ""),
-        ("", "error receive 4 4"),
-        ("", "error send 7 13"),
-        ("error send 6 9", "error receive 5 11"),
-    ] {
-        let rnics = Rnics::new(&pair(prober, responder));
-        let lines = ping(&rnics, ("24", "20ms"), &[]);
-        let (summary, probes) = lines.split_last().expect("a summary");
-        assert_eq!(probes.len(), 24, "{summary}");
-        let complete = outcomes(probes, "complete");
-        assert!(complete >= 8, "{prober}/{responder}: {summary}");
-        // It went on behind errors: there were several.
-        let failed = probes.len() - complete;
-        assert!(failed >= 2, "{prober}/{responder}: {summary}");
-        let log = rnics.log();
-        let opened = log.lines().filter(|line| line.starts_with("qp mlx5_1"));
-        assert!(opened.count() <= 2, "{log}");
-    }
+    thread::scope(|scope| {
+        for (prober, responder) in [
+            // Retries exhausted; a status that no version knows; a receive with a protection error; both sides.
+            ("error send 5 12", ""),
+            ("error send 4 77", ""),
+            ("error receive 7 4", ""),
+            ("", "error receive 4 4"),
+            ("", "error send 7 13"),
+            ("error send 6 9", "error receive 5 11"),
+        ] {
+            scope.spawn(move || goes_on_behind_errors(prober, responder));
+        }
+    });
+}
+
+fn goes_on_behind_errors(prober: &str, responder: &str) {
+    let rnics = Rnics::new(&pair(prober, responder));
+    let lines = ping(&rnics, ("24", "20ms"), &["--probe-timeout", "5s"]);
+    let (summary, probes) = lines.split_last().expect("a summary");
+    assert_eq!(probes.len(), 24, "{summary}");
+    let complete = outcomes(probes, "complete");
+    assert!(complete >= 6, "{prober}/{responder}: {summary}");
+    // There were several.
+    let failed = probes.len() - complete;
+    assert!(failed >= 2, "{prober}/{responder}: {summary}");
+    let log = rnics.log();
+    let opened = log.lines().filter(|line| line.starts_with("qp mlx5_1"));
+    assert_eq!(opened.count(), 1, "{log}");
 }
 
 #[test]
@@ -84,13 +91,12 @@ fn a_port_that_goes_down_and_comes_back_is_noticed_by_its_events() {
     });
     let (summary, probes) = lines.split_last().expect("a summary");
     // What cannot be sent is no loss.
-    let failed = probes
-        .iter()
-        .filter(|line| line["reason"] == "send_failed" || line.to_string().contains("send_failed"));
+    let failed = probes.iter().filter(|line| line["reason"] == "send_failed");
     assert!(failed.count() >= 10, "{summary}");
+    let of = |outcome: &str| probes.iter().rposition(|line| line["outcome"] == outcome);
+    let (complete, invalid) = (of("complete"), of("invalid"));
     assert_eq!(probes[0]["outcome"], "complete", "{}", probes[0]);
-    let last = probes.last().expect("a probe");
-    assert_eq!(last["outcome"], "complete", "{last}");
+    assert!(complete > invalid, "{complete:?} {invalid:?} {summary}");
 }
 
 #[test]
@@ -141,9 +147,7 @@ fn a_completion_queue_that_overruns_and_a_queue_pair_that_dies_cost_the_endpoint
 fn events_that_nobody_knows_and_those_of_other_ports_change_nothing() {
     let mut fabric = Fabric::start(&agents(""));
     fabric.is_at("10.0.0.5");
-    let mut lines = String::new();
-    // Unknown types, paths migrated, an SRQ, a work queue; port 2 went down; the own GID table changed in nothing.
-    for (number, event) in [
+    let events = [
         "77 0",
         "4000000000 -9",
         "7 0",
@@ -152,19 +156,21 @@ fn events_that_nobody_knows_and_those_of_other_ports_change_nothing() {
         "10 2",
         "18 1",
         "9 1",
-    ]
-    .iter()
-    .enumerate()
-    {
-        lines += &format!("event {number} {event}\n");
-        fabric.rnics.become_(&agents(&lines));
+    ];
+    // Unknown types, paths migrated, an SRQ, a work queue; port 2 went down; the own GID table changed in nothing.
+    for count in 1..=events.len() {
+        let lines: Vec<_> = events[..count]
+            .iter()
+            .enumerate()
+            .map(|(number, event)| format!("event {number} {event}"))
+            .collect();
+        fabric.rnics.become_(&agents(&lines.join("\n")));
         thread::sleep(Duration::from_millis(30));
     }
     fabric.is_reached_at("10.0.0.5", "probe0");
     let log = fabric.rnics.log();
     let opened = log.lines().filter(|line| *line == "qp mlx5_0 Some(None)");
-    // Once with inline sends, once without.
-    assert_eq!(opened.count(), 2, "{log}");
+    assert_eq!(opened.count(), 1, "{log}");
     fabric.agent.stop();
 }
 
@@ -185,7 +191,8 @@ const CALLS: [(&str, &str); 9] = [
 fn a_call_that_fails_is_named_and_leaves_nothing_behind() {
     for (call, named) in CALLS {
         for code in ["71", "12", "9999", "-5"] {
-            let rnics = Rnics::new(&pair("", &format!("fail {call} {code}")));
+            let only = PAIR.split_once("OWN").expect("two devices").0;
+            let rnics = Rnics::new(&format!("{only}fail {call} {code}\n"));
             let output = rnics
                 .agent(&["respond", "--transport", "verbs", "--devices", "mlx5_0"])
                 .output()
@@ -252,16 +259,31 @@ fn opens_seldom(call: &str) {
 fn what_is_sent_has_the_class_that_is_configured_and_the_port_of_its_label() {
     let rnics = Rnics::new(&pair("steer label", "steer label"));
     let (_responder, target) = respond(&rnics);
-    let arguments = ["--steering", "flow-label", "--flow-label", "0x41267"];
+    let arguments = [
+        "--steering",
+        "flow-label",
+        "--flow-label",
+        "0x41267",
+        "--traffic-class",
+        "106",
+        "--service-level",
+        "3",
+    ];
     let output = probe(&rnics, &target, ("3", "5ms"), &arguments, || ());
     assert!(output.status.success());
     // 0x41267 folds to 0x1267 ^ 0x10.
     let port = 0xc000 | 0x1267 ^ 0x10;
     let line = format!(
-        "sent mlx5_1 label {} class 0 level 0 port 1 source {port} to ",
+        "sent mlx5_1 label {} class 106 level 3 port 1 source {port} to ",
         0x41267
     );
     assert!(rnics.log().contains(&line), "{}", rnics.log());
+    // The responder has a configuration of its own.
+    assert!(
+        rnics.log().contains("class 0 level 0 port 1"),
+        "{}",
+        rnics.log()
+    );
 }
 
 /// Names as drivers and udev give them: bonds, VLANs, virtual and scalable functions, and the longest that there can be.

@@ -43,6 +43,7 @@ pub(crate) fn incident(id: u64, closed: Option<i64>) -> Incident {
         sent: 1_000,
         lost: 10,
         services: [("train".to_owned(), false)].into(),
+        perhaps: BTreeMap::new(),
         evidence: vec!["a NUL \0 and a quote '".to_owned()],
         openings: 1,
         interval: None,

@@ -26,6 +26,8 @@ fn report(source: u8, target: u8) -> PathReport {
         kind: ProbeKind::InterTor,
         source_port: Some(UdpSourcePort(50_000 + u16::from(source))),
         service: None,
+        class: None,
+        fidelity: None,
     };
     let mut report = PathReport::empty(path, CompletionClock::Software);
     report.lost = u64::from(source == 1 && target == 5);

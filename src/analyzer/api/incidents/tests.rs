@@ -64,6 +64,7 @@ fn the_documentation_names_exactly_the_fields() {
         sent: 10,
         lost: 10,
         services: [("train".to_owned(), true)].into(),
+        perhaps: BTreeMap::new(),
         evidence: vec!["why".to_owned()],
         openings: 1,
         interval: Some([0.9, 1.0]),

@@ -358,6 +358,8 @@ struct Hit {
     name: String,
     href: String,
     suffers: bool,
+    /// Its probes take other paths than its connections, or unknown ones.
+    perhaps: bool,
 }
 
 /// Something that happened.
@@ -438,13 +440,15 @@ pub(in crate::analyzer::dashboard) async fn one(
             .saturating_sub(incident.explains.len() as u64),
         cause: incident.cause,
         timeline: timeline(&incident, now),
-        services: incident
-            .services
-            .iter()
-            .map(|(name, suffers)| Hit {
-                name: name.clone(),
-                href: service_href(name, when),
-                suffers: *suffers,
+        services: [(&incident.services, false), (&incident.perhaps, true)]
+            .into_iter()
+            .flat_map(|(services, perhaps)| {
+                services.iter().map(move |(name, suffers)| Hit {
+                    name: name.clone(),
+                    href: service_href(name, when),
+                    suffers: *suffers,
+                    perhaps,
+                })
             })
             .collect(),
         then: at_query(Some(seen)),

@@ -140,11 +140,12 @@ fn stamps_finding(
             return Finding::with("ports", Status::Note, what, None);
         }
     };
-    let mut what = format!("{name}: completions are stamped by {clock}");
-    if !refused.is_empty() {
-        let refused: Vec<_> = refused.iter().map(ToString::to_string).collect();
-        what += &format!("; refused before: {}", refused.join(", "));
-    }
+    let refused: Vec<_> = refused.iter().map(ToString::to_string).collect();
+    let before = match refused.join(", ") {
+        none if none.is_empty() => none,
+        refused => format!("; refused before: {refused}"),
+    };
+    let what = format!("{name}: completions are stamped by {clock}{before}");
     if clock != CompletionClock::Software || claimed == Timestamps::Software {
         return Finding::ok("clocks", what);
     }

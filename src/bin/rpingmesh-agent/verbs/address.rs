@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rpingmesh::id::Gid;
 use rpingmesh::time::HostTime;
-use rpingmesh::transport::SendRequest;
+use rpingmesh::transport::{Class, SendRequest};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -26,8 +26,8 @@ pub(super) struct Route {
     pub(super) gid: Gid,
     /// The flow label of its GRH; 0 lets the driver choose.
     pub(super) flow_label: u32,
-    /// DSCP and ECN.
-    pub(super) traffic_class: u8,
+    /// In which class.
+    pub(super) class: Class,
 }
 
 /// Handles being made at once: each can occupy a thread for a second.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn, TargetName};
 use rpingmesh::time::{Nanos, NicTime};
 use rpingmesh::transport::{
-    Address, Completion, CompletionClock, Endpoint, EndpointEvent, Payload, Provider, Received,
-    RnicPort, SendRequest, SendStatus, SendToken, SourcePortSteering,
+    Address, Class, Completion, CompletionClock, Endpoint, EndpointEvent, Payload, Provider,
+    Received, RnicPort, SendRequest, SendStatus, SendToken, SourcePortSteering,
 };
 use tokio::time::timeout;
 
@@ -118,7 +118,10 @@ fn request(token: u64, to: Address) -> SendRequest {
         token: SendToken(token),
         to,
         flow_label: FlowLabel::new(1 + u32::try_from(token).expect("small")).expect("a label"),
-        traffic_class: 0x68,
+        class: Class {
+            traffic_class: 0x68,
+            service_level: 0,
+        },
         payload: Payload::new(format!("datagram {token}").as_bytes()).expect("short"),
     }
 }

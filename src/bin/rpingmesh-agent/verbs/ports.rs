@@ -273,6 +273,9 @@ fn gids(
         .collect())
 }
 
+/// Entries of a GID table that are asked for one by one. No driver has more; one that claims more is not believed.
+const MOST_GIDS: u32 = 16_384;
+
 /// Entry by entry, with the types that sysfs tells. An unused entry cannot be read with some drivers, and is zero with
 /// others. Each entry is a file, and there may be thousands. So entries beyond those that an address handle can name are read only if
 /// no RoCE v2 entry is among those.
@@ -282,7 +285,7 @@ fn single_entries(
     length: i32,
     sysfs: &Sysfs,
 ) -> Vec<TableEntry> {
-    let length = u32::try_from(length).unwrap_or(0);
+    let length = u32::try_from(length).unwrap_or(0).min(MOST_GIDS);
     let nameable = length.min(u32::from(u8::MAX) + 1);
     let mut entries = entries_at(device, rnic, 0..nameable, sysfs);
     if entries.iter().all(|entry| entry.kind != GidKind::RoceV2) {

@@ -22,6 +22,7 @@ fn incident(id: u64, title: &str, closed: Option<i64>) -> Incident {
         services: vec![Service {
             name: "train.service".to_owned(),
             suffers: false,
+            own_path: true,
         }],
         evidence: vec!["120 of 2400 probes over it were lost".to_owned()],
         ..incidents::tests::incident(id, title)

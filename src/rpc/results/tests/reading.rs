@@ -97,13 +97,13 @@ fn an_end_may_come_in_parts_and_the_last_of_a_number_counts() {
 #[test]
 fn unknown_fields_are_passed_over() {
     let mut report = good().encode_to_vec();
-    put(&mut report, 17, b"of a later version");
-    put_number(&mut report, 14, 7);
-    encode_key(15, WireType::SixtyFourBit, &mut report);
+    put(&mut report, 47, b"of a later version");
+    put_number(&mut report, 44, 7);
+    encode_key(45, WireType::SixtyFourBit, &mut report);
     report.extend([0; 8]);
-    encode_key(16, WireType::StartGroup, &mut report);
+    encode_key(46, WireType::StartGroup, &mut report);
     put_number(&mut report, 1, 1);
-    encode_key(16, WireType::EndGroup, &mut report);
+    encode_key(46, WireType::EndGroup, &mut report);
     let mut bytes = batch(&[report]);
     put_number(&mut bytes, 77, 1);
     assert_eq!(only(read(&bytes).unwrap()).sent(), 3);

@@ -38,6 +38,7 @@ fn incident(id: u64, closed: Option<i64>) -> Incident {
         sent: 1_000,
         lost: 10,
         services: [("train".to_owned(), false)].into(),
+        perhaps: std::collections::BTreeMap::new(),
         evidence: vec!["why".to_owned()],
         openings: 1,
         interval: None,

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rpingmesh::id::{FlowLabel, QKey, Qpn};
-use rpingmesh::transport::{Address, Payload, SendToken};
+use rpingmesh::transport::{Address, Class, Payload, SendToken};
 
 use super::*;
 
@@ -58,7 +58,7 @@ impl Bench {
                 q_key: QKey(1),
             },
             flow_label: FlowLabel::new(1).expect("a label"),
-            traffic_class: 0,
+            class: Class::default(),
             payload: Payload::new(&[]).expect("short"),
         };
         self.resolver.lookup(route, &request, self.now)
@@ -89,7 +89,7 @@ fn route(host: u8, flow_label: u32) -> Route {
     Route {
         gid: std::net::Ipv4Addr::new(10, 0, 0, host).into(),
         flow_label,
-        traffic_class: 0,
+        class: Class::default(),
     }
 }
 
