@@ -77,11 +77,11 @@ pub(super) fn is_due(last: Option<HostTime>, now: HostTime) -> bool {
 }
 
 /// Of an agent of which it is not known yet what it does with keys: nothing is done without it.
-pub(super) fn awaited() -> Option<Report> {
-    Some(Report::Held(Held {
+pub(super) fn awaited() -> Report {
+    Report::Held(Held {
         takes_unsigned: true,
         ..Held::default()
-    }))
+    })
 }
 
 /// What an agent does with keys; `None` of one that knows nothing of them.

@@ -99,9 +99,9 @@ impl Core {
                 Some(Ok(report)) => report,
                 Some(Err(why)) => {
                     tracing::warn!(%agent, why, "what an agent does with keys cannot be read");
-                    awaited()
+                    Some(awaited())
                 }
-                None => awaited(),
+                None => Some(awaited()),
             };
             rotation.join(agent.clone(), report);
         }
