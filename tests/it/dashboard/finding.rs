@@ -26,7 +26,8 @@ fn a_search_leads_to_the_one_thing_that_is_meant_or_to_a_list() {
             ("HOST1%2FRXE0", "/rnic/host1/rxe0"),
             ("host1", "/host/host1"),
             ("++host1++", "/host/host1"),
-            ("tor2", "/fabric?node=tor2"),
+            ("tor0", "/fabric?node=tor0"),
+            ("tor2", "/tor/tor2/tor2"),
             (
                 "%3Cb%3Eserve",
                 "/services/train%20%26%20%3Cb%3Eserve%3C%2Fb%3E",

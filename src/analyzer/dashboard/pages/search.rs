@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::frame::Frame;
 use super::incidents::newest_of;
-use super::parts::{PageError, agents_href, host_href, rnic_href, service_href};
+use super::parts::{PageError, agents_href, host_href, pair_href, rnic_href, service_href};
 use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, WindowLength};
 use crate::analyzer::dashboard::board::Dashboard;
-use crate::analyzer::dashboard::query::{Pairs, each, written};
+use crate::analyzer::dashboard::query::{Pairs, When, each, written};
 use crate::analyzer::dashboard::scan::scan;
 use crate::analyzer::state::State;
 use crate::api::list::natural;
@@ -236,13 +236,14 @@ struct Looked {
     found: Found,
     seen: HashSet<Gid>,
     hosts: BTreeSet<HostName>,
-    switches: BTreeSet<String>,
+    /// Whether the fabric's page knows them: it knows the ToRs of RNICs that report, and switches between those.
+    switches: BTreeMap<String, bool>,
     services: BTreeSet<ServiceName>,
 }
 
 impl Looked {
     /// Takes an RNIC, and its host and ToR.
-    fn take(&mut self, end: &End) {
+    fn take(&mut self, end: &End, reports: bool) {
         if !self.seen.insert(end.gid) {
             return;
         }
@@ -266,18 +267,20 @@ impl Looked {
         if wanted.is_in(host) && !self.hosts.contains(&end.host) {
             self.hosts.insert(end.host.clone());
         }
-        self.take_switch(end.tor.as_str());
+        self.take_switch(end.tor.as_str(), reports);
     }
 
-    fn take_switch(&mut self, name: &str) {
-        if self.wanted.is_in(name) && !self.switches.contains(name) {
-            self.switches.insert(name.to_owned());
+    fn take_switch(&mut self, name: &str, is_in_fabric: bool) {
+        if let Some(known) = self.switches.get_mut(name) {
+            *known |= is_in_fabric;
+        } else if self.wanted.is_in(name) {
+            self.switches.insert(name.to_owned(), is_in_fabric);
         }
     }
 
     fn take_path(&mut self, path: PathView<'_>) {
         for end in [path.source(), path.target()] {
-            self.take(end);
+            self.take(end, false);
         }
         if let Some(name) = path.service()
             && self.services.len() < MOST_FOUND
@@ -295,8 +298,13 @@ impl Looked {
             let name = host.as_str();
             found.add(Kind::Host, || wanted.hit(name, "", host_href(name, None)));
         }
-        for name in &self.switches {
-            found.add(Kind::Switch, || wanted.hit(name, "", node_href(name)));
+        for (name, is_in_fabric) in &self.switches {
+            let href = if *is_in_fabric {
+                node_href(name)
+            } else {
+                pair_href(name, name, When::default())
+            };
+            found.add(Kind::Switch, || wanted.hit(name, "", href));
         }
         for name in &self.services {
             let href = service_href(name.as_str(), None);
@@ -316,7 +324,7 @@ async fn find(board: &Dashboard, wanted: Wanted) -> Result<Found, PageError> {
         found,
         seen: HashSet::new(),
         hosts: BTreeSet::new(),
-        switches: BTreeSet::new(),
+        switches: BTreeMap::new(),
         services: BTreeSet::new(),
     };
     let read = state.read(move |state, _| {
@@ -373,12 +381,12 @@ async fn add_incidents(
 /// RNICs whose agents report, switches that traces have shown, and agents.
 fn add_known(state: &State, traces: bool, looked: &mut Looked) {
     for end in state.host_filter.rnics() {
-        looked.take(end);
+        looked.take(end, true);
     }
     if traces {
         for (tuple, _) in state.paths.iter() {
-            for name in state.hops(tuple).filter_map(|(_, name)| name) {
-                looked.take_switch(name);
+            for name in state.traced(tuple).into_iter().flat_map(|(_, all)| all) {
+                looked.take_switch(&name, true);
             }
         }
     }

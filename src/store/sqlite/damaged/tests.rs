@@ -214,7 +214,9 @@ async fn a_damaged_database_is_renamed_and_what_can_be_read_is_taken_over() {
         let stores = Stores::open(&place.location()).await.expect(what);
         assert_eq!(content(&stores).await.1, batches + 1, "{what}");
         let lines = stores.damage.take();
-        assert_eq!(stores.damage.total(), 0, "{what}: whole again: {lines:?}");
+        // A batch with wrong bytes is named whenever it is read; all else is whole again.
+        let is_batch = |line: &String| line.ends_with("is left out: invalid data");
+        assert!(lines.iter().all(is_batch), "{what}: {lines:?}");
     }
 }
 
