@@ -44,6 +44,10 @@ pub(super) fn open(location: &Location, schema: &Schema) -> Result<Connection, S
     check_writable(&connection, &store)?;
     check_ownership(&connection, &store, schema)?;
     migrate(&mut connection, &store, schema)?;
+    // Reading alone shares the file with others that have not written yet.
+    connection
+        .execute_batch("BEGIN IMMEDIATE; COMMIT")
+        .map_err(|source| classify(&store, source))?;
     Ok(connection)
 }
 

@@ -369,9 +369,8 @@ async fn what_cannot_be_copied_says_why() {
         !folder.path().join("new.db").exists(),
         "nothing is made for a copy that is refused"
     );
+    // It has written nothing yet.
     let runs = open::registry(&registry).await.expect("its program runs");
-    let agent = announcement("a", &["10.0.0.1"]);
-    runs.put(&agent, &[], at(7)).await.expect("stored");
     let error = copy(&registry, &file("new.db"), None, &mut |_| ())
         .await
         .expect_err("refused");
