@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::id::TorId;
-use crate::measure::Outcome;
+use crate::measure::{Invalid, Outcome};
 use crate::time::HostTime;
 
 use super::{Group, ProbeKind, ProbeResult};
@@ -57,13 +57,22 @@ impl Unanswered {
         }
         let tor = &result.path.target.tor;
         match result.outcome {
-            Outcome::Complete(_) => self.answered(tor, now),
+            // An ACK came, whatever its times are worth.
+            Outcome::Complete(_)
+            | Outcome::Invalid(
+                Invalid::NegativeNetworkRtt
+                | Invalid::NegativeProberDelay
+                | Invalid::NegativeResponderDelay
+                | Invalid::SecondAckMissing,
+            ) => self.answered(tor, now),
             Outcome::Lost => {
                 if !self.tors.contains_key(tor) {
                     self.tors.insert(tor.clone(), silent(now));
                 }
             }
-            Outcome::Invalid(_) => {}
+            Outcome::Invalid(
+                Invalid::SendFailed | Invalid::EndpointReset | Invalid::SendCompletionMissing,
+            ) => {}
         }
     }
 

@@ -141,3 +141,22 @@ fn probes_under_the_own_tor_are_never_left_out() {
     let mesh = |result: &&(usize, crate::probe::ProbeResult)| result.1.kind == ProbeKind::TorMesh;
     assert_eq!(net.results.iter().filter(mesh).count(), 60);
 }
+
+#[test]
+fn an_ack_is_an_answer_whatever_its_times_are_worth() {
+    // No second ACK ever comes: no probe is complete.
+    let mut net = start(
+        |hop| match (hop.message, hop.nth) {
+            (Message::SecondAck, _) | (Message::Probe, 0..4) => Fate::lost(),
+            _ => Fate::arrives(),
+        },
+        vec![group(
+            ProbeKind::InterTor,
+            2.0,
+            vec![path_under("near", 1, 1), path_under("other", 1, 2)],
+        )],
+    );
+    net.run_for(2 * AFTER);
+    assert_eq!(net.nodes[0].session.counters().slots_unanswered, 0);
+    assert_eq!(net.nodes[0].session.counters().probes_completed, 0);
+}

@@ -434,7 +434,8 @@ fn check(
         source_port,
         service,
         class: class_from(report.traffic_class, report.service_level)?,
-        fidelity: fidelity_from(report.fidelity),
+        // Of other probes it says nothing.
+        fidelity: fidelity_from(report.fidelity).filter(|_| kind == ProbeKind::ServiceTracing),
     };
     let mut checked = PathReport::empty(path, clock);
     count(report, lists, &mut checked)?;

@@ -219,12 +219,13 @@ fn contradictions_are_refused_by_name_and_the_rest_counts() {
 
 #[test]
 fn a_class_is_taken_whole_and_a_degree_of_fidelity_that_is_not_known_is_none() {
-    let read = |traffic_class, service_level, fidelity| {
+    let read_of = |kind: v1::ProbeKind, traffic_class, service_level, fidelity| {
         let batch = v1::ResultBatch {
             sequence: 1,
             start_unix_ns: 0,
             end_unix_ns: 1,
             paths: vec![v1::PathReport {
+                kind: kind.into(),
                 traffic_class,
                 service_level,
                 fidelity,
@@ -241,6 +242,10 @@ fn a_class_is_taken_whole_and_a_degree_of_fidelity_that_is_not_known_is_none() {
         path.map(|path| (path.class, path.fidelity))
             .ok_or_else(|| received.refused.kept()[0].to_string())
     };
+    let read = |traffic_class, service_level, fidelity| {
+        let kind = v1::ProbeKind::ServiceTracing;
+        read_of(kind, traffic_class, service_level, fidelity)
+    };
     let class = Some(Class {
         traffic_class: 106,
         service_level: 3,
@@ -251,6 +256,9 @@ fn a_class_is_taken_whole_and_a_degree_of_fidelity_that_is_not_known_is_none() {
     assert_eq!(read(None, None, 0), Ok((None, None)));
     assert_eq!(read(Some(106), None, 0), Ok((None, None)));
     assert_eq!(read(None, None, 99), Ok((None, None)));
+    // Of a probe that follows no service it says nothing.
+    let of_mesh = read_of(v1::ProbeKind::TorMesh, None, None, 3);
+    assert_eq!(of_mesh, Ok((None, None)));
     for (traffic_class, service_level) in [(256, 0), (0, 8), (u32::MAX, u32::MAX)] {
         let refused = read(Some(traffic_class), Some(service_level), 0).unwrap_err();
         assert!(refused.contains("is too large"), "{refused}");

@@ -273,7 +273,11 @@ pub(crate) fn state(devices: &str) -> v1::AgentState {
         } else {
             String::new()
         },
-        clock: v1::CompletionClock::Unspecified.into(),
+        clock: if name.starts_with('!') {
+            v1::CompletionClock::Unspecified.into()
+        } else {
+            v1::CompletionClock::Software.into()
+        },
     };
     v1::AgentState {
         rnics: devices.split_whitespace().map(rnic).collect(),

@@ -40,6 +40,8 @@ const BATCH: usize = 256;
 
 /// Rounds of one call of `poll_completions` that bring nothing to report.
 const ROUNDS: usize = 64;
+/// Batches of completions that a queue may hold, generously: devices allow 4 million entries.
+const MOST_ROUNDS: usize = 1 << 16;
 
 /// What went wrong without ending the endpoint; each is logged when its count reaches a power of two.
 #[derive(Debug, Default)]
@@ -424,7 +426,10 @@ impl VerbsEndpoint {
     ) -> Result<(), (&'static str, std::io::Error)> {
         self.queues[index].stop()?;
         // A slot must not be used again while its old completion can still come.
-        while !self.poll_queue(out) {}
+        if !(0..MOST_ROUNDS).any(|_| self.poll_queue(out)) {
+            let endless = std::io::Error::other("it gives completions without end");
+            return Err(("ibv_poll_cq", endless));
+        }
         let lost = self.queues[index].restart(self.rnic.port, self.settings.q_key)?;
         count(
             &mut self.counters.restarts,
