@@ -19,13 +19,9 @@ use baseline::Weeks;
 const MINUTE: i64 = 60_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
 const WEEK: Nanos = Nanos(7 * 24 * HOUR);
-/// The shortest range, and the longest, in nanoseconds.
+/// The shortest range, and the longest, in nanoseconds: one that a chart shows as a whole, hour by hour.
 const SHORTEST: i64 = MINUTE;
 const LONGEST: i64 = 16 * 24 * HOUR;
-const _: () = assert!(
-    LONGEST / HOUR < MOST_POINTS as i64,
-    "every range that is taken is shown as a whole"
-);
 /// Ranges up to now, in hours, by their names.
 const LAST: [(&str, i64); 5] = [("1h", 1), ("6h", 6), ("1d", 24), ("2d", 48), ("7d", 168)];
 /// What a page without parameters shows.
@@ -184,7 +180,8 @@ async fn is_known(
     for step in [Step::Minute, Step::TenMinutes, Step::Hour] {
         let kept = Nanos::from(step.kept(trends.retention));
         let begin = oldest.max(now + Nanos(-kept.0));
-        let portion = Nanos(step.nanos().0 * (MOST_POINTS as i64 - 1));
+        let most = i64::try_from(MOST_POINTS).unwrap_or(1);
+        let portion = Nanos(step.nanos().0 * (most - 1));
         let mut to = now;
         while to > begin {
             let from = begin.max(to + Nanos(-portion.0));
