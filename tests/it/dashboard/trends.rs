@@ -197,6 +197,7 @@ fn ranges_that_are_malformed_or_before_the_history_and_unknown_names_are_refused
             "",
             "?kind=beauty",
             "?kind=tor&second=a",
+            "?kind=tor&first=a",
             "?kind=tor&first=a&bucket=1",
             "?kind=tor&bucket=256",
             "?kind=tor&from_unix_ns=0",
