@@ -37,6 +37,7 @@ use live::Live;
 use matrix::Matrices;
 use pages::search::Answer;
 use pages::{Page, PageError};
+use scan::Scanner;
 
 pub(super) use board::DashboardInputs;
 
@@ -63,6 +64,7 @@ pub(super) fn start(
     supervisor.spawn(stage, "news for open pages", news);
     let board = Dashboard {
         matrices: Matrices::new(parts.clock.host()),
+        scanner: Scanner::new(parts.state.clone(), Arc::clone(&parts.clock)),
         cache: Cache::default(),
         live,
         version,

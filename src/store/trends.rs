@@ -2,6 +2,7 @@
 //! wanted. What a block holds is [`crate::analysis::trend`]'s affair; a store keeps bytes.
 
 use super::StoreError;
+use super::packing::unpack;
 use crate::analysis::trend::{Kind, Step};
 use crate::time::WallTime;
 
@@ -21,6 +22,17 @@ pub struct Place {
 /// A block and its place.
 pub type Block = (Place, Vec<u8>);
 
+/// A block's body from its stored bytes; `None` with a warning if they are damaged.
+pub(super) fn body(store: &str, place: Place, bytes: Vec<u8>, is_packed: bool) -> Option<Vec<u8>> {
+    match unpack(bytes, is_packed) {
+        Ok(body) => Some(body),
+        Err(error) => {
+            tracing::warn!(%store, ?place, %error, "a block of trends is damaged and left out");
+            None
+        }
+    }
+}
+
 /// Where blocks are kept. Every call can be repeated after an error.
 #[tonic::async_trait]
 pub trait Trends: Send + Sync {
@@ -35,7 +47,8 @@ pub trait Trends: Send + Sync {
         oldest: Vec<(Step, WallTime)>,
     ) -> Result<(), StoreError>;
 
-    /// The blocks of a step, kind and bucket that begin at these times, in their order. Those that are not there are left out.
+    /// The blocks of a step, kind and bucket that begin at these times, in their order. Those that are not there are
+    /// left out; so are those whose bytes are damaged, with a warning.
     ///
     /// # Errors
     /// The store cannot be read.

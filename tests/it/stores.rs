@@ -5,9 +5,13 @@ mod registry;
 mod transfer;
 
 pub(crate) use registry::announcement;
+use rpingmesh::analysis::trend::{Kind, Step};
 use rpingmesh::store::Location;
 use rpingmesh::store::open::{self, Stores};
 use rpingmesh::store::registry::Registry;
+use rpingmesh::store::transfer::copy;
+use rpingmesh::store::trends::Place;
+use rpingmesh::time::WallTime;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +87,43 @@ async fn everything_moves_between_files() {
         Location::File(folder.path().join(format!("{number}.db")))
     };
     moves(other).await;
+}
+
+/// A block of trends that is damaged stays behind, and the rest arrives.
+#[tokio::test]
+async fn a_damaged_block_of_trends_is_left_out_of_a_move() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a.db");
+    let (from, to) = (
+        Location::File(file.clone()),
+        Location::File(folder.path().join("b.db")),
+    );
+    let blocks = |minutes: std::ops::Range<i64>| -> Vec<_> {
+        let place = |minute| Place {
+            step: Step::Minute,
+            at: WallTime::from_nanos(minute * 60_000_000_000),
+            kind: Kind::Rnic,
+            bucket: 7,
+        };
+        minutes
+            .map(|minute| (place(minute), vec![1; 100]))
+            .collect()
+    };
+    with_stores(&from, async |stores| {
+        let stored = stores.trends.put(blocks(0..5), Vec::new()).await;
+        stored.expect("stored");
+    })
+    .await;
+    let damaged = rusqlite::Connection::open(&file).expect("a database");
+    let damage = "UPDATE trend SET packed = 1, body = x'00' WHERE at = 120000000000";
+    assert_eq!(damaged.execute(damage, []).expect("writable"), 1);
+    drop(damaged);
+    let copied = copy(&from, &to, None, &mut |_| ()).await.expect("copied");
+    let trends = copied
+        .iter()
+        .find(|copied| copied.what == "blocks of trends");
+    let counts = trends.map(|trends| (trends.count, trends.left_out));
+    assert_eq!(counts, Some((4, 1)));
 }
 
 #[tokio::test]

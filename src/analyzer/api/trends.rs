@@ -52,6 +52,7 @@ pub(in crate::analyzer) async fn trends(
         return Err(TrendsError::BadRequest(text));
     }
     let (next_bucket, series) = match (query.first, query.second, query.bucket) {
+        (Some(_), None, _) if kind != Kind::Service => return refused("`second` is missing"),
         (Some(first), second, None) => {
             let series = Series::new(kind, first, second.unwrap_or_default());
             (None, one(reader, series, step, range).await?)

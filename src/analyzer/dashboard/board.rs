@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::cache::Cache;
 use super::live::Live;
 use super::matrix::Matrices;
+use super::scan::Scanner;
 use crate::analyzer::state::StateHandle;
 use crate::analyzer::trends::TrendReader;
 use crate::analyzer::view::Views;
@@ -32,6 +33,7 @@ pub(in crate::analyzer) struct DashboardInputs {
 pub(super) struct Dashboard {
     pub(super) parts: DashboardInputs,
     pub(super) matrices: Matrices,
+    pub(super) scanner: Scanner,
     pub(super) cache: Cache,
     pub(super) live: Live,
     pub(super) version: String,

@@ -31,8 +31,10 @@ pub(super) struct Line<'a> {
     pub(super) class: &'static str,
     /// In the legend.
     pub(super) title: &'static str,
-    /// A value for each step; gaps stay gaps.
-    pub(super) values: &'a [Option<f64>],
+    /// Steps in order, when each begins, and its value; gaps stay gaps.
+    pub(super) values: &'a [(WallTime, Option<f64>)],
+    /// How long each step is.
+    pub(super) length: Nanos,
 }
 
 /// A line as it is drawn.
@@ -88,8 +90,9 @@ impl Chart {
         text: fn(f64) -> String,
         href: &dyn Fn(Range) -> String,
     ) -> Self {
-        let values = lines.iter().flat_map(|line| line.values).flatten();
-        let largest = values.copied().fold(0.0, f64::max);
+        let values = lines.iter().flat_map(|line| line.values);
+        let values = values.filter_map(|(_, value)| *value);
+        let largest = values.fold(0.0, f64::max);
         let top = nice(largest);
         let height = |value: f64| Self::PLOT_END - Self::PLOT_HEIGHT * (value / top).min(1.0);
         let rows = (0..=ROWS).map(|row| {
@@ -114,7 +117,7 @@ impl Chart {
                 .map(|line| Drawn {
                     class: line.class,
                     title: line.title,
-                    path: path(line.values, &height),
+                    path: path(range, line, &height),
                 })
                 .collect(),
         }
@@ -142,29 +145,29 @@ fn across(share: f64) -> f64 {
     LEFT + (WIDTH - LEFT - RIGHT) * share
 }
 
+/// Where a time is in the plot; at its edge if it is outside of the range.
+fn place(range: Range, at: WallTime) -> f64 {
+    let share = (at - range.from).0 as f64 / range.length().0.max(1) as f64;
+    across(share.clamp(0.0, 1.0))
+}
+
 /// The commands of a line: each step is a level piece, pieces beside each other are joined.
-fn path(values: &[Option<f64>], height: &dyn Fn(f64) -> f64) -> String {
+fn path(range: Range, line: &Line<'_>, height: &dyn Fn(f64) -> f64) -> String {
     let mut path = String::new();
-    let mut is_down = false;
-    let count = values.len().max(1) as f64;
-    for (number, value) in values.iter().enumerate() {
-        let Some(value) = value else {
-            is_down = false;
+    let mut is_down_at = None;
+    for (at, value) in line.values {
+        let end = *at + line.length;
+        let Some(value) = value.filter(|_| end > range.from && *at < range.to) else {
             continue;
         };
-        let (start, end) = (number as f64 / count, (number + 1) as f64 / count);
-        let (start, end, y) = (
-            short(across(start)),
-            short(across(end)),
-            short(height(*value)),
-        );
+        let (x, y) = (short(place(range, end)), short(height(value)));
         // Writing to a string cannot fail.
-        let _ = if is_down {
-            write!(path, "V{y}H{end}")
+        let _ = if is_down_at == Some(*at) {
+            write!(path, "V{y}H{x}")
         } else {
-            write!(path, "M{start} {y}H{end}")
+            write!(path, "M{} {y}H{x}", short(place(range, *at)))
         };
-        is_down = true;
+        is_down_at = Some(end);
     }
     path
 }

@@ -50,6 +50,7 @@ pub(super) fn lost(version: &str) -> Failure {
             active: "",
             version: version.to_owned(),
             live: false,
+            every: 0,
             open: 0,
             worst: "",
             as_of: String::new(),

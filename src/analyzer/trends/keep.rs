@@ -1,8 +1,9 @@
 //! Keeps what each minute measured, and makes ten minutes of minutes and hours of ten minutes.
 //!
 //! A longer step is made from the store, block by block, when its last minute was kept: memory holds one block of each of
-//! its parts, and what was stored before a restart is not lost. What a restart has left out is made at the first minute
-//! after it ([`TrendKeeper::catch_up`]). Every call can be repeated: a block replaces the one at its place.
+//! its parts, and what was stored before a restart is not lost. What was left out, by a restart, by a store that failed or
+//! by a skipped minute, is made with the next minute ([`TrendKeeper::catch_up`]). Every call can be repeated: a block
+//! replaces the one at its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::time::{Nanos, WallTime};
 
 /// Blocks that are stored in one transaction.
 const AT_ONCE: usize = 64;
-/// Steps that are looked at after a restart: more than any parts are kept.
+/// Steps that are looked at to catch up: more than any parts are kept.
 const MOST_MISSED: usize = 400;
 
 /// Keeps trends.
@@ -22,7 +23,10 @@ pub(in crate::analyzer) struct TrendKeeper {
     store: Arc<dyn Trends>,
     /// How long points of an hour are kept.
     retention: Duration,
+    /// Whether every longer step that is over is made.
     is_caught_up: bool,
+    /// When the next minute begins, if none is skipped.
+    next: Option<WallTime>,
     was_full: bool,
 }
 
@@ -33,6 +37,7 @@ impl TrendKeeper {
             store,
             retention,
             is_caught_up: false,
+            next: None,
             was_full: false,
         }
     }
@@ -49,23 +54,35 @@ impl TrendKeeper {
         if let Err(error) = self.try_keep(at, gathered).await {
             tracing::warn!(%error, "trends of the last minute are not kept");
         }
+        if let Err(error) = self.forget(at).await {
+            tracing::warn!(%error, "old trends are not deleted");
+        }
     }
 
     async fn try_keep(&mut self, at: WallTime, gathered: Gathered) -> Result<(), StoreError> {
+        let end = at + Step::Minute.nanos();
+        let is_next = self.next.replace(end) == Some(at);
+        // Until all of this is done: whatever is missing is looked for after the next minute.
+        let was_caught_up = std::mem::take(&mut self.is_caught_up) && is_next;
         let encoding = tokio::task::spawn_blocking(move || minute(at, gathered));
         let blocks = encoding.await.unwrap_or_default();
         self.store_all(blocks).await?;
-        let end = at + Step::Minute.nanos();
-        if !self.is_caught_up {
-            self.catch_up(end).await?;
-            self.is_caught_up = true;
-        }
-        for step in [Step::TenMinutes, Step::Hour] {
-            if step.begin(end) == end {
-                let begin = end + (Nanos::ZERO - step.nanos());
-                self.make(step, begin).await?;
+        if was_caught_up {
+            for step in [Step::TenMinutes, Step::Hour] {
+                if step.begin(end) == end {
+                    let begin = end + (Nanos::ZERO - step.nanos());
+                    self.make(step, begin, &[]).await?;
+                }
             }
+        } else {
+            self.catch_up(end).await?;
         }
+        self.is_caught_up = true;
+        Ok(())
+    }
+
+    /// Forgets what is older than wanted.
+    async fn forget(&self, at: WallTime) -> Result<(), StoreError> {
         let oldest = |step: Step| {
             let kept = Nanos::from(step.kept(self.retention));
             (step, at + (Nanos::ZERO - kept))
@@ -84,7 +101,7 @@ impl TrendKeeper {
         Ok(())
     }
 
-    /// Makes the longer steps that were over before `now` and are not there, as far as their parts are.
+    /// Makes the blocks of longer steps that were over before `now` and are not there, as far as their parts are kept.
     async fn catch_up(&self, now: WallTime) -> Result<(), StoreError> {
         for step in [Step::TenMinutes, Step::Hour] {
             let Some(parts) = step.parts() else {
@@ -93,23 +110,30 @@ impl TrendKeeper {
             let Some((oldest, _)) = self.store.bounds(parts).await? else {
                 continue;
             };
-            let newest = self.store.bounds(step).await?;
-            let from = newest.map_or(oldest, |(_, newest)| oldest.max(newest + step.nanos()));
-            for begin in steps(step, from, step.begin(now), MOST_MISSED) {
-                self.make(step, begin).await?;
+            for begin in steps(step, oldest, step.begin(now), MOST_MISSED) {
+                let there = self.store.buckets(step, vec![begin]).await?;
+                self.make(step, begin, &there).await?;
             }
         }
         Ok(())
     }
 
-    /// Makes the blocks of a longer step from those of its parts.
-    async fn make(&self, step: Step, begin: WallTime) -> Result<(), StoreError> {
+    /// Makes the blocks of a longer step from those of its parts, without those that are `there`, in order.
+    async fn make(
+        &self,
+        step: Step,
+        begin: WallTime,
+        there: &[(Kind, u16)],
+    ) -> Result<(), StoreError> {
         let Some(parts) = step.parts() else {
             return Ok(());
         };
         let times = steps(parts, begin, begin + step.nanos(), MOST_MISSED);
         let mut made = Vec::new();
         for (kind, bucket) in self.store.buckets(parts, times.clone()).await? {
+            if there.binary_search(&(kind, bucket)).is_ok() {
+                continue;
+            }
             let blocks = self.store.read(parts, kind, bucket, times.clone()).await?;
             let merging = tokio::task::spawn_blocking(move || merged(kind, blocks));
             let place = Place {

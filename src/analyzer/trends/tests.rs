@@ -1,9 +1,12 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::keep::TrendKeeper;
 use super::*;
 use crate::analysis::trend::{Gathered, Kind};
 use crate::analysis::windows::Sums;
 use crate::store::Location;
 use crate::store::open::Stores;
+use crate::store::trends::Block;
 use crate::time::SystemClock;
 
 const MINUTE: i64 = 60_000_000_000;
@@ -116,6 +119,161 @@ async fn minutes_become_hours_and_a_restart_loses_nothing() {
         "the other direction is another series"
     );
     assert_eq!(reader.oldest().await.expect("readable"), Some(at(0)));
+}
+
+/// A store whose write number `fails` (from 0) fails.
+struct FailsOnce {
+    kept: Arc<dyn Trends>,
+    fails: usize,
+    writes: AtomicUsize,
+}
+
+#[tonic::async_trait]
+impl Trends for FailsOnce {
+    async fn put(
+        &self,
+        blocks: Vec<Block>,
+        oldest: Vec<(Step, WallTime)>,
+    ) -> Result<(), StoreError> {
+        if self.writes.fetch_add(1, Ordering::Relaxed) == self.fails {
+            let store = "test".to_owned();
+            return Err(StoreError::Closed { store });
+        }
+        self.kept.put(blocks, oldest).await
+    }
+
+    async fn read(
+        &self,
+        step: Step,
+        kind: Kind,
+        bucket: u16,
+        times: Vec<WallTime>,
+    ) -> Result<Vec<(WallTime, Vec<u8>)>, StoreError> {
+        self.kept.read(step, kind, bucket, times).await
+    }
+
+    async fn buckets(
+        &self,
+        step: Step,
+        times: Vec<WallTime>,
+    ) -> Result<Vec<(Kind, u16)>, StoreError> {
+        self.kept.buckets(step, times).await
+    }
+
+    async fn bounds(&self, step: Step) -> Result<Option<(WallTime, WallTime)>, StoreError> {
+        self.kept.bounds(step).await
+    }
+
+    async fn size(&self, step: Step) -> Result<(u64, u64), StoreError> {
+        self.kept.size(step).await
+    }
+}
+
+fn of_rnic(sent: u64) -> Gathered {
+    let mut gathered = Gathered::default();
+    gathered.add(
+        &Series::new(Kind::Rnic, "host1", "mlx5_0"),
+        &point(sent, 0, 1),
+    );
+    gathered
+}
+
+/// Keeps these minutes with a store whose write number `fails` fails; probes of each hour.
+async fn hours_kept(minutes: impl Iterator<Item = i64>, fails: usize) -> Vec<Option<u64>> {
+    let stores = Stores::open(&Location::Memory).await.expect("stores");
+    let store = Arc::new(FailsOnce {
+        kept: stores.trends,
+        fails,
+        writes: AtomicUsize::new(0),
+    });
+    let retention = Duration::from_hours(100);
+    let mut keeper = TrendKeeper::new(Arc::<FailsOnce>::clone(&store), retention);
+    for minute in minutes {
+        keeper.keep(at(minute), of_rnic(1)).await;
+    }
+    let reader = TrendReader {
+        store,
+        clock: Arc::new(SystemClock),
+        retention,
+    };
+    let series = Series::new(Kind::Rnic, "host1", "mlx5_0");
+    let hours = reader.read(&series, Step::Hour, range(0, 180)).await;
+    let hours = hours.expect("readable").into_iter();
+    hours
+        .map(|(_, point)| point.map(|point| point.sent))
+        .collect()
+}
+
+/// Whichever write fails, at most the minute that it was for is missing in the hours.
+#[tokio::test]
+async fn a_store_that_fails_once_leaves_no_hole() {
+    let mut lost = 0;
+    for fails in 0..200 {
+        let hours = hours_kept(0..75, fails).await;
+        let sent = hours[0].unwrap_or_default();
+        assert!(
+            sent >= 59 && hours[1..] == [None, None],
+            "write {fails}: {hours:?}"
+        );
+        lost += 60 - sent;
+    }
+    assert_eq!(lost, 60, "each minute of the hour once");
+}
+
+#[tokio::test]
+async fn a_skipped_minute_leaves_no_hole() {
+    let skipped = (0..190).filter(|minute| ![9, 59, 60, 119].contains(minute));
+    assert_eq!(
+        hours_kept(skipped, usize::MAX).await,
+        [Some(58), Some(58), Some(60)]
+    );
+}
+
+/// Blocks whose packed bytes are damaged are left out; those beside them are read, merged and deleted.
+#[tokio::test]
+async fn a_damaged_block_stops_nothing_but_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("analyzer.db");
+    let location = Location::File(file.clone());
+    let retention = Duration::from_hours(100);
+    let stores = Stores::open(&location).await.expect("stores");
+    let mut keeper = TrendKeeper::new(Arc::clone(&stores.trends), retention);
+    for minute in 0..9 {
+        keeper.keep(at(minute), of_rnic(100)).await;
+    }
+    drop((keeper, stores));
+    let damaged = rusqlite::Connection::open(&file).expect("a database");
+    let damage = "UPDATE trend SET packed = 1, body = x'00' WHERE at = ?1";
+    let changed = damaged.execute(damage, [at(4).nanos()]);
+    assert_eq!(changed.expect("writable"), 1);
+    drop(damaged);
+
+    let stores = Stores::open(&location).await.expect("stores");
+    let mut keeper = TrendKeeper::new(Arc::clone(&stores.trends), retention);
+    keeper.keep(at(9), of_rnic(100)).await;
+    let reader = TrendReader {
+        store: Arc::clone(&stores.trends),
+        clock: Arc::new(SystemClock),
+        retention,
+    };
+    let series = Series::new(Kind::Rnic, "host1", "mlx5_0");
+    let minutes = reader.read(&series, Step::Minute, range(3, 6)).await;
+    let minutes = minutes.expect("readable").into_iter();
+    let sent: Vec<_> = minutes
+        .map(|(_, point)| point.map(|point| point.sent))
+        .collect();
+    assert_eq!(sent, [Some(100), None, Some(100)]);
+    let tens = reader.read(&series, Step::TenMinutes, range(0, 10)).await;
+    let tens = tens.expect("readable");
+    let sent = tens[0].1.as_ref().map(|point| point.sent);
+    assert_eq!(sent, Some(900), "all but the damaged minute");
+    keeper.keep(at(369), of_rnic(100)).await;
+    let bounds = stores.trends.bounds(Step::Minute).await.expect("readable");
+    assert_eq!(
+        bounds,
+        Some((at(9), at(369))),
+        "the damaged one is deleted, too"
+    );
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use rpingmesh::api::status::StatusQuery;
 use rpingmesh::api::trends::{Bucket, MOST_STEPS, TrendStepChoice, Trends, TrendsQuery};
 use rpingmesh::config::program::Failure;
 use rpingmesh::config::{ConfigError, HumanDuration};
+use rpingmesh::error::describe;
 
 use crate::api::{self, Analyzer, ApiArgs};
 use csv::{Cell, line};
@@ -57,16 +58,16 @@ pub(crate) struct ExportArgs {
     what: What,
     #[command(flatten)]
     api: ApiArgs,
-    /// Of trends, where the range begins: a time such as 2026-11-26T13:00:00Z, or how long before its end, such as 7d [default: 1d]
+    /// Beginning of the range (trends only): a time such as 2026-11-26T13:00:00Z, or how long before its end, such as 7d [default: 1d]
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
-    /// Of trends, where the range ends: a time, or how long ago [default: now]
+    /// End of the range (trends only): a time, or how long ago [default: now]
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    /// Of trends, the length of a point: 1min (kept for 6h), 10min (2d) or 60min [default: 60min]
+    /// Length of a point (trends only): 1min (kept for 6h), 10min (2d) or 60min [default: 60min]
     #[arg(long, value_name = "STEP")]
     step: Option<TrendStepChoice>,
-    /// File to write [default: standard output]
+    /// File to write, under another name until it is whole [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -93,28 +94,114 @@ pub(crate) fn main(args: &ExportArgs) -> Result<(), Failure> {
         let why = "--from, --to and --step are for trends: tors, rnics, links and services";
         return Err(ConfigError::value("from", why).into());
     }
-    let mut out: Box<dyn Write> = match &args.output {
-        None => Box::new(io::stdout().lock()),
-        Some(file) => Box::new(BufWriter::new(File::create(file).map_err(|error| {
-            Failure::run(format!("{}: cannot be written: {error}", file.display()))
-        })?)),
-    };
+    if args.api.json {
+        return Err(ConfigError::value("json", "export writes CSV: leave out --json").into());
+    }
+    let (mut out, beside) = open(args.output.as_deref())?;
     let written = api::block_on(async {
-        match args.what.trend() {
+        let written = match args.what.trend() {
             Some(kind) => trends(args, &analyzer, kind, &mut out).await,
             None if args.what == What::Incidents => incidents(&analyzer, &mut out).await,
             None => paths(&analyzer, &mut out).await,
-        }
-    });
-    written.and_then(|()| finished(out.flush()))
+        };
+        Ok(written)
+    })?;
+    let written = written.and_then(|()| Ok(out.flush()?));
+    drop(out);
+    let finished = match written {
+        Ok(()) => beside.map_or(Ok(()), Beside::take_its_place),
+        Err(Ended::NoReader) => Ok(()),
+        Err(Ended::Failed(failure)) => Err(failure),
+    };
+    finished.map_err(|failure| match (failure, &args.output) {
+        (Failure::Run(error), Some(file)) => Failure::run(format!(
+            "{} is not written: {}",
+            file.display(),
+            describe(&*error)
+        )),
+        (failure, _) => failure,
+    })
 }
 
-/// A reader that has gone, such as `head`, is no failure.
-fn finished(result: io::Result<()>) -> Result<(), Failure> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::run(error)),
-        _ => Ok(()),
+/// Why nothing more is written.
+#[derive(Debug)]
+enum Ended {
+    /// The reader has gone, such as `head`: no failure.
+    NoReader,
+    Failed(Failure),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::NoReader
+        } else {
+            Self::Failed(Failure::run(error))
+        }
     }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<ConfigError> for Ended {
+    fn from(error: ConfigError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A file that is written beside the one that is wanted, and takes its place when it is whole; else it is deleted.
+#[derive(Debug)]
+struct Beside {
+    file: PathBuf,
+    wanted: PathBuf,
+    is_whole: bool,
+}
+
+impl Beside {
+    fn take_its_place(mut self) -> Result<(), Failure> {
+        std::fs::rename(&self.file, &self.wanted).map_err(Failure::run)?;
+        self.is_whole = true;
+        Ok(())
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            // What remains is a file that says by its name that it is not whole.
+            let _ = std::fs::remove_file(&self.file);
+        }
+    }
+}
+
+/// Opens what is written to: standard output, a device or pipe, or a file beside the one that is wanted.
+fn open(output: Option<&std::path::Path>) -> Result<(Box<dyn Write>, Option<Beside>), Failure> {
+    let Some(wanted) = output else {
+        return Ok((Box::new(io::stdout().lock()), None));
+    };
+    // A link stays, and the file that it leads to is replaced.
+    let wanted = wanted.canonicalize().unwrap_or_else(|_| wanted.to_owned());
+    let is_special = wanted.metadata().is_ok_and(|found| !found.is_file());
+    let file = if is_special {
+        wanted.clone()
+    } else {
+        let mut name = wanted.clone().into_os_string();
+        name.push(format!(".{}.part", std::process::id()));
+        name.into()
+    };
+    let opened = File::create(&file)
+        .map_err(|error| Failure::run(format!("{}: cannot be written: {error}", file.display())))?;
+    let beside = Beside {
+        file,
+        wanted,
+        is_whole: false,
+    };
+    let beside = (!is_special).then_some(beside);
+    Ok((Box::new(BufWriter::new(opened)), beside))
 }
 
 /// A point in time: itself, or how long before another one.
@@ -162,7 +249,7 @@ async fn trends(
     analyzer: &Analyzer,
     kind: Kind,
     out: &mut dyn Write,
-) -> Result<(), Failure> {
+) -> Result<(), Ended> {
     // By the analyzer's clock, which has dated the points.
     let now = analyzer.ask(&StatusQuery::default()).await?.now_unix_ns;
     let now = UNIX_EPOCH + Duration::from_nanos(u64::try_from(now).unwrap_or_default());
@@ -172,19 +259,13 @@ async fn trends(
         Kind::TorPair => ("source_tor", "target_tor"),
         Kind::Rnic => ("host", "device"),
         Kind::Link => ("from", "to"),
-        Kind::Service => ("service", "none"),
+        Kind::Service => ("service", ""),
     };
-    let heads = [
-        "start",
-        "step_s",
-        first,
-        second,
-        "sent",
-        "lost",
-        "rtt_p50_ns",
-        "rtt_p99_ns",
-    ];
-    finished(out.write_all(line(heads.map(Cell::from)).as_bytes()))?;
+    // A service has one name.
+    let names = [first, second].into_iter().filter(|name| !name.is_empty());
+    let heads = ["start", "step_s"].into_iter().chain(names);
+    let heads = heads.chain(["sent", "lost", "rtt_p50_ns", "rtt_p99_ns"]);
+    out.write_all(line(heads.map(Cell::from)).as_bytes())?;
     let portion = u64::try_from(step.nanos().0).unwrap_or(1) * MOST_STEPS as u64;
     let mut start = from - from % portion;
     while start < to {
@@ -200,7 +281,7 @@ async fn trends(
                 ..TrendsQuery::default()
             };
             let answer = analyzer.ask(&query).await?;
-            finished(out.write_all(rows(&answer).as_bytes()))?;
+            out.write_all(rows(&answer).as_bytes())?;
             bucket = answer.next_bucket.filter(|next| *next > number);
         }
         start = end;
@@ -213,22 +294,27 @@ fn rows(answer: &Trends) -> String {
     let mut text = String::new();
     for series in &answer.series {
         for point in &series.points {
-            text += &line([
+            let mut cells = vec![
                 Cell::time(Some(point.start_unix_ns)),
                 (answer.step_ns / 1_000_000_000).into(),
                 series.first.as_str().into(),
-                series.second.as_str().into(),
+            ];
+            if !answer.kind.is(Kind::Service) {
+                cells.push(series.second.as_str().into());
+            }
+            cells.extend([
                 point.sent.into(),
                 point.lost.into(),
                 point.rtt_p50_ns.into(),
                 point.rtt_p99_ns.into(),
             ]);
+            text += &line(cells);
         }
     }
     text
 }
 
-async fn incidents(analyzer: &Analyzer, out: &mut dyn Write) -> Result<(), Failure> {
+async fn incidents(analyzer: &Analyzer, out: &mut dyn Write) -> Result<(), Ended> {
     let heads = [
         "id",
         "state",
@@ -245,7 +331,7 @@ async fn incidents(analyzer: &Analyzer, out: &mut dyn Write) -> Result<(), Failu
         "lost",
         "services",
     ];
-    finished(out.write_all(line(heads.map(Cell::from)).as_bytes()))?;
+    out.write_all(line(heads.map(Cell::from)).as_bytes())?;
     let mut before: Option<Number> = None;
     loop {
         let query = IncidentsQuery {
@@ -255,7 +341,7 @@ async fn incidents(analyzer: &Analyzer, out: &mut dyn Write) -> Result<(), Failu
         };
         let answer = analyzer.ask(&query).await?;
         for incident in &answer.incidents {
-            finished(out.write_all(incident_line(incident).as_bytes()))?;
+            out.write_all(incident_line(incident).as_bytes())?;
         }
         let next = answer
             .next_before
@@ -291,7 +377,7 @@ fn incident_line(incident: &Incident) -> String {
     ])
 }
 
-async fn paths(analyzer: &Analyzer, out: &mut dyn Write) -> Result<(), Failure> {
+async fn paths(analyzer: &Analyzer, out: &mut dyn Write) -> Result<(), Ended> {
     let heads = [
         "window_start",
         "window_end",
@@ -313,7 +399,7 @@ async fn paths(analyzer: &Analyzer, out: &mut dyn Write) -> Result<(), Failure> 
         "rtt_p99_ns",
         "rtt_max_ns",
     ];
-    finished(out.write_all(line(heads.map(Cell::from)).as_bytes()))?;
+    out.write_all(line(heads.map(Cell::from)).as_bytes())?;
     let mut offset = 0;
     loop {
         let query = PathsQuery {
@@ -325,7 +411,7 @@ async fn paths(analyzer: &Analyzer, out: &mut dyn Write) -> Result<(), Failure> 
         let answer = analyzer.ask(&query).await?;
         let window = (answer.start_unix_ns, answer.end_unix_ns);
         for path in &answer.paths {
-            finished(out.write_all(path_line(window, path).as_bytes()))?;
+            out.write_all(path_line(window, path).as_bytes())?;
         }
         let next = answer.next_offset.and_then(|next| u64::try_from(next).ok());
         match next.filter(|next| *next > offset) {

@@ -68,12 +68,21 @@ pub(crate) fn main(args: &IncidentsArgs) -> Result<(), Failure> {
         Ok((answer, analyzer.ask(&StatusQuery::default()).await?))
     })?;
     let (mut incidents, now) = (answer.incidents, status.now_unix_ns);
-    let mut left_out = answer.left_out;
+    let note = unseen(
+        incidents.len(),
+        answer.left_out,
+        answer.next_before.is_some(),
+    )
+    .filter(|_| args.id.is_none() && !picker.is_usual());
+    let mut left_out = if note.is_some() { 0 } else { answer.left_out };
     if args.id.is_none() {
         let limit = args.limit.map_or(DEFAULT_LIMIT, IncidentPageSize::as_usize);
         left_out += pick(&mut incidents, &picker, limit);
     }
     if args.api.json {
+        if let Some(note) = note {
+            eprintln!("{note}");
+        }
         return incidents.iter().try_for_each(api::print_json);
     }
     match (args.id, &*incidents) {
@@ -81,12 +90,34 @@ pub(crate) fn main(args: &IncidentsArgs) -> Result<(), Failure> {
             "there is no incident {id}; `rpingmesh incidents --state all` lists them"
         ))),
         (Some(_), [incident, ..]) => api::print(&explain(incident, now)),
-        (None, []) if picker.is_filtered() => api::print("no incident passes the filter"),
+        (None, []) if picker.is_filtered() => {
+            api::print(&with_note("no incident passes the filter".to_owned(), note))
+        }
         (None, []) if wanted == Wanted::Open => api::print(nothing_open(&status)),
         (None, []) => api::print("no incident"),
         (None, all) if picker.is_usual() => api::print(&list(all, left_out, &status)),
-        (None, all) => api::print(&picked(all, left_out, now)),
+        (None, all) => api::print(&with_note(picked(all, left_out, now), note)),
     }
+}
+
+/// That some incidents were not looked at, where that is so: of open ones those that rank lowest, else the oldest.
+fn unseen(looked_at: usize, left_out: usize, has_older: bool) -> Option<String> {
+    if left_out > 0 {
+        let all = looked_at + left_out;
+        Some(format!(
+            "only {looked_at} of {all} open incidents were looked at"
+        ))
+    } else {
+        has_older.then(|| format!("only the newest {looked_at} were looked at"))
+    }
+}
+
+fn with_note(mut text: String, note: Option<String>) -> String {
+    if let Some(note) = note {
+        text.push('\n');
+        text += &note;
+    }
+    text
 }
 
 /// How many incidents to ask for: all that one answer may have where some are picked from them.
@@ -346,6 +377,17 @@ pub(crate) mod tests {
     use rpingmesh::api::incidents::{Explained, Service, State};
 
     use super::*;
+
+    #[test]
+    fn what_was_not_looked_at_is_said() {
+        assert_eq!(unseen(12, 0, false), None);
+        let said = |left_out, has_older| unseen(1_000, left_out, has_older).expect("a note");
+        assert_eq!(said(0, true), "only the newest 1000 were looked at");
+        assert_eq!(
+            said(5, false),
+            "only 1000 of 1005 open incidents were looked at"
+        );
+    }
 
     /// An open incident without services, alternatives and evidence.
     pub(crate) fn incident(id: u64, title: &str) -> Incident {

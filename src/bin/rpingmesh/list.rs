@@ -9,7 +9,7 @@ use rpingmesh::config::program::Failure;
 #[derive(Debug, Default, Args)]
 pub(crate) struct ListArgs {
     /// Only rows that pass, such as `train loss>1%` or `severity=P0,P1 title~spine1`: terms of `=`, `!=`, `~` (contains), `<`, `<=`, `>`,
-    /// `>=`, or a word that any text contains; `*` stands for any characters, `!` turns a term round [default: all]
+    /// `>=`, or a word that any text contains; `*` stands for any characters, `!` before a term: rows that do not match it [default: all]
     #[arg(long, value_name = "FILTER")]
     filter: Option<String>,
     /// The column to sort by, with `-` before it for the largest first; a wrong name lists the columns [default: the worst first]

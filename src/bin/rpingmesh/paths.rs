@@ -57,6 +57,9 @@ pub(crate) fn main(args: &PathsArgs) -> Result<(), Failure> {
     let limit = args.limit.map_or(LISTED, PageSize::as_usize);
     let (shown, notes) = pick(answer, &picker, limit);
     if args.api.json {
+        for note in &notes {
+            eprintln!("{note}");
+        }
         return shown.iter().try_for_each(api::print_json);
     }
     api::print(&describe(&shown, &notes))

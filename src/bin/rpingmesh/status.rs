@@ -200,7 +200,7 @@ fn clocks(text: &mut String, status: &Status) {
         })
         .collect();
     if !clocks.is_empty() {
-        let _ = write!(text, "\nstamps     of RNICs: {}", clocks.join(", "));
+        let _ = write!(text, "\nRNIC time stamps: {}", clocks.join(", "));
     }
 }
 

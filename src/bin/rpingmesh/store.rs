@@ -45,7 +45,7 @@ pub(crate) struct MigrateArgs {
 enum Of {
     /// Registered agents and the cluster's key
     Controller,
-    /// Incidents, alerts, hosts, history and batches
+    /// Incidents, alerts, hosts, history, trends and batches
     Analyzer,
 }
 

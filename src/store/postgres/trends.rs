@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tokio_postgres::Row;
 
 use super::db::Db;
 use crate::analysis::trend::{Kind, Step};
 use crate::store::StoreError;
-use crate::store::packing::{pack, unpack};
-use crate::store::trends::{Block, Trends};
+use crate::store::packing::pack;
+use crate::store::trends::{Block, Place, Trends, body};
 use crate::time::WallTime;
 
 /// Trends in a database that one analyzer at a time changes.
@@ -45,18 +44,6 @@ impl From<Vec<Block>> for Columns {
 
 fn nanos(times: &[WallTime]) -> Vec<i64> {
     times.iter().map(|at| at.nanos()).collect()
-}
-
-impl PostgresTrends {
-    fn block(&self, row: &Row) -> Result<(WallTime, Vec<u8>), StoreError> {
-        let at: i64 = self.0.sql(row.try_get(0))?;
-        let (packed, body) = (self.0.sql(row.try_get(1))?, self.0.sql(row.try_get(2))?);
-        let body = unpack(body, packed).map_err(|source| StoreError::Corrupt {
-            store: self.0.link.store.to_string(),
-            source: source.into(),
-        })?;
-        Ok((WallTime::from_nanos(at), body))
-    }
 }
 
 #[tonic::async_trait]
@@ -110,12 +97,25 @@ impl Trends for PostgresTrends {
     ) -> Result<Vec<(WallTime, Vec<u8>)>, StoreError> {
         let sql = "SELECT at, packed, body FROM rpingmesh.trend
                    WHERE step = $1 AND at = ANY($2) AND kind = $3 AND bucket = $4 ORDER BY at";
-        let (times, bucket) = (nanos(&times), i32::from(bucket));
+        let (times, number) = (nanos(&times), i32::from(bucket));
         let rows = self
             .0
-            .query(sql, &[&step.minutes(), &times, &kind.number(), &bucket])
+            .query(sql, &[&step.minutes(), &times, &kind.number(), &number])
             .await?;
-        rows.iter().map(|row| self.block(row)).collect()
+        let store = self.0.link.store.to_string();
+        let mut found = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let at = WallTime::from_nanos(self.0.sql(row.try_get(0))?);
+            let (packed, bytes) = (self.0.sql(row.try_get(1))?, self.0.sql(row.try_get(2))?);
+            let place = Place {
+                step,
+                at,
+                kind,
+                bucket,
+            };
+            found.extend(body(&store, place, bytes, packed).map(|body| (at, body)));
+        }
+        Ok(found)
     }
 
     async fn buckets(

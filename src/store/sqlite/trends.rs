@@ -1,12 +1,12 @@
 //! Trends in the analyzer's SQLite file, beside the journal.
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, params};
 
 use super::Db;
 use crate::analysis::trend::{Kind, Step};
 use crate::store::StoreError;
-use crate::store::packing::{pack, unpack};
-use crate::store::trends::{Block, Trends};
+use crate::store::packing::pack;
+use crate::store::trends::{Block, Place, Trends, body};
 use crate::time::WallTime;
 
 /// The layout's part of the journal's file. Steps in minutes; kinds by their numbers.
@@ -32,13 +32,6 @@ impl SqliteTrends {
     pub(super) const fn new(db: Db) -> Self {
         Self { db }
     }
-}
-
-fn body(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
-    let bytes: Vec<u8> = row.get(1)?;
-    unpack(bytes, row.get(0)?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, error.into())
-    })
 }
 
 #[tonic::async_trait]
@@ -87,6 +80,7 @@ impl Trends for SqliteTrends {
         bucket: u16,
         times: Vec<WallTime>,
     ) -> Result<Vec<(WallTime, Vec<u8>)>, StoreError> {
+        let store = self.db.store.clone();
         self.db
             .call(move |connection| {
                 let mut select = connection.prepare_cached(
@@ -95,9 +89,18 @@ impl Trends for SqliteTrends {
                 )?;
                 let mut found = Vec::with_capacity(times.len());
                 for at in times {
-                    let place = params![step.minutes(), at.nanos(), kind.number(), bucket];
-                    let body = select.query_row(place, body).optional()?;
-                    found.extend(body.map(|body| (at, body)));
+                    let key = params![step.minutes(), at.nanos(), kind.number(), bucket];
+                    let bytes = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+                    let Some((packed, bytes)) = select.query_row(key, bytes).optional()? else {
+                        continue;
+                    };
+                    let place = Place {
+                        step,
+                        at,
+                        kind,
+                        bucket,
+                    };
+                    found.extend(body(&store, place, bytes, packed).map(|body| (at, body)));
                 }
                 Ok(found)
             })

@@ -83,17 +83,14 @@ impl Kept for Copying {
                 left_out: all.saturating_sub(copied),
             });
         }
-        for (what, count) in [
-            ("receivers of alerts", receivers),
-            ("spools", marks),
-            ("blocks of trends", trends),
-        ] {
+        for (what, count) in [("receivers of alerts", receivers), ("spools", marks)] {
             kinds.push(Copied {
                 what,
                 count,
                 left_out: 0,
             });
         }
+        kinds.push(trends);
         Ok(kinds)
     }
 }
@@ -201,7 +198,8 @@ impl Copying {
         Ok(count(marks.len()))
     }
 
-    async fn trends(&self, store: &str, report: Reporter<'_>) -> Result<u64, TransferError> {
+    /// Blocks that are damaged are left out.
+    async fn trends(&self, store: &str, report: Reporter<'_>) -> Result<Copied, TransferError> {
         let what = "blocks of trends";
         let all = blocks(&*self.source.trends).await?;
         let mut done = 0;
@@ -227,8 +225,12 @@ impl Copying {
             }
         }
         let found = blocks(&*self.target.trends).await?;
-        compare((what, store), found == all, (found, done))?;
-        Ok(done)
+        compare((what, store), found == done, (found, done))?;
+        Ok(Copied {
+            what,
+            count: done,
+            left_out: all.saturating_sub(done),
+        })
     }
 }
 

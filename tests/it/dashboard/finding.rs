@@ -173,6 +173,13 @@ fn tables_are_filtered_and_sorted_by_links_that_keep_everything_else() {
             .await
             .body;
         assert_eq!(sent(&page), ["50 %"], "by GID");
+        let page = browse(web, "/tor/tor0/tor1?sort=-loss&filter=10.0.0.3", "").await;
+        assert!(
+            page.body
+                .contains("/tor/tor0/tor1?window=120s&#38;filter=10.0.0.3&#38;sort=-loss"),
+            "another window keeps filter and order: {}",
+            page.body
+        );
         let page = browse(web, "/agents?filter=nobody", "").await.body;
         assert!(page.contains("No agent passes the filter."), "{page}");
         let page = browse(web, "/incidents?filter=severity%3DP0&sort=-lasts", "")

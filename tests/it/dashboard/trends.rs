@@ -162,7 +162,7 @@ fn ranges_that_are_malformed_or_before_the_history_and_unknown_names_are_refused
             ("from=1800000000&to=1700000000", "`from` must be"),
             ("from=soon", "`from` must be"),
             ("to=%3Cscript%3Ealert(1)%3C%2Fscript%3E", "`to` must be"),
-            ("from=0", "400 days"),
+            ("from=0", "16 days"),
             ("colour=red", "`colour` is unknown"),
         ] {
             let answer = browse(web, &format!("/trend/tor/tor0/tor%3C1%3E?{query}"), "").await;
@@ -197,6 +197,7 @@ fn ranges_that_are_malformed_or_before_the_history_and_unknown_names_are_refused
             "",
             "?kind=beauty",
             "?kind=tor&second=a",
+            "?kind=tor&first=a",
             "?kind=tor&first=a&bucket=1",
             "?kind=tor&bucket=256",
             "?kind=tor&from_unix_ns=0",

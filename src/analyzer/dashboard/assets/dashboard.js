@@ -2,12 +2,15 @@
 // Live pages: after each tick of the server the page fetches itself and takes over what has changed.
 (() => {
   const version = document.documentElement.dataset.version;
+  // Seconds between two refreshes, less what a tick may be early.
+  const every = Math.max(0, Number(document.documentElement.dataset.every || 0) * 1000 - 500);
   const live = document.documentElement.dataset.live === "yes";
   const state = document.getElementById("connection");
   let source = null;
   let busy = false;
   let again = false;
   let wasDown = false;
+  let last = performance.now();
 
   function show(name, text) {
     if (!state || state.dataset.state === name) return;
@@ -48,6 +51,7 @@
       return;
     }
     busy = true;
+    last = performance.now();
     const began = performance.now();
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
@@ -82,7 +86,7 @@
       wasDown = false;
     });
     source.addEventListener("tick", () => {
-      if (!document.hidden) refresh();
+      if (!document.hidden && performance.now() - last >= every) refresh();
     });
     source.onerror = () => {
       wasDown = true;

@@ -13,11 +13,18 @@ fn range(minutes: i64) -> Range {
     }
 }
 
-fn chart(minutes: i64, values: &[Option<f64>]) -> Chart {
+/// Steps of this length, in minutes from the beginning of the range.
+fn drawn(minutes: i64, length: i64, values: &[(i64, Option<f64>)]) -> Chart {
+    let at = |minute: i64| WallTime::from_nanos(START + minute * MINUTE);
+    let values: Vec<_> = values
+        .iter()
+        .map(|(minute, value)| (at(*minute), *value))
+        .collect();
     let line = Line {
         class: "p99",
         title: "p99",
-        values,
+        values: &values,
+        length: Nanos(length * MINUTE),
     };
     let href = |range: Range| format!("?from={}", (range.from.nanos() - START) / MINUTE);
     Chart::draw(
@@ -27,6 +34,11 @@ fn chart(minutes: i64, values: &[Option<f64>]) -> Chart {
         |value| format!("{value}"),
         &href,
     )
+}
+
+fn chart(minutes: i64, values: &[Option<f64>]) -> Chart {
+    let values: Vec<_> = (0..).step_by(15).zip(values.iter().copied()).collect();
+    drawn(minutes, 15, &values)
 }
 
 #[test]
@@ -39,6 +51,24 @@ fn a_line_has_level_pieces_and_gaps() {
         chart.summary,
         "RTT from 2027-01-15 08:00:00 UTC to 2027-01-15 09:00:00 UTC, at most 20"
     );
+}
+
+/// The plot begins at 70 and ends at 890: 820 for the hour.
+#[test]
+fn a_step_stands_where_its_time_is() {
+    let path = |values: &[(i64, Option<f64>)]| drawn(60, 10, values).lines[0].path.clone();
+    assert_eq!(
+        path(&[(-5, Some(1.0)), (5, Some(1.0)), (55, Some(1.0))]),
+        "M70.0 12.0H138.3V12.0H275.0M821.7 12.0H890.0",
+        "what is outside of the range is cut off"
+    );
+    assert_eq!(path(&[(30, Some(1.0))]), "M480.0 12.0H616.7");
+    assert_eq!(
+        path(&[(0, Some(1.0)), (30, Some(1.0))]),
+        "M70.0 12.0H206.7M480.0 12.0H616.7",
+        "a step that is left out is a gap"
+    );
+    assert_eq!(path(&[(-10, Some(1.0)), (60, Some(1.0))]), "");
 }
 
 #[test]

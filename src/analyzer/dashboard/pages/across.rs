@@ -19,9 +19,9 @@ use crate::analysis::incident::Incident;
 use crate::analysis::windows::{PathView, Slot, Sums};
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::Rnic;
+use crate::analyzer::dashboard::format;
 use crate::analyzer::dashboard::listing::{Controls, Listing};
 use crate::analyzer::dashboard::query::{self, Pairs, When, written};
-use crate::analyzer::dashboard::scan::scan;
 use crate::analyzer::state::State;
 use crate::api::list::{Column, Listed, Value};
 use crate::id::{RnicName, ServiceName};
@@ -162,6 +162,8 @@ pub(in crate::analyzer::dashboard) struct Across {
     controls: Controls,
     rows: Vec<Row>,
     more: usize,
+    /// That not all paths are listed, sorted and filtered.
+    only: Option<String>,
     /// Of the past, in place of the rows.
     lossy: Option<LossyPaths>,
 }
@@ -208,16 +210,14 @@ async fn now(
 ) -> Result<Across, PageError> {
     let incidents = incidents(board, &subject).await?;
     let collector = (Gathered::default(), subject, when);
-    let (gathered, subject, _) = scan(
-        &board.parts.state,
+    let scanning = board.scanner.paths(
         when.window,
         collector,
         |(gathered, subject, when), state, path, slots| {
             gathered.take(state, path, slots, subject, *when);
         },
-    )
-    .await
-    .ok_or(PageError::Stopping)?;
+    );
+    let (gathered, subject, _) = scanning.await.ok_or(PageError::Stopping)?;
     let is_known = !gathered.places.is_empty()
         || gathered.paths != [0, 0]
         || !incidents.is_empty()
@@ -236,6 +236,7 @@ async fn now(
     }
     let facts = facts(&gathered, &subject);
     let mut rows = gathered.rows;
+    let looked_at = rows.len();
     rows.sort_by(|a, b| {
         let (x, y) = (a.measured.badness(), b.measured.badness());
         y.0.total_cmp(&x.0)
@@ -253,7 +254,9 @@ async fn now(
     let tors = gathered.places.iter().map(|(tor, _)| tor.as_str());
     Ok(Across {
         windows: windows(when.window, |window| {
-            subject.path() + &When { window, ..when }.query()
+            let mut pairs = When { window, ..when }.pairs();
+            pairs.extend(listing.pairs());
+            subject.path() + &written(&pairs)
         }),
         near: {
             let mut near = near(&subject, &tors.collect(), when);
@@ -274,6 +277,7 @@ async fn now(
         controls: listing.controls::<Row>(&subject.path(), when.pairs()),
         rows,
         more,
+        only: (looked_at < all).then(|| looked_at_only(looked_at, all)),
         lossy: None,
         ..frame(board, when, &subject, "")
     })
@@ -314,7 +318,7 @@ async fn then(
 fn frame(board: &Dashboard, when: When, subject: &Subject, note: &str) -> Across {
     let href = |at| subject.path() + &When { at, ..when }.query();
     Across {
-        page: Frame::timed(board, subject.title(), "fabric", when.at, note, &href),
+        page: Frame::timed(board, subject.title(), "fabric", when.at, note, &href).slow(),
         title: subject.title(),
         kind: subject.kind(),
         windows: Vec::new(),
@@ -325,8 +329,17 @@ fn frame(board: &Dashboard, when: When, subject: &Subject, note: &str) -> Across
         controls: Listing::default().controls::<Row>("", Vec::new()),
         rows: Vec::new(),
         more: 0,
+        only: None,
         lossy: None,
     }
+}
+
+fn looked_at_only(some: usize, all: usize) -> String {
+    format!(
+        "Filter and order are for the first {} of {} paths; the sums above have all of them.",
+        format::count(some as u64),
+        format::count(all as u64)
+    )
 }
 
 fn is_about(incident: &Incident, subject: &Subject) -> bool {
@@ -393,7 +406,7 @@ fn facts(gathered: &Gathered, subject: &Subject) -> Vec<Fact> {
             "whose ACKs cross it",
             "Lost, ACKs here",
         ),
-        Subject::Rnic { .. } => ("that it sent", "to it", "Lost on the way to it"),
+        Subject::Rnic { .. } => ("that it sent", "to it", "Lost, probes to it"),
     };
     let mut facts = vec![Fact::new("Paths", all, paths)];
     facts.extend(Measured::from(probes).facts(first));

@@ -15,6 +15,8 @@ pub(super) struct Frame {
     pub(super) version: String,
     /// Whether the page is kept up to date.
     pub(super) live: bool,
+    /// How often at most, in seconds; 0 for with each slot.
+    pub(super) every: u8,
     pub(super) open: usize,
     /// The worst severity among the open incidents; empty without any.
     pub(super) worst: &'static str,
@@ -40,6 +42,7 @@ impl Frame {
             active,
             version: board.version.clone(),
             live: true,
+            every: 0,
             open: view.open.len(),
             worst: view.open.first().map_or("", |worst| worst.severity.name()),
             as_of: format::time(board.parts.clock.wall()),
@@ -48,6 +51,11 @@ impl Frame {
             earlier: String::new(),
             find: String::new(),
         }
+    }
+
+    /// Of a page for which all paths are looked at.
+    pub(super) fn slow(self) -> Self {
+        Self { every: 20, ..self }
     }
 
     /// Of a page that can be asked for at any time; `href` makes its address at one, `note` says what of it is shown.

@@ -14,7 +14,6 @@ use crate::analysis::windows::{PathView, Slot, Sums};
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::listing::{Controls, Listing};
 use crate::analyzer::dashboard::query::{Pairs, When, written};
-use crate::analyzer::dashboard::scan::scan;
 use crate::api::list::{Column, Listed, Value};
 use crate::id::{Gid, HostName};
 use crate::store::incidents::Query;
@@ -42,7 +41,7 @@ impl Listed for Row {
         Column::text("rnic", "RNIC"),
         Column::text("gid", "GID"),
         Column::text("tor", "ToR"),
-        Column::ratio("lost-to", "Lost on the way to it"),
+        Column::ratio("lost-to", "Lost, probes to it"),
         MEASURED[0],
         MEASURED[1],
         MEASURED[2],
@@ -119,7 +118,7 @@ pub(in crate::analyzer::dashboard) async fn page(
     let mut node = vec![("node", name.to_owned())];
     node.extend(crate::analyzer::dashboard::query::at_pair(when.at));
     Ok(Host {
-        page: Frame::timed(board, name, "fabric", when.at, note, &href),
+        page: Frame::timed(board, name, "fabric", when.at, note, &href).slow(),
         name: name.to_owned(),
         fabric: format!("/fabric{}", written(&node)),
         agents: agents_href("host", name),
@@ -141,14 +140,12 @@ async fn rows(board: &Dashboard, when: When, name: &str) -> Result<Vec<Row>, Pag
         Gathered(ends.collect())
     });
     let known = known.await.ok_or(PageError::Stopping)?;
-    let (Gathered(gathered), _) = scan(
-        &board.parts.state,
+    let scanning = board.scanner.paths(
         when.window,
         (known, host),
         |(gathered, host), _, path, slots| gathered.take(path, slots, host),
-    )
-    .await
-    .ok_or(PageError::Stopping)?;
+    );
+    let (Gathered(gathered), _) = scanning.await.ok_or(PageError::Stopping)?;
     let row = |(end, [sent, answered]): (Option<End>, [Sums; 2])| {
         let end = end?;
         Some(Row {

@@ -14,7 +14,7 @@ use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::details::{Numbers, Rnic};
 use crate::analyzer::dashboard::listing::{Controls, Listing};
 use crate::analyzer::dashboard::matrix::is_within;
-use crate::analyzer::dashboard::query::{self, Pairs, When, at_query};
+use crate::analyzer::dashboard::query::{self, Pairs, When, at_query, written};
 use crate::analyzer::state::State;
 use crate::api::list::{Column, Listed, Value};
 use crate::id::{Gid, TorId};
@@ -137,7 +137,9 @@ async fn now(
     Ok(Pair {
         facts: total.facts("from one to the other"),
         windows: windows(when.window, |window| {
-            pair_href(source, target, When { window, ..when })
+            let mut pairs = When { window, ..when }.pairs();
+            pairs.extend(listing.pairs());
+            pair_path(source, target) + &written(&pairs)
         }),
         controls: listing.controls::<Row>(&pair_path(source, target), when.pairs()),
         rows,

@@ -4,6 +4,7 @@
 //! [`MOST_FOUND`] of each kind, of which [`MOST_SHOWN`] are shown, all but [`FIRST`] of them folded.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 
 use super::frame::Frame;
 use super::incidents::newest_of;
@@ -12,10 +13,10 @@ use crate::analysis::report::End;
 use crate::analysis::windows::{PathView, WindowLength};
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::query::{Pairs, When, each, written};
-use crate::analyzer::dashboard::scan::scan;
 use crate::analyzer::state::State;
 use crate::api::list::natural;
 use crate::id::{Gid, HostName, ServiceName};
+use crate::probe::trace::Tuple;
 use crate::topology::wiring::Wiring;
 use askama::Template as Page;
 
@@ -291,6 +292,24 @@ impl Looked {
         }
     }
 
+    /// Takes the switches that traces of a path have shown, on both ways.
+    fn take_traces(&mut self, state: &State, path: PathView<'_>) {
+        let Some(port) = path.source_port() else {
+            return;
+        };
+        let (source, target) = (path.source().gid, path.target().gid);
+        for (source, target) in [(source, target), (target, source)] {
+            let tuple = Tuple {
+                source,
+                target,
+                port,
+            };
+            for name in state.traced(&tuple).into_iter().flat_map(|(_, all)| all) {
+                self.take_switch(&name, true);
+            }
+        }
+    }
+
     /// Everything that was found.
     fn finish(self) -> Found {
         let (wanted, mut found) = (self.wanted, self.found);
@@ -318,8 +337,7 @@ async fn find(board: &Dashboard, wanted: Wanted) -> Result<Found, PageError> {
     let mut found = Found::default();
     add_incidents(board, &wanted, &mut found).await?;
     let has_file = board.parts.wiring.is_some();
-    let state = &board.parts.state;
-    let mut looked = Looked {
+    let looked = Looked {
         wanted: wanted.clone(),
         found,
         seen: HashSet::new(),
@@ -327,15 +345,22 @@ async fn find(board: &Dashboard, wanted: Wanted) -> Result<Found, PageError> {
         switches: BTreeMap::new(),
         services: BTreeSet::new(),
     };
-    let read = state.read(move |state, _| {
-        add_known(state, !has_file, &mut looked);
-        looked
+    let known = board.scanner.portions(looked, |looked, state, _, places| {
+        add_rnics(state, looked, places)
     });
-    let looked = read.await.ok_or(PageError::Stopping)?;
-    let looked = scan(state, WindowLength::Middle, looked, |looked, _, path, _| {
-        looked.take_path(path);
-    });
-    let mut found = looked.await.ok_or(PageError::Stopping)?.finish();
+    let looked = known.await.ok_or(PageError::Stopping)?;
+    let looked = board.scanner.paths(
+        WindowLength::Middle,
+        (looked, !has_file),
+        |(looked, traces), state, path, _| {
+            looked.take_path(path);
+            if *traces {
+                looked.take_traces(state, path);
+            }
+        },
+    );
+    let (looked, _) = looked.await.ok_or(PageError::Stopping)?;
+    let mut found = looked.finish();
     if let Some(wiring) = &board.parts.wiring {
         add_wiring(wiring, &wanted, &mut found);
     }
@@ -378,18 +403,26 @@ async fn add_incidents(
     Ok(())
 }
 
-/// RNICs whose agents report, switches that traces have shown, and agents.
-fn add_known(state: &State, traces: bool, looked: &mut Looked) {
-    for end in state.host_filter.rnics() {
+/// RNICs whose agents report, in portions, and with the last one the agents; whether there are more.
+fn add_rnics(state: &State, looked: &mut Looked, places: Range<usize>) -> bool {
+    let mut taken = 0;
+    for end in state
+        .host_filter
+        .rnics()
+        .skip(places.start)
+        .take(places.len())
+    {
         looked.take(end, true);
+        taken += 1;
     }
-    if traces {
-        for (tuple, _) in state.paths.iter() {
-            for name in state.traced(tuple).into_iter().flat_map(|(_, all)| all) {
-                looked.take_switch(&name, true);
-            }
-        }
+    if taken == places.len() {
+        return true;
     }
+    add_agents(state, looked);
+    false
+}
+
+fn add_agents(state: &State, looked: &mut Looked) {
     for (id, agent) in state.agents.iter() {
         let (id, host) = (id.as_str(), agent.host.as_str());
         // Most agents are called as their host is.

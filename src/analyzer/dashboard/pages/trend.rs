@@ -1,5 +1,7 @@
 //! `/trend/KIND/A/B`: loss and round trips of a pair of ToRs, an RNIC, a link or a service over a range of the past.
 
+mod baseline;
+
 use super::frame::Frame;
 use super::parts::{
     Choice, Fact, PageError, link_href, pair_href, rnic_href, service_href, trend_path,
@@ -9,16 +11,17 @@ use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::chart::{Chart, Line};
 use crate::analyzer::dashboard::format;
 use crate::analyzer::dashboard::query::{Pairs, When, at, each, written};
-use crate::analyzer::trends::{Range, Values};
+use crate::analyzer::trends::{MOST_POINTS, Range, Values};
 use crate::time::{Nanos, WallTime};
 use askama::Template as Page;
+use baseline::Weeks;
 
 const MINUTE: i64 = 60_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
 const WEEK: Nanos = Nanos(7 * 24 * HOUR);
-/// The shortest range, and the longest, in nanoseconds.
+/// The shortest range, and the longest, in nanoseconds: one that a chart shows as a whole, hour by hour.
 const SHORTEST: i64 = MINUTE;
-const LONGEST: i64 = 400 * 24 * HOUR;
+const LONGEST: i64 = 16 * 24 * HOUR;
 /// Ranges up to now, in hours, by their names.
 const LAST: [(&str, i64); 5] = [("1h", 1), ("6h", 6), ("1d", 24), ("2d", 48), ("7d", 168)];
 /// What a page without parameters shows.
@@ -97,7 +100,10 @@ impl Asked {
         match range.length().0 {
             ..SHORTEST => Err("`from` must be a minute before `to`, or more".to_owned()),
             SHORTEST..=LONGEST => Ok(range),
-            _ => Err("`from` and `to` are more than 400 days apart".to_owned()),
+            _ => Err(
+                "`from` and `to` are more than 16 days apart: a chart shows at most 400 hours. Ask for parts of the range."
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -142,7 +148,7 @@ pub(in crate::analyzer::dashboard) async fn page(
             board,
             &series,
             (range, now),
-            (trends.step_for(range), &Vec::new(), &Vec::new()),
+            &Weeks::none(trends.step_for(range)),
         );
         "No trend is kept yet: the first point comes with the next full minute."
             .clone_into(&mut empty.baseline);
@@ -154,22 +160,14 @@ pub(in crate::analyzer::dashboard) async fn page(
             format::time(oldest)
         )));
     }
-    let step = trends.step_for(range);
-    let values = trends.read(&series, step, range).await?;
-    let before = trends
-        .read(
-            &series,
-            trends.step_for(range.moved(Nanos(-WEEK.0))),
-            range.moved(Nanos(-WEEK.0)),
-        )
-        .await?;
-    if all(&values).is_empty() && !is_known(board, &series, (oldest, now)).await? {
+    let weeks = Weeks::read(trends, &series, range).await?;
+    if all(&weeks.values).is_empty() && !is_known(board, &series, (oldest, now)).await? {
         return Err(PageError::NotFound(format!(
             "Nothing is kept of {} in the whole history.",
             title(&series)
         )));
     }
-    Ok(made(board, &series, (range, now), (step, &values, &before)))
+    Ok(made(board, &series, (range, now), &weeks))
 }
 
 /// Whether anything is kept of it, looked for hour by hour and then in the newest minutes.
@@ -181,10 +179,17 @@ async fn is_known(
     let trends = &board.parts.trends;
     for step in [Step::Minute, Step::TenMinutes, Step::Hour] {
         let kept = Nanos::from(step.kept(trends.retention));
-        let from = oldest.max(now + Nanos(-kept.0));
-        let values = trends.read(series, step, Range { from, to: now }).await?;
-        if !all(&values).is_empty() {
-            return Ok(true);
+        let begin = oldest.max(now + Nanos(-kept.0));
+        let most = i64::try_from(MOST_POINTS).unwrap_or(1);
+        let portion = Nanos(step.nanos().0 * (most - 1));
+        let mut to = now;
+        while to > begin {
+            let from = begin.max(to + Nanos(-portion.0));
+            let values = trends.read(series, step, Range { from, to }).await?;
+            if !all(&values).is_empty() {
+                return Ok(true);
+            }
+            to = from;
         }
     }
     Ok(false)
@@ -227,7 +232,7 @@ fn made(
     board: &Dashboard,
     series: &Series,
     (range, now): (Range, WallTime),
-    (step, values, before): (Step, &Values, &Values),
+    weeks: &Weeks,
 ) -> Trend {
     let mut page = Frame::new(board, format!("Trend of {}", title(series)), "overview");
     page.live = false;
@@ -241,11 +246,12 @@ fn made(
         from: named(range.from),
         to: named(range.to),
         steps: steps(range, now, &link),
-        step: step.minutes(),
-        facts: facts(&all(values)),
-        baseline: baseline(&all(values), &all(before)),
-        charts: charts(range, values, before, &link),
-        rows: values
+        step: weeks.step.minutes(),
+        facts: facts(&all(&weeks.values)),
+        baseline: weeks.baseline(),
+        charts: charts(range, weeks, &link),
+        rows: weeks
+            .values
             .iter()
             .filter_map(|(at, point)| Some(row(*at, point.as_ref()?)))
             .collect(),
@@ -314,36 +320,18 @@ fn facts(sum: &Point) -> Vec<Fact> {
     ]
 }
 
-/// `p99 is 2.1 times that of a week before`; says so where nothing is kept.
-fn baseline(sum: &Point, before: &Point) -> String {
-    let (Some(p99), Some(old)) = (sum.quantile(0.99), before.quantile(0.99)) else {
-        return "Nothing is kept of the same time a week before.".to_owned();
-    };
-    let times = p99.0 as f64 / old.0.max(1) as f64;
-    // The sketches are right to 6 %.
-    let verdict = match times {
-        ..0.88 => format!("p99 is {times:.2} times that of the same time a week before: lower"),
-        0.88..=1.13 => "p99 is as it was at the same time a week before".to_owned(),
-        _ => format!("p99 is {times:.1} times that of the same time a week before"),
-    };
-    format!(
-        "{verdict} ({} and {}); lost {} and {}.",
-        format::span(p99),
-        format::span(old),
-        format::loss(sum.lost, sum.sent),
-        format::loss(before.lost, before.sent)
-    )
-}
-
 fn charts(
     range: Range,
-    values: &Values,
-    before: &Values,
+    weeks: &Weeks,
     href: &dyn Fn(Range) -> String,
 ) -> Vec<(&'static str, Chart)> {
-    let each = |values: &Values, of: fn(&Point) -> Option<f64>| -> Vec<Option<f64>> {
-        let points = values.iter().map(|(_, point)| point.as_ref());
-        points.map(|point| of(point?)).collect()
+    let (values, before) = (&weeks.values, &weeks.before);
+    let each = |values: &Values, of: fn(&Point) -> Option<f64>| -> Vec<(WallTime, Option<f64>)> {
+        let value = |point: &Option<Point>| point.as_ref().and_then(of);
+        values
+            .iter()
+            .map(|(at, point)| (*at, value(point)))
+            .collect()
     };
     let p50 = each(values, |point| {
         point.quantile(0.5).map(|span| span.0 as f64)
@@ -354,21 +342,23 @@ fn charts(
     let week = each(before, |point| {
         point.quantile(0.99).map(|span| span.0 as f64)
     });
-    let line = |class, title, values| Line {
+    let line = |class, title, values, step: Step| Line {
         class,
         title,
         values,
+        length: step.nanos(),
     };
+    let (step, old_step) = (weeks.step, weeks.before_step);
     let rtt = [
-        line("before", "p99 a week before", &week),
-        line("p99", "p99", &p99),
-        line("p50", "median", &p50),
+        line("before", "p99 a week before", &week, old_step),
+        line("p99", "p99", &p99, step),
+        line("p50", "median", &p50, step),
     ];
     let loss = each(values, Point::loss);
     let old_loss = each(before, Point::loss);
     let loss = [
-        line("before", "a week before", &old_loss),
-        line("loss", "lost", &loss),
+        line("before", "a week before", &old_loss, old_step),
+        line("loss", "lost", &loss, step),
     ];
     vec![
         (

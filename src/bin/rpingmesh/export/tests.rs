@@ -47,6 +47,15 @@ fn a_trend_has_one_line_for_each_point() {
         rows(&answer),
         "1970-01-01T00:00:00Z,60,tor0,tor1,100,1,12000,12000\r\n1970-01-01T00:01:00Z,60,tor0,tor1,100,1,,\r\n"
     );
+    let mut service = answer;
+    service.kind = Kind::Service.into();
+    service.series[0].second.clear();
+    service.series[0].points.truncate(1);
+    assert_eq!(
+        rows(&service),
+        "1970-01-01T00:00:00Z,60,tor0,100,1,12000,12000\r\n",
+        "a service has one name"
+    );
 }
 
 #[test]
@@ -81,4 +90,45 @@ fn ranges_are_times_or_spans_and_what_is_wrong_is_said() {
     .map(|(from, to)| seconds(from, to).expect_err("wrong"))
     .collect();
     insta::assert_snapshot!(wrong.join("\n"));
+}
+
+#[test]
+fn a_file_is_replaced_only_by_a_whole_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("trends.csv");
+    let found = || {
+        let names = std::fs::read_dir(folder.path()).expect("a folder");
+        let names: Vec<_> = names.map(|entry| entry.expect("an entry").path()).collect();
+        (names.len(), std::fs::read_to_string(&file).ok())
+    };
+    let written = |text: &str| {
+        let (mut out, beside) = open(Some(&file)).expect("writable");
+        out.write_all(text.as_bytes()).expect("written");
+        out.flush().expect("written");
+        beside.expect("a file")
+    };
+    drop(written("half"));
+    assert_eq!(found(), (0, None));
+    written("old").take_its_place().expect("renamed");
+    drop(written("half"));
+    assert_eq!(found(), (1, Some("old".to_owned())));
+    written("new").take_its_place().expect("renamed");
+    assert_eq!(found(), (1, Some("new".to_owned())));
+    let missing = folder.path().join("missing").join("a.csv");
+    assert!(open(Some(&missing)).is_err());
+}
+
+#[test]
+fn json_is_refused_and_a_reader_that_has_gone_ends_the_export() {
+    let mut args = ExportArgs::of(What::Tors);
+    args.api.json = true;
+    let refused = main(&args).expect_err("wrong usage").to_string();
+    assert!(
+        refused.contains("export writes CSV: leave out --json"),
+        "{refused}"
+    );
+    let gone = Ended::from(io::Error::from(io::ErrorKind::BrokenPipe));
+    assert!(matches!(gone, Ended::NoReader));
+    let full = Ended::from(io::Error::from(io::ErrorKind::StorageFull));
+    assert!(matches!(full, Ended::Failed(Failure::Run(_))));
 }

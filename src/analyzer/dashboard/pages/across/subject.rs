@@ -43,7 +43,16 @@ impl Subject {
 
     pub(super) fn trend(&self) -> String {
         match self {
-            Self::Link { from, to } => trend_path(Kind::Link, from, to),
+            // Trends of links are kept between switches; a cable to an RNIC carries what the RNIC sends and gets.
+            Self::Link { from, to } => {
+                let rnic = [from, to]
+                    .into_iter()
+                    .find_map(|end| end.parse::<RnicName>().ok());
+                rnic.map_or_else(
+                    || trend_path(Kind::Link, from, to),
+                    |rnic| trend_path(Kind::Rnic, rnic.host.as_str(), rnic.device.as_str()),
+                )
+            }
             Self::Rnic { host, device } => trend_path(Kind::Rnic, host, device),
         }
     }
@@ -134,4 +143,20 @@ impl Subject {
 pub(super) enum Direction {
     Probes,
     Acks,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cable_of_an_rnic_leads_to_the_rnics_trend() {
+        let trend = |from: &str, to: &str| {
+            let (from, to) = (from.to_owned(), to.to_owned());
+            Subject::Link { from, to }.trend()
+        };
+        assert_eq!(trend("spine1", "tor3"), "/trend/link/spine1/tor3");
+        assert_eq!(trend("host1/mlx5_0", "tor3"), "/trend/rnic/host1/mlx5_0");
+        assert_eq!(trend("tor3", "host1/mlx5_0"), "/trend/rnic/host1/mlx5_0");
+    }
 }

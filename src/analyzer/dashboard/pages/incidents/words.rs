@@ -8,9 +8,9 @@ pub(super) const fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::P0 => "Paths of a service are affected, and its probes suffer.",
         Severity::P1 => {
-            "Paths of a service are affected and its probes do not suffer yet, or the monitoring is blind."
+            "Services use it and do not suffer yet, or perhaps use it and their probes suffer, or the monitoring is blind."
         }
-        Severity::P2 => "Only cluster monitoring sees it; no path of a service crosses it.",
+        Severity::P2 => "Only cluster monitoring sees it. No service surely uses it and suffers.",
     }
 }
 
