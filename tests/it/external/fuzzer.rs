@@ -11,6 +11,13 @@ use crate::support::lab::Lab;
 const PYTHON: &str = "RPINGMESH_SCHEMATHESIS";
 /// For the fuzzing, in seconds; what the document's bounds suggest is tried before.
 const BUDGET: &str = "20";
+/// What the document cannot say: parameters of trends that do not go together are refused, though each is as it should be.
+const CONFIG: &str = r#"
+[[operations]]
+include-path = "/api/v1/trends"
+[operations.checks]
+positive_data_acceptance = { expected-statuses = ["2xx", "400"] }
+"#;
 
 #[test]
 #[ignore = "needs Schemathesis: cargo xtask test --only external"]
@@ -28,6 +35,7 @@ fn the_api_keeps_what_its_document_promises() {
         "3m",
     ]);
     let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("schemathesis.toml"), CONFIG).expect("written");
     let python = std::env::var(PYTHON).unwrap_or_else(|_| "python3".to_owned());
     let output = Command::new(&python)
         .current_dir(folder.path())
