@@ -370,18 +370,23 @@ impl Core {
         } else if let Err(error) = self.registry.remove(&expired.forgotten).await {
             self.unstored.remove(&expired.forgotten);
             if let RegistryError::Store(error) = error {
-                self.store_failed(&error);
+                self.store_failed(&error, now);
             }
+        }
+        for agent in &expired.forgotten {
+            tracing::warn!(%agent, "forgotten after a long silence");
         }
         self.forget(&expired.forgotten, now);
     }
 
     fn forget(&mut self, agents: &[AgentId], now: HostTime) {
         for agent in agents {
-            tracing::warn!(%agent, "forgotten after a long silence");
             self.served.remove(agent);
             self.keys.forget(agent);
             self.listening.remove(agent);
+            if let Some(sharing) = &mut self.sharing {
+                sharing.keys.remove(agent);
+            }
         }
         self.directory.forget(agents);
         self.plans.outdate(true, now);

@@ -22,7 +22,7 @@ pub(super) struct Unstored {
     refused: BTreeSet<AgentId>,
     /// The failure was reported.
     is_reported: bool,
-    /// When it was tried last.
+    /// When the last attempt ended.
     tried: Option<HostTime>,
 }
 
@@ -56,19 +56,18 @@ impl Unstored {
     }
 
     /// Whether it is time to try again.
-    pub(super) fn is_due(&mut self, now: HostTime) -> bool {
-        let is_due = self.tried.is_none_or(|tried| now.since(tried) >= PAUSE);
-        if is_due {
-            self.tried = Some(now);
-        }
-        is_due
+    pub(super) fn is_due(&self, now: HostTime) -> bool {
+        self.tried.is_none_or(|tried| now.since(tried) >= PAUSE)
     }
 
-    /// Leaves it to another controller which agents are forgotten; whether there were any.
-    pub(super) fn leave_departures(&mut self) -> bool {
-        let there = !self.forgotten.is_empty();
-        self.forgotten.clear();
-        there
+    /// An attempt has ended.
+    pub(super) fn has_tried(&mut self, now: HostTime) {
+        self.tried = Some(now);
+    }
+
+    /// Leaves it to another controller which agents are forgotten: those that were.
+    pub(super) fn leave_departures(&mut self) -> BTreeSet<AgentId> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Whether an agent waits to be stored.

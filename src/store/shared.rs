@@ -35,6 +35,8 @@ pub struct View {
     pub revision: Revision,
     /// Whether this controller holds the lease.
     pub is_holder: bool,
+    /// Which lease it holds: rises with each change of holder; 0 for none.
+    pub epoch: i64,
 }
 
 /// An agent that another controller has registered, or that nobody hears.
@@ -107,4 +109,11 @@ pub trait SharedRegistry: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Nothing was stored.
     async fn tell(&self, agents: Vec<Told>) -> Result<(), StoreError>;
+
+    /// Agents that this controller serves no more without having removed them: nobody hears them, and everybody reads them again, also
+    /// this controller. Those that another one has taken over are left alone. One statement.
+    ///
+    /// # Errors
+    /// Nothing was stored.
+    async fn leave(&self, agents: &[AgentId]) -> Result<(), StoreError>;
 }

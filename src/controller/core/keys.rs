@@ -10,6 +10,7 @@ use crate::cluster_key::rotation::Stored;
 use crate::cluster_key::{Held, Master, Order, Phase, Report};
 use crate::controller::keys::KeysSummary;
 use crate::controller::metrics::{ByPhase, ByStanding, KeyStanding, set};
+use crate::controller::sharing::Sharing;
 use crate::id::AgentId;
 use crate::store::registry::RegistryError;
 
@@ -47,7 +48,7 @@ impl Core {
 
     /// Goes on where the agents are, if the store is an older copy or another one.
     async fn follow_agent(&mut self, held: &Held) {
-        if self.is_follower() {
+        if self.is_follower() || (self.owes_keys() && !self.follow_keys().await) {
             return;
         }
         let (now, wall) = (self.clock.host(), self.clock.wall());
@@ -84,19 +85,20 @@ impl Core {
         let now = self.clock.host();
         if self.keys.rotation.is_none()
             || self.keys.stepped.is_some_and(|last| now.since(last) < STEP)
+            || self.is_hanging()
         {
             return;
         }
         self.keys.stepped = Some(now);
         if self.is_follower() {
-            if self
-                .keys
-                .rotation
-                .as_ref()
-                .is_some_and(|rotation| rotation.state().is_none())
-            {
+            let rotation = self.keys.rotation.as_ref();
+            if self.owes_keys() || rotation.is_some_and(|rotation| rotation.state().is_none()) {
                 self.follow_keys().await;
             }
+            return self.show_keys();
+        }
+        // Who takes the lease over begins with what its predecessor has stored.
+        if self.owes_keys() && !self.follow_keys().await {
             return self.show_keys();
         }
         let wall = self.clock.wall();
@@ -137,26 +139,50 @@ impl Core {
         }
     }
 
-    /// Goes on with the key that another controller has put in force.
-    pub(super) async fn follow_keys(&mut self) {
+    /// Goes on with the key that another controller has put in force. False if that cannot be read: it is tried again with a later
+    /// step.
+    pub(super) async fn follow_keys(&mut self) -> bool {
         let Some(rotation) = &self.keys.rotation else {
-            return;
+            return true;
         };
-        let state = rotation.state().cloned();
-        match self.registry.load_keys().await {
-            Ok(found) => {
-                self.keys.report(Ok(()));
-                if let Some(found) = found.filter(|found| state.as_ref() != Some(found)) {
-                    self.keys.enter(found, self.clock.host());
-                }
-            }
-            Err(error) => self.keys.report(Err(error.to_string())),
+        if self.is_hanging() {
+            return false;
         }
+        let state = rotation.state().cloned();
+        let read = self.sharing.as_ref().map(Sharing::keys_now);
+        let begun = self.clock.host();
+        let found = match self.registry.load_keys().await {
+            Ok(found) => found,
+            Err(error) => {
+                self.has_waited(begun);
+                self.keys.report(Err(error.to_string()));
+                return false;
+            }
+        };
+        self.keys.report(Ok(()));
+        if let Some(sharing) = &mut self.sharing {
+            sharing.keys_read = read;
+        }
+        // What agents follow already, and could not be stored, is stored again by the holder.
+        let is_ahead = |found: &Stored| {
+            let ahead = state.as_ref().filter(|_| self.keys.is_unstored);
+            ahead.is_some_and(|own| {
+                own.master == found.master && own.generation.0 > found.generation.0
+            })
+        };
+        let found = found.filter(|found| state.as_ref() != Some(found));
+        if let Some(found) = found.filter(|found| self.is_follower() || !is_ahead(found)) {
+            self.keys.is_unstored = false;
+            self.keys.enter(found, self.clock.host());
+        }
+        true
     }
 
     async fn put_keys(&mut self, state: &Stored) -> bool {
+        let begun = self.clock.host();
         let result = self.registry.put_keys(state).await;
         if let Err(RegistryError::Store(_)) = &result {
+            self.has_waited(begun);
             self.metrics.store_failures.inc();
         }
         let is_stored = result.is_ok();

@@ -1,5 +1,7 @@
 //! Several controllers on one database: who owns what, who sees what, and what is left when one of them goes or comes back.
 
+mod left;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -136,6 +138,15 @@ async fn an_agent_that_another_controller_hears_loses_nothing_and_one_forgets_fo
         "it is silent"
     );
 
+    // What was told of an earlier run says nothing of the next one.
+    assert!(taken(&*a, put("old", &["10.0.0.2"], &[])).await);
+    let again = of_b.changes(seen.revision).await.expect("readable");
+    let old = &again.agents[0];
+    assert!(
+        old.is_heard && old.machine.is_empty() && old.keys.is_none(),
+        "{old:?}"
+    );
+
     // A follower forgets nobody and makes no key; the holder does, and the others see it.
     let error = b
         .remove(&["old".into()])
@@ -163,6 +174,7 @@ async fn an_agent_that_another_controller_hears_loses_nothing_and_one_forgets_fo
     tenure.hold(over).await.expect("given up");
     view(&*b, |view| view.is_holder).await;
     b.remove(&["new".into()]).await.expect("forgotten");
+    assert!(b.load().await.expect("load").is_empty());
 }
 
 /// Agents by the controllers that serve them: ids of the rows.
@@ -236,6 +248,13 @@ impl Site {
             ids.sort_unstable();
             ids.dedup();
             all == usize::from(HOSTS) && ids.len() == 2
+        })
+        .await;
+        // An agent registers before its endpoints are open.
+        until("all RNICs are registered", PATIENCE, async || {
+            let sql = "SELECT count(*) FROM rpingmesh.rnic";
+            let row = site.client.query_one(sql, &[]).await;
+            row.expect("readable").get::<_, i64>(0) == i64::from(HOSTS)
         })
         .await;
         (site, [a, b])
