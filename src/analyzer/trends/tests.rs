@@ -6,7 +6,7 @@ use crate::analysis::trend::{Gathered, Kind};
 use crate::analysis::windows::Sums;
 use crate::store::Location;
 use crate::store::open::Stores;
-use crate::store::trends::Block;
+use crate::store::trends::{Block, Place};
 use crate::time::SystemClock;
 
 const MINUTE: i64 = 60_000_000_000;
@@ -229,34 +229,31 @@ async fn a_skipped_minute_leaves_no_hole() {
     );
 }
 
-/// Blocks whose packed bytes are damaged are left out; those beside them are read, merged and deleted.
+/// A block that is damaged is left out; those beside it are read, merged and deleted.
 #[tokio::test]
 async fn a_damaged_block_stops_nothing_but_itself() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("analyzer.db");
-    let location = Location::File(file.clone());
     let retention = Duration::from_hours(100);
-    let stores = Stores::open(&location).await.expect("stores");
+    let stores = Stores::open(&Location::Memory).await.expect("stores");
     let mut keeper = TrendKeeper::new(Arc::clone(&stores.trends), retention);
+    let series = Series::new(Kind::Rnic, "host1", "mlx5_0");
     for minute in 0..9 {
         keeper.keep(at(minute), of_rnic(100)).await;
     }
-    drop((keeper, stores));
-    let damaged = rusqlite::Connection::open(&file).expect("a database");
-    let damage = "UPDATE trend SET packed = 1, body = x'00' WHERE at = ?1";
-    let changed = damaged.execute(damage, [at(4).nanos()]);
-    assert_eq!(changed.expect("writable"), 1);
-    drop(damaged);
-
-    let stores = Stores::open(&location).await.expect("stores");
-    let mut keeper = TrendKeeper::new(Arc::clone(&stores.trends), retention);
+    let place = Place {
+        step: Step::Minute,
+        at: at(4),
+        kind: series.kind,
+        bucket: series.bucket(),
+    };
+    let damaged = vec![(place, vec![0xff; 9])];
+    let stored = stores.trends.put(damaged, Vec::new()).await;
+    stored.expect("stored");
     keeper.keep(at(9), of_rnic(100)).await;
     let reader = TrendReader {
         store: Arc::clone(&stores.trends),
         clock: Arc::new(SystemClock),
         retention,
     };
-    let series = Series::new(Kind::Rnic, "host1", "mlx5_0");
     let minutes = reader.read(&series, Step::Minute, range(3, 6)).await;
     let minutes = minutes.expect("readable").into_iter();
     let sent: Vec<_> = minutes

@@ -14,11 +14,10 @@ use crate::analyzer::dashboard::query::{Pairs, When, at, each, written};
 use crate::analyzer::trends::{MOST_POINTS, Range, Values};
 use crate::time::{Nanos, WallTime};
 use askama::Template as Page;
-use baseline::Weeks;
+use baseline::{Weeks, all};
 
 const MINUTE: i64 = 60_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
-const WEEK: Nanos = Nanos(7 * 24 * HOUR);
 /// The shortest range, and the longest, in nanoseconds: one that a chart shows as a whole, hour by hour.
 const SHORTEST: i64 = MINUTE;
 const LONGEST: i64 = 16 * 24 * HOUR;
@@ -193,15 +192,6 @@ async fn is_known(
         }
     }
     Ok(false)
-}
-
-/// All points as one.
-fn all(values: &Values) -> Point {
-    let mut sum = Point::default();
-    for point in values.iter().filter_map(|(_, point)| point.as_ref()) {
-        sum.merge(point);
-    }
-    sum
 }
 
 fn title(series: &Series) -> String {
@@ -389,5 +379,18 @@ fn row(at: WallTime, point: &Point) -> Row {
         loss: format::loss(point.lost, point.sent),
         p50: format::maybe_span(point.quantile(0.5)),
         p99: format::maybe_span(point.quantile(0.99)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::trend;
+
+    #[test]
+    fn every_range_that_is_taken_has_its_place_on_a_chart() {
+        let from = WallTime::from_nanos(1);
+        let times = trend::steps(Step::Hour, from, from + Nanos(LONGEST), usize::MAX);
+        assert!(times.len() <= MOST_POINTS, "{}", times.len());
     }
 }

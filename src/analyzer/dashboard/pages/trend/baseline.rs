@@ -1,12 +1,12 @@
 //! A range beside the same time a week before: only steps that are kept of both weeks are compared.
 
-use super::{WEEK, all};
 use crate::analysis::trend::{Point, Series, Step};
 use crate::analyzer::dashboard::format;
 use crate::analyzer::trends::{Range, TrendReader, Values};
 use crate::store::StoreError;
 use crate::time::Nanos;
 
+const WEEK: Nanos = Nanos(7 * 24 * 60 * 60 * 1_000_000_000);
 /// Fewer steps of the week before than this share, in percent, are not compared.
 const ENOUGH: usize = 90;
 
@@ -89,6 +89,15 @@ impl Weeks {
             text
         }
     }
+}
+
+/// All points as one.
+pub(super) fn all(values: &Values) -> Point {
+    let mut sum = Point::default();
+    for point in values.iter().filter_map(|(_, point)| point.as_ref()) {
+        sum.merge(point);
+    }
+    sum
 }
 
 /// What is kept, in steps that are as long or longer.

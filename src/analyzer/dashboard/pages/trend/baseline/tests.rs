@@ -90,15 +90,3 @@ fn steps_of_one_length_are_compared() {
         "{said}"
     );
 }
-
-#[test]
-fn every_range_that_is_taken_has_its_place_on_a_chart() {
-    let from = WallTime::from_nanos(1);
-    let to = from + Nanos(super::super::LONGEST);
-    let times = crate::analysis::trend::steps(Step::Hour, from, to, usize::MAX);
-    assert!(
-        times.len() <= crate::analyzer::trends::MOST_POINTS,
-        "{}",
-        times.len()
-    );
-}
