@@ -301,6 +301,10 @@ impl Directory {
                 replaced.pop_front();
             }
         }
+        // What is registered already is not stored again: the row says what the others were told last.
+        let told_live = old
+            .as_ref()
+            .is_none_or(|old| old.elsewhere || old.announcement != new || old.told_live);
         let mut change = old.map_or_else(
             || Change {
                 membership: !new.rnics.is_empty(),
@@ -314,7 +318,7 @@ impl Directory {
             renewed_at: now,
             live: true,
             elsewhere: false,
-            told_live: true,
+            told_live,
             stream: Some(stream),
             origin,
             replaced,
