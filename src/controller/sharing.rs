@@ -1,6 +1,6 @@
 //! What a controller knows of the others on the same registry, without I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ pub(super) struct Sharing {
     pub(super) registry: Arc<dyn SharedRegistry>,
     pub(super) view: watch::Receiver<View>,
     pub(super) known: Revision,
-    /// Agents here of which the others have not been told yet: what they do with keys.
-    pub(super) untold: BTreeMap<AgentId, Option<Vec<u8>>>,
+    /// Agents of which the others have not been told yet: how they are, or that they are not known here any more.
+    pub(super) untold: BTreeSet<AgentId>,
     /// What agents here do with keys, encoded; empty of one that knows nothing of them.
     pub(super) keys: BTreeMap<AgentId, Vec<u8>>,
     pub(super) told_at: Option<HostTime>,
@@ -45,7 +45,7 @@ impl Sharing {
             view: registry.view(),
             registry,
             known: BEFORE_ALL,
-            untold: BTreeMap::new(),
+            untold: BTreeSet::new(),
             keys: BTreeMap::new(),
             told_at: None,
             failed_at: None,
@@ -57,7 +57,7 @@ impl Sharing {
         let keys = report.map_or_else(Vec::new, |report| {
             v1::KeyReport::from(report).encode_to_vec()
         });
-        self.untold.insert(agent.clone(), Some(keys.clone()));
+        self.untold.insert(agent.clone());
         self.keys.insert(agent.clone(), keys);
     }
 

@@ -64,11 +64,9 @@ impl Unstored {
         is_due
     }
 
-    /// Leaves it to another controller which agents are forgotten; whether there were any.
-    pub(super) fn leave_departures(&mut self) -> bool {
-        let there = !self.forgotten.is_empty();
-        self.forgotten.clear();
-        there
+    /// Leaves it to another controller which agents are forgotten: those that were.
+    pub(super) fn leave_departures(&mut self) -> BTreeSet<AgentId> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Whether an agent waits to be stored.

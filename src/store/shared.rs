@@ -107,4 +107,11 @@ pub trait SharedRegistry: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Nothing was stored.
     async fn tell(&self, agents: Vec<Told>) -> Result<(), StoreError>;
+
+    /// Agents that this controller serves no more without having removed them: nobody hears them, and everybody reads them again, also
+    /// this controller. Those that another one has taken over are left alone. One statement.
+    ///
+    /// # Errors
+    /// Nothing was stored.
+    async fn leave(&self, agents: &[AgentId]) -> Result<(), StoreError>;
 }

@@ -117,31 +117,42 @@ impl Core {
             return;
         }
         sharing.told_at = Some(now);
-        for agent in self.directory.take_untold() {
-            sharing.untold.entry(agent).or_default();
-        }
-        // What the store has not taken is told when it has.
-        let mut told = Vec::new();
-        for agent in sharing.untold.keys() {
-            if let Some((is_heard, machine)) = self.directory.own(agent)
-                && !self.unstored.contains(agent)
-            {
+        sharing.untold.extend(self.directory.take_untold());
+        let (mut told, mut left) = (Vec::new(), Vec::new());
+        sharing.untold.retain(|agent| {
+            // What the store has not taken is told when it has.
+            if self.unstored.contains(agent) {
+                return true;
+            }
+            if let Some((is_heard, machine)) = self.directory.own(agent) {
                 told.push(Told {
                     agent: agent.clone(),
                     is_heard,
                     machine: machine.to_owned(),
                     keys: sharing.keys.get(agent).cloned(),
                 });
+                return true;
             }
-        }
-        if told.is_empty() {
-            return;
-        }
+            let is_gone = self.directory.announcement(agent).is_none();
+            if is_gone {
+                left.push(agent.clone());
+            }
+            is_gone
+        });
         let registry = Arc::clone(&sharing.registry);
         let agents: Vec<_> = told.iter().map(|told| told.agent.clone()).collect();
-        match registry.tell(told).await {
+        let telling = async {
+            if !left.is_empty() {
+                registry.leave(&left).await?;
+            }
+            if !told.is_empty() {
+                registry.tell(told).await?;
+            }
+            Ok(())
+        };
+        match telling.await {
             Ok(()) => {
-                for agent in &agents {
+                for agent in left.iter().chain(&agents) {
                     sharing.untold.remove(agent);
                 }
             }
@@ -158,13 +169,18 @@ impl Core {
         if !agents.is_empty() {
             self.directory.forget(agents);
             self.plans.outdate(true, self.clock.host());
-            self.read_all_again();
+            self.hand_back(agents.iter().cloned());
         }
     }
 
-    /// Reads the whole registry with the next look.
-    pub(super) fn read_all_again(&mut self) {
-        if let Some(sharing) = &mut self.sharing {
+    /// Agents that are not known here any more, and perhaps still are in the registry as those of this controller: the others are told
+    /// that nobody hears them, and the whole registry is read with the next look.
+    pub(super) fn hand_back(&mut self, agents: impl IntoIterator<Item = AgentId>) {
+        let mut agents = agents.into_iter().peekable();
+        if let Some(sharing) = &mut self.sharing
+            && agents.peek().is_some()
+        {
+            sharing.untold.extend(agents);
             sharing.known = BEFORE_ALL;
         }
     }

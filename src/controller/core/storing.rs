@@ -8,9 +8,10 @@ use crate::controller::metrics::set;
 impl Core {
     /// Stores what could not be stored before.
     pub(super) async fn store_again(&mut self) {
-        if self.is_follower() && self.unstored.leave_departures() {
+        if self.is_follower() {
             // Another controller forgets agents now: those that it has kept are taken over again.
-            self.read_all_again();
+            let kept = self.unstored.leave_departures();
+            self.hand_back(kept);
         }
         if self.unstored.is_empty() || !self.unstored.is_due(self.clock.host()) {
             return;

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
 use super::registry::PostgresRegistry;
-use crate::id::{Gid, QKey};
+use crate::id::{AgentId, Gid, QKey};
 use crate::store::StoreError;
 use crate::store::shared::{Changes, Revision, SharedAgent, SharedRegistry, Told, View};
 use crate::topology::{Announcement, Rnic};
@@ -64,6 +64,23 @@ impl SharedRegistry for PostgresRegistry {
                         .execute(sql, &[ids, silent, machines, keys, &me])
                         .await
                         .map(drop)
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn leave(&self, agents: &[AgentId]) -> Result<(), StoreError> {
+        let ids = agents.iter().map(|agent| agent.as_str().to_owned());
+        let (ids, me): (Arc<[String]>, _) = (ids.collect(), self.member.id);
+        self.db
+            .write(move |transaction| {
+                let ids = Arc::clone(&ids);
+                async move {
+                    let sql = "UPDATE rpingmesh.agent SET controller = 0, silent = true,
+                                   revision = (SELECT value FROM rpingmesh.counter WHERE name = 'registry')
+                               WHERE id = ANY($1) AND controller = $2";
+                    transaction.execute(sql, &[&&ids[..], &me]).await.map(drop)
                 }
                 .boxed()
             })

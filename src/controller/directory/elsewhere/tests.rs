@@ -1,4 +1,4 @@
-//! Controllers that share a registry end with the same topology, whatever happens in which order.
+//! Controllers that share a registry end with the same topology, and with the same agents live, whatever happens in which order.
 //!
 //! The registry is a model of what the database does in each transaction. Three controllers see it late, at random.
 
@@ -95,6 +95,13 @@ impl Registry {
         }
     }
 
+    fn leave(&mut self, by: usize, agent: &AgentId) {
+        self.revision += 1;
+        if let Some(row) = self.rows.get_mut(agent).filter(|row| row.controller == by) {
+            (row.controller, row.silent, row.revision) = (NOBODY, true, self.revision);
+        }
+    }
+
     fn remove(&mut self, by: usize, agents: &[AgentId]) {
         self.revision += 1;
         let stays = |row: &Row| !row.silent && row.controller != by;
@@ -116,6 +123,8 @@ struct Controller {
     directory: Directory,
     known: u64,
     streams: HashMap<AgentId, StreamId>,
+    /// Forgotten here, and perhaps not in the registry.
+    left: BTreeSet<AgentId>,
 }
 
 impl Controller {
@@ -142,15 +151,33 @@ impl Controller {
             let (is_heard, _) = self.directory.own(&agent).expect("it is ours");
             registry.tell(self.number, &agent, is_heard);
         }
+        for agent in std::mem::take(&mut self.left) {
+            if self.directory.announcement(&agent).is_none() {
+                registry.leave(self.number, &agent);
+            }
+        }
     }
 
-    /// The first one holds the lease.
-    fn expire(&mut self, registry: &mut Registry, now: HostTime) {
+    /// The first one holds the lease, or loses it before the registry has taken the departures.
+    fn expire(&mut self, registry: &mut Registry, has_lost: bool, now: HostTime) {
         let forgotten = self.directory.expire(now).forgotten;
-        if self.number == 0 && !forgotten.is_empty() {
-            registry.remove(self.number, &forgotten);
-            self.directory.forget(&forgotten);
+        if self.number > 0 || forgotten.is_empty() {
+            return;
         }
+        self.directory.forget(&forgotten);
+        if has_lost {
+            self.left.extend(forgotten);
+            self.known = 0;
+        } else {
+            registry.remove(self.number, &forgotten);
+        }
+    }
+
+    fn liveness(&self) -> BTreeMap<AgentId, bool> {
+        let agents = self.directory.agents.iter();
+        agents
+            .map(|(agent, entry)| (agent.clone(), entry.live))
+            .collect()
     }
 
     fn look(&mut self, registry: &Registry, now: HostTime) {
@@ -214,6 +241,7 @@ fn run(seed: u64) -> (usize, usize) {
             directory: Directory::new(Vec::new(), true, LIFETIMES, now),
             known: 0,
             streams: HashMap::new(),
+            left: BTreeSet::new(),
         })
         .collect();
     let (mut losses, mut forgotten) = (0, 0);
@@ -238,7 +266,7 @@ fn run(seed: u64) -> (usize, usize) {
                     controller.directory.renew_lease(&agent, stream, now);
                 }
             }
-            8 => controller.expire(&mut registry, now),
+            8 => controller.expire(&mut registry, rng.random_bool(0.3), now),
             _ => now = now + Nanos::from(Duration::from_secs(rng.random_range(1..180))),
         }
         forgotten += before
@@ -248,6 +276,20 @@ fn run(seed: u64) -> (usize, usize) {
     }
     for controller in &mut controllers {
         controller.look(&registry, now);
+        controller.tell(&mut registry);
+    }
+    let rows = registry.rows.iter();
+    let heard: BTreeMap<_, _> = rows
+        .map(|(agent, row)| (agent.clone(), !row.silent))
+        .collect();
+    for controller in &mut controllers {
+        controller.look(&registry, now);
+        assert_eq!(
+            controller.liveness(),
+            heard,
+            "seed {seed}, controller {}",
+            controller.number
+        );
         let (found, expected) = (controller.directory.topology(), registry.topology());
         assert_eq!(
             *found, expected,
