@@ -25,6 +25,15 @@ pub(super) const BEFORE_ALL: Revision = Revision {
     keys: 0,
 };
 
+/// What was known when the cluster's key was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeysRead {
+    /// Of the lease, 0 for none.
+    epoch: i64,
+    /// Of the key.
+    revision: i64,
+}
+
 /// What a controller knows of the others.
 #[derive(Debug)]
 pub(super) struct Sharing {
@@ -35,6 +44,8 @@ pub(super) struct Sharing {
     pub(super) untold: BTreeSet<AgentId>,
     /// What agents here do with keys, encoded; empty of one that knows nothing of them.
     pub(super) keys: BTreeMap<AgentId, Vec<u8>>,
+    /// With which epoch and revision the cluster's key was read last.
+    pub(super) keys_read: Option<KeysRead>,
     pub(super) told_at: Option<HostTime>,
     pub(super) failed_at: Option<HostTime>,
 }
@@ -47,6 +58,7 @@ impl Sharing {
             known: BEFORE_ALL,
             untold: BTreeSet::new(),
             keys: BTreeMap::new(),
+            keys_read: None,
             told_at: None,
             failed_at: None,
         }
@@ -59,6 +71,27 @@ impl Sharing {
         });
         self.untold.insert(agent.clone());
         self.keys.insert(agent.clone(), keys);
+    }
+
+    /// What is read of the cluster's key now is at least of this state.
+    pub(super) fn keys_now(&self) -> KeysRead {
+        let view = self.view.borrow();
+        KeysRead {
+            epoch: view.epoch,
+            revision: view.revision.keys.max(self.known.keys),
+        }
+    }
+
+    /// Whether another controller may have changed the cluster's key since it was read. The holder of the lease changes it alone.
+    pub(super) fn owes_keys(&self) -> bool {
+        let now = self.keys_now();
+        self.keys_read.is_none_or(|read| {
+            if now.epoch == 0 {
+                read.revision < now.revision
+            } else {
+                read.epoch != now.epoch
+            }
+        })
     }
 
     pub(super) fn has_failed(&mut self, error: &StoreError, now: HostTime) {

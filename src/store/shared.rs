@@ -35,6 +35,8 @@ pub struct View {
     pub revision: Revision,
     /// Whether this controller holds the lease.
     pub is_holder: bool,
+    /// Which lease it holds: rises with each change of holder; 0 for none.
+    pub epoch: i64,
 }
 
 /// An agent that another controller has registered, or that nobody hears.

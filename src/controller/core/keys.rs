@@ -10,6 +10,7 @@ use crate::cluster_key::rotation::Stored;
 use crate::cluster_key::{Held, Master, Order, Phase, Report};
 use crate::controller::keys::KeysSummary;
 use crate::controller::metrics::{ByPhase, ByStanding, KeyStanding, set};
+use crate::controller::sharing::Sharing;
 use crate::id::AgentId;
 use crate::store::registry::RegistryError;
 
@@ -89,12 +90,8 @@ impl Core {
         }
         self.keys.stepped = Some(now);
         if self.is_follower() {
-            if self
-                .keys
-                .rotation
-                .as_ref()
-                .is_some_and(|rotation| rotation.state().is_none())
-            {
+            let rotation = self.keys.rotation.as_ref();
+            if self.owes_keys() || rotation.is_some_and(|rotation| rotation.state().is_none()) {
                 self.follow_keys().await;
             }
             return self.show_keys();
@@ -137,21 +134,30 @@ impl Core {
         }
     }
 
-    /// Goes on with the key that another controller has put in force.
-    pub(super) async fn follow_keys(&mut self) {
+    /// Goes on with the key that another controller has put in force. False if that cannot be read: it is tried again with a later
+    /// step.
+    pub(super) async fn follow_keys(&mut self) -> bool {
         let Some(rotation) = &self.keys.rotation else {
-            return;
+            return true;
         };
         let state = rotation.state().cloned();
-        match self.registry.load_keys().await {
-            Ok(found) => {
-                self.keys.report(Ok(()));
-                if let Some(found) = found.filter(|found| state.as_ref() != Some(found)) {
-                    self.keys.enter(found, self.clock.host());
-                }
+        let read = self.sharing.as_ref().map(Sharing::keys_now);
+        let found = match self.registry.load_keys().await {
+            Ok(found) => found,
+            Err(error) => {
+                self.keys.report(Err(error.to_string()));
+                return false;
             }
-            Err(error) => self.keys.report(Err(error.to_string())),
+        };
+        self.keys.report(Ok(()));
+        if let Some(sharing) = &mut self.sharing {
+            sharing.keys_read = read;
         }
+        if let Some(found) = found.filter(|found| state.as_ref() != Some(found)) {
+            self.keys.is_unstored = false;
+            self.keys.enter(found, self.clock.host());
+        }
+        true
     }
 
     async fn put_keys(&mut self, state: &Stored) -> bool {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::Core;
 use crate::cluster_key::Report;
-use crate::controller::sharing::{BEFORE_ALL, awaited, decoded, is_due};
+use crate::controller::sharing::{BEFORE_ALL, Sharing, awaited, decoded, is_due};
 use crate::id::AgentId;
-use crate::store::shared::{Changes, Revision, SharedAgent, Told};
+use crate::store::shared::{Changes, SharedAgent, Told};
 use crate::time::HostTime;
 
 impl Core {
@@ -17,6 +17,11 @@ impl Core {
     pub(super) fn is_follower(&self) -> bool {
         let sharing = self.sharing.as_ref();
         sharing.is_some_and(|sharing| !sharing.view.borrow().is_holder)
+    }
+
+    /// Whether another controller may have put another key in force than is known here.
+    pub(super) fn owes_keys(&self) -> bool {
+        self.sharing.as_ref().is_some_and(Sharing::owes_keys)
     }
 
     /// The others are told with the next message what an agent here does with keys.
@@ -43,7 +48,7 @@ impl Core {
         }
         let registry = Arc::clone(&sharing.registry);
         match registry.changes(since).await {
-            Ok(changes) => self.take_changes(since, changes, now).await,
+            Ok(changes) => self.take_changes(changes, now).await,
             Err(error) => {
                 if let Some(sharing) = &mut self.sharing {
                     sharing.has_failed(&error, now);
@@ -52,7 +57,7 @@ impl Core {
         }
     }
 
-    async fn take_changes(&mut self, since: Revision, changes: Changes, now: HostTime) {
+    async fn take_changes(&mut self, changes: Changes, now: HostTime) {
         let Changes {
             revision,
             agents,
@@ -79,7 +84,7 @@ impl Core {
                 self.forget(&gone, now);
             }
         }
-        if revision.keys != since.keys && self.is_follower() {
+        if self.is_follower() && self.owes_keys() {
             self.follow_keys().await;
         }
     }

@@ -185,9 +185,11 @@ impl Place {
                 _ => revision.keys = value,
             }
         }
+        let epoch = self.member.epoch();
         let view = View {
             revision,
-            is_holder: self.member.is_holder(),
+            is_holder: epoch != 0,
+            epoch,
         };
         self.view.send_if_modified(|known| {
             let is_new = *known != view;
