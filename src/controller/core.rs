@@ -373,12 +373,14 @@ impl Core {
                 self.store_failed(&error);
             }
         }
+        for agent in &expired.forgotten {
+            tracing::warn!(%agent, "forgotten after a long silence");
+        }
         self.forget(&expired.forgotten, now);
     }
 
     fn forget(&mut self, agents: &[AgentId], now: HostTime) {
         for agent in agents {
-            tracing::warn!(%agent, "forgotten after a long silence");
             self.served.remove(agent);
             self.keys.forget(agent);
             self.listening.remove(agent);

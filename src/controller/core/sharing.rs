@@ -80,6 +80,9 @@ impl Core {
                 .filter(|agent| !present.contains(*agent) && !unstored.contains(agent))
                 .cloned()
                 .collect();
+            for agent in &gone {
+                tracing::warn!(%agent, "forgotten by another controller after a long silence");
+            }
             if !gone.is_empty() {
                 self.forget(&gone, now);
             }
@@ -169,11 +172,9 @@ impl Core {
     pub(super) fn refuse_later(&mut self, agents: &[AgentId]) {
         for agent in agents {
             tracing::warn!(%agent, "the registry has given the agent's GIDs to another one meanwhile: it must register again");
-            self.listening.remove(agent);
         }
         if !agents.is_empty() {
-            self.directory.forget(agents);
-            self.plans.outdate(true, self.clock.host());
+            self.forget(agents, self.clock.host());
             self.hand_back(agents.iter().cloned());
         }
     }
