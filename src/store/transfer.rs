@@ -32,8 +32,12 @@ pub async fn copy(
     let owner = owner_of(from, to, owner).await?;
     match owner {
         Owner::Controller => {
-            unfinished::refuse(from, owner.role()).await?;
             let source = registry_alone(from).await?;
+            // The note is read after opening, which brings a layout of an earlier version up to date.
+            if let Err(error) = unfinished::refuse(from, owner.role()).await {
+                source.tenure().give_up().await;
+                return Err(error.into());
+            }
             let target = match registry_alone(to).await {
                 Ok(target) => target,
                 Err(error) => {
@@ -51,8 +55,7 @@ pub async fn copy(
             copied
         }
         Owner::Analyzer => {
-            unfinished::refuse(from, owner.role()).await?;
-            let source = Stores::open_any(from).await?;
+            let source = Stores::open(from).await?;
             let target = match Stores::open_any(to).await {
                 Ok(target) => target,
                 Err(error) => {

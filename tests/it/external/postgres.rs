@@ -7,8 +7,9 @@ mod refused;
 mod several;
 
 use cluster::Cluster;
-use rpingmesh::store::StoreError;
 use rpingmesh::store::open::{self, Stores};
+use rpingmesh::store::transfer::{Owner, copy};
+use rpingmesh::store::{Location, StoreError};
 use rpingmesh::time::WallTime;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,40 @@ async fn everything_moves_from_sqlite_into_it_and_back() {
         cluster.location(&database, "fleet=east")
     };
     stores::moves(database).await;
+}
+
+/// From the newest layout back to the first one.
+const FIRST_LAYOUT: &str =
+    "DROP TABLE rpingmesh.unfinished_copy, rpingmesh.request, rpingmesh.controller, rpingmesh.trend;
+     ALTER TABLE rpingmesh.agent DROP COLUMN revision, DROP COLUMN controller, DROP COLUMN silent, DROP COLUMN machine,
+         DROP COLUMN keys;
+     DELETE FROM rpingmesh.counter WHERE name NOT IN ('batch', 'incident');
+     UPDATE rpingmesh.layout SET version = 1";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: cargo xtask test --only external"]
+async fn a_database_of_an_earlier_layout_is_copied() {
+    let cluster = Cluster::start().await;
+    cluster.create("rpingmesh");
+    let from = cluster.location("rpingmesh", "fleet=east");
+    stores::with_registry(&from, async |registry| {
+        let agent = stores::announcement("a", &["10.0.0.1"]);
+        let now = WallTime::from_nanos(7);
+        registry.put(&agent, &[], now).await.expect("stored");
+    })
+    .await;
+    for (owner, name, first) in [
+        (Owner::Controller, "registry.db", ("agents", 1)),
+        (Owner::Analyzer, "analyzer.db", ("incidents", 0)),
+    ] {
+        let client = cluster.client("rpingmesh").await;
+        client.batch_execute(FIRST_LAYOUT).await.expect("changed");
+        let to = Location::File(cluster.folder().join(name));
+        let copied = copy(&from, &to, Some(owner), &mut |_| ()).await;
+        let copied = copied.unwrap_or_else(|error| panic!("{owner}: {error}"));
+        let counts: Vec<_> = copied.iter().map(|one| (one.what, one.count)).collect();
+        assert!(counts.contains(&first), "{counts:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
