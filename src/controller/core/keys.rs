@@ -48,7 +48,7 @@ impl Core {
 
     /// Goes on where the agents are, if the store is an older copy or another one.
     async fn follow_agent(&mut self, held: &Held) {
-        if self.is_follower() {
+        if self.is_follower() || (self.owes_keys() && !self.follow_keys().await) {
             return;
         }
         let (now, wall) = (self.clock.host(), self.clock.wall());
@@ -94,6 +94,10 @@ impl Core {
             if self.owes_keys() || rotation.is_some_and(|rotation| rotation.state().is_none()) {
                 self.follow_keys().await;
             }
+            return self.show_keys();
+        }
+        // Who takes the lease over begins with what its predecessor has stored.
+        if self.owes_keys() && !self.follow_keys().await {
             return self.show_keys();
         }
         let wall = self.clock.wall();
@@ -153,7 +157,15 @@ impl Core {
         if let Some(sharing) = &mut self.sharing {
             sharing.keys_read = read;
         }
-        if let Some(found) = found.filter(|found| state.as_ref() != Some(found)) {
+        // What agents follow already, and could not be stored, is stored again by the holder.
+        let is_ahead = |found: &Stored| {
+            let ahead = state.as_ref().filter(|_| self.keys.is_unstored);
+            ahead.is_some_and(|own| {
+                own.master == found.master && own.generation.0 > found.generation.0
+            })
+        };
+        let found = found.filter(|found| state.as_ref() != Some(found));
+        if let Some(found) = found.filter(|found| self.is_follower() || !is_ahead(found)) {
             self.keys.is_unstored = false;
             self.keys.enter(found, self.clock.host());
         }
