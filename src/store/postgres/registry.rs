@@ -307,7 +307,8 @@ async fn put_agents(
              CROSS JOIN (SELECT value FROM rpingmesh.counter WHERE name = 'registry') AS counter
              ON CONFLICT (id) DO UPDATE SET incarnation = excluded.incarnation, host = excluded.host,
                  version = excluded.version, announced_at_ns = excluded.announced_at_ns,
-                 revision = excluded.revision, controller = excluded.controller, silent = excluded.silent",
+                 revision = excluded.revision, controller = excluded.controller, silent = excluded.silent,
+                 machine = '', keys = NULL",
         )
         .await?;
     let all = || decided.agents.values().map(|put| &put.announcement);

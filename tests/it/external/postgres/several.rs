@@ -136,6 +136,15 @@ async fn an_agent_that_another_controller_hears_loses_nothing_and_one_forgets_fo
         "it is silent"
     );
 
+    // What was told of an earlier run says nothing of the next one.
+    assert!(taken(&*a, put("old", &["10.0.0.2"], &[])).await);
+    let again = of_b.changes(seen.revision).await.expect("readable");
+    let old = &again.agents[0];
+    assert!(
+        old.is_heard && old.machine.is_empty() && old.keys.is_none(),
+        "{old:?}"
+    );
+
     // A follower forgets nobody and makes no key; the holder does, and the others see it.
     let error = b
         .remove(&["old".into()])
