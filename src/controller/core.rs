@@ -384,6 +384,9 @@ impl Core {
             self.served.remove(agent);
             self.keys.forget(agent);
             self.listening.remove(agent);
+            if let Some(sharing) = &mut self.sharing {
+                sharing.keys.remove(agent);
+            }
         }
         self.directory.forget(agents);
         self.plans.outdate(true, now);
