@@ -1,7 +1,8 @@
 //! A note beside a store into which [`transfer`](super::transfer) copies: until it is taken away, no program works with what may be a
 //! part. Beside an SQLite file it is a file, in a database a row.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::postgres::fence::Role;
@@ -14,11 +15,28 @@ fn note_beside(file: &Path) -> PathBuf {
     name.into()
 }
 
-fn unavailable(file: &Path, source: std::io::Error) -> StoreError {
+fn unavailable(file: &Path, source: io::Error) -> StoreError {
     StoreError::Unavailable {
         store: file.display().to_string(),
         source: source.into(),
     }
+}
+
+/// Changes the note, and returns when a crash of the machine does not undo that.
+async fn on_disk(
+    note: PathBuf,
+    change: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
+) -> Result<(), StoreError> {
+    let path = note.clone();
+    let changing = tokio::task::spawn_blocking(move || {
+        change(&path)?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    });
+    let changed = changing.await.map_err(io::Error::other);
+    changed.flatten().map_err(|error| unavailable(&note, error))
 }
 
 /// Where a copy comes from that has not come to its end.
@@ -50,8 +68,13 @@ pub(super) async fn begin(location: &Location, role: Role, source: &str) -> Resu
         Location::Postgres(server) => notes::note_copy(server, role, Some(source)).await,
         Location::File(file) => {
             let note = note_beside(file);
-            let written = tokio::fs::write(&note, source).await;
-            written.map_err(|error| unavailable(&note, error))
+            let text = source.to_owned();
+            on_disk(note, move |note| {
+                let mut file = File::create(note)?;
+                file.write_all(text.as_bytes())?;
+                file.sync_all()
+            })
+            .await
         }
     }
 }
@@ -66,8 +89,7 @@ pub(super) async fn end(location: &Location, role: Role) -> Result<(), StoreErro
         Location::Postgres(server) => notes::note_copy(server, role, None).await,
         Location::File(file) => {
             let note = note_beside(file);
-            let removed = tokio::fs::remove_file(&note).await;
-            removed.map_err(|error| unavailable(&note, error))
+            on_disk(note, |note| std::fs::remove_file(note)).await
         }
     }
 }
