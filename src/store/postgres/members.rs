@@ -28,6 +28,8 @@ use crate::store::tenure::{Standing, Tenure};
 /// reached the server without a break.
 const SILENCE: f64 = 5.0;
 const SURE: Duration = Duration::from_secs(6);
+/// Between two answers: after a longer pause the others may not have been able to renew their rows either.
+const BREAK: Duration = Duration::from_secs(1);
 /// How long agents of a controller that is gone have to find another one, in seconds: the default of agents' leases.
 const GRACE: f64 = 30.0;
 /// How often a controller renews its row.
@@ -81,7 +83,7 @@ pub(super) fn kept(link: Link, member: Arc<Member>) -> (Tenure, watch::Receiver<
             link,
             member,
             view,
-            reached_since: None,
+            reach: Reach::default(),
             is_reported: false,
         };
         let lost = giving_up.run_until_cancelled(place.keep()).await;
@@ -104,9 +106,33 @@ struct Place {
     link: Link,
     member: Arc<Member>,
     view: watch::Sender<View>,
-    /// Since when the server has answered each time.
-    reached_since: Option<Instant>,
+    reach: Reach,
     is_reported: bool,
+}
+
+/// Since when the server has answered without a break.
+#[derive(Debug, Default)]
+struct Reach {
+    since: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Reach {
+    fn answered(&mut self, now: Instant) {
+        let last = self.last.replace(now);
+        if last.is_none_or(|last| now - last > BREAK) {
+            self.since = Some(now);
+        }
+    }
+
+    fn failed(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether a controller that did not renew its row meanwhile could have done so.
+    fn is_sure(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now - since >= SURE)
+    }
 }
 
 impl Place {
@@ -128,7 +154,7 @@ impl Place {
             match done.await {
                 Ok(false) => return,
                 Ok(true) => {
-                    self.reached_since.get_or_insert_with(Instant::now);
+                    self.reach.answered(Instant::now());
                     self.is_reported = false;
                 }
                 Err(error) => self.failed(&error),
@@ -140,7 +166,7 @@ impl Place {
     }
 
     fn failed(&mut self, error: &StoreError) {
-        self.reached_since = None;
+        self.reach.failed();
         if !self.is_reported {
             let error = crate::error::describe(error);
             tracing::warn!(
@@ -157,8 +183,10 @@ impl Place {
         if self.link.query(sql, &[&self.member.id]).await?.is_empty() {
             return Ok(false);
         }
+        self.reach.answered(Instant::now());
         if self.member.is_holder() {
             if lease::renew_once(&self.link, Role::Controller, self.member.epoch()).await? {
+                self.reach.answered(Instant::now());
                 self.tidy().await?;
             } else {
                 tracing::info!("another controller holds the lease of the database");
@@ -200,26 +228,30 @@ impl Place {
     }
 
     /// Gives up controllers that are silent, and forgets those whose agents had time to move.
-    async fn tidy(&self) -> Result<(), StoreError> {
-        if self
-            .reached_since
-            .is_none_or(|since| since.elapsed() < SURE)
-        {
+    async fn tidy(&mut self) -> Result<(), StoreError> {
+        if !self.reach.is_sure(Instant::now()) {
             return Ok(());
         }
-        let due = "SELECT 1 FROM rpingmesh.controller
+        let due = "SELECT id FROM rpingmesh.controller
                    WHERE (gone IS NULL AND renewed < now() - $1 * interval '1 second')
-                      OR gone < now() - $2 * interval '1 second' LIMIT 1";
-        if self.link.query(due, &[&SILENCE, &GRACE]).await?.is_empty() {
+                      OR gone < now() - $2 * interval '1 second'";
+        let due = self.link.query(due, &[&SILENCE, &GRACE]).await?;
+        let due: Result<Arc<[i64]>, _> = due.iter().map(|row| row.try_get(0)).collect();
+        let due = due.map_err(|error| super::errors::classify(&self.link.store, error))?;
+        // This answer, too, may have come late.
+        self.reach.answered(Instant::now());
+        if due.is_empty() || !self.reach.is_sure(Instant::now()) {
             return Ok(());
         }
         let guard = Guard::Holder(Arc::clone(&self.member));
-        let tidying = self.link.transaction(guard, |transaction| {
+        let tidying = self.link.transaction(guard, move |transaction| {
+            let due = Arc::clone(&due);
             async move {
+                // A stall of the server from here on makes nobody silent who was not before.
                 let silent = "UPDATE rpingmesh.controller SET gone = now()
-                              WHERE gone IS NULL AND renewed < now() - $1 * interval '1 second' RETURNING name";
+                              WHERE gone IS NULL AND renewed < now() - $1 * interval '1 second' AND id = ANY($2) RETURNING name";
                 let mut names = Vec::new();
-                for row in transaction.query(silent, &[&SILENCE]).await? {
+                for row in transaction.query(silent, &[&SILENCE, &&due[..]]).await? {
                     names.push(row.try_get::<_, String>(0)?);
                 }
                 let agents = "UPDATE rpingmesh.agent SET silent = true,
@@ -247,5 +279,36 @@ impl Place {
             lease::release(&self.link, Role::Controller, self.member.epoch()).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A place in time after the same begin.
+    fn at(begin: Instant, millis: u64) -> Instant {
+        begin + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_server_that_stalled_makes_nobody_sure_that_others_are_silent() {
+        let (begin, mut reach) = (Instant::now(), Reach::default());
+        assert!(!reach.is_sure(begin));
+        for millis in (0..=6_000).step_by(250) {
+            assert!(!reach.is_sure(at(begin, millis)) || millis == 6_000);
+            reach.answered(at(begin, millis));
+        }
+        assert!(reach.is_sure(at(begin, 6_000)));
+        // The answer that was under way comes 4 s later, as those of the others do.
+        reach.answered(at(begin, 10_000));
+        assert!(!reach.is_sure(at(begin, 10_000)));
+        for millis in (10_250..=16_000).step_by(250) {
+            reach.answered(at(begin, millis));
+        }
+        assert!(!reach.is_sure(at(begin, 15_999)));
+        assert!(reach.is_sure(at(begin, 16_000)));
+        reach.failed();
+        assert!(!reach.is_sure(at(begin, 16_000)));
     }
 }
