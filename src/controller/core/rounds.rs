@@ -134,8 +134,8 @@ impl Core {
     pub(super) async fn tick(&mut self) {
         let now = self.clock.host();
         self.expire(now).await;
-        self.store_again().await;
         self.share(now).await;
+        self.store_again().await;
         self.step_keys().await;
         let period = self.plans.policy().period(self.clock.wall());
         if std::mem::replace(&mut self.period, period) != period {

@@ -33,26 +33,33 @@ impl Core {
 
     /// Takes over what others have changed, and tells them of the agents here.
     pub(super) async fn share(&mut self, now: HostTime) {
-        self.follow_others(now).await;
+        self.follow_others(false, now).await;
         self.tell_others(now).await;
     }
 
-    async fn follow_others(&mut self, now: HostTime) {
+    /// Takes over what others have changed: as far as it was seen, or `at_once` what there is. False if it cannot be read.
+    pub(super) async fn follow_others(&mut self, at_once: bool, now: HostTime) -> bool {
         let Some(sharing) = &self.sharing else {
-            return;
+            return true;
         };
         let since = sharing.known;
-        let is_same = sharing.view.borrow().revision == since;
-        if is_same || (sharing.failed_at.is_some() && !is_due(sharing.failed_at, now)) {
-            return;
+        if !at_once && sharing.view.borrow().revision == since {
+            return true;
+        }
+        if sharing.failed_at.is_some() && !is_due(sharing.failed_at, now) {
+            return false;
         }
         let registry = Arc::clone(&sharing.registry);
         match registry.changes(since).await {
-            Ok(changes) => self.take_changes(changes, now).await,
+            Ok(changes) => {
+                self.take_changes(changes, now).await;
+                true
+            }
             Err(error) => {
                 if let Some(sharing) = &mut self.sharing {
                     sharing.has_failed(&error, now);
                 }
+                false
             }
         }
     }

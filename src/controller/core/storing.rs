@@ -13,7 +13,12 @@ impl Core {
             let kept = self.unstored.leave_departures();
             self.hand_back(kept);
         }
-        if self.unstored.is_empty() || !self.unstored.is_due(self.clock.host()) {
+        let now = self.clock.host();
+        if self.unstored.is_empty() || !self.unstored.is_due(now) {
+            return;
+        }
+        // An agent that has moved to another controller meanwhile, or has begun anew there, is that one's.
+        if !self.follow_others(true, now).await {
             return;
         }
         let (registry, now) = (Arc::clone(&self.registry), self.clock.wall());
