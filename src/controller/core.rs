@@ -370,7 +370,7 @@ impl Core {
         } else if let Err(error) = self.registry.remove(&expired.forgotten).await {
             self.unstored.remove(&expired.forgotten);
             if let RegistryError::Store(error) = error {
-                self.store_failed(&error);
+                self.store_failed(&error, now);
             }
         }
         for agent in &expired.forgotten {

@@ -18,6 +18,11 @@ use crate::time::HostTime;
 /// How often the others are told, and a registry that fails is read again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A call that fails after so long has waited in vain: others would, too.
+const HANGING: Duration = Duration::from_secs(1);
+/// For so long nothing is asked of a registry that hangs, except by announcements: the core has other things to do.
+const RESPITE: Duration = Duration::from_secs(5);
+
 /// Before every revision: what is read then is everything.
 pub(super) const BEFORE_ALL: Revision = Revision {
     agents: -1,
@@ -48,6 +53,8 @@ pub(super) struct Sharing {
     pub(super) keys_read: Option<KeysRead>,
     pub(super) told_at: Option<HostTime>,
     pub(super) failed_at: Option<HostTime>,
+    /// When a call has ended that the registry did not answer.
+    hung_at: Option<HostTime>,
 }
 
 impl Sharing {
@@ -61,6 +68,7 @@ impl Sharing {
             keys_read: None,
             told_at: None,
             failed_at: None,
+            hung_at: None,
         }
     }
 
@@ -94,7 +102,21 @@ impl Sharing {
         })
     }
 
-    pub(super) fn has_failed(&mut self, error: &StoreError, now: HostTime) {
+    /// A call has failed that began at `begun`.
+    pub(super) fn has_waited(&mut self, begun: HostTime, now: HostTime) {
+        if now.since(begun) >= HANGING {
+            self.hung_at = Some(now);
+        }
+    }
+
+    /// Whether the registry hangs, as far as is known.
+    pub(super) fn is_hanging(&self, now: HostTime) -> bool {
+        self.hung_at.is_some_and(|at| now.since(at) < RESPITE)
+    }
+
+    /// The same of a call by which controllers follow and tell each other.
+    pub(super) fn has_failed(&mut self, error: &StoreError, begun: HostTime, now: HostTime) {
+        self.has_waited(begun, now);
         if self.failed_at.replace(now).is_none() {
             let error = describe(error);
             tracing::error!(

@@ -22,7 +22,7 @@ pub(super) struct Unstored {
     refused: BTreeSet<AgentId>,
     /// The failure was reported.
     is_reported: bool,
-    /// When it was tried last.
+    /// When the last attempt ended.
     tried: Option<HostTime>,
 }
 
@@ -56,12 +56,13 @@ impl Unstored {
     }
 
     /// Whether it is time to try again.
-    pub(super) fn is_due(&mut self, now: HostTime) -> bool {
-        let is_due = self.tried.is_none_or(|tried| now.since(tried) >= PAUSE);
-        if is_due {
-            self.tried = Some(now);
-        }
-        is_due
+    pub(super) fn is_due(&self, now: HostTime) -> bool {
+        self.tried.is_none_or(|tried| now.since(tried) >= PAUSE)
+    }
+
+    /// An attempt has ended.
+    pub(super) fn has_tried(&mut self, now: HostTime) {
+        self.tried = Some(now);
     }
 
     /// Leaves it to another controller which agents are forgotten: those that were.

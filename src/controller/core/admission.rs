@@ -15,6 +15,7 @@ use crate::id::{AgentId, Gid, HostName};
 use crate::rpc::convert::FieldError;
 use crate::store::StoreError;
 use crate::store::registry::Put;
+use crate::time::HostTime;
 use crate::topology::Announcement;
 
 /// An announcement that waits for its answer.
@@ -205,6 +206,7 @@ impl Core {
         if puts.is_empty() {
             return refused;
         }
+        let begun = self.clock.host();
         match self.registry.put_all(&puts, self.clock.wall()).await {
             Ok(taken) => {
                 for (place, taken) in places.into_iter().zip(taken) {
@@ -215,13 +217,15 @@ impl Core {
                 for put in &puts {
                     self.unstored.put(&put.announcement.agent, &put.superseded);
                 }
-                self.store_failed(&error);
+                self.store_failed(&error, begun);
             }
         }
         refused
     }
 
-    pub(super) fn store_failed(&mut self, error: &StoreError) {
+    /// A call that began at `begun` has failed.
+    pub(super) fn store_failed(&mut self, error: &StoreError, begun: HostTime) {
+        self.has_waited(begun);
         self.metrics.store_failures.inc();
         if self.unstored.begin() {
             tracing::error!(

@@ -85,6 +85,7 @@ impl Core {
         let now = self.clock.host();
         if self.keys.rotation.is_none()
             || self.keys.stepped.is_some_and(|last| now.since(last) < STEP)
+            || self.is_hanging()
         {
             return;
         }
@@ -144,11 +145,16 @@ impl Core {
         let Some(rotation) = &self.keys.rotation else {
             return true;
         };
+        if self.is_hanging() {
+            return false;
+        }
         let state = rotation.state().cloned();
         let read = self.sharing.as_ref().map(Sharing::keys_now);
+        let begun = self.clock.host();
         let found = match self.registry.load_keys().await {
             Ok(found) => found,
             Err(error) => {
+                self.has_waited(begun);
                 self.keys.report(Err(error.to_string()));
                 return false;
             }
@@ -173,8 +179,10 @@ impl Core {
     }
 
     async fn put_keys(&mut self, state: &Stored) -> bool {
+        let begun = self.clock.host();
         let result = self.registry.put_keys(state).await;
         if let Err(RegistryError::Store(_)) = &result {
+            self.has_waited(begun);
             self.metrics.store_failures.inc();
         }
         let is_stored = result.is_ok();

@@ -134,7 +134,7 @@ impl Core {
     pub(super) async fn tick(&mut self) {
         let now = self.clock.host();
         self.expire(now).await;
-        self.share(now).await;
+        self.share().await;
         self.store_again().await;
         self.step_keys().await;
         let period = self.plans.policy().period(self.clock.wall());

@@ -24,6 +24,19 @@ impl Core {
         self.sharing.as_ref().is_some_and(Sharing::owes_keys)
     }
 
+    /// Whether the registry hangs: what can wait is not asked of it.
+    pub(super) fn is_hanging(&self) -> bool {
+        let sharing = self.sharing.as_ref();
+        sharing.is_some_and(|sharing| sharing.is_hanging(self.clock.host()))
+    }
+
+    /// A call of the registry has failed that began at `begun`.
+    pub(super) fn has_waited(&mut self, begun: HostTime) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.has_waited(begun, self.clock.host());
+        }
+    }
+
     /// The others are told with the next message what an agent here does with keys.
     pub(super) fn note_keys(&mut self, agent: &AgentId, report: Option<&Report>) {
         if let Some(sharing) = &mut self.sharing {
@@ -32,13 +45,14 @@ impl Core {
     }
 
     /// Takes over what others have changed, and tells them of the agents here.
-    pub(super) async fn share(&mut self, now: HostTime) {
-        self.follow_others(false, now).await;
-        self.tell_others(now).await;
+    pub(super) async fn share(&mut self) {
+        self.follow_others(false).await;
+        self.tell_others().await;
     }
 
     /// Takes over what others have changed: as far as it was seen, or `at_once` what there is. False if it cannot be read.
-    pub(super) async fn follow_others(&mut self, at_once: bool, now: HostTime) -> bool {
+    pub(super) async fn follow_others(&mut self, at_once: bool) -> bool {
+        let now = self.clock.host();
         let Some(sharing) = &self.sharing else {
             return true;
         };
@@ -46,18 +60,20 @@ impl Core {
         if !at_once && sharing.view.borrow().revision == since {
             return true;
         }
-        if sharing.failed_at.is_some() && !is_due(sharing.failed_at, now) {
+        if sharing.is_hanging(now)
+            || (sharing.failed_at.is_some() && !is_due(sharing.failed_at, now))
+        {
             return false;
         }
         let registry = Arc::clone(&sharing.registry);
         match registry.changes(since).await {
             Ok(changes) => {
-                self.take_changes(changes, now).await;
+                self.take_changes(changes, self.clock.host()).await;
                 true
             }
             Err(error) => {
                 if let Some(sharing) = &mut self.sharing {
-                    sharing.has_failed(&error, now);
+                    sharing.has_failed(&error, now, self.clock.host());
                 }
                 false
             }
@@ -124,11 +140,12 @@ impl Core {
         self.spread(&change, &agent);
     }
 
-    async fn tell_others(&mut self, now: HostTime) {
+    async fn tell_others(&mut self) {
+        let now = self.clock.host();
         let Some(sharing) = &mut self.sharing else {
             return;
         };
-        if !is_due(sharing.told_at, now) {
+        if !is_due(sharing.told_at, now) || sharing.is_hanging(now) {
             return;
         }
         sharing.told_at = Some(now);
@@ -171,7 +188,7 @@ impl Core {
                     sharing.untold.remove(agent);
                 }
             }
-            Err(error) => sharing.has_failed(&error, now),
+            Err(error) => sharing.has_failed(&error, now, self.clock.host()),
         }
     }
 

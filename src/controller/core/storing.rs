@@ -13,22 +13,28 @@ impl Core {
             let kept = self.unstored.leave_departures();
             self.hand_back(kept);
         }
-        let now = self.clock.host();
-        if self.unstored.is_empty() || !self.unstored.is_due(now) {
+        if self.unstored.is_empty() {
+            // Other controllers may have stored them all.
+            set(&self.metrics.agents_unstored, 0);
+            return;
+        }
+        if !self.unstored.is_due(self.clock.host()) || self.is_hanging() {
             return;
         }
         // An agent that has moved to another controller meanwhile, or has begun anew there, is that one's.
-        if !self.follow_others(true, now).await {
+        if !self.follow_others(true).await {
             return;
         }
         let (registry, now) = (Arc::clone(&self.registry), self.clock.wall());
+        let begun = self.clock.host();
         let stored = self.unstored.store(&*registry, &self.directory, now).await;
+        self.unstored.has_tried(self.clock.host());
         match stored {
             Ok(refused) => {
                 tracing::info!("the registry is stored again");
                 self.refuse_later(&refused);
             }
-            Err(error) => self.store_failed(&error),
+            Err(error) => self.store_failed(&error, begun),
         }
         set(&self.metrics.agents_unstored, self.unstored.len());
     }
