@@ -14,6 +14,8 @@ use crate::time::WallTime;
 use crate::topology::Rnic;
 use crate::transport::{Address, CompletionClock, SourcePortSteering};
 
+mod shared;
+
 /// Each look at it takes 10 ms: every plan is a costly one.
 #[derive(Debug, Default)]
 struct SlowClock(AtomicI64);
