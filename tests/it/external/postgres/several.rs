@@ -279,6 +279,13 @@ impl Site {
             all == usize::from(HOSTS) && ids.len() == 2
         })
         .await;
+        // An agent registers before its endpoints are open.
+        until("all RNICs are registered", PATIENCE, async || {
+            let sql = "SELECT count(*) FROM rpingmesh.rnic";
+            let row = site.client.query_one(sql, &[]).await;
+            row.expect("readable").get::<_, i64>(0) == i64::from(HOSTS)
+        })
+        .await;
         (site, [a, b])
     }
 
