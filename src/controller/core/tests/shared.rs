@@ -214,7 +214,7 @@ async fn agents_that_a_former_holder_has_forgotten_are_left_to_nobody() {
     let agents = rails();
     running.announce(agents[0].clone()).await;
     joint.0.kept.is_full.store(true, Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_secs(300)).await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
     assert!(joint.left().is_empty(), "it may remove them itself later");
 
     joint.show(0, 2);
@@ -233,7 +233,7 @@ async fn a_registry_that_hangs_is_asked_less_than_half_of_the_time() {
     joint.show(0, 2);
     let now = || joint.0.clock.0.load(Ordering::Relaxed);
     let (begun, before) = (now(), joint.0.calls.load(Ordering::Relaxed));
-    tokio::time::sleep(Duration::from_secs(300)).await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
     let calls = joint.0.calls.load(Ordering::Relaxed) - before;
     let waited = calls * LIMIT;
     assert!(calls >= 3, "{calls}");
