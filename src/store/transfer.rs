@@ -1,7 +1,7 @@
 //! Copies everything that a program keeps from one store to another, of the same engine or not: `rpingmesh store migrate`.
 //!
 //! Both stores are opened as their program opens them, so a program that runs is noticed. The copy is made in portions, each of which
-//! can be repeated; a note beside the target ([`unfinished`](super::unfinished)) keeps programs away from it until all is there and
+//! can be repeated; a note beside the target ([`unfinished`](super::unfinished::refuse)) keeps programs away from it until all is there and
 //! was compared. A copy that broke off is made again from the start by the same call.
 
 mod analyzer;

@@ -34,7 +34,7 @@ pub struct Progress {
     pub evidence: Option<Evidence>,
     /// Links that lose too much, found earlier: their losses are not in `evidence`.
     pub known: Vec<Fault>,
-    /// What later evidence must leave out: see [`super::Known::without`].
+    /// What later evidence must leave out: see [`super::gather::gather`].
     pub without: BTreeSet<String>,
 }
 
