@@ -199,7 +199,8 @@ impl HostFilter {
             }
         }
         host.interval = (usual * 7 + length.clamp(MIN_INTERVAL, MAX_INTERVAL)) / 8;
-        // What an agent sends again after a restart is no sign of life from now. A clock that was set back a little is none either.
+        // After a restart an agent may send old batches again. They do not show that it is alive now. A batch that is only a little
+        // old does, also where the agent's clock was set back.
         let is_new = batch.interval.end > host.last_end
             || at.since(batch.interval.end) <= host.silent_after();
         if is_new {

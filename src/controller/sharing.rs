@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message as _;
 use tokio::sync::watch;
 
 use crate::cluster_key::{Held, Report};
 use crate::error::describe;
 use crate::id::AgentId;
-use crate::rpc::v1;
+use crate::rpc::convert::FieldError;
+use crate::rpc::keys::{report_bytes, report_of};
 use crate::store::StoreError;
 use crate::store::shared::{Revision, SharedRegistry, View};
 use crate::time::HostTime;
@@ -74,9 +74,7 @@ impl Sharing {
 
     /// Notes what an agent here does with keys.
     pub(super) fn note(&mut self, agent: &AgentId, report: Option<&Report>) {
-        let keys = report.map_or_else(Vec::new, |report| {
-            v1::KeyReport::from(report).encode_to_vec()
-        });
+        let keys = report.map_or_else(Vec::new, report_bytes);
         self.untold.insert(agent.clone());
         self.keys.insert(agent.clone(), keys);
     }
@@ -140,11 +138,9 @@ pub(super) fn awaited() -> Report {
 }
 
 /// What an agent does with keys; `None` of one that knows nothing of them.
-pub(super) fn decoded(bytes: &[u8]) -> Result<Option<Report>, String> {
+pub(super) fn decoded(bytes: &[u8]) -> Result<Option<Report>, FieldError> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let message = v1::KeyReport::decode(bytes).map_err(|error| error.to_string())?;
-    let report = Report::try_from(message).map_err(|error| error.to_string())?;
-    Ok(Some(report))
+    report_of(bytes).map(Some)
 }

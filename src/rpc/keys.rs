@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use prost::Message as _;
+
 use super::convert::FieldError;
 use super::v1;
 use crate::cluster_key::{
@@ -129,6 +131,21 @@ impl From<&Report> for v1::KeyReport {
             Report::Held(held) => held.into(),
         }
     }
+}
+
+/// What an agent does with keys, as bytes to keep.
+pub(crate) fn report_bytes(report: &Report) -> Vec<u8> {
+    v1::KeyReport::from(report).encode_to_vec()
+}
+
+/// From [`report_bytes`].
+///
+/// # Errors
+/// They are none.
+pub(crate) fn report_of(bytes: &[u8]) -> Result<Report, FieldError> {
+    v1::KeyReport::decode(bytes)
+        .map_err(|error| FieldError::new("key_report", error.to_string()))?
+        .try_into()
 }
 
 impl TryFrom<v1::KeyReport> for Report {

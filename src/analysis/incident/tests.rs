@@ -250,7 +250,7 @@ fn a_service_whose_probes_take_other_paths_weighs_less() {
     };
     assert_eq!(severity(&[], &[false]), (Severity::P2, 0, 1));
     assert_eq!(severity(&[], &[true]), (Severity::P1, 0, 1));
-    // Its own paths tell more: from then on it is no doubt.
+    // Then its own paths cross it, too. Now it is certain.
     assert_eq!(severity(&[false], &[true]), (Severity::P1, 1, 0));
     assert_eq!(severity(&[true], &[]), (Severity::P0, 1, 0));
 }

@@ -33,7 +33,7 @@ pub enum FilterError {
     Quote,
     /// No such column.
     #[error(
-        "there is no column `{name}`: use {known}; put a text with such characters in quotation marks"
+        "there is no column `{name}`: use {known}. To look for this text, put it in quotation marks"
     )]
     Column {
         /// What was given.

@@ -8,7 +8,7 @@ use super::{Column, Kind, Listed, Value, cut, find, names, natural};
 /// Why a text is not an order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no column `{name}` to sort by: use {known}, with `-` before it for the largest first"
+    "there is no column `{name}` to sort by: use {known}. A `-` before the name puts the largest first"
 )]
 pub struct OrderError {
     name: String,

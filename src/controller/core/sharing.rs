@@ -129,7 +129,7 @@ impl Core {
             let report = match shared.keys.as_deref().map(decoded) {
                 Some(Ok(report)) => report,
                 Some(Err(why)) => {
-                    tracing::warn!(%agent, why, "what an agent does with keys cannot be read");
+                    tracing::warn!(%agent, %why, "what an agent does with keys cannot be read");
                     Some(awaited())
                 }
                 None => Some(awaited()),

@@ -67,7 +67,7 @@ fn a_host_that_has_come_back_is_down_like_any_other() {
     assert_eq!(fabric.lines, ["opened [host_down] host h1 is down"]);
 }
 
-/// The late upload of a host whose RNIC is known to be dead is no host that is down.
+/// An upload comes late, and the host's RNIC was dead before: the host is not called down.
 #[test]
 fn a_host_whose_rnic_was_dead_before_is_not_down_for_one_late_upload() {
     let mut fabric = TestFabric::new(2, 3);

@@ -125,7 +125,7 @@ pub(super) const fn meaning(category: Category) -> &'static str {
             "What the agents upload cannot be stored: they keep it, but only for a while. Look at the disk's free space and at the analyzer's log."
         }
         Category::MonitoringFull => {
-            "There is no room for further incidents of this kind. Close causes: the worst are listed first."
+            "There is no room for further incidents of this kind. Repair what the first incidents in the list name: the worst come first."
         }
     }
 }
