@@ -3,6 +3,7 @@
 
 mod cluster;
 mod programs;
+mod promoted;
 mod refused;
 mod several;
 
