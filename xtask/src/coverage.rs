@@ -14,8 +14,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
+use crate::cache::Cache;
 use crate::cargo::{cargo, program, target_folder, workspace};
 use crate::process::{in_path, output, succeed};
+use crate::test::tools::CARGO_NEXTEST;
 
 /// The code that is measured.
 const MEASURED: [&str; 2] = [
@@ -75,13 +77,20 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         command.env("RUSTC_WORKSPACE_WRAPPER", &wrapper);
     };
     let mut build = cargo();
-    build.args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
+    build.args([
+        "test",
+        "--no-run",
+        "--message-format=json-render-diagnostics",
+    ]);
     instrumented(build.args(BUILT));
     let programs = executables(&output(&mut build)?);
     ensure!(programs.len() >= 2, "cargo names no programs of the agent");
 
-    let mut tests = program("cargo");
-    tests.args(["nextest", "run"]).args(BUILT).args(["-E", TESTS]);
+    let mut tests = program(CARGO_NEXTEST.provide(&Cache::open()?)?);
+    tests
+        .args(["nextest", "run"])
+        .args(BUILT)
+        .args(["-E", TESTS]);
     instrumented(tests.env("LLVM_PROFILE_FILE", raw.join("%c%p.profraw")));
     succeed(&mut tests)?;
 

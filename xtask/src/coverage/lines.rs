@@ -118,10 +118,15 @@ mod tests {
         let path = folder.path().join("a.rs");
         fs::write(&path, "fn a() {\n}\n\n#[cfg(test)]\nmod tests {\n}\n").expect("written");
         let file = format!("SF:{}\n", path.display());
-        let report = format!("{file}DA:1,0\nDA:2,3\nDA:5,7\nend_of_record\nSF:/other\nDA:1,9\n{file}DA:1,2\n");
+        let report = format!(
+            "{file}DA:1,0\nDA:2,3\nDA:5,7\nend_of_record\nSF:/other\nDA:1,9\n{file}DA:1,2\n"
+        );
         let known = |path: &Path| path.ends_with("a.rs").then(|| "a.rs".to_owned());
         let files = read(&report, known).expect("read");
-        assert_eq!(files, BTreeMap::from([("a.rs".to_owned(), Counts::from([(1, 2), (2, 3)]))]));
+        assert_eq!(
+            files,
+            BTreeMap::from([("a.rs".to_owned(), Counts::from([(1, 2), (2, 3)]))])
+        );
     }
 
     #[test]
