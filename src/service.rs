@@ -8,5 +8,6 @@ pub mod identity;
 pub mod netlink;
 pub mod offsets;
 pub mod probing;
+pub mod proof;
 pub mod qp;
 pub mod trace;

@@ -22,6 +22,7 @@ use super::absence::Absence;
 use super::client::{CallError, Controller};
 use super::endpoint::{Inventory, Orders};
 use super::mailbox::{Mailboxes, News};
+use super::metrics::{Metrics, TracingState};
 use crate::error::describe;
 use crate::id::Gid;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
@@ -130,6 +131,8 @@ pub struct ServiceChannels {
     pub mailboxes: Mailboxes,
     /// For heartbeats.
     pub status: watch::Sender<ServiceStatus>,
+    /// For those who watch the agent.
+    pub metrics: Arc<Metrics>,
 }
 
 type Answer = (Vec<Gid>, Result<Vec<Vec<ResolvedRnic>>, CallError>);
@@ -322,6 +325,10 @@ impl Services {
         self.is_news = false;
         self.published_at = now;
         self.status.flows = self.table.counters();
+        self.channels.metrics.tracing(TracingState {
+            tracer: self.status.tracer.as_ref().map(TracerStatus::name),
+            traced: self.status.traced,
+        });
         let census = self.planner.census();
         if census.unknown != self.status.census.unknown {
             if census.unknown.is_empty() {
@@ -394,6 +401,7 @@ mod tests {
                 since,
                 completes_listing: true,
                 devx: false,
+                unproved: None,
             }),
             census: Census {
                 connections: 3,

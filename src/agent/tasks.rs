@@ -272,6 +272,7 @@ impl Tasks {
             orders: self.orders.clone(),
             mailboxes: self.mailboxes.clone(),
             status,
+            metrics: Arc::clone(&self.metrics),
         };
         let services = Services::new(channels, controller, Arc::clone(&self.clock));
         let task = services.run(self.probing.token());

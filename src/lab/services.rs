@@ -39,6 +39,7 @@ pub(crate) fn messages(
             since: now,
             completes_listing: true,
             devx: false,
+            unproved: None,
         });
         told.entry(host)
             .or_insert_with(|| vec![attached])

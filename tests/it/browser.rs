@@ -38,7 +38,7 @@ impl Lab {
             spines: Some(4),
             tors: Some(8),
             hosts: Some(2),
-            rnics: Some(1),
+            rnics: Some(1.into()),
             duration: Some(HumanDuration(Duration::from_mins(5))),
             faults: vec!["link spine1->tor3 loss=25% at=20s".to_owned()],
             ..LabSettings::default()

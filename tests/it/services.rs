@@ -8,6 +8,7 @@ use std::time::Duration;
 use rpingmesh::agent::client::Controller;
 use rpingmesh::agent::endpoint::{Inventory, OpenRnic, Orders};
 use rpingmesh::agent::mailbox::Mailboxes;
+use rpingmesh::agent::metrics::Metrics;
 use rpingmesh::agent::services::{ServiceChannels, ServiceStatus, Services};
 use rpingmesh::config::TlsSettings;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
@@ -80,6 +81,7 @@ fn attached() -> TraceMessage {
         since: SystemClock.host(),
         completes_listing: true,
         devx: false,
+        unproved: None,
     })
 }
 
@@ -202,6 +204,7 @@ impl Alone {
             orders: orders_in,
             mailboxes: mailboxes.clone(),
             status: status_out,
+            metrics: Arc::new(Metrics::new()),
         };
         let security = TlsSettings::default().security().expect("plaintext");
         let url = Url::server(&format!("http://{}", chain.controller)).expect("an address");

@@ -5,7 +5,7 @@ mod output;
 use std::time::Duration;
 
 use clap::Args;
-use rpingmesh::config::agent::TracingChoice;
+use rpingmesh::config::agent::{AgentConfig, TracingChoice};
 use rpingmesh::config::program::{Failure, run_to_end, start_logging, stop_on_signal};
 use rpingmesh::service::flow::FlowTable;
 use rpingmesh::service::trace::{TraceMessage, TracerCounters, TracerStatus};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::output::{Output, Took};
 use crate::cli::{Configured, runtime};
-use crate::tracer;
+use crate::{tracer, transports};
 
 /// How many queue pairs the table holds.
 const CAPACITY: usize = 1 << 18;
@@ -50,19 +50,20 @@ struct TracerView {
 pub(crate) fn run(args: FlowsArgs) -> Result<(), Failure> {
     let settings = args.configured.load()?;
     start_logging(&settings.log)?;
-    let choice = settings.validate()?.settings.tracing;
+    let config = settings.validate()?;
     let output = Output {
         json: args.json,
         all: args.all,
     };
-    run_to_end(runtime()?, show(choice, &output, args.watch))
+    run_to_end(runtime()?, show(&config, &output, args.watch))
 }
 
-async fn show(choice: TracingChoice, output: &Output, watch: bool) -> Result<(), Failure> {
+async fn show(config: &AgentConfig, output: &Output, watch: bool) -> Result<(), Failure> {
+    let (choice, prover) = (config.settings.tracing, transports::prover(config));
     let stop = stop_on_signal().map_err(Failure::run)?;
     let started = Instant::now();
-    let mut messages =
-        tracer::start(choice != TracingChoice::Off, stop.clone()).map_err(Failure::run)?;
+    let follow = choice != TracingChoice::Off;
+    let mut messages = tracer::start(follow, prover, stop.clone()).map_err(Failure::run)?;
     let mut seen = TracerView {
         table: FlowTable::new(CAPACITY),
         status: TracerStatus::Off,
