@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rpingmesh::agent::metrics::Metrics;
 use rpingmesh::agent::{Agent, AgentError};
-use rpingmesh::config::agent::{AgentConfig, TracingChoice};
+use rpingmesh::config::agent::{AgentConfig, AgentSettings, TracingChoice};
 use rpingmesh::config::program::{Failure, prepare, run_to_end, stop_on_signal};
 use rpingmesh::hardware::{Reader, SYSFS};
 use rpingmesh::service::trace::{TraceMessage, Unavailable};
@@ -23,7 +23,7 @@ pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
 async fn serve(config: AgentConfig) -> Result<(), Failure> {
     let stop = stop_on_signal().map_err(Failure::run)?;
     let chosen = transports::choose(&config).map_err(Failure::run)?;
-    let tracing = follow_services(config.settings.tracing, &stop)?;
+    let tracing = follow_services(&config.settings, &stop)?;
     let mut off = Vec::new();
     if tracing.is_none() {
         off.push("service tracing: as configured".to_owned());
@@ -80,10 +80,10 @@ fn start_line(transport: &str, off: &[String]) -> String {
 
 /// What the tracer tells; `None` where it is off.
 fn follow_services(
-    choice: TracingChoice,
+    settings: &AgentSettings,
     stop: &CancellationToken,
 ) -> Result<Option<mpsc::Receiver<TraceMessage>>, Failure> {
-    match choice {
+    match settings.tracing {
         TracingChoice::Off => return Ok(None),
         TracingChoice::Auto => {}
         TracingChoice::On if tracer::EXISTS && !tracer::has_ib_core() => {
@@ -92,7 +92,8 @@ fn follow_services(
         TracingChoice::On => tracer::trial()
             .map_err(|why| Failure::run(format!("`tracing` is on, but {why}: {}", why.advice())))?,
     }
-    let messages = tracer::start(true, stop.clone()).map_err(Failure::run)?;
+    let messages =
+        tracer::start(true, &settings.services.variables(), stop.clone()).map_err(Failure::run)?;
     Ok(Some(messages))
 }
 

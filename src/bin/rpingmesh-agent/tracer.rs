@@ -10,6 +10,7 @@
 
 mod attach;
 mod cgroups;
+mod environment;
 mod ib_core;
 mod list;
 mod object;
@@ -26,15 +27,17 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const EXISTS: bool = true;
 
 /// Starts a tracer. With `follow` it follows every change, else it only lists what there is, now and then.
+/// What it tells has these `variables` of the processes' environments.
 ///
 /// # Errors
 /// The operating system's, when it gives no thread.
 pub(crate) fn start(
     follow: bool,
+    variables: &[String],
     stop: CancellationToken,
 ) -> std::io::Result<mpsc::Receiver<TraceMessage>> {
     let (out, messages) = mpsc::channel(TRACE_DEPTH);
-    let task = task::Task::new(follow, out, stop);
+    let task = task::Task::new(follow, variables, out, stop);
     std::thread::Builder::new()
         .name("tracer".to_owned())
         .spawn(move || task.run())?;

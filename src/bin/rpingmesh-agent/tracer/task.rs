@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attach::Programs;
 use super::cgroups::Cgroups;
+use super::environment::{Environments, Recent};
 use super::ib_core::{self, IbCore};
 use super::list::{self, ListError};
 use super::tally::Tally;
@@ -53,6 +54,7 @@ pub(super) struct Task {
     out: mpsc::Sender<TraceMessage>,
     stop: CancellationToken,
     cgroups: Cgroups,
+    environments: Recent,
     status: Option<TracerStatus>,
     tally: Tally,
     told: TracerCounters,
@@ -62,6 +64,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         follow: bool,
+        variables: &[String],
         out: mpsc::Sender<TraceMessage>,
         stop: CancellationToken,
     ) -> Self {
@@ -70,6 +73,7 @@ impl Task {
             out,
             stop,
             cgroups: Cgroups::new(),
+            environments: Recent::new(Environments::of(variables)),
             status: None,
             tally: Tally::default(),
             told: TracerCounters::default(),
@@ -227,7 +231,8 @@ impl Task {
     ) -> Result<(), Closed> {
         let mut events = Vec::new();
         programs.set_listing(true);
-        let listing = list::list(&self.cgroups, SystemClock.host(), || {
+        let environments = self.environments.environments();
+        let listing = list::list(&self.cgroups, environments, SystemClock.host(), || {
             drain(ring, &mut events, usize::MAX, &mut self.tally);
         });
         programs.set_listing(false);
@@ -252,7 +257,8 @@ impl Task {
     }
 
     fn list(&mut self) -> Result<(), Closed> {
-        match list::list(&self.cgroups, SystemClock.host(), || {}) {
+        let environments = self.environments.environments();
+        match list::list(&self.cgroups, environments, SystemClock.host(), || {}) {
             Ok(listing) => self.send(TraceMessage::Listing(listing)),
             Err(error) => {
                 no_listing(&error);
@@ -271,12 +277,19 @@ impl Task {
 
     /// An event with what belongs to it outside of the kernel's memory.
     fn traced(&mut self, event: QpEvent) -> TracedEvent {
-        let cgroup = match event.kind() {
-            EventKind::Create | EventKind::Modify => self.cgroups.path(event.cgroup_id, event.tgid),
+        let (cgroup, variables) = match event.kind() {
+            EventKind::Create | EventKind::Modify => (
+                self.cgroups.path(event.cgroup_id, event.tgid),
+                self.environments.read(event.tgid),
+            ),
             // Says nothing of the owner.
-            EventKind::Query | EventKind::Destroy | EventKind::Unknown(_) => None,
+            EventKind::Query | EventKind::Destroy | EventKind::Unknown(_) => Default::default(),
         };
-        TracedEvent { event, cgroup }
+        TracedEvent {
+            event,
+            cgroup,
+            variables,
+        }
     }
 
     fn send_status(&mut self, status: TracerStatus) -> Result<(), Closed> {

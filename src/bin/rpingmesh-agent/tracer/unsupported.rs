@@ -13,6 +13,7 @@ pub(crate) const EXISTS: bool = false;
 /// Never.
 pub(crate) fn start(
     _: bool,
+    _: &[String],
     _: CancellationToken,
 ) -> std::io::Result<mpsc::Receiver<TraceMessage>> {
     let (out, messages) = mpsc::channel(1);
