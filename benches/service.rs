@@ -389,6 +389,7 @@ async fn first_probe(tracer: &mpsc::Sender<TraceMessage>, posted: &Posted, numbe
         TraceMessage::Event(TracedEvent {
             event,
             cgroup: Some("/system.slice/train.service".into()),
+            variables: rpingmesh::service::qp::Variables::default(),
         })
     };
     let qpn = 0x100 + number;

@@ -76,6 +76,12 @@ in
       switch_rate = 20;
       max_hops = 6;
     };
+    services = {
+      rules = [ "env:JOB_NAME=batch/{1}" ];
+      kubernetes = "https://node1.example:10250/pods";
+      kubernetes_token = "/run/keys/kubelet.token";
+      kubernetes_ca = "/run/keys/kubelet.pem";
+    };
     log = {
       format = "json";
       level = "info,rpingmesh=debug";

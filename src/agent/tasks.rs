@@ -18,6 +18,7 @@ use super::keys::Keys;
 use super::mailbox::Mailboxes;
 use super::metrics::Metrics;
 use super::outcome::PathOutcome;
+use super::pods::{Pods, PodsIn};
 use super::registration::{Registration, RegistrationChannels};
 use super::rnics::Rnics;
 use super::services::{ServiceChannels, ServiceStatus, Services};
@@ -31,6 +32,7 @@ use crate::config::defaults::agent::UPLOAD_INTERVAL;
 use crate::hardware::Source;
 use crate::path_trace::PathTracer;
 use crate::probe::trace::Trace;
+use crate::service::naming::Naming;
 use crate::service::trace::TraceMessage;
 use crate::store::spool::Spool;
 use crate::supervisor::{Stage, Supervisor};
@@ -267,6 +269,7 @@ impl Tasks {
         controller: Controller,
     ) {
         let channels = ServiceChannels {
+            pods: self.name_pods(),
             messages,
             inventory: self.inventory.subscribe(),
             orders: self.orders.clone(),
@@ -274,10 +277,19 @@ impl Tasks {
             status,
             metrics: Arc::clone(&self.metrics),
         };
-        let services = Services::new(channels, controller, Arc::clone(&self.clock));
+        let naming = Naming::new(&self.config.settings.services.rules);
+        let services = Services::new(channels, controller, Arc::clone(&self.clock), naming);
         let task = services.run(self.probing.token());
         self.supervisor
             .spawn(&self.probing, "service connections", task);
+    }
+
+    /// Asks Kubernetes for the names of pods, where that is configured.
+    fn name_pods(&mut self) -> Option<PodsIn> {
+        let (pods, names) = Pods::new(self.config.kubernetes.clone()?);
+        let task = pods.run(self.probing.token());
+        self.supervisor.spawn(&self.probing, "names of pods", task);
+        Some(names)
     }
 
     /// Keeps the agent registered.

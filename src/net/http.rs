@@ -100,6 +100,7 @@ impl HttpError {
 pub struct Client {
     tls: Option<TlsConnector>,
     timeout: Duration,
+    most_bytes: usize,
 }
 
 impl std::fmt::Debug for Client {
@@ -114,7 +115,11 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// Without TLS; every request may take `timeout`.
     pub const fn plaintext(timeout: Duration) -> Self {
-        Self { tls: None, timeout }
+        Self {
+            tls: None,
+            timeout,
+            most_bytes: MOST_BYTES,
+        }
     }
 
     /// With TLS: servers are verified by the CA certificates of a file, which the configuration key `key` names.
@@ -125,6 +130,7 @@ impl Client {
         Ok(Self {
             tls: Some(TlsConnector::from(https(key, ca)?)),
             timeout,
+            most_bytes: MOST_BYTES,
         })
     }
 
@@ -136,7 +142,14 @@ impl Client {
         Ok(Self {
             tls: Some(TlsConnector::from(https_as(files)?)),
             timeout,
+            most_bytes: MOST_BYTES,
         })
+    }
+
+    /// Reads no answer beyond so many bytes.
+    #[must_use]
+    pub fn limited_to(self, most_bytes: usize) -> Self {
+        Self { most_bytes, ..self }
     }
 
     /// Gets a resource, with further headers.
@@ -200,7 +213,8 @@ impl Client {
     ) -> Result<Bytes, HttpError> {
         let connection = self.connect(url).await?;
         // A server that wants a certificate says so after the handshake.
-        converse(connection, url, method, headers, body)
+        let request = (method, headers, body);
+        converse(connection, url, request, self.most_bytes)
             .await
             .map_err(|error| match tls_fault(&error) {
                 Some(why) => HttpError::Tls {
@@ -293,9 +307,8 @@ pub async fn post(
 async fn converse<N, V>(
     connection: Connection,
     url: &Url,
-    method: &'static str,
-    headers: &[(N, V)],
-    body: Bytes,
+    (method, headers, body): (&'static str, &[(N, V)], Bytes),
+    most_bytes: usize,
 ) -> Result<Bytes, HttpError>
 where
     N: AsRef<str>,
@@ -334,7 +347,7 @@ where
         .await
         .map_err(|error| broken(error.into()))?;
     let status = answer.status();
-    let bytes = Limited::new(answer.into_body(), MOST_BYTES)
+    let bytes = Limited::new(answer.into_body(), most_bytes)
         .collect()
         .await
         .map_err(broken)?

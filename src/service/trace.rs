@@ -11,7 +11,7 @@ use rpingmesh_ebpf_event::QpEvent;
 
 use super::offsets::OffsetError;
 use super::proof::Contradiction;
-use super::qp::{CgroupPath, ListedQp};
+use super::qp::{CgroupPath, ListedQp, Variables};
 use crate::time::HostTime;
 
 /// How many messages may wait in the channel. An event is about 200 bytes; 4 096 of them are what 10 000 changes a
@@ -39,6 +39,8 @@ pub struct TracedEvent {
     pub event: QpEvent,
     /// Where the event's cgroup lies; `None` when it was gone before it could be looked up.
     pub cgroup: Option<CgroupPath>,
+    /// What rules ask for of the environment of the process.
+    pub variables: Variables,
 }
 
 /// The queue pairs that RDMA netlink lists.

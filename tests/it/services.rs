@@ -14,6 +14,8 @@ use rpingmesh::config::TlsSettings;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
 use rpingmesh::net::url::Url;
 use rpingmesh::probe::{Config, PathId};
+use rpingmesh::service::naming::Naming;
+use rpingmesh::service::qp::Variables;
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage, TracedEvent, TracerStatus};
 use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::{Address, Capabilities, CompletionClock, RnicName, SourcePortSteering};
@@ -73,6 +75,7 @@ fn traced(event: QpEvent) -> TraceMessage {
     TraceMessage::Event(TracedEvent {
         event,
         cgroup: Some("/system.slice/train.service".into()),
+        variables: Variables::default(),
     })
 }
 
@@ -200,6 +203,7 @@ impl Alone {
         let mailboxes = Mailboxes::default();
         let channels = ServiceChannels {
             messages,
+            pods: None,
             inventory: inventory_in,
             orders: orders_in,
             mailboxes: mailboxes.clone(),
@@ -210,7 +214,12 @@ impl Alone {
         let url = Url::server(&format!("http://{}", chain.controller)).expect("an address");
         let controller = Controller::new(&url.into(), &security).expect("a client");
         let stop = CancellationToken::new();
-        let services = Services::new(channels, controller, Arc::new(SystemClock));
+        let services = Services::new(
+            channels,
+            controller,
+            Arc::new(SystemClock),
+            Naming::default(),
+        );
         let task = tokio::spawn(services.run(stop.clone()));
         Self {
             tracer,

@@ -10,6 +10,7 @@
 
 mod attach;
 mod cgroups;
+mod environment;
 mod ib_core;
 #[cfg(test)]
 mod kernel_tests;
@@ -32,17 +33,18 @@ pub(crate) use prove::Prover;
 pub(crate) const EXISTS: bool = true;
 
 /// Starts a tracer. With `follow` it follows every change, else it only lists what there is, now and then. `prover` makes the
-/// queue pair that shows whether the programs read rightly.
+/// queue pair that shows whether the programs read rightly. What it tells has these `variables` of the processes' environments.
 ///
 /// # Errors
 /// The operating system's, when it gives no thread.
 pub(crate) fn start(
     follow: bool,
     prover: Prover,
+    variables: &[String],
     stop: CancellationToken,
 ) -> std::io::Result<mpsc::Receiver<TraceMessage>> {
     let (out, messages) = mpsc::channel(TRACE_DEPTH);
-    let task = task::Task::new(follow, prover, out, stop);
+    let task = task::Task::new(follow, prover, variables, out, stop);
     std::thread::Builder::new()
         .name("tracer".to_owned())
         .spawn(move || task.run())?;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attach::Programs;
 use super::cgroups::Cgroups;
+use super::environment::{Environments, Recent};
 use super::ib_core::{self, IbCore};
 use super::list::{self, ListError};
 use super::prove::{Prover, Shown, prove};
@@ -56,6 +57,7 @@ pub(super) struct Task {
     out: mpsc::Sender<TraceMessage>,
     stop: CancellationToken,
     cgroups: Cgroups,
+    environments: Recent,
     status: Option<TracerStatus>,
     tally: Tally,
     told: TracerCounters,
@@ -66,6 +68,7 @@ impl Task {
     pub(super) fn new(
         follow: bool,
         prover: Prover,
+        variables: &[String],
         out: mpsc::Sender<TraceMessage>,
         stop: CancellationToken,
     ) -> Self {
@@ -75,6 +78,7 @@ impl Task {
             out,
             stop,
             cgroups: Cgroups::new(),
+            environments: Recent::new(Environments::of(variables)),
             status: None,
             tally: Tally::default(),
             told: TracerCounters::default(),
@@ -243,7 +247,8 @@ impl Task {
         mut events: Vec<QpEvent>,
     ) -> Result<(), Closed> {
         programs.set_listing(true);
-        let listing = list::list(&self.cgroups, SystemClock.host(), || {
+        let environments = self.environments.environments();
+        let listing = list::list(&self.cgroups, environments, SystemClock.host(), || {
             drain(ring, usize::MAX, &mut self.tally, |event| {
                 events.push(event)
             });
@@ -273,7 +278,8 @@ impl Task {
     }
 
     fn list(&mut self) -> Result<(), Closed> {
-        match list::list(&self.cgroups, SystemClock.host(), || {}) {
+        let environments = self.environments.environments();
+        match list::list(&self.cgroups, environments, SystemClock.host(), || {}) {
             Ok(listing) => self.send(TraceMessage::Listing(listing)),
             Err(error) => {
                 no_listing(&error);
@@ -292,12 +298,19 @@ impl Task {
 
     /// An event with what belongs to it outside of the kernel's memory.
     fn traced(&mut self, event: QpEvent) -> TracedEvent {
-        let cgroup = match event.kind() {
-            EventKind::Create | EventKind::Modify => self.cgroups.path(event.cgroup_id, event.tgid),
+        let (cgroup, variables) = match event.kind() {
+            EventKind::Create | EventKind::Modify => (
+                self.cgroups.path(event.cgroup_id, event.tgid),
+                self.environments.read(event.tgid),
+            ),
             // Says nothing of the owner.
-            EventKind::Query | EventKind::Destroy | EventKind::Unknown(_) => None,
+            EventKind::Query | EventKind::Destroy | EventKind::Unknown(_) => Default::default(),
         };
-        TracedEvent { event, cgroup }
+        TracedEvent {
+            event,
+            cgroup,
+            variables,
+        }
     }
 
     fn send_status(&mut self, status: TracerStatus) -> Result<(), Closed> {

@@ -20,6 +20,7 @@ pub(crate) const EXISTS: bool = false;
 pub(crate) fn start(
     _: bool,
     _: Prover,
+    _: &[String],
     _: CancellationToken,
 ) -> std::io::Result<mpsc::Receiver<TraceMessage>> {
     let (out, messages) = mpsc::channel(1);
