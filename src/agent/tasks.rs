@@ -32,6 +32,7 @@ use crate::config::defaults::agent::UPLOAD_INTERVAL;
 use crate::hardware::Source;
 use crate::path_trace::PathTracer;
 use crate::probe::trace::Trace;
+use crate::rpc::shards::Assignment;
 use crate::service::naming::Naming;
 use crate::service::trace::TraceMessage;
 use crate::store::spool::Spool;
@@ -115,7 +116,8 @@ async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
         registration: trouble_in,
         orders: tasks.orders.clone(),
     };
-    let spooled = tasks.upload(spool.clone(), condition.clone())?;
+    let (assignment, assigned) = watch::channel(None);
+    let spooled = tasks.upload(spool.clone(), condition.clone(), assigned)?;
 
     let (interval, interval_in) = watch::channel(UPLOAD_INTERVAL);
     let (deliveries, deliveries_in) = mpsc::channel(DELIVERY_DEPTH);
@@ -138,6 +140,7 @@ async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
         trouble,
         orders,
         upload_interval: interval,
+        assignment,
     };
     tasks.register(controller, channels, keys);
     tasks.read_counters(agent.hardware, rises);
@@ -209,9 +212,10 @@ impl Tasks {
         &mut self,
         spool: Spool,
         condition: Condition,
+        assigned: watch::Receiver<Option<Assignment>>,
     ) -> Result<watch::Sender<u64>, AgentError> {
         let (spooled, spooled_in) = watch::channel(0);
-        let upload = Upload::new(&self.config, spool, spooled_in, condition)?;
+        let upload = Upload::new(&self.config, spool, spooled_in, condition, assigned)?;
         let task = upload.run(self.uploading.token());
         self.supervisor.spawn(&self.uploading, "uploader", task);
         Ok(spooled)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
-use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::header::{HOST, HeaderName, HeaderValue, LOCATION};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -62,6 +62,14 @@ pub enum HttpError {
         authority: String,
         /// How long was waited.
         timeout: Duration,
+    },
+    /// The same request is to be sent to another place.
+    #[error("{url} sends its clients on to {location}")]
+    Elsewhere {
+        /// The URL.
+        url: String,
+        /// The other place, as the server has written it.
+        location: String,
     },
     /// An answer that says no.
     #[error("{url} answers {status}: {text}")]
@@ -347,6 +355,14 @@ where
         .await
         .map_err(|error| broken(error.into()))?;
     let status = answer.status();
+    if matches!(status.as_u16(), 307 | 308)
+        && let Some(location) = answer.headers().get(LOCATION)
+    {
+        return Err(HttpError::Elsewhere {
+            url: url.to_string(),
+            location: location.to_str().unwrap_or_default().to_owned(),
+        });
+    }
     let bytes = Limited::new(answer.into_body(), most_bytes)
         .collect()
         .await

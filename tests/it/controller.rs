@@ -154,7 +154,10 @@ impl Session {
         let mut session = Self::open(server, Request::Announcement(announcement)).await?;
         match session.next().await? {
             Answer::Registered(registered) => Ok((session, registered)),
-            other @ (Answer::Changed(_) | Answer::Focused(_) | Answer::Keys(_)) => {
+            other @ (Answer::Changed(_)
+            | Answer::Focused(_)
+            | Answer::Keys(_)
+            | Answer::Analyzer(_)) => {
                 panic!("{other:?} before the registration")
             }
         }
