@@ -209,6 +209,24 @@ fn decode(response: v1::GetPinglistResponse) -> Pinglist {
         .expect("a valid list")
 }
 
+async fn resolve(server: &Server, by: v1::target_query::By) -> Vec<v1::ResolvedRnic> {
+    let request = v1::ResolveTargetRequest {
+        queries: vec![v1::TargetQuery { by: Some(by) }],
+    };
+    let response = server
+        .client()
+        .resolve_target(request)
+        .await
+        .expect("answer")
+        .into_inner();
+    response
+        .targets
+        .into_iter()
+        .next()
+        .expect("one per query")
+        .rnics
+}
+
 /// Waits on the stream until the agent's list satisfies `wanted`, fetching at each change as an agent does.
 async fn list_when(
     server: &Server,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rpingmesh::agent::metrics::Metrics;
 use rpingmesh::agent::{Agent, AgentError};
-use rpingmesh::config::agent::{AgentConfig, AgentSettings, TracingChoice};
+use rpingmesh::config::agent::{AgentConfig, TracingChoice};
 use rpingmesh::config::program::{Failure, prepare, run_to_end, stop_on_signal};
 use rpingmesh::hardware::{Reader, SYSFS};
 use rpingmesh::service::trace::{TraceMessage, Unavailable};

@@ -7,25 +7,9 @@ use rpingmesh::pinglist::GroupKind;
 use rpingmesh::rpc::v1;
 use tonic::Code;
 
-use super::{PATIENCE, Server, Session, announcement, decode, fetch, gid, list_when, qpns, rnic};
-
-async fn resolve(server: &Server, by: v1::target_query::By) -> Vec<v1::ResolvedRnic> {
-    let request = v1::ResolveTargetRequest {
-        queries: vec![v1::TargetQuery { by: Some(by) }],
-    };
-    let response = server
-        .client()
-        .resolve_target(request)
-        .await
-        .expect("answer")
-        .into_inner();
-    response
-        .targets
-        .into_iter()
-        .next()
-        .expect("one per query")
-        .rnics
-}
+use super::{
+    PATIENCE, Server, Session, announcement, decode, fetch, gid, list_when, qpns, resolve, rnic,
+};
 
 #[tokio::test]
 async fn targets_are_found_by_gid_address_and_host() {
