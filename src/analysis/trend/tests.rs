@@ -137,12 +137,17 @@ fn delays_are_kept_apart_and_merged() {
     rnic.merge(&with_delays(point(1, 1, &[]), &[], &[90_000]));
     let points = Points::from([(("h".to_owned(), "d".to_owned()), rnic.clone())]);
     assert_eq!(read(&encode(&points)), Ok(points));
-    let median = |spans: &Spans| spans.quantile(0.5).map(|span| span.0 / 1_000);
-    assert_eq!(
-        (median(&rnic.prober_delay), median(&rnic.responder_delay)),
-        (Some(1), Some(90))
-    );
-    assert_eq!(rnic.quantile(0.0).map(|span| span.0 / 1_000), Some(5));
+    for (spans, expected) in [
+        (&rnic.rtt, 5_100),
+        (&rnic.prober_delay, 1_000),
+        (&rnic.responder_delay, 90_000),
+    ] {
+        let median = spans.quantile(0.5).expect("some").0;
+        assert!(
+            (median - expected).abs() <= expected / 14,
+            "{median} {expected}"
+        );
+    }
 }
 
 prop_compose! {

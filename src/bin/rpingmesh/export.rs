@@ -1,24 +1,26 @@
 //! `rpingmesh export`: what the analyzer knows as CSV or Parquet, for spreadsheets, DuckDB, pandas and friends.
 
+mod cell;
 mod csv;
+mod ended;
 mod output;
 mod parquet;
 mod rows;
 mod table;
 mod thrift;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use rpingmesh::analysis::trend::Kind;
+use rpingmesh::analysis::trend::{Kind, Step};
 use rpingmesh::api::trends::TrendStepChoice;
 use rpingmesh::config::program::Failure;
 use rpingmesh::config::{ConfigError, HumanDuration};
 use rpingmesh::error::describe;
 
 use crate::api::{self, ApiArgs};
+use ended::Ended;
 use output::{Beside, open};
 use table::Format;
 
@@ -122,7 +124,11 @@ pub(crate) fn main(args: &ExportArgs) -> Result<(), Failure> {
     let format = args.format();
     let written = api::block_on(async {
         let written = match args.what.trend() {
-            Some(kind) => rows::trends(args, &analyzer, (kind, format), out).await,
+            Some(kind) => {
+                let step = args.step.map_or(Step::Hour, |step| step.0);
+                let range = |now| range(args, now);
+                rows::trends(&analyzer, (kind, step), &range, (format, out)).await
+            }
             None if args.what == What::Incidents => rows::incidents(&analyzer, format, out).await,
             None => rows::paths(&analyzer, format, out).await,
         };
@@ -141,36 +147,6 @@ pub(crate) fn main(args: &ExportArgs) -> Result<(), Failure> {
         )),
         (failure, _) => failure,
     })
-}
-
-/// Why nothing more is written.
-#[derive(Debug)]
-enum Ended {
-    /// The reader has gone, such as `head`: no failure.
-    NoReader,
-    Failed(Failure),
-}
-
-impl From<io::Error> for Ended {
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            Self::NoReader
-        } else {
-            Self::Failed(Failure::run(error))
-        }
-    }
-}
-
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<ConfigError> for Ended {
-    fn from(error: ConfigError) -> Self {
-        Self::Failed(error.into())
-    }
 }
 
 /// A point in time: itself, or how long before another one.

@@ -50,8 +50,8 @@ fn prepare(folder: &Path) {
     let week = 7 * 24 * 60;
     blocks.push(block(&pair, Step::Hour, week + 60, point(6_000, 0, 10_000)));
     let at_rnic = Point {
-        prober_delay: point(1, 0, 30_000).rtt,
-        responder_delay: point(1, 0, 70_000).rtt,
+        prober_delay: point(1, 0, 31_500).rtt,
+        responder_delay: point(1, 0, 75_000).rtt,
         ..point(10, 0, 5_000)
     };
     blocks.push(block(&rnic, Step::TenMinutes, 600, at_rnic));

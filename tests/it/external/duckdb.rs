@@ -21,7 +21,7 @@ const MINUTE: i64 = 60_000_000_000;
 const COMPARE: &str = "
 import duckdb, sys
 parquet, csv = sys.argv[1:]
-count = lambda text: duckdb.sql(text).fetchone()[0]
+count = lambda text: duckdb.sql(text).fetchall()[0][0]
 as_csv = f\"read_csv('{csv}', header = true, all_varchar = false)\"
 columns = [(name, kind) for name, kind, *_ in duckdb.sql(f\"DESCRIBE SELECT * FROM '{parquet}'\").fetchall()]
 print(columns)

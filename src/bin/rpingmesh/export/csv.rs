@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::table::{Cell, Column};
+use super::cell::{Cell, Column};
 
 /// A table in lines, the first one with the names of the columns.
 pub(super) struct Csv<W: Write> {

@@ -15,7 +15,7 @@
 
 use std::io::{self, Write};
 
-use super::table::{Cell, Column, Kind};
+use super::cell::{Cell, Column, Kind};
 use super::thrift::{Struct, zigzag};
 
 const MAGIC: &[u8] = b"PAR1";

@@ -1,7 +1,7 @@
 //! The rows of each table, asked for page by page.
 
 use std::io::Write;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rpingmesh::analysis::trend::{Kind, Step};
 use rpingmesh::api::incidents::{Incident, IncidentsQuery};
@@ -9,9 +9,11 @@ use rpingmesh::api::paths::{Distribution, End, Path, PathsQuery};
 use rpingmesh::api::query::{Bounded, Choice, IncidentPageSize, Number, PageSize};
 use rpingmesh::api::status::StatusQuery;
 use rpingmesh::api::trends::{Bucket, MOST_STEPS, TrendPoint, Trends, TrendsQuery};
+use rpingmesh::config::ConfigError;
 
-use super::table::{Cell, Column, Format, Table, integer, real, text, time};
-use super::{Ended, ExportArgs, range};
+use super::cell::{Cell, Column, integer, real, text, time};
+use super::ended::Ended;
+use super::table::{Format, Table};
 use crate::api::Analyzer;
 
 /// What is written to.
@@ -40,18 +42,20 @@ pub(super) fn trend_columns(kind: Kind) -> Vec<Column> {
     columns
 }
 
+/// A range in nanoseconds since 1970, as it is at a time.
+type RangeAt<'a> = dyn Fn(SystemTime) -> Result<(u64, u64), ConfigError> + 'a;
+
 /// Writes the trends of all series of a kind.
 pub(super) async fn trends(
-    args: &ExportArgs,
     analyzer: &Analyzer,
-    (kind, format): (Kind, Format),
-    out: Out,
+    (kind, step): (Kind, Step),
+    range: &RangeAt<'_>,
+    (format, out): (Format, Out),
 ) -> Result<(), Ended> {
     // By the analyzer's clock, which has dated the points.
     let now = analyzer.ask(&StatusQuery::default()).await?.now_unix_ns;
     let now = UNIX_EPOCH + Duration::from_nanos(u64::try_from(now).unwrap_or_default());
-    let (from, to) = range(args, now)?;
-    let step = args.step.map_or(Step::Hour, |step| step.0);
+    let (from, to) = range(now)?;
     let mut table = Table::begin(format, &trend_columns(kind), out)?;
     let portion = u64::try_from(step.nanos().0).unwrap_or(1) * MOST_STEPS as u64;
     let mut start = from - from % portion;

@@ -1,11 +1,12 @@
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use rpingmesh::api::trends::{TrendPoint, TrendSeries, Trends};
 
+use super::cell::Cell;
 use super::csv::line;
 use super::rows::{trend_columns, trend_rows};
-use super::table::{Cell, Table};
+use super::table::Table;
 use super::*;
 
 /// The lines of an answer without the first one.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::table::{integer, real, text, time};
+use super::super::cell::{integer, real, text, time};
 use super::*;
 
 /// A value of Thrift.
