@@ -98,7 +98,13 @@ mod tests {
                 bad(&|message| message.shard = Some(v1::ShardEpoch { shard: 3, epoch: u64::MAX })),
             ]
             .join("\n"),
-            @r""
+            @r"
+        url: `a.example` is not a server URL such as https://controller.example:7470: it must begin with https:// (or http:// without TLS)
+        shard: is missing
+        shard.shard: is no shard's number
+        shard.epoch: is out of range
+        shard.epoch: is out of range
+        "
         );
     }
 }

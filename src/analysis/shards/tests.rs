@@ -32,7 +32,7 @@ fn hosts_of_the_same_tors_are_in_one_shard_and_fabrics_spread() {
     assert_eq!(both, ShardId::of_tors(&tors(&["rail0-pod3", "rail1-pod3"])));
     assert_eq!(both, ShardId::of_tors(&tors(&["rail0-pod3"])));
     // The numbers are the same in all versions.
-    assert_eq!(ShardId::of_tors(&tors(&["tor0"])).number(), 61);
+    assert_eq!(ShardId::of_tors(&tors(&["tor0"])).number(), 24);
     let mut counts: BTreeMap<ShardId, u32> = BTreeMap::new();
     for number in 0..2_000 {
         let shard = ShardId::of_tors(&tors(&[&format!("tor{number}")]));

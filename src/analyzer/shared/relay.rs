@@ -150,6 +150,9 @@ impl Relay {
                     let is_due = stream.sent_at.elapsed() >= HEARTBEAT;
                     if has_news || is_due {
                         has_news = !stream.send(&self.here).await?;
+                        if has_news {
+                            ticks.reset_immediately();
+                        }
                     }
                 }
             }
