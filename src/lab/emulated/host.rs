@@ -62,6 +62,7 @@ impl EmulatedHost {
             .env_clear()
             .env("LD_LIBRARY_PATH", &self.folder)
             .env(TABLE, self.folder.join("table"))
+            .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true);

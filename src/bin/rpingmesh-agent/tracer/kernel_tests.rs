@@ -46,7 +46,7 @@ fn each_wrong_place_is_noticed() {
         ("its device", |offsets| offsets.qp_device += 8),
         ("its number", |offsets| offsets.qp_number += 40),
         ("its type", |offsets| offsets.qp_type += 4),
-        ("its port", |offsets| offsets.qp_port += 12),
+        ("its port", |offsets| offsets.qp_port -= 8),
         ("its flow label", |offsets| offsets.attr_flow_label += 4),
         ("its state", |offsets| offsets.attr_qp_state += 8),
         ("its source GID", |offsets| offsets.gid_attr_gid += 8),

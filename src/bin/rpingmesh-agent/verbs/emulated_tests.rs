@@ -22,6 +22,20 @@ fn library() -> PathBuf {
     folder.join("libemulated_rnic.so")
 }
 
+/// This program, as it was started itself: under an emulator where `RPINGMESH_TEST_RUNNER` has its command line
+/// (`cargo xtask cross --test`).
+fn own() -> Command {
+    let own = std::env::current_exe().expect("a path");
+    let runner = std::env::var("RPINGMESH_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(first) = words.next() else {
+        return Command::new(own);
+    };
+    let mut command = Command::new(first);
+    command.args(words).arg(own);
+    command
+}
+
 /// Runs one of this program's ignored tests with these RNICs; what it printed.
 fn run(test: &str, table: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
@@ -29,7 +43,7 @@ fn run(test: &str, table: &str) -> String {
     std::os::unix::fs::symlink(library(), library_name).expect("linked");
     let file = folder.path().join("table");
     fs::write(&file, table).expect("written");
-    let output = Command::new(std::env::current_exe().expect("a path"))
+    let output = own()
         .args(["--ignored", "--exact", "--nocapture", test])
         .env("LD_LIBRARY_PATH", folder.path())
         .env(TABLE, &file)
@@ -42,6 +56,8 @@ fn run(test: &str, table: &str) -> String {
     text
 }
 
+/// Without those that take an interface down, and the one that needs queue pairs that steer: each label has an address handle
+/// of its own here.
 #[test]
 fn the_tests_on_a_device_pass_on_emulated_rnics() {
     for steering in ["", "steer label\n", "clockless\n"] {
@@ -49,7 +65,6 @@ fn the_tests_on_a_device_pass_on_emulated_rnics() {
         for test in [
             "datagrams_are_exchanged_over_an_extended_completion_queue",
             "datagrams_are_exchanged_over_a_plain_completion_queue",
-            "more_than_the_queues_hold_is_sent_piece_by_piece",
             "a_privileged_key_is_refused",
             "what_does_not_carry_the_key_is_not_received",
             "the_inventory_describes_the_device",
@@ -79,7 +94,7 @@ fn a_specimen_is_made_on_the_first_port_that_has_connections() {
         "{whole}"
     );
     assert!(
-        whole.contains("port: 1, gid: 10.0.0.1, gid_index: 3"),
+        whole.contains("port: 1, gid: Gid(10.0.0.1), gid_index: 3"),
         "{whole}"
     );
     assert!(whole.ends_with("refused: None })"), "{whole}");
