@@ -10,15 +10,20 @@
 //! speaks against is no finding: see `is_over`.
 
 mod asked;
+mod board;
+mod coarse;
 mod counts;
-mod crossed;
 mod effort;
 pub(crate) mod finding;
 mod flows;
+mod following;
+mod gather;
 mod hosts;
 mod locate;
 mod merge;
+mod path_counts;
 mod recent;
+mod rnics;
 mod selective;
 pub(crate) mod sight;
 mod silent;
@@ -26,19 +31,22 @@ pub(crate) mod snapshot;
 mod spread;
 mod stalled;
 mod sums;
+mod view;
 mod witness;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use board::Board;
+use coarse::Coarse;
 use counts::MANY_PATHS;
-use crossed::{Coarse, Crossings, Observed};
 use effort::Effort;
+use gather::Problems;
+use view::View;
 
 use super::focus::Bounds;
 use super::localize::{Component, Posterior, ProblemError, Settings};
-use super::rnic;
 use super::routes::Routes;
 use super::windows::Slot;
 use crate::id::RnicName;
@@ -51,7 +59,8 @@ pub(crate) use finding::{HARD, LEAST_CONFIDENCE, LEAST_SLOW};
 pub use recent::Recent;
 pub use sight::Coverage;
 pub use silent::SilentHost;
-pub use snapshot::{PathCounts, Snapshot};
+pub use path_counts::PathCounts;
+pub use snapshot::Snapshot;
 
 /// Findings over the longest horizon are looked for this often: they cannot change faster.
 const LONG_EVERY: Duration = Duration::from_secs(5);
@@ -83,6 +92,8 @@ pub struct Judge {
     posterior: Posterior,
     /// What the last run has asked for.
     asked: Vec<Asked>,
+    /// What the paths cross.
+    board: Board,
 }
 
 /// A fault that explains what others show.
@@ -97,6 +108,8 @@ struct Hard {
     last: WallTime,
 }
 
+/// Paths with losses over one horizon from which on a large fabric is looked at coarsely first: what is fine may take too long.
+const MANY_LOSSY: usize = 5_000;
 /// How long the paths of an anomalous RNIC are left out after it was last seen to be one.
 const LEFT_OUT: Duration = Duration::from_mins(1);
 /// How long a hard fault counts as there after it was last seen.
@@ -130,6 +143,7 @@ impl Judge {
             spread: spread::Spread::default(),
             posterior: Posterior::default(),
             asked: Vec::new(),
+            board: Board::default(),
         }
     }
 
@@ -152,6 +166,18 @@ impl Judge {
     /// # Errors
     /// Counts that cannot be: more lost than sent.
     pub fn judge(&mut self, snapshot: &Snapshot) -> Result<Judgement, ProblemError> {
+        let mut board = std::mem::take(&mut self.board);
+        board.follow(&mut self.routes, snapshot);
+        let judgement = self.judge_on(&board, snapshot);
+        self.board = board;
+        judgement
+    }
+
+    fn judge_on(
+        &mut self,
+        board: &Board,
+        snapshot: &Snapshot,
+    ) -> Result<Judgement, ProblemError> {
         self.usual.clone_from(&snapshot.usual);
         self.slot = Slot::of(snapshot.now);
         let mut judgement = Judgement {
@@ -167,84 +193,89 @@ impl Judge {
         self.bad_rnics
             .retain(|_, last| snapshot.now.since(*last) < LEFT_OUT);
         self.still_down(&mut findings, snapshot.now);
+        let mut view = View::new(board, snapshot, self.left_out());
         // The first look comes before all that may take long.
-        let is_large = snapshot.seen.len() >= MANY_PATHS;
-        let left: Vec<_> = self.left(snapshot).collect();
-        let mut observed = crossed::observed(&mut self.routes, left);
-        let rough = if is_large {
-            self.first_look(&observed, &mut effort)?
+        let mut rough = if view.len() >= MANY_PATHS && view.most_lossy() >= MANY_LOSSY {
+            Some(self.first_look(&view, &mut effort)?)
         } else {
-            Vec::new()
+            None
         };
-        if let Some(verdicts) = self.rnics(snapshot, &mut effort)? {
+        if let Some(verdicts) = self.rnics(&view, &mut effort)? {
             for verdict in verdicts {
-                if merge::is_of_some_tuples(&verdict, snapshot) {
+                let paths = view.touching(&Component::rnic(verdict.finding().rnic.clone()));
+                if merge::is_of_some_tuples(&verdict, snapshot, &paths) {
                     continue;
                 }
                 for rnic in verdict.rnics() {
                     self.bad_rnics.insert(rnic, snapshot.now);
                 }
-                findings.push(hosts::of_rnic(verdict, snapshot));
+                findings.push(hosts::of_rnic(verdict, snapshot, &paths));
             }
         } else {
             judgement.unfinished.push("RNICs");
         }
-        let left_out = self.left_out();
-        observed.retain(|seen| !seen.touches(&left_out));
-        for seen in &observed {
-            *judgement.paths.entry(seen.origin()).or_default() += 1;
-        }
-        let crossings = Crossings::of(&observed)?;
-        self.posterior = Posterior::default();
-        let mut losses = Vec::new();
-        for horizon in [Horizon::Now, Horizon::Short, Horizon::Middle] {
-            let located = self.locate_losses(&observed, &crossings, horizon, &mut effort)?;
-            if located.is_cut {
-                judgement.unfinished.push(horizon.name());
-            }
-            let is_rough = located.is_cut && is_large;
-            let found = if is_rough { &rough } else { &located.findings };
-            losses.extend(
-                found
-                    .iter()
-                    .filter(|found| found.horizon == horizon)
-                    .cloned(),
-            );
-        }
-        if self.long_is_due(snapshot.now) {
-            let located = self.locate_losses(&observed, &crossings, Horizon::Long, &mut effort)?;
-            if located.is_cut {
-                judgement.unfinished.push(Horizon::Long.name());
-            } else {
-                self.long = located.findings;
-            }
-        }
-        losses.extend(
-            self.long
-                .iter()
-                .map(|finding| sums::revised(finding, &observed)),
-        );
-        self.ask(
-            &observed,
-            &crossings,
-            (&losses, &mut judgement),
-            &mut effort,
-        );
-        findings.extend(self.without_explained(&observed, losses, snapshot.now));
-        let slow = self.locate_slow(&observed, &crossings, &mut effort)?;
+        view.leave_out(self.left_out());
+        judgement.paths.clone_from(&view.origins);
+        let losses = self.losses(&view, &mut rough, &mut judgement, &mut effort)?;
+        self.ask(&view, (&losses, &mut judgement), &mut effort);
+        findings.extend(self.without_explained(&view, losses, snapshot.now));
+        let slow = self.locate_slow(&view, &mut effort)?;
         if slow.is_cut {
             judgement.unfinished.push("slow round trips");
         }
         findings.extend(slow.findings);
-        findings.extend(self.spread.findings(&self.routes, &observed, snapshot.now));
+        findings.extend(self.spread.findings(&self.routes, &view, snapshot.now));
         findings.retain(|finding| !self.is_detour(finding, snapshot.now));
-        let (findings, held) = witness::confirmed(findings, snapshot, &observed);
+        let (findings, held) = witness::confirmed(findings, &view);
         judgement.held = held;
         let findings = merge::whole_hosts(merge::merge(findings), snapshot);
         judgement.findings = merge::cables(findings);
-        flows::mark_deciding(&mut judgement.findings, &observed, &judgement.asked);
+        flows::mark_deciding(&mut judgement.findings, &view, &judgement.asked);
         judgement.work = effort.spent();
         Ok(judgement)
+    }
+
+    /// What explains the losses, over all horizons that are due. Coarse findings stand in where the work ran out; `rough` are those
+    /// that were looked for already.
+    fn losses(
+        &mut self,
+        view: &View<'_>,
+        rough: &mut Option<Vec<Finding>>,
+        judgement: &mut Judgement,
+        effort: &mut Effort,
+    ) -> Result<Vec<Finding>, ProblemError> {
+        let mut due = vec![Horizon::Now, Horizon::Short, Horizon::Middle];
+        let is_long_due = self.long_is_due(view.snapshot.now);
+        due.extend(is_long_due.then_some(Horizon::Long));
+        let mut problems = Problems::of(view, &due, effort)?;
+        self.posterior = Posterior::default();
+        let mut losses = Vec::new();
+        for horizon in due {
+            let located = self.locate_losses(view, &mut problems, horizon, effort)?;
+            if located.is_cut {
+                judgement.unfinished.push(horizon.name());
+            }
+            if horizon == Horizon::Long {
+                if !located.is_cut {
+                    self.long = located.findings;
+                }
+                continue;
+            }
+            if !located.is_cut || view.len() < MANY_PATHS {
+                losses.extend(located.findings);
+                continue;
+            }
+            let rough = match rough {
+                Some(rough) => rough,
+                // There were few losses, and yet no time for them.
+                None => rough.insert(self.first_look(view, &mut Effort::of(self.budget))?),
+            };
+            let of_horizon = rough.iter().filter(|found| found.horizon == horizon);
+            losses.extend(of_horizon.cloned());
+        }
+        let long = self.long.iter();
+        losses.extend(long.map(|finding| sums::revised(finding, view)));
+        Ok(losses)
     }
 
     /// An RNIC that was down when it was last probed, and still cannot send, is down: once its agent has taken it out of the
@@ -274,25 +305,17 @@ impl Judge {
         self.bad_rnics.keys().cloned().collect()
     }
 
-    /// The paths that say something about what lies between RNICs.
-    fn left<'a>(&self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a PathCounts> + use<'a> {
-        let left_out = self.left_out();
-        snapshot.seen.iter().filter(move |seen| {
-            !seen.touches(&left_out) && !snapshot.is_waited_for(&seen.target.host)
-        })
-    }
-
     /// Findings of coarse scopes (the fabric, ToRs, switches and links by what ECMP may choose), where there are so many paths
     /// that the fine ones may not be looked at in time.
     fn first_look(
         &mut self,
-        observed: &[Observed<'_>],
+        view: &View<'_>,
         effort: &mut Effort,
     ) -> Result<Vec<Finding>, ProblemError> {
-        let coarse = Coarse::of(&mut self.routes, observed)?;
+        let coarse = Coarse::of(&mut self.routes, view)?;
         let mut found = Vec::new();
         for horizon in [Horizon::Now, Horizon::Short, Horizon::Middle] {
-            found.extend(self.locate_coarsely(observed, &coarse, horizon, effort)?);
+            found.extend(self.locate_coarsely(view, &coarse, horizon, effort)?);
         }
         Ok(found)
     }
@@ -305,46 +328,6 @@ impl Judge {
             self.long_at = Some(now);
         }
         due
-    }
-
-    /// Anomalous RNICs over the shortest horizon that shows any, each once; `None` where there was no time for it.
-    fn rnics(
-        &self,
-        snapshot: &Snapshot,
-        effort: &mut Effort,
-    ) -> Result<Option<Vec<rnic::Verdict>>, ProblemError> {
-        let mut verdicts: Vec<rnic::Verdict> = Vec::new();
-        for horizon in [Horizon::Now, Horizon::Short] {
-            let pairs: Vec<_> = snapshot
-                .seen
-                .iter()
-                .filter(|seen| !snapshot.is_waited_for(&seen.target.host))
-                .map(|seen| rnic::Pair {
-                    source: (&seen.source_name, seen.source.tor.as_str()),
-                    target: (&seen.target_name, seen.target.tor.as_str()),
-                    sent: seen.weighed(horizon).sent,
-                    lost: seen.weighed(horizon).lost,
-                    unsent: seen.unsent(horizon),
-                })
-                .filter(|pair| pair.sent > 0 || pair.unsent > 0)
-                .collect();
-            let judged = rnic::judge(&pairs, effort.left())?;
-            effort.spend(judged.work);
-            let Some(found) = judged.verdicts else {
-                return Ok(None);
-            };
-            let loses_enough =
-                |verdict: &rnic::Verdict| verdict.finding().loss >= self.settings.least_rate;
-            for verdict in found.into_iter().filter(loses_enough) {
-                let known = verdicts
-                    .iter()
-                    .any(|known| known.rnics().any(|rnic| verdict.rnics().any(|r| r == rnic)));
-                if !known {
-                    verdicts.push(verdict);
-                }
-            }
-        }
-        Ok(Some(verdicts))
     }
 }
 

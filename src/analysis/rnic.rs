@@ -9,9 +9,11 @@
 //! Only losses above [`LEAST_LOSS`] are judged here, in seconds; milder ones of an RNIC come out of the localisation of
 //! links over longer windows, where an RNIC is one of the suspects.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::localize::{Component, Problem, ProblemError, Settings, Suspect, localize};
+use super::localize::{
+    Component, PassedSums, Problem, ProblemError, Settings, Suspect, localize,
+};
 use super::stall;
 use crate::id::RnicName;
 
@@ -35,6 +37,36 @@ pub(crate) struct Pair<'a> {
     pub lost: u64,
     /// Probes that could not be sent, beside these.
     pub unsent: u64,
+}
+
+/// Probes between RNICs that have lost nothing, by ToR: none of these RNICs is a suspect, but their ToRs may be.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rest<'a> {
+    /// By ToR: twice the probes between its RNICs, and those with RNICs elsewhere.
+    tors: BTreeMap<&'a str, (u64, u64)>,
+}
+
+impl<'a> Rest<'a> {
+    /// Adds the probes from and to one RNIC: those with others under its ToR, and those with RNICs elsewhere. Each probe comes twice,
+    /// once for either RNIC.
+    pub(crate) fn add(&mut self, tor: &'a str, inside: u64, across: u64) {
+        if inside > 0 || across > 0 {
+            let sums = self.tors.entry(tor).or_default();
+            sums.0 = sums.0.saturating_add(inside);
+            sums.1 = sums.1.saturating_add(across);
+        }
+    }
+
+    /// All probes.
+    fn probes(&self) -> u64 {
+        let twice = self
+            .tors
+            .values()
+            .fold(0, |sum: u64, (inside, across)| {
+                sum.saturating_add(*inside).saturating_add(*across)
+            });
+        twice / 2
+    }
 }
 
 /// What is wrong.
@@ -125,11 +157,16 @@ pub(crate) struct Judged {
     pub work: u64,
 }
 
-/// Finds the anomalous RNICs with at most so much work. Pairs may come in any order and several times.
+/// Finds the anomalous RNICs with at most so much work. Pairs may come in any order and several times; all pairs of RNICs that have
+/// lost anything are among them, others may be summed in `rest`.
 ///
 /// # Errors
 /// More lost than sent, or more RNICs than can be counted.
-pub(crate) fn judge(pairs: &[Pair<'_>], most_work: u64) -> Result<Judged, ProblemError> {
+pub(crate) fn judge(
+    pairs: &[Pair<'_>],
+    rest: &Rest<'_>,
+    most_work: u64,
+) -> Result<Judged, ProblemError> {
     if !has_candidate(pairs) {
         return Ok(Judged {
             verdicts: Some(Vec::new()),
@@ -157,7 +194,7 @@ pub(crate) fn judge(pairs: &[Pair<'_>], most_work: u64) -> Result<Judged, Proble
             most_work: most_work.saturating_sub(work),
             ..Settings::default()
         };
-        let problem = problem(&merged, &acquitted)?;
+        let problem = problem(&merged, rest, &acquitted)?;
         let diagnosis = localize(&problem, &settings);
         work = work.saturating_add(diagnosis.work);
         if !diagnosis.complete {
@@ -300,7 +337,11 @@ fn merge<'a>(pairs: &[Pair<'a>]) -> Merged<'a> {
         .collect()
 }
 
-fn problem(merged: &Merged<'_>, acquitted: &BTreeSet<Component>) -> Result<Problem, ProblemError> {
+fn problem(
+    merged: &Merged<'_>,
+    rest: &Rest<'_>,
+    acquitted: &BTreeSet<Component>,
+) -> Result<Problem, ProblemError> {
     let mut problem = Problem::of_rates();
     let mut ids = HashMap::new();
     let mut id = |component: Component| {
@@ -311,18 +352,12 @@ fn problem(merged: &Merged<'_>, acquitted: &BTreeSet<Component>) -> Result<Probl
         ids.insert(component, id);
         Ok::<_, ProblemError>(id)
     };
-    let tors: BTreeSet<&str> = merged.iter().flat_map(|((a, b), _)| [a.1, b.1]).collect();
+    let of_pairs = merged.iter().flat_map(|((a, b), _)| [a.1, b.1]);
+    let tors: BTreeSet<&str> = of_pairs.chain(rest.tors.keys().copied()).collect();
     let with_fabric = tors.len() >= LEAST_TORS;
     let mut rows = Vec::with_capacity(merged.len());
     for (((a, tor_a), (b, tor_b)), (sent, lost)) in merged {
         let rnic = |name: &RnicName| Component::rnic(name.clone());
-        let switch = |name: &str| Component::Switch {
-            name: name.to_owned(),
-        };
-        let above = |tor: &str| Component::Link {
-            from: tor.to_owned(),
-            to: super::routes::CLOUD.to_owned(),
-        };
         let mut crossed = vec![rnic(a), rnic(b), switch(tor_a)];
         if tor_a != tor_b {
             crossed.extend([switch(tor_b), above(tor_a), above(tor_b)]);
@@ -340,7 +375,47 @@ fn problem(merged: &Merged<'_>, acquitted: &BTreeSet<Component>) -> Result<Probl
     for (shares, sent, lost) in rows {
         problem.add_shares(&shares, 2.0 * HOST_LINKS, sent, lost)?;
     }
+    add_rest(&mut problem, rest, acquitted);
     Ok(problem)
+}
+
+fn switch(name: &str) -> Component {
+    Component::Switch {
+        name: name.to_owned(),
+    }
+}
+
+/// What lies above a ToR.
+fn above(tor: &str) -> Component {
+    Component::Link {
+        from: tor.to_owned(),
+        to: super::routes::CLOUD.to_owned(),
+    }
+}
+
+/// Adds the probes that were summed. What no pair crosses is no suspect, and has no sums.
+fn add_rest(problem: &mut Problem, rest: &Rest<'_>, acquitted: &BTreeSet<Component>) {
+    let mut sums = PassedSums::new(problem.components().len());
+    let mut unlisted = 0;
+    let mut between: u64 = 0;
+    for (tor, (inside, across)) in &rest.tors {
+        if let Some(id) = problem.id(&switch(tor)) {
+            sums.cross_surely(id, 0, (inside / 2).saturating_add(*across));
+        }
+        let above = above(tor);
+        match problem.id(&above) {
+            Some(id) => sums.cross_surely(id, 0, *across),
+            None if acquitted.contains(&above) => {}
+            None => unlisted += usize::from(*across > 0),
+        }
+        between = between.saturating_add(*across);
+    }
+    if let Some(id) = problem.id(&switch(super::routes::CLOUD)) {
+        sums.cross_surely(id, 0, between / 2);
+    }
+    sums.count(2.0 * HOST_LINKS, 0, rest.probes());
+    problem.add_passed(&sums);
+    problem.count_unlisted(unlisted);
 }
 
 fn verdict(suspect: &Suspect, merged: &Merged<'_>, apart: &[&Pair<'_>]) -> Option<Verdict> {

@@ -12,7 +12,7 @@ mod leg;
 pub(crate) mod spread;
 mod traced;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::report::End;
@@ -36,9 +36,49 @@ pub struct Routes {
     fabric: Option<Fabric>,
     traced: TracedLegs,
     candidates: HashMap<(TorId, TorId), Arc<Leg>>,
+    /// ToRs between which other paths may be chosen than before, until they are taken.
+    changed: HashSet<(TorId, TorId)>,
+    /// Whether the changes were asked for before: they are kept from then on.
+    is_followed: bool,
+}
+
+/// What has changed in [`Routes`] since it was asked last.
+#[derive(Debug, Default)]
+pub(crate) struct RouteChanges {
+    /// Whatever was known may have changed.
+    pub(crate) all: bool,
+    /// 5-tuples with another leg than before.
+    pub(crate) tuples: HashSet<Tuple>,
+    /// ToRs between which other paths may be chosen than before.
+    pub(crate) pairs: HashSet<(TorId, TorId)>,
+}
+
+impl RouteChanges {
+    /// Whether nothing has changed.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.all && self.tuples.is_empty() && self.pairs.is_empty()
+    }
 }
 
 impl Routes {
+    /// What has changed since this was asked last. The first answer says that all may have: only from then on changes are kept.
+    pub(crate) fn take_changes(&mut self) -> RouteChanges {
+        let was_followed = std::mem::replace(&mut self.is_followed, true);
+        RouteChanges {
+            all: !was_followed,
+            tuples: self.traced.take_changed(),
+            pairs: std::mem::take(&mut self.changed),
+        }
+    }
+
+    /// The paths between two ToRs that ECMP may choose are to be worked out again.
+    fn renew(&mut self, pair: (TorId, TorId)) {
+        self.candidates.remove(&pair);
+        if self.is_followed {
+            self.changed.insert(pair);
+        }
+    }
+
     /// With the fabric's wiring, or without.
     pub fn new(wiring: Option<&Wiring>) -> Self {
         Self {
@@ -64,8 +104,14 @@ impl Routes {
             return false;
         }
         if let Learned::New { hidden } = self.traced.learn(flow, switches, now) {
-            self.candidates.remove(&pair);
-            hidden.and_then(|pair| self.candidates.remove(&pair));
+            self.renew(pair);
+            if let Some(pair) = hidden {
+                self.renew(pair);
+            }
+        }
+        if !self.is_followed {
+            // Nobody asks for them yet.
+            self.traced.take_changed();
         }
         true
     }
@@ -74,7 +120,7 @@ impl Routes {
     pub(crate) fn forget(&mut self, flows: impl IntoIterator<Item = Tuple>) {
         for flow in flows {
             if let Some(pair) = self.traced.forget(&flow) {
-                self.candidates.remove(&pair);
+                self.renew(pair);
             }
         }
     }

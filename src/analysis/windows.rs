@@ -18,6 +18,7 @@ mod table;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use table::{Entry, Table};
@@ -30,7 +31,7 @@ pub use summary::Summary;
 pub use table::Memory;
 
 use super::report::{Batch, End, Path, PathReport};
-use super::sketch::Sketch;
+use super::sketch::{Bin, Sketch};
 use crate::id::{ServiceName, UdpSourcePort};
 use crate::probe::{PathFidelity, ProbeKind};
 use crate::time::{Nanos, WallTime};
@@ -90,7 +91,11 @@ pub struct Windows {
     table: Table,
     /// `None` where a topology file says what is connected.
     planes: Option<Planes>,
+    identity: u64,
 }
+
+/// How many windows were made.
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 impl Windows {
     /// Empty.
@@ -99,6 +104,7 @@ impl Windows {
             limits,
             table: Table::default(),
             planes: Some(Planes::default()),
+            identity: MADE.fetch_add(1, Ordering::Relaxed) + 1,
         }
     }
 
@@ -153,6 +159,38 @@ impl Windows {
     /// All paths, in no particular order.
     pub fn paths(&self) -> impl Iterator<Item = PathView<'_>> {
         self.table.iter().map(PathView)
+    }
+
+    /// The places for paths in their order, empty ones as `None`. A path keeps its place.
+    pub(crate) fn by_place(&self) -> impl Iterator<Item = Option<PathView<'_>>> {
+        self.table
+            .by_place()
+            .map(|entry| entry.map(PathView))
+    }
+
+    /// The path in a place.
+    pub(crate) fn at(&self, place: usize) -> Option<PathView<'_>> {
+        self.table.at(place).map(PathView)
+    }
+
+    /// Tells these windows from all others of the process.
+    pub(crate) const fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    /// A number that grows with each report that is counted.
+    pub(crate) const fn stamp(&self) -> u64 {
+        self.table.stamp()
+    }
+
+    /// The places of the paths that reports have reached since [`Self::stamp`] was this number.
+    pub(crate) fn touched_since(&self, stamp: u64) -> impl Iterator<Item = usize> {
+        self.table.touched_since(stamp)
+    }
+
+    /// How many paths were removed.
+    pub(crate) const fn removed(&self) -> u64 {
+        self.table.removed()
     }
 
     /// How many places for paths there are, empty ones included: the end of [`Self::paths_in`]'s range.
@@ -237,6 +275,16 @@ impl<'a> PathView<'a> {
             .iter()
             .map(|bucket| bucket.slower_than(limit))
             .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    /// How many round trips in these slots can be trusted, and the bin of the longest.
+    pub(crate) fn trusted(self, slots: &Range<Slot>) -> (u64, Bin) {
+        let none = (0, Bin::from_number(0));
+        self.0
+            .buckets_of(slots)
+            .iter()
+            .map(bucket::Bucket::trusted)
+            .fold(none, |sum, one| (sum.0 + one.0, sum.1.max(one.1)))
     }
 
     /// Distribution of the round trips in these slots that can be trusted.

@@ -12,21 +12,11 @@ fn at(seconds: i64) -> WallTime {
 fn snapshot() -> Snapshot {
     Snapshot {
         now: at(0),
-        seen: Vec::new(),
-        set_aside: BTreeMap::new(),
         judged: Counts {
             sent: 1_000,
             lost: 0,
         },
-        judged_rnics: Arc::default(),
-        coverage: Coverage::default(),
-        blind: Vec::new(),
-        silent: Vec::new(),
-        overdue: HashSet::new(),
-        starved: Vec::new(),
-        flapping: Vec::new(),
-        unsendable: Vec::new(),
-        usual: HashMap::new(),
+        ..Snapshot::empty()
     }
 }
 

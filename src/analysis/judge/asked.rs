@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::crossed::{Crossings, Observed};
+use super::board::{Board, Parts};
 use super::effort::Effort;
 use super::flows::{ASKED_OVER, Flow, flows};
+use super::view::{Observed, View};
 use super::{Asked, Category, Finding, Judge, Judgement, Question};
 use crate::analysis::focus::{Ask, Candidate, Focus, rank};
 use crate::analysis::localize::{Alternatives, ComponentId, Possible, Posterior};
@@ -28,24 +29,49 @@ impl<T: Eq + Hash> Numbers<T> {
     }
 }
 
-fn candidates<'a>(
-    observed: &[Observed<'_>],
-    crossings: &'a Crossings,
-    flows: &[(usize, Flow)],
-) -> Vec<Candidate<'a>> {
+/// What 5-tuples cross, one after the other.
+#[derive(Default)]
+struct Crossed {
+    shares: Vec<(ComponentId, f64)>,
+    /// Where each ends among these, and how many links it crosses.
+    ends: Vec<(usize, f64)>,
+}
+
+impl Crossed {
+    fn of(view: &View<'_>, flows: &[(Observed<'_>, Flow)]) -> Self {
+        let mut crossed = Self::default();
+        let mut parts = Parts::default();
+        for (seen, _) in flows {
+            view.board.parts(seen.at, view.with_fabric, &mut parts);
+            crossed.shares.extend_from_slice(&parts.ends);
+            crossed.shares.extend_from_slice(&parts.between);
+            crossed.ends.push((crossed.shares.len(), parts.links));
+        }
+        crossed
+    }
+
+    fn get(&self, at: usize) -> (&[(ComponentId, f64)], f64) {
+        let first = at.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        let (end, links) = self.ends[at];
+        (&self.shares[first..end], links)
+    }
+}
+
+fn candidates<'a>(crossed: &'a Crossed, flows: &[(Observed<'_>, Flow)]) -> Vec<Candidate<'a>> {
     // The rate of an RNIC stays the same whatever is asked for, so its mean over the 5-tuples is that of its list.
     let mut sent: HashMap<Gid, (u64, f64)> = HashMap::new();
-    for (at, (source, ..)) in flows {
+    for (seen, (source, ..)) in flows {
         let sum = sent.entry(*source).or_default();
-        sum.0 = sum.0.saturating_add(observed[*at].counts(ASKED_OVER).sent);
+        sum.0 = sum.0.saturating_add(seen.counts(ASKED_OVER).sent);
         sum.1 += 1.0;
     }
     let (mut probers, mut targets) = (Numbers(HashMap::new()), Numbers(HashMap::new()));
     flows
         .iter()
-        .map(|(at, (source, target, _))| {
+        .enumerate()
+        .map(|(at, (_, (source, target, _)))| {
             let (probes, tuples) = sent[source];
-            let (crossing, links) = crossings.of_path(*at);
+            let (crossing, links) = crossed.get(at);
             Candidate {
                 prober: probers.of(*source),
                 target: targets.of(*target),
@@ -58,14 +84,14 @@ fn candidates<'a>(
 }
 
 /// Alternatives of undecided findings that are not among the questions yet. They come from other horizons than [`ASKED_OVER`].
-fn add_undecided(posterior: &mut Posterior, findings: &[Finding], crossings: &Crossings) {
+fn add_undecided(posterior: &mut Posterior, findings: &[Finding], board: &Board) {
     for finding in findings {
         if finding.category != Category::Undecided {
             continue;
         }
         let ids: Vec<ComponentId> = std::iter::once(&finding.subject)
             .chain(&finding.or)
-            .filter_map(|component| crossings.id(component))
+            .filter_map(|component| board.id(component))
             .collect();
         let is_among = |alternatives: &Alternatives| {
             let components = alternatives.components.iter();
@@ -93,7 +119,7 @@ fn add_undecided(posterior: &mut Posterior, findings: &[Finding], crossings: &Cr
 }
 
 /// What is asked about, most probes first.
-fn questions(posterior: &Posterior, focus: &Focus, crossings: &Crossings) -> Vec<Question> {
+fn questions(posterior: &Posterior, focus: &Focus, board: &Board) -> Vec<Question> {
     let mut questions: Vec<Question> = posterior
         .suspects
         .iter()
@@ -104,7 +130,7 @@ fn questions(posterior: &Posterior, focus: &Focus, crossings: &Crossings) -> Vec
                 .components
                 .iter()
                 .map(|possible| {
-                    let component = crossings.component(possible.component).clone();
+                    let component = board.component(possible.component).clone();
                     (component, possible.probability)
                 })
                 .collect(),
@@ -123,8 +149,7 @@ impl Judge {
     /// What to probe more, by what the run leaves possible, and why. The 5-tuples of one RNIC share one rate.
     pub(super) fn ask(
         &mut self,
-        observed: &[Observed<'_>],
-        crossings: &Crossings,
+        view: &View<'_>,
         (losses, judgement): (&[Finding], &mut Judgement),
         effort: &mut Effort,
     ) {
@@ -132,13 +157,15 @@ impl Judge {
         let Some(bounds) = self.focus else {
             return;
         };
-        add_undecided(&mut self.posterior, losses, crossings);
-        if self.posterior.suspects.is_empty() || !effort.has(crossings.work()) {
+        add_undecided(&mut self.posterior, losses, view.board);
+        let work = super::gather::work(view);
+        if self.posterior.suspects.is_empty() || !effort.has(work) {
             return;
         }
-        effort.spend(crossings.work());
-        let flows = flows(observed);
-        let candidates = candidates(observed, crossings, &flows);
+        effort.spend(work);
+        let flows = flows(view);
+        let crossed = Crossed::of(view, &flows);
+        let candidates = candidates(&crossed, &flows);
         let held = held(&before, &flows, &candidates);
         let focus = rank(&self.posterior, &candidates, &held, &bounds);
         self.asked = focus
@@ -155,17 +182,17 @@ impl Judge {
             })
             .collect();
         judgement.asked.clone_from(&self.asked);
-        judgement.questions = questions(&self.posterior, &focus, crossings);
+        judgement.questions = questions(&self.posterior, &focus, view.board);
     }
 }
 
 /// What was asked for before, among the candidates of this run.
-fn held(before: &[Asked], flows: &[(usize, Flow)], candidates: &[Candidate<'_>]) -> Vec<Ask> {
+fn held(before: &[Asked], flows: &[(Observed<'_>, Flow)], candidates: &[Candidate<'_>]) -> Vec<Ask> {
     let held: HashMap<Flow, u32> = before
         .iter()
         .map(|asked| ((asked.source, asked.target, asked.port), asked.portions))
         .collect();
-    let ask = |(candidate, (_, flow)): (usize, &(usize, Flow))| {
+    let ask = |(candidate, (_, flow)): (usize, &(Observed<'_>, Flow))| {
         let portions = *held.get(flow)?;
         Some(Ask {
             candidate,

@@ -6,7 +6,9 @@ use super::counts::{Counts, Horizon};
 use super::finding::{Category, Finding, HARD};
 use super::recent::{Newest, Recent};
 use super::silent::SilentHost;
+use super::path_counts::PathCounts;
 use super::snapshot::Snapshot;
+use super::view::Observed;
 use crate::analysis::filter::Flaps;
 use crate::analysis::localize::Component;
 use crate::analysis::report::End;
@@ -55,7 +57,7 @@ const LEAST_TO: u64 = 3;
 /// An RNIC that cannot send. One that answers nothing either is down, or its host is: nothing then says that a route is missing.
 fn of_unsendable(end: &End, snapshot: &Snapshot) -> Option<Finding> {
     let mut to = Counts::default();
-    for seen in &snapshot.seen {
+    for seen in snapshot.paths() {
         if is_named(&seen.target, &end.rnic()) {
             to.add(seen.counts(Horizon::Short));
         }
@@ -171,32 +173,41 @@ fn of_silent(silent: &SilentHost, snapshot: &Snapshot) -> Finding {
 
 /// Services with paths from or to an RNIC or host, and whether their probes are lost.
 fn services_of(is_of: impl Fn(&End) -> bool, snapshot: &Snapshot) -> BTreeMap<ServiceName, bool> {
+    let is_of = |seen: &&PathCounts| {
+        seen.service.is_some() && (is_of(&seen.source) || is_of(&seen.target))
+    };
+    services_on(snapshot.paths().filter(is_of))
+}
+
+/// Services of these paths, and whether their probes are lost.
+fn services_on<'a>(paths: impl Iterator<Item = &'a PathCounts>) -> BTreeMap<ServiceName, bool> {
     let mut services = BTreeMap::new();
-    for seen in &snapshot.seen {
-        if let Some(service) = &seen.service
-            && (is_of(&seen.source) || is_of(&seen.target))
-        {
+    for seen in paths {
+        if let Some(service) = &seen.service {
             let suffers = seen.counts(Horizon::Middle).lost > 0;
-            *services.entry(service.clone()).or_default() |= suffers;
+            *services.entry((**service).clone()).or_default() |= suffers;
         }
     }
     services
 }
 
 /// Losses of an RNIC's paths that the next run may see again.
-fn recent(rnic: &RnicName, snapshot: &Snapshot) -> Recent {
+fn recent(paths: &[Observed<'_>], snapshot: &Snapshot) -> Recent {
     let mut newest = Newest::default();
-    for seen in &snapshot.seen {
-        let is_of = *seen.source_name == *rnic || *seen.target_name == *rnic;
-        if is_of && !snapshot.is_waited_for(&seen.target.host) {
+    for seen in paths {
+        if !snapshot.is_waited_for(&seen.target.host) {
             newest.add(seen);
         }
     }
     newest.in_slot(Slot::of(snapshot.now))
 }
 
-/// A verdict over an RNIC as a finding.
-pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
+/// A verdict over an RNIC as a finding; `paths` are those from and to it.
+pub(super) fn of_rnic(
+    verdict: Verdict,
+    snapshot: &Snapshot,
+    paths: &[Observed<'_>],
+) -> Finding {
     let rnic::Finding {
         rnic,
         loss,
@@ -247,12 +258,12 @@ pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot) -> Finding {
     Finding {
         confidence,
         nats,
-        recent: Some(recent(&rnic, snapshot)),
+        recent: Some(recent(paths, snapshot)),
         or,
         probes: Counts { sent, lost },
         loss_interval: Some(loss_interval),
         hard: loss >= HARD,
-        services: services_of(|end| is_named(end, &rnic), snapshot),
+        services: services_on(paths.iter().map(|seen| seen.seen)),
         evidence,
         ..blank(Component::rnic(rnic), category, loss)
     }

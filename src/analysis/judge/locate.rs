@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::counts::{Counts, Horizon};
-use super::crossed::{Coarse, Crossings, Observed};
+use super::coarse::Coarse;
 use super::effort::Effort;
 use super::flows::ASKED_OVER;
-use super::snapshot::{PathCounts, most_weight, weighed};
+use super::gather::{Counted, Problems, gather, lossy_work, work};
+use super::path_counts::{PathCounts, most_weight};
 use super::stalled::against_stall;
 use super::sums::{DOWN, STILL, Sums, TELLING, category, describe_dead};
+use super::view::{View, is_fabric};
 use super::{
     AVOIDED, Category, Finding, HARD, Hard, Judge, LEAST_CONFIDENCE, LEAST_SLOW, REMEMBERED,
 };
@@ -17,8 +19,7 @@ use crate::analysis::localize::{
     Component, Diagnosis, Problem, ProblemError, Settings, Signal, Suspect, Symptom, localize,
     localize_with_posterior,
 };
-use crate::analysis::routes::CLOUD;
-use crate::id::{RnicName, ServiceName, TorId};
+use crate::id::{RnicName, ServiceName};
 use crate::time::WallTime;
 
 /// Probes that a suspect must explain. Fewer are chance.
@@ -35,12 +36,13 @@ const PLAIN_NATS: f64 = 15.0;
 
 /// Whether a ToR is suspected for what some of its RNICs lose: there is another under it that loses nothing with RNICs
 /// elsewhere, though at the suspect's rate it would.
-fn is_of_few_rnics(seen: &[Observed<'_>], finding: &Finding) -> bool {
+fn is_of_few_rnics(view: &View<'_>, finding: &Finding) -> bool {
     let Component::Switch { name } = &finding.subject else {
         return false;
     };
+    let paths = view.under(name);
     let mut rnics: HashMap<&RnicName, Counts> = HashMap::new();
-    for seen in seen.iter().filter(|seen| !seen.is_under_one_tor()) {
+    for seen in paths.iter().filter(|seen| !seen.is_under_one_tor()) {
         let ends = [
             (&seen.source, &seen.source_name),
             (&seen.target, &seen.target_name),
@@ -61,14 +63,14 @@ fn is_of_few_rnics(seen: &[Observed<'_>], finding: &Finding) -> bool {
 }
 
 /// Whether a finding is about an RNIC under a ToR, and not about one that is dead itself.
-fn is_rnic_under(tor: &Component, finding: &Finding, rnics: &HashMap<&RnicName, &TorId>) -> bool {
+fn is_rnic_under(tor: &Component, finding: &Finding, rnics: &HashMap<RnicName, &str>) -> bool {
     match (tor, &finding.subject) {
         (Component::Switch { name }, Component::Rnic { host, device }) => {
             let rnic = RnicName {
                 host: host.clone(),
                 device: device.clone(),
             };
-            finding.share < DOWN && rnics.get(&rnic).is_some_and(|tor| tor.as_str() == name)
+            finding.share < DOWN && rnics.get(&rnic).is_some_and(|tor| tor == name)
         }
         _ => false,
     }
@@ -95,37 +97,35 @@ const FABRIC_NATS: f64 = 100.0;
 
 /// Whether the fabric as a whole loses packets, beyond doubt.
 fn is_fabric_wide(suspect: &Suspect) -> bool {
-    matches!(&suspect.component, Component::Switch { name } if name == CLOUD)
-        && suspect.evidence_nats >= FABRIC_NATS
+    is_fabric(&suspect.component) && suspect.evidence_nats >= FABRIC_NATS
 }
 
 impl Judge {
     /// What explains the losses of one horizon.
     pub(super) fn locate_losses(
         &mut self,
-        seen: &[Observed<'_>],
-        crossings: &Crossings,
+        view: &View<'_>,
+        problems: &mut Problems,
         horizon: Horizon,
         effort: &mut Effort,
     ) -> Result<Located, ProblemError> {
-        let counts = |seen: &PathCounts| seen.weighed(horizon);
-        if seen.iter().all(|seen| counts(seen).lost == 0) {
+        if view.lossy.lost[horizon.index()].is_empty() {
             return Ok(Located::default());
         }
-        if !effort.has(crossings.work()) {
+        let Some(gathered) = problems.take(view, horizon, effort)? else {
             return Ok(Located::cut(Vec::new()));
-        }
-        effort.spend(crossings.work());
-        let problem = crossings.problem(Problem::new(), seen.iter().map(|seen| counts(seen)))?;
+        };
+        let problem = &gathered.problem;
         let settings = self.settings_within(effort);
         let diagnosis = if self.focus.is_some() && horizon == ASKED_OVER {
-            let (diagnosis, posterior) = localize_with_posterior(&problem, &settings);
-            self.posterior = posterior;
+            let (diagnosis, posterior) = localize_with_posterior(problem, &settings);
+            self.posterior = gathered.on_board(posterior);
             diagnosis
         } else {
-            localize(&problem, &settings)
+            localize(problem, &settings)
         };
-        Ok(self.located(seen, (&problem, diagnosis), horizon, effort, &counts))
+        let counts = |seen: &PathCounts| Counted::Lost(horizon).of(seen);
+        Ok(self.located(view, (problem, diagnosis), horizon, effort, &counts))
     }
 
     const fn settings_within(&self, effort: &Effort) -> Settings {
@@ -138,48 +138,48 @@ impl Judge {
     /// The same of sums over the paths between two ToRs: a first look at very many paths.
     pub(super) fn locate_coarsely(
         &mut self,
-        seen: &[Observed<'_>],
+        view: &View<'_>,
         coarse: &Coarse,
         horizon: Horizon,
         effort: &mut Effort,
     ) -> Result<Vec<Finding>, ProblemError> {
         let counts = |seen: &PathCounts| seen.weighed(horizon);
-        let sums = coarse.sums(seen.iter().map(|seen| counts(seen)));
+        let sums = coarse.sums(view.iter().map(|seen| counts(&seen)));
         if sums.iter().all(|sum| sum.lost == 0) {
             return Ok(Vec::new());
         }
-        effort.spend(coarse.crossings.work());
-        // The paths between two ToRs are several: that all of them lost everything in a pair says nothing of one 5-tuple.
-        let problem = coarse
-            .crossings
-            .problem(Problem::of_rates(), sums.into_iter())?;
+        effort.spend(coarse.work());
+        let problem = coarse.problem(&sums)?;
         let diagnosis = localize(&problem, &self.settings_within(effort));
-        let found = self.located(seen, (&problem, diagnosis), horizon, effort, &counts);
+        let found = self.located(view, (&problem, diagnosis), horizon, effort, &counts);
         Ok(found.findings)
     }
 
     /// What explains the slow round trips of 20 s.
     pub(super) fn locate_slow(
         &mut self,
-        seen: &[Observed<'_>],
-        crossings: &Crossings,
+        view: &View<'_>,
         effort: &mut Effort,
     ) -> Result<Located, ProblemError> {
-        let most = most_weight(seen.iter().map(|seen| seen.slow.sent));
-        let counts = |seen: &PathCounts| weighed(seen.slow, most);
-        if seen.iter().all(|seen| counts(seen).lost == 0) {
+        if view.lossy.slow.is_empty() {
             return Ok(Located::default());
         }
-        if !effort.has(crossings.work()) {
+        let most = most_weight(view.iter().map(|seen| seen.slow().sent));
+        let counted = Counted::Slow { most };
+        let work = work(view) + lossy_work(view.lossy.slow.len());
+        if !effort.has(work) {
             return Ok(Located::cut(Vec::new()));
         }
-        effort.spend(crossings.work());
-        let problem = Problem::of(Signal::Slow);
-        let problem = crossings.problem(problem, seen.iter().map(|seen| counts(seen)))?;
-        let diagnosis = localize(&problem, &self.settings_within(effort));
+        effort.spend(work);
+        let Some(gathered) = gather(view, &[counted])?.pop() else {
+            return Ok(Located::default());
+        };
+        let problem = &gathered.problem;
+        let diagnosis = localize(problem, &self.settings_within(effort));
+        let counts = |seen: &PathCounts| counted.of(seen);
         Ok(self.located(
-            seen,
-            (&problem, diagnosis),
+            view,
+            (problem, diagnosis),
             Horizon::Middle,
             effort,
             &counts,
@@ -189,7 +189,7 @@ impl Judge {
     /// Suspects of a problem as findings: those that were found in time.
     fn located(
         &mut self,
-        seen: &[Observed<'_>],
+        view: &View<'_>,
         (problem, diagnosis): (&Problem, Diagnosis),
         horizon: Horizon,
         effort: &mut Effort,
@@ -206,9 +206,9 @@ impl Judge {
         let explanations = explain(problem, &suspects);
         let mut findings = Vec::new();
         for (suspect, why) in suspects.iter().zip(&explanations) {
-            effort.spend(seen.len() as u64);
+            effort.spend(view.len() as u64);
             let text = SuspectText { suspect, why }.to_string();
-            if let Some(finding) = self.finding(seen, suspect, horizon, &text, counts) {
+            if let Some(finding) = self.finding(view, suspect, horizon, &text, counts) {
                 findings.push(finding);
             }
         }
@@ -227,13 +227,13 @@ impl Judge {
     /// everything that shares candidate paths with it.
     pub(super) fn without_explained(
         &mut self,
-        seen: &[Observed<'_>],
+        view: &View<'_>,
         findings: Vec<Finding>,
         now: WallTime,
     ) -> Vec<Finding> {
         let findings: Vec<Finding> = findings
             .into_iter()
-            .filter(|finding| !is_of_few_rnics(seen, finding))
+            .filter(|finding| !is_of_few_rnics(view, finding))
             .collect();
         for finding in &findings {
             if (finding.hard || finding.nats >= PLAIN_NATS) && finding.or.is_empty() {
@@ -243,15 +243,11 @@ impl Judge {
         self.hard.retain(|hard| now.since(hard.last) < AVOIDED);
         let mut hard = self.hard.clone();
         hard.retain(|hard| now.since(hard.last) < REMEMBERED);
-        let rnics: HashMap<&RnicName, &TorId> = seen
-            .iter()
-            .flat_map(|seen| {
-                [
-                    (&*seen.source_name, &seen.source.tor),
-                    (&*seen.target_name, &seen.target.tor),
-                ]
-            })
-            .collect();
+        let rnics = if hard.iter().any(|hard| hard.whole) {
+            view.tors()
+        } else {
+            HashMap::new()
+        };
         let of_hard_switch = |finding: &Finding| {
             hard.iter().any(|hard| {
                 let is_link_of = hard.subject.is_end_of(&finding.subject)
@@ -273,7 +269,7 @@ impl Judge {
                 })
                 .map(|hard| hard.subject.clone())
                 .collect();
-            if harder.is_empty() || Self::stands_alone(seen, &finding, &harder) {
+            if harder.is_empty() || Self::stands_alone(view, &finding, &harder) {
                 kept.push(finding);
             }
         }
@@ -327,11 +323,10 @@ impl Judge {
     }
 
     /// Whether a mild suspect also loses probes on paths that no hard one may touch.
-    fn stands_alone(seen: &[Observed<'_>], finding: &Finding, hard: &[Component]) -> bool {
+    fn stands_alone(view: &View<'_>, finding: &Finding, hard: &[Component]) -> bool {
         let (mut expected, mut lost) = (0.0, 0.0);
-        for seen in seen {
-            let share = seen.share(&finding.subject);
-            if share > 0.0 && hard.iter().all(|hard| seen.share(hard) <= 0.0) {
+        for (seen, share) in view.crossing(&finding.subject) {
+            if hard.iter().all(|hard| seen.share(hard) <= 0.0) {
                 let counts = seen.weighed(finding.horizon);
                 expected += finding.share * share * counts.sent as f64;
                 lost += counts.lost as f64;
@@ -342,14 +337,14 @@ impl Judge {
 
     fn finding(
         &mut self,
-        seen: &[Observed<'_>],
+        view: &View<'_>,
         suspect: &Suspect,
         horizon: Horizon,
         text: &str,
         counts: &impl Fn(&PathCounts) -> Counts,
     ) -> Option<Finding> {
         let slow = suspect.symptom == Symptom::Slow;
-        let sums = Sums::of(seen, suspect, horizon);
+        let sums = Sums::of(view, suspect, horizon);
         if !slow && sums.is_over(suspect, horizon) {
             return None;
         }
@@ -368,7 +363,7 @@ impl Judge {
         let over_stall = if slow {
             f64::INFINITY
         } else {
-            against_stall(seen, suspect, counts)
+            against_stall(view, suspect, counts)
         };
         let mut evidence: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
         if !slow && let Some(dead) = sums.dead() {

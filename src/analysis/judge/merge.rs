@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::counts::{Counts, Horizon};
 use super::finding::{Category, Finding};
-use super::snapshot::{PathCounts, Snapshot};
+use super::snapshot::Snapshot;
+use super::view::Observed;
 use super::{hosts, selective};
 use crate::analysis::localize::Component;
 use crate::analysis::rnic;
@@ -34,14 +35,18 @@ pub(super) fn merge(findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 /// Whether an RNIC is suspected for what befalls some of its 5-tuples and spares the others: an RNIC and its cable do not look
-/// at 5-tuples, a switch does.
-pub(super) fn is_of_some_tuples(verdict: &rnic::Verdict, snapshot: &Snapshot) -> bool {
+/// at 5-tuples, a switch does. `paths` are those from and to it.
+pub(super) fn is_of_some_tuples(
+    verdict: &rnic::Verdict,
+    snapshot: &Snapshot,
+    paths: &[Observed<'_>],
+) -> bool {
     let finding = verdict.finding();
     if finding.loss >= hosts::DOWN {
         return false;
     }
     // Each direction alone: an RNIC may well lose only what is sent to it.
-    let is_of = |seen: &PathCounts, from: bool| {
+    let is_of = |seen: &Observed<'_>, from: bool| {
         let end = if from {
             &seen.source_name
         } else {
@@ -51,8 +56,7 @@ pub(super) fn is_of_some_tuples(verdict: &rnic::Verdict, snapshot: &Snapshot) ->
     };
     [Horizon::Now, Horizon::Short].into_iter().any(|horizon| {
         [true, false].into_iter().any(|from| {
-            let paths: Vec<Counts> = snapshot
-                .seen
+            let paths: Vec<Counts> = paths
                 .iter()
                 .filter(|seen| is_of(seen, from))
                 .map(|seen| seen.weighed(horizon))
@@ -124,11 +128,13 @@ fn whole_hosts_of(category: Category, findings: Vec<Finding>, snapshot: &Snapsho
                 .iter()
                 .any(|finding| is_host(&finding.subject, host))
     });
-    for end in snapshot
-        .seen
-        .iter()
-        .flat_map(|seen| [&seen.source, &seen.target])
-    {
+    if bad.is_empty() {
+        return findings;
+    }
+    let ends = snapshot
+        .paths()
+        .flat_map(|seen| [&seen.source, &seen.target]);
+    for end in ends {
         if bad
             .get(end.host.as_str())
             .is_some_and(|devices| !devices.contains(&end.device))

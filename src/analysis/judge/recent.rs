@@ -1,7 +1,7 @@
 //! Whether losses came since the last run: a run that sees the losses of the one before again confirms nothing.
 
 use super::counts::Horizon;
-use super::snapshot::PathCounts;
+use super::path_counts::PathCounts;
 use crate::analysis::windows::Slot;
 
 /// Losses on some paths in the newest slots.

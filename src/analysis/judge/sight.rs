@@ -1,12 +1,10 @@
 //! How much of the fabric is judged, and under which ToRs nearly nothing is.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::counts::{Counts, Horizon};
 use crate::analysis::filter::HostFilter;
-use crate::analysis::report::End;
-use crate::id::{Gid, HostName, RnicName, TorId};
+use crate::id::{Gid, HostName, TorId};
 
 /// Probes of 20 s below which nothing is said about a share of them.
 pub(crate) const LEAST_PROBES: u64 = 100;
@@ -30,7 +28,7 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    fn add(&mut self, tor: &TorId, counts: Counts) {
+    pub(super) fn add(&mut self, tor: &TorId, counts: Counts) {
         if let Some(known) = self.tors.get_mut(tor) {
             known.add(counts);
         } else {
@@ -65,7 +63,7 @@ pub(super) struct Tally {
     /// Whether the clocks of both ends ran evenly in the last 20 s.
     pub(super) clocks_run: bool,
     /// Probes of 20 s that are judged,
-    pub(super) judged: u64,
+    pub(super) judged: Counts,
     /// and those that the prober's or the responder's host disturbed.
     pub(super) by_source: u64,
     pub(super) by_target: u64,
@@ -77,7 +75,7 @@ impl Tally {
             counts: [Counts { sent: 0, lost: 0 }; 4],
             unsent: [0; 2],
             clocks_run: true,
-            judged: 0,
+            judged: Counts { sent: 0, lost: 0 },
             by_source: 0,
             by_target: 0,
         }
@@ -93,87 +91,5 @@ impl Tally {
                 }
             }
         }
-    }
-}
-
-/// An RNIC at the ends of paths, with what [`Sight`] takes from it.
-#[derive(Debug)]
-struct SeenEnd<'a> {
-    end: &'a End,
-    name: Arc<RnicName>,
-    /// The number of its ToR.
-    tor: u32,
-    is_judged: bool,
-    counts: Counts,
-}
-
-/// The RNICs at the ends of paths. Paths share them: they are found by their address, and no name is read for each path.
-#[derive(Debug, Default)]
-pub(super) struct Ends<'a> {
-    places: HashMap<*const End, usize>,
-    seen: Vec<SeenEnd<'a>>,
-    names: HashMap<Gid, Arc<RnicName>>,
-    tors: HashMap<&'a TorId, u32>,
-}
-
-impl<'a> Ends<'a> {
-    /// The place of an RNIC among them.
-    pub(super) fn place(&mut self, end: &'a End) -> usize {
-        if let Some(place) = self.places.get(&std::ptr::from_ref(end)) {
-            return *place;
-        }
-        let name = self
-            .names
-            .entry(end.gid)
-            .or_insert_with(|| Arc::new(end.rnic()));
-        let next = u32::try_from(self.tors.len()).unwrap_or(u32::MAX);
-        let tor = *self.tors.entry(&end.tor).or_insert(next);
-        let place = self.seen.len();
-        self.seen.push(SeenEnd {
-            end,
-            name: Arc::clone(name),
-            tor,
-            is_judged: false,
-            counts: Counts::default(),
-        });
-        self.places.insert(std::ptr::from_ref(end), place);
-        place
-    }
-
-    /// The number of the ToR of an RNIC.
-    pub(super) fn tor(&mut self, end: &'a End) -> u32 {
-        let place = self.place(end);
-        self.seen[place].tor
-    }
-
-    /// The name of the RNIC in a place.
-    pub(super) fn name(&self, place: usize) -> Arc<RnicName> {
-        Arc::clone(&self.seen[place].name)
-    }
-
-    /// Takes in how much of a path from one place to another is judged, and how much is set aside.
-    pub(super) fn show(&mut self, source: usize, target: usize, tally: &Tally) {
-        for (place, disturbed) in [(source, tally.by_source), (target, tally.by_target)] {
-            let seen = &mut self.seen[place];
-            seen.is_judged |= tally.judged > 0;
-            seen.counts.add(Counts {
-                sent: tally.judged + disturbed,
-                lost: disturbed,
-            });
-        }
-    }
-
-    /// All together.
-    pub(super) fn sight(&self) -> Sight {
-        let mut sight = Sight::default();
-        for seen in &self.seen {
-            if seen.is_judged {
-                sight.rnics.insert(seen.end.gid);
-            }
-            if seen.counts.sent > 0 {
-                sight.add(&seen.end.tor, seen.counts);
-            }
-        }
-        sight
     }
 }

@@ -1,94 +1,29 @@
 //! What the judge looks at: counts per path and horizon without what was set aside, copied out of the windows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::counts::{Counts, Horizon, MANY_PATHS, valid};
-use super::sight::{Coverage, Ends, Tally};
+use super::counts::{Counts, Horizon, valid};
+use super::following::{Due, Following};
+use super::path_counts::{FOCUSED_WEIGHT, Few, PathCounts, SentCounts, few, weighed};
+use super::sight::{Coverage, Tally};
 use super::silent::{SilentHost, silent};
 use crate::analysis::filter::{Flaps, HostFilter, Noted, Reason, UploadState};
 use crate::analysis::report::End;
+use crate::analysis::sketch::Bin;
 use crate::analysis::windows::{PathView, Slot, Windows};
-use crate::id::{Gid, HostName, RnicName, ServiceName, TorId, UdpSourcePort};
-use crate::probe::{PathFidelity, ProbeKind};
+use crate::id::{Gid, HostName, TorId};
+use crate::probe::ProbeKind;
 use crate::time::{Nanos, WallTime};
-
-/// A path with what it counted.
-#[derive(Debug, Clone)]
-pub struct PathCounts {
-    /// Who probes.
-    pub source: Arc<End>,
-    /// Who answers.
-    pub target: Arc<End>,
-    /// The RNIC that probes.
-    pub source_name: Arc<RnicName>,
-    /// The RNIC that answers.
-    pub target_name: Arc<RnicName>,
-    /// Why it is probed.
-    pub kind: ProbeKind,
-    /// UDP source port, where it is known.
-    pub port: Option<UdpSourcePort>,
-    /// The service that uses it.
-    pub service: Option<ServiceName>,
-    /// Whether it is surely the path of the service's own connections.
-    pub is_own: bool,
-    counts: [Counts; 4],
-    /// The same, as much as it may weigh: see [`weighed`].
-    weighed: [Counts; 4],
-    unsent: [u64; 2],
-    /// Round trips of 20 s that can be trusted, and the slow ones.
-    pub slow: Counts,
-    /// Those of the slow ones that took longer than any queue: something stood still.
-    pub paused: u64,
-}
-
-impl PathCounts {
-    /// Probes over a horizon.
-    pub const fn counts(&self, horizon: Horizon) -> Counts {
-        self.counts[horizon.index()]
-    }
-
-    /// Probes over a horizon as evidence of where losses come from: those of a path that is probed much more than others count
-    /// as fewer, with the same share lost.
-    pub(crate) const fn weighed(&self, horizon: Horizon) -> Counts {
-        self.weighed[horizon.index()]
-    }
-
-    /// Probes that could not be sent, over one of the two shortest horizons; none over the others.
-    pub(crate) fn unsent(&self, horizon: Horizon) -> u64 {
-        self.unsent.get(horizon.index()).copied().unwrap_or(0)
-    }
-
-    /// Whether both ends are under one ToR.
-    pub(crate) fn is_under_one_tor(&self) -> bool {
-        self.source.tor == self.target.tor
-    }
-
-    /// Whether one of its ends is among these RNICs.
-    pub fn touches(&self, rnics: &BTreeSet<RnicName>) -> bool {
-        !rnics.is_empty()
-            && (rnics.contains(&*self.source_name) || rnics.contains(&*self.target_name))
-    }
-}
-
-#[cfg(test)]
-impl PathCounts {
-    /// The same path with other counts over all horizons.
-    pub(super) fn with_counts(mut self, counts: Counts) -> Self {
-        self.counts = [counts; 4];
-        self.weighed = [counts; 4];
-        self
-    }
-}
 
 /// What is judged. See the module.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// When it was taken.
     pub now: WallTime,
-    /// Every path with results in the longest horizon.
-    pub seen: Vec<PathCounts>,
+    /// Every path with results in the longest horizon, in its place in the windows.
+    pub seen: Vec<Option<PathCounts>>,
     /// Probes of 20 s that were set aside.
     pub set_aside: BTreeMap<Reason, Counts>,
     /// Probes of 20 s that were not.
@@ -112,43 +47,8 @@ pub struct Snapshot {
     pub unsendable: Vec<End>,
     /// Median of the paths' median round trips, by the number of links that a probe and its ACK cross.
     pub usual: HashMap<u32, Nanos>,
-}
-
-/// A path weighs no more than so many times the median path,
-const MOST_WEIGHT: u64 = 4;
-/// or than so many probes.
-const LEAST_WEIGHT: u64 = 64;
-/// A path between ToRs may weigh so many times as much as others: focus probes some at four times their rate, and leaves others a
-/// quarter of theirs. Their probes count in full, or the losses that it looks for would not.
-const FOCUSED_WEIGHT: u64 = 4;
-
-/// The most probes that one path counts as, where the paths have sent so many. All probes of a path take one way through the
-/// fabric: the thousandth says hardly more than the hundredth about what other 5-tuples meet there.
-pub(super) fn most_weight(sent: impl Iterator<Item = u64>) -> u64 {
-    let mut sent: Vec<u64> = sent.filter(|sent| *sent > 0).collect();
-    if sent.is_empty() {
-        return LEAST_WEIGHT;
-    }
-    let middle = sent.len() / 2;
-    let (_, median, _) = sent.select_nth_unstable(middle);
-    median.saturating_mul(MOST_WEIGHT).max(LEAST_WEIGHT)
-}
-
-/// Counts of a path, scaled down to `most` probes.
-pub(super) fn weighed(counts: Counts, most: u64) -> Counts {
-    if counts.sent <= most {
-        return counts;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "between 0 and `most`"
-    )]
-    let lost = (counts.share() * most as f64).round() as u64;
-    Counts {
-        sent: most,
-        lost: lost.min(most),
-    }
+    /// What the next update goes on from.
+    pub(in crate::analysis) following: Following,
 }
 
 /// Slots of starvation, re-registration or failed sends from which on they are reported.
@@ -161,8 +61,8 @@ const PAUSED: Nanos = Nanos(2_000_000);
 const PAUSED_FACTOR: i64 = 10;
 
 /// Links that a probe and its ACK cross; between ToRs the fabric's tiers are not known here, and all count alike.
-fn class(path: PathView<'_>) -> u32 {
-    match path.kind() {
+pub(super) const fn class(kind: ProbeKind) -> u32 {
+    match kind {
         ProbeKind::TorMesh => 4,
         ProbeKind::InterTor | ProbeKind::Focus | ProbeKind::ServiceTracing => 8,
     }
@@ -176,119 +76,181 @@ impl Snapshot {
         limits: &HashMap<u32, Nanos>,
         now: WallTime,
     ) -> Self {
-        let mut snapshot = Self {
-            now,
+        let mut snapshot = Self::empty();
+        snapshot.update(windows, host_filter, limits, now);
+        snapshot
+    }
+
+    /// Of nothing yet.
+    pub fn empty() -> Self {
+        Self {
+            now: WallTime::from_nanos(0),
             seen: Vec::new(),
             set_aside: BTreeMap::new(),
             judged: Counts::default(),
             judged_rnics: Arc::default(),
             coverage: Coverage::default(),
             blind: Vec::new(),
-            silent: silent(windows, host_filter, now),
+            silent: Vec::new(),
             overdue: HashSet::new(),
-            starved: host_filter
-                .starved_hosts(now, REPEATED)
-                .map(|(host, slots)| (host.clone(), slots))
-                .collect(),
-            flapping: host_filter
-                .flapping(now, REPEATED)
-                .map(|(end, flaps)| (end.clone(), flaps))
-                .collect(),
-            unsendable: host_filter.unsendable(now, REPEATED).cloned().collect(),
+            starved: Vec::new(),
+            flapping: Vec::new(),
+            unsendable: Vec::new(),
             usual: HashMap::new(),
-        };
-        let down: HashSet<HostName> = snapshot
-            .silent
-            .iter()
-            .filter(|silent| silent.is_down())
-            .map(|silent| silent.host.clone())
+            following: Following::default(),
+        }
+    }
+
+    /// Takes in what has changed since the last time. The result is that of [`Self::take`]: paths that have nothing new keep what they
+    /// counted while the slots stay the same.
+    pub fn update(
+        &mut self,
+        windows: &Windows,
+        host_filter: &HostFilter,
+        limits: &HashMap<u32, Nanos>,
+        now: WallTime,
+    ) {
+        self.now = now;
+        self.silent = silent(windows, host_filter, now);
+        self.starved = host_filter
+            .starved_hosts(now, REPEATED)
+            .map(|(host, slots)| (host.clone(), slots))
             .collect();
-        let mut ends = Ends::default();
+        self.flapping = host_filter
+            .flapping(now, REPEATED)
+            .map(|(end, flaps)| (end.clone(), flaps))
+            .collect();
+        self.unsendable = host_filter.unsendable(now, REPEATED).cloned().collect();
+        self.set_aside.clear();
+        self.overdue.clear();
+        let down = self.silent.iter().filter(|silent| silent.is_down());
+        let down = down.map(|silent| silent.host.clone()).collect();
         let hosts = Hosts {
             filter: host_filter,
-            noted: host_filter.noted(Horizon::Long.slots(), now),
             down,
         };
-        for path in in_order(windows, &mut ends) {
-            if is_between_planes(path, windows, now) {
-                continue;
-            }
-            snapshot.add(path, &hosts, limits, &mut ends);
+        let noted = host_filter.noted(Horizon::Long.slots(), now);
+        let due = self
+            .following
+            .due(&self.seen, windows, &noted, limits, now);
+        let known = self.seen.len();
+        for at in windows.places()..known {
+            self.refresh(at, None, &hosts, &noted);
         }
-        snapshot.usual = usual(windows, now);
-        snapshot.weigh();
-        let mut sight = ends.sight();
-        snapshot.coverage = Coverage {
+        self.seen.resize(windows.places(), None);
+        match due {
+            Due::All => {
+                for (at, path) in windows.by_place().enumerate() {
+                    let path = path.filter(|path| !is_between_planes(*path, windows, now));
+                    self.refresh(at, path, &hosts, &noted);
+                }
+            }
+            Due::Some(places) => {
+                for at in places {
+                    self.refresh(at, windows.at(at), &hosts, &noted);
+                }
+            }
+        }
+        self.judged = self.following.judged();
+        self.weigh();
+        self.usual = usual(&self.seen, windows, now);
+        let mut sight = self.following.sight();
+        self.coverage = Coverage {
             judged: sight.rnics.len(),
             known: host_filter.sizes().1,
         };
-        snapshot.judged_rnics = Arc::new(std::mem::take(&mut sight.rnics));
-        snapshot.blind = sight.blind(host_filter);
-        snapshot
+        self.judged_rnics = Arc::new(std::mem::take(&mut sight.rnics));
+        self.blind = sight.blind(host_filter);
     }
 
-    fn add<'a>(
+    /// Every path with results in the longest horizon.
+    pub fn paths(&self) -> impl Iterator<Item = &PathCounts> {
+        self.seen.iter().flatten()
+    }
+
+    /// Counts the path in a place anew.
+    fn refresh(
         &mut self,
-        path: PathView<'a>,
+        at: usize,
+        path: Option<PathView<'_>>,
         hosts: &Hosts<'_>,
-        limits: &HashMap<u32, Nanos>,
-        ends: &mut Ends<'a>,
+        noted: &Noted<'_>,
     ) {
-        let (source, target) = (path.source(), path.target());
-        let is_quiet = hosts.noted.is_quiet(source, target);
-        let tally = if is_quiet {
+        let Some(seen) = self.seen.get_mut(at) else {
+            return;
+        };
+        let mut known = seen.take();
+        if let Some(known) = &known {
+            self.following.subtract(known);
+        }
+        if let Some(other) =
+            known.take_if(|known| path.is_none_or(|path| !known.is_of(path)))
+        {
+            self.following.leave(&other);
+        }
+        let Some(path) = path else {
+            return;
+        };
+        let mut counted = known.unwrap_or_else(|| self.following.enter(path, noted));
+        if self.count(&mut counted, path, hosts) {
+            self.following.add(&counted);
+            self.seen[at] = Some(counted);
+        } else {
+            self.following.leave(&counted);
+        }
+    }
+
+    /// Counts a path; false for one without results.
+    fn count(&mut self, seen: &mut PathCounts, path: PathView<'_>, hosts: &Hosts<'_>) -> bool {
+        let target = path.target();
+        seen.is_quiet = self.following.is_quiet(seen.ends);
+        let tally = if seen.is_quiet {
             self.tally_quiet(path)
         } else {
             self.tally(path, hosts)
         };
         let Some(tally) = tally else {
-            return;
+            return false;
         };
-        let (at_source, at_target) = (ends.place(source), ends.place(target));
-        ends.show(at_source, at_target, &tally);
-        if !is_quiet
-            && !self.overdue.contains(&target.host)
-            && hosts.filter.upload_state(&target.host, self.now) == Some(UploadState::Overdue)
-        {
-            self.overdue.insert(target.host.clone());
+        if !seen.is_quiet {
+            self.following.disturb(seen.ends, &tally);
+            if !self.overdue.contains(&target.host)
+                && hosts.filter.upload_state(&target.host, self.now) == Some(UploadState::Overdue)
+            {
+                self.overdue.insert(target.host.clone());
+            }
         }
-        let (slow, paused) = match limits.get(&class(path)) {
-            Some(limit) if tally.clocks_run => slow(path, &over(Horizon::Middle, self.now), *limit),
+        let slots = over(Horizon::Middle, self.now);
+        let (trusted, longest) = path.trusted(&slots);
+        let (slow, paused) = match self.following.limit(class(path.kind())) {
+            Some(limit) if tally.clocks_run => {
+                let all = Counts {
+                    sent: trusted,
+                    lost: 0,
+                };
+                if longest.number() > Bin::of(limit).number() {
+                    slow(path, &slots, limit)
+                } else {
+                    (all, 0)
+                }
+            }
             _ => (Counts::default(), 0),
         };
-        self.seen.push(PathCounts {
-            source_name: ends.name(at_source),
-            target_name: ends.name(at_target),
-            source: path.source_end(),
-            target: path.target_end(),
-            kind: path.kind(),
-            port: path.source_port(),
-            service: path.service().cloned(),
-            // Agents that do not tell are older than the difference.
-            is_own: path
-                .fidelity()
-                .is_none_or(|fidelity| fidelity == PathFidelity::OwnPath),
-            counts: tally.counts,
-            weighed: tally.counts,
-            unsent: tally.unsent,
-            slow,
-            paused,
-        });
+        seen.counts = tally.counts.map(Few::from);
+        seen.unsent = tally.unsent.map(few);
+        seen.slow = slow.into();
+        seen.paused = few(paused);
+        seen.longest = longest.number();
+        true
     }
 
     /// Sums a path's slots where the filter has nothing to say about its ends; `None` where there are none.
-    fn tally_quiet(&mut self, path: PathView<'_>) -> Option<Tally> {
+    fn tally_quiet(&self, path: PathView<'_>) -> Option<Tally> {
         let now = Slot::of(self.now);
         let mut tally = None;
         for slot in path.counts(&over(Horizon::Long, self.now)).rev() {
             let tally = tally.get_or_insert_with(Tally::new);
-            let age = now.since(slot.slot);
-            let probes = valid(&slot);
-            if age <= Horizon::Middle.slots() {
-                self.judged.add(probes);
-                tally.judged += probes.sent;
-            }
-            tally.add(age, probes, slot.unsent);
+            tally.add(now.since(slot.slot), valid(&slot), slot.unsent);
         }
         tally
     }
@@ -321,8 +283,7 @@ impl Snapshot {
             match reason {
                 None => {
                     if is_recent {
-                        self.judged.add(probes);
-                        tally.judged += probes.sent;
+                        tally.judged.add(probes);
                     }
                     tally.add(age, probes, slot.unsent);
                 }
@@ -341,15 +302,39 @@ impl Snapshot {
     }
 
     fn weigh(&mut self) {
-        for horizon in Horizon::ALL {
-            let most = most_weight(self.seen.iter().map(|seen| seen.counts(horizon).sent));
-            for seen in &mut self.seen {
-                let most = match seen.kind {
-                    ProbeKind::InterTor | ProbeKind::Focus => most.saturating_mul(FOCUSED_WEIGHT),
-                    ProbeKind::TorMesh | ProbeKind::ServiceTracing => most,
-                };
-                seen.weighed[horizon.index()] = weighed(seen.counts(horizon), most);
+        let mut sent: [SentCounts; 4] = Default::default();
+        let mut was_heavy = false;
+        for seen in self.seen.iter().flatten() {
+            was_heavy |= seen.weighed.is_some();
+            for (sent, counts) in sent.iter_mut().zip(&seen.counts) {
+                sent.add(u64::from(counts.sent));
             }
+        }
+        let mut is_heavy = false;
+        let most = sent.map(|mut sent| {
+            let weight = sent.most_weight();
+            is_heavy |= sent.most() > weight;
+            weight
+        });
+        if !is_heavy && !was_heavy {
+            return;
+        }
+        for seen in self.seen.iter_mut().flatten() {
+            let most = match seen.kind {
+                ProbeKind::InterTor | ProbeKind::Focus => {
+                    most.map(|most| most.saturating_mul(FOCUSED_WEIGHT))
+                }
+                ProbeKind::TorMesh | ProbeKind::ServiceTracing => most,
+            };
+            let is_heavy = Horizon::ALL
+                .iter()
+                .any(|horizon| seen.counts(*horizon).sent > most[horizon.index()]);
+            seen.weighed = is_heavy.then(|| {
+                Box::new(
+                    Horizon::ALL
+                        .map(|horizon| weighed(seen.counts(horizon), most[horizon.index()])),
+                )
+            });
         }
     }
 
@@ -375,25 +360,31 @@ impl Snapshot {
 
 /// Median of the median round trips of some paths of each class. They are taken from all over the fabric: the paths of one ToR may all be
 /// congested.
-fn usual(windows: &Windows, now: WallTime) -> HashMap<u32, Nanos> {
+fn usual(
+    seen: &[Option<PathCounts>],
+    windows: &Windows,
+    now: WallTime,
+) -> HashMap<u32, Nanos> {
     let slots = over(Horizon::Middle, now);
-    let mut left: HashMap<u32, usize> = HashMap::new();
-    for path in windows.paths() {
-        *left.entry(class(path)).or_default() += 1;
+    let mut left: BTreeMap<u32, usize> = BTreeMap::new();
+    for seen in seen.iter().flatten() {
+        *left.entry(class(seen.kind)).or_default() += 1;
     }
-    let steps: HashMap<u32, usize> = left
+    let steps: BTreeMap<u32, usize> = left
         .iter()
         .map(|(class, paths)| (*class, paths.div_ceil(USUAL_PATHS)))
         .collect();
     let mut samples: HashMap<u32, Vec<Nanos>> = HashMap::new();
-    for path in windows.paths() {
-        let class = class(path);
+    for (at, seen) in seen.iter().enumerate() {
+        let Some(class) = seen.as_ref().map(|seen| class(seen.kind)) else {
+            continue;
+        };
         let (Some(left), Some(step)) = (left.get_mut(&class), steps.get(&class)) else {
             continue;
         };
         *left -= 1;
         if left.is_multiple_of(*step)
-            && !is_between_planes(path, windows, now)
+            && let Some(path) = windows.at(at)
             && let Some(median) = path.network_rtt(&slots).quantile(0.5)
         {
             samples.entry(class).or_default().push(median);
@@ -408,20 +399,9 @@ fn usual(windows: &Windows, now: WallTime) -> HashMap<u32, Nanos> {
         .collect()
 }
 
-/// The paths; those of a large fabric by the ToRs of their ends. Paths that cross the same links then follow each other, and all that
-/// is counted of these links stays in the processor's caches.
-fn in_order<'a>(windows: &'a Windows, ends: &mut Ends<'a>) -> Vec<PathView<'a>> {
-    let mut paths: Vec<PathView<'_>> = windows.paths().collect();
-    if paths.len() >= MANY_PATHS {
-        paths.sort_by_cached_key(|path| (ends.tor(path.source()), ends.tor(path.target())));
-    }
-    paths
-}
-
 /// What is known of the hosts at the ends of paths.
 struct Hosts<'a> {
     filter: &'a HostFilter,
-    noted: Noted<'a>,
     down: HashSet<HostName>,
 }
 
@@ -449,7 +429,7 @@ fn slow(path: PathView<'_>, slots: &Range<Slot>, limit: Nanos) -> (Counts, u64) 
 }
 
 /// The slots of a horizon.
-fn over(horizon: Horizon, now: WallTime) -> Range<Slot> {
+pub(super) fn over(horizon: Horizon, now: WallTime) -> Range<Slot> {
     let last = Slot::of(now);
     // One more: agents' clocks may be a little ahead.
     last.before(horizon.slots())..last.next().next()

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::counts::{Counts, Horizon};
-use super::crossed::Observed;
 use super::finding::{Category, Finding};
-use super::snapshot::PathCounts;
+use super::path_counts::PathCounts;
+use super::view::{Observed, View};
 use crate::analysis::localize::Component;
 use crate::analysis::routes::spread::{NextHop, Uneven};
-use crate::analysis::routes::{Leg, Routes};
+use crate::analysis::routes::{Leg, Origin, Routes};
 use crate::id::ServiceName;
 use crate::probe::trace::Tuple;
 use crate::time::WallTime;
@@ -35,15 +35,15 @@ impl Spread {
     pub(super) fn findings(
         &mut self,
         routes: &Routes,
-        seen: &[Observed<'_>],
+        view: &View<'_>,
         now: WallTime,
     ) -> Vec<Finding> {
         if self.is_due(now) {
-            let tuples = seen.iter().flat_map(|seen| ways(seen)).flatten();
+            let tuples = view.iter().flat_map(|seen| ways(&seen)).flatten();
             let found = routes.uneven(tuples);
             let findings = found
                 .iter()
-                .filter_map(|uneven| finding(routes, seen, uneven))
+                .filter_map(|uneven| finding(view, uneven))
                 .collect();
             *self = Self {
                 at: Some(now),
@@ -54,7 +54,7 @@ impl Spread {
     }
 }
 
-fn finding(routes: &Routes, seen: &[Observed<'_>], uneven: &Uneven) -> Option<Finding> {
+fn finding(view: &View<'_>, uneven: &Uneven) -> Option<Finding> {
     let worst = uneven.worst()?;
     let overfull: BTreeSet<&str> = uneven
         .next
@@ -65,10 +65,9 @@ fn finding(routes: &Routes, seen: &[Observed<'_>], uneven: &Uneven) -> Option<Fi
     let mut probes = Counts::default();
     let mut services: BTreeMap<ServiceName, bool> = BTreeMap::new();
     let mut perhaps: BTreeMap<ServiceName, bool> = BTreeMap::new();
-    for seen in seen {
-        let legs = ways(seen).into_iter().flatten();
-        let next: Vec<&str> = legs
-            .filter_map(|tuple| next_of(routes.traced_leg(tuple)?, &uneven.switch))
+    for seen in view.iter() {
+        let next: Vec<&str> = traced(seen)
+            .filter_map(|leg| next_of(leg, &uneven.switch))
             .collect();
         if next.is_empty() {
             continue;
@@ -82,7 +81,7 @@ fn finding(routes: &Routes, seen: &[Observed<'_>], uneven: &Uneven) -> Option<Fi
             } else {
                 &mut perhaps
             };
-            services.entry(service.clone()).or_default();
+            services.entry((**service).clone()).or_default();
         }
     }
     Some(Finding {
@@ -122,6 +121,12 @@ fn ways(seen: &PathCounts) -> [Option<Tuple>; 2] {
     };
     let (source, target) = (seen.source.gid, seen.target.gid);
     [tuple(source, target), tuple(target, source)]
+}
+
+/// The legs of a path that are known by traces of its 5-tuples.
+fn traced<'a>(seen: Observed<'a>) -> impl Iterator<Item = &'a Leg> {
+    let legs = [seen.there(), seen.back()].into_iter().flatten();
+    legs.filter(|leg| leg.origin == Origin::Traced)
 }
 
 fn next_of<'a>(leg: &'a Leg, switch: &str) -> Option<&'a str> {

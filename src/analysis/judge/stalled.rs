@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::counts::Counts;
-use super::crossed::Observed;
-use super::snapshot::PathCounts;
+use super::path_counts::PathCounts;
+use super::view::View;
 use crate::analysis::localize::{Component, Suspect};
 use crate::analysis::stall;
-use crate::id::{DeviceName, HostName};
+use crate::id::{DeviceName, HostName, RnicName};
 
 /// By how many nats the network explains the losses of a suspected RNIC, or of one that may be meant, better than a host that
 /// stood still; infinite where no RNIC is among them.
 pub(super) fn against_stall(
-    seen: &[Observed<'_>],
+    view: &View<'_>,
     suspect: &Suspect,
     counts: &impl Fn(&PathCounts) -> Counts,
 ) -> f64 {
@@ -30,11 +30,14 @@ pub(super) fn against_stall(
     if directions.is_empty() {
         return f64::INFINITY;
     }
-    for seen in seen {
-        let counts = counts(seen);
-        for (direction, rnic) in [&seen.source_name, &seen.target_name].iter().enumerate() {
-            if let Some(sums) = directions.get_mut(&(&rnic.host, &rnic.device)) {
-                sums[direction].add(counts);
+    for ((host, device), sums) in &mut directions {
+        let rnic = Component::rnic(RnicName::new((*host).clone(), (*device).clone()));
+        for (seen, _) in view.crossing(&rnic) {
+            let counts = counts(&seen);
+            for (sum, end) in sums.iter_mut().zip([&seen.source, &seen.target]) {
+                if end.host == **host && end.device == **device {
+                    sum.add(counts);
+                }
             }
         }
     }

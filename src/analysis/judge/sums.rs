@@ -1,12 +1,11 @@
 //! What the paths across a suspect counted, and what category of fault that makes it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::counts::{Counts, Horizon};
-use super::crossed::Observed;
 use super::finding::{Category, Finding, LEAST_SLOW};
 use super::recent::Newest;
+use super::view::{Observed, View};
 use crate::analysis::localize::{Component, Suspect, Symptom};
 use crate::analysis::routes::Leg;
 use crate::id::ServiceName;
@@ -28,20 +27,16 @@ const EXAMPLES: usize = 3;
 
 impl Sums {
     /// What the paths across a suspect counted.
-    pub(super) fn of(seen: &[Observed<'_>], suspect: &Suspect, over: Horizon) -> Self {
+    pub(super) fn of(view: &View<'_>, suspect: &Suspect, over: Horizon) -> Self {
         let mut sums = Self::default();
         let mut worst: Vec<(Counts, String)> = Vec::new();
         let slow = suspect.symptom == Symptom::Slow;
-        for seen in seen {
-            let share = seen.share(&suspect.component);
-            if share <= 0.0 {
-                continue;
-            }
-            let all = if slow { seen.slow } else { seen.counts(over) };
+        for (seen, share) in view.crossing(&suspect.component) {
+            let all = if slow { seen.slow() } else { seen.counts(over) };
             sums.all.add(all);
             sums.recent.add(seen.seen);
-            sums.slow = sums.slow.saturating_add(seen.slow.lost);
-            sums.paused = sums.paused.saturating_add(seen.paused);
+            sums.slow = sums.slow.saturating_add(seen.slow().lost);
+            sums.paused = sums.paused.saturating_add(seen.paused());
             for (sum, horizon) in sums.by_horizon.iter_mut().zip(Horizon::ALL) {
                 let counts = seen.weighed(horizon);
                 sum.0 += share * counts.sent as f64;
@@ -57,21 +52,21 @@ impl Sums {
                 && share >= 0.5
             {
                 let suffers = if slow {
-                    seen.slow.share() >= LEAST_SLOW
+                    seen.slow().share() >= LEAST_SLOW
                 } else {
                     seen.counts(Horizon::Middle).lost > 0
                 };
-                let services = if seen.is_own || is_end(seen, &suspect.component) {
+                let services = if seen.is_own || is_end(&seen, &suspect.component) {
                     &mut sums.services
                 } else {
                     &mut sums.perhaps
                 };
-                *services.entry(service.clone()).or_default() |= suffers;
+                *services.entry((**service).clone()).or_default() |= suffers;
             }
             if all.lost > 0 && share >= 0.5 {
                 let least = worst.last().map_or(0, |(counts, _)| counts.lost);
                 if worst.len() < EXAMPLES || all.lost > least {
-                    worst.push((all, describe(seen)));
+                    worst.push((all, describe(&seen)));
                     worst.sort_by(|a, b| b.0.lost.cmp(&a.0.lost).then_with(|| a.1.cmp(&b.1)));
                     worst.truncate(EXAMPLES);
                 }
@@ -104,19 +99,15 @@ fn is_end(seen: &Observed<'_>, component: &Component) -> bool {
 }
 
 fn describe(seen: &Observed<'_>) -> String {
-    let crossed = &seen.crossed;
     let port = seen
         .port
         .map_or_else(String::new, |port| format!(" port {port}"));
-    let name = |leg: &Option<Arc<Leg>>| {
-        let leg = leg.as_ref()?;
-        leg.path.as_ref().map(|path| path.join(" "))
-    };
-    let route = match (name(&crossed.there), name(&crossed.back)) {
+    let name = |leg: Option<&Leg>| leg?.path.as_ref().map(|path| path.join(" "));
+    let route = match (name(seen.there()), name(seen.back())) {
         (Some(there), Some(back)) => format!(" by {there}, back by {back} (traced)"),
         (Some(there), None) => format!(" by {there} (traced), reverse path not traced"),
         (None, Some(back)) => format!(", back by {back} (traced)"),
-        (None, None) if crossed.there.is_some() => ", not traced".to_owned(),
+        (None, None) if seen.there().is_some() => ", not traced".to_owned(),
         (None, None) => format!(" under {}", seen.source.tor),
     };
     format!("{} to {}{port}{route}", seen.source_name, seen.target_name)
@@ -182,7 +173,7 @@ pub(super) fn describe_dead(component: &Component, dead: Counts) -> String {
 }
 
 /// A finding of an earlier run, as it is to be read now: a link that was down may pass packets again.
-pub(super) fn revised(finding: &Finding, seen: &[Observed<'_>]) -> Finding {
+pub(super) fn revised(finding: &Finding, view: &View<'_>) -> Finding {
     let mut finding = finding.clone();
     let (down, lossy) = match &finding.subject {
         Component::Link { .. } => (Category::LinkDown, Category::LinkLoss),
@@ -193,7 +184,7 @@ pub(super) fn revised(finding: &Finding, seen: &[Observed<'_>]) -> Finding {
     if finding.category != down {
         return finding;
     }
-    if finding.share >= DOWN || dead(&surely_crossed(seen, &finding.subject)).is_some() {
+    if finding.share >= DOWN || dead(&surely_crossed(view, &finding.subject)).is_some() {
         return finding;
     }
     finding.category = lossy;
@@ -204,9 +195,10 @@ pub(super) fn revised(finding: &Finding, seen: &[Observed<'_>]) -> Finding {
 }
 
 /// Probes that surely cross a component, over each horizon.
-fn surely_crossed(seen: &[Observed<'_>], component: &Component) -> [Counts; 4] {
+fn surely_crossed(view: &View<'_>, component: &Component) -> [Counts; 4] {
     let mut sure = [Counts::default(); 4];
-    for seen in seen.iter().filter(|seen| seen.share(component) >= SURELY) {
+    let across = view.crossing(component);
+    for (seen, _) in across.iter().filter(|(_, share)| *share >= SURELY) {
         for (sum, horizon) in sure.iter_mut().zip(Horizon::ALL) {
             sum.add(seen.weighed(horizon));
         }

@@ -8,14 +8,12 @@
 //!
 //! Where a single host reports at all there is nobody to contradict or confirm it: its word is taken.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::counts::Counts;
-use super::crossed::Observed;
 use super::finding::{Category, Finding};
-use super::snapshot::{PathCounts, Snapshot};
+use super::view::{Observed, View};
 use crate::analysis::localize::Component;
-use crate::analysis::report::End;
 use crate::id::HostName;
 
 /// Share of the losses to be expected that the other hosts together must have.
@@ -34,18 +32,17 @@ struct Word {
 /// The findings that more than one host supports or that are about the host itself, and how many were held back.
 pub(super) fn confirmed(
     findings: Vec<Finding>,
-    snapshot: &Snapshot,
-    observed: &[Observed<'_>],
+    view: &View<'_>,
 ) -> (Vec<Finding>, usize) {
-    let reporting: HashSet<&HostName> =
-        snapshot.seen.iter().map(|seen| &seen.source.host).collect();
-    if reporting.len() < 2 {
+    let mut reporting = view.snapshot.paths().map(|seen| &seen.source.host);
+    let first = reporting.next();
+    if reporting.all(|host| Some(host) == first) {
         return (findings, 0);
     }
     let all = findings.len();
     let kept: Vec<_> = findings
         .into_iter()
-        .filter_map(|finding| match sole_witness(&finding, snapshot, observed) {
+        .filter_map(|finding| match sole_witness(&finding, view) {
             None => Some(finding),
             Some(host) => about_itself(finding, &host),
         })
@@ -95,18 +92,15 @@ const fn is_slow(finding: &Finding) -> bool {
 }
 
 /// The host that alone supports a finding.
-fn sole_witness(
-    finding: &Finding,
-    snapshot: &Snapshot,
-    observed: &[Observed<'_>],
-) -> Option<HostName> {
+fn sole_witness(finding: &Finding, view: &View<'_>) -> Option<HostName> {
     if !is_reported(finding) {
         return None;
     }
+    let crossing = crossing(&finding.subject, view);
     let mut words: HashMap<&HostName, Word> = HashMap::new();
-    for (seen, share) in crossing(&finding.subject, snapshot, observed) {
+    for (seen, share) in &crossing {
         let counts = if is_slow(finding) {
-            seen.slow
+            seen.slow()
         } else {
             seen.weighed(finding.horizon)
         };
@@ -132,36 +126,15 @@ fn sole_witness(
 }
 
 /// The paths that cross a subject, each with the share of its packets that do.
-fn crossing<'a>(
-    subject: &Component,
-    snapshot: &'a Snapshot,
-    observed: &[Observed<'a>],
-) -> Vec<(&'a PathCounts, f64)> {
+fn crossing<'a>(subject: &Component, view: &View<'a>) -> Vec<(Observed<'a>, f64)> {
     match subject {
-        Component::Rnic { .. } | Component::Host { .. } => snapshot
-            .seen
-            .iter()
-            .filter(|seen| {
-                [&seen.source, &seen.target]
-                    .into_iter()
-                    .any(|end| is_of(subject, end))
-            })
-            .map(|seen| (seen, 1.0))
-            .collect(),
-        Component::Link { .. } | Component::Switch { .. } | Component::Group { .. } => observed
-            .iter()
-            .map(|observed| (observed.seen, observed.share(subject)))
-            .filter(|(_, share)| *share > 0.0)
-            .collect(),
-    }
-}
-
-/// Whether an end of a path is, or is on, an RNIC or host.
-fn is_of(subject: &Component, end: &End) -> bool {
-    match subject {
-        Component::Rnic { host, device } => end.host == *host && end.device == *device,
-        Component::Host { name } => end.host.as_str() == name,
-        Component::Link { .. } | Component::Switch { .. } | Component::Group { .. } => false,
+        Component::Rnic { .. } | Component::Host { .. } => {
+            let paths = view.touching(subject).into_iter();
+            paths.map(|seen| (seen, 1.0)).collect()
+        }
+        Component::Link { .. } | Component::Switch { .. } | Component::Group { .. } => {
+            view.crossing(subject)
+        }
     }
 }
 

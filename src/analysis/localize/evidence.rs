@@ -176,18 +176,24 @@ impl Evidence {
     }
 
     fn spare(&mut self, part: &Part, trials: f64) {
-        let spared = &mut self.spared[part.component.index()];
+        self.spare_many(part.component.index(), part.share, 1.0, trials);
+    }
+
+    /// Brings in so many observations without failures that may cross the component in a place, alike in share and number of trials;
+    /// `trials` are those of all of them.
+    pub(super) fn spare_many(&mut self, at: usize, share: f64, count: f64, trials: f64) {
+        let spared = &mut self.spared[at];
         match spared
             .iter_mut()
-            .find(|known| known.is_like(part.share, trials))
+            .find(|known| known.is_like(share, trials / count))
         {
             Some(known) => {
-                known.count += 1.0;
+                known.count += count;
                 known.trials += trials;
             }
             None => spared.push(Spared {
-                share: part.share,
-                count: 1.0,
+                share,
+                count,
                 trials,
             }),
         }

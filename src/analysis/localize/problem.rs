@@ -87,15 +87,17 @@ pub struct Problem {
     /// Nodes of the path at hand.
     path_nodes: Vec<u32>,
     /// Trials are the probes on living paths.
-    probes: Evidence,
+    pub(super) probes: Evidence,
     /// Trials are the living paths; none has failed.
-    paths: Evidence,
+    pub(super) paths: Evidence,
     /// Paths that lost all their probes, or nearly all: each is dead, or alive and unlucky. Trials are the probes.
     pub(super) doubtful: Evidence,
-    sent: u64,
+    pub(super) sent: u64,
     lost: u64,
-    observations: u64,
+    pub(super) observations: u64,
     rates_only: bool,
+    /// Links that observations cross and that are not among the components: nothing was lost on a path across them.
+    pub(super) unlisted_links: usize,
 }
 
 impl Problem {
@@ -202,6 +204,11 @@ impl Problem {
         let (signal, rates_only) = (self.signal, self.rates_only);
         self.clone_from(other);
         (self.signal, self.rates_only) = (signal, rates_only);
+    }
+
+    /// Says how many links observations cross beside those that are components here: the price of naming one of many counts them.
+    pub(crate) const fn count_unlisted(&mut self, links: usize) {
+        self.unlisted_links = links;
     }
 
     /// Makes hosts suspects of their own: what all RNICs of one lose may be the host's. For hosts of which paths end at several

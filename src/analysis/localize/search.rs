@@ -231,7 +231,8 @@ impl<'a> Search<'a> {
             .iter()
             .zip(&evidence.sums)
             .filter(|(component, sums)| is_link(component) && sums.sent > 0.0)
-            .count();
+            .count()
+            .saturating_add(problem.unlisted_links);
         Self {
             problem,
             evidence,

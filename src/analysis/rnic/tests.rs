@@ -83,7 +83,7 @@ impl Cluster {
                 unsent: 0,
             })
             .collect();
-        judge(&pairs, u64::MAX)
+        judge(&pairs, &Rest::default(), u64::MAX)
             .expect("possible counts")
             .verdicts
             .expect("no limit")
@@ -200,7 +200,7 @@ fn an_rnic_that_its_neighbours_reach_is_not_blamed_for_paths_that_die_above() {
         }
     }
     assert_eq!(
-        judge(&pairs, u64::MAX)
+        judge(&pairs, &Rest::default(), u64::MAX)
             .expect("counts that can be")
             .verdicts
             .expect("no limit"),
@@ -226,7 +226,7 @@ proptest! {
             .filter(|(source, target, ..)| source != target)
             .map(|(source, target, sent, lost)| Pair { source: name(*source), target: name(*target), sent: *sent + *lost, lost: *lost, unsent: 0 })
             .collect();
-        for verdict in judge(&pairs, u64::MAX).expect("lost is at most sent").verdicts.expect("no limit") {
+        for verdict in judge(&pairs, &Rest::default(), u64::MAX).expect("lost is at most sent").verdicts.expect("no limit") {
             let finding = verdict.finding();
             prop_assert!((0.0..=1.0).contains(&finding.loss) && (0.0..=1.0).contains(&finding.confidence));
         }
@@ -245,8 +245,8 @@ fn losses_that_no_rnic_can_be_blamed_for_cost_no_search() {
     };
     // Six of 2 000 probes: a link's loss, and no RNIC's.
     let few = [pair(0, 1, 6), pair(1, 2, 0), pair(2, 0, 0)];
-    let judged = judge(&few, u64::MAX).expect("possible counts");
+    let judged = judge(&few, &Rest::default(), u64::MAX).expect("possible counts");
     assert_eq!((judged.verdicts, judged.work), (Some(Vec::new()), 0));
     let many = [pair(0, 1, 200), pair(1, 2, 200), pair(2, 0, 0)];
-    assert!(judge(&many, u64::MAX).expect("possible counts").work > 0);
+    assert!(judge(&many, &Rest::default(), u64::MAX).expect("possible counts").work > 0);
 }

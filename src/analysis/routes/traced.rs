@@ -7,7 +7,7 @@
 //! load. It counts as *sprayed*, and no trace is believed, until repeated traces agree again.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +82,8 @@ pub(super) struct TracedLegs {
     shown: HashMap<(TorId, TorId), Shown>,
     sprayed: usize,
     looked: Option<WallTime>,
+    /// 5-tuples whose leg has changed, until they are taken.
+    changed: HashSet<Tuple>,
 }
 
 fn tors(path: &[String]) -> Option<(TorId, TorId)> {
@@ -110,6 +112,11 @@ impl TracedLegs {
         &self.shown
     }
 
+    /// The 5-tuples whose leg has changed since this was asked last.
+    pub(super) fn take_changed(&mut self) -> HashSet<Tuple> {
+        std::mem::take(&mut self.changed)
+    }
+
     /// A trace of `tuple` that has become known at `now` shows `path`.
     pub(super) fn learn(&mut self, tuple: Tuple, path: Vec<String>, now: WallTime) -> Learned {
         let before = self.tuples.get_mut(&tuple);
@@ -119,9 +126,13 @@ impl TracedLegs {
             known.confirmed = known.confirmed.max(now);
             let was_sprayed = known.is_sprayed;
             known.repeat(false);
-            self.sprayed -= usize::from(was_sprayed && !known.is_sprayed);
+            if was_sprayed && !known.is_sprayed {
+                self.sprayed -= 1;
+                self.changed.insert(tuple);
+            }
             return Learned::Confirmed;
         }
+        self.changed.insert(tuple);
         // A path that has changed may do so again: repeated traces that disagree are believed less and less.
         let before = self.tuples.remove(&tuple).map(|mut known| {
             let was_sprayed = known.is_sprayed;
@@ -152,6 +163,7 @@ impl TracedLegs {
     /// Nobody probes `tuple` any more. Gives the ToRs between which one path less is known.
     pub(super) fn forget(&mut self, tuple: &Tuple) -> Option<(TorId, TorId)> {
         let known = self.tuples.remove(tuple)?;
+        self.changed.insert(*tuple);
         self.sprayed -= usize::from(known.is_sprayed);
         self.hide(&known.leg)
     }
@@ -207,6 +219,7 @@ impl TracedLegs {
                 let leg = self.leg(path, steps);
                 if let Some(known) = self.tuples.get_mut(&tuple) {
                     known.leg = leg;
+                    self.changed.insert(tuple);
                 }
             }
         }

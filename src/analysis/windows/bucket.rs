@@ -257,6 +257,19 @@ impl Bucket {
         (all, slow)
     }
 
+    /// Trusted round trips, and the bin of the longest.
+    pub(super) fn trusted(&self) -> (u64, Bin) {
+        let (mut all, mut longest) = (0, Bin::from_number(0));
+        for what in [NETWORK_RTT, FOCUSED_RTT] {
+            for cell in self.cells_of(what) {
+                all += u64::from(cell & COUNT_MAX);
+                let (_, number) = unpack(cell >> COUNT_BITS);
+                longest = longest.max(Bin::from_number(number));
+            }
+        }
+        (all, longest)
+    }
+
     pub(super) fn add_rtt_to(&self, sketch: &mut Sketch) {
         for cell in self.cells_of(NETWORK_RTT) {
             let (_, number) = unpack(cell >> COUNT_BITS);

@@ -50,6 +50,8 @@ pub(super) struct Entry {
     hash: u64,
     newer: u32,
     older: u32,
+    /// The table's stamp when a report came last.
+    touched: u64,
     /// A probe has come through.
     has_come_through: bool,
 }
@@ -190,6 +192,8 @@ pub(super) struct Table {
     buckets: usize,
     evicted: u64,
     expired: u64,
+    /// Reports that were counted.
+    stamp: u64,
 }
 
 impl Default for Table {
@@ -207,6 +211,7 @@ impl Default for Table {
             buckets: 0,
             evicted: 0,
             expired: 0,
+            stamp: 0,
         }
     }
 }
@@ -237,6 +242,33 @@ impl Table {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().flatten()
+    }
+
+    pub(super) fn by_place(&self) -> impl Iterator<Item = Option<&Entry>> {
+        self.entries.iter().map(Option::as_ref)
+    }
+
+    pub(super) fn at(&self, place: usize) -> Option<&Entry> {
+        self.entries.get(place)?.as_ref()
+    }
+
+    pub(super) const fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    pub(super) const fn removed(&self) -> u64 {
+        self.evicted.saturating_add(self.expired)
+    }
+
+    /// The places that were updated after the stamp was this number, newest first.
+    pub(super) fn touched_since(&self, stamp: u64) -> impl Iterator<Item = usize> {
+        let mut next = self.newest;
+        std::iter::from_fn(move || {
+            let entry = self.at(next as usize)?;
+            let place = next as usize;
+            next = entry.older;
+            (entry.touched > stamp).then_some(place)
+        })
     }
 
     pub(super) fn places(&self) -> usize {
@@ -277,7 +309,9 @@ impl Table {
             self.insert(hash, path)
         };
         self.link_newest(at);
+        self.stamp += 1;
         let entry = self.entries[at as usize].as_mut()?;
+        entry.touched = self.stamp;
         let (bytes, buckets) = (entry.bytes(), entry.buckets.len());
         let result = change(entry);
         self.entries_bytes = self.entries_bytes - bytes + entry.bytes();
@@ -299,6 +333,7 @@ impl Table {
             hash,
             newer: NONE,
             older: NONE,
+            touched: 0,
             has_come_through: false,
         };
         self.entries_bytes += entry.bytes();

@@ -89,7 +89,7 @@ fn what_has_left_the_lists_is_not_asked_for() {
     let gid = fabric.end(gone).gid;
     let is_of_it = |seen: &&PathCounts| seen.target.gid == gid;
     assert_eq!(
-        snapshot.seen.iter().filter(is_of_it).count(),
+        snapshot.paths().filter(is_of_it).count(),
         7,
         "they are kept"
     );
@@ -137,7 +137,9 @@ fn what_cannot_be_told_is_being_decided_where_probes_tell_it_apart() {
         &limits,
         now(fabric.seconds),
     );
-    let observed = crossed::observed(&mut fabric.judge.routes, &snapshot.seen);
+    let mut board = board::Board::default();
+    board.follow(&mut fabric.judge.routes, &snapshot);
+    let view = View::new(&board, &snapshot, BTreeSet::new());
     let link = |from: &str, to: &str| Component::Link {
         from: from.to_owned(),
         to: to.to_owned(),
@@ -145,7 +147,7 @@ fn what_cannot_be_told_is_being_decided_where_probes_tell_it_apart() {
     let undecided = |subject, other| {
         let asked = asked::tests::asked_for(&fabric.end(0), &fabric.end(2));
         let mut findings = [asked::tests::undecided(subject, vec![other])];
-        flows::mark_deciding(&mut findings, &observed, &[asked]);
+        flows::mark_deciding(&mut findings, &view, &[asked]);
         findings[0].deciding
     };
     let spine = TestFabric::spine(0, 2);

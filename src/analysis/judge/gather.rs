@@ -1,0 +1,303 @@
+//! Problems for the localisation, made of the paths of one run.
+//!
+//! Only components on the paths that have lost something can be suspects. All other paths enter as sums over these components, so a
+//! problem is as large as what was lost, and not as the fabric.
+
+use std::rc::Rc;
+
+use super::board::{NONE, Parts};
+use super::counts::{Counts, Horizon};
+use super::effort::Effort;
+use super::path_counts::{PathCounts, weighed};
+use super::view::View;
+use crate::analysis::localize::{
+    ComponentId, Crossing, PassedPath, PassedSums, Posterior, Problem, ProblemError, Signal,
+};
+
+/// What a problem is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// Lost probes over a horizon.
+    Lost(Horizon),
+    /// Slow round trips of 20 s; a path counts as at most so many.
+    Slow { most: u64 },
+}
+
+impl Counted {
+    /// What a path counts.
+    pub(super) fn of(self, seen: &PathCounts) -> Counts {
+        match self {
+            Self::Lost(horizon) => seen.weighed(horizon),
+            Self::Slow { most } => weighed(seen.slow(), most),
+        }
+    }
+
+    const fn signal(self) -> Signal {
+        match self {
+            Self::Lost(_) => Signal::Loss,
+            Self::Slow { .. } => Signal::Slow,
+        }
+    }
+}
+
+/// A problem with the numbers that its components have on the board.
+pub(super) struct Gathered {
+    pub(super) problem: Problem,
+    ids: Rc<[ComponentId]>,
+}
+
+impl Gathered {
+    /// What is possible by the problem, with the numbers that components have on the board.
+    pub(super) fn on_board(&self, mut posterior: Posterior) -> Posterior {
+        let components = posterior.suspects.iter_mut();
+        for possible in components.flat_map(|suspects| &mut suspects.components) {
+            if let Some(id) = self.ids.get(possible.component.0 as usize) {
+                possible.component = *id;
+            }
+        }
+        posterior
+    }
+}
+
+/// Lossy paths over all horizons up to which their problems are gathered together: each takes memory.
+const TOGETHER: usize = 50_000;
+
+/// Work of a pass over all paths, in evaluations of one observation.
+pub(super) fn work(view: &View<'_>) -> u64 {
+    view.len() as u64 / 4
+}
+
+/// Work of bringing so many lossy paths into a problem.
+pub(super) const fn lossy_work(paths: usize) -> u64 {
+    (paths as u64).saturating_mul(20)
+}
+
+/// The problems of the horizons with losses.
+pub(super) struct Problems(Vec<(Horizon, Gathered)>);
+
+impl Problems {
+    /// Those that there is work left for; none where so much is lost that each is gathered when it is taken.
+    pub(super) fn of(
+        view: &View<'_>,
+        due: &[Horizon],
+        effort: &mut Effort,
+    ) -> Result<Self, ProblemError> {
+        let lossy = |horizon: Horizon| view.lossy.lost[horizon.index()].len();
+        if due.iter().copied().map(lossy).sum::<usize>() > TOGETHER {
+            return Ok(Self(Vec::new()));
+        }
+        let mut wanted = Vec::new();
+        let mut pass = work(view);
+        for horizon in due.iter().copied().filter(|horizon| lossy(*horizon) > 0) {
+            let work = pass + lossy_work(lossy(horizon));
+            if effort.has(work) {
+                effort.spend(work);
+                wanted.push(horizon);
+                // One pass serves all.
+                pass = 0;
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        let counted: Vec<Counted> = wanted.iter().copied().map(Counted::Lost).collect();
+        let gathered = gather(view, &counted)?;
+        Ok(Self(wanted.into_iter().zip(gathered).collect()))
+    }
+
+    /// The problem of a horizon with losses; `None` where there is no work left for it.
+    pub(super) fn take(
+        &mut self,
+        view: &View<'_>,
+        horizon: Horizon,
+        effort: &mut Effort,
+    ) -> Result<Option<Gathered>, ProblemError> {
+        if let Some(at) = self.0.iter().position(|(known, _)| *known == horizon) {
+            return Ok(Some(self.0.swap_remove(at).1));
+        }
+        let work = work(view) + lossy_work(view.lossy.lost[horizon.index()].len());
+        if !effort.has(work) {
+            return Ok(None);
+        }
+        effort.spend(work);
+        Ok(gather(view, &[Counted::Lost(horizon)])?.pop())
+    }
+}
+
+/// One of the problems that are gathered together.
+struct Part {
+    counted: Counted,
+    problem: Problem,
+    passed: PassedSums,
+}
+
+/// Components of the board that are components of the problems.
+struct Listed {
+    /// By number on the board: the number in the problems.
+    local: Vec<u32>,
+    ids: Rc<[ComponentId]>,
+}
+
+impl Listed {
+    fn of(view: &View<'_>, counted: &[Counted]) -> Self {
+        let board = view.board;
+        let mut local = vec![NONE; board.components()];
+        let mut ids: Vec<ComponentId> = Vec::new();
+        let mut list = |id: ComponentId, ids: &mut Vec<ComponentId>| {
+            let local = &mut local[id.0 as usize];
+            if *local == NONE {
+                *local = 0;
+                ids.push(id);
+            }
+        };
+        let mut parts = Parts::default();
+        for counted in counted {
+            let lossy = match counted {
+                Counted::Lost(horizon) => &view.lossy.lost[horizon.index()],
+                Counted::Slow { .. } => &view.lossy.slow,
+            };
+            for at in lossy {
+                board.parts(*at as usize, view.with_fabric, &mut parts);
+                for (id, _) in parts.ends.iter().chain(&parts.between) {
+                    list(*id, &mut ids);
+                }
+            }
+        }
+        // Both directions of a cable may stand in a switch's place.
+        for at in 0..ids.len() {
+            let reverse = board.component(ids[at]).reverse();
+            if let Some(reverse) = reverse.and_then(|reverse| board.id(&reverse)) {
+                list(reverse, &mut ids);
+            }
+        }
+        ids.sort_unstable();
+        for (number, id) in (0..).zip(&ids) {
+            local[id.0 as usize] = number;
+        }
+        Self {
+            local,
+            ids: ids.into(),
+        }
+    }
+
+    fn local(&self, id: ComponentId) -> Option<ComponentId> {
+        let local = self.local[id.0 as usize];
+        (local != NONE).then_some(ComponentId(local))
+    }
+
+    fn problems(&self, view: &View<'_>, counted: &[Counted]) -> Result<Vec<Part>, ProblemError> {
+        let mut first = Problem::new();
+        for id in &*self.ids {
+            first.intern(view.board.component(*id).clone())?;
+        }
+        let parts = counted.iter().map(|counted| {
+            let mut problem = Problem::of(counted.signal());
+            problem.take_components(&first);
+            Part {
+                counted: *counted,
+                problem,
+                passed: PassedSums::new(self.ids.len()),
+            }
+        });
+        Ok(parts.collect())
+    }
+}
+
+/// Makes problems of what the paths count, in one pass over them.
+///
+/// # Errors
+/// More lost than sent.
+pub(super) fn gather(
+    view: &View<'_>,
+    counted: &[Counted],
+) -> Result<Vec<Gathered>, ProblemError> {
+    let listed = Listed::of(view, counted);
+    let mut made = listed.problems(view, counted)?;
+    // For each component the problems in which a path crosses it, as bits.
+    let mut crossed = vec![0_u8; view.board.components()];
+    let mut parts = Parts::default();
+    let mut counts = vec![Counts::default(); counted.len()];
+    for seen in view.iter() {
+        let mut among = 0_u8;
+        for (number, part) in made.iter().enumerate() {
+            counts[number] = part.counted.of(&seen);
+            among |= u8::from(counts[number].sent > 0) << number;
+        }
+        if among == 0 {
+            continue;
+        }
+        view.board.parts(seen.at, view.with_fabric, &mut parts);
+        for (id, _) in &parts.between {
+            crossed[id.0 as usize] |= among;
+        }
+        for (part, counts) in made.iter_mut().zip(&counts) {
+            if counts.lost > 0 {
+                add_lossy(&mut part.problem, &listed, &parts, *counts)?;
+            }
+        }
+        add_passed(&mut made, &listed, &parts, &counts);
+    }
+    let gathered = made.into_iter().enumerate().map(|(number, part)| {
+        let mut problem = part.problem;
+        problem.add_passed(&part.passed);
+        let unlisted = crossed.iter().enumerate().filter(|(at, crossed)| {
+            **crossed >> number & 1 == 1 && listed.local[*at] == NONE && view.board.is_link(*at)
+        });
+        problem.count_unlisted(unlisted.count());
+        Gathered {
+            problem,
+            ids: Rc::clone(&listed.ids),
+        }
+    });
+    Ok(gathered.collect())
+}
+
+fn add_lossy(
+    problem: &mut Problem,
+    listed: &Listed,
+    parts: &Parts,
+    counts: Counts,
+) -> Result<(), ProblemError> {
+    let local = |parts: &[(ComponentId, f64)]| -> Vec<(ComponentId, f64)> {
+        let parts = parts.iter();
+        parts
+            .filter_map(|(id, share)| Some((listed.local(*id)?, *share)))
+            .collect()
+    };
+    let crossing = Crossing {
+        ends: &local(&parts.ends),
+        between: &local(&parts.between),
+        elsewhere: parts.elsewhere,
+        links: parts.links,
+    };
+    problem.add_crossing(&crossing, counts.sent, counts.lost)
+}
+
+/// Adds a path to the sums of the problems in which it lost nothing.
+fn add_passed(made: &mut [Part], listed: &Listed, parts: &Parts, counts: &[Counts]) {
+    let mut add = |id: ComponentId, sum: f64, between: bool| {
+        let Some(local) = listed.local(id) else {
+            return;
+        };
+        for (part, counts) in made.iter_mut().zip(counts) {
+            if counts.sent > 0 && counts.lost == 0 {
+                let path = PassedPath {
+                    sent: counts.sent,
+                    elsewhere: parts.elsewhere,
+                };
+                part.passed.cross(local, (sum, between), path);
+            }
+        }
+    };
+    for (id, sum) in &parts.ends {
+        add(*id, *sum, false);
+    }
+    for (id, sum) in &parts.between {
+        add(*id, *sum, true);
+    }
+    for (part, counts) in made.iter_mut().zip(counts) {
+        if counts.sent > 0 && counts.lost == 0 {
+            part.passed.count(parts.links, 1, counts.sent);
+        }
+    }
+}
