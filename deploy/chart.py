@@ -23,7 +23,7 @@ ALL = {
     "image": {"registry": "images.example/net", "tag": "9.9", "pullSecrets": ["pull"]},
     "database": DATABASE,
     "controller": {"replicas": 3, "service": "LoadBalancer", "settings": '[pinglist]\nlink_rate = 20.0\n'},
-    "analyzer": {"webHosts": ["rpingmesh.example"], "settings": 'incident_retention = "30d"\n'},
+    "analyzer": {"replicas": 3, "webHosts": ["rpingmesh.example"], "advertiseWeb": "https://$(POD_NAME).rpingmesh.example", "settings": 'incident_retention = "30d"\n'},
     "agent": {
         "namespace": "rpingmesh-agents",
         "createNamespace": True,
@@ -112,6 +112,16 @@ def everything(check, rendered):
     check(settings["store"].startswith("postgres://rpingmesh@db-a.example,db-b.example:5433/rpingmesh?fleet=east&"), settings["store"])
     settings = tomllib.loads(rendered[("ConfigMap", f"{RELEASE}-analyzer")]["data"]["analyzer.toml"])
     check("rpingmesh.example" in settings["web_hosts"], "Helm chart: analyzer.webHosts")
+    analyzer = rendered[("StatefulSet", f"{RELEASE}-analyzer")]["spec"]
+    check(analyzer["replicas"] == 3, "Helm chart: analyzer.replicas")
+    (container,) = analyzer["template"]["spec"]["containers"]
+    env = {entry["name"]: entry.get("value") for entry in container["env"]}
+    check(env["RPINGMESH_ADVERTISE_WEB"] == "https://$(POD_NAME).rpingmesh.example", "Helm chart: analyzer.advertiseWeb")
+    peers = analyzer["serviceName"]
+    check(env["RPINGMESH_ADVERTISE"] == f"https://$(POD_NAME).{peers}.rpingmesh.svc:7471", f"Helm chart: {env}")
+    check(rendered[("Service", peers)]["spec"]["clusterIP"] == "None", f"Helm chart: {peers} is not headless")
+    for number in range(3):
+        check(f"{RELEASE}-analyzer-{number}.{peers}.rpingmesh.svc" in settings["web_hosts"], f"Helm chart: {settings['web_hosts']}")
     agent = rendered[("DaemonSet", f"{RELEASE}-agent")]
     check(agent["metadata"]["namespace"] == "rpingmesh-agents", "Helm chart: the agents' namespace")
     check(("Namespace", "rpingmesh-agents") in rendered, "Helm chart: the agents' namespace is not made")

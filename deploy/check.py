@@ -92,6 +92,11 @@ def references(manifests):
         for container in template["spec"]["containers"]:
             mounts = {mount["name"] for mount in container["volumeMounts"]}
             check(mounts == volumes, f"{name}: volumes {volumes}, mounts {mounts}")
+            keys = (FOLDER.parent / f"docs/config/{container['name']}.toml").read_text()
+            for variable in container.get("env", []):
+                key = variable["name"].removeprefix("RPINGMESH_").lower()
+                own = variable["name"].startswith("RPINGMESH_")
+                check(not own or re.search(rf"^#?{key} = ", keys, re.MULTILINE), f"{name}: {variable['name']} is no key of the program")
         for volume in template["spec"]["volumes"]:
             for key, kind, field in [
                 ("configMap", "ConfigMap", "name"),
