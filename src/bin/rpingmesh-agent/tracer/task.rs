@@ -245,12 +245,12 @@ impl Task {
         programs.set_listing(true);
         let listing = list::list(&self.cgroups, SystemClock.host(), || {
             drain(ring, usize::MAX, &mut self.tally, |event| {
-                events.push(event)
+                events.push(event);
             });
         });
         programs.set_listing(false);
         drain(ring, usize::MAX, &mut self.tally, |event| {
-            events.push(event)
+            events.push(event);
         });
         match listing {
             Ok(mut listing) => {
