@@ -357,6 +357,7 @@ async fn report_first_probes() {
         since: SystemClock.host(),
         completes_listing: true,
         devx: false,
+        unproved: None,
     };
     tracer
         .send(TraceMessage::Status(attached))

@@ -162,9 +162,10 @@ pub fn is_specimen(event: &QpEvent) -> bool {
 fn identity(event: &QpEvent, specimen: &Specimen) -> Result<(), Contradiction> {
     same("its number", specimen.qpn, event.local_qpn)?;
     same("its type", RC, event.qp_type)?;
-    let device = match event.has(present::DEVICE) {
-        true => text(&event.device),
-        false => String::new(),
+    let device = if event.has(present::DEVICE) {
+        text(&event.device)
+    } else {
+        String::new()
     };
     same("its device", specimen.device.as_str(), device.as_str())
 }
@@ -194,7 +195,7 @@ fn connection(event: &QpEvent, specimen: &Specimen) -> Result<(), Contradiction>
     Ok(())
 }
 
-fn same<T: PartialEq + fmt::Display>(
+fn same<T: Copy + PartialEq + fmt::Display>(
     what: &'static str,
     known: T,
     seen: T,

@@ -95,7 +95,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     succeed(&mut tests)?;
 
     let report = tools.report(&folder, &raw, &programs)?;
-    let files = lines::read(&report, |path| is_measured(path))?;
+    let files = lines::read(&report, is_measured)?;
     ensure!(!files.is_empty(), "no line of the verbs code was counted");
     let (total, text) = lines::table(&files, options.missing);
     print!("{text}");

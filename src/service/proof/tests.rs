@@ -115,7 +115,7 @@ fn each_wrong_field_contradicts() {
         ("the index of its GID", |calls| calls[2].sgid_index = 0),
         ("its traffic class", |calls| calls[2].traffic_class = 0),
         ("its destination GID", |calls| {
-            calls[2].destination_gid[3] = 1
+            calls[2].destination_gid[3] = 1;
         }),
     ];
     for (what, falsify) in falsified {

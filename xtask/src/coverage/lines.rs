@@ -100,9 +100,12 @@ fn ranges(counts: &Counts) -> String {
     }
     let texts: Vec<_> = ranges
         .iter()
-        .map(|(first, last)| match first == last {
-            true => first.to_string(),
-            false => format!("{first}-{last}"),
+        .map(|(first, last)| {
+            if first == last {
+                first.to_string()
+            } else {
+                format!("{first}-{last}")
+            }
         })
         .collect();
     texts.join(", ")

@@ -147,8 +147,8 @@ mod tests {
         }
     }
 
-    fn run(prover: Prover, mut looks: u32) -> (Result<Specimen, String>, u32) {
-        let result = start("rpm-proof-test".to_owned(), &prover).expect("a thread");
+    fn run(prover: &Prover, mut looks: u32) -> (Result<Specimen, String>, u32) {
+        let result = start("rpm-proof-test".to_owned(), prover).expect("a thread");
         let made = await_result(&result, || {
             std::thread::sleep(Duration::from_millis(1));
             looks = looks.saturating_sub(1);
@@ -167,16 +167,16 @@ mod tests {
             }
         });
         // The last event comes some time later; or never, which ends too.
-        assert_eq!(run(Arc::clone(&named), 20), (Ok(specimen()), 0));
-        assert_eq!(run(named, u32::MAX).0, Ok(specimen()));
+        assert_eq!(run(&named, 20), (Ok(specimen()), 0));
+        assert_eq!(run(&named, u32::MAX).0, Ok(specimen()));
     }
 
     #[test]
     fn what_cannot_be_made_says_why() {
         let none: Prover = Arc::new(|| Err("no device".to_owned()));
-        assert_eq!(run(none, 5).0, Err("no device".to_owned()));
+        assert_eq!(run(&none, 5).0, Err("no device".to_owned()));
         let panics: Prover = Arc::new(|| panic!("on purpose"));
-        assert_eq!(run(panics, 5).0, Err("its thread has ended".to_owned()));
+        assert_eq!(run(&panics, 5).0, Err("its thread has ended".to_owned()));
     }
 
     #[test]

@@ -250,12 +250,12 @@ impl Task {
         let environments = self.environments.environments();
         let listing = list::list(&self.cgroups, environments, SystemClock.host(), || {
             drain(ring, usize::MAX, &mut self.tally, |event| {
-                events.push(event)
+                events.push(event);
             });
         });
         programs.set_listing(false);
         drain(ring, usize::MAX, &mut self.tally, |event| {
-            events.push(event)
+            events.push(event);
         });
         match listing {
             Ok(mut listing) => {
