@@ -11,6 +11,7 @@
 
 mod asked;
 mod board;
+mod bonds;
 mod coarse;
 mod counts;
 mod effort;
@@ -56,10 +57,10 @@ pub use counts::{Counts, Horizon};
 pub use effort::Pace;
 pub use finding::{Asked, Category, Finding, Judgement, Question};
 pub(crate) use finding::{HARD, LEAST_CONFIDENCE, LEAST_SLOW};
+pub use path_counts::PathCounts;
 pub use recent::Recent;
 pub use sight::Coverage;
 pub use silent::SilentHost;
-pub use path_counts::PathCounts;
 pub use snapshot::Snapshot;
 
 /// Findings over the longest horizon are looked for this often: they cannot change faster.
@@ -173,11 +174,7 @@ impl Judge {
         judgement
     }
 
-    fn judge_on(
-        &mut self,
-        board: &Board,
-        snapshot: &Snapshot,
-    ) -> Result<Judgement, ProblemError> {
+    fn judge_on(&mut self, board: &Board, snapshot: &Snapshot) -> Result<Judgement, ProblemError> {
         self.usual.clone_from(&snapshot.usual);
         self.slot = Slot::of(snapshot.now);
         let mut judgement = Judgement {

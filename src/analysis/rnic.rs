@@ -9,13 +9,16 @@
 //! Only losses above [`LEAST_LOSS`] are judged here, in seconds; milder ones of an RNIC come out of the localisation of
 //! links over longer windows, where an RNIC is one of the suspects.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod rest;
 
-use super::localize::{
-    Component, PassedSums, Problem, ProblemError, Settings, Suspect, localize,
-};
+use std::collections::{BTreeSet, HashMap};
+
+use super::localize::{Component, Problem, ProblemError, Settings, Suspect, localize};
 use super::stall;
 use crate::id::RnicName;
+
+pub(crate) use rest::Rest;
+use rest::{HOST_LINKS, above, switch};
 
 /// Share of an RNIC's probes that must be lost (R-Pingmesh, section 5).
 pub(crate) const LEAST_LOSS: f64 = 0.1;
@@ -37,36 +40,6 @@ pub(crate) struct Pair<'a> {
     pub lost: u64,
     /// Probes that could not be sent, beside these.
     pub unsent: u64,
-}
-
-/// Probes between RNICs that have lost nothing, by ToR: none of these RNICs is a suspect, but their ToRs may be.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Rest<'a> {
-    /// By ToR: twice the probes between its RNICs, and those with RNICs elsewhere.
-    tors: BTreeMap<&'a str, (u64, u64)>,
-}
-
-impl<'a> Rest<'a> {
-    /// Adds the probes from and to one RNIC: those with others under its ToR, and those with RNICs elsewhere. Each probe comes twice,
-    /// once for either RNIC.
-    pub(crate) fn add(&mut self, tor: &'a str, inside: u64, across: u64) {
-        if inside > 0 || across > 0 {
-            let sums = self.tors.entry(tor).or_default();
-            sums.0 = sums.0.saturating_add(inside);
-            sums.1 = sums.1.saturating_add(across);
-        }
-    }
-
-    /// All probes.
-    fn probes(&self) -> u64 {
-        let twice = self
-            .tors
-            .values()
-            .fold(0, |sum: u64, (inside, across)| {
-                sum.saturating_add(*inside).saturating_add(*across)
-            });
-        twice / 2
-    }
 }
 
 /// What is wrong.
@@ -138,9 +111,6 @@ fn rnic_of(component: &Component) -> Option<RnicName> {
         | Component::Group { .. } => None,
     }
 }
-
-/// Links that a probe and its ACK cross between an RNIC and its ToR.
-const HOST_LINKS: f64 = 2.0;
 
 /// ToRs from which on the fabric between them is a suspect of its own.
 const LEAST_TORS: usize = 4;
@@ -375,47 +345,8 @@ fn problem(
     for (shares, sent, lost) in rows {
         problem.add_shares(&shares, 2.0 * HOST_LINKS, sent, lost)?;
     }
-    add_rest(&mut problem, rest, acquitted);
+    rest.add_to(&mut problem, acquitted);
     Ok(problem)
-}
-
-fn switch(name: &str) -> Component {
-    Component::Switch {
-        name: name.to_owned(),
-    }
-}
-
-/// What lies above a ToR.
-fn above(tor: &str) -> Component {
-    Component::Link {
-        from: tor.to_owned(),
-        to: super::routes::CLOUD.to_owned(),
-    }
-}
-
-/// Adds the probes that were summed. What no pair crosses is no suspect, and has no sums.
-fn add_rest(problem: &mut Problem, rest: &Rest<'_>, acquitted: &BTreeSet<Component>) {
-    let mut sums = PassedSums::new(problem.components().len());
-    let mut unlisted = 0;
-    let mut between: u64 = 0;
-    for (tor, (inside, across)) in &rest.tors {
-        if let Some(id) = problem.id(&switch(tor)) {
-            sums.cross_surely(id, 0, (inside / 2).saturating_add(*across));
-        }
-        let above = above(tor);
-        match problem.id(&above) {
-            Some(id) => sums.cross_surely(id, 0, *across),
-            None if acquitted.contains(&above) => {}
-            None => unlisted += usize::from(*across > 0),
-        }
-        between = between.saturating_add(*across);
-    }
-    if let Some(id) = problem.id(&switch(super::routes::CLOUD)) {
-        sums.cross_surely(id, 0, between / 2);
-    }
-    sums.count(2.0 * HOST_LINKS, 0, rest.probes());
-    problem.add_passed(&sums);
-    problem.count_unlisted(unlisted);
 }
 
 fn verdict(suspect: &Suspect, merged: &Merged<'_>, apart: &[&Pair<'_>]) -> Option<Verdict> {

@@ -163,9 +163,7 @@ impl Windows {
 
     /// The places for paths in their order, empty ones as `None`. A path keeps its place.
     pub(crate) fn by_place(&self) -> impl Iterator<Item = Option<PathView<'_>>> {
-        self.table
-            .by_place()
-            .map(|entry| entry.map(PathView))
+        self.table.by_place().map(|entry| entry.map(PathView))
     }
 
     /// The path in a place.

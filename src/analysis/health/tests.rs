@@ -1,9 +1,8 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::analysis::filter::Reason;
-use crate::analysis::judge::{Coverage, SilentHost};
+use crate::analysis::judge::SilentHost;
 
 fn at(seconds: i64) -> WallTime {
     WallTime::from_nanos((1_800_000_000 + seconds) * 1_000_000_000)

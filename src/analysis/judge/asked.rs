@@ -187,7 +187,11 @@ impl Judge {
 }
 
 /// What was asked for before, among the candidates of this run.
-fn held(before: &[Asked], flows: &[(Observed<'_>, Flow)], candidates: &[Candidate<'_>]) -> Vec<Ask> {
+fn held(
+    before: &[Asked],
+    flows: &[(Observed<'_>, Flow)],
+    candidates: &[Candidate<'_>],
+) -> Vec<Ask> {
     let held: HashMap<Flow, u32> = before
         .iter()
         .map(|asked| ((asked.source, asked.target, asked.port), asked.portions))

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::counts::{Counts, Horizon};
-use super::path_counts::{Few, PathCounts, is_own};
+use super::path_counts::{Few, PathCounts, class, is_own};
 use super::sight::{Sight, Tally};
-use super::snapshot::class;
 use crate::analysis::filter::Noted;
 use crate::analysis::report::End;
 use crate::analysis::sketch::Bin;
@@ -145,8 +144,7 @@ impl Following {
     pub(super) fn enter(&mut self, path: PathView<'_>, noted: &Noted<'_>) -> PathCounts {
         let (source, target) = (path.source_end(), path.target_end());
         let ends = [self.end(&source, noted), self.end(&target, noted)];
-        let [source_name, target_name] =
-            ends.map(|end| Arc::clone(&self.ends[end as usize].name));
+        let [source_name, target_name] = ends.map(|end| Arc::clone(&self.ends[end as usize].name));
         PathCounts {
             source,
             target,

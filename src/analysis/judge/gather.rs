@@ -207,10 +207,7 @@ impl Listed {
 ///
 /// # Errors
 /// More lost than sent.
-pub(super) fn gather(
-    view: &View<'_>,
-    counted: &[Counted],
-) -> Result<Vec<Gathered>, ProblemError> {
+pub(super) fn gather(view: &View<'_>, counted: &[Counted]) -> Result<Vec<Gathered>, ProblemError> {
     let listed = Listed::of(view, counted);
     let mut made = listed.problems(view, counted)?;
     // For each component the problems in which a path crosses it, as bits.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::counts::{Counts, Horizon};
 use super::finding::{Category, Finding, HARD};
+use super::path_counts::PathCounts;
 use super::recent::{Newest, Recent};
 use super::silent::SilentHost;
-use super::path_counts::PathCounts;
 use super::snapshot::Snapshot;
 use super::view::Observed;
 use crate::analysis::filter::Flaps;
@@ -173,9 +173,8 @@ fn of_silent(silent: &SilentHost, snapshot: &Snapshot) -> Finding {
 
 /// Services with paths from or to an RNIC or host, and whether their probes are lost.
 fn services_of(is_of: impl Fn(&End) -> bool, snapshot: &Snapshot) -> BTreeMap<ServiceName, bool> {
-    let is_of = |seen: &&PathCounts| {
-        seen.service.is_some() && (is_of(&seen.source) || is_of(&seen.target))
-    };
+    let is_of =
+        |seen: &&PathCounts| seen.service.is_some() && (is_of(&seen.source) || is_of(&seen.target));
     services_on(snapshot.paths().filter(is_of))
 }
 
@@ -203,11 +202,7 @@ fn recent(paths: &[Observed<'_>], snapshot: &Snapshot) -> Recent {
 }
 
 /// A verdict over an RNIC as a finding; `paths` are those from and to it.
-pub(super) fn of_rnic(
-    verdict: Verdict,
-    snapshot: &Snapshot,
-    paths: &[Observed<'_>],
-) -> Finding {
+pub(super) fn of_rnic(verdict: Verdict, snapshot: &Snapshot, paths: &[Observed<'_>]) -> Finding {
     let rnic::Finding {
         rnic,
         loss,

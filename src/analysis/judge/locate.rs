@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::counts::{Counts, Horizon};
 use super::coarse::Coarse;
+use super::counts::{Counts, Horizon};
 use super::effort::Effort;
 use super::flows::ASKED_OVER;
 use super::gather::{Counted, Problems, gather, lossy_work, work};
@@ -177,13 +177,7 @@ impl Judge {
         let problem = &gathered.problem;
         let diagnosis = localize(problem, &self.settings_within(effort));
         let counts = |seen: &PathCounts| counted.of(seen);
-        Ok(self.located(
-            view,
-            (problem, diagnosis),
-            Horizon::Middle,
-            effort,
-            &counts,
-        ))
+        Ok(self.located(view, (problem, diagnosis), Horizon::Middle, effort, &counts))
     }
 
     /// Suspects of a problem as findings: those that were found in time.

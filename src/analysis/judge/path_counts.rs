@@ -106,8 +106,8 @@ impl PathCounts {
     pub(super) fn is_of(&self, path: PathView<'_>) -> bool {
         self.kind == path.kind()
             && self.port == path.source_port()
-            && std::ptr::eq(&*self.source, path.source())
-            && std::ptr::eq(&*self.target, path.target())
+            && std::ptr::eq(&raw const *self.source, path.source())
+            && std::ptr::eq(&raw const *self.target, path.target())
             && self.service.as_deref() == path.service()
             && self.is_own == is_own(path)
     }
@@ -121,6 +121,14 @@ impl PathCounts {
     pub fn touches(&self, rnics: &BTreeSet<RnicName>) -> bool {
         !rnics.is_empty()
             && (rnics.contains(&*self.source_name) || rnics.contains(&*self.target_name))
+    }
+}
+
+/// Links that a probe and its ACK cross; between ToRs the fabric's tiers are not known here, and all count alike.
+pub(super) const fn class(kind: ProbeKind) -> u32 {
+    match kind {
+        ProbeKind::TorMesh => 4,
+        ProbeKind::InterTor | ProbeKind::Focus | ProbeKind::ServiceTracing => 8,
     }
 }
 

@@ -118,7 +118,7 @@ impl Losses {
     }
 }
 
-fn pair<'a>(seen: Observed<'a>, counts: Counts, unsent: u64) -> rnic::Pair<'a> {
+fn pair(seen: Observed<'_>, counts: Counts, unsent: u64) -> rnic::Pair<'_> {
     let seen = seen.seen;
     rnic::Pair {
         source: (&seen.source_name, seen.source.tor.as_str()),

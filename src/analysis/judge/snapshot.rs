@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::counts::{Counts, Horizon, valid};
 use super::following::{Due, Following};
-use super::path_counts::{FOCUSED_WEIGHT, Few, PathCounts, SentCounts, few, weighed};
+use super::path_counts::{FOCUSED_WEIGHT, Few, PathCounts, SentCounts, class, few, weighed};
 use super::sight::{Coverage, Tally};
 use super::silent::{SilentHost, silent};
 use crate::analysis::filter::{Flaps, HostFilter, Noted, Reason, UploadState};
@@ -59,14 +59,6 @@ const USUAL_PATHS: usize = 512;
 const PAUSED: Nanos = Nanos(2_000_000);
 /// or, where links are slow, longer than so many times what is slow.
 const PAUSED_FACTOR: i64 = 10;
-
-/// Links that a probe and its ACK cross; between ToRs the fabric's tiers are not known here, and all count alike.
-pub(super) const fn class(kind: ProbeKind) -> u32 {
-    match kind {
-        ProbeKind::TorMesh => 4,
-        ProbeKind::InterTor | ProbeKind::Focus | ProbeKind::ServiceTracing => 8,
-    }
-}
 
 impl Snapshot {
     /// Copies what is to be judged. `limits` are those above which a round trip is slow, by class.
@@ -130,9 +122,7 @@ impl Snapshot {
             down,
         };
         let noted = host_filter.noted(Horizon::Long.slots(), now);
-        let due = self
-            .following
-            .due(&self.seen, windows, &noted, limits, now);
+        let due = self.following.due(&self.seen, windows, &noted, limits, now);
         let known = self.seen.len();
         for at in windows.places()..known {
             self.refresh(at, None, &hosts, &noted);
@@ -183,9 +173,7 @@ impl Snapshot {
         if let Some(known) = &known {
             self.following.subtract(known);
         }
-        if let Some(other) =
-            known.take_if(|known| path.is_none_or(|path| !known.is_of(path)))
-        {
+        if let Some(other) = known.take_if(|known| path.is_none_or(|path| !known.is_of(path))) {
             self.following.leave(&other);
         }
         let Some(path) = path else {
@@ -248,7 +236,7 @@ impl Snapshot {
     fn tally_quiet(&self, path: PathView<'_>) -> Option<Tally> {
         let now = Slot::of(self.now);
         let mut tally = None;
-        for slot in path.counts(&over(Horizon::Long, self.now)).rev() {
+        for slot in path.counts(&over(Horizon::Long, self.now)) {
             let tally = tally.get_or_insert_with(Tally::new);
             tally.add(now.since(slot.slot), valid(&slot), slot.unsent);
         }
@@ -261,7 +249,7 @@ impl Snapshot {
         let (host_filter, down) = (hosts.filter, &hosts.down);
         let now = Slot::of(self.now);
         let mut tally = None;
-        for slot in path.counts(&over(Horizon::Long, self.now)).rev() {
+        for slot in path.counts(&over(Horizon::Long, self.now)) {
             let tally = tally.get_or_insert_with(Tally::new);
             let age = now.since(slot.slot);
             let probes = valid(&slot);
@@ -360,11 +348,7 @@ impl Snapshot {
 
 /// Median of the median round trips of some paths of each class. They are taken from all over the fabric: the paths of one ToR may all be
 /// congested.
-fn usual(
-    seen: &[Option<PathCounts>],
-    windows: &Windows,
-    now: WallTime,
-) -> HashMap<u32, Nanos> {
+fn usual(seen: &[Option<PathCounts>], windows: &Windows, now: WallTime) -> HashMap<u32, Nanos> {
     let slots = over(Horizon::Middle, now);
     let mut left: BTreeMap<u32, usize> = BTreeMap::new();
     for seen in seen.iter().flatten() {
@@ -429,7 +413,7 @@ fn slow(path: PathView<'_>, slots: &Range<Slot>, limit: Nanos) -> (Counts, u64) 
 }
 
 /// The slots of a horizon.
-pub(super) fn over(horizon: Horizon, now: WallTime) -> Range<Slot> {
+fn over(horizon: Horizon, now: WallTime) -> Range<Slot> {
     let last = Slot::of(now);
     // One more: agents' clocks may be a little ahead.
     last.before(horizon.slots())..last.next().next()

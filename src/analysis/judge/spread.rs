@@ -124,7 +124,7 @@ fn ways(seen: &PathCounts) -> [Option<Tuple>; 2] {
 }
 
 /// The legs of a path that are known by traces of its 5-tuples.
-fn traced<'a>(seen: Observed<'a>) -> impl Iterator<Item = &'a Leg> {
+fn traced(seen: Observed<'_>) -> impl Iterator<Item = &Leg> {
     let legs = [seen.there(), seen.back()].into_iter().flatten();
     legs.filter(|leg| leg.origin == Origin::Traced)
 }

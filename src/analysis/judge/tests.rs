@@ -334,7 +334,9 @@ fn more_lost_than_sent_is_refused_without_a_panic() {
     let limits = fabric.judge.limits();
     let mut snapshot = Snapshot::take(&fabric.windows, &fabric.host_filter, &limits, now(3));
     let impossible = Counts { sent: 3, lost: 4 };
-    snapshot.seen[0] = snapshot.seen[0].clone().map(|seen| seen.with_counts(impossible));
+    snapshot.seen[0] = snapshot.seen[0]
+        .clone()
+        .map(|seen| seen.with_counts(impossible));
     let mut judge = fabric.judge;
     assert_eq!(
         judge.judge(&snapshot).map(|judgement| judgement.findings),

@@ -71,6 +71,9 @@ struct ByEnd {
     places: Vec<u32>,
 }
 
+/// Numbers of paths, with the share of the packets of each that cross something.
+type Across = Rc<[(u32, f64)]>;
+
 /// Which paths of an end are left out.
 #[derive(Debug, Clone, Copy, Default)]
 struct Skipped {
@@ -102,7 +105,7 @@ pub(super) struct View<'a> {
     /// Whether the fabric between the ToRs is a suspect of its own.
     pub(super) with_fabric: bool,
     by_end: OnceCell<ByEnd>,
-    across: RefCell<HashMap<Component, Rc<[(u32, f64)]>>>,
+    across: RefCell<HashMap<Component, Across>>,
 }
 
 impl<'a> View<'a> {
@@ -304,11 +307,11 @@ impl<'a> View<'a> {
     }
 
     /// The judged paths that cross a component, with the share of their packets that do.
-    pub(super) fn across(&self, component: &Component) -> Rc<[(u32, f64)]> {
+    pub(super) fn across(&self, component: &Component) -> Across {
         if let Some(known) = self.across.borrow().get(component) {
             return Rc::clone(known);
         }
-        let found: Rc<[(u32, f64)]> = self.look_across(component).into();
+        let found: Across = self.look_across(component).into();
         self.across
             .borrow_mut()
             .insert(component.clone(), Rc::clone(&found));

@@ -30,10 +30,7 @@ struct Word {
 }
 
 /// The findings that more than one host supports or that are about the host itself, and how many were held back.
-pub(super) fn confirmed(
-    findings: Vec<Finding>,
-    view: &View<'_>,
-) -> (Vec<Finding>, usize) {
+pub(super) fn confirmed(findings: Vec<Finding>, view: &View<'_>) -> (Vec<Finding>, usize) {
     let mut reporting = view.snapshot.paths().map(|seen| &seen.source.host);
     let first = reporting.next();
     if reporting.all(|host| Some(host) == first) {

@@ -248,5 +248,10 @@ fn losses_that_no_rnic_can_be_blamed_for_cost_no_search() {
     let judged = judge(&few, &Rest::default(), u64::MAX).expect("possible counts");
     assert_eq!((judged.verdicts, judged.work), (Some(Vec::new()), 0));
     let many = [pair(0, 1, 200), pair(1, 2, 200), pair(2, 0, 0)];
-    assert!(judge(&many, &Rest::default(), u64::MAX).expect("possible counts").work > 0);
+    assert!(
+        judge(&many, &Rest::default(), u64::MAX)
+            .expect("possible counts")
+            .work
+            > 0
+    );
 }

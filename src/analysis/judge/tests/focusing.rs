@@ -137,7 +137,7 @@ fn what_cannot_be_told_is_being_decided_where_probes_tell_it_apart() {
         &limits,
         now(fabric.seconds),
     );
-    let mut board = board::Board::default();
+    let mut board = Board::default();
     board.follow(&mut fabric.judge.routes, &snapshot);
     let view = View::new(&board, &snapshot, BTreeSet::new());
     let link = |from: &str, to: &str| Component::Link {
