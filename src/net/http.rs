@@ -116,6 +116,7 @@ impl std::fmt::Debug for Client {
         f.debug_struct("Client")
             .field("tls", &self.tls.is_some())
             .field("timeout", &self.timeout)
+            .field("most_bytes", &self.most_bytes)
             .finish()
     }
 }

@@ -56,8 +56,8 @@ impl Naming {
             return decision("unknown".to_owned(), "its process is not known".to_owned());
         };
         let rules = self.rules.iter().enumerate();
-        let ruled = rules.filter_map(|(index, rule)| Some((index, rule, rule.name(owner)?)));
-        if let Some((index, rule, name)) = ruled.into_iter().next() {
+        let mut ruled = rules.filter_map(|(index, rule)| Some((index, rule, rule.name(owner)?)));
+        if let Some((index, rule, name)) = ruled.next() {
             return decision(name, format!("rule {} ({rule})", index + 1));
         }
         let service = owner.service();

@@ -29,14 +29,14 @@ struct Kubelet {
 }
 
 impl Kubelet {
-    fn answering(status: u16, body: impl ToString) -> Arc<Self> {
+    fn answering(status: u16, body: String) -> Arc<Self> {
         let kubelet = Arc::new(Self::default());
         kubelet.set(status, body);
         kubelet
     }
 
-    fn set(&self, status: u16, body: impl ToString) {
-        *self.answer.lock().expect("unpoisoned") = (status, body.to_string());
+    fn set(&self, status: u16, body: String) {
+        *self.answer.lock().expect("unpoisoned") = (status, body);
     }
 
     async fn listen(self: &Arc<Self>, tls: Option<TlsAcceptor>) -> SocketAddr {
@@ -129,7 +129,7 @@ async fn the_token_goes_to_the_server_that_the_ca_vouches_for() {
     let (ca, tls) = certified(folder.path());
     let token = folder.path().join("token");
     std::fs::write(&token, format!("{TOKEN}\n")).expect("written");
-    let kubelet = Kubelet::answering(200, list(&["llama"]));
+    let kubelet = Kubelet::answering(200, list(&["llama"]).to_string());
     let address = kubelet.listen(Some(tls)).await;
     let mut source = Kubernetes {
         url: Url::parse(&format!("https://localhost:{}/pods?x=y", address.port())).expect("a URL"),
@@ -174,12 +174,12 @@ async fn the_token_goes_to_the_server_that_the_ca_vouches_for() {
 
 #[tokio::test]
 async fn answers_that_are_no_list_are_errors() {
-    let kubelet = Kubelet::answering(200, "<html>");
+    let kubelet = Kubelet::answering(200, "<html>".to_owned());
     let source = plain(kubelet.listen(None).await);
     assert!(matches!(fetch(&source).await, Err(FetchError::Answer(_))));
     kubelet.set(
         403,
-        json!({ "kind": "Status", "message": "pods is forbidden" }),
+        json!({ "kind": "Status", "message": "pods is forbidden" }).to_string(),
     );
     let error = fetch(&source).await.expect_err("forbidden");
     assert!(error.to_string().contains("pods is forbidden"), "{error}");
@@ -200,7 +200,7 @@ async fn until(pods: &mut PodsIn, is: impl Fn(&KnownPods) -> bool) -> KnownPods 
 
 #[tokio::test]
 async fn names_are_asked_for_when_they_are_wanted_and_stay_while_nobody_answers() {
-    let kubelet = Kubelet::answering(200, list(&["first"]));
+    let kubelet = Kubelet::answering(200, list(&["first"]).to_string());
     let source = plain(kubelet.listen(None).await);
     let (task, mut pods) = Pods::in_rhythm(source, QUICK);
     let stop = CancellationToken::new();
@@ -208,7 +208,7 @@ async fn names_are_asked_for_when_they_are_wanted_and_stay_while_nobody_answers(
     until(&mut pods, |known| known.names.get("first").is_some()).await;
 
     // Nothing is asked until a name is wanted.
-    kubelet.set(200, list(&["second"]));
+    kubelet.set(200, list(&["second"]).to_string());
     pods.wanted.notify_one();
     let known = until(&mut pods, |known| known.names.get("second").is_some()).await;
     assert!(
@@ -216,13 +216,13 @@ async fn names_are_asked_for_when_they_are_wanted_and_stay_while_nobody_answers(
         "its connections may still be there"
     );
 
-    kubelet.set(500, "broken");
+    kubelet.set(500, "broken".to_owned());
     pods.wanted.notify_one();
     let known = until(&mut pods, |known| known.trouble.is_some()).await;
     assert!(known.trouble.expect("trouble").contains("500"));
     assert_eq!(known.names.len(), 2);
     // It tries again by itself.
-    kubelet.set(200, list(&["third"]));
+    kubelet.set(200, list(&["third"]).to_string());
     let known = until(&mut pods, |known| known.trouble.is_none()).await;
     assert!(known.names.get("third").is_some());
     stop.cancel();

@@ -50,7 +50,7 @@ fn a_pod_goes_by_what_people_made() {
         (Value::Null, Value::Null, "pod/pod-10"),
     ];
     for (number, (owner, labels, name)) in cases.into_iter().enumerate() {
-        let uid = (number).to_string();
+        let uid = number.to_string();
         let names = read(&[pod(&uid, &owner, &labels)]);
         let found = names.get(&uid).expect("listed");
         assert_eq!(format!("{}/{}", found.kind, found.owner), name);

@@ -25,7 +25,7 @@ pub(super) fn varint(number: u64, bytes: &mut Vec<u8>) {
         bytes.push((rest & 0x7f) as u8 | 0x80);
         rest >>= 7;
     }
-    bytes.push(rest as u8);
+    bytes.push((rest & 0x7f) as u8);
 }
 
 /// A number with its sign in the lowest bit.

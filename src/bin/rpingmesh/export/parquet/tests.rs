@@ -42,6 +42,10 @@ impl Value {
     }
 }
 
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).expect("few")
+}
+
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -123,9 +127,9 @@ fn column(file: &[u8], chunk: &Value, kind: Kind) -> Vec<Cell> {
     let size = usize::try_from(meta.at(7).number()).expect("a size");
     let mut page = Reader(&file[begin..begin + size]);
     let header = page.structure();
-    assert_eq!(page.0.len() as i64, header.at(3).number());
+    assert_eq!(signed(page.0.len()), header.at(3).number());
     let body = zstd::decode_all(page.0).expect("zstd");
-    assert_eq!(body.len() as i64, header.at(2).number());
+    assert_eq!(signed(body.len()), header.at(2).number());
     let rows = header.at(5).at(1).number();
     let (length, rest) = body.split_at(4);
     let (levels, values) =
@@ -144,7 +148,7 @@ fn column(file: &[u8], chunk: &Value, kind: Kind) -> Vec<Cell> {
             });
         }
     }
-    assert_eq!(cells.len() as i64, rows);
+    assert_eq!(signed(cells.len()), rows);
     assert!(values.0.is_empty());
     cells
 }
@@ -193,7 +197,7 @@ fn read(file: &[u8]) -> Vec<Vec<Cell>> {
                 .collect::<Vec<_>>()
         }));
     }
-    assert_eq!(rows.len() as i64, metadata.at(3).number());
+    assert_eq!(signed(rows.len()), metadata.at(3).number());
     rows
 }
 
@@ -234,7 +238,7 @@ fn columns_have_names_and_types() {
 
 #[test]
 fn many_rows_are_several_groups() {
-    let rows: Vec<_> = (0..MOST_ROWS as i64 + 10)
+    let rows: Vec<_> = (0..signed(MOST_ROWS) + 10)
         .map(|number| {
             vec![
                 Cell::Time(number * 1_000),
