@@ -16,6 +16,7 @@ pub mod incidents;
 pub mod journal;
 mod legacy;
 mod location;
+pub mod membership;
 pub mod open;
 mod packing;
 mod postgres;

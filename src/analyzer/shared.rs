@@ -43,7 +43,8 @@ use crate::events::Publisher;
 use crate::net::calls::counted;
 use crate::net::server::{self, Listener};
 use crate::rpc::results::Ends;
-use crate::store::analyzers::{AnalyzerFleet, Membership};
+use crate::store::analyzers::AnalyzerFleet;
+use crate::store::membership::Membership;
 use crate::store::tenure::RELEASE;
 use crate::supervisor::Supervisor;
 use crate::telemetry::otlp;
@@ -177,7 +178,7 @@ impl Elected {
         let intake = evidence::start(
             self.here.clone(),
             epoch,
-            self.config.limits.clone(),
+            self.config.limits.clock_tolerance,
             state.clone(),
             Arc::clone(&self.clock),
         );

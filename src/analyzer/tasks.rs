@@ -63,7 +63,7 @@ impl Analyzer {
         events: Publisher,
     ) -> Result<Self, AnalyzerError> {
         if let Some(shared) = config.shared.clone() {
-            return shared::start(config, shared, clock, events).await;
+            return Box::pin(shared::start(config, shared, clock, events)).await;
         }
         let stores = Stores::open(&config.store).await?;
         Self::start_on(stores, config, clock, events).await
@@ -95,9 +95,7 @@ impl Analyzer {
                 state.clone(),
             )
             .await?;
-        let router = tasks
-            .judge(&config, stores, (state, replayed), web_address)
-            .await?;
+        let router = Box::pin(tasks.judge(&config, stores, (state, replayed), web_address)).await?;
         tasks.take_uploads(listener, intake);
         let showing = web::serve(web, router, tasks.serving.token());
         tasks

@@ -236,7 +236,7 @@ pub async fn run(
     stop: CancellationToken,
     mut show: impl FnMut(Line<'_>),
 ) -> Result<Summary, LabError> {
-    let (mut running, supervisor) = start(plan).await?;
+    let (mut running, supervisor) = Box::pin(start(plan)).await?;
     show(Line::Started(&running.started()));
     let halt = CancellationToken::new();
     let supervised = supervisor.run(halt.clone());

@@ -17,7 +17,6 @@ use crate::analysis::admission::Watermark;
 use crate::analysis::clocks::{Clocks, is_corrected};
 use crate::analysis::report::{Sender, SpoolId};
 use crate::analysis::shards::{Fence, MemberId, Seen, ShardId};
-use crate::analysis::windows::Limits;
 use crate::analyzer::state::{StateHandle, Taken, Told};
 use crate::id::{AgentId, AgentVersion, HostName};
 use crate::net::limit::LogLimit;
@@ -81,7 +80,7 @@ pub(super) struct Started<F> {
 pub(super) fn start(
     here: Here,
     epoch: i64,
-    limits: Limits,
+    clock_tolerance: Duration,
     state: StateHandle,
     clock: Arc<dyn Clock>,
 ) -> Started<impl Future<Output = ()> + Send> {
@@ -90,7 +89,7 @@ pub(super) fn start(
     let evidence = Evidence {
         here,
         state,
-        clocks: Clocks::new(limits.clock_tolerance),
+        clocks: Clocks::new(clock_tolerance),
         clock,
         ends: Ends::default(),
         fence: Fence::default(),

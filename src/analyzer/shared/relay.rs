@@ -25,7 +25,8 @@ use crate::rpc::shards::ShardEpoch;
 use crate::rpc::v1;
 use crate::rpc::v1::judge_service_client::JudgeServiceClient;
 use crate::rpc::v1::relay_request::Message;
-use crate::store::analyzers::{Endpoints, Judge, Membership};
+use crate::store::analyzers::{Endpoints, Judge};
+use crate::store::membership::Membership;
 use crate::time::{Clock as _, SystemClock};
 
 /// Frames on their way, that the judge has not taken yet.

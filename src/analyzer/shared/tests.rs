@@ -84,7 +84,13 @@ fn judge(here: &Here) -> (EvidenceHandle, watch::Receiver<bool>, StateHandle) {
         Publisher::default(),
     );
     tokio::task::spawn_blocking(|| thread.run());
-    let started = evidence::start(here.clone(), 1, limits, state.clone(), clock);
+    let started = evidence::start(
+        here.clone(),
+        1,
+        limits.clock_tolerance,
+        state.clone(),
+        clock,
+    );
     tokio::spawn(started.task);
     (started.handle, started.replayed, state)
 }
@@ -96,6 +102,8 @@ fn sender() -> Sender {
     }
 }
 
+/// As an agent is told it.
+#[expect(clippy::unnecessary_wraps, reason = "as messages have it")]
 fn told(epoch: i64) -> Option<ShardEpoch> {
     let shard = shard();
     Some(ShardEpoch { shard, epoch })

@@ -30,7 +30,6 @@ use crate::analysis::shards::{MemberId, Move, Owned, ShardId, moves};
 use crate::net::url::Url;
 use crate::store::StoreError;
 use crate::store::analyzers::{AnalyzerFleet, AnalyzerSeen, Endpoints, Judge};
-use crate::store::open::Stores;
 use crate::store::server::Server;
 use crate::store::shared::POLL;
 use crate::store::tenure::{Standing, Tenure};
@@ -55,7 +54,7 @@ pub(in crate::store) struct Member {
 }
 
 impl Member {
-    /// See [`Membership::join`](crate::store::analyzers::Membership::join).
+    /// See [`Membership::join`](crate::store::membership::Membership::join).
     ///
     /// # Errors
     /// As there.
@@ -82,14 +81,11 @@ impl Member {
         Ok((member, fleet, tenure))
     }
 
-    pub(in crate::store) fn stores(&self, epoch: i64, tenure: Tenure) -> Stores {
+    /// What the judge of this epoch stores.
+    pub(in crate::store) fn journal(&self, epoch: i64, tenure: Tenure) -> PostgresJournal {
         let role = Role::Analyzer;
         let fence = Fence { role, epoch };
-        Stores::on(PostgresJournal::on(Db::held(
-            self.link.clone(),
-            fence,
-            tenure,
-        )))
+        PostgresJournal::on(Db::held(self.link.clone(), fence, tenure))
     }
 
     pub(in crate::store) fn tell_lag(&self, lag: Duration) {
