@@ -8,6 +8,7 @@
 //! Cancelling: the task ends when its token is cancelled or all handles are gone; endpoints then report that they are
 //! lost. Nothing is kept that would have to be saved.
 
+mod bearing;
 mod carrying;
 mod rounds;
 mod trace;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Command, Fabric, Stopped};
 use crate::fabric::engine::{Carried, Engine};
 use crate::fabric::topology::RnicId;
 use crate::id::{Gid, UdpSourcePort};
@@ -54,26 +53,6 @@ pub struct Bearer {
     pub arrivals: mpsc::Sender<Arrival>,
     /// Events.
     pub events: mpsc::Sender<PortEvent>,
-}
-
-impl Fabric {
-    /// From now on this bearer takes the packets that arrive.
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub async fn bear(&self, bearer: Bearer) -> Result<(), Stopped> {
-        let command = Command::Bear(bearer);
-        self.commands.send(command).await.map_err(|_| Stopped)
-    }
-
-    /// Carries a packet, or loses it as its path does.
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub async fn carry(&self, departure: Departure) -> Result<(), Stopped> {
-        let command = Command::Carry(departure);
-        self.commands.send(command).await.map_err(|_| Stopped)
-    }
 }
 
 struct UnderWay {
