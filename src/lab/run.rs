@@ -104,16 +104,13 @@ async fn start(plan: &LabPlan) -> Result<(Running, Supervisor<LabError>), LabErr
         counters: &counters,
         began: timers_began,
     };
-    let started = roles
-        .start_servers(&mut supervisor, &servers, publisher)
-        .await?;
+    let started = Box::pin(roles.start_servers(&mut supervisor, &servers, publisher)).await?;
     let web = started.web;
     let registries = match &plan.emulated {
         None => roles.start_agents(&mut supervisor, &agents, &started, outages, folder.path())?,
         Some(programs) => {
             let (stages, files) = ((&agents, &last), (folder.path(), programs));
-            roles
-                .start_programs(&mut supervisor, stages, &started, outages, files)
+            Box::pin(roles.start_programs(&mut supervisor, stages, &started, outages, files))
                 .await?;
             BTreeMap::new()
         }
