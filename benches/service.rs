@@ -357,6 +357,7 @@ async fn report_first_probes() {
         since: SystemClock.host(),
         completes_listing: true,
         devx: false,
+        unproved: None,
     };
     tracer
         .send(TraceMessage::Status(attached))
@@ -389,6 +390,7 @@ async fn first_probe(tracer: &mpsc::Sender<TraceMessage>, posted: &Posted, numbe
         TraceMessage::Event(TracedEvent {
             event,
             cgroup: Some("/system.slice/train.service".into()),
+            variables: rpingmesh::service::qp::Variables::default(),
         })
     };
     let qpn = 0x100 + number;

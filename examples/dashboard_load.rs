@@ -182,6 +182,7 @@ async fn agent(
         spool_id: spool,
         host: format!("host{number}"),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..v1::UploadHello::default()
     };
     sender.send(hello.into()).await.expect("open");
     let mut answers = AnalyzerServiceClient::new(channel)

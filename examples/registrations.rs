@@ -230,7 +230,8 @@ async fn agent(host: usize, rails: u8, url: Url, seen: Arc<Seen>) -> Result<(), 
                         keep(&seen.changes, Instant::now());
                         changed.pinglist_version
                     }
-                    Some(Incoming::Focused(_) | Incoming::Keys(_)) | None => 0,
+                    Some(Incoming::Focused(_) | Incoming::Keys(_) | Incoming::Analyzer(_))
+                    | None => 0,
                 };
                 if host.is_multiple_of(ACTIVE) && version != 0 && version != known {
                     let asked = Instant::now();

@@ -60,6 +60,15 @@ fn point(probes: u64, random: &mut ChaCha8Rng) -> Point {
     })
 }
 
+/// The same with delays at the RNIC's host, which vary as round trips do.
+fn rnic_point(probes: u64, random: &mut ChaCha8Rng) -> Point {
+    Point {
+        prober_delay: point(probes / 2, random).rtt,
+        responder_delay: point(probes / 2, random).rtt,
+        ..point(probes, random)
+    }
+}
+
 /// The blocks of all series of one step, encoded.
 fn blocks(tors: usize, minutes: u64, random: &mut ChaCha8Rng) -> Vec<((Kind, u16), Vec<u8>)> {
     let mut blocks = std::collections::BTreeMap::<(Kind, u16), Points>::new();
@@ -79,7 +88,7 @@ fn blocks(tors: usize, minutes: u64, random: &mut ChaCha8Rng) -> Vec<((Kind, u16
         for rnic in 0..RNICS {
             let host = format!("host{}", source * RNICS / 8 + rnic / 8);
             let series = Series::new(Kind::Rnic, host, format!("mlx5_{}", rnic % 8));
-            add(series, point((PROBES * minutes).min(2_000), random));
+            add(series, rnic_point((PROBES * minutes).min(2_000), random));
         }
     }
     blocks

@@ -7,6 +7,7 @@
 //!    - [`registration`]: the stream to the controller; turns pinglists into orders for the endpoints;
 //!    - [`services`]: follows the services' connections and leaves their paths in the endpoints' mailboxes, where a tracer
 //!      tells of them;
+//!    - [`pods`]: asks Kubernetes for the names of this node's pods, where that is configured;
 //!    - [`traces`]: which switches the probes pass, for the batches.
 //! 2. *collecting*
 //!    - [`collect`]: results into batches, batches into the spool; makes the last batch when it is stopped.
@@ -37,6 +38,7 @@ mod machine;
 pub mod mailbox;
 pub mod metrics;
 pub(crate) mod outcome;
+pub mod pods;
 pub mod registration;
 pub(crate) mod rnics;
 pub mod services;

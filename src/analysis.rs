@@ -17,6 +17,7 @@
 //! - [`map`]: hosts, RNICs, switches and links as the topology file, reports and traces know them together.
 //! - [`rnic`]: RNICs that lose probes, from all pairs under and across ToRs.
 //! - [`routes`]: which links and switches lie between two ToRs, by traces and by the fabric's wiring.
+//! - [`shards`]: which analyzer takes the results of which agents, where several work together.
 //! - [`simulate`]: made-up observations with a known truth, to measure localisation.
 //! - [`sizing`]: how many paths the windows keep, by what the agents probe.
 //! - [`sketch`]: distributions of delays that can be merged.
@@ -40,6 +41,7 @@ pub(crate) mod paths;
 pub mod report;
 pub(crate) mod rnic;
 pub mod routes;
+pub mod shards;
 pub mod simulate;
 pub(crate) mod sizing;
 pub mod sketch;

@@ -17,6 +17,8 @@
 //!    - one task per receiver of alerts ([`alerts`]), which the judging task feeds;
 //!    - the push of metrics.
 //!
+//! Where several analyzers share the fleet, each runs the tasks of [`shared`], and one of them all others, too.
+//!
 //! A task that panics or ends too early stops the analyzer with an error that names it: what it owns is read back from the
 //! store at the next start. Started again instead: the receivers of alerts and the push of metrics. Cancelling at any
 //! point is safe: what was not acknowledged is sent again, what was stored is not counted twice.
@@ -32,6 +34,7 @@ mod judging;
 mod memory;
 mod metrics;
 mod readiness;
+mod shared;
 mod state;
 mod tasks;
 mod trends;

@@ -26,6 +26,7 @@ mod health;
 mod keys;
 mod metrics;
 mod origin;
+mod placing;
 mod reported;
 pub mod rotate;
 mod service;
@@ -208,6 +209,7 @@ impl Controller {
         let service = service::Service::new(
             &self.config,
             (handle, under_way),
+            self.registry.shared().map(|shared| shared.analyzers()),
             self.metrics,
             serving.token(),
         );

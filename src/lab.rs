@@ -2,6 +2,7 @@
 //!
 //! - [`check`]: how a comparison with the ground truth came out
 //! - `counters`: what the emulated RNICs have counted, for their agents
+//! - [`emulated`]: hosts whose RNICs the agents' verbs code drives
 //! - [`error`]: why a lab ends early
 //! - `exposed`: the metrics of controller and agents, for a Prometheus
 //! - [`plan`]: what to run, from settings and a scenario file
@@ -21,6 +22,7 @@
 
 pub mod check;
 mod counters;
+pub mod emulated;
 pub(crate) mod error;
 mod exposed;
 mod hosts;

@@ -9,6 +9,7 @@ pub(crate) mod keys;
 pub mod pinglist;
 pub mod registry;
 pub mod results;
+pub mod shards;
 pub(crate) mod state;
 pub(crate) mod traces;
 pub mod upload;

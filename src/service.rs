@@ -5,8 +5,12 @@
 pub mod btf;
 pub mod flow;
 pub mod identity;
+pub mod naming;
 pub mod netlink;
 pub mod offsets;
+pub mod pods;
 pub mod probing;
+pub mod proof;
 pub mod qp;
+pub mod rules;
 pub mod trace;

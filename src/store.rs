@@ -6,6 +6,7 @@
 //! [`trends::Trends`] and [`contents::Contents`], and an arm in [`open::registry`] and [`open::Stores::open`]. Callers keep what they have: they hold `Arc<dyn …>` and match on
 //! [`StoreError`] alone. The agent's [`spool`] stays a file on the agent's host.
 
+pub mod analyzers;
 pub mod contents;
 pub(crate) mod damage;
 mod error;
@@ -15,6 +16,7 @@ pub mod incidents;
 pub mod journal;
 mod legacy;
 mod location;
+pub mod membership;
 pub mod open;
 mod packing;
 mod postgres;

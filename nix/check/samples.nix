@@ -76,6 +76,12 @@ in
       switch_rate = 20;
       max_hops = 6;
     };
+    services = {
+      rules = [ "env:JOB_NAME=batch/{1}" ];
+      kubernetes = "https://node1.example:10250/pods";
+      kubernetes_token = "/run/keys/kubelet.token";
+      kubernetes_ca = "/run/keys/kubelet.pem";
+    };
     log = {
       format = "json";
       level = "info,rpingmesh=debug";
@@ -169,7 +175,9 @@ in
     web_tls = true;
     web_auth_header = "X-Forwarded-User";
     web_hosts = [ "rpingmesh.example" ];
-    store = "sqlite:/var/lib/rpingmesh-analyzer/analyzer.db";
+    store = "postgres://rpingmesh@db.example:5432/rpingmesh?fleet=east&sslmode=disable";
+    advertise = "https://analyzer1.example.net:7471";
+    advertise_web = "https://analyzer1.example.net:7472";
     lateness = "2m";
     clock_tolerance = "10s";
     max_paths = 1000000;
@@ -199,6 +207,10 @@ in
     tls = tls // {
       allow_plaintext = false;
     };
+  })
+  (refused "analyzer" "advertise" {
+    advertise = "http://analyzer1.example.net:7471";
+    advertise_web = "http://analyzer1.example.net:7472";
   })
   (sample "analyzer" "alerts on this host" {
     alerts = {

@@ -21,24 +21,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdma_core_sys::Library;
 use rdma_core_sys::abi::{
-    IBV_QP_PKEY_INDEX, IBV_QP_PORT, IBV_QP_SQ_PSN, IBV_QP_STATE, IBV_QPS_INIT, IBV_QPS_RESET,
-    IBV_QPS_RTR, IBV_QPS_RTS, ibv_context, ibv_cq, ibv_pd, ibv_qp, ibv_qp_attr, ibv_qp_init_attr,
+    IBV_QP_ACCESS_FLAGS, IBV_QP_AV, IBV_QP_DEST_QPN, IBV_QP_MAX_DEST_RD_ATOMIC,
+    IBV_QP_MIN_RNR_TIMER, IBV_QP_PATH_MTU, IBV_QP_PKEY_INDEX, IBV_QP_PORT, IBV_QP_RQ_PSN,
+    IBV_QP_SQ_PSN, IBV_QP_STATE, IBV_QPS_INIT, IBV_QPS_RESET, IBV_QPS_RTR, IBV_QPS_RTS, IBV_QPT_RC,
+    ibv_context, ibv_cq, ibv_pd, ibv_qp, ibv_qp_attr, ibv_qp_init_attr,
 };
 
 // Of verbs.h, for connected queue pairs only.
-const IBV_QPT_RC: u32 = 2;
 const IBV_MTU_1024: u32 = 3;
-const IBV_QP_ACCESS_FLAGS: i32 = 1 << 3;
-const IBV_QP_AV: i32 = 1 << 7;
-const IBV_QP_PATH_MTU: i32 = 1 << 8;
 const IBV_QP_TIMEOUT: i32 = 1 << 9;
 const IBV_QP_RETRY_CNT: i32 = 1 << 10;
 const IBV_QP_RNR_RETRY: i32 = 1 << 11;
-const IBV_QP_RQ_PSN: i32 = 1 << 12;
 const IBV_QP_MAX_QP_RD_ATOMIC: i32 = 1 << 13;
-const IBV_QP_MIN_RNR_TIMER: i32 = 1 << 15;
-const IBV_QP_MAX_DEST_RD_ATOMIC: i32 = 1 << 17;
-const IBV_QP_DEST_QPN: i32 = 1 << 20;
 
 /// The queue pair number of the peer. No such queue pair exists, and nothing is sent.
 const REMOTE_QPN: u32 = 0x00ab_cdef;

@@ -19,6 +19,7 @@ use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::convert::FieldError;
 use crate::rpc::focus;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
+use crate::rpc::shards::Assignment;
 use crate::rpc::v1::controller_service_client::ControllerServiceClient;
 use crate::rpc::v1::{self, GetConfigRequest, GetPinglistRequest, ResolveTargetRequest};
 
@@ -260,6 +261,17 @@ impl Controller {
     /// [`CallError::Answer`].
     pub(crate) fn read_keys(&self, keys: v1::ClusterKeys) -> Result<Order, CallError> {
         Order::try_from(keys).map_err(|error| self.unusable(error))
+    }
+
+    /// Which analyzer takes the results, in the domain's types.
+    ///
+    /// # Errors
+    /// [`CallError::Answer`].
+    pub(crate) fn read_assignment(
+        &self,
+        message: v1::AnalyzerAssignment,
+    ) -> Result<Assignment, CallError> {
+        Assignment::try_from(message).map_err(|error| self.unusable(error))
     }
 
     /// A failed call as an error that names the server.

@@ -19,6 +19,7 @@ use super::health::Health;
 use crate::hardware::Ports;
 use crate::measure::Outcome;
 use crate::probe::{ProbeKind, ProbeResult};
+use crate::service::trace::{TracerCounters, TracerStatus};
 use crate::telemetry::metrics::{register_build_info, rtt_histogram};
 use crate::transport::{CompletionClock, RnicName};
 
@@ -117,6 +118,10 @@ impl Metrics {
         self.state.change(|state| state.focus = focus);
     }
 
+    pub(super) fn tracing(&self, tracing: TracingState) {
+        self.state.change(|state| state.tracing = tracing);
+    }
+
     pub(super) fn hardware(&self, ports: Ports) {
         self.state.change(|state| state.hardware = ports);
     }
@@ -148,10 +153,20 @@ pub(super) struct FocusState {
     pub(super) cut: u64,
 }
 
+/// What the tracer of the services' connections does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct TracingState {
+    /// [`TracerStatus::name`]; `None` where none was started.
+    pub(super) tracer: Option<&'static str>,
+    /// What it counted.
+    pub(super) traced: TracerCounters,
+}
+
 #[derive(Debug, Default)]
 struct State {
     health: Health,
     focus: FocusState,
+    tracing: TracingState,
     rnics: (usize, usize),
     clocks: Vec<(CompletionClock, usize)>,
     endpoints: BTreeMap<RnicName, EndpointCounters>,
@@ -175,6 +190,7 @@ impl Collector for StateCollector {
         let state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let encoder = &mut encoder;
         encode_health(encoder, &state)?;
+        encode_tracing(encoder, &state.tracing)?;
         encode_endpoints(encoder, &state.endpoints)?;
         encode_hardware(encoder, &state.hardware)
     }
@@ -271,6 +287,44 @@ fn encode_health(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Result<(
     for (clock, count) in &state.clocks {
         let labels = [("clock", clock.name())];
         gauge(*count as u64).encode(clocks.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn encode_tracing(
+    encoder: &mut DescriptorEncoder<'_>,
+    tracing: &TracingState,
+) -> Result<(), fmt::Error> {
+    let mut states = encoder.encode_descriptor(
+        "tracing",
+        "1 for what the tracer of the services' connections does, 0 for everything else",
+        None,
+        MetricType::Gauge,
+    )?;
+    for name in TracerStatus::NAMES {
+        let holds = u64::from(tracing.tracer == Some(name));
+        gauge(holds).encode(states.encode_family(&[("state", name)])?)?;
+    }
+    let traced = &tracing.traced;
+    ConstCounter::new(traced.events).encode(encoder.encode_descriptor(
+        "tracing_events",
+        "Changes of queue pairs that the tracer has seen",
+        None,
+        MetricType::Counter,
+    )?)?;
+    let mut lost = encoder.encode_descriptor(
+        "tracing_events_lost",
+        "Changes of queue pairs that the tracer has not seen, by the reason: no room in the ring buffer, too many calls under way, \
+         not understood",
+        None,
+        MetricType::Counter,
+    )?;
+    for (reason, count) in [
+        ("ring_full", traced.ring_full),
+        ("calls_full", traced.calls_full),
+        ("undecodable", traced.undecodable),
+    ] {
+        ConstCounter::new(count).encode(lost.encode_family(&[("reason", reason)])?)?;
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 //! - in: `inventory` (watch), a new announcement goes out at once when it changes;
 //! - in: those of [`Condition`], for the heartbeats;
 //! - out: `trouble` (watch), why the agent is not registered;
-//! - out: `orders` (watch), what the endpoints probe and how; `upload_interval` (watch).
+//! - out: `orders` (watch), what the endpoints probe and how; `upload_interval` (watch); `assignment` (watch), which analyzer takes the
+//!   results, where several share the fleet.
 //!
 //! Dropping the task at any await is safe: each stream begins with the whole announcement.
 
@@ -35,6 +36,7 @@ use crate::config::agent::AgentConfig;
 use crate::config::defaults::agent::UPLOAD_INTERVAL;
 use crate::error::describe;
 use crate::rpc::focus;
+use crate::rpc::shards::Assignment;
 use crate::rpc::v1::register_request::Message as Outgoing;
 use crate::rpc::v1::register_response::Message as Incoming;
 use crate::rpc::v1::{self, RegisterRequest, RegisterResponse};
@@ -82,6 +84,8 @@ pub struct RegistrationChannels {
     pub orders: watch::Sender<Arc<Orders>>,
     /// How often batches are made.
     pub upload_interval: watch::Sender<Duration>,
+    /// Which analyzer takes them, where several share the fleet.
+    pub assignment: watch::Sender<Option<Assignment>>,
 }
 
 /// The task.
@@ -298,6 +302,9 @@ impl Registration {
                 if let Some(keys) = registered.keys {
                     self.take_keys(keys, requests).await?;
                 }
+                if let Some(assignment) = registered.analyzer {
+                    self.assign(assignment)?;
+                }
                 self.update(registered.pinglist_version, registered.config_version)
                     .await?;
                 let interval = Duration::from_nanos(registered.heartbeat_interval_ns);
@@ -316,9 +323,24 @@ impl Registration {
                 self.take_keys(keys, requests).await?;
                 Ok(None)
             }
+            Some(Incoming::Analyzer(assignment)) => {
+                self.assign(assignment)?;
+                Ok(None)
+            }
             // From a newer controller.
             None => Ok(None),
         }
+    }
+
+    /// Another analyzer takes the results. What was said last is in force, also while the controller is away.
+    fn assign(&self, message: v1::AnalyzerAssignment) -> Result<(), CallError> {
+        let assignment = self.controller.read_assignment(message)?;
+        self.channels.assignment.send_if_modified(|known| {
+            let is_new = known.as_ref() != Some(&assignment);
+            *known = Some(assignment);
+            is_new
+        });
+        Ok(())
     }
 
     /// Changes what is said of this task's trouble.

@@ -3,6 +3,7 @@
 //! Channels:
 //! - in: `messages` (bounded by the tracer, see [`TRACE_DEPTH`](crate::service::trace::TRACE_DEPTH));
 //! - in: `inventory` (watch), the RNICs that can probe; `orders` (watch), whose pinglists hold addresses, too;
+//! - in: `pods` (watch), the names of pods; out: its wish for newer ones, see [`super::pods`];
 //! - out: `mailboxes`, the paths that each RNIC probes; what is in them is never lost, see [`super::mailbox`];
 //! - out: `status` (watch), for the heartbeats.
 //!
@@ -22,10 +23,13 @@ use super::absence::Absence;
 use super::client::{CallError, Controller};
 use super::endpoint::{Inventory, Orders};
 use super::mailbox::{Mailboxes, News};
+use super::metrics::{Metrics, TracingState};
+use super::pods::PodsIn;
 use crate::error::describe;
 use crate::id::Gid;
 use crate::rpc::registry::{ResolvedRnic, TargetQuery};
 use crate::service::flow::{FlowCounters, FlowTable};
+use crate::service::naming::Naming;
 use crate::service::probing::{Census, Local, Planner};
 use crate::service::trace::{TraceMessage, TracerCounters, TracerStatus};
 use crate::time::{Clock, HostTime};
@@ -55,6 +59,8 @@ pub struct ServiceStatus {
     pub flows: FlowCounters,
     /// The connections.
     pub census: Census,
+    /// Why pods have no names, or old ones.
+    pub pods: Option<String>,
 }
 
 impl ServiceStatus {
@@ -99,6 +105,11 @@ impl ServiceStatus {
         if !self.census.unknown.is_empty() {
             words.push(unknown_in_words(&self.census));
         }
+        if let Some(why) = &self.pods {
+            words.push(format!(
+                "service names: Kubernetes does not name new pods, they go by their UID: {why}"
+            ));
+        }
         words
     }
 }
@@ -126,10 +137,14 @@ pub struct ServiceChannels {
     pub inventory: watch::Receiver<Inventory>,
     /// Pinglists.
     pub orders: watch::Receiver<Arc<Orders>>,
+    /// Names of pods, where they are asked for.
+    pub pods: Option<PodsIn>,
     /// To the RNICs.
     pub mailboxes: Mailboxes,
     /// For heartbeats.
     pub status: watch::Sender<ServiceStatus>,
+    /// For those who watch the agent.
+    pub metrics: Arc<Metrics>,
 }
 
 type Answer = (Vec<Gid>, Result<Vec<Vec<ResolvedRnic>>, CallError>);
@@ -153,14 +168,19 @@ pub struct Services {
 }
 
 impl Services {
-    /// Asks `controller` for the responders of destinations.
-    pub fn new(channels: ServiceChannels, controller: Controller, clock: Arc<dyn Clock>) -> Self {
+    /// Asks `controller` for the responders of destinations; names services by `naming`.
+    pub fn new(
+        channels: ServiceChannels,
+        controller: Controller,
+        clock: Arc<dyn Clock>,
+        naming: Naming,
+    ) -> Self {
         Self {
             channels,
             controller,
             clock,
             table: FlowTable::new(FLOW_CAPACITY),
-            planner: Planner::default(),
+            planner: Planner::new(naming),
             lookup: None,
             absence: Absence::default(),
             status: ServiceStatus::default(),
@@ -174,6 +194,9 @@ impl Services {
     pub async fn run(mut self, stop: CancellationToken) {
         self.channels.inventory.mark_changed();
         self.channels.orders.mark_changed();
+        if let Some(pods) = &mut self.channels.pods {
+            pods.names.mark_changed();
+        }
         let mut messages = Vec::with_capacity(BATCH);
         while stop
             .run_until_cancelled(self.turn(&mut messages))
@@ -204,6 +227,7 @@ impl Services {
                 let locals = locals(&self.channels.inventory.borrow_and_update());
                 self.planner.set_locals(locals);
             }
+            Some(()) = pods_changed(&mut self.channels.pods) => self.take_pods(),
             Ok(()) = self.channels.orders.changed() => {
                 let hints = hints(&self.channels.orders.borrow_and_update());
                 self.planner.set_hints(hints);
@@ -233,6 +257,19 @@ impl Services {
         let now = self.clock.host();
         for change in self.table.drain_changes() {
             self.planner.take(&change, now);
+        }
+        if self.planner.take_unnamed()
+            && let Some(pods) = &self.channels.pods
+        {
+            pods.wanted.notify_one();
+        }
+    }
+
+    fn take_pods(&mut self) {
+        if let Some(pods) = &mut self.channels.pods {
+            let known = pods.names.borrow_and_update().clone();
+            self.planner.set_pods(known.names);
+            self.status.pods = known.trouble;
         }
     }
 
@@ -322,6 +359,10 @@ impl Services {
         self.is_news = false;
         self.published_at = now;
         self.status.flows = self.table.counters();
+        self.channels.metrics.tracing(TracingState {
+            tracer: self.status.tracer.as_ref().map(TracerStatus::name),
+            traced: self.status.traced,
+        });
         let census = self.planner.census();
         if census.unknown != self.status.census.unknown {
             if census.unknown.is_empty() {
@@ -338,6 +379,11 @@ impl Services {
             is_news
         });
     }
+}
+
+/// Waits for names of pods; `None` where nobody asks for them any more.
+async fn pods_changed(pods: &mut Option<PodsIn>) -> Option<()> {
+    pods.as_mut()?.names.changed().await.ok()
 }
 
 async fn conclude(lookup: &mut Option<Lookup>) -> Answer {
@@ -394,6 +440,7 @@ mod tests {
                 since,
                 completes_listing: true,
                 devx: false,
+                unproved: None,
             }),
             census: Census {
                 connections: 3,
@@ -423,6 +470,7 @@ mod tests {
                 unknown: [address("10.0.0.7"), address("fd00::9")].into(),
                 ..Census::default()
             },
+            pods: Some("127.0.0.1:10250 does not answer".to_owned()),
         };
         assert_eq!(
             degraded.degraded(),
@@ -434,6 +482,7 @@ mod tests {
                  which the RNIC does not let the agent choose: perhaps on other paths",
                 "service probing: 4 connections use an RNIC or address family that this agent does not probe from",
                 "service probing: 2 destinations are not probed because no agent has registered them: 10.0.0.7, fd00::9",
+                "service names: Kubernetes does not name new pods, they go by their UID: 127.0.0.1:10250 does not answer",
             ]
         );
     }

@@ -18,6 +18,7 @@ use super::keys::Keys;
 use super::mailbox::Mailboxes;
 use super::metrics::Metrics;
 use super::outcome::PathOutcome;
+use super::pods::{Pods, PodsIn};
 use super::registration::{Registration, RegistrationChannels};
 use super::rnics::Rnics;
 use super::services::{ServiceChannels, ServiceStatus, Services};
@@ -31,6 +32,8 @@ use crate::config::defaults::agent::UPLOAD_INTERVAL;
 use crate::hardware::Source;
 use crate::path_trace::PathTracer;
 use crate::probe::trace::Trace;
+use crate::rpc::shards::Assignment;
+use crate::service::naming::Naming;
 use crate::service::trace::TraceMessage;
 use crate::store::spool::Spool;
 use crate::supervisor::{Stage, Supervisor};
@@ -113,7 +116,8 @@ async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
         registration: trouble_in,
         orders: tasks.orders.clone(),
     };
-    let spooled = tasks.upload(spool.clone(), condition.clone())?;
+    let (assignment, assigned) = watch::channel(None);
+    let spooled = tasks.upload(spool.clone(), condition.clone(), assigned)?;
 
     let (interval, interval_in) = watch::channel(UPLOAD_INTERVAL);
     let (deliveries, deliveries_in) = mpsc::channel(DELIVERY_DEPTH);
@@ -136,6 +140,7 @@ async fn start(agent: Agent) -> Result<Supervisor<AgentError>, AgentError> {
         trouble,
         orders,
         upload_interval: interval,
+        assignment,
     };
     tasks.register(controller, channels, keys);
     tasks.read_counters(agent.hardware, rises);
@@ -207,9 +212,10 @@ impl Tasks {
         &mut self,
         spool: Spool,
         condition: Condition,
+        assigned: watch::Receiver<Option<Assignment>>,
     ) -> Result<watch::Sender<u64>, AgentError> {
         let (spooled, spooled_in) = watch::channel(0);
-        let upload = Upload::new(&self.config, spool, spooled_in, condition)?;
+        let upload = Upload::new(&self.config, spool, spooled_in, condition, assigned)?;
         let task = upload.run(self.uploading.token());
         self.supervisor.spawn(&self.uploading, "uploader", task);
         Ok(spooled)
@@ -267,16 +273,27 @@ impl Tasks {
         controller: Controller,
     ) {
         let channels = ServiceChannels {
+            pods: self.name_pods(),
             messages,
             inventory: self.inventory.subscribe(),
             orders: self.orders.clone(),
             mailboxes: self.mailboxes.clone(),
             status,
+            metrics: Arc::clone(&self.metrics),
         };
-        let services = Services::new(channels, controller, Arc::clone(&self.clock));
+        let naming = Naming::new(&self.config.settings.services.rules);
+        let services = Services::new(channels, controller, Arc::clone(&self.clock), naming);
         let task = services.run(self.probing.token());
         self.supervisor
             .spawn(&self.probing, "service connections", task);
+    }
+
+    /// Asks Kubernetes for the names of pods, where that is configured.
+    fn name_pods(&mut self) -> Option<PodsIn> {
+        let (pods, names) = Pods::new(self.config.kubernetes.clone()?);
+        let task = pods.run(self.probing.token());
+        self.supervisor.spawn(&self.probing, "names of pods", task);
+        Some(names)
     }
 
     /// Keeps the agent registered.

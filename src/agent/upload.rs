@@ -9,9 +9,16 @@
 //! identity ([`Spool::begun`], [`Spool::renew`]). Batches are
 //! compressed with zstd where the analyzer says that it takes that.
 //!
+//! Where several analyzers share the fleet the controller names one (`assigned`, watch): the task moves there with jitter. Batches that
+//! were acknowledged lately are kept then, and a new analyzer gets those that it has not seen: beside the new ones, the newest first.
+//!
 //! When its token is cancelled the analyzer has [`LAST_UPLOAD`] to take what is in the spool. Dropping the task at any
 //! await is safe: a batch stays in the spool until it is acknowledged, and the analyzer says at the beginning of each
 //! stream how far it has come.
+
+mod error;
+mod moving;
+mod progress;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,6 +31,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::Channel;
 
+pub use self::error::UploadError;
+use self::moving::{client, moved, request};
+use self::progress::{IN_FLIGHT, Progress, Sent};
 use super::absence::Absence;
 use super::backoff::Backoff;
 use super::client::CALL_TIMEOUT;
@@ -33,12 +43,12 @@ use crate::config::ConfigError;
 use crate::config::agent::AgentConfig;
 use crate::error::describe;
 use crate::net::client::channel;
+use crate::net::tls::Security;
 use crate::net::url::Url;
-use crate::rpc::MAX_MESSAGE_BYTES;
+use crate::rpc::shards::Assignment;
 use crate::rpc::upload::UploadRequest;
 use crate::rpc::v1::analyzer_service_client::AnalyzerServiceClient;
 use crate::rpc::v1::{ResultBatch, UploadHello, UploadResponse};
-use crate::store::StoreError;
 use crate::store::spool::{Spool, Stored};
 
 /// How long the analyzer has to take the last batches when the agent stops.
@@ -47,8 +57,6 @@ pub(crate) const LAST_UPLOAD: Duration = Duration::from_secs(1);
 /// How long the analyzer has after that to read that the agent stops.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(250);
 
-/// Batches on their way: enough to keep a group commit of the analyzer busy.
-const IN_FLIGHT: usize = 8;
 /// How often the task checks whether the agent's state has changed since the analyzer was told.
 const LOOK: Duration = Duration::from_secs(1);
 /// Read from the spool at once, in bytes.
@@ -57,36 +65,9 @@ const CHUNK: usize = 1 << 20;
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
-
-/// Why a stream has ended.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// The analyzer cannot be reached or has refused.
-    #[error("{}", super::client::status_text(server, status))]
-    Status {
-        /// The analyzer.
-        server: Url,
-        /// gRPC's answer.
-        status: Box<tonic::Status>,
-    },
-    /// Nothing came back in time.
-    #[error("{server}: no acknowledgement within {within:?}")]
-    Silent {
-        /// The analyzer.
-        server: Url,
-        /// How long was waited.
-        within: Duration,
-    },
-    /// The analyzer has closed the stream.
-    #[error("{server} has closed the stream")]
-    Closed {
-        /// The analyzer.
-        server: Url,
-    },
-    /// The spool cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+/// How long batches are kept after they were acknowledged, where another analyzer may want them: what the longest window holds, and two
+/// slots.
+const KEPT: Duration = Duration::from_secs(130);
 
 /// The task.
 pub struct Upload {
@@ -101,6 +82,10 @@ pub struct Upload {
     backoff: Backoff,
     absence: Absence,
     progress: Progress,
+    assigned: watch::Receiver<Option<Assignment>>,
+    security: Security,
+    /// Up to which batch of which identity an analyzer has acknowledged.
+    reached: (u64, u64),
 }
 
 /// Whether the analyzer is told that the agent stops.
@@ -109,31 +94,6 @@ enum Farewell {
     Unwanted,
     Wanted,
     Said,
-}
-
-/// How far the stream is.
-#[derive(Debug, Default)]
-struct Progress {
-    /// Numbers of batches on their way, in their order.
-    in_flight: VecDeque<u64>,
-    /// The analyzer has refused one of the batches up to this number: until then one at a time.
-    suspect: u64,
-}
-
-impl Progress {
-    /// The analyzer has everything up to `sequence`.
-    fn acknowledged(&mut self, sequence: u64) {
-        while self
-            .in_flight
-            .pop_front_if(|sent| *sent <= sequence)
-            .is_some()
-        {}
-    }
-
-    /// Whether another batch may be sent behind `sent`.
-    fn has_room(&self, sent: u64) -> bool {
-        self.in_flight.len() < if sent < self.suspect { 1 } else { IN_FLIGHT }
-    }
 }
 
 impl Upload {
@@ -146,19 +106,20 @@ impl Upload {
         spool: Spool,
         spooled: watch::Receiver<u64>,
         condition: Condition,
+        assigned: watch::Receiver<Option<Assignment>>,
     ) -> Result<Self, ConfigError> {
         let channel = channel(&config.analyzer, &config.security)
             .map_err(|error| ConfigError::value("analyzer", error.to_string()))?;
         Ok(Self {
             server: config.analyzer.clone(),
-            client: AnalyzerServiceClient::new(channel)
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(MAX_MESSAGE_BYTES),
+            client: client(channel),
             hello: UploadHello {
                 agent_id: config.agent_id.as_str().to_owned(),
                 spool_id: spool.id(),
                 host: config.host.as_str().to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                shard: None,
+                acknowledged_sequence: 0,
             },
             spool,
             spooled,
@@ -168,6 +129,9 @@ impl Upload {
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
             absence: Absence::default(),
             progress: Progress::default(),
+            assigned,
+            security: config.security.clone(),
+            reached: (0, 0),
         })
     }
 
@@ -203,9 +167,18 @@ impl Upload {
 
     /// An analyzer that is away is tried again; each reason is reported once per absence.
     async fn keep_uploading(&mut self) {
+        let mut assigned = self.assigned.clone();
         loop {
             self.progress.in_flight.clear();
-            if let Err(error) = self.stream().await
+            self.follow(&mut assigned).await;
+            let ended = tokio::select! {
+                ended = self.stream() => ended,
+                () = moved(&mut assigned) => {
+                    self.backoff.reset();
+                    continue;
+                }
+            };
+            if let Err(error) = ended
                 && !self.is_overcome(&error).await
             {
                 let error = describe(&error);
@@ -216,8 +189,37 @@ impl Upload {
                     );
                 }
             }
-            tokio::time::sleep(self.backoff.next_wait()).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.backoff.next_wait()) => {}
+                () = moved(&mut assigned) => self.backoff.reset(),
+            }
         }
+    }
+
+    /// Turns to the analyzer that the controller has named last, if it has named one.
+    async fn follow(&mut self, assigned: &mut watch::Receiver<Option<Assignment>>) {
+        let Some(assignment) = assigned.borrow_and_update().clone() else {
+            return;
+        };
+        if assignment.analyzer != self.server {
+            match channel(&assignment.analyzer, &self.security) {
+                Ok(channel) => self.client = client(channel),
+                Err(error) => {
+                    tracing::error!(%error, "the analyzer that the controller names cannot be used");
+                    return;
+                }
+            }
+            tracing::info!(
+                analyzer = %assignment.analyzer, shard = %assignment.shard.shard, epoch = assignment.shard.epoch,
+                "results go to another analyzer"
+            );
+            self.server = assignment.analyzer;
+        }
+        if self.hello.shard.is_none() {
+            // A spool that is closed ends the stream.
+            let _ = self.spool.keep_acknowledged(Some(KEPT)).await;
+        }
+        self.hello.shard = Some(assignment.shard.into());
     }
 
     /// Does what lets the next stream go on where this one could not; false where only time helps.
@@ -226,9 +228,34 @@ impl Upload {
             return false;
         };
         match (status.code(), self.progress.in_flight.front()) {
-            (Code::InvalidArgument | Code::OutOfRange, Some(&refused)) => {
+            (
+                Code::InvalidArgument | Code::OutOfRange,
+                Some(&Sent {
+                    sequence,
+                    again: true,
+                }),
+            ) => {
+                tracing::error!(
+                    sequence,
+                    why = status.message(),
+                    "the analyzer cannot read a batch that is sent again"
+                );
+                self.spool.forget_kept(sequence).await.is_ok()
+            }
+            (
+                Code::InvalidArgument | Code::OutOfRange,
+                Some(&Sent {
+                    sequence: refused, ..
+                }),
+            ) => {
                 if self.progress.in_flight.len() > 1 {
-                    self.progress.suspect = *self.progress.in_flight.back().unwrap_or(&refused);
+                    let newest = self
+                        .progress
+                        .in_flight
+                        .iter()
+                        .map(|sent| sent.sequence)
+                        .max();
+                    self.progress.suspect = newest.unwrap_or(refused);
                     return true;
                 }
                 tracing::error!(
@@ -238,7 +265,13 @@ impl Upload {
                 );
                 self.spool.pass_over(refused).await.is_ok()
             }
-            (Code::FailedPrecondition, Some(&refused)) => {
+            (
+                Code::FailedPrecondition,
+                Some(&Sent {
+                    sequence: refused,
+                    again: false,
+                }),
+            ) => {
                 tracing::warn!(
                     sequence = refused,
                     why = status.message(),
@@ -256,6 +289,12 @@ impl Upload {
     async fn stream(&mut self) -> Result<(), UploadError> {
         let (requests, stream) = mpsc::channel(IN_FLIGHT);
         self.hello.spool_id = self.spool.begin().await?;
+        let (spool, reached) = self.reached;
+        self.hello.acknowledged_sequence = if spool == self.hello.spool_id {
+            reached
+        } else {
+            0
+        };
         // The channel is empty: there is room.
         let _ = requests.try_send(self.hello.clone().into());
         let mut client = self.client.clone();
@@ -268,8 +307,10 @@ impl Upload {
         if !self.spool.begun(mark, renumbered).await? {
             return Ok(());
         }
-        self.acknowledged.send_replace(mark);
+        self.reach(mark);
         let (mut sent, mut queue) = (mark, VecDeque::new());
+        // Below it what was acknowledged before is sent again.
+        let mut again = Some(first.seen_since_sequence).filter(|since| *since > 0);
         let (mut look, mut told) = (tokio::time::interval(LOOK), None);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut farewell = self.farewell.subscribe();
@@ -283,6 +324,16 @@ impl Upload {
             let is_idle = queue.is_empty() && self.progress.in_flight.is_empty();
             if is_idle && self.spool.is_due_elsewhere().await? {
                 return Ok(());
+            }
+            // What is new goes first.
+            let old = match again {
+                Some(before) if queue.is_empty() && self.progress.has_room(sent) => {
+                    self.spool.kept_below(before).await?
+                }
+                _ => None,
+            };
+            if old.is_none() && queue.is_empty() && self.progress.has_room(sent) {
+                again = None;
             }
             let patience = if self.progress.in_flight.is_empty() {
                 Duration::MAX
@@ -303,15 +354,19 @@ impl Upload {
                     if let Some(batch) = queue.pop_front() {
                         sent = batch.sequence;
                         if is_readable(&batch) {
-                            self.progress.in_flight.push_back(batch.sequence);
-                            permit.send(if first.takes_zstd {
-                                UploadRequest::of_packed(batch.payload.into())
-                            } else {
-                                UploadRequest::of_batch(batch.payload.into())
-                            });
+                            self.progress.in_flight.push_back(Sent { sequence: batch.sequence, again: false });
+                            permit.send(request(batch, first.takes_zstd));
                         } else {
                             self.spool.pass_over(batch.sequence).await?;
                         }
+                    }
+                }
+                permit = requests.reserve(), if old.is_some() => {
+                    let permit = permit.map_err(|_| self.closed())?;
+                    if let Some(batch) = old {
+                        again = Some(batch.sequence);
+                        self.progress.in_flight.push_back(Sent { sequence: batch.sequence, again: true });
+                        permit.send(request(batch, first.takes_zstd));
                     }
                 }
                 () = wanted(&mut farewell), if first.takes_state => {
@@ -360,10 +415,16 @@ impl Upload {
         Ok(())
     }
 
-    async fn forget(&self, sequence: u64) -> Result<(), UploadError> {
+    async fn forget(&mut self, sequence: u64) -> Result<(), UploadError> {
         self.spool.acknowledge(sequence).await?;
-        self.acknowledged.send_replace(sequence);
+        self.reach(sequence);
         Ok(())
+    }
+
+    /// The analyzer has everything up to `sequence`.
+    fn reach(&mut self, sequence: u64) {
+        self.reached = (self.hello.spool_id, sequence);
+        self.acknowledged.send_replace(sequence);
     }
 
     fn connected(&mut self) {

@@ -67,6 +67,12 @@ impl Clocks {
         }
     }
 
+    /// By how much an agent's clock is ahead (negative: behind) by what was seen of it; zero where nothing was.
+    pub(crate) fn known(&self, agent: &AgentId) -> Nanos {
+        let clock = self.agents.get(agent);
+        clock.map_or(Nanos::ZERO, |clock| clock.ahead)
+    }
+
     /// Takes the interval of a batch that arrived at `now`, never one that came before. Returns by how much the agent's clock
     /// is ahead (negative: behind), or zero.
     pub(crate) fn observe(

@@ -402,6 +402,13 @@ impl HostFilter {
         })
     }
 
+    /// An upload of the host cannot arrive at the moment: it is due, and not missing.
+    pub(crate) fn wait_for(&mut self, host: &HostName, now: WallTime) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.wait_for(now);
+        }
+    }
+
     /// Whether the agent of a host uploads on time; `None` for one that never uploaded.
     pub(crate) fn upload_state(&self, host: &HostName, now: WallTime) -> Option<UploadState> {
         self.hosts.get(host).map(|host| host.upload_state(now))

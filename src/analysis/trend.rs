@@ -1,28 +1,28 @@
 //! Trends: loss and round trips over days, small enough to keep for every pair of ToRs, RNIC, link and service.
 //!
-//! A [`Point`] is what one series counted in one step: probes, losses, and a coarse sketch of the round trips. Points of
+//! A [`Point`] is what one series counted in one step: probes, losses, and coarse sketches of the round trips and, for an RNIC, of
+//! the delays at its host. Points of
 //! several steps or series are merged by adding, so that ten minutes are made of minutes and hours of ten minutes. A
 //! [`Block`](block) holds the points of many series of one step; series are spread over [`BUCKETS`] blocks by their name,
 //! so that one series is read without the others.
 //!
-//! The sketch has 8 bins for each power of two: a quantile is off by at most 1/16 (6.25 %), below 64 ns by less than 8 ns.
-//! A point takes some 20 bytes where round trips differ by a factor of two.
+//! A sketch has 8 bins for each power of two: a quantile is off by at most 1/16 (6.25 %), below 64 ns by less than 8 ns.
+//! A point takes some 20 bytes where round trips differ by a factor of two; that of an RNIC two or three times as much.
 
 pub mod block;
 mod gather;
+mod spans;
 
 use std::time::Duration;
 
 pub use gather::{Gathered, MOST_SERIES};
+pub use spans::Spans;
 
-use super::sketch::{Bin, Sketch};
 use super::windows::Sums;
 use crate::time::{Nanos, WallTime};
 
 /// Blocks of one kind and step.
 pub const BUCKETS: u16 = 256;
-/// Bins of a [`Sketch`] that are one bin here, as a power of two.
-const COARSER: u32 = 3;
 
 /// What a series is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -181,8 +181,12 @@ pub struct Point {
     pub sent: u64,
     /// Those of them without an ACK in time.
     pub lost: u64,
-    /// Round trips that can be trusted: coarse bins, ascending, with their counts, none of which is zero.
-    bins: Vec<(u16, u64)>,
+    /// Round trips that can be trusted.
+    pub rtt: Spans,
+    /// Of an RNIC: the prober delays of the probes that it sends. Else empty.
+    pub prober_delay: Spans,
+    /// Of an RNIC: the responder delays of the probes that it answers. Else empty.
+    pub responder_delay: Spans,
 }
 
 impl Point {
@@ -190,26 +194,14 @@ impl Point {
     pub fn merge(&mut self, other: &Self) {
         self.sent = self.sent.saturating_add(other.sent);
         self.lost = self.lost.saturating_add(other.lost);
-        for (bin, count) in &other.bins {
-            self.add(*bin, *count);
-        }
-    }
-
-    fn add(&mut self, bin: u16, count: u64) {
-        match self.bins.binary_search_by_key(&bin, |(bin, _)| *bin) {
-            Ok(at) => self.bins[at].1 = self.bins[at].1.saturating_add(count),
-            Err(at) => self.bins.insert(at, (bin, count)),
-        }
+        self.rtt.merge(&other.rtt);
+        self.prober_delay.merge(&other.prober_delay);
+        self.responder_delay.merge(&other.responder_delay);
     }
 
     /// The span at which the share `q` (0 to 1) of the round trips lies, to 1/16; `None` without any.
     pub fn quantile(&self, q: f64) -> Option<Nanos> {
-        let mut sketch = Sketch::default();
-        for (bin, count) in &self.bins {
-            let middle = (bin << COARSER) + (1 << (COARSER - 1));
-            sketch.add_many(Bin::from_number(middle), *count);
-        }
-        sketch.quantile(q)
+        self.rtt.quantile(q)
     }
 
     /// The share of lost probes; `None` without any probe.
@@ -219,25 +211,22 @@ impl Point {
 
     /// Whether nothing was counted.
     pub const fn is_empty(&self) -> bool {
-        self.sent == 0 && self.bins.is_empty()
+        self.sent == 0
+            && self.rtt.is_empty()
+            && self.prober_delay.is_empty()
+            && self.responder_delay.is_empty()
     }
 }
 
+/// Without delays, which belong to the RNICs at the ends.
 impl From<&Sums> for Point {
     fn from(sums: &Sums) -> Self {
-        let mut point = Self {
+        Self {
             sent: sums.sent,
             lost: sums.lost,
-            bins: Vec::new(),
-        };
-        for (bin, count) in sums.network_rtt.bins() {
-            let bin = bin.number() >> COARSER;
-            match point.bins.last_mut() {
-                Some((last, sum)) if *last == bin => *sum = sum.saturating_add(count),
-                _ => point.bins.push((bin, count)),
-            }
+            rtt: Spans::from(&sums.network_rtt),
+            ..Self::default()
         }
-        point
     }
 }
 

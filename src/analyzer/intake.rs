@@ -9,6 +9,7 @@
 //! read. Watermarks are known from the beginning, and the replay ends where the journal ended at the start: nothing is
 //! counted twice.
 
+mod handle;
 mod marks;
 mod refusal;
 
@@ -16,16 +17,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tonic::Code;
 
+pub(super) use self::handle::{Greeting, IntakeHandle, Request, Submission, Welcome};
 use self::marks::Marks;
-pub(super) use self::refusal::StoreFailure;
-use self::refusal::{too_far, too_many_spools};
-use super::memory::{Memory, Room};
+use self::refusal::too_many_spools;
+pub(super) use self::refusal::{StoreFailure, too_far};
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::state::{StateHandle, Taken};
 use crate::analysis::admission::{Admission, Watermark};
@@ -33,9 +34,8 @@ use crate::analysis::clocks::{Clocks, is_corrected};
 use crate::analysis::report::Sender;
 use crate::analysis::windows::{Limits, Placement};
 use crate::error::describe;
-use crate::id::{AgentVersion, HostName};
 use crate::net::limit::LogLimit;
-use crate::rpc::results::{BatchError, Ends, Received};
+use crate::rpc::results::{Ends, Received};
 use crate::store::StoreError;
 use crate::store::journal::{Journal, Record};
 use crate::time::{Clock, Nanos, WallTime};
@@ -60,35 +60,6 @@ const REPLAY_PAUSE: Duration = Duration::from_millis(500);
 /// How long the replay may take before uploads are taken beside it.
 pub(super) const REPLAY_FIRST: Duration = Duration::from_secs(2);
 
-/// A batch on its way into the journal.
-#[derive(Debug)]
-pub(super) struct Submission {
-    pub(super) sender: Sender,
-    pub(super) host: HostName,
-    /// Of the agent's program, where it tells.
-    pub(super) version: Option<AgentVersion>,
-    pub(super) received: Received,
-    /// The batch as it came, for the journal.
-    pub(super) payload: Bytes,
-    /// What both take.
-    pub(super) room: Room,
-    pub(super) reply: oneshot::Sender<Result<u64, StoreFailure>>,
-}
-
-#[derive(Debug)]
-enum Request {
-    Hello(Sender, oneshot::Sender<u64>),
-    Batch(Box<Submission>),
-}
-
-/// For the upload streams.
-#[derive(Debug, Clone)]
-pub(super) struct IntakeHandle {
-    requests: mpsc::Sender<Request>,
-    ends: Arc<Ends>,
-    memory: Memory,
-}
-
 /// The intake, started.
 pub(super) struct Started<F> {
     /// For the upload streams.
@@ -97,34 +68,6 @@ pub(super) struct Started<F> {
     pub(super) replayed: watch::Receiver<bool>,
     /// To be run.
     pub(super) task: F,
-}
-
-impl IntakeHandle {
-    /// Bounds what batches take on their way.
-    pub(super) const fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
-    /// How far the sender's spool has been taken; `None` when the analyzer ends.
-    pub(super) async fn watermark(&self, sender: Sender) -> Option<u64> {
-        let (reply, answer) = oneshot::channel();
-        self.requests
-            .send(Request::Hello(sender, reply))
-            .await
-            .ok()?;
-        answer.await.ok()
-    }
-
-    /// Reads an encoded batch.
-    pub(super) fn read(&self, batch: &[u8]) -> Result<Received, BatchError> {
-        Received::read(batch, &self.ends)
-    }
-
-    /// Submits a batch; its reply comes when it is stored. False when the analyzer ends.
-    pub(super) async fn submit(&self, submission: Submission) -> bool {
-        let request = Request::Batch(Box::new(submission));
-        self.requests.send(request).await.is_ok()
-    }
 }
 
 /// Replays the journal into the state, for at most `first` ([`REPLAY_FIRST`]) before it gives the task, which does the rest.
@@ -163,11 +106,11 @@ pub(super) async fn start(
     intake.begin_replay(first).await?;
     let (requests, queue) = mpsc::channel(DEPTH);
     Ok(Started {
-        handle: IntakeHandle {
+        handle: IntakeHandle::new(
             requests,
-            ends: Arc::clone(&intake.ends),
-            memory: intake.memory.clone(),
-        },
+            (Arc::clone(&intake.ends), intake.memory.clone()),
+            Some(intake.state.clone()),
+        ),
         replayed,
         task: intake.run(queue),
     })
@@ -371,12 +314,19 @@ impl Intake {
 
     fn gather(&self, request: Request, group: &mut Vec<Submission>) {
         match request {
-            Request::Hello(sender, reply) => {
-                let mark = self.marks.get(&sender).map_or(0, |mark| mark.sequence);
+            Request::Hello(greeting, reply) => {
+                let mark = self.marks.get(&greeting.sender);
+                let welcome = Welcome {
+                    acknowledged: mark.map_or(0, |mark| mark.sequence),
+                    // What was acknowledged is in the journal.
+                    seen_since: 0,
+                };
                 // A stream that has gone needs no answer.
-                let _ = reply.send(mark);
+                let _ = reply.send(Ok(welcome));
             }
             Request::Batch(submission) => group.push(*submission),
+            // The state is told at once.
+            Request::Told(..) => {}
         }
     }
 
@@ -393,6 +343,7 @@ impl Intake {
                 payload,
                 room,
                 reply,
+                shard: _,
             } = submission;
             if !self.marks.has_room(&sender, self.needed()) {
                 let _ = reply.send(Err(too_many_spools(&sender)));
@@ -492,4 +443,4 @@ impl Intake {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

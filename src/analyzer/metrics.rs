@@ -183,6 +183,26 @@ metric_set! {
 }
 
 metric_set! {
+    /// Where several analyzers share the fleet.
+    pub(super) struct Shared {
+        /// Whether this analyzer judges: 1 if so
+        pub(super) judge: Gauge,
+        /// Shards whose results this analyzer takes
+        pub(super) shards_owned: Gauge,
+        /// Age of the oldest batch that this analyzer has and the judge has not
+        pub(super) relay_lag_seconds: Gauge<f64, AtomicU64>,
+        /// Frames of evidence sent to the judge
+        pub(super) relay_frames: Counter,
+        /// Bytes of these, compressed
+        pub(super) relay_bytes: Counter,
+        /// Messages of agents that the judge has not counted, because their shard had another analyzer
+        pub(super) evidence_refused: Counter,
+        /// Batches that agents have sent again, after their shard had got another analyzer
+        pub(super) batches_again: Counter,
+    }
+}
+
+metric_set! {
     /// Connections of agents.
     struct Peers {
         /// gRPC connections accepted
@@ -205,6 +225,7 @@ pub(super) struct Metrics {
     focus: FocusMetrics,
     pub(super) uploads: Intake,
     kept: Kept,
+    pub(super) shared: Shared,
     peers: Peers,
     /// Where connections are counted.
     connections: Arc<ServerCounters>,
@@ -240,6 +261,7 @@ impl Metrics {
             focus: FocusMetrics::default(),
             uploads: Intake::default(),
             kept: Kept::default(),
+            shared: Shared::default(),
             peers: Peers::default(),
             connections,
             readiness: Readiness::default(),
@@ -255,6 +277,7 @@ impl Metrics {
         metrics.alerts.register(registry);
         metrics.uploads.register(registry);
         metrics.kept.register(registry);
+        metrics.shared.register(registry);
         metrics.peers.register(registry);
         metrics
     }

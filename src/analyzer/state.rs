@@ -130,6 +130,7 @@ enum Command {
     Taken(Vec<Taken>),
     Marks(Vec<Watermark>),
     Told(Box<Told>),
+    WaitFor(Vec<HostName>),
     Read(Reader),
 }
 
@@ -159,6 +160,11 @@ impl StateHandle {
     /// Takes what an agent says of itself.
     pub(super) async fn told(&self, told: Told) {
         self.send(Command::Told(Box::new(told))).await;
+    }
+
+    /// Uploads of these hosts cannot arrive at the moment.
+    pub(super) async fn wait_for(&self, hosts: Vec<HostName>) {
+        self.send(Command::WaitFor(hosts)).await;
     }
 
     async fn send(&self, command: Command) {
@@ -326,6 +332,11 @@ impl State {
                     }
                 }
                 Command::Told(told) => self.tell(&told, host, wall),
+                Command::WaitFor(hosts) => {
+                    for one in &hosts {
+                        self.host_filter.wait_for(one, wall);
+                    }
+                }
                 Command::Read(reader) => reader(&self, wall),
             }
         }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::alerts::{self, Alerts};
 use super::error::{AnalyzerError, DRAIN, GRACE};
@@ -15,7 +17,7 @@ use super::metrics::Metrics;
 use super::state::{self, StateHandle};
 use super::trends::TrendReader;
 use super::view::Views;
-use super::{Analyzer, dashboard, upload, web};
+use super::{Analyzer, dashboard, shared, upload, web};
 use crate::analysis::fleet::Fleet;
 use crate::analysis::routes::Routes;
 use crate::analysis::sizing::Sizing;
@@ -60,6 +62,9 @@ impl Analyzer {
         clock: Arc<dyn Clock>,
         events: Publisher,
     ) -> Result<Self, AnalyzerError> {
+        if let Some(shared) = config.shared.clone() {
+            return Box::pin(shared::start(config, shared, clock, events)).await;
+        }
         let stores = Stores::open(&config.store).await?;
         Self::start_on(stores, config, clock, events).await
     }
@@ -74,60 +79,28 @@ impl Analyzer {
         clock: Arc<dyn Clock>,
         events: Publisher,
     ) -> Result<Self, AnalyzerError> {
-        let Stores {
-            journal,
-            incidents,
-            hosts,
-            history,
-            trends,
-            damage,
-            tenure,
-            contents: _,
-        } = stores;
         let listener = Listener::bind(config.listen, config.security.clone()).await?;
         let web = Listener::bind(config.web, config.web_security.clone()).await?;
         let (grpc_address, web_address) = (listener.address(), web.address());
         let metrics = Arc::new(Metrics::new(listener.counters()));
 
-        let mut tasks = Tasks::new(clock, metrics, events, incidents);
-        tasks.hold(tenure);
+        let mut tasks = Tasks::new(clock, metrics, events, &stores);
+        tasks.hold(stores.tenure.clone());
         tasks.push_metrics(config.otlp.clone(), grpc_address);
-        let retention = config.settings.withdrawn_retention.0;
-        let fleet = Fleet::restored(hosts.load().await?, retention, tasks.clock.host());
-        let state = tasks.keep_state(&config, fleet);
+        let state = tasks.keep_state(&config, &stores).await?;
         let (intake, replayed) = tasks
-            .store(journal, config.limits.clone(), state.clone())
-            .await?;
-        let alerts = tasks.alert(config.alerts.clone(), web_address).await?;
-        let asked = tasks.ask(&config)?;
-        let views = tasks
-            .judge(
-                &config,
-                (state.clone(), replayed),
-                (alerts.clone(), hosts, damage),
-                asked,
+            .store(
+                Arc::clone(&stores.journal),
+                config.limits.clone(),
+                state.clone(),
             )
             .await?;
-        tasks.take_uploads(listener, intake, state.clone());
-        let trends = TrendReader {
-            store: trends,
-            clock: Arc::clone(&tasks.clock),
-            retention: config.settings.trend_retention.0,
-        };
-        let parts = web::Web {
-            state,
-            metrics: Arc::clone(&tasks.metrics),
-            views,
-            incidents: Arc::clone(&tasks.incidents),
-            alerts,
-            auth_header: config.web_auth_header.clone(),
-            identity: identity(&config.security),
-            may_forget: may_forget(&config, web_address),
-            certifying: Arc::default(),
-            hosts: config.web_hosts.clone(),
-            trends: trends.clone(),
-        };
-        tasks.show(web, parts, (history, trends), &config);
+        let router = Box::pin(tasks.judge(&config, stores, (state, replayed), web_address)).await?;
+        tasks.take_uploads(listener, intake);
+        let showing = web::serve(web, router, tasks.serving.token());
+        tasks
+            .supervisor
+            .spawn(&tasks.serving, "web server", showing);
         if let Some(waived) = config.security.waived() {
             tracing::warn!("{waived}");
         }
@@ -162,7 +135,7 @@ impl Tasks {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         events: Publisher,
-        incidents: Arc<dyn Incidents>,
+        stores: &Stores,
     ) -> Self {
         let mut supervisor = Supervisor::new("analyzer");
         Self {
@@ -173,7 +146,7 @@ impl Tasks {
             clock,
             metrics,
             events,
-            incidents,
+            incidents: Arc::clone(&stores.incidents),
         }
     }
 
@@ -200,7 +173,14 @@ impl Tasks {
             .spawn_restarted(&self.storing, "metrics push", pushing);
     }
 
-    fn keep_state(&mut self, config: &AnalyzerConfig, fleet: Fleet) -> StateHandle {
+    async fn keep_state(
+        &mut self,
+        config: &AnalyzerConfig,
+        stores: &Stores,
+    ) -> Result<StateHandle, AnalyzerError> {
+        let retention = config.settings.withdrawn_retention.0;
+        let hosts = stores.hosts.load().await?;
+        let fleet = Fleet::restored(hosts, retention, self.clock.host());
         let limits = config.limits.clone();
         let sizing = Sizing::new(&limits, config.settings.max_paths.is_none());
         let (state, thread) = state::new(
@@ -213,7 +193,7 @@ impl Tasks {
         );
         self.supervisor
             .spawn_blocking(&self.storing, "state thread", || thread.run());
-        state
+        Ok(state)
     }
 
     async fn store(
@@ -268,7 +248,42 @@ impl Tasks {
         Ok(Some(Asking { asked, passed }))
     }
 
+    /// Judges what the state has, once it is `replayed`, and tells people of it. Gives what is to be served at `web`.
     async fn judge(
+        &mut self,
+        config: &AnalyzerConfig,
+        stores: Stores,
+        (state, replayed): (StateHandle, watch::Receiver<bool>),
+        web: SocketAddr,
+    ) -> Result<Router, AnalyzerError> {
+        let alerts = self.alert(config.alerts.clone(), web).await?;
+        let asked = self.ask(config)?;
+        let told = (alerts.clone(), stores.hosts, stores.damage);
+        let views = self
+            .keep_judging(config, (state.clone(), replayed), told, asked)
+            .await?;
+        let trends = TrendReader {
+            store: stores.trends,
+            clock: Arc::clone(&self.clock),
+            retention: config.settings.trend_retention.0,
+        };
+        let parts = web::Web {
+            state,
+            metrics: Arc::clone(&self.metrics),
+            views,
+            incidents: Arc::clone(&self.incidents),
+            alerts,
+            auth_header: config.web_auth_header.clone(),
+            identity: identity(&config.security),
+            may_forget: may_forget(config, web),
+            certifying: Arc::default(),
+            hosts: config.web_hosts.clone(),
+            trends: trends.clone(),
+        };
+        Ok(self.show(parts, (stores.history, trends), config))
+    }
+
+    async fn keep_judging(
         &mut self,
         config: &AnalyzerConfig,
         (state, replayed): (StateHandle, watch::Receiver<bool>),
@@ -296,21 +311,21 @@ impl Tasks {
         Ok(views)
     }
 
-    fn take_uploads(&mut self, listener: Listener, intake: IntakeHandle, state: StateHandle) {
+    fn take_uploads(&mut self, listener: Listener, intake: IntakeHandle) {
         let stop = self.serving.token();
-        let service = upload::service(intake, state, Arc::clone(&self.metrics), stop.clone());
+        let service = upload::service(intake, Arc::clone(&self.metrics), stop.clone());
         let router = server::builder().add_service(counted(service));
         let serving = async move { Ok(listener.serve(router, stop, GRACE).await?) };
         self.supervisor.spawn(&self.serving, "gRPC server", serving);
     }
 
+    /// Gives what is to be served.
     fn show(
         &mut self,
-        listener: Listener,
         web: web::Web,
         (history, trends): (Arc<dyn History>, TrendReader),
         config: &AnalyzerConfig,
-    ) {
+    ) -> Router {
         let parts = dashboard::DashboardInputs {
             state: web.state.clone(),
             views: web.views.clone(),
@@ -322,7 +337,68 @@ impl Tasks {
             retention: config.settings.history_retention.0,
         };
         let pages = dashboard::start(parts, &mut self.supervisor, &self.serving);
-        let serving = web::serve(listener, web, pages, self.serving.token());
-        self.supervisor.spawn(&self.serving, "web server", serving);
+        web::router(web, pages)
+    }
+}
+
+/// The tasks of an analyzer that judges what others have taken.
+pub(super) struct JudgeTasks(Tasks);
+
+impl JudgeTasks {
+    /// Nothing runs yet.
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        events: Publisher,
+        stores: &Stores,
+    ) -> Self {
+        Self(Tasks::new(clock, metrics, events, stores))
+    }
+
+    /// Keeps what is known on a thread of its own.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) async fn keep_state(
+        &mut self,
+        config: &AnalyzerConfig,
+        stores: &Stores,
+    ) -> Result<StateHandle, AnalyzerError> {
+        self.0.keep_state(config, stores).await
+    }
+
+    /// Runs the intake of evidence.
+    pub(super) fn take_evidence(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.0.storing.token();
+        let taking = async move {
+            // It ends with its last relay, or with this.
+            let _ = stop.run_until_cancelled(task).await;
+            stop.cancelled().await;
+        };
+        self.0
+            .supervisor
+            .spawn(&self.0.storing, "intake of evidence", taking);
+    }
+
+    /// See [`Tasks::judge`].
+    ///
+    /// # Errors
+    /// The store cannot be read; a connection to a controller cannot be set up.
+    pub(super) async fn judge(
+        &mut self,
+        config: &AnalyzerConfig,
+        stores: Stores,
+        state: (StateHandle, watch::Receiver<bool>),
+        web: SocketAddr,
+    ) -> Result<Router, AnalyzerError> {
+        self.0.judge(config, stores, state, web).await
+    }
+
+    /// Runs until `stop` is cancelled or a task fails, and until all tasks have ended.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub(super) async fn run(self, stop: CancellationToken) -> Result<(), AnalyzerError> {
+        self.0.supervisor.run(stop).await
     }
 }

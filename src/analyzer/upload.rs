@@ -15,10 +15,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::intake::{IntakeHandle, StoreFailure, Submission};
+use super::intake::{Greeting, IntakeHandle, StoreFailure, Submission, Welcome};
 use super::memory::Room;
 use super::metrics::Metrics;
-use super::state::{StateHandle, Told};
+use super::state::Told;
 use crate::analysis::report::{Sender, SpoolId};
 use crate::error::describe;
 use crate::id::{AgentId, AgentVersion, HostName};
@@ -28,6 +28,7 @@ use crate::net::tls::PeerIdentity;
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::convert::{self, FieldError};
 use crate::rpc::results::Received;
+use crate::rpc::shards::ShardEpoch;
 use crate::rpc::upload::{Message, UploadRequest, unpack, unpacked_size};
 use crate::rpc::v1::analyzer_service_server::{AnalyzerService, AnalyzerServiceServer};
 use crate::rpc::v1::{self, UploadHello, UploadResponse};
@@ -45,14 +46,12 @@ const ANSWERS: usize = IN_FLIGHT;
 /// The service with its limit on messages.
 pub(super) fn service(
     intake: IntakeHandle,
-    state: StateHandle,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Metered<AnalyzerServiceServer<Uploads>> {
     let receiving = intake.memory().receiving.clone();
     let service = AnalyzerServiceServer::new(Uploads {
         intake,
-        state,
         metrics,
         stop,
     })
@@ -63,7 +62,6 @@ pub(super) fn service(
 #[derive(Debug)]
 pub(super) struct Uploads {
     intake: IntakeHandle,
-    state: StateHandle,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
@@ -86,7 +84,6 @@ impl AnalyzerService for Uploads {
             inbound: request.into_inner(),
             identity,
             intake: self.intake.clone(),
-            state: self.state.clone(),
             answers: answers.clone(),
             waiting: VecDeque::new(),
         };
@@ -129,6 +126,7 @@ struct Origin {
     sender: Sender,
     host: HostName,
     version: Option<AgentVersion>,
+    shard: Option<ShardEpoch>,
 }
 
 struct Session {
@@ -137,7 +135,6 @@ struct Session {
     inbound: Streaming<UploadRequest>,
     identity: PeerIdentity,
     intake: IntakeHandle,
-    state: StateHandle,
     answers: Answers,
     /// Replies of the intake, in the order of the batches.
     waiting: VecDeque<oneshot::Receiver<Result<u64, StoreFailure>>>,
@@ -145,13 +142,9 @@ struct Session {
 
 impl Session {
     async fn run(mut self) -> Result<(), Status> {
-        let from = self.hello().await?;
-        let sequence = self
-            .intake
-            .watermark(from.sender.clone())
-            .await
-            .ok_or_else(stopping)?;
-        self.acknowledge(sequence).await;
+        let (from, greeting) = self.hello().await?;
+        let welcome = self.intake.greet(greeting).await.ok_or_else(stopping)?;
+        self.welcome(welcome.map_err(refused)?).await;
         let mut open = true;
         while open || !self.waiting.is_empty() {
             // Both branches may be dropped between two polls without losing anything: the reply stays in its channel,
@@ -191,7 +184,7 @@ impl Session {
         }
     }
 
-    async fn hello(&mut self) -> Result<Origin, Status> {
+    async fn hello(&mut self) -> Result<(Origin, Greeting), Status> {
         let first = tokio::time::timeout(HELLO_TIMEOUT, self.inbound.message())
             .await
             .map_err(|_| Status::deadline_exceeded("no hello came in time"))??;
@@ -206,6 +199,8 @@ impl Session {
             spool_id,
             host,
             version,
+            shard,
+            acknowledged_sequence,
         } = hello;
         let within = |error: FieldError| Status::from(error.within("hello"));
         let agent: AgentId = convert::name("agent_id", agent_id).map_err(within)?;
@@ -218,11 +213,20 @@ impl Session {
             agent,
             spool: SpoolId(spool_id),
         };
-        Ok(Origin {
+        let shard = shard.map(ShardEpoch::try_from).transpose();
+        let shard = shard.map_err(|error| within(error.within("shard")))?;
+        let greeting = Greeting {
+            sender: sender.clone(),
+            shard,
+            acknowledged: acknowledged_sequence,
+        };
+        let origin = Origin {
             sender,
             host,
             version: (!version.is_empty()).then(|| AgentVersion::new(version)),
-        })
+            shard,
+        };
+        Ok((origin, greeting))
     }
 
     async fn submit(&mut self, message: UploadRequest, from: &Origin) -> Result<(), Status> {
@@ -254,6 +258,7 @@ impl Session {
             received,
             payload: batch,
             room,
+            shard: from.shard,
             reply,
         };
         if !self.intake.submit(submission).await {
@@ -275,7 +280,7 @@ impl Session {
             version: from.version.clone(),
             state: state.into(),
         };
-        self.state.told(told).await;
+        self.intake.tell(told, from.shard).await;
     }
 
     /// Waits for the memory to read a batch of so many bytes. From then on the batch counts there, and what has `arrived` of it
@@ -298,10 +303,19 @@ impl Session {
     }
 
     async fn acknowledge(&self, sequence: u64) {
+        let welcome = Welcome {
+            acknowledged: sequence,
+            seen_since: 0,
+        };
+        self.welcome(welcome).await;
+    }
+
+    async fn welcome(&self, welcome: Welcome) {
         let answer = UploadResponse {
-            acknowledged_sequence: sequence,
+            acknowledged_sequence: welcome.acknowledged,
             takes_zstd: true,
             takes_state: true,
+            seen_since_sequence: welcome.seen_since,
         };
         // A stream whose reader has gone ends by itself.
         let _ = self.answers.send(Ok(answer)).await;

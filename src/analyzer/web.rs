@@ -70,7 +70,13 @@ pub(super) struct Web {
 }
 
 /// Serves until `stop` is cancelled, then gives open requests a moment.
-pub(super) async fn serve(listener: Listener, web: Web, pages: Router, stop: CancellationToken) {
+pub(super) async fn serve(listener: Listener, router: Router, stop: CancellationToken) {
+    let connections = listener.http1(stop.clone());
+    net::web::serve(connections, router, stop, GRACE).await;
+}
+
+/// What is served.
+pub(super) fn router(web: Web, pages: Router) -> Router {
     let required = web.auth_header.clone();
     let hosts = Arc::new(web.hosts.clone());
     let router = Router::new()
@@ -91,14 +97,22 @@ pub(super) async fn serve(listener: Listener, web: Web, pages: Router, stop: Can
         .route("/metrics", get(show_metrics))
         .fallback(unknown)
         .with_state(web)
-        .merge(pages)
+        .merge(pages);
+    protected(router, required, hosts)
+}
+
+/// Lets only those through whom the proxy has named, and who ask for this server.
+pub(super) fn protected(
+    router: Router,
+    required: Option<HeaderName>,
+    hosts: Arc<AllowedHosts>,
+) -> Router {
+    router
         .layer(axum::middleware::from_fn_with_state(
             required,
             authenticated,
         ))
-        .layer(axum::middleware::from_fn_with_state(hosts, for_this_host));
-    let connections = listener.http1(stop.clone());
-    net::web::serve(connections, router, stop, GRACE).await;
+        .layer(axum::middleware::from_fn_with_state(hosts, for_this_host))
 }
 
 /// An answer that is none: a status and the reason.

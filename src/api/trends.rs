@@ -110,4 +110,16 @@ pub struct TrendPoint {
     pub rtt_p50_ns: Option<i64>,
     /// 99 % of the network RTTs are not above it, to 6 %
     pub rtt_p99_ns: Option<i64>,
+    /// median of the prober delay of the RNIC's own probes, to 6 %; null but for RNICs
+    #[serde(default)]
+    pub prober_delay_p50_ns: Option<i64>,
+    /// 99 % of these delays are not above it, to 6 %
+    #[serde(default)]
+    pub prober_delay_p99_ns: Option<i64>,
+    /// median of the responder delay of the probes that the RNIC has answered, to 6 %; null but for RNICs
+    #[serde(default)]
+    pub responder_delay_p50_ns: Option<i64>,
+    /// 99 % of these delays are not above it, to 6 %
+    #[serde(default)]
+    pub responder_delay_p99_ns: Option<i64>,
 }

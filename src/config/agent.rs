@@ -1,6 +1,7 @@
 //! The agent's configuration: [`AgentSettings`] as people write them, [`AgentConfig`] as the agent runs with them.
 
 mod path_trace;
+mod services;
 mod validate;
 
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +24,7 @@ use crate::probe::focus::MOST_SHARE;
 use crate::transport::{Class, RnicName};
 
 pub use path_trace::PathTraceSettings;
+pub use services::{Kubernetes, ServicesSettings};
 pub use validate::{AgentConfig, Tors};
 
 /// What carries the probes.
@@ -239,6 +241,7 @@ settings! {
         /// Address of GET /metrics, without TLS [default: none, no metrics]
         metrics: Option<SocketAddr>, value("ADDR"), example("127.0.0.1:9471");
         [path_trace]: PathTraceSettings;
+        [services]: ServicesSettings;
         [otlp]: OtlpSettings;
         [log]: LogSettings;
         [tls]: TlsSettings;

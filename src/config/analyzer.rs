@@ -20,7 +20,8 @@ use crate::analysis::windows::Limits;
 use crate::net::hosts::AllowedHosts;
 use crate::net::tls::Security;
 use crate::net::url::{Servers, Url};
-use crate::store::Location;
+use crate::store::analyzers::Endpoints;
+use crate::store::{Location, Server};
 use crate::telemetry::otlp::OtlpConfig;
 use crate::topology::wiring::Wiring;
 
@@ -53,6 +54,15 @@ settings! {
         /// Batches are kept until no window needs them. One process owns the file, or one at a time the database. docs/deployment.md
         /// has the parameters.
         store: String = "sqlite:/var/lib/rpingmesh-analyzer/analyzer.db".to_owned(), value("STORE");
+        /// Where agents and other analyzers reach this one (gRPC): shares the fleet with other analyzers that have the same database as
+        /// store [default: none, this analyzer has the fleet for itself]
+        ///
+        /// Needs a store in PostgreSQL. With TLS, the analyzer's certificate must name this host. The controllers must have the same
+        /// database: they tell each agent its analyzer. docs/deployment.md has more.
+        advertise: Option<String>, value("URL"), example("https://analyzer1.example.net:7471");
+        /// Where people and programs reach this one (HTTP), for analyzers that are asked and do not judge; needed with advertise
+        /// [default: none]
+        advertise_web: Option<String>, value("URL"), example("https://analyzer1.example.net:7472");
         /// How late a batch may come and still be counted into the longest window, at most 1h
         ///
         /// The longest window is 120 s.
@@ -129,6 +139,17 @@ pub struct AnalyzerConfig {
     pub alerts: AlertConfig,
     /// The controllers that are told what to probe more.
     pub focus_controller: Option<Servers>,
+    /// With whom the fleet is shared; `None` where this analyzer has it for itself.
+    pub shared: Option<SharedConfig>,
+}
+
+/// How an analyzer shares the fleet with others.
+#[derive(Debug, Clone)]
+pub struct SharedConfig {
+    /// The database that they have in common.
+    pub server: Server,
+    /// Where this one is reached.
+    pub endpoints: Endpoints,
 }
 
 impl AnalyzerSettings {
@@ -176,9 +197,43 @@ impl AnalyzerSettings {
                 .map(Servers::parse)
                 .transpose()
                 .map_err(|error| ConfigError::value("focus_controller", error.to_string()))?,
+            shared: self.shared(&security)?,
             security,
             settings: self.clone(),
         })
+    }
+
+    fn shared(&self, security: &Security) -> Result<Option<SharedConfig>, ConfigError> {
+        let Some(advertise) = &self.advertise else {
+            return match &self.advertise_web {
+                Some(_) => Err(ConfigError::value("advertise_web", "needs advertise")),
+                None => Ok(None),
+            };
+        };
+        let refuse = |why: &str| ConfigError::value("advertise", why);
+        let grpc = Url::server(advertise).map_err(|error| refuse(&error.to_string()))?;
+        if grpc.is_tls() != matches!(security, Security::Mutual(_)) {
+            return Err(refuse(
+                "begins with https:// where tls.cert, tls.key and tls.ca are set, and with http:// where they are not",
+            ));
+        }
+        let Some(web) = &self.advertise_web else {
+            return Err(ConfigError::value(
+                "advertise_web",
+                "is needed with advertise",
+            ));
+        };
+        let web = Url::parse(web)
+            .map_err(|error| ConfigError::value("advertise_web", error.to_string()))?;
+        match store(&self.store)? {
+            Location::Postgres(server) => Ok(Some(SharedConfig {
+                server: *server,
+                endpoints: Endpoints { grpc, web },
+            })),
+            Location::File(_) | Location::Memory => Err(refuse(
+                "needs a store that several analyzers can share: store = \"postgres://USER@HOST/DATABASE?fleet=NAME\"",
+            )),
+        }
     }
 
     /// The configured names, and that of the links in alerts.

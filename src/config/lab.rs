@@ -1,5 +1,7 @@
 //! Settings of `rpingmesh lab`.
 
+mod rnics;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use super::settings::settings;
 use super::share::Share;
 use super::{HumanDuration, LogSettings};
+
+pub use rnics::LabRnics;
 
 /// How long the lab runs by default.
 pub const DEFAULT_DURATION: Duration = Duration::from_mins(1);
@@ -24,8 +28,11 @@ settings! {
         tors: Option<u32>, value("T");
         /// Hosts under each ToR [default: 8]
         hosts: Option<u32>, value("H");
-        /// RNICs of each host [default: 2, or one on each rail or plane]
-        rnics: Option<u32>, value("N");
+        /// RNICs of each host; `emulated`, or `emulated:N`, has programs of the agent drive them by verbs, with hardware clocks that
+        /// drift (Linux, in a checkout); paths are not traced then [default: 2, or one on each rail or plane]
+        rnics: Option<LabRnics>, value("N");
+        /// The library that emulates RNICs for `rnics`, a libibverbs.so.1 [default: libemulated_rnic.so beside the program]
+        rnic_library: Option<PathBuf>, value("FILE");
         /// Rails: RNIC i of each host is cabled to a leaf of rail i, `leaf<group>-r<rail>`; all leaves meet at the spines; 1 for
         /// none [default: 1]
         rails: Option<u32>, value("R");

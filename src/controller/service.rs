@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prost::Message as _;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use crate::rpc::convert::{self, FieldError};
 use crate::rpc::registry::TargetQuery;
 use crate::rpc::v1::controller_service_server::ControllerService;
 use crate::rpc::{MAX_MESSAGE_BYTES, v1};
+use crate::store::analyzers::AnalyzerFleet;
 
 use super::answer::Content;
 use super::calls::{ask, nanos, stopping};
@@ -29,6 +30,7 @@ use super::directory::StreamId;
 use super::focus::Stale;
 use super::metrics::{Answer, ByAnswer, Metrics};
 use super::origin::Origin;
+use super::placing::Placing;
 use super::session::Session;
 
 /// Answers waiting for an agent that reads slowly; more than an announcement and a change are never outstanding long.
@@ -45,6 +47,8 @@ const ROOM_UNIT: usize = 1 << 10;
 /// Serves `ControllerService`.
 pub(super) struct Service {
     core: Handle,
+    /// The analyzers, where several share the fleet.
+    fleet: Option<watch::Receiver<Arc<AnalyzerFleet>>>,
     metrics: Metrics,
     stop: CancellationToken,
     lease: Duration,
@@ -65,12 +69,14 @@ impl Service {
     pub(super) fn new(
         config: &ControllerConfig,
         (core, under_way): (Handle, Arc<AtomicUsize>),
+        fleet: Option<watch::Receiver<Arc<AnalyzerFleet>>>,
         metrics: Metrics,
         stop: CancellationToken,
     ) -> Self {
         let agents = agent_config(&config.agents);
         Self {
             core,
+            fleet,
             metrics,
             stop,
             lease: config.lifetimes.lease,
@@ -129,6 +135,7 @@ impl ControllerService for Service {
             focus: None,
             keys: None,
             degraded: Vec::new(),
+            placing: Placing::new(self.fleet.clone()),
         };
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(stream)))

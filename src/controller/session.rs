@@ -14,6 +14,7 @@ use super::directory::StreamId;
 use super::focus::Share;
 use super::metrics::{ByVerdict, Metrics, Verdict};
 use super::origin::Origin;
+use super::placing::Placing;
 use crate::cluster_key::{Order, Report};
 use crate::id::AgentId;
 use crate::rpc::convert::{self, FieldError};
@@ -44,6 +45,8 @@ pub(super) struct Session {
     /// What the agent is to sign with, where it takes a key.
     pub(super) keys: Option<watch::Receiver<Option<Arc<Order>>>>,
     pub(super) degraded: Vec<String>,
+    /// Who takes the agent's results, where several analyzers share the fleet.
+    pub(super) placing: Placing,
 }
 
 impl Session {
@@ -96,6 +99,9 @@ impl Session {
                         self.answer(Outgoing::Focused(message)).await?;
                     }
                 }
+                assignment = self.placing.next() => {
+                    self.answer(Outgoing::Analyzer((&assignment).into())).await?;
+                }
                 order = next_order(&mut self.keys) => {
                     self.answer(Outgoing::Keys((&*order).into())).await?;
                 }
@@ -128,6 +134,11 @@ impl Session {
     ) -> Result<(), Status> {
         match convert::required("message", message.message)? {
             Incoming::Announcement(announcement) => {
+                let tors = announcement
+                    .rnics
+                    .iter()
+                    .map(|rnic| rnic.tor.clone().into());
+                self.placing.announced(&tors.collect());
                 let mut admitted = self.announce(announcement).await?;
                 let keys = admitted.keys.as_mut();
                 let order = keys.and_then(|keys| keys.borrow_and_update().clone());
@@ -137,6 +148,7 @@ impl Session {
                     pinglist_version: admitted.version,
                     config_version: self.config_version,
                     keys: order.as_deref().map(Into::into),
+                    analyzer: self.placing.now().as_ref().map(Into::into),
                 };
                 self.keys = admitted.keys;
                 *changes = Some(admitted.changes);

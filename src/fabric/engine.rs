@@ -7,6 +7,7 @@
 //!
 //! All randomness comes from one seeded generator and from hashes: the same calls give the same results.
 
+mod carried;
 mod faults;
 mod hops;
 mod profile;
@@ -30,6 +31,7 @@ use crate::transport::{
     Address, Completion, Payload, Received, SendRequest, SendStatus, SendToken,
 };
 
+pub(crate) use carried::Carried;
 pub(crate) use hops::HopAnswer;
 pub use profile::Profile;
 pub(crate) use rnic::RnicCounters;
@@ -54,6 +56,8 @@ enum Cargo {
         from_qpn: Qpn,
         payload: Payload,
     },
+    /// A packet that others brought, by its number.
+    Brought(u64),
     /// A packet that is expected to expire.
     Probe(u64),
     /// The answer of a switch where one expired.
@@ -127,6 +131,7 @@ pub struct Engine {
     paths: Paths,
     totals: Totals,
     answers: Vec<HopAnswer>,
+    carried: Vec<Carried>,
 }
 
 impl Engine {
@@ -178,6 +183,7 @@ impl Engine {
             paths: Paths::default(),
             totals: Totals::default(),
             answers: Vec::new(),
+            carried: Vec::new(),
             topology,
         }
     }
@@ -479,6 +485,7 @@ impl Engine {
                 self.totals.no_queue_pair += 1;
                 return self.release(Some(slot));
             }
+            Cargo::Brought(number) => return self.hand_out(slot, number),
             Cargo::Datagram {
                 to_qpn,
                 q_key,

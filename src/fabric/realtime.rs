@@ -8,6 +8,8 @@
 //! Cancelling: the task ends when its token is cancelled or all handles are gone; endpoints then report that they are
 //! lost. Nothing is kept that would have to be saved.
 
+mod bearing;
+mod carrying;
 mod rounds;
 mod trace;
 
@@ -22,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Delivery, Engine, HopAnswer};
+use super::engine::{Carried, Delivery, Engine, HopAnswer};
 use super::topology::{RnicId, Topology};
 use crate::id::Qpn;
 use crate::time::{Clock, HostTime};
@@ -49,6 +51,7 @@ const PORT: u8 = 1;
 /// Index of the emulated GID: that of RoCE v2 over IPv4 on most RNICs.
 const GID_INDEX: u32 = 3;
 
+pub use carrying::{Arrival, Bearer, Departure, PortEvent};
 pub use trace::FabricTracer;
 
 type Job = Box<dyn FnOnce(&mut Engine) + Send>;
@@ -70,6 +73,8 @@ enum Command {
         request: SendRequest,
     },
     Trace(rounds::Request),
+    Carry(Departure),
+    Bear(Bearer),
     Run(Job),
 }
 
@@ -103,6 +108,8 @@ impl Fabric {
             out: Vec::new(),
             traces: rounds::Traces::default(),
             answers: Vec::new(),
+            carrying: carrying::Carrying::default(),
+            carried: Vec::new(),
         };
         let fabric = Self {
             opened: topology.rnics().iter().map(|_| AtomicU32::new(0)).collect(),
@@ -366,6 +373,8 @@ struct Driver {
     out: Vec<Delivery>,
     traces: rounds::Traces,
     answers: Vec<HopAnswer>,
+    carrying: carrying::Carrying,
+    carried: Vec<Carried>,
 }
 
 impl Driver {
@@ -426,6 +435,11 @@ impl Driver {
                 self.advance(request.at);
                 self.traces.begin(request, &mut self.engine);
             }
+            Command::Carry(departure) => {
+                self.advance(departure.at);
+                self.carrying.begin(departure, &mut self.engine);
+            }
+            Command::Bear(bearer) => self.carrying.give_to(bearer),
             Command::Run(job) => {
                 self.advance(self.clock.host());
                 job(&mut self.engine);
@@ -444,12 +458,17 @@ impl Driver {
         for delivery in out.drain(..) {
             match delivery.qpn {
                 Some(qpn) => self.deliver(delivery.rnic, qpn, delivery.completion),
-                None => self.deliver_to_all(delivery.rnic, delivery.completion),
+                None => {
+                    self.carrying.report(delivery.rnic, delivery.completion);
+                    self.deliver_to_all(delivery.rnic, delivery.completion);
+                }
             }
         }
         self.out = out;
         self.engine.drain_hop_answers(&mut self.answers);
         self.traces.deliver(&mut self.answers);
+        self.engine.drain_carried(&mut self.carried);
+        self.carrying.deliver(&mut self.carried);
     }
 
     fn deliver(&mut self, rnic: RnicId, qpn: Qpn, completion: Completion) {

@@ -49,6 +49,17 @@ pub enum LabError {
         #[source]
         source: AgentError,
     },
+    /// An agent's program failed.
+    #[error("the agent's program of {host} failed: {why}")]
+    Program {
+        /// Its host.
+        host: String,
+        /// The cause.
+        why: String,
+    },
+    /// Nothing can be carried between the emulated RNICs and the fabric.
+    #[error("the socket for what the emulated RNICs send failed")]
+    Bridge(#[source] std::io::Error),
     /// The metrics cannot be offered.
     #[error("cannot serve metrics on {address}")]
     Metrics {

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use super::emulated::programs::Programs;
 use crate::config::lab::{DEFAULT_DURATION, LONGEST_DURATION, LabSettings};
 use crate::config::share::Share;
 use crate::config::{ConfigError, HumanDuration};
@@ -25,6 +26,8 @@ pub struct LabPlan {
     pub focus: bool,
     /// Whether programs read what is printed.
     pub json: bool,
+    /// The programs that hosts run where verbs drive their RNICs.
+    pub emulated: Option<Programs>,
 }
 
 impl LabPlan {
@@ -55,7 +58,8 @@ impl LabPlan {
         set(&mut scenario.fabric.spines, settings.spines);
         set(&mut scenario.fabric.tors, settings.tors);
         set(&mut scenario.fabric.hosts, settings.hosts);
-        set(&mut scenario.fabric.rnics, settings.rnics);
+        let rnics = settings.rnics.and_then(|rnics| rnics.per_host);
+        set(&mut scenario.fabric.rnics, rnics);
         set(&mut scenario.fabric.rails, settings.rails);
         set(&mut scenario.fabric.planes, settings.planes);
         set(&mut scenario.fabric.bonds, settings.bonds.then_some(true));
@@ -66,6 +70,7 @@ impl LabPlan {
         scenario.fabric.aggs = scenario.fabric.aggs.min(scenario.fabric.spines);
         scenario.faults.extend(parse_faults(&settings.faults)?);
         check(&scenario)?;
+        let emulated = emulated(&settings, &scenario)?;
         Ok(Self {
             scenario,
             web: settings
@@ -75,8 +80,25 @@ impl LabPlan {
             least_loss: settings.least_loss,
             focus: settings.focus,
             json: settings.json,
+            emulated,
         })
     }
+}
+
+/// What hosts run where verbs drive their RNICs.
+fn emulated(settings: &LabSettings, scenario: &Scenario) -> Result<Option<Programs>, ConfigError> {
+    if !settings.rnics.is_some_and(|rnics| rnics.emulated) {
+        return Ok(None);
+    }
+    if !scenario.services.is_empty() {
+        return Err(ConfigError::value(
+            "scenario",
+            "it has services, whose connections no program of an agent can see in the lab: leave `rnics` a number".to_owned(),
+        ));
+    }
+    Programs::find(settings.rnic_library.as_deref())
+        .map(Some)
+        .map_err(|why| ConfigError::value("rnics", why))
 }
 
 fn set<T>(value: &mut T, given: Option<T>) {
@@ -184,7 +206,7 @@ mod tests {
         let with = |settings: LabSettings| refusal(settings);
         assert_eq!(
             with(LabSettings {
-                rnics: Some(4),
+                rnics: Some(4.into()),
                 ..on(Some(8), None)
             }),
             "fabric: 4 RNICs per host cannot be divided evenly among 8 rails"

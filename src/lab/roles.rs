@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::counters::{EmulatedCounters, OfHost};
+use super::emulated::programs::Programs;
+use super::emulated::{Bridge, EmulatedHost};
 use super::error::LabError;
 use super::hosts::{self, Outages};
 use super::plan::LabPlan;
@@ -19,7 +21,10 @@ use super::services::{self, tracer};
 use crate::agent::metrics::Metrics;
 use crate::agent::{Agent, AgentError};
 use crate::analyzer::Analyzer;
-use crate::config::agent::{AgentConfig, AgentSettings, DeviceFilter, DeviceTor};
+use crate::config::agent::{
+    AgentConfig, AgentSettings, DeviceFilter, DeviceTor, SteeringChoice, TracingChoice,
+    TransportChoice,
+};
 use crate::config::analyzer::AnalyzerSettings;
 use crate::config::controller::{
     AgentsSettings, ControllerConfig, ControllerSettings, FocusSettings, PinglistSettings,
@@ -142,6 +147,39 @@ impl Roles<'_> {
         Ok(config)
     }
 
+    /// Starts the program of an agent on each host that has power, and what carries between their RNICs and the fabric. The programs
+    /// keep their files in `folder`.
+    pub(super) async fn start_programs(
+        &self,
+        supervisor: &mut Supervisor<LabError>,
+        (agents, carriers): (&Stage, &Stage),
+        servers: &Servers,
+        outages: Vec<Outages>,
+        (folder, programs): (&Path, &Programs),
+    ) -> Result<(), LabError> {
+        let bridge = Bridge::new(self.fabric.clone(), Arc::clone(self.clock), folder).await?;
+        let stop = carriers.token();
+        supervisor.spawn(carriers, "carrier of emulated RNICs", async move {
+            stop.run_until_cancelled(bridge.run())
+                .await
+                .unwrap_or(Ok(()))
+        });
+        let topology = self.fabric.topology();
+        for ((number, host), outages) in (0_u32..).zip(topology.hosts()).zip(outages) {
+            let mut settings = self.agent_settings(number, host, servers, folder);
+            settings.transport = TransportChoice::Verbs;
+            settings.steering = SteeringChoice::FlowLabel;
+            settings.tracing = TracingChoice::Off;
+            settings.path_trace.mode = TracingChoice::Off;
+            "warn".clone_into(&mut settings.log.level);
+            let machine = EmulatedHost::new(programs, folder.join(host.as_str()), &settings)?;
+            let (stop, began) = (agents.token(), self.began);
+            let powered = hosts::run(outages, began, stop, move |stop| machine.boot(stop));
+            supervisor.spawn(agents, format!("agent's program of {host}"), powered);
+        }
+        Ok(())
+    }
+
     /// Starts an agent on each host that has power, and sees to it that hosts boot when theirs comes back. The agents keep
     /// their files in `folder`. Gives their metrics by host.
     pub(super) fn start_agents(
@@ -159,7 +197,10 @@ impl Roles<'_> {
             let metrics = Arc::new(Metrics::new());
             registries.insert(host.to_string(), metrics.registry());
             let machine = Machine {
-                config: Arc::new(self.agent_config(number, host, servers, folder)?),
+                config: Arc::new(
+                    self.agent_settings(number, host, servers, folder)
+                        .validate()?,
+                ),
                 fabric: self.fabric.clone(),
                 number,
                 clock: Arc::clone(self.clock),
@@ -176,13 +217,13 @@ impl Roles<'_> {
         Ok(registries)
     }
 
-    fn agent_config(
+    fn agent_settings(
         &self,
         number: u32,
         host: &HostName,
         servers: &Servers,
         folder: &Path,
-    ) -> Result<AgentConfig, ConfigError> {
+    ) -> AgentSettings {
         let topology = self.fabric.topology();
         let rnics = topology.rnics_of(number).map(|rnic| topology.rnic(rnic));
         let device_tors = rnics
@@ -202,7 +243,6 @@ impl Roles<'_> {
             state_dir: folder.join(host.as_str()),
             ..AgentSettings::default()
         }
-        .validate()
     }
 }
 

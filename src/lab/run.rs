@@ -6,6 +6,7 @@
 //! duration does. Each role has a supervisor of its own; a task of any role that fails ends the lab with an error that
 //! names it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -107,8 +108,16 @@ async fn start(plan: &LabPlan) -> Result<(Running, Supervisor<LabError>), LabErr
         .start_servers(&mut supervisor, &servers, publisher)
         .await?;
     let web = started.web;
-    let registries =
-        roles.start_agents(&mut supervisor, &agents, &started, outages, folder.path())?;
+    let registries = match &plan.emulated {
+        None => roles.start_agents(&mut supervisor, &agents, &started, outages, folder.path())?,
+        Some(programs) => {
+            let (stages, files) = ((&agents, &last), (folder.path(), programs));
+            roles
+                .start_programs(&mut supervisor, stages, &started, outages, files)
+                .await?;
+            BTreeMap::new()
+        }
+    };
     let metrics = match plan.metrics {
         Some(address) => {
             let exposed = Exposed {
@@ -227,7 +236,7 @@ pub async fn run(
     stop: CancellationToken,
     mut show: impl FnMut(Line<'_>),
 ) -> Result<Summary, LabError> {
-    let (mut running, supervisor) = start(plan).await?;
+    let (mut running, supervisor) = Box::pin(start(plan)).await?;
     show(Line::Started(&running.started()));
     let halt = CancellationToken::new();
     let supervised = supervisor.run(halt.clone());

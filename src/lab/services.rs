@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::fabric::topology::{Flow, Topology};
 use crate::fabric::{ScenarioError, scenario::ServiceConnection};
 use crate::lab::plan::LabPlan;
+use crate::service::qp::Variables;
 use crate::service::trace::{TraceMessage, TracedEvent, TracerStatus};
 use crate::time::HostTime;
 
@@ -39,6 +40,7 @@ pub(crate) fn messages(
             since: now,
             completes_listing: true,
             devx: false,
+            unproved: None,
         });
         told.entry(host)
             .or_insert_with(|| vec![attached])
@@ -90,6 +92,7 @@ fn connected(
         event,
         // A cgroup that is named like a unit gives the service its plain name.
         cgroup: Some(format!("/lab.slice/{}.service", service.name).into()),
+        variables: Variables::default(),
     })
 }
 

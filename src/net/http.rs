@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
-use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::header::{HOST, HeaderName, HeaderValue, LOCATION};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -63,6 +63,14 @@ pub enum HttpError {
         /// How long was waited.
         timeout: Duration,
     },
+    /// The same request is to be sent to another place.
+    #[error("{url} sends its clients on to {location}")]
+    Elsewhere {
+        /// The URL.
+        url: String,
+        /// The other place, as the server has written it.
+        location: String,
+    },
     /// An answer that says no.
     #[error("{url} answers {status}: {text}")]
     Status {
@@ -100,6 +108,7 @@ impl HttpError {
 pub struct Client {
     tls: Option<TlsConnector>,
     timeout: Duration,
+    most_bytes: usize,
 }
 
 impl std::fmt::Debug for Client {
@@ -107,6 +116,7 @@ impl std::fmt::Debug for Client {
         f.debug_struct("Client")
             .field("tls", &self.tls.is_some())
             .field("timeout", &self.timeout)
+            .field("most_bytes", &self.most_bytes)
             .finish()
     }
 }
@@ -114,7 +124,11 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// Without TLS; every request may take `timeout`.
     pub const fn plaintext(timeout: Duration) -> Self {
-        Self { tls: None, timeout }
+        Self {
+            tls: None,
+            timeout,
+            most_bytes: MOST_BYTES,
+        }
     }
 
     /// With TLS: servers are verified by the CA certificates of a file, which the configuration key `key` names.
@@ -125,6 +139,7 @@ impl Client {
         Ok(Self {
             tls: Some(TlsConnector::from(https(key, ca)?)),
             timeout,
+            most_bytes: MOST_BYTES,
         })
     }
 
@@ -136,7 +151,14 @@ impl Client {
         Ok(Self {
             tls: Some(TlsConnector::from(https_as(files)?)),
             timeout,
+            most_bytes: MOST_BYTES,
         })
+    }
+
+    /// Reads no answer beyond so many bytes.
+    #[must_use]
+    pub fn limited_to(self, most_bytes: usize) -> Self {
+        Self { most_bytes, ..self }
     }
 
     /// Gets a resource, with further headers.
@@ -200,7 +222,8 @@ impl Client {
     ) -> Result<Bytes, HttpError> {
         let connection = self.connect(url).await?;
         // A server that wants a certificate says so after the handshake.
-        converse(connection, url, method, headers, body)
+        let request = (method, headers, body);
+        converse(connection, url, request, self.most_bytes)
             .await
             .map_err(|error| match tls_fault(&error) {
                 Some(why) => HttpError::Tls {
@@ -293,9 +316,8 @@ pub async fn post(
 async fn converse<N, V>(
     connection: Connection,
     url: &Url,
-    method: &'static str,
-    headers: &[(N, V)],
-    body: Bytes,
+    (method, headers, body): (&'static str, &[(N, V)], Bytes),
+    most_bytes: usize,
 ) -> Result<Bytes, HttpError>
 where
     N: AsRef<str>,
@@ -334,7 +356,15 @@ where
         .await
         .map_err(|error| broken(error.into()))?;
     let status = answer.status();
-    let bytes = Limited::new(answer.into_body(), MOST_BYTES)
+    if matches!(status.as_u16(), 307 | 308)
+        && let Some(location) = answer.headers().get(LOCATION)
+    {
+        return Err(HttpError::Elsewhere {
+            url: url.to_string(),
+            location: location.to_str().unwrap_or_default().to_owned(),
+        });
+    }
+    let bytes = Limited::new(answer.into_body(), most_bytes)
         .collect()
         .await
         .map_err(broken)?

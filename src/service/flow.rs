@@ -14,8 +14,8 @@ use std::time::Duration;
 use rpingmesh_ebpf_event::{EventKind, QpEvent};
 
 use self::entry::{Entry, text};
-use super::qp::CgroupPath;
-use super::trace::TraceMessage;
+use super::qp::{CgroupPath, Variables};
+use super::trace::{TraceMessage, TracedEvent};
 use crate::id::{DeviceName, Qpn};
 use crate::time::{HostTime, Nanos};
 
@@ -108,11 +108,11 @@ impl FlowTable {
     /// Takes a message of a tracer. Its status and counters change nothing here.
     pub fn take(&mut self, message: &TraceMessage) {
         match message {
-            TraceMessage::Event(traced) => self.apply(&traced.event, traced.cgroup.as_ref()),
+            TraceMessage::Event(traced) => self.apply_traced(traced),
             TraceMessage::Listing(listing) => {
                 self.merge_listing(&listing.qps, listing.taken_from, listing.complete);
                 for traced in &listing.events {
-                    self.apply(&traced.event, traced.cgroup.as_ref());
+                    self.apply_traced(traced);
                 }
             }
             TraceMessage::Status(_) | TraceMessage::Counters(_) => {}
@@ -121,6 +121,15 @@ impl FlowTable {
 
     /// Takes an event of the eBPF programs in, with the path of its cgroup where that is known.
     pub fn apply(&mut self, event: &QpEvent, cgroup: Option<&CgroupPath>) {
+        self.apply_traced(&TracedEvent {
+            event: *event,
+            cgroup: cgroup.cloned(),
+            variables: Variables::default(),
+        });
+    }
+
+    fn apply_traced(&mut self, traced: &TracedEvent) {
+        let event = &traced.event;
         let Some(key) = key_of(event) else {
             self.counters.odd += 1;
             return;
@@ -157,7 +166,7 @@ impl FlowTable {
             if origin == Origin::Created && entry.born < at {
                 entry.begin_life(at, origin);
             }
-            entry.fill(event, cgroup, at);
+            entry.fill(traced, at);
         });
     }
 

@@ -20,7 +20,9 @@ use serde::Serialize;
 use self::connection::Connection;
 use self::destinations::{Destinations, Standing};
 use self::path::{PathKey, Paths};
-use super::flow::{Flow, FlowChange, QpKey};
+use super::flow::{Flow, FlowChange, Owner, QpKey};
+use super::naming::Naming;
+use super::pods::PodNames;
 use crate::id::Gid;
 use crate::time::HostTime;
 use crate::topology::Peer;
@@ -68,6 +70,7 @@ pub struct Census {
 #[derive(Debug)]
 struct Member {
     connection: Connection,
+    owner: Option<Owner>,
     following: Following,
     path: Option<PathKey>,
 }
@@ -79,9 +82,41 @@ pub struct Planner {
     members: HashMap<QpKey, Member>,
     destinations: Destinations,
     paths: Paths,
+    naming: Naming,
+    /// A connection of a pod without a name has come.
+    has_unnamed: bool,
 }
 
 impl Planner {
+    /// Names services so.
+    pub fn new(naming: Naming) -> Self {
+        Self {
+            naming,
+            ..Self::default()
+        }
+    }
+
+    /// Pods go by these names from now on; paths of pods with another name are replaced.
+    pub fn set_pods(&mut self, pods: Arc<PodNames>) {
+        self.naming.set_pods(pods);
+        let mut renamed = Vec::new();
+        for (key, member) in &mut self.members {
+            let name = self.naming.decide(member.owner.as_ref()).name;
+            if member.connection.service != name {
+                member.connection.service = name;
+                renamed.push(key.clone());
+            }
+        }
+        for key in renamed {
+            self.place(&key);
+        }
+    }
+
+    /// Whether a connection of a pod without a name has come since the last call.
+    pub fn take_unnamed(&mut self) -> bool {
+        std::mem::take(&mut self.has_unnamed)
+    }
+
     /// Takes in what became of a connection.
     pub fn take(&mut self, change: &FlowChange, now: HostTime) {
         match change {
@@ -168,15 +203,18 @@ impl Planner {
 
     fn live(&mut self, flow: &Flow, now: HostTime) {
         let Some(route) = flow.route else { return };
+        let decided = self.naming.decide(flow.owner.as_ref());
+        self.has_unnamed |= decided.is_unnamed_pod;
         let connection = Connection {
             source: flow.source,
             port: flow.port,
             destination: route.destination,
             source_port: flow.source_port(),
             traffic_class: route.traffic_class,
-            service: path::service_name(flow),
+            service: decided.name,
         };
         if let Some(member) = self.members.get_mut(&flow.key) {
+            member.owner.clone_from(&flow.owner);
             if member.connection == connection {
                 return;
             }
@@ -192,6 +230,7 @@ impl Planner {
                 .join(connection.destination, &flow.key, now);
             let member = Member {
                 connection,
+                owner: flow.owner.clone(),
                 following: Following::Resolving,
                 path: None,
             };

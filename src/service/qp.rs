@@ -11,6 +11,9 @@ use crate::time::HostTime;
 /// Path of a cgroup below the mount point of cgroup v2, such as `/system.slice/a.service`.
 pub type CgroupPath = Arc<str>;
 
+/// Variables of a process's environment with their values: those that rules of the operator ask for.
+pub type Variables = Arc<[(Box<str>, Box<str>)]>;
+
 /// Which queue pair of this host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QpKey {
@@ -111,6 +114,8 @@ pub struct Owner {
     pub cgroup_id: Option<u64>,
     /// Where that cgroup lies, where it could be looked up.
     pub cgroup: Option<CgroupPath>,
+    /// What rules ask for of its environment, as far as it could be read.
+    pub variables: Variables,
 }
 
 impl Owner {

@@ -10,7 +10,8 @@ use std::fmt;
 use rpingmesh_ebpf_event::QpEvent;
 
 use super::offsets::OffsetError;
-use super::qp::{CgroupPath, ListedQp};
+use super::proof::Contradiction;
+use super::qp::{CgroupPath, ListedQp, Variables};
 use crate::time::HostTime;
 
 /// How many messages may wait in the channel. An event is about 200 bytes; 4 096 of them are what 10 000 changes a
@@ -38,6 +39,8 @@ pub struct TracedEvent {
     pub event: QpEvent,
     /// Where the event's cgroup lies; `None` when it was gone before it could be looked up.
     pub cgroup: Option<CgroupPath>,
+    /// What rules ask for of the environment of the process.
+    pub variables: Variables,
 }
 
 /// The queue pairs that RDMA netlink lists.
@@ -66,6 +69,9 @@ pub enum TracerStatus {
         completes_listing: bool,
         /// Whether there is an mlx5 device: queue pairs that programs make on those by DEVX commands are not seen.
         devx: bool,
+        /// Why it could not be shown that the programs read at the right places; `None` where it was shown. The kernel
+        /// itself describes these places then.
+        unproved: Option<String>,
     },
     /// `ib_core` is not loaded (any more); the tracer attaches as soon as it is.
     WaitingForIbCore,
@@ -75,12 +81,37 @@ pub enum TracerStatus {
     Off,
 }
 
+impl TracerStatus {
+    /// All that [`Self::name`] gives.
+    pub const NAMES: [&str; 6] = [
+        "attached",
+        "attached_unproved",
+        "contradicted",
+        "off",
+        "unavailable",
+        "waiting",
+    ];
+
+    /// One word for it, for metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Attached { unproved: None, .. } => "attached",
+            Self::Attached { .. } => "attached_unproved",
+            Self::Unavailable(Unavailable::Contradicted(_)) => "contradicted",
+            Self::Off => "off",
+            Self::Unavailable(_) => "unavailable",
+            Self::WaitingForIbCore => "waiting",
+        }
+    }
+}
+
 impl fmt::Display for TracerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Attached {
                 completes_listing,
                 devx,
+                unproved,
                 ..
             } => {
                 f.write_str("attached")?;
@@ -89,6 +120,9 @@ impl fmt::Display for TracerStatus {
                 }
                 if *devx {
                     write!(f, "; {DEVX_UNSEEN}")?;
+                }
+                if let Some(why) = unproved {
+                    write!(f, "; {UNPROVED}: {why}")?;
                 }
                 Ok(())
             }
@@ -102,6 +136,10 @@ impl fmt::Display for TracerStatus {
 /// What a tracer cannot see on mlx5 devices: neither the followed functions nor RDMA netlink know of these queue pairs.
 pub const DEVX_UNSEEN: &str = "queue pairs that programs make by mlx5's DEVX commands (UCX rc_mlx5, NVSHMEM IBGDA, DeepEP, \
                                NCCL GDAKI) are not seen";
+
+/// What is said where no queue pair of the agent's own has shown that the programs read rightly.
+pub const UNPROVED: &str =
+    "what the programs read could not be compared with a queue pair of the agent's own";
 
 /// Why nothing is traced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,6 +192,13 @@ pub enum Unavailable {
         /// What shows that it is not the kernel's own, or that nothing shows that it is.
         why: String,
     },
+    /// The programs were attached and read something else of the agent's own queue pair than what is so, or saw nothing of it.
+    #[error(
+        "the loaded ib_core is not as it is described: {what} is {known}, and the programs read {seen} of the agent's own queue \
+         pair",
+        what = .0.what, known = .0.known, seen = .0.seen
+    )]
+    Contradicted(Contradiction),
     /// `ib_core` is there without one of the functions.
     #[error("the kernel has no function `{symbol}` that could be followed: {why}")]
     Symbol {
@@ -188,7 +233,7 @@ impl Unavailable {
             Self::NoBtf { .. } | Self::Offsets(_) => {
                 "use a kernel with CONFIG_DEBUG_INFO_BTF and CONFIG_DEBUG_INFO_BTF_MODULES"
             }
-            Self::ForeignIbCore { .. } => {
+            Self::ForeignIbCore { .. } | Self::Contradicted(_) => {
                 "connections are only listed, without their GIDs; to follow them use the kernel's own RDMA modules, or build \
                  those of DOCA-OFED or MLNX_OFED with BTF"
             }
@@ -259,6 +304,11 @@ mod tests {
             Unavailable::ForeignIbCore {
                 why: "its taint has an O".to_owned(),
             },
+            Unavailable::Contradicted(Contradiction {
+                what: "its number",
+                known: "17".to_owned(),
+                seen: "0".to_owned(),
+            }),
             Unavailable::Symbol {
                 symbol: "ib_create_qp_user",
                 why: "not found".to_owned(),
@@ -274,16 +324,34 @@ mod tests {
 
     #[test]
     fn what_is_attached_says_what_it_does_not_see() {
-        let shown = |completes_listing, devx| {
-            let since = HostTime::from_nanos(0);
-            let status = TracerStatus::Attached {
-                since,
-                completes_listing,
-                devx,
-            };
-            status.to_string()
+        let status = |completes_listing, devx, unproved| TracerStatus::Attached {
+            since: HostTime::from_nanos(0),
+            completes_listing,
+            devx,
+            unproved,
         };
+        let shown = |completes_listing, devx| status(completes_listing, devx, None).to_string();
+        let unproved = Some("there is no RDMA device".to_owned());
+        assert_eq!(
+            status(true, false, unproved).to_string(),
+            "attached; what the programs read could not be compared with a queue pair of the agent's own: there is no RDMA \
+             device"
+        );
         assert_eq!(shown(true, false), "attached");
+        let names = [
+            status(true, false, None),
+            status(true, false, Some(String::new())),
+            TracerStatus::Unavailable(Unavailable::Contradicted(Contradiction {
+                what: "its number",
+                known: "17".to_owned(),
+                seen: "0".to_owned(),
+            })),
+            TracerStatus::Off,
+            TracerStatus::Unavailable(Unavailable::NoObject),
+            TracerStatus::WaitingForIbCore,
+        ]
+        .map(|status| status.name());
+        assert_eq!(names, TracerStatus::NAMES);
         assert_eq!(
             shown(false, false),
             "attached; connections from before have no GIDs"

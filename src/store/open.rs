@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use super::analyzers::AnalyzerSeen;
 use super::contents::Contents;
 use super::damage::Damage;
 use super::fleet::Hosts;
 use super::history::History;
 use super::incidents::Incidents;
 use super::journal::Journal;
+use super::postgres::analyzers as postgres_analyzers;
 use super::postgres::fence::Role;
 use super::postgres::journal::PostgresJournal;
 use super::postgres::notes;
@@ -55,6 +57,14 @@ pub async fn want_key(server: &Server) -> Result<(), StoreError> {
 /// The layout is of another version, or another fleet's; the server cannot be reached or refuses.
 pub async fn controllers(server: &Server) -> Result<Vec<ControllerSeen>, StoreError> {
     notes::controllers(server).await
+}
+
+/// The analyzers that share this database, or did a moment ago, in the order in which they joined.
+///
+/// # Errors
+/// The layout is of another version, or another fleet's; the server cannot be reached or refuses.
+pub async fn analyzers(server: &Server) -> Result<Vec<AnalyzerSeen>, StoreError> {
+    postgres_analyzers::seen(server).await
 }
 
 /// The same as [`registry`] for a program that works with it alone, also where it is a part of a copy.
@@ -138,6 +148,20 @@ impl Stores {
         Ok(stores)
     }
 
+    /// In a database whose lease is held.
+    pub(super) fn on(journal: PostgresJournal) -> Self {
+        Self {
+            incidents: Arc::new(journal.incidents()),
+            hosts: Arc::new(journal.hosts()),
+            history: Arc::new(journal.history()),
+            contents: Arc::new(journal.contents()),
+            trends: Arc::new(journal.trends()),
+            damage: journal.damage(),
+            tenure: journal.tenure(),
+            journal: Arc::new(journal),
+        }
+    }
+
     /// The same, also where it is a part of a copy.
     pub(super) async fn open_any(location: &Location) -> Result<Self, StoreError> {
         match location {
@@ -156,16 +180,7 @@ impl Stores {
             }
             Location::Postgres(server) => {
                 let journal = PostgresJournal::open(server).await?;
-                Ok(Self {
-                    incidents: Arc::new(journal.incidents()),
-                    hosts: Arc::new(journal.hosts()),
-                    history: Arc::new(journal.history()),
-                    contents: Arc::new(journal.contents()),
-                    trends: Arc::new(journal.trends()),
-                    damage: journal.damage(),
-                    tenure: journal.tenure(),
-                    journal: Arc::new(journal),
-                })
+                Ok(Self::on(journal))
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Stores in a database on a server that speaks PostgreSQL's protocol.
 //!
 //! Both roles keep their data in the schema `rpingmesh` of one database. Its layout has a version ([`layout`]) and belongs to one
-//! fleet. One analyzer at a time changes its data ([`lease`]), by the number of its epoch, which every transaction that writes checks.
+//! fleet. One analyzer at a time changes its data ([`lease`]), by the number of its epoch, which every transaction that writes checks; several
+//! may share the intake ([`analyzers`]).
 //! Any number of controllers change theirs ([`members`]), one transaction after another, and see each other's changes by a revision
 //! ([`sharing`]).
 //!
@@ -12,6 +13,7 @@
 //! **Task**: one per open store renews its lease, or its place among the controllers; it ends when that is lost or given up, or the last
 //! [`Tenure`](super::tenure::Tenure) is dropped.
 
+pub(super) mod analyzers;
 mod connection;
 pub(super) mod contents;
 mod db;

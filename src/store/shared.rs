@@ -5,12 +5,14 @@
 //! forgets agents, makes keys, and removes controllers that are gone.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::StoreError;
+use super::analyzers::AnalyzerFleet;
 use crate::id::AgentId;
 use crate::topology::Announcement;
 
@@ -96,6 +98,9 @@ pub struct ControllerSeen {
 pub trait SharedRegistry: Send + Sync + std::fmt::Debug {
     /// The newest view; polled in a task of its own.
     fn view(&self) -> watch::Receiver<View>;
+
+    /// The analyzers that share the database, and who owns which shard; nobody where one has it for itself.
+    fn analyzers(&self) -> watch::Receiver<Arc<AnalyzerFleet>>;
 
     /// What others have changed since.
     ///

@@ -18,10 +18,12 @@ mod codec;
 mod disk;
 mod epoch;
 mod inner;
+mod kept;
 mod segment;
 mod types;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use self::codec::LONGEST_PAYLOAD;
 use self::inner::{Inner, Seen};
@@ -157,6 +159,30 @@ impl Spool {
     /// [`StoreError::Closed`].
     pub async fn pass_over(&self, sequence: u64) -> Result<(), StoreError> {
         self.call(move |inner| inner.pass_over(sequence)).await
+    }
+
+    /// Keeps batches in memory for so long after they were acknowledged, at most as many bytes as the spool may have; `None`: none.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn keep_acknowledged(&self, age: Option<Duration>) -> Result<(), StoreError> {
+        self.call(move |inner| inner.kept.keep(age)).await
+    }
+
+    /// The newest acknowledged batch with a smaller number, of the identity that is being uploaded, where one is kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn kept_below(&self, before: u64) -> Result<Option<Stored>, StoreError> {
+        self.call(move |inner| inner.kept_below(before)).await
+    }
+
+    /// Forgets an acknowledged batch that nobody can read.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn forget_kept(&self, sequence: u64) -> Result<(), StoreError> {
+        self.call(move |inner| inner.kept.forget(sequence)).await
     }
 
     /// On a thread that may wait for the disk.

@@ -37,6 +37,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Ends it as a host that loses power.
+    pub(crate) fn kill(self) {
+        self.task.abort();
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(5), self.task)

@@ -52,6 +52,7 @@ impl AnalyzerService for Echo {
                     acknowledged_sequence: 7,
                     takes_zstd: false,
                     takes_state: false,
+                    seen_since_sequence: 0,
                 };
                 if answers.send(Ok(answer)).await.is_err() {
                     return;

@@ -1,84 +1,19 @@
 //! The dashboard in a real browser (profile `browser`): Chromium without a window, against running labs and analyzers.
 //! Pictures are kept in target/screenshots; with `RPINGMESH_DOC_IMAGES=1` those in docs/images are made anew.
 
+mod accessible;
 mod driver;
+mod lab;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpingmesh::config::HumanDuration;
-use rpingmesh::config::lab::LabSettings;
-use rpingmesh::fabric::scenario::ServiceConnection;
-use rpingmesh::id::FlowLabel;
-use rpingmesh::lab::plan::LabPlan;
-use rpingmesh::lab::run::run;
-use rpingmesh::lab::show::Line;
 use rpingmesh::rpc::v1;
 use rpingmesh::time::{Clock as _, SystemClock};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::analyzer::harness::{Incarnation, upload};
 use driver::{Browser, key};
-
-/// A lab whose dashboard can be looked at until it is stopped.
-struct Lab {
-    web: SocketAddr,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Lab {
-    /// When its paths are traced, every packet from spine1 to tor3 gets one chance in four to be lost; a service's connections
-    /// cross that link.
-    async fn start() -> Self {
-        let settings = LabSettings {
-            spines: Some(4),
-            tors: Some(8),
-            hosts: Some(2),
-            rnics: Some(1),
-            duration: Some(HumanDuration(Duration::from_mins(5))),
-            faults: vec!["link spine1->tor3 loss=25% at=20s".to_owned()],
-            ..LabSettings::default()
-        };
-        let mut plan = LabPlan::new(settings).expect("a lab");
-        for label in 1..=16 {
-            plan.scenario.services.push(ServiceConnection {
-                name: "train".into(),
-                from: "host0/0".to_owned(),
-                to: "host6/0".to_owned(),
-                flow_label: FlowLabel::new(label).expect("20 bits"),
-            });
-        }
-        let stop = CancellationToken::new();
-        let (started, web) = oneshot::channel();
-        let mut started = Some(started);
-        let token = stop.clone();
-        let task = tokio::spawn(async move {
-            let show = |line: Line<'_>| {
-                if let Line::Started(line) = line
-                    && let Some(started) = started.take()
-                {
-                    started.send(line.web).expect("somebody waits");
-                }
-            };
-            run(&plan, token, show).await.expect("a run");
-        });
-        let web = web.await.expect("the lab starts");
-        Self { web, stop, task }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.web)
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        self.task.await.expect("the lab ends");
-    }
-}
+use lab::Lab;
 
 /// Cells of the matrix whose row and column name ToRs.
 const BAD_CELL: &str = "[...document.querySelectorAll('table.grid td:is(.l3,.l4,.l5) a')]\

@@ -5,8 +5,10 @@ mod chaos;
 mod clocks;
 mod faults;
 mod gids;
+mod lab;
 mod listing;
 mod ping;
+mod profiles;
 
 use std::fs;
 use std::path::PathBuf;

@@ -20,6 +20,8 @@ use rand_chacha::ChaCha8Rng;
 use rpingmesh::fault::Fault;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn, UdpSourcePort};
 use rpingmesh::rpc::v1;
+use rpingmesh::service::pods::PodNames;
+use rpingmesh::service::rules::Rule;
 use rpingmesh::time::Nanos;
 use rpingmesh::topology::import::cables::{self, HostPatterns};
 use rpingmesh::topology::import::slurm;
@@ -360,6 +362,35 @@ fn lldp() -> Seeds {
     texts(all)
 }
 
+fn pods() -> Seeds {
+    let all = [
+        (
+            "job",
+            r#"{"kind":"PodList","items":[{"metadata":{"uid":"a1b2c3d4-0000-1111-2222-333344445555","name":"train-0","namespace":"ml","labels":{"pod-template-hash":"5d4f","training.kubeflow.org/job-name":"train","training.kubeflow.org/operator-name":"mpi-operator"},"ownerReferences":[{"kind":"Job","name":"train-launcher","controller":true}]}}]}"#,
+        ),
+        (
+            "static",
+            r#"{"items":[{"metadata":{"uid":"u1","name":"x","namespace":"ml","annotations":{"kubernetes.io/config.hash":"a1b2c3d4-0000-1111-2222-333344445555"},"ownerReferences":[{"kind":"Node","name":"node1","controller":true}]}}]}"#,
+        ),
+    ];
+    for (name, text) in all {
+        let pods = PodNames::read(text.as_bytes()).expect(name);
+        assert!(pods.get("a1b2c3d4-0000-1111-2222-333344445555").is_some());
+    }
+    texts(all)
+}
+
+fn rule() -> Seeds {
+    let all = [
+        ("variable", "env:JOB_NAME=batch/{1}"),
+        ("cgroup", "cgroup:/batch.slice/*/job-*.scope=batch/{1}/{2}"),
+    ];
+    for (name, text) in all {
+        assert!(text.parse::<Rule>().is_ok(), "{name}");
+    }
+    texts(all)
+}
+
 fn topology_import() -> Seeds {
     let tree = "SwitchName=leaf0 Nodes=n[1-3]\nSwitchName=leaf1 Nodes=n[04,7]\nSwitchName=spine0 Switches=leaf[0-1]\n";
     let table = "A,A Port,B,B-Port\nleaf0,1,spine0,1\nleaf0,2,spine0,2\nn1,mlx5_0,leaf0,11\n\"n2\",mlx5_1,leaf0,12\n";
@@ -384,8 +415,10 @@ fn all() -> BTreeMap<&'static str, Seeds> {
         ("ids", ids()),
         ("lldp", lldp()),
         ("localize", localize()),
+        ("pods", pods()),
         ("registry", registry()),
         ("roce_packet", roce_packet()),
+        ("rule", rule()),
         ("topology_import", topology_import()),
         ("upload", upload()),
         ("wire", wire()),
@@ -516,8 +549,10 @@ fn feed(target: &str, bytes: &[u8]) {
         "lldp" => targets::lldp::run(text),
         "localize" => targets::localize::run(text),
         "netlink" => targets::netlink::run((7, bytes)),
+        "pods" => targets::pods::run(bytes),
         "registry" => targets::registry::run(bytes),
         "roce_packet" => targets::roce_packet::run(bytes),
+        "rule" => targets::rule::run(text),
         "scenario" => targets::scenario::run(text),
         "server_config" => targets::server_config::run(text),
         "session" => targets::session::run(bytes),

@@ -138,7 +138,10 @@ impl Registry {
         let mut session = Session { requests, answers };
         match session.next().await? {
             Answer::Registered(_) => Ok(session),
-            other @ (Answer::Changed(_) | Answer::Focused(_) | Answer::Keys(_)) => {
+            other @ (Answer::Changed(_)
+            | Answer::Focused(_)
+            | Answer::Keys(_)
+            | Answer::Analyzer(_)) => {
                 panic!("{other:?} before the registration")
             }
         }
@@ -199,7 +202,9 @@ impl Session {
         loop {
             match self.next().await {
                 Ok(Answer::Registered(_)) => return true,
-                Ok(Answer::Changed(_) | Answer::Focused(_) | Answer::Keys(_)) => {}
+                Ok(
+                    Answer::Changed(_) | Answer::Focused(_) | Answer::Keys(_) | Answer::Analyzer(_),
+                ) => {}
                 Err(_) => return false,
             }
         }
@@ -312,6 +317,7 @@ fn hello(agent: &str, host: &str) -> v1::UploadHello {
         spool_id: 0x0123_4567_89ab_cdef,
         host: host.to_owned(),
         version: "0.1.0".to_owned(),
+        ..v1::UploadHello::default()
     }
 }
 

@@ -23,7 +23,7 @@ fn settings() -> LabSettings {
         spines: Some(2),
         tors: Some(2),
         hosts: Some(2),
-        rnics: Some(1),
+        rnics: Some(1.into()),
         duration: Some(HumanDuration(Duration::from_secs(5))),
         ..LabSettings::default()
     }
@@ -66,7 +66,7 @@ async fn rails_planes_and_bonds_are_probed_along_their_paths() {
             rails,
             planes,
             bonds,
-            rnics: Some(2),
+            rnics: Some(2.into()),
             faults: vec![fault.to_owned()],
             ..settings()
         })

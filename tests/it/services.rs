@@ -8,11 +8,14 @@ use std::time::Duration;
 use rpingmesh::agent::client::Controller;
 use rpingmesh::agent::endpoint::{Inventory, OpenRnic, Orders};
 use rpingmesh::agent::mailbox::Mailboxes;
+use rpingmesh::agent::metrics::Metrics;
 use rpingmesh::agent::services::{ServiceChannels, ServiceStatus, Services};
 use rpingmesh::config::TlsSettings;
 use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn};
 use rpingmesh::net::url::Url;
 use rpingmesh::probe::{Config, PathId};
+use rpingmesh::service::naming::Naming;
+use rpingmesh::service::qp::Variables;
 use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage, TracedEvent, TracerStatus};
 use rpingmesh::time::{Clock, SystemClock};
 use rpingmesh::transport::{Address, Capabilities, CompletionClock, RnicName, SourcePortSteering};
@@ -72,6 +75,7 @@ fn traced(event: QpEvent) -> TraceMessage {
     TraceMessage::Event(TracedEvent {
         event,
         cgroup: Some("/system.slice/train.service".into()),
+        variables: Variables::default(),
     })
 }
 
@@ -80,6 +84,7 @@ fn attached() -> TraceMessage {
         since: SystemClock.host(),
         completes_listing: true,
         devx: false,
+        unproved: None,
     })
 }
 
@@ -198,16 +203,23 @@ impl Alone {
         let mailboxes = Mailboxes::default();
         let channels = ServiceChannels {
             messages,
+            pods: None,
             inventory: inventory_in,
             orders: orders_in,
             mailboxes: mailboxes.clone(),
             status: status_out,
+            metrics: Arc::new(Metrics::new()),
         };
         let security = TlsSettings::default().security().expect("plaintext");
         let url = Url::server(&format!("http://{}", chain.controller)).expect("an address");
         let controller = Controller::new(&url.into(), &security).expect("a client");
         let stop = CancellationToken::new();
-        let services = Services::new(channels, controller, Arc::new(SystemClock));
+        let services = Services::new(
+            channels,
+            controller,
+            Arc::new(SystemClock),
+            Naming::default(),
+        );
         let task = tokio::spawn(services.run(stop.clone()));
         Self {
             tracer,

@@ -37,6 +37,7 @@ impl AnalyzerService for Answering {
             acknowledged_sequence: 7,
             takes_zstd: false,
             takes_state: false,
+            seen_since_sequence: 0,
         };
         Ok(Response::new(tokio_stream::once(Ok(answer))))
     }

@@ -156,7 +156,8 @@ fn the_dev_container_runs_known_commands_and_mounts_the_target_folder() {
 fn works_on_a_mac(command: &Xtask) -> bool {
     match command {
         Xtask::Bench(_) | Xtask::Fuzz(_) | Xtask::Picture(_) | Xtask::Test(_) => true,
-        Xtask::Cross(_)
+        Xtask::Coverage(_)
+        | Xtask::Cross(_)
         | Xtask::Demo(_)
         | Xtask::Dist(_)
         | Xtask::Ebpf(_)

@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod cache;
 mod cargo;
+mod coverage;
 mod cross;
 mod demo;
 mod dist;
@@ -26,6 +27,7 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
     Bench(bench::Options),
+    Coverage(coverage::Options),
     Cross(cross::Options),
     Demo(demo::Options),
     Dist(dist::Options),
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let command = Command::parse();
     let outcome = process::end_children_on_signals().and_then(|()| match command {
         Command::Bench(options) => bench::run(&options),
+        Command::Coverage(options) => coverage::run(&options),
         Command::Cross(options) => cross::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Dist(options) => dist::run(&options),

@@ -4,6 +4,7 @@ mod compiled;
 mod deploy;
 mod lanes;
 mod macos;
+mod node;
 pub(crate) mod packages;
 pub(crate) mod python;
 mod steps;

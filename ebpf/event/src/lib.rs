@@ -383,8 +383,33 @@ pub mod counter {
     pub const READ_FAILED: u32 = 2;
     /// Returns that were not seen, because too many calls were under way at once for the kernel's return probes.
     pub const RETURN_MISSED: u32 = 3;
+    /// Returns of calls that were not kept: forgotten because too many were under way at once, or begun before the programs
+    /// were attached.
+    pub const CALL_UNKNOWN: u32 = 4;
     /// How many counters there are.
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 5;
+}
+
+/// How many calls of a kind are kept until they return, for each processor on which they begin. More are forgotten, the oldest
+/// first.
+pub mod calls {
+    /// Modifications: an RNIC's firmware takes up to milliseconds for one, in which the processor begins others.
+    pub const MODIFYING: u32 = 256;
+    /// Destructions.
+    pub const DESTROYING: u32 = 64;
+    /// Queries while user space lists the queue pairs.
+    pub const QUERYING: u32 = 16;
+    /// Processors that are provided for. A machine that may have more keeps fewer calls of each.
+    const MOST_PROCESSORS: u32 = 1 << 10;
+
+    /// Entries of a map for `each` calls per processor of a machine that may have so many processors.
+    pub const fn entries(each: u32, processors: usize) -> u32 {
+        let most = MOST_PROCESSORS as usize;
+        let processors = if processors > most { most } else { processors };
+        #[expect(clippy::cast_possible_truncation, reason = "at most MOST_PROCESSORS")]
+        let processors = processors as u32;
+        each * if processors == 0 { 1 } else { processors }
+    }
 }
 
 #[cfg(test)]
@@ -485,6 +510,14 @@ mod tests {
         assert_eq!(at(core::mem::offset_of!(Offsets, attr_ah_port)), 4);
         assert_eq!(at(core::mem::offset_of!(Offsets, valid)), 1);
         assert_eq!(bytes.len(), 64);
+    }
+
+    #[test]
+    fn maps_of_calls_grow_with_the_processors() {
+        assert_eq!(calls::entries(calls::MODIFYING, 1), 256);
+        assert_eq!(calls::entries(calls::MODIFYING, 256), 65_536);
+        assert_eq!(calls::entries(calls::DESTROYING, 0), 64);
+        assert_eq!(calls::entries(calls::QUERYING, usize::MAX), 16 << 10);
     }
 
     #[test]

@@ -17,9 +17,9 @@ use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
 };
 use aya_ebpf::macros::{kprobe, kretprobe, map};
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use rpingmesh_ebpf_event::{EventKind, Offsets, QpEvent, architecture, counter};
+use rpingmesh_ebpf_event::{EventKind, Offsets, QpEvent, architecture, calls, counter};
 
 /// Offsets in the running kernel's structures; set by the loader.
 #[unsafe(no_mangle)]
@@ -56,17 +56,25 @@ struct Call {
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// Modifications under way, by thread.
+/// `BPF_F_NO_COMMON_LRU` of Linux `include/uapi/linux/bpf.h`: each processor has its own list of the calls that began on it. With
+/// one list for all, calls are forgotten long before the map is full, on machines with many processors.
+const PER_PROCESSOR: u32 = 1 << 1;
+
+/// Modifications under way, by thread. A call whose return is never seen does not keep its place: the oldest makes room. The
+/// loader sets how many there are, by the number of processors (see [`calls`]).
 #[map]
-static MODIFYING: HashMap<u64, Call> = HashMap::with_max_entries(8192, 0);
+static MODIFYING: LruHashMap<u64, Call> =
+    LruHashMap::with_max_entries(calls::MODIFYING, PER_PROCESSOR);
 
 /// Destructions under way, by thread: the QP is gone when the function returns, so the event is made at entry.
 #[map]
-static DESTROYING: HashMap<u64, QpEvent> = HashMap::with_max_entries(4096, 0);
+static DESTROYING: LruHashMap<u64, QpEvent> =
+    LruHashMap::with_max_entries(calls::DESTROYING, PER_PROCESSOR);
 
 /// Queries under way, by thread.
 #[map]
-static QUERYING: HashMap<u64, Call> = HashMap::with_max_entries(256, 0);
+static QUERYING: LruHashMap<u64, Call> =
+    LruHashMap::with_max_entries(calls::QUERYING, PER_PROCESSOR);
 
 /// One slot: not 0 while user space lists, the only time at which queries are of interest.
 #[map]
@@ -102,7 +110,7 @@ fn counted() -> u32 {
 }
 
 /// Remembers a thread's call until it returns.
-fn keep<T>(calls: &HashMap<u64, T>, call: &T) {
+fn keep<T>(calls: &LruHashMap<u64, T>, call: &T) {
     let thread = bpf_get_current_pid_tgid();
     if calls.get_ptr(thread).is_some() {
         // A thread is in one call at a time: the return of its former call was not seen.
@@ -189,6 +197,7 @@ pub fn qp_modified(context: RetProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: the entry belongs to this thread, which is here and not modifying it.
     let Some(call) = (unsafe { MODIFYING.get(thread) }).copied() else {
+        count(counter::CALL_UNKNOWN);
         return 0;
     };
     let _ = MODIFYING.remove(thread);
@@ -225,6 +234,7 @@ pub fn qp_destroyed(context: RetProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: the entry belongs to this thread, which is here and not modifying it.
     let Some(kept) = (unsafe { DESTROYING.get(thread) }) else {
+        count(counter::CALL_UNKNOWN);
         return 0;
     };
     let return_code: i32 = context.ret();

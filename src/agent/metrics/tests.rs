@@ -45,6 +45,14 @@ fn every_counter_is_shown_by_rnic_port() {
         &[CompletionClock::HardwareRaw, CompletionClock::HardwareRaw],
         1,
     );
+    metrics.tracing(TracingState {
+        tracer: Some("contradicted"),
+        traced: TracerCounters {
+            events: 8,
+            calls_full: 2,
+            ..TracerCounters::default()
+        },
+    });
     let symbol_error = CounterName::new("symbol_error").expect("a name");
     metrics.hardware(Ports::from([(name("mlx5_0"), [(symbol_error, 9)].into())]));
     let text = text(&metrics.registry()).expect("encoded");
@@ -55,6 +63,10 @@ fn every_counter_is_shown_by_rnic_port() {
         "rpingmesh_agent_results_dropped_total 3",
         "rpingmesh_agent_batches_dropped_total 4",
         "rpingmesh_agent_batches_waiting 5",
+        "rpingmesh_agent_tracing{state=\"contradicted\"} 1",
+        "rpingmesh_agent_tracing{state=\"attached\"} 0",
+        "rpingmesh_agent_tracing_events_total 8",
+        "rpingmesh_agent_tracing_events_lost_total{reason=\"calls_full\"} 2",
         "rpingmesh_agent_rnics{state=\"failed\"} 1",
         "rpingmesh_agent_rnics_by_clock{clock=\"hardware_raw\"} 2",
         "rpingmesh_agent_rnics_by_clock{clock=\"software\"} 0",

@@ -11,7 +11,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
 use crate::agent::condition::tests::idle;
+use crate::analysis::shards::ShardId;
 use crate::config::agent::AgentSettings;
+use crate::rpc::shards::ShardEpoch;
 use crate::rpc::upload::{Message, unpack, unpacked_size};
 use crate::rpc::v1::AgentState as AgentStateMessage;
 use crate::rpc::v1::UploadResponse;
@@ -19,6 +21,11 @@ use crate::rpc::v1::analyzer_service_server::{AnalyzerService, AnalyzerServiceSe
 use crate::store::Location;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// By no controller.
+fn unassigned() -> watch::Receiver<Option<Assignment>> {
+    watch::channel(None).1
+}
 
 /// What it has, and what it refuses.
 #[derive(Debug, Default)]
@@ -36,6 +43,11 @@ struct Known {
     /// It understands what agents say of themselves, and what it was told.
     takes_state: bool,
     states: Vec<AgentStateMessage>,
+    /// What it says that it has seen of the spool.
+    seen_since: u64,
+    /// Numbers that were taken before, as they came again, and what hellos said was acknowledged.
+    again: Vec<u64>,
+    acknowledged: Vec<u64>,
     /// Numbers of this spool are refused.
     too_far: Option<u64>,
 }
@@ -61,6 +73,8 @@ impl Fake {
                 *mark = batch.sequence;
                 let taken = (spool, batch.sequence, batch.start_unix_ns);
                 known.taken.push(taken);
+            } else {
+                known.again.push(batch.sequence);
             }
             Ok(*mark)
         })
@@ -99,6 +113,7 @@ impl AnalyzerService for Fake {
                         spool = hello.spool_id;
                         fake.known(|known| {
                             known.hellos.push(spool);
+                            known.acknowledged.push(hello.acknowledged_sequence);
                             Ok(known.marks.get(&spool).copied().unwrap_or(0))
                         })
                     }
@@ -121,6 +136,7 @@ impl AnalyzerService for Fake {
                     acknowledged_sequence,
                     takes_zstd: fake.known(|known| known.takes_zstd),
                     takes_state: fake.known(|known| known.takes_state),
+                    seen_since_sequence: fake.known(|known| known.seen_since),
                 });
                 if answers.send(answer).await.is_err() || is_over {
                     return;
@@ -160,7 +176,8 @@ fn config(analyzer: SocketAddr) -> AgentConfig {
 async fn upload(spool: &Spool, analyzer: SocketAddr) {
     let config = config(analyzer);
     let (_spooled, news) = watch::channel(0);
-    let upload = Upload::new(&config, spool.clone(), news, idle()).expect("an uploader");
+    let upload =
+        Upload::new(&config, spool.clone(), news, idle(), unassigned()).expect("an uploader");
     let stop = CancellationToken::new();
     let task = tokio::spawn(upload.run(stop.clone()));
     let empty = async {
@@ -213,6 +230,74 @@ async fn a_batch_that_nobody_can_read_holds_up_no_other() {
     upload(&spool, address).await;
     assert_eq!(starts(&fake), [1, 3]);
     assert_eq!(spool.status().damaged, 2);
+}
+
+/// An assignment to this analyzer.
+#[expect(clippy::unnecessary_wraps, reason = "as the channel has it")]
+fn assignment(analyzer: SocketAddr, epoch: i64) -> Option<Assignment> {
+    Some(Assignment {
+        analyzer: Url::server(&format!("http://{analyzer}")).expect("a URL"),
+        shard: ShardEpoch {
+            shard: ShardId::new(3).expect("there"),
+            epoch,
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_new_analyzer_gets_what_is_new_and_what_was_acknowledged_lately() {
+    let (first, second) = (Fake::default(), Fake::default());
+    let addresses = [
+        first.clone().serve(true).await,
+        second.clone().serve(true).await,
+    ];
+    let spool = Spool::open(&Location::Memory, 1 << 20)
+        .await
+        .expect("spool");
+    let (assign, assigned) = watch::channel(assignment(addresses[0], 1));
+    let (spooled, news) = watch::channel(0);
+    // Its own setting names nobody.
+    let nobody = config("127.0.0.1:1".parse().expect("an address"));
+    let upload = Upload::new(&nobody, spool.clone(), news, idle(), assigned).expect("an uploader");
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(upload.run(stop.clone()));
+    let until = async |is_done: &dyn Fn() -> bool| {
+        let waiting = async {
+            while !is_done() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("done");
+    };
+    for start in 1..=20 {
+        spooled.send_replace(append(&spool, start).await);
+    }
+    until(&|| starts(&first).len() == 20).await;
+    until(&|| first.known(|known| known.acknowledged == [0])).await;
+
+    // The new one has nothing, and says so: it takes the mark over from the agent.
+    second.known(|known| {
+        known.seen_since = 21;
+        known.marks.insert(spool.id(), 20);
+    });
+    assign.send_replace(assignment(addresses[1], 2));
+    until(&|| second.known(|known| known.again.len() == 20)).await;
+    spooled.send_replace(append(&spool, 21).await);
+    until(&|| starts(&second) == [21]).await;
+    let backwards: Vec<_> = (1..=20).rev().collect();
+    assert_eq!(second.known(|known| known.again.clone()), backwards);
+    assert_eq!(second.known(|known| known.acknowledged.clone()), [20]);
+    assert_eq!(starts(&first).len(), 20, "it got nothing more");
+    let empty = async {
+        while spool.waiting().await.expect("open") > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, empty)
+        .await
+        .expect("acknowledged");
+    stop.cancel();
+    task.await.expect("no panic");
 }
 
 /// The deed of `fakeanalyzer`: an older copy of the spool is put back. 25 batches were gone without a word.
@@ -319,7 +404,13 @@ async fn an_analyzer_that_takes_it_is_told_of_the_agent_when_that_changes() {
             ..idle()
         };
         let (_spooled, news) = watch::channel(0);
-        let upload = Upload::new(&config(address), spool.clone(), news, condition);
+        let upload = Upload::new(
+            &config(address),
+            spool.clone(),
+            news,
+            condition,
+            unassigned(),
+        );
         let stop = CancellationToken::new();
         let task = tokio::spawn(upload.expect("an uploader").run(stop.clone()));
         let told = || fake.known(|known| known.states.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::slots::SlotSet;
 use crate::analysis::windows::Slot;
 use crate::id::HostName;
-use crate::time::WallTime;
+use crate::time::{Nanos, WallTime};
 
 /// An agent is silent after so long without an upload, at the least.
 pub const SILENT: Duration = Duration::from_secs(3);
@@ -61,6 +61,14 @@ impl Host {
     /// It is silent after so long without an upload.
     pub(super) fn silent_after(&self) -> Duration {
         SILENT.max(self.interval * SILENT_INTERVALS)
+    }
+
+    /// Its upload cannot arrive at the moment: it counts as due for a little, and not as silent.
+    pub(super) fn wait_for(&mut self, now: WallTime) {
+        if self.stopped.is_none() && matches!(self.upload_state(now), UploadState::Silent(_)) {
+            let due = self.interval * 3 / 2 + Duration::from_millis(201);
+            self.received = now + (Nanos::ZERO - Nanos::from(due));
+        }
     }
 
     /// Whether its agent uploads on time.

@@ -4,18 +4,23 @@
 //! block  = version(1 byte) *( entry )             entries ascend by key
 //! entry  = shared rest-length rest point-length point
 //! key    = first-length first second              of the series' names
-//! point  = sent lost *( bin-difference count )
+//! point  = sent lost spans [ 0 spans [ 0 spans ] ]    round trips, prober delays, responder delays
+//! spans  = *( bin-difference count )              the first difference is the bin + 1, so that none is 0
 //! ```
+//!
+//! Version 1, which is still read, has the round trips alone, and the first bin itself as the first difference.
 //!
 //! All numbers are unsigned LEB128. A key is stored as the number of bytes that it shares with the one before, and the
 //! rest: names of one fabric begin alike. The length of a point lets a reader of one series step over the others.
 
 use std::collections::BTreeMap;
 
-use super::Point;
+use super::{Point, Spans};
 
 /// The first byte of every block.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// What earlier programs have written.
+const WITHOUT_DELAYS: u8 = 1;
 
 /// Why bytes are not a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,14 +81,22 @@ pub fn encode(points: &Points) -> Vec<u8> {
 }
 
 fn encode_point(point: &Point) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 + 3 * point.bins.len());
+    let mut bytes = Vec::with_capacity(4 + 3 * point.rtt.bins.len());
     put(point.sent, &mut bytes);
     put(point.lost, &mut bytes);
-    let mut before = 0;
-    for (bin, count) in &point.bins {
-        put(u64::from(bin - before), &mut bytes);
-        put(*count, &mut bytes);
-        before = *bin;
+    let all = [&point.rtt, &point.prober_delay, &point.responder_delay];
+    let used = all.iter().rposition(|spans| !spans.is_empty());
+    for (number, spans) in all.iter().take(used.map_or(0, |last| last + 1)).enumerate() {
+        if number > 0 {
+            put(0, &mut bytes);
+        }
+        let mut next = 0;
+        for (bin, count) in &spans.bins {
+            let end = u64::from(*bin) + 1;
+            put(end - next, &mut bytes);
+            put(*count, &mut bytes);
+            next = end;
+        }
     }
     bytes
 }
@@ -137,14 +150,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Goes through the entries until `wants` has what it wants: it gets keys and the bytes of their points.
+/// Goes through the entries until `wants` has what it wants: it gets keys and their points, with the version of these bytes.
 fn each<'a>(
     bytes: &'a [u8],
-    mut wants_more: impl FnMut(&[u8], &'a [u8]) -> Result<bool, BlockError>,
+    mut wants_more: impl FnMut(&[u8], (u8, &'a [u8])) -> Result<bool, BlockError>,
 ) -> Result<(), BlockError> {
     let mut reader = Reader { bytes, at: 0 };
     let version = reader.take(1)?[0];
-    if version != VERSION {
+    if !matches!(version, WITHOUT_DELAYS | VERSION) {
         return Err(BlockError::Version(version));
     }
     let mut key: Vec<u8> = Vec::new();
@@ -158,32 +171,50 @@ fn each<'a>(
         key.extend(reader.take(rest)?);
         let length = reader.length()?;
         let point = reader.take(length)?;
-        if !wants_more(&key, point)? {
+        if !wants_more(&key, (version, point))? {
             return Ok(());
         }
     }
     Ok(())
 }
 
-fn decode_point(bytes: &[u8]) -> Result<Point, BlockError> {
+fn decode_point(version: u8, bytes: &[u8]) -> Result<Point, BlockError> {
     let mut reader = Reader { bytes, at: 0 };
     let mut point = Point {
         sent: reader.number()?,
         lost: reader.number()?,
-        bins: Vec::new(),
+        ..Point::default()
     };
+    if version == WITHOUT_DELAYS {
+        let is_over = spans(&mut reader, &mut point.rtt, 0)?;
+        return is_over.then_some(point).ok_or_else(|| reader.damaged());
+    }
+    let is_over = spans(&mut reader, &mut point.rtt, 1)?
+        || spans(&mut reader, &mut point.prober_delay, 1)?
+        || spans(&mut reader, &mut point.responder_delay, 1)?;
+    is_over.then_some(point).ok_or_else(|| reader.damaged())
+}
+
+/// Reads spans up to a zero or to the end; whether it was the end. The first difference is `first` more than the bin.
+fn spans(reader: &mut Reader<'_>, spans: &mut Spans, first: u16) -> Result<bool, BlockError> {
     let mut bin = 0u16;
     while !reader.is_over() {
         let further = u16::try_from(reader.number()?).map_err(|_| reader.damaged())?;
-        let is_first = point.bins.is_empty();
+        let is_first = spans.bins.is_empty();
+        if further == 0 && first > 0 {
+            return Ok(false);
+        }
         bin = bin.checked_add(further).ok_or_else(|| reader.damaged())?;
+        if is_first {
+            bin -= first;
+        }
         let count = reader.number()?;
         if count == 0 || (further == 0 && !is_first) {
             return Err(reader.damaged());
         }
-        point.bins.push((bin, count));
+        spans.bins.push((bin, count));
     }
-    Ok(point)
+    Ok(true)
 }
 
 /// The point of one series; `None` where the block has none.
@@ -193,9 +224,9 @@ fn decode_point(bytes: &[u8]) -> Result<Point, BlockError> {
 pub fn find(bytes: &[u8], first: &str, second: &str) -> Result<Option<Point>, BlockError> {
     let wanted = key_of(first, second);
     let mut found = None;
-    each(bytes, |key, point| {
+    each(bytes, |key, (version, point)| {
         if key == wanted {
-            found = Some(decode_point(point)?);
+            found = Some(decode_point(version, point)?);
         }
         Ok(key < wanted.as_slice())
     })?;
@@ -207,9 +238,9 @@ pub fn find(bytes: &[u8], first: &str, second: &str) -> Result<Option<Point>, Bl
 /// # Errors
 /// The bytes are not a block; points before the damage may have been added.
 pub fn merge_into(points: &mut Points, bytes: &[u8]) -> Result<(), BlockError> {
-    each(bytes, |key, point| {
+    each(bytes, |key, (version, point)| {
         let (first, second) = names(key)?;
-        let point = decode_point(point)?;
+        let point = decode_point(version, point)?;
         points.entry((first, second)).or_default().merge(&point);
         Ok(true)
     })

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::block::Points;
-use super::{Kind, Point, Series};
+use super::{Kind, Point, Series, Spans};
 use crate::analysis::windows::{PathView, Slot, Sums};
 
 /// The most series of one kind; those beyond are counted and not kept.
@@ -60,8 +60,16 @@ impl Gathered {
             target.tor.as_str(),
             &point,
         );
-        for end in [source, target] {
-            self.count(Kind::Rnic, end.host.as_str(), end.device.as_str(), &point);
+        let sender = Point {
+            prober_delay: Spans::from(&sums.prober_delay),
+            ..point.clone()
+        };
+        let responder = Point {
+            responder_delay: Spans::from(&sums.responder_delay),
+            ..point.clone()
+        };
+        for (end, point) in [(source, &sender), (target, &responder)] {
+            self.count(Kind::Rnic, end.host.as_str(), end.device.as_str(), point);
         }
         if let Some(service) = path.service() {
             self.count(Kind::Service, service.as_str(), "", &point);

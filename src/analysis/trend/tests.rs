@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::block::{BlockError, Points, encode, find, merge_into};
 use super::*;
+use crate::analysis::sketch::Sketch;
+use crate::time::Nanos;
 
 fn point(sent: u64, lost: u64, spans: &[i64]) -> Point {
     let mut sums = Sums {
@@ -13,6 +15,22 @@ fn point(sent: u64, lost: u64, spans: &[i64]) -> Point {
         sums.network_rtt.add(Nanos(*span));
     }
     Point::from(&sums)
+}
+
+/// As an RNIC has it.
+fn with_delays(point: Point, prober: &[i64], responder: &[i64]) -> Point {
+    let spans = |all: &[i64]| {
+        let mut sketch = Sketch::default();
+        for span in all {
+            sketch.add(Nanos(*span));
+        }
+        Spans::from(&sketch)
+    };
+    Point {
+        prober_delay: spans(prober),
+        responder_delay: spans(responder),
+        ..point
+    }
 }
 
 fn read(bytes: &[u8]) -> Result<Points, BlockError> {
@@ -75,6 +93,7 @@ fn what_is_no_block_is_refused() {
     assert_eq!(read(&[]), Err(BlockError::Damaged(0)));
     assert_eq!(read(&[9]), Err(BlockError::Version(9)));
     assert_eq!(read(&[1]), Ok(Points::new()));
+    assert_eq!(read(&[2]), Ok(Points::new()));
     // A key that shares more than there is, lengths beyond the end, a bin twice, a count of zero.
     for damaged in [
         &[1, 1, 0, 0][..],
@@ -82,6 +101,10 @@ fn what_is_no_block_is_refused() {
         &[1, 0, 1, 0, 5, 1],
         &[1, 0, 1, 0, 6, 1, 0, 3, 1, 0, 1],
         &[1, 0, 1, 0, 4, 1, 0, 3, 0],
+        &[1, 0, 1, 0, 6, 1, 0, 3, 1, 0, 0],
+        // More than three kinds of spans.
+        &[2, 0, 1, 0, 5, 1, 0, 0, 0, 0],
+        &[2, 0, 1, 0, 4, 1, 0, 3, 0],
         &[
             1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
         ],
@@ -93,9 +116,47 @@ fn what_is_no_block_is_refused() {
     }
 }
 
+#[test]
+fn blocks_of_earlier_programs_are_read() {
+    // One series `a`, `b`: 5 probes, 1 lost, two round trips in bin 0 and one in bin 40.
+    let mut block = vec![1, 0, 3, 1, b'a', b'b', 6, 5, 1, 0, 2, 40, 1];
+    let found = find(&block, "a", "b").expect("a block").expect("there");
+    assert_eq!((found.sent, found.lost), (5, 1));
+    assert_eq!(found.rtt.bins, [(0, 2), (40, 1)]);
+    assert!(found.prober_delay.is_empty());
+    // Written anew it is the same in as many bytes.
+    let points = read(&block).expect("a block");
+    block[0] = 2;
+    block[9] = 1;
+    assert_eq!(encode(&points), block);
+}
+
+#[test]
+fn delays_are_kept_apart_and_merged() {
+    let mut rnic = with_delays(point(2, 0, &[5_000, 5_100]), &[1_000], &[]);
+    rnic.merge(&with_delays(point(1, 1, &[]), &[], &[90_000]));
+    let points = Points::from([(("h".to_owned(), "d".to_owned()), rnic.clone())]);
+    assert_eq!(read(&encode(&points)), Ok(points));
+    for (spans, expected) in [
+        (&rnic.rtt, 5_100),
+        (&rnic.prober_delay, 1_000),
+        (&rnic.responder_delay, 90_000),
+    ] {
+        let median = spans.quantile(0.5).expect("some").0;
+        assert!(
+            (median - expected).abs() <= expected / 14,
+            "{median} {expected}"
+        );
+    }
+}
+
 prop_compose! {
-    fn any_point()(sent in 0..1_000_000u64, lost in 0..100u64, spans in prop::collection::vec(0..1i64 << 40, 0..20)) -> Point {
-        point(sent, lost, &spans)
+    fn any_spans()(spans in prop::collection::vec(0..1i64 << 40, 0..20)) -> Vec<i64> { spans }
+}
+
+prop_compose! {
+    fn any_point()(sent in 0..1_000_000u64, lost in 0..100u64, rtt in any_spans(), prober in any_spans(), responder in any_spans()) -> Point {
+        with_delays(point(sent, lost, &rtt), &prober, &responder)
     }
 }
 
@@ -132,7 +193,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_block_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let mut versioned = vec![1];
+        let mut versioned = vec![if bytes.len() % 2 == 0 { 1 } else { 2 }];
         versioned.extend(&bytes);
         let _ = read(&bytes);
         if let Ok(points) = read(&versioned) {

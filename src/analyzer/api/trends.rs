@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::trend::{BUCKETS, Kind, Point, Series, Step, block, steps};
+use crate::analysis::trend::{BUCKETS, Kind, Point, Series, Spans, Step, block, steps};
 use crate::analyzer::trends::{MOST_POINTS, Range, TrendReader};
 use crate::api::query::Number;
 use crate::api::trends::{Bucket, MOST_STEPS, TrendPoint, TrendSeries, Trends, TrendsQuery};
@@ -88,13 +88,17 @@ fn range(query: &TrendsQuery, now: WallTime) -> Range {
 }
 
 fn point(at: WallTime, point: &Point) -> TrendPoint {
-    let quantile = |q: f64| point.quantile(q).map(|span| span.0);
+    let quantile = |spans: &Spans, q: f64| spans.quantile(q).map(|span| span.0);
     TrendPoint {
         start_unix_ns: at.nanos(),
         sent: point.sent,
         lost: point.lost,
-        rtt_p50_ns: quantile(0.5),
-        rtt_p99_ns: quantile(0.99),
+        rtt_p50_ns: quantile(&point.rtt, 0.5),
+        rtt_p99_ns: quantile(&point.rtt, 0.99),
+        prober_delay_p50_ns: quantile(&point.prober_delay, 0.5),
+        prober_delay_p99_ns: quantile(&point.prober_delay, 0.99),
+        responder_delay_p50_ns: quantile(&point.responder_delay, 0.5),
+        responder_delay_p99_ns: quantile(&point.responder_delay, 0.99),
     }
 }
 

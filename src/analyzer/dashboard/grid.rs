@@ -97,7 +97,7 @@ impl Metric {
     fn short(self, value: f64) -> String {
         match self {
             Self::Loss => format::percent(value).trim_end_matches(" %").to_owned(),
-            _ => self.text(value).replace(' ', ""),
+            _ => self.text(value),
         }
     }
 }

@@ -14,7 +14,7 @@ pub(in crate::analyzer) struct StoreFailure {
 }
 
 /// A number that no spool can have reached.
-pub(super) fn too_far(mark: &Watermark, sequence: u64, limit: u64) -> StoreFailure {
+pub(in crate::analyzer) fn too_far(mark: &Watermark, sequence: u64, limit: u64) -> StoreFailure {
     StoreFailure {
         code: Code::FailedPrecondition,
         text: format!(

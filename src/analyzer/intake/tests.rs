@@ -5,11 +5,12 @@ use crate::analysis::sizing::Sizing;
 use crate::analysis::windows::{PathView, Slot};
 use crate::analyzer::state::{self, KnownTopology};
 use crate::events::Publisher;
-use crate::id::AgentId;
+use crate::id::{AgentId, HostName};
 use crate::rpc::v1;
 use crate::store::Location;
 use crate::store::open::Stores;
 use crate::time::SystemClock;
+use bytes::Bytes;
 use prost::Message as _;
 
 fn sender() -> Sender {
@@ -20,7 +21,7 @@ fn sender() -> Sender {
 }
 
 /// A batch of one path with ten probes, of a second that has just gone.
-fn batch(sequence: u64) -> Bytes {
+pub(in crate::analyzer) fn batch(sequence: u64) -> Bytes {
     let end = |last: u8| v1::Peer {
         gid: crate::id::Gid::from(std::net::Ipv4Addr::new(10, 0, 0, last))
             .bytes()
@@ -61,6 +62,7 @@ async fn submit(intake: &IntakeHandle, sequence: u64) -> u64 {
         received: intake.read(&payload).expect("a batch"),
         room: intake.memory().room(payload.len()).await,
         payload,
+        shard: None,
         reply,
     };
     assert!(intake.submit(submission).await);
@@ -127,7 +129,17 @@ async fn uploads_are_taken_while_a_large_journal_is_read_back_and_nothing_counts
     assert!(!*started.replayed.borrow());
     let running = tokio::spawn(started.task);
     let handle = &started.handle;
-    assert_eq!(handle.watermark(sender()).await, Some(200));
+    let greeting = Greeting {
+        sender: sender(),
+        shard: None,
+        acknowledged: 0,
+    };
+    let welcome = handle
+        .greet(greeting)
+        .await
+        .expect("it runs")
+        .expect("taken");
+    assert_eq!((welcome.acknowledged, welcome.seen_since), (200, 0));
     assert_eq!(submit(handle, 200).await, 200, "known");
     assert_eq!(submit(handle, 201).await, 201);
     started

@@ -78,7 +78,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
     findings.extend(checks::lldp(&config.settings));
     findings.push(checks::capabilities());
     findings.push(checks::path_tracing(&config));
-    findings.extend(checks::tracing());
+    findings.extend(checks::tracing(&config));
     findings.extend(runtime()?.block_on(checks::servers(&config)));
     report(&findings, args.json)
 }

@@ -2,12 +2,16 @@
 
 mod output;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use rpingmesh::config::agent::TracingChoice;
+use rpingmesh::agent::pods;
+use rpingmesh::config::agent::{AgentConfig, TracingChoice};
 use rpingmesh::config::program::{Failure, run_to_end, start_logging, stop_on_signal};
+use rpingmesh::error::describe;
 use rpingmesh::service::flow::FlowTable;
+use rpingmesh::service::naming::Naming;
 use rpingmesh::service::trace::{TraceMessage, TracerCounters, TracerStatus};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::output::{Output, Took};
 use crate::cli::{Configured, runtime};
-use crate::tracer;
+use crate::{tracer, transports};
 
 /// How many queue pairs the table holds.
 const CAPACITY: usize = 1 << 18;
@@ -35,6 +39,9 @@ pub(crate) struct FlowsArgs {
     /// Also list queue pairs without a connection: datagrams, the kernel's own, not connected yet
     #[arg(long)]
     all: bool,
+    /// Say what has named each service: a rule of the configuration, Kubernetes, or the cgroup
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     configured: Configured,
 }
@@ -50,19 +57,39 @@ struct TracerView {
 pub(crate) fn run(args: FlowsArgs) -> Result<(), Failure> {
     let settings = args.configured.load()?;
     start_logging(&settings.log)?;
-    let choice = settings.validate()?.settings.tracing;
+    let config = settings.validate()?;
     let output = Output {
         json: args.json,
         all: args.all,
+        explain: args.explain,
+        naming: Naming::new(&config.settings.services.rules),
     };
-    run_to_end(runtime()?, show(choice, &output, args.watch))
+    run_to_end(runtime()?, show(config, output, args.watch))
 }
 
-async fn show(choice: TracingChoice, output: &Output, watch: bool) -> Result<(), Failure> {
+/// Asks Kubernetes once, where that is configured; connections are shown without its names, too.
+async fn name_pods(config: &AgentConfig, naming: &mut Naming) {
+    let Some(source) = &config.kubernetes else {
+        return;
+    };
+    match pods::fetch(source).await {
+        Ok(names) => naming.set_pods(Arc::new(names)),
+        Err(error) => {
+            tracing::warn!(error = describe(&error), "Kubernetes does not name pods");
+        }
+    }
+}
+
+async fn show(config: AgentConfig, mut output: Output, watch: bool) -> Result<(), Failure> {
     let stop = stop_on_signal().map_err(Failure::run)?;
+    name_pods(&config, &mut output.naming).await;
+    let (choice, prover) = (config.settings.tracing, transports::prover(&config));
+    let output = &output;
+    let variables = config.settings.services.variables();
     let started = Instant::now();
+    let follow = choice != TracingChoice::Off;
     let mut messages =
-        tracer::start(choice != TracingChoice::Off, stop.clone()).map_err(Failure::run)?;
+        tracer::start(follow, prover, &variables, stop.clone()).map_err(Failure::run)?;
     let mut seen = TracerView {
         table: FlowTable::new(CAPACITY),
         status: TracerStatus::Off,

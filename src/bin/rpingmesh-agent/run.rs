@@ -23,7 +23,7 @@ pub(crate) fn run(configured: Configured) -> Result<(), Failure> {
 async fn serve(config: AgentConfig) -> Result<(), Failure> {
     let stop = stop_on_signal().map_err(Failure::run)?;
     let chosen = transports::choose(&config).map_err(Failure::run)?;
-    let tracing = follow_services(config.settings.tracing, &stop)?;
+    let tracing = follow_services(&config, &stop)?;
     let mut off = Vec::new();
     if tracing.is_none() {
         off.push("service tracing: as configured".to_owned());
@@ -80,19 +80,24 @@ fn start_line(transport: &str, off: &[String]) -> String {
 
 /// What the tracer tells; `None` where it is off.
 fn follow_services(
-    choice: TracingChoice,
+    config: &AgentConfig,
     stop: &CancellationToken,
 ) -> Result<Option<mpsc::Receiver<TraceMessage>>, Failure> {
-    match choice {
+    let prover = transports::prover(config);
+    match config.settings.tracing {
         TracingChoice::Off => return Ok(None),
         TracingChoice::Auto => {}
         TracingChoice::On if tracer::EXISTS && !tracer::has_ib_core() => {
             tracing::warn!("ib_core is not loaded: services are traced as soon as it is");
         }
-        TracingChoice::On => tracer::trial()
-            .map_err(|why| Failure::run(format!("`tracing` is on, but {why}: {}", why.advice())))?,
+        TracingChoice::On => {
+            tracer::trial(&prover).map_err(|why| {
+                Failure::run(format!("`tracing` is on, but {why}: {}", why.advice()))
+            })?;
+        }
     }
-    let messages = tracer::start(true, stop.clone()).map_err(Failure::run)?;
+    let variables = config.settings.services.variables();
+    let messages = tracer::start(true, prover, &variables, stop.clone()).map_err(Failure::run)?;
     Ok(Some(messages))
 }
 

@@ -1,7 +1,7 @@
 //! Service tracing: eBPF programs in the kernel tell of every queue pair, RDMA netlink lists those from before.
 //!
 //! Linux only; elsewhere `tracer/unsupported.rs` stands in its place. What a platform must supply: [`EXISTS`], [`start`],
-//! [`trial`], [`layout`], [`has_devx`] and [`has_ib_core`].
+//! [`Prover`], [`trial`], [`layout`], [`has_devx`] and [`has_ib_core`].
 //!
 //! [`start`] makes a thread of its own ([`task`]), so that nothing that the kernel takes its time for (checking programs,
 //! listing thousands of queue pairs, cgroup look-ups) holds up the probes. The thread ends when
@@ -10,11 +10,16 @@
 
 mod attach;
 mod cgroups;
+mod environment;
 mod ib_core;
+#[cfg(test)]
+mod kernel_tests;
 mod list;
 mod object;
 mod owners;
 mod privilege;
+mod prove;
+mod ring;
 mod tally;
 mod task;
 
@@ -22,31 +27,40 @@ use rpingmesh::service::trace::{TRACE_DEPTH, TraceMessage, Unavailable};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use prove::Prover;
+
 /// Whether this system has a tracer at all.
 pub(crate) const EXISTS: bool = true;
 
-/// Starts a tracer. With `follow` it follows every change, else it only lists what there is, now and then.
+/// Starts a tracer. With `follow` it follows every change, else it only lists what there is, now and then. `prover` makes the
+/// queue pair that shows whether the programs read rightly. What it tells has these `variables` of the processes' environments.
 ///
 /// # Errors
 /// The operating system's, when it gives no thread.
 pub(crate) fn start(
     follow: bool,
+    prover: Prover,
+    variables: &[String],
     stop: CancellationToken,
 ) -> std::io::Result<mpsc::Receiver<TraceMessage>> {
     let (out, messages) = mpsc::channel(TRACE_DEPTH);
-    let task = task::Task::new(follow, out, stop);
+    let task = task::Task::new(follow, prover, variables, out, stop);
     std::thread::Builder::new()
         .name("tracer".to_owned())
         .spawn(move || task.run())?;
     Ok(messages)
 }
 
-/// Tries whether the programs load and attach here, and removes them again.
+/// Tries whether the programs load, attach and read rightly here, and removes them again. Says why the last could not be shown,
+/// if so.
 ///
 /// # Errors
 /// Why not.
-pub(crate) fn trial() -> Result<(), Unavailable> {
-    attach::Programs::attach().map(drop)
+pub(crate) fn trial(prover: &Prover) -> Result<Option<String>, Unavailable> {
+    let (programs, mut ring) = attach::Programs::attach()?;
+    let mut tally = tally::Tally::default();
+    let shown = prove::prove(&programs, &mut ring, &mut tally, prover)?;
+    Ok(shown.unproved)
 }
 
 /// What describes the structures of the loaded RDMA core, in words.

@@ -9,6 +9,7 @@ use rpingmesh::transport::userspace::{self, UserspaceProvider};
 use rpingmesh::transport::{Provider, RnicPort, TransportError};
 
 use crate::rdma_settings::{GidChoice, Settings};
+use crate::tracer::Prover;
 use crate::verbs::{self, Verbs};
 
 /// What can be done without a device.
@@ -65,6 +66,12 @@ pub(crate) fn verbs_settings(config: &AgentConfig) -> Settings {
         queue_pairs: config.settings.queue_pairs.into(),
         ..Settings::default()
     }
+}
+
+/// What makes the queue pair that the tracer checks itself with.
+pub(crate) fn prover(config: &AgentConfig) -> Prover {
+    let settings = verbs_settings(config);
+    Arc::new(move || verbs::specimen(&settings))
 }
 
 /// Chooses by configuration and system.

@@ -1,13 +1,15 @@
 //! The verbs transport: UD queue pairs over libibverbs, on RNICs and soft-RoCE.
 //!
 //! Linux only; elsewhere `verbs/unsupported.rs` stands in its place. What a platform must supply: [`Verbs`], made from
-//! [`Settings`] and implementing [`Provider`], [`inventory`] and [`stamps`].
+//! [`Settings`] and implementing [`Provider`], [`inventory`], [`stamps`] and [`specimen`].
 
 mod address;
 mod clock;
 mod completion;
 #[cfg(test)]
 mod device_tests;
+#[cfg(test)]
+mod emulated_tests;
 mod endpoint;
 mod events;
 mod failure;
@@ -18,12 +20,14 @@ mod memory;
 mod plan;
 mod ports;
 mod queue;
+mod specimen;
 mod steering;
 mod sysfs;
 
 use std::sync::Arc;
 
 use rdma_core_sys::Library;
+use rpingmesh::service::proof::Specimen;
 use rpingmesh::transport::rdma_report::{Inventory, Stamps};
 use rpingmesh::transport::{Endpoint, Provider, RnicName, RnicPort, TransportError};
 
@@ -80,6 +84,15 @@ pub(crate) fn stamps(settings: &Settings, rnic: &RnicName) -> Result<Stamps, Tra
     let verbs = Verbs::new(settings.clone())?;
     let port = Ports::new(&verbs.library, settings).open(rnic)?;
     Ok(VerbsEndpoint::open(&port, settings)?.stamps())
+}
+
+/// Makes a queue pair for the tracer to see, and destroys it. Blocks for as long as the driver takes.
+///
+/// # Errors
+/// Why none can be made, in words.
+pub(crate) fn specimen(settings: &Settings) -> Result<Specimen, String> {
+    let library = Library::load().map_err(|error| error.to_string())?;
+    specimen::make(&Arc::new(library), settings)
 }
 
 /// Everything there is of RDMA on this host, usable or not, with what to do about it.

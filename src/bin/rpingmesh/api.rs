@@ -144,8 +144,12 @@ struct Info {
 impl Analyzer {
     /// Asks for one resource of the API.
     pub(crate) async fn ask<Q: Request>(&self, query: &Q) -> Result<Q::Answer, Failure> {
-        let resource = self.url.join(&query.target());
-        let answered = self.client.get(&resource, &self.headers).await;
+        let mut resource = self.url.join(&query.target());
+        let mut answered = self.client.get(&resource, &self.headers).await;
+        if let Some(judge) = elsewhere(&answered, &resource) {
+            answered = self.client.get(&judge, &self.headers).await;
+            resource = judge;
+        }
         self.read(&resource, answered).await
     }
 
@@ -154,8 +158,12 @@ impl Analyzer {
         &self,
         query: &Q,
     ) -> Result<A, Failure> {
-        let resource = self.url.join(&query.target());
-        let answered = self.client.delete(&resource, &self.headers).await;
+        let mut resource = self.url.join(&query.target());
+        let mut answered = self.client.delete(&resource, &self.headers).await;
+        if let Some(judge) = elsewhere(&answered, &resource) {
+            answered = self.client.delete(&judge, &self.headers).await;
+            resource = judge;
+        }
         self.read(&resource, answered).await
     }
 
@@ -202,6 +210,15 @@ impl Analyzer {
         let document: Document = serde_json::from_slice(&body).ok()?;
         Some(document.info.version)
     }
+}
+
+/// Where an analyzer that does not judge sends its clients. Nobody is sent from TLS to plaintext.
+fn elsewhere(answered: &Result<Bytes, HttpError>, asked: &Url) -> Option<Url> {
+    let Err(HttpError::Elsewhere { location, .. }) = answered else {
+        return None;
+    };
+    let judge = Url::parse(location).ok()?;
+    (judge.is_tls() || !asked.is_tls()).then_some(judge)
 }
 
 /// An answer whose texts can be shown on a terminal: see [`shown`].

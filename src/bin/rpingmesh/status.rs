@@ -9,6 +9,7 @@ use rpingmesh::api::name::Name;
 use rpingmesh::api::query::IncidentPageSize;
 use rpingmesh::api::status::{AgentIdentity, ClusterKey, KeyPhase, KeySource, Status, StatusQuery};
 use rpingmesh::config::program::Failure;
+use rpingmesh::store::analyzers::AnalyzerSeen;
 use rpingmesh::store::open;
 use rpingmesh::store::shared::ControllerSeen;
 use rpingmesh::store::{Location, LocationError, Server};
@@ -22,7 +23,8 @@ use crate::incidents;
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     api: ApiArgs,
-    /// The database of the controllers, as in their key `store`: shows who works with it, and who holds the lease [default: none]
+    /// The database of the controllers and of analyzers that share the fleet, as in their key `store`: shows who works with it, who holds
+    /// the lease, who judges, and how far the judge is behind [default: none]
     #[arg(long, value_name = "URL", value_parser = database)]
     store: Option<Box<Server>>,
 }
@@ -42,6 +44,38 @@ struct Everything<'a> {
     status: &'a Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     controllers: Option<&'a [ControllerSeen]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    analyzers: Option<&'a [AnalyzerSeen]>,
+}
+
+/// Analyzers that share the fleet; nothing where one has it for itself.
+fn analyzers(text: &mut String, seen: &[AnalyzerSeen]) {
+    if seen.is_empty() {
+        return;
+    }
+    let living = seen.iter().filter(|one| !one.is_gone).count();
+    let _ = write!(text, "\n\nanalyzers {living}");
+    for one in seen {
+        let seconds =
+            |nanos: i64| Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)).as_secs_f64();
+        let (ago, lag) = (seconds(one.seen_ago_ns), seconds(one.lag_ns));
+        let state = match (one.is_gone, one.is_judge) {
+            (true, _) => "; gone",
+            (false, true) => "; judges",
+            (false, false) => "",
+        };
+        let AnalyzerSeen {
+            name,
+            address,
+            shards,
+            newest_epoch,
+            ..
+        } = one;
+        let _ = write!(
+            text,
+            "\n  {name} at {address}: {shards} shards, newest epoch {newest_epoch}, judge {lag:.1} s behind, seen {ago:.1} s ago{state}"
+        );
+    }
 }
 
 /// Who works with the database.
@@ -75,7 +109,11 @@ pub(crate) fn main(args: &StatusArgs) -> Result<(), Failure> {
         };
         let open = analyzer.ask(&first).await?;
         let seen = match &args.store {
-            Some(server) => Some(open::controllers(server).await.map_err(Failure::run)?),
+            Some(server) => {
+                let controllers = open::controllers(server).await.map_err(Failure::run)?;
+                let analyzers = open::analyzers(server).await.map_err(Failure::run)?;
+                Some((controllers, analyzers))
+            }
             None => None,
         };
         Ok((status, open, seen))
@@ -83,7 +121,11 @@ pub(crate) fn main(args: &StatusArgs) -> Result<(), Failure> {
     if args.api.json {
         return api::print_json(&Everything {
             status: &status,
-            controllers: seen.as_deref(),
+            controllers: seen.as_ref().map(|(controllers, _)| &**controllers),
+            analyzers: seen
+                .as_ref()
+                .map(|(_, analyzers)| &**analyzers)
+                .filter(|analyzers| !analyzers.is_empty()),
         });
     }
     let mut text = describe(&status);
@@ -91,8 +133,9 @@ pub(crate) fn main(args: &StatusArgs) -> Result<(), Failure> {
         let list = incidents::list(&open.incidents, open.left_out, &status);
         let _ = write!(text, "\n\n{list}");
     }
-    if let Some(seen) = &seen {
-        controllers(&mut text, seen);
+    if let Some((served, shared)) = &seen {
+        controllers(&mut text, served);
+        analyzers(&mut text, shared);
     }
     api::print(&text)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{AgentSettings, DeviceFilter, DeviceTor, path_trace};
+use super::{AgentSettings, DeviceFilter, DeviceTor, Kubernetes, path_trace, services};
 use crate::config::settings::Settings as _;
 use crate::config::{ConfigError, wiring};
 use crate::id::{AgentId, HostName, TorId};
@@ -129,6 +129,8 @@ pub struct AgentConfig {
     pub agent_id: AgentId,
     /// When paths are traced.
     pub path_schedule: schedule::Config,
+    /// Where pods get their names, if that is wanted.
+    pub kubernetes: Option<Kubernetes>,
     /// Where metrics are pushed to, if wanted.
     pub otlp: Option<OtlpConfig>,
     /// For authentication of probes.
@@ -198,6 +200,7 @@ impl AgentSettings {
             host: HostName::new(self.host.trim()),
             agent_id: AgentId::new(self.agent_id()),
             path_schedule: path_trace::schedule(&self.path_trace)?,
+            kubernetes: services::kubernetes(&self.services)?,
             otlp: self.otlp.validate()?,
             settings: self.clone(),
         })

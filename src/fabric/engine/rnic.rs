@@ -26,6 +26,11 @@ impl NicClock {
         self.offset = self.offset.wrapping_add(by.0);
     }
 
+    /// Offset in nanoseconds and drift in parts per million.
+    pub(super) const fn stand(&self) -> (i64, i64) {
+        (self.offset, self.parts_per_million)
+    }
+
     pub(super) fn read(&self, now: i64) -> NicTime {
         let drift = now / 1_000_000 * self.parts_per_million;
         NicTime::from_nanos(now.wrapping_add(self.offset).wrapping_add(drift))

@@ -4,9 +4,10 @@
 //! one number has several lives. A creation or a destruction separates them: values from before it are dropped, later
 //! ones belong to the next life and stay.
 
-use rpingmesh_ebpf_event::{EventKind, QpEvent, present};
+use rpingmesh_ebpf_event::{EventKind, present};
 
-use super::super::qp::{CgroupPath, Flow, ListedQp, Origin, Owner, QpKey, QpState, QpType, Route};
+use super::super::qp::{Flow, ListedQp, Origin, Owner, QpKey, QpState, QpType, Route};
+use super::super::trace::TracedEvent;
 use crate::id::{Gid, Qpn};
 use crate::time::HostTime;
 
@@ -106,7 +107,8 @@ impl Entry {
     }
 
     /// Takes an event of this life in.
-    pub(super) fn fill(&mut self, event: &QpEvent, cgroup: Option<&CgroupPath>, at: i64) {
+    pub(super) fn fill(&mut self, traced: &TracedEvent, at: i64) {
+        let event = &traced.event;
         self.seen = self.seen.max(at);
         self.qp_type.update(at, QpType::from(event.qp_type));
         if event.port != 0 {
@@ -135,7 +137,8 @@ impl Entry {
             pid: event.tgid,
             comm: text(&event.comm),
             cgroup_id: Some(event.cgroup_id),
-            cgroup: cgroup.cloned(),
+            cgroup: traced.cgroup.clone(),
+            variables: traced.variables.clone(),
         };
         match event.kind() {
             EventKind::Create => self.creator.update(at, owner()),

@@ -5,6 +5,7 @@ use rpingmesh_ebpf_event::present;
 
 use super::*;
 use crate::id::{Gid, UdpSourcePort};
+use crate::service::trace::Listing;
 
 const RESET: u8 = 0;
 const INIT: u8 = 1;
@@ -241,6 +242,7 @@ fn listed(qpn: u32) -> ListedQp {
             comm: "old".to_owned(),
             cgroup_id: None,
             cgroup: None,
+            variables: Variables::default(),
         }),
     }
 }
@@ -319,15 +321,16 @@ fn queried(qpn: u32, time: u64) -> QpEvent {
 
 #[test]
 fn a_query_completes_a_listed_connection_in_either_order_and_owns_nothing() {
-    let listing = TraceMessage::Listing(crate::service::trace::Listing {
+    let listing = TraceMessage::Listing(Listing {
         qps: vec![listed(7)],
         taken_from: HostTime::from_nanos(1_000),
         complete: true,
         events: Vec::new(),
     });
-    let query = TraceMessage::Event(crate::service::trace::TracedEvent {
+    let query = TraceMessage::Event(TracedEvent {
         event: queried(7, 1_500),
         cgroup: Some("/agent".into()),
+        variables: Variables::default(),
     });
     for order in [[&listing, &query], [&query, &listing]] {
         let mut table = FlowTable::new(16);
@@ -350,13 +353,14 @@ fn a_query_completes_a_listed_connection_in_either_order_and_owns_nothing() {
 #[test]
 fn a_connection_from_before_goes_live_with_its_owner() {
     let mut table = FlowTable::new(16);
-    table.take(&TraceMessage::Listing(crate::service::trace::Listing {
+    table.take(&TraceMessage::Listing(Listing {
         qps: vec![listed(7)],
         taken_from: HostTime::from_nanos(1_000),
         complete: true,
-        events: vec![crate::service::trace::TracedEvent {
+        events: vec![TracedEvent {
             event: queried(7, 1_500),
             cgroup: None,
+            variables: Variables::default(),
         }],
     }));
     let changes: Vec<_> = table.drain_changes().collect();

@@ -5,9 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::connection::{Connection, Fidelity, Local, PathChange};
-use crate::id::{FlowLabel, Gid, MAX_NAME, ServiceName, UdpSourcePort};
+use crate::id::{FlowLabel, Gid, ServiceName, UdpSourcePort};
 use crate::probe::{PathFidelity, PathId, ProbePath};
-use crate::service::flow::{Flow, QpKey};
+use crate::service::flow::QpKey;
 use crate::topology::Peer;
 use crate::transport::RnicName;
 
@@ -133,20 +133,4 @@ pub(super) fn fidelity(connection: &Connection, local: &Local, label: FlowLabel)
         (Some(_), Some(port)) => Fidelity::OtherPort(port),
         _ => Fidelity::UnknownPort,
     }
-}
-
-/// The service that a connection belongs to, as results name it: shortened from the front, where paths say least.
-pub(super) fn service_name(flow: &Flow) -> ServiceName {
-    let name = match &flow.owner {
-        Some(owner) => owner.service().name(),
-        None => return ServiceName::from("unknown"),
-    };
-    let text = name.as_str();
-    if text.len() <= MAX_NAME {
-        return name;
-    }
-    let begin = (text.len() + '…'.len_utf8() - MAX_NAME..text.len())
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(text.len());
-    ServiceName::new(format!("…{}", &text[begin..]))
 }

@@ -9,6 +9,8 @@ use super::destinations::{LOOKUP_DELAY, REFRESH};
 use super::*;
 use crate::id::{QKey, Qpn, ServiceName, UdpSourcePort};
 use crate::service::flow::{Origin, Owner, QpState, QpType, Route};
+use crate::service::pods::PodNames;
+use crate::service::qp::Variables;
 use crate::transport::{Address, RnicName, SourcePortSteering};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -76,6 +78,7 @@ fn flow(qpn: u32, node: u8, label: u32) -> Flow {
             comm: "train".to_owned(),
             cgroup_id: None,
             cgroup: Some("/system.slice/train.service".into()),
+            variables: Variables::default(),
         }),
         origin: Origin::Created,
         since: at(0),
@@ -342,7 +345,7 @@ fn long_names_of_services_are_shortened() {
     if let Some(owner) = &mut long.owner {
         owner.cgroup = Some(format!("/{}/job", "ä".repeat(500)).into());
     }
-    let name = path::service_name(&long);
+    let name = Naming::default().decide(long.owner.as_ref()).name;
     assert!(name.as_str().len() <= 256 && name.as_str().len() > 250);
     assert!(name.as_str().starts_with('…') && name.as_str().ends_with("/job"));
 }
@@ -434,4 +437,38 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_pod_gets_its_name_while_it_is_probed() {
+    let mut planner = planner();
+    let mut in_pod = flow(5, 2, 0x777);
+    let uid = "a1b2c3d4-0000-1111-2222-333344445555";
+    if let Some(owner) = &mut in_pod.owner {
+        owner.cgroup = Some(format!("/kubepods/pod{uid}").into());
+    }
+    planner.set_hints(found(&[target(2, 0x11)]));
+    planner.take(&FlowChange::Live(in_pod), at(0));
+    assert!(planner.take_unnamed(), "its name is wanted");
+    assert!(!planner.take_unnamed(), "once");
+    let service = |planner: &mut Planner| -> Vec<Option<String>> {
+        let changes = planner.drain_changes();
+        changes
+            .map(|change| Some(change.path?.service.as_ref()?.to_string()))
+            .collect()
+    };
+    assert_eq!(service(&mut planner), [Some(format!("pod/{uid}"))]);
+
+    let list = serde_json::json!({ "items": [{ "metadata": { "uid": uid, "name": "x", "namespace": "ml" } }] });
+    let names = Arc::new(PodNames::read(list.to_string().as_bytes()).expect("a list"));
+    planner.set_pods(Arc::clone(&names));
+    let mut changes = service(&mut planner);
+    changes.sort();
+    assert_eq!(
+        changes,
+        [None, Some("k8s/ml/pod/x".to_owned())],
+        "one path goes, one comes"
+    );
+    planner.set_pods(names);
+    assert_eq!(service(&mut planner), [] as [Option<String>; 0]);
 }

@@ -1,5 +1,6 @@
 //! Connections, and the two ways of using them: a query, and a transaction that writes.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,9 +34,15 @@ const FIRST_WAIT: u64 = 5;
 
 /// A pool of connections.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(in crate::store) struct Link {
     pool: Pool,
     pub(super) store: Arc<str>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({})", self.store)
+    }
 }
 
 impl Link {

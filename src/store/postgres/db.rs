@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
 use super::connection::Link;
-use super::fence::{Guard, Member, Role};
-use super::{layout, lease, members};
+use super::fence::{Fence, Guard, Member, Role};
+use super::{analyzers, layout, lease, members};
 use crate::store::StoreError;
 use crate::store::damage::Damage;
 use crate::store::server::Server;
-use crate::store::shared::View;
 use crate::store::tenure::Tenure;
 
 /// An open database: cheap to clone.
@@ -41,6 +39,15 @@ impl Db {
     /// The server cannot be reached or refuses; the layout is newer, or of another fleet; another program has the lease.
     pub(in crate::store) async fn open(server: &Server, role: Role) -> Result<Self, StoreError> {
         let link = prepared(server).await?;
+        if role == Role::Analyzer
+            && let Some(holder) = analyzers::sharing(&link).await?
+        {
+            return Err(StoreError::Taken {
+                store: link.store.to_string(),
+                role: role.name(),
+                holder,
+            });
+        }
         let fence = lease::take(&link, role).await?;
         // With a connection of its own: readers that wait for a slow server must not hold up the renewal.
         let tenure = lease::renewed(Link::new(server).await?, fence);
@@ -52,23 +59,33 @@ impl Db {
         })
     }
 
+    /// Of an analyzer that has taken the lease and renews it.
+    pub(super) fn held(link: Link, fence: Fence, tenure: Tenure) -> Self {
+        Self {
+            link,
+            guard: Guard::Owner(fence),
+            damage: Damage::default(),
+            tenure,
+        }
+    }
+
     /// Connects, brings the layout up to date, and joins the controllers that work with the database.
     ///
     /// # Errors
     /// As of [`Db::open`], but others may work with it, too.
     pub(super) async fn join(
         server: &Server,
-    ) -> Result<(Self, Arc<Member>, watch::Receiver<View>), StoreError> {
+    ) -> Result<(Self, Arc<Member>, members::Views), StoreError> {
         let link = prepared(server).await?;
         let member = members::join(&link).await?;
-        let (tenure, view) = members::kept(Link::new(server).await?, Arc::clone(&member));
+        let (tenure, views) = members::kept(Link::new(server).await?, Arc::clone(&member));
         let db = Self {
             link,
             guard: Guard::Member(Arc::clone(&member)),
             damage: Damage::default(),
             tenure,
         };
-        Ok((db, member, view))
+        Ok((db, member, views))
     }
 
     /// Rows of one statement.
@@ -96,7 +113,7 @@ impl Db {
     }
 }
 
-async fn prepared(server: &Server) -> Result<Link, StoreError> {
+pub(super) async fn prepared(server: &Server) -> Result<Link, StoreError> {
     let link = Link::new(server).await?;
     layout::prepare(&link, server.fleet()).await?;
     Ok(link)

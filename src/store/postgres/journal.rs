@@ -46,6 +46,11 @@ impl PostgresJournal {
         Ok(Self { db })
     }
 
+    /// On a database whose lease is held.
+    pub(super) const fn on(db: Db) -> Self {
+        Self { db }
+    }
+
     pub(in crate::store) fn damage(&self) -> Damage {
         self.db.damage.clone()
     }

@@ -144,6 +144,25 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (step, at, kind, bucket)
     );
 ",
+    "
+    CREATE TABLE rpingmesh.analyzer (
+        id      BIGINT      PRIMARY KEY,
+        name    TEXT        NOT NULL,
+        grpc    TEXT        NOT NULL,
+        web     TEXT        NOT NULL,
+        started TIMESTAMPTZ NOT NULL,
+        renewed TIMESTAMPTZ NOT NULL,
+        gone    TIMESTAMPTZ,
+        lag     BIGINT      NOT NULL DEFAULT 0
+    );
+    CREATE TABLE rpingmesh.shard (
+        number INTEGER PRIMARY KEY,
+        owner  BIGINT  NOT NULL,
+        epoch  BIGINT  NOT NULL
+    );
+    ALTER TABLE rpingmesh.owner ADD COLUMN member BIGINT NOT NULL DEFAULT 0;
+    INSERT INTO rpingmesh.counter (name, value) VALUES ('analyzer', 0), ('shards', 0);
+",
 ];
 
 /// Two programs that begin with an empty database at the same time meet in the catalogue.

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_millis(5_500);
 pub(super) async fn take(link: &Link, role: Role) -> Result<Fence, StoreError> {
     let end = Instant::now() + PATIENCE;
     loop {
-        match try_take(link, role).await {
+        match try_take(link, (role, 0), LEASE_SECONDS).await {
             Err(StoreError::Taken { holder, .. }) if Instant::now() < end => {
                 tracing::debug!(holder, "waiting for the lease of the database");
                 tokio::time::sleep(PAUSE).await;
@@ -43,17 +43,26 @@ pub(super) async fn take(link: &Link, role: Role) -> Result<Fence, StoreError> {
     }
 }
 
-/// Takes the lease if nobody has it.
+/// A lease that was not renewed for so long, in seconds, was given up, or its holder is gone for good.
+pub(super) const GIVEN_UP_SECONDS: f64 = 60.0;
+
+/// Takes the lease for an analyzer with a number, or for 0, if its holder was silent for so many seconds: `patience` at the first look,
+/// `silence` at the second.
 ///
 /// # Errors
 /// Those of the server.
-pub(super) async fn take_if_free(link: &Link, role: Role) -> Result<Option<Fence>, StoreError> {
+pub(super) async fn take_if_free(
+    link: &Link,
+    (role, member): (Role, i64),
+    patience: f64,
+    silence: f64,
+) -> Result<Option<Fence>, StoreError> {
     let held = "SELECT 1 FROM rpingmesh.lease WHERE role = $1 AND renewed > now() - $2 * interval '1 second'";
-    let held = link.query(held, &[&role.name(), &LEASE_SECONDS]).await?;
+    let held = link.query(held, &[&role.name(), &patience]).await?;
     if !held.is_empty() {
         return Ok(None);
     }
-    match try_take(link, role).await {
+    match try_take(link, (role, member), silence).await {
         Ok(fence) => Ok(Some(fence)),
         Err(StoreError::Taken { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -79,7 +88,11 @@ pub(super) async fn release(link: &Link, role: Role, epoch: i64) -> Result<(), S
     link.query(sql, &[&role.name(), &epoch]).await.map(drop)
 }
 
-async fn try_take(link: &Link, role: Role) -> Result<Fence, StoreError> {
+async fn try_take(
+    link: &Link,
+    (role, member): (Role, i64),
+    silence: f64,
+) -> Result<Fence, StoreError> {
     let (store, me) = (link.store.clone(), name());
     link.write(move |transaction| {
         let (store, me) = (store.to_string(), me.clone());
@@ -100,7 +113,7 @@ async fn try_take(link: &Link, role: Role) -> Result<Fence, StoreError> {
             let lease = transaction
                 .query_opt(
                     "SELECT renewed > now() - $2 * interval '1 second' FROM rpingmesh.lease WHERE role = $1",
-                    &[&role.name(), &LEASE_SECONDS],
+                    &[&role.name(), &silence],
                 )
                 .await?;
             let (epoch, holder): (i64, String) = (owner.try_get(0)?, owner.try_get(1)?);
@@ -116,7 +129,7 @@ async fn try_take(link: &Link, role: Role) -> Result<Fence, StoreError> {
                 role,
                 epoch: epoch + 1,
             };
-            begin(transaction, fence, &me).await?;
+            begin(transaction, fence, (&me, member)).await?;
             Ok(fence)
         }
         .boxed()
@@ -127,12 +140,12 @@ async fn try_take(link: &Link, role: Role) -> Result<Fence, StoreError> {
 async fn begin(
     transaction: &Transaction<'_>,
     Fence { role, epoch }: Fence,
-    holder: &str,
+    (holder, member): (&str, i64),
 ) -> Result<(), Failure> {
     transaction
         .execute(
-            "UPDATE rpingmesh.owner SET epoch = $2, holder = $3 WHERE role = $1",
-            &[&role.name(), &epoch, &holder],
+            "UPDATE rpingmesh.owner SET epoch = $2, holder = $3, member = $4 WHERE role = $1",
+            &[&role.name(), &epoch, &holder, &member],
         )
         .await?;
     transaction
@@ -143,6 +156,17 @@ async fn begin(
         )
         .await?;
     Ok(())
+}
+
+/// Who has the lease, or had it last.
+///
+/// # Errors
+/// Those of the server.
+pub(super) async fn holder(link: &Link, role: Role) -> Result<String, StoreError> {
+    let owner = "SELECT holder FROM rpingmesh.owner WHERE role = $1";
+    let owner = link.query(owner, &[&role.name()]).await?;
+    let holder = owner.first().and_then(|row| row.try_get(0).ok());
+    Ok(holder.unwrap_or_default())
 }
 
 /// Renews the lease in a task of its own.
@@ -182,10 +206,7 @@ async fn renew(link: &Link, Fence { role, epoch }: Fence) -> String {
         ticks.tick().await;
         match renew_once(link, role, epoch).await {
             Ok(false) => {
-                let owner = "SELECT holder FROM rpingmesh.owner WHERE role = $1";
-                let owner = link.query(owner, &[&role.name()]).await.ok();
-                let holder = owner.and_then(|rows| rows.first()?.try_get(0).ok());
-                return holder.unwrap_or_default();
+                return holder(link, role).await.unwrap_or_default();
             }
             Ok(true) => is_reported = false,
             Err(error) => {

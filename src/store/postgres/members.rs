@@ -17,10 +17,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::analyzers::Watched;
 use super::connection::Link;
 use super::fence::{Guard, Member, Role};
 use super::lease;
 use crate::store::StoreError;
+use crate::store::analyzers::AnalyzerFleet;
 use crate::store::shared::{POLL, Revision, View};
 use crate::store::tenure::{Standing, Tenure};
 
@@ -67,11 +69,18 @@ pub(super) async fn another(link: &Link, member: &Member) -> Result<Option<Strin
     name.map_err(|error| super::errors::classify(&link.store, error))
 }
 
+/// What the task sees of others.
+pub(super) struct Views {
+    pub(super) registry: watch::Receiver<View>,
+    pub(super) analyzers: watch::Receiver<Arc<AnalyzerFleet>>,
+}
+
 /// Keeps the controller's place in a task of its own. Gives the right to the store and what the task sees.
-pub(super) fn kept(link: Link, member: Arc<Member>) -> (Tenure, watch::Receiver<View>) {
+pub(super) fn kept(link: Link, member: Arc<Member>) -> (Tenure, Views) {
     let giving_up = CancellationToken::new();
     let (standing, standings) = watch::channel(Standing::Held);
-    let (view, views) = watch::channel(View::default());
+    let (view, registry) = watch::channel(View::default());
+    let (watched, analyzers) = Watched::new();
     let tenure = Tenure::leased(
         link.store.to_string(),
         Role::Controller.name(),
@@ -83,7 +92,8 @@ pub(super) fn kept(link: Link, member: Arc<Member>) -> (Tenure, watch::Receiver<
             link,
             member,
             view,
-            reach: Reach::default(),
+            watched,
+            reach: Reach::new(SURE),
             is_reported: false,
         };
         let lost = giving_up.run_until_cancelled(place.keep()).await;
@@ -99,6 +109,10 @@ pub(super) fn kept(link: Link, member: Arc<Member>) -> (Tenure, watch::Receiver<
         // Nobody may wait for it any more.
         let _ = standing.send(end);
     });
+    let views = Views {
+        registry,
+        analyzers,
+    };
     (tenure, views)
 }
 
@@ -106,32 +120,44 @@ struct Place {
     link: Link,
     member: Arc<Member>,
     view: watch::Sender<View>,
+    watched: Watched,
     reach: Reach,
     is_reported: bool,
 }
 
 /// Since when the server has answered without a break.
-#[derive(Debug, Default)]
-struct Reach {
+#[derive(Debug)]
+pub(super) struct Reach {
     since: Option<Instant>,
     last: Option<Instant>,
+    /// How long that must be.
+    sure: Duration,
 }
 
 impl Reach {
-    fn answered(&mut self, now: Instant) {
+    /// Of one who may give others up when it has lasted for so long.
+    pub(super) const fn new(sure: Duration) -> Self {
+        Self {
+            since: None,
+            last: None,
+            sure,
+        }
+    }
+
+    pub(super) fn answered(&mut self, now: Instant) {
         let last = self.last.replace(now);
         if last.is_none_or(|last| now - last > BREAK) {
             self.since = Some(now);
         }
     }
 
-    fn failed(&mut self) {
-        *self = Self::default();
+    pub(super) fn failed(&mut self) {
+        *self = Self::new(self.sure);
     }
 
     /// Whether a controller that did not renew its row meanwhile could have done so.
-    fn is_sure(&self, now: Instant) -> bool {
-        self.since.is_some_and(|since| now - since >= SURE)
+    pub(super) fn is_sure(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now - since >= self.sure)
     }
 }
 
@@ -149,6 +175,7 @@ impl Place {
                     return Ok(false);
                 }
                 self.look().await?;
+                self.watched.look(&self.link).await?;
                 Ok(true)
             };
             match done.await {
@@ -192,7 +219,14 @@ impl Place {
                 tracing::info!("another controller holds the lease of the database");
                 self.member.hold(0);
             }
-        } else if let Some(fence) = lease::take_if_free(&self.link, Role::Controller).await? {
+        } else if let Some(fence) = lease::take_if_free(
+            &self.link,
+            (Role::Controller, 0),
+            lease::LEASE_SECONDS,
+            lease::LEASE_SECONDS,
+        )
+        .await?
+        {
             tracing::info!("this controller holds the lease of the database");
             self.member.hold(fence.epoch);
         }
@@ -293,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_server_that_stalled_makes_nobody_sure_that_others_are_silent() {
-        let (begin, mut reach) = (Instant::now(), Reach::default());
+        let (begin, mut reach) = (Instant::now(), Reach::new(SURE));
         assert!(!reach.is_sure(begin));
         for millis in (0..=6_000).step_by(250) {
             assert!(!reach.is_sure(at(begin, millis)) || millis == 6_000);

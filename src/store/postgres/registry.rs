@@ -19,6 +19,7 @@ use crate::cluster_key::rotation::Stored;
 use crate::cluster_key::{Generation, Master, Phase};
 use crate::id::{AgentId, Gid};
 use crate::store::StoreError;
+use crate::store::analyzers::AnalyzerFleet;
 use crate::store::registry::{Put, Registry, RegistryError};
 use crate::store::server::Server;
 use crate::store::shared::{SharedRegistry, View};
@@ -32,6 +33,7 @@ pub(in crate::store) struct PostgresRegistry {
     pub(super) db: Db,
     pub(super) member: Arc<Member>,
     pub(super) view: watch::Receiver<View>,
+    pub(super) analyzers: watch::Receiver<Arc<AnalyzerFleet>>,
 }
 
 impl PostgresRegistry {
@@ -40,10 +42,19 @@ impl PostgresRegistry {
     /// # Errors
     /// Those of [`Db::join`].
     pub(in crate::store) async fn open(server: &Server) -> Result<Self, StoreError> {
-        let (db, member, mut view) = Db::join(server).await?;
+        let (db, member, views) = Db::join(server).await?;
+        let members::Views {
+            registry: mut view,
+            analyzers,
+        } = views;
         // Who comes first holds the lease before anything else happens. A server that does not answer now is tried again later.
         let _ = tokio::time::timeout(LIMIT, view.changed()).await;
-        Ok(Self { db, member, view })
+        Ok(Self {
+            db,
+            member,
+            view,
+            analyzers,
+        })
     }
 
     /// The same where no other controller lives, and waits until this one holds the lease.

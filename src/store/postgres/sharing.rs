@@ -11,6 +11,7 @@ use tokio_postgres::types::FromSql;
 use super::registry::PostgresRegistry;
 use crate::id::{AgentId, Gid, QKey};
 use crate::store::StoreError;
+use crate::store::analyzers::AnalyzerFleet;
 use crate::store::shared::{Changes, Revision, SharedAgent, SharedRegistry, Told, View};
 use crate::topology::{Announcement, Rnic};
 use crate::transport::Address;
@@ -19,6 +20,10 @@ use crate::transport::Address;
 impl SharedRegistry for PostgresRegistry {
     fn view(&self) -> watch::Receiver<View> {
         self.view.clone()
+    }
+
+    fn analyzers(&self) -> watch::Receiver<Arc<AnalyzerFleet>> {
+        self.analyzers.clone()
     }
 
     async fn changes(&self, since: Revision) -> Result<Changes, StoreError> {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::codec::Encoded;
 
 /// What a batch takes beside its compressed payload, rounded up.
-const OVERHEAD: u64 = 64;
+pub(super) const OVERHEAD: u64 = 64;
 
 /// Where a batch is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

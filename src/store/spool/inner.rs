@@ -1,10 +1,12 @@
 //! The spool itself, on one thread: identities, batches, and whether the disk takes them.
 
 use std::io;
+use std::time::Instant;
 
 use super::codec::{Encoded, LONGEST_PAYLOAD};
 use super::disk::{Disk, Loaded, OpenError};
 use super::epoch::{Entry, Epoch, Place};
+use super::kept::Kept;
 use super::types::{AWAY, Appended, MEMORY, Renumber, Status, Stored};
 use crate::store::{Location, StoreError};
 
@@ -19,6 +21,8 @@ pub(super) struct Inner {
     /// The identity that is being uploaded.
     pub(super) uploading: u64,
     status: Status,
+    /// Acknowledged batches that may be wanted again.
+    pub(super) kept: Kept,
 }
 
 /// What is told without waiting.
@@ -44,6 +48,7 @@ impl Inner {
             epochs: Vec::new(),
             uploading: 0,
             status: Status::default(),
+            kept: Kept::default(),
         };
         match inner.load() {
             Ok(()) => {}
@@ -325,10 +330,37 @@ impl Inner {
             // Without the note the batches are sent again after a restart, and the receiver knows them.
             let _ = disk.note_acknowledged((id, sequence), newest);
         }
-        for entry in &gone {
-            self.release(entry);
+        for entry in gone {
+            self.keep(id, &entry);
+            self.release(&entry);
         }
         self.tidy();
+    }
+
+    /// Keeps an acknowledged batch where that is wanted.
+    fn keep(&mut self, id: u64, entry: &Entry) {
+        if !self.kept.is_wanted() {
+            return;
+        }
+        let encoded = match (&entry.place, &self.disk) {
+            (Place::Memory(encoded), _) => Some(encoded.clone()),
+            // Without it a new analyzer lacks a batch that the one before had.
+            (Place::Disk(place), Some(disk)) => disk.read(place, entry.sequence).ok(),
+            (Place::Disk(_), None) => None,
+        };
+        if let Some(encoded) = encoded {
+            let limit = self.limit.min(MEMORY);
+            self.kept
+                .take((id, entry.sequence), encoded, limit, Instant::now());
+        }
+    }
+
+    /// The newest acknowledged batch below a number of the identity that is being uploaded, where one is kept.
+    pub(super) fn kept_below(&mut self, before: u64) -> Option<Stored> {
+        let id = self.uploading;
+        let (sequence, encoded) = self.kept.newest_below((id, before), Instant::now())?;
+        let payload = encoded.decode(LONGEST_PAYLOAD).ok()?;
+        Some(Stored { sequence, payload })
     }
 
     pub(super) fn begun(&mut self, mark: u64, renumber: Renumber) -> bool {

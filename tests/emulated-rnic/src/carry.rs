@@ -2,8 +2,11 @@
 //!
 //! ```text
 //!   0 source GID [16]   16 destination GID [16]   32 sender's QPN u32   36 Q_Key u32
-//!  40 departure u64, nanoseconds of CLOCK_MONOTONIC    48 traffic class u8    49 payload
+//!  40 departure u64, nanoseconds of CLOCK_MONOTONIC    48 traffic class u8    49 receiver's QPN u32
+//!  53 UDP source port u16                              55 payload
 //! ```
+//! Who carries datagrams (`fabric` in the [`table`](crate::table)) reads this header too, and gives a datagram that has arrived to
+//! its receiver with the time of its arrival in the place of its departure.
 
 use std::collections::VecDeque;
 use std::net::UdpSocket;
@@ -23,7 +26,7 @@ use crate::{clock, world};
 /// Length of what precedes the payload of a received datagram.
 const GRH: usize = 40;
 /// Length of what precedes the payload on loopback.
-const HEADER: usize = 49;
+const HEADER: usize = 55;
 
 /// Buffers of a receive: address and length of each piece.
 pub(crate) struct Buffers {
@@ -61,7 +64,7 @@ pub(crate) fn source_port(device: &Device, label: u32, number: u32) -> u32 {
 pub(crate) fn header(
     device: &Device,
     attr: &abi::ibv_ah_attr,
-    (number, key): (u32, u32),
+    (number, to): (u32, &abi::ibv_send_wr_ud),
     departure: u64,
 ) -> Vec<u8> {
     let own = device
@@ -73,9 +76,12 @@ pub(crate) fn header(
     // SAFETY: any bytes are a GID.
     packet.extend(unsafe { attr.grh.dgid.raw });
     packet.extend(number.to_be_bytes());
-    packet.extend(key.to_be_bytes());
+    packet.extend(to.remote_qkey.to_be_bytes());
     packet.extend(departure.to_be_bytes());
     packet.push(attr.grh.traffic_class);
+    packet.extend(to.remote_qpn.to_be_bytes());
+    let port = source_port(device, attr.grh.flow_label, number);
+    packet.extend(u16::try_from(port).unwrap_or(0).to_be_bytes());
     packet
 }
 

@@ -12,6 +12,7 @@
     reason = "libibverbs' C interface from the other side: every function takes and gives raw pointers"
 )]
 
+pub mod profiles;
 pub mod table;
 
 mod carry;

@@ -270,7 +270,7 @@ unsafe fn depart(pair: &Pair, device: &Device, request: &abi::ibv_send_wr, depar
         (to, (*to.ah.cast::<Handle>()).attr)
     };
     let number = pair.raw.qp_num;
-    let mut packet = header(device, &attr, (number, to.remote_qkey), departure);
+    let mut packet = header(device, &attr, (number, &to), departure);
     // SAFETY: the caller's promise.
     for (at, length) in unsafe { pieces(request.sg_list, request.num_sge) } {
         let bytes: *const u8 = ptr::with_exposed_provenance(at);
@@ -291,7 +291,8 @@ unsafe fn depart(pair: &Pair, device: &Device, request: &abi::ibv_send_wr, depar
     if !device.ports.iter().any(is_up) {
         return;
     }
-    let port = u16::try_from(to.remote_qpn).unwrap_or(0);
+    let receiver = u16::try_from(to.remote_qpn).unwrap_or(0);
+    let port = device.fabric.unwrap_or(receiver);
     let target = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     // Nobody may be there: a datagram that nobody takes is lost.
     let _ = pair.receiver.socket.send_to(&packet, target);

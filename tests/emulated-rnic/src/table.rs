@@ -3,6 +3,9 @@
 //! | line | means |
 //! |---|---|
 //! | `dev NAME TRANSPORT OPEN_ERRNO GID_TABLE_ERRNO` | a device; transport 0 is InfiniBand or RoCE, 1 iWARP, −1 unknown; opening it or reading its GID table fails with these, unless 0 |
+//! | `like DRIVER` | the lines that the driver's sources tell: see [`profiles`](crate::profiles) |
+//! | `transport NUMBER` | another transport than in the line `dev` |
+//! | `clockless` | nothing stamps completions |
 //! | `port N STATE LINK_LAYER MTU GID_TABLE_LENGTH QUERY_ERRNO` | a port of the device above; 4 is active, 1 down; link layer 2 is Ethernet, 1 InfiniBand, 0 unspecified |
 //! | `gid PORT INDEX ADDRESS TYPE IFINDEX` | an entry of a GID table; type 1 is RoCE v1, 2 RoCE v2 |
 //! | `clock BITS KHZ` | the device stamps completions: by its wall clock, and by a counter of so many bits and thousand ticks a second |
@@ -10,6 +13,7 @@
 //! | `step NS` | its clock is set ahead by so much; where the number changes, the clock steps |
 //! | `path NS` | what arrives here was under way for exactly so long, by stamps that the scheduler of the host cannot falsify |
 //! | `steer label\|pair\|driver` | what decides the UDP source port of what it sends: the flow label, the queue pair, or nothing that is told |
+//! | `fabric UDP_PORT` | what it sends goes to this port of the loopback interface, whose owner takes it on or loses it; not to its receiver itself |
 //! | `refuse cq\|qp wall\|raw\|none ERRNO` | a completion queue with such stamps, or a queue pair on one, cannot be made |
 //! | `fail CALL ERRNO` | a call of libibverbs fails, such as `ibv_modify_qp` |
 //! | `error send\|receive NTH STATUS` | each NTH request of a queue pair completes with this status and leaves the queue pair in error |
@@ -20,6 +24,8 @@
 //! | `broken AFTER_MS` | each open device reports a fatal error so long after it was opened |
 
 use std::net::IpAddr;
+
+use crate::profiles;
 
 /// A device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +46,8 @@ pub struct Device {
     pub step: i64,
     /// How long what arrives was under way, in nanoseconds; as long as it took on loopback if that is not said.
     pub path: Option<u64>,
+    /// UDP port of who carries what it sends; its receivers themselves take it if that is not said.
+    pub fabric: Option<u16>,
     /// What decides its UDP source ports.
     pub steering: Steering,
     /// Calls that fail, and with what.
@@ -163,14 +171,19 @@ pub fn parse(text: &str) -> Vec<Device> {
 
 fn detail(device: &mut Device, words: &[&str]) {
     match *words {
-        ["port", ref rest @ ..] => device.ports.push(Port {
-            number: number(rest, 0),
-            state: number(rest, 1),
-            link_layer: number(rest, 2),
-            mtu: number(rest, 3),
-            gids: number(rest, 4),
-            errno: number(rest, 5),
-        }),
+        ["port", ref rest @ ..] => {
+            let port = Port {
+                number: number(rest, 0),
+                state: number(rest, 1),
+                link_layer: number(rest, 2),
+                mtu: number(rest, 3),
+                gids: number(rest, 4),
+                errno: number(rest, 5),
+            };
+            // The last line about a port counts.
+            device.ports.retain(|known| known.number != port.number);
+            device.ports.push(port);
+        }
         ["gid", port, index, address, ref rest @ ..] => {
             if let Ok(address) = address.parse::<IpAddr>() {
                 device.gids.push(Gid {
@@ -191,9 +204,17 @@ fn detail(device: &mut Device, words: &[&str]) {
                 khz: number(rest, 1),
             });
         }
+        ["like", driver] => {
+            for line in profiles::lines(driver) {
+                detail(device, &line.split_whitespace().collect::<Vec<_>>());
+            }
+        }
+        ["transport", ref rest @ ..] => device.transport = number(rest, 0),
+        ["clockless"] => device.clock = None,
         ["drift", ref rest @ ..] => device.drift = number(rest, 0),
         ["step", ref rest @ ..] => device.step = number(rest, 0),
         ["path", ref rest @ ..] => device.path = Some(number(rest, 0)),
+        ["fabric", ref rest @ ..] => device.fabric = Some(number(rest, 0)),
         ["steer", what] => {
             device.steering = match what {
                 "label" => Steering::Label,
@@ -271,7 +292,7 @@ mod tests {
     #[test]
     fn faults_are_read() {
         let devices = parse(
-            "dev mlx5_0 0 0 0\ndrift -40\nstep 7\npath 1000\nsteer label\nfail ibv_modify_qp 22\nerror send 3 12\n\
+            "dev mlx5_0 0 0 0\ndrift -40\nstep 7\npath 1000\nfabric 4711\nsteer label\nfail ibv_modify_qp 22\nerror send 3 12\n\
              error receive 0 5\nentries 4\nevent 1 18 2\nchaos 9 50\n",
         );
         let device = &devices[0];
@@ -279,7 +300,10 @@ mod tests {
             (device.drift, device.step, device.path),
             (-40, 7, Some(1_000))
         );
-        assert_eq!(device.steering, Steering::Label);
+        assert_eq!(
+            (device.steering, device.fabric),
+            (Steering::Label, Some(4_711))
+        );
         assert_eq!(device.failures, [("ibv_modify_qp".to_owned(), 22)]);
         assert_eq!(device.send_error, Some((3, 12)));
         // Each: there is no request before the first.

@@ -212,6 +212,7 @@ fn hello(agent: &str, spool: u64) -> v1::UploadHello {
         spool_id: spool,
         host: "host1".to_owned(),
         version: VERSION.to_owned(),
+        ..v1::UploadHello::default()
     }
 }
 

@@ -101,7 +101,7 @@ async fn flood(grpc: SocketAddr, client: u64, batches: Vec<UploadRequest>) -> u6
         agent_id: format!("m{client}"),
         spool_id: client + 1,
         host: "host1".to_owned(),
-        version: String::new(),
+        ..v1::UploadHello::default()
     };
     let requests: Vec<_> = std::iter::once(hello.into()).chain(batches).collect();
     let mut answers = AnalyzerServiceClient::new(channel)

@@ -179,6 +179,27 @@ impl Browser {
         self.command("POST", "/execute/sync", &script).await
     }
 
+    /// Runs a script in each page that is opened from now on, before the page's own scripts. The page's policy does not apply to it.
+    pub(crate) async fn run_in_each_page(&self, script: &str) {
+        self.devtools(
+            "Page.addScriptToEvaluateOnNewDocument",
+            json!({ "source": script }),
+        )
+        .await;
+    }
+
+    /// What a promise in the page resolves to; panics if it is rejected.
+    pub(crate) async fn resolved(&self, promise: &str) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             ({promise}).then(value => done({{ value }}), error => done({{ error: String(error) }}));"
+        );
+        let body = json!({ "script": script, "args": [] });
+        let answer = self.command("POST", "/execute/async", &body).await;
+        assert!(answer["error"].is_null(), "{promise}: {}", answer["error"]);
+        answer["value"].clone()
+    }
+
     /// Waits until an expression is true; the page's own frames are the clock. Survives that the page is loaded anew.
     pub(crate) async fn wait_for(&self, expression: &str) {
         let script = format!(

@@ -49,7 +49,12 @@ fn prepare(folder: &Path) {
         .collect();
     let week = 7 * 24 * 60;
     blocks.push(block(&pair, Step::Hour, week + 60, point(6_000, 0, 10_000)));
-    blocks.push(block(&rnic, Step::TenMinutes, 600, point(10, 0, 5_000)));
+    let at_rnic = Point {
+        prober_delay: point(1, 0, 31_500).rtt,
+        responder_delay: point(1, 0, 75_000).rtt,
+        ..point(10, 0, 5_000)
+    };
+    blocks.push(block(&rnic, Step::TenMinutes, 600, at_rnic));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -114,6 +119,34 @@ fn a_chart_shows_a_range_and_the_week_before() {
         assert!(
             page.contains("Nothing is kept of the same time a week before."),
             "{page}"
+        );
+        assert_eq!(
+            page.matches("<path class=\"p99\" d=\"M").count(),
+            3,
+            "{page}"
+        );
+        assert!(
+            page.contains("Prober delay from") && page.contains("Responder delay from"),
+            "{page}"
+        );
+        let (from, to) = (START - 601 * MINUTE, START - 590 * MINUTE);
+        let query = format!(
+            "kind=rnic&first=host1&second=mlx5_0&step=10min&from_unix_ns={from}&to_unix_ns={to}"
+        );
+        let answer = browse(web, &format!("/api/v1/trends?{query}"), "").await;
+        let answer: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+        let point = &answer["series"][0]["points"][0];
+        let micros = |name: &str| point[name].as_i64().map(|nanos| nanos / 10_000);
+        assert_eq!(
+            [
+                "prober_delay_p50_ns",
+                "prober_delay_p99_ns",
+                "responder_delay_p50_ns",
+                "responder_delay_p99_ns"
+            ]
+            .map(micros),
+            [Some(3), Some(3), Some(7), Some(7)],
+            "{answer}"
         );
         // Known, but nothing in this range.
         let page = browse(web, "/trend/rnic/host1/mlx5_0?last=1h", "").await;

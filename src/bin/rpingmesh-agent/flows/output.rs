@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rpingmesh::id::{Qpn, shown};
 use rpingmesh::service::flow::{Flow, FlowChange, FlowTable, Missing, Origin, QpState, QpType};
+use rpingmesh::service::naming::Naming;
 use rpingmesh::service::trace::{TracerCounters, TracerStatus};
 use serde::Serialize;
 
@@ -18,9 +19,13 @@ pub(super) struct Took {
 }
 
 /// How to print.
+#[derive(Default)]
 pub(super) struct Output {
     pub(super) json: bool,
     pub(super) all: bool,
+    /// Whether to say what has named each service.
+    pub(super) explain: bool,
+    pub(super) naming: Naming,
 }
 
 /// A queue pair. Fields that are not known are absent; their names and meanings stay.
@@ -60,6 +65,9 @@ struct FlowLine<'a> {
     cgroup: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<String>,
+    /// What has named the service; with `--explain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    named_by: Option<String>,
     /// What should be known of a connection and is not; absent where all is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<Missing>,
@@ -196,7 +204,7 @@ impl Output {
         kind: &'static str,
         flow: &Flow,
     ) -> io::Result<()> {
-        let line = FlowLine::new(kind, flow);
+        let line = FlowLine::new(kind, flow, self);
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&line)?)
         } else {
@@ -206,8 +214,9 @@ impl Output {
 }
 
 impl<'a> FlowLine<'a> {
-    fn new(kind: &'static str, flow: &'a Flow) -> Self {
+    fn new(kind: &'static str, flow: &'a Flow, output: &Output) -> Self {
         let owner = flow.owner.as_ref();
+        let decided = owner.map(|owner| output.naming.decide(Some(owner)));
         Self {
             r#type: kind,
             device: flow.key.device.as_str(),
@@ -227,7 +236,10 @@ impl<'a> FlowLine<'a> {
             comm: owner.map(|owner| owner.comm.as_str()),
             cgroup_id: owner.and_then(|owner| owner.cgroup_id),
             cgroup: owner.and_then(|owner| owner.cgroup.as_deref()),
-            service: owner.map(|owner| owner.service().to_string()),
+            service: decided.as_ref().map(|decided| decided.name.to_string()),
+            named_by: decided
+                .filter(|_| output.explain)
+                .map(|decided| decided.why),
             missing: flow.missing(),
             origin: match flow.origin {
                 Origin::Created => "created",
@@ -251,8 +263,12 @@ impl<'a> FlowLine<'a> {
             _ => "kernel or gone".to_owned(),
         };
         // A process chooses its name.
+        let by = self
+            .named_by
+            .as_ref()
+            .map_or_else(String::new, |why| format!(" by {why}"));
         shown(&format!(
-            "{} {} {} {} {}%{} -> {}%{peer} udp {port} {owner} {}",
+            "{} {} {} {} {}%{} -> {}%{peer} udp {port} {owner} {}{by}",
             self.r#type,
             self.device,
             self.qp_type,

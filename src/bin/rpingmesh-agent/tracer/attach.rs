@@ -14,7 +14,7 @@ use rpingmesh::error::describe;
 use rpingmesh::service::btf::Btf;
 use rpingmesh::service::offsets;
 use rpingmesh::service::trace::Unavailable;
-use rpingmesh_ebpf_event::{Offsets, counter};
+use rpingmesh_ebpf_event::{Offsets, calls, counter};
 use rustix::io::Errno;
 
 use super::ib_core::{self, Layout};
@@ -27,8 +27,11 @@ const IB_CORE: &str = "/sys/kernel/btf/ib_core";
 /// Lines of the verifier's log that a message carries.
 const VERIFIER_LINES: usize = 4;
 
-/// (program, function), returns before entries: a return without its entry is passed over, while an entry without its
-/// return would be counted as lost.
+/// How many processors are provided for where the kernel does not say how many there may be.
+const ASSUMED_PROCESSORS: usize = 64;
+
+/// (program, function), returns before entries: what is counted of returns without their entries until all are attached is left
+/// out, while an entry without its return would be counted later.
 const FOLLOWED: [(&str, &str); 5] = [
     ("qp_created", "ib_create_qp_user"),
     ("qp_modified", "ib_modify_qp_with_udata"),
@@ -46,7 +49,11 @@ pub(super) struct Programs {
     probes: Vec<Counter>,
     ebpf: Ebpf,
     counters: PerCpuArray<MapData, u64>,
+    /// What was counted while the programs were attached one after the other: calls of which they saw only one end.
+    before: Counts,
     listing: Array<MapData, u32>,
+    /// Why nobody knows whether the kernel's description fits the loaded RDMA core, if so: it has to be shown.
+    pub(super) doubt: Option<Unavailable>,
     /// Whether listings come with GIDs.
     pub(super) completes_listing: bool,
 }
@@ -65,23 +72,36 @@ impl Programs {
     /// # Errors
     /// [`Unavailable`]; nothing stays behind.
     pub(super) fn attach() -> Result<(Self, RingBuf<MapData>), Unavailable> {
-        match Self::attach_with(VerifierLogLevel::DISABLE) {
+        // What is missing is said before what is described.
+        object()?;
+        if let Some(mode) = privilege::lockdown() {
+            return Err(Unavailable::Lockdown { mode });
+        }
+        Self::attach_at(&Places::find()?)
+    }
+
+    /// The same where the places of the fields are known.
+    pub(super) fn attach_at(places: &Places) -> Result<(Self, RingBuf<MapData>), Unavailable> {
+        match Self::attach_with(places, VerifierLogLevel::DISABLE) {
             // Once more, for the kernel's own words; they cost time and memory.
-            Err(Unavailable::Load(_)) => Self::attach_with(VerifierLogLevel::DEBUG),
+            Err(Unavailable::Load(_)) => Self::attach_with(places, VerifierLogLevel::DEBUG),
             other => other,
         }
     }
 
-    fn attach_with(log: VerifierLogLevel) -> Result<(Self, RingBuf<MapData>), Unavailable> {
+    fn attach_with(
+        places: &Places,
+        log: VerifierLogLevel,
+    ) -> Result<(Self, RingBuf<MapData>), Unavailable> {
         let object = object()?;
-        if let Some(mode) = privilege::lockdown() {
-            return Err(Unavailable::Lockdown { mode });
-        }
         let began = Instant::now();
-        let offsets = kernel_offsets()?.encode();
-        let told = began.elapsed();
+        let offsets = places.offsets.encode();
+        let processors = aya::util::nr_cpus().unwrap_or(ASSUMED_PROCESSORS);
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(log)
+            .map_max_entries("MODIFYING", calls::entries(calls::MODIFYING, processors))
+            .map_max_entries("DESTROYING", calls::entries(calls::DESTROYING, processors))
+            .map_max_entries("QUERYING", calls::entries(calls::QUERYING, processors))
             .override_global("OFFSETS", &offsets[..], true)
             .load(object)
             .map_err(|error| refused("bpf(BPF_MAP_CREATE)", &error))?;
@@ -102,14 +122,17 @@ impl Programs {
                 false
             }
         };
-        tracing::debug!(offsets = ?told, whole = ?began.elapsed(), "attached");
-        let programs = Self {
+        tracing::debug!(whole = ?began.elapsed(), "attached");
+        let mut programs = Self {
             probes,
             ebpf,
             counters,
+            before: Counts::default(),
             listing,
+            doubt: places.doubt.clone(),
             completes_listing,
         };
+        programs.before = programs.counts();
         Ok((programs, ring))
     }
 
@@ -128,9 +151,15 @@ impl Programs {
                 .map(|values| values.iter().sum())
                 .unwrap_or_default()
         };
+        let calls = [
+            counter::CALLS_FULL,
+            counter::RETURN_MISSED,
+            counter::CALL_UNKNOWN,
+        ];
+        let calls_full: u64 = calls.into_iter().map(sum).sum();
         Counts {
             ring_full: sum(counter::RING_FULL),
-            calls_full: sum(counter::CALLS_FULL) + sum(counter::RETURN_MISSED),
+            calls_full: calls_full.saturating_sub(self.before.calls_full),
             read_failed: sum(counter::READ_FAILED),
         }
     }
@@ -270,8 +299,33 @@ fn recursion_misses(fdinfo: &str) -> Option<u64> {
 }
 
 /// Where the running kernel has the fields that the programs read.
-fn kernel_offsets() -> Result<Offsets, Unavailable> {
-    let layout = ib_core::layout()?;
+pub(super) struct Places {
+    pub(super) offsets: Offsets,
+    /// Why nobody knows whether they are right, if so.
+    pub(super) doubt: Option<Unavailable>,
+}
+
+impl Places {
+    /// In the kernel's description of its types. A module from elsewhere that has no description of its own may have the same
+    /// layout as the kernel's own, which is then to be shown.
+    pub(super) fn find() -> Result<Self, Unavailable> {
+        match ib_core::layout() {
+            Ok(layout) => Ok(Self {
+                offsets: described(layout)?,
+                doubt: None,
+            }),
+            Err(why) => match described(Layout::InTree) {
+                Ok(offsets) => Ok(Self {
+                    offsets,
+                    doubt: Some(why),
+                }),
+                Err(_) => Err(why),
+            },
+        }
+    }
+}
+
+fn described(layout: Layout) -> Result<Offsets, Unavailable> {
     let vmlinux = Btf::parse(&read(VMLINUX)?).map_err(offsets::OffsetError::from)?;
     let found = match layout {
         Layout::Module => {

@@ -49,6 +49,17 @@ fn layout_below(sys: &Path) -> Result<Layout, Unavailable> {
     Err(Unavailable::ForeignIbCore { why })
 }
 
+/// The names of the RDMA devices, in order.
+pub(super) fn devices() -> Vec<String> {
+    let folder = Path::new("/sys").join(CLASS);
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
 /// Whether there is a device of the driver `mlx5_core`, a scalable function of one included.
 pub(super) fn has_mlx5() -> bool {
     has_mlx5_below(Path::new("/sys"))

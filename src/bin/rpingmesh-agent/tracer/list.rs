@@ -10,6 +10,7 @@ use rpingmesh::time::HostTime;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cgroups::Cgroups;
+use super::environment::Environments;
 use super::owners::Owners;
 
 /// The kernel answers within the call; what takes longer never comes.
@@ -35,11 +36,12 @@ pub(super) enum ListError {
 /// [`ListError`].
 pub(super) fn list(
     cgroups: &Cgroups,
+    environments: &Environments,
     now: HostTime,
     mut between: impl FnMut(),
 ) -> Result<Listing, ListError> {
     let mut socket = Netlink::open()?;
-    let mut owners = Owners::new(cgroups);
+    let mut owners = Owners::new(cgroups, environments);
     let mut qps = Vec::new();
     let mut odd = 0;
     let mut devices = Vec::new();

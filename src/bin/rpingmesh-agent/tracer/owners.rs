@@ -6,33 +6,36 @@ use std::fs;
 use rpingmesh::service::flow::Owner;
 
 use super::cgroups::Cgroups;
+use super::environment::Environments;
 
 /// Owners by the process or thread id that the kernel lists; for one listing, in which one process may have thousands
 /// of queue pairs.
 pub(super) struct Owners<'a> {
     cgroups: &'a Cgroups,
+    environments: &'a Environments,
     known: HashMap<u32, Option<Owner>>,
 }
 
 impl<'a> Owners<'a> {
-    pub(super) fn new(cgroups: &'a Cgroups) -> Self {
+    pub(super) fn new(cgroups: &'a Cgroups, environments: &'a Environments) -> Self {
         Self {
             cgroups,
+            environments,
             known: HashMap::new(),
         }
     }
 
     /// `None` when the process is gone.
     pub(super) fn get(&mut self, id: u32) -> Option<Owner> {
-        let cgroups = self.cgroups;
+        let (cgroups, environments) = (self.cgroups, self.environments);
         self.known
             .entry(id)
-            .or_insert_with(|| owner(cgroups, id))
+            .or_insert_with(|| owner(cgroups, environments, id))
             .clone()
     }
 }
 
-fn owner(cgroups: &Cgroups, id: u32) -> Option<Owner> {
+fn owner(cgroups: &Cgroups, environments: &Environments, id: u32) -> Option<Owner> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let pid = thread_group(&status)?;
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
@@ -42,6 +45,7 @@ fn owner(cgroups: &Cgroups, id: u32) -> Option<Owner> {
         comm: comm.trim_end_matches('\n').to_owned(),
         cgroup_id: cgroup_id.flatten(),
         cgroup,
+        variables: environments.read(pid),
     })
 }
 
@@ -66,7 +70,8 @@ mod tests {
     #[test]
     fn this_process_is_known_and_one_that_is_gone_is_not() {
         let cgroups = Cgroups::new();
-        let mut owners = Owners::new(&cgroups);
+        let environments = Environments::of(&[]);
+        let mut owners = Owners::new(&cgroups, &environments);
         let own = owners.get(std::process::id()).expect("this process");
         assert_eq!(own.pid, std::process::id());
         assert!(!own.comm.is_empty());

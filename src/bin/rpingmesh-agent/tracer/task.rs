@@ -4,17 +4,20 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
 use rpingmesh::error::describe;
+use rpingmesh::service::proof;
 use rpingmesh::service::trace::{Listing, TraceMessage, TracedEvent, TracerCounters, TracerStatus};
 use rpingmesh::time::{Clock as _, HostTime, SystemClock};
 use rpingmesh_ebpf_event::{EventKind, QpEvent};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::attach::Programs;
 use super::cgroups::Cgroups;
+use super::environment::{Environments, Recent};
 use super::ib_core::{self, IbCore};
 use super::list::{self, ListError};
+use super::prove::{Prover, Shown, prove};
+use super::ring::{drain, wait};
 use super::tally::Tally;
 
 /// How often `ib_core` and the counters are looked at. A reload that falls between two looks shows in the module's
@@ -50,9 +53,11 @@ struct Closed;
 /// See the module.
 pub(super) struct Task {
     follow: bool,
+    prover: Prover,
     out: mpsc::Sender<TraceMessage>,
     stop: CancellationToken,
     cgroups: Cgroups,
+    environments: Recent,
     status: Option<TracerStatus>,
     tally: Tally,
     told: TracerCounters,
@@ -62,14 +67,18 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         follow: bool,
+        prover: Prover,
+        variables: &[String],
         out: mpsc::Sender<TraceMessage>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             follow,
+            prover,
             out,
             stop,
             cgroups: Cgroups::new(),
+            environments: Recent::new(Environments::of(variables)),
             status: None,
             tally: Tally::default(),
             told: TracerCounters::default(),
@@ -95,9 +104,15 @@ impl Task {
             self.send_status(TracerStatus::Off)?;
             return self.list_only(core, false);
         }
-        match Programs::attach() {
-            Ok((programs, ring)) => self.attached(core, programs, ring),
+        let devices = ib_core::devices();
+        let attached = Programs::attach().and_then(|(programs, mut ring)| {
+            let shown = prove(&programs, &mut ring, &mut self.tally, &self.prover)?;
+            Ok((programs, ring, shown))
+        });
+        match attached {
+            Ok((programs, ring, shown)) => self.attached((core, devices), programs, ring, shown),
             Err(why) => {
+                self.tally.detached();
                 let again = why.may_pass();
                 self.send_status(TracerStatus::Unavailable(why))?;
                 self.list_only(core, again)
@@ -127,8 +142,9 @@ impl Task {
         Ok(End::Changed)
     }
 
-    /// Lists now and then; where it is worth while to try `again`, only once.
+    /// Lists now and then; where it is worth while to try `again`, only once. A device that comes may show what none has shown.
     fn list_only(&mut self, core: IbCore, again: bool) -> Result<End, Closed> {
+        let devices = ib_core::devices();
         loop {
             self.list()?;
             let listed = Instant::now();
@@ -136,7 +152,7 @@ impl Task {
                 if self.is_over() {
                     return Ok(End::Stopped);
                 }
-                if IbCore::now() != core {
+                if IbCore::now() != core || (self.follow && ib_core::devices() != devices) {
                     return Ok(End::Changed);
                 }
                 std::thread::sleep(LOOK);
@@ -154,9 +170,10 @@ impl Task {
     /// Forwards events until `ib_core` changes.
     fn attached(
         &mut self,
-        core: IbCore,
+        there: (IbCore, Vec<String>),
         mut programs: Programs,
         mut ring: RingBuf<MapData>,
+        shown: Shown,
     ) -> Result<End, Closed> {
         self.attached += 1;
         tracing::info!(
@@ -165,7 +182,7 @@ impl Task {
             "follows queue pairs"
         );
         let since = SystemClock.host();
-        let end = self.forward(core, since, &mut programs, &mut ring);
+        let end = self.forward(there, since, (&mut programs, &mut ring), shown);
         self.ask(&programs);
         self.tally.detached();
         end
@@ -173,18 +190,20 @@ impl Task {
 
     fn forward(
         &mut self,
-        core: IbCore,
+        (core, devices): (IbCore, Vec<String>),
         since: HostTime,
-        programs: &mut Programs,
-        ring: &mut RingBuf<MapData>,
+        (programs, ring): (&mut Programs, &mut RingBuf<MapData>),
+        Shown { unproved, others }: Shown,
     ) -> Result<End, Closed> {
+        let is_unproved = unproved.is_some();
         let status = TracerStatus::Attached {
             since,
             completes_listing: programs.completes_listing,
             devx: ib_core::has_mlx5(),
+            unproved,
         };
         self.send_status(status.clone())?;
-        self.list_followed(programs, ring)?;
+        self.list_followed(programs, ring, others)?;
         let mut healed = self.told.lost();
         let mut listed = Instant::now();
         let mut looked = Instant::now();
@@ -192,7 +211,7 @@ impl Task {
         loop {
             wait(ring, LOOK.saturating_sub(looked.elapsed()));
             std::thread::sleep(GATHER);
-            drain(ring, &mut batch, BATCH, &mut self.tally);
+            drain(ring, BATCH, &mut self.tally, |event| batch.push(event));
             self.send_events(&mut batch)?;
             if looked.elapsed() < LOOK {
                 continue;
@@ -201,7 +220,7 @@ impl Task {
             if self.is_over() {
                 return Ok(End::Stopped);
             }
-            if IbCore::now() != core {
+            if IbCore::now() != core || (is_unproved && ib_core::devices() != devices) {
                 return Ok(End::Changed);
             }
             self.send_devx_status(&status)?;
@@ -212,29 +231,36 @@ impl Task {
             self.send_counters()?;
             if self.told.lost() > healed && listed.elapsed() >= RECOVER {
                 healed = self.told.lost();
-                self.list_followed(programs, ring)?;
+                self.list_followed(programs, ring, Vec::new())?;
                 listed = Instant::now();
             }
         }
     }
 
-    /// Lists while the programs tell of each queue pair that the kernel looks at for it. What they tell goes with the
+    /// Lists while the programs tell of each queue pair that the kernel looks at for it. What they tell, and what they told
+    /// before, goes with the
     /// listing, which alone knows whose a queue pair is: a connection from before is never one of an unknown service.
     fn list_followed(
         &mut self,
         programs: &mut Programs,
         ring: &mut RingBuf<MapData>,
+        mut events: Vec<QpEvent>,
     ) -> Result<(), Closed> {
-        let mut events = Vec::new();
         programs.set_listing(true);
-        let listing = list::list(&self.cgroups, SystemClock.host(), || {
-            drain(ring, &mut events, usize::MAX, &mut self.tally);
+        let environments = self.environments.environments();
+        let listing = list::list(&self.cgroups, environments, SystemClock.host(), || {
+            drain(ring, usize::MAX, &mut self.tally, |event| {
+                events.push(event);
+            });
         });
         programs.set_listing(false);
-        drain(ring, &mut events, usize::MAX, &mut self.tally);
+        drain(ring, usize::MAX, &mut self.tally, |event| {
+            events.push(event);
+        });
         match listing {
             Ok(mut listing) => {
-                listing.events = events.drain(..).map(|event| self.traced(event)).collect();
+                let others = events.drain(..).filter(|event| !proof::is_specimen(event));
+                listing.events = others.map(|event| self.traced(event)).collect();
                 self.send(TraceMessage::Listing(listing))?;
             }
             Err(error) => {
@@ -252,7 +278,8 @@ impl Task {
     }
 
     fn list(&mut self) -> Result<(), Closed> {
-        match list::list(&self.cgroups, SystemClock.host(), || {}) {
+        let environments = self.environments.environments();
+        match list::list(&self.cgroups, environments, SystemClock.host(), || {}) {
             Ok(listing) => self.send(TraceMessage::Listing(listing)),
             Err(error) => {
                 no_listing(&error);
@@ -262,7 +289,7 @@ impl Task {
     }
 
     fn send_events(&mut self, events: &mut Vec<QpEvent>) -> Result<(), Closed> {
-        for event in events.drain(..) {
+        for event in events.drain(..).filter(|event| !proof::is_specimen(event)) {
             let traced = self.traced(event);
             self.send(TraceMessage::Event(traced))?;
         }
@@ -271,12 +298,19 @@ impl Task {
 
     /// An event with what belongs to it outside of the kernel's memory.
     fn traced(&mut self, event: QpEvent) -> TracedEvent {
-        let cgroup = match event.kind() {
-            EventKind::Create | EventKind::Modify => self.cgroups.path(event.cgroup_id, event.tgid),
+        let (cgroup, variables) = match event.kind() {
+            EventKind::Create | EventKind::Modify => (
+                self.cgroups.path(event.cgroup_id, event.tgid),
+                self.environments.read(event.tgid),
+            ),
             // Says nothing of the owner.
-            EventKind::Query | EventKind::Destroy | EventKind::Unknown(_) => None,
+            EventKind::Query | EventKind::Destroy | EventKind::Unknown(_) => Default::default(),
         };
-        TracedEvent { event, cgroup }
+        TracedEvent {
+            event,
+            cgroup,
+            variables,
+        }
     }
 
     fn send_status(&mut self, status: TracerStatus) -> Result<(), Closed> {
@@ -295,19 +329,11 @@ impl Task {
 
     /// A driver may come after the RDMA core.
     fn send_devx_status(&mut self, attached: &TracerStatus) -> Result<(), Closed> {
-        let &TracerStatus::Attached {
-            since,
-            completes_listing,
-            ..
-        } = attached
-        else {
-            return Ok(());
-        };
-        self.send_status(TracerStatus::Attached {
-            since,
-            completes_listing,
-            devx: ib_core::has_mlx5(),
-        })
+        let mut now = attached.clone();
+        if let TracerStatus::Attached { devx, .. } = &mut now {
+            *devx = ib_core::has_mlx5();
+        }
+        self.send_status(now)
     }
 
     fn send_counters(&mut self) -> Result<(), Closed> {
@@ -330,38 +356,4 @@ impl Task {
 /// Between two looks ib_core may have gone.
 fn no_listing(error: &ListError) {
     tracing::warn!(error = describe(error), "no listing of queue pairs");
-}
-
-/// Takes up to `most` events out of the ring; counts what is none.
-fn drain(ring: &mut RingBuf<MapData>, events: &mut Vec<QpEvent>, most: usize, tally: &mut Tally) {
-    let mut taken = 0;
-    while taken < most
-        && let Some(record) = ring.next()
-    {
-        taken += 1;
-        match QpEvent::decode(&record) {
-            Ok(event) => {
-                tally.took(&event);
-                events.push(event);
-            }
-            Err(error) => {
-                if tally.not_understood() {
-                    tracing::warn!(
-                        error = describe(&error),
-                        "an event is not understood; more are only counted"
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// Until there is an event, but no longer than `most`.
-fn wait(ring: &RingBuf<MapData>, most: Duration) {
-    let timeout = Timespec::try_from(most).unwrap_or_default();
-    let mut fds = [PollFd::new(ring, PollFlags::IN)];
-    // A signal ends it early, which does no harm; nothing else can go wrong with an fd of our own.
-    if let Err(error) = poll(&mut fds, Some(&timeout)) {
-        tracing::trace!(%error, "poll");
-    }
 }

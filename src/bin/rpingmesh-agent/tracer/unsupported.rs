@@ -1,8 +1,14 @@
 //! Stands in for the tracer where there is none.
 
+use std::sync::Arc;
+
+use rpingmesh::service::proof::Specimen;
 use rpingmesh::service::trace::{TraceMessage, TracerStatus, Unavailable};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// Makes a queue pair and destroys it; never called.
+pub(crate) type Prover = Arc<dyn Fn() -> Result<Specimen, String> + Send + Sync>;
 
 /// Whether this system has a tracer at all.
 pub(crate) const EXISTS: bool = false;
@@ -13,6 +19,8 @@ pub(crate) const EXISTS: bool = false;
 /// Never.
 pub(crate) fn start(
     _: bool,
+    _: Prover,
+    _: &[String],
     _: CancellationToken,
 ) -> std::io::Result<mpsc::Receiver<TraceMessage>> {
     let (out, messages) = mpsc::channel(1);
@@ -27,7 +35,7 @@ pub(crate) fn start(
 ///
 /// # Errors
 /// [`Unavailable::Unsupported`].
-pub(crate) fn trial() -> Result<(), Unavailable> {
+pub(crate) fn trial(_: &Prover) -> Result<Option<String>, Unavailable> {
     Err(Unavailable::Unsupported)
 }
 

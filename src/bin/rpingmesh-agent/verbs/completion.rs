@@ -87,11 +87,16 @@ impl Format {
                 stamps,
             }));
         }
-        formats.push(Self {
+        formats.push(Self::plain());
+        formats
+    }
+
+    /// A plain queue, which every driver has.
+    pub(super) fn plain() -> Self {
+        Self {
             flag: None,
             stamps: Stamps::Software,
-        });
-        formats
+        }
     }
 
     /// Which clock it has.

@@ -472,6 +472,27 @@ pub(super) struct Origin {
 /// What a packet may pass at most; RoCE v2 drivers take 64 by default.
 const HOP_LIMIT: u8 = 64;
 
+/// The way from a port to a destination.
+pub(super) fn address_vector(from: Origin, to: Route) -> abi::ibv_ah_attr {
+    abi::ibv_ah_attr {
+        grh: abi::ibv_global_route {
+            dgid: abi::ibv_gid {
+                raw: to.gid.bytes(),
+            },
+            flow_label: to.flow_label,
+            sgid_index: from.gid_index,
+            hop_limit: HOP_LIMIT,
+            traffic_class: to.class.traffic_class,
+        },
+        dlid: 0,
+        sl: to.class.service_level,
+        src_path_bits: 0,
+        static_rate: 0,
+        is_global: 1,
+        port_num: from.port,
+    }
+}
+
 /// An address handle.
 pub(super) struct AddressHandle {
     raw: NonNull<abi::ibv_ah>,
@@ -487,23 +508,7 @@ impl AddressHandle {
     /// Makes one. Blocks while the neighbour's hardware address is being resolved, for about a second if it does not
     /// answer.
     pub(super) fn new(domain: &Arc<ProtectionDomain>, from: Origin, to: Route) -> io::Result<Self> {
-        let mut attr = abi::ibv_ah_attr {
-            grh: abi::ibv_global_route {
-                dgid: abi::ibv_gid {
-                    raw: to.gid.bytes(),
-                },
-                flow_label: to.flow_label,
-                sgid_index: from.gid_index,
-                hop_limit: HOP_LIMIT,
-                traffic_class: to.class.traffic_class,
-            },
-            dlid: 0,
-            sl: to.class.service_level,
-            src_path_bits: 0,
-            static_rate: 0,
-            is_global: 1,
-            port_num: from.port,
-        };
+        let mut attr = address_vector(from, to);
         // SAFETY: the domain is alive and the attributes are complete.
         let raw = unsafe { (domain.context.library.ibv_create_ah)(domain.raw(), &raw mut attr) };
         Ok(Self {

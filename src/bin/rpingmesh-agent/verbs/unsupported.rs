@@ -1,5 +1,6 @@
 //! Stands in for the verbs transport where there is none.
 
+use rpingmesh::service::proof::Specimen;
 use rpingmesh::transport::rdma_report::{Inventory, Stamps};
 use rpingmesh::transport::{Endpoint, Provider, RnicName, RnicPort, TransportError};
 
@@ -50,6 +51,14 @@ impl Provider for Verbs {
 /// [`TransportError::Unsupported`].
 pub(crate) fn stamps(_: &Settings, _: &RnicName) -> Result<Stamps, TransportError> {
     Err(unsupported())
+}
+
+/// Always fails.
+///
+/// # Errors
+/// That this system has no verbs transport.
+pub(crate) fn specimen(_: &Settings) -> Result<Specimen, String> {
+    Err(unsupported().to_string())
 }
 
 /// Says that there is nothing to list.

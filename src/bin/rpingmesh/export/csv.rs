@@ -1,56 +1,29 @@
 //! Lines of comma-separated values (RFC 4180).
 
+use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A value.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Cell {
-    /// A text.
-    Text(String),
-    /// A number in its own digits.
-    Number(String),
-    /// Nothing is known.
-    Nothing,
+use super::cell::{Cell, Column};
+
+/// A table in lines, the first one with the names of the columns.
+pub(super) struct Csv<W: Write> {
+    out: W,
 }
 
-impl Cell {
-    /// A point in time in nanoseconds since 1970, in UTC and to the second.
-    pub(super) fn time(unix_ns: Option<i64>) -> Self {
-        let Some(nanos) = unix_ns.and_then(|nanos| u64::try_from(nanos).ok()) else {
-            return Self::Nothing;
-        };
-        let at = UNIX_EPOCH + Duration::from_nanos(nanos);
-        Self::Number(humantime::format_rfc3339_seconds(at).to_string())
+impl<W: Write> Csv<W> {
+    pub(super) fn begin(columns: &[Column], out: W) -> io::Result<Self> {
+        let mut csv = Self { out };
+        csv.row(columns.iter().map(|column| column.name.into()).collect())?;
+        Ok(csv)
     }
-}
 
-impl From<&str> for Cell {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+    pub(super) fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
+        self.out.write_all(line(cells).as_bytes())
     }
-}
 
-impl From<u64> for Cell {
-    fn from(number: u64) -> Self {
-        Self::Number(number.to_string())
-    }
-}
-
-impl From<i64> for Cell {
-    fn from(number: i64) -> Self {
-        Self::Number(number.to_string())
-    }
-}
-
-impl From<f64> for Cell {
-    fn from(number: f64) -> Self {
-        Self::Number(number.to_string())
-    }
-}
-
-impl From<Option<i64>> for Cell {
-    fn from(number: Option<i64>) -> Self {
-        number.map_or(Self::Nothing, Self::from)
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        self.out.flush()?;
+        Ok(self.out)
     }
 }
 
@@ -63,12 +36,20 @@ pub(super) fn line(cells: impl IntoIterator<Item = Cell>) -> String {
             text.push(',');
         }
         match cell {
-            Cell::Number(digits) => text += &digits,
+            Cell::Integer(number) => text += &number.to_string(),
+            Cell::Real(number) => text += &number.to_string(),
+            Cell::Time(unix_ns) => text += &utc(unix_ns),
             Cell::Nothing => {}
             Cell::Text(value) => add_text(&value, &mut text),
         }
     }
     text + "\r\n"
+}
+
+/// A point in time, to the second.
+fn utc(unix_ns: i64) -> String {
+    let at = UNIX_EPOCH + Duration::from_nanos(u64::try_from(unix_ns).unwrap_or_default());
+    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 fn add_text(value: &str, text: &mut String) {

@@ -1,6 +1,18 @@
-use rpingmesh::api::trends::{TrendPoint, TrendSeries};
+use std::io::{self, Write as _};
+use std::time::Duration;
 
+use rpingmesh::api::trends::{TrendPoint, TrendSeries, Trends};
+
+use super::cell::Cell;
+use super::csv::line;
+use super::rows::{trend_columns, trend_rows};
+use super::table::Table;
 use super::*;
+
+/// The lines of an answer without the first one.
+fn rows(answer: &Trends) -> String {
+    trend_rows(answer).map(line).collect()
+}
 
 #[test]
 fn values_are_quoted_and_no_name_is_a_formula() {
@@ -10,7 +22,7 @@ fn values_are_quoted_and_no_name_is_a_formula() {
         Cell::from("a \"b\"\n"),
         Cell::from("=cmd()"),
         Cell::from("-1"),
-        Cell::Number("-1".to_owned()),
+        Cell::Integer(-1),
         Cell::Nothing,
         Cell::from(0.25),
         Cell::time(Some(1_800_000_000_000_000_000)),
@@ -30,6 +42,10 @@ fn a_trend_has_one_line_for_each_point() {
         lost: 1,
         rtt_p50_ns: p99,
         rtt_p99_ns: p99,
+        prober_delay_p50_ns: None,
+        prober_delay_p99_ns: Some(7),
+        responder_delay_p50_ns: None,
+        responder_delay_p99_ns: Some(9),
     };
     let answer = Trends {
         kind: Kind::TorPair.into(),
@@ -47,6 +63,19 @@ fn a_trend_has_one_line_for_each_point() {
         rows(&answer),
         "1970-01-01T00:00:00Z,60,tor0,tor1,100,1,12000,12000\r\n1970-01-01T00:01:00Z,60,tor0,tor1,100,1,,\r\n"
     );
+    let mut rnic = answer.clone();
+    rnic.kind = Kind::Rnic.into();
+    rnic.series[0].points.truncate(1);
+    assert_eq!(
+        rows(&rnic),
+        "1970-01-01T00:00:00Z,60,tor0,tor1,100,1,12000,12000,,7,,9\r\n"
+    );
+    for kind in Kind::ALL {
+        let mut of_kind = answer.clone();
+        of_kind.kind = kind.into();
+        let cells = trend_rows(&of_kind).next().expect("a row");
+        assert_eq!(cells.len(), trend_columns(kind).len(), "{kind:?}");
+    }
     let mut service = answer;
     service.kind = Kind::Service.into();
     service.series[0].second.clear();
@@ -124,11 +153,40 @@ fn json_is_refused_and_a_reader_that_has_gone_ends_the_export() {
     args.api.json = true;
     let refused = main(&args).expect_err("wrong usage").to_string();
     assert!(
-        refused.contains("export writes CSV: leave out --json"),
+        refused.contains("export writes CSV or Parquet (--format): leave out --json"),
         "{refused}"
     );
     let gone = Ended::from(io::Error::from(io::ErrorKind::BrokenPipe));
     assert!(matches!(gone, Ended::NoReader));
     let full = Ended::from(io::Error::from(io::ErrorKind::StorageFull));
     assert!(matches!(full, Ended::Failed(Failure::Run(_))));
+}
+
+#[test]
+fn the_name_of_the_file_chooses_the_format() {
+    let format = |file: Option<&str>, format| {
+        ExportArgs {
+            output: file.map(Into::into),
+            format,
+            ..ExportArgs::of(What::Tors)
+        }
+        .format()
+    };
+    assert_eq!(format(None, None), Format::Csv);
+    assert_eq!(format(Some("a.parquet"), None), Format::Parquet);
+    assert_eq!(
+        format(Some("a.csv"), Some(Format::Parquet)),
+        Format::Parquet
+    );
+    assert_eq!(format(Some("a.parquet"), Some(Format::Csv)), Format::Csv);
+}
+
+#[test]
+fn a_table_refuses_rows_that_do_not_fit() {
+    let columns = trend_columns(Kind::Service);
+    let mut table = Table::begin(Format::Parquet, &columns, Vec::new()).expect("begun");
+    assert!(table.row(vec![Cell::Nothing]).is_err(), "too few cells");
+    let mut cells = vec![Cell::Nothing; columns.len()];
+    cells[0] = "no time".into();
+    assert!(table.row(cells).is_err(), "a text is no time");
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::cluster_key::rotation::Spans;
 use crate::cluster_key::{Generation, Master, Phase};
 use crate::config::controller::Lifetimes;
+use crate::store::analyzers::AnalyzerFleet;
 use crate::store::shared::{Changes, Revision, SharedRegistry, Told, View};
 
 const SPANS: Spans = Spans {
@@ -75,6 +76,10 @@ impl Registry for Joint {
 impl SharedRegistry for Joint {
     fn view(&self) -> watch::Receiver<View> {
         self.0.view.subscribe()
+    }
+
+    fn analyzers(&self) -> watch::Receiver<Arc<AnalyzerFleet>> {
+        watch::channel(Arc::default()).1
     }
 
     async fn changes(&self, _since: Revision) -> Result<Changes, StoreError> {

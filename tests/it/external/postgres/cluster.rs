@@ -54,10 +54,12 @@ impl Cluster {
             .expect("initdb runs");
         let errors = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "{errors}");
-        // Free now: whoever takes it meanwhile makes the start fail, and the log say so.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = port.expect("a port").port();
         let settings = settings(folder.path());
+        Self::serving(folder, settings).await
+    }
+
+    async fn serving(folder: TempDir, settings: Vec<String>) -> Self {
+        let port = free_port();
         let server = serve(folder.path(), port, &settings);
         let mut cluster = Self {
             folder,
@@ -67,6 +69,23 @@ impl Cluster {
         };
         cluster.ready().await;
         cluster
+    }
+
+    /// A copy that follows it, and can be read but not changed until it is promoted.
+    pub(super) async fn standby(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let copied = program("pg_basebackup")
+            .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf"])
+            .args(["--wal-method=stream", "--username", USER])
+            .arg(format!("--host={}", self.folder.path().display()))
+            .arg(format!("--port={}", self.port))
+            .arg("--pgdata")
+            .arg(folder.path().join("data"))
+            .output()
+            .expect("pg_basebackup runs");
+        let errors = String::from_utf8_lossy(&copied.stderr);
+        assert!(copied.status.success(), "{errors}");
+        Self::serving(folder, Vec::new()).await
     }
 
     /// Kills it at once, as when its host loses power.
@@ -170,6 +189,12 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Free now: whoever takes it meanwhile makes the start fail, and the log say so.
+fn free_port() -> u16 {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    port.expect("a port").port()
 }
 
 fn serve(folder: &Path, port: u16, settings: &[String]) -> Child {

@@ -38,7 +38,7 @@ const BEFORE_ALL: Revision = Revision {
     keys: 0,
 };
 
-fn put(agent: &str, gids: &[&str], superseded: &[&str]) -> Put {
+pub(super) fn put(agent: &str, gids: &[&str], superseded: &[&str]) -> Put {
     Put {
         announcement: announcement(agent, gids),
         superseded: superseded.iter().map(|agent| (*agent).into()).collect(),

@@ -85,7 +85,11 @@ fn is_run_by_a_step(command: &Xtask) -> bool {
         | Xtask::Flake(_)
         | Xtask::Test(_)
         | Xtask::Vm(_) => true,
-        Xtask::Bench(_) | Xtask::Demo(_) | Xtask::Fuzz(_) | Xtask::Picture(_) => false,
+        Xtask::Bench(_)
+        | Xtask::Coverage(_)
+        | Xtask::Demo(_)
+        | Xtask::Fuzz(_)
+        | Xtask::Picture(_) => false,
     }
 }
 

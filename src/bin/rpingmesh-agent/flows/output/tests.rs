@@ -27,6 +27,7 @@ fn connection() -> Flow {
             comm: "ib_write_bw".to_owned(),
             cgroup_id: Some(77),
             cgroup: Some("/system.slice/train.service".into()),
+            variables: rpingmesh::service::qp::Variables::default(),
         }),
         origin: Origin::Created,
         since: HostTime::from_nanos(1_000),
@@ -36,7 +37,7 @@ fn connection() -> Flow {
 #[test]
 fn a_connection_is_printed_with_all_that_is_known() {
     let flow = connection();
-    let line = FlowLine::new("flow", &flow);
+    let line = FlowLine::new("flow", &flow, &Output::default());
     insta::assert_snapshot!(serde_json::to_string_pretty(&line).expect("JSON"));
     insta::assert_snapshot!(line.text());
 }
@@ -50,7 +51,7 @@ fn what_is_not_known_is_left_out() {
         origin: Origin::Listed,
         ..connection()
     };
-    let line = FlowLine::new("flow", &flow);
+    let line = FlowLine::new("flow", &flow, &Output::default());
     insta::assert_snapshot!(serde_json::to_string(&line).expect("JSON"));
     insta::assert_snapshot!(line.text());
 }
@@ -65,8 +66,44 @@ fn only_connections_are_shown_unless_all_are_wanted() {
         state: Some(QpState::Init),
         ..connection()
     };
-    let shown = |all, flow: &Flow| Output { json: false, all }.shows(flow);
+    let shown = |all, flow: &Flow| {
+        Output {
+            all,
+            ..Output::default()
+        }
+        .shows(flow)
+    };
     assert!(shown(false, &connection()));
     assert!(!shown(false, &datagrams) && !shown(false, &fresh));
     assert!(shown(true, &datagrams) && shown(true, &fresh));
+}
+
+#[test]
+fn what_named_a_service_is_explained() {
+    let rule = "cgroup:/*.slice/*.service=unit {2}"
+        .parse()
+        .expect("a rule");
+    let output = Output {
+        explain: true,
+        naming: Naming::new(&[rule]),
+        ..Output::default()
+    };
+    let flow = connection();
+    let line = FlowLine::new("flow", &flow, &output);
+    assert_eq!(line.service.as_deref(), Some("unit train"));
+    assert_eq!(
+        line.named_by.as_deref(),
+        Some("rule 1 (cgroup:/*.slice/*.service=unit {2})")
+    );
+    assert!(
+        line.text()
+            .ends_with(" unit train by rule 1 (cgroup:/*.slice/*.service=unit {2})"),
+        "{}",
+        line.text()
+    );
+    let plain = FlowLine::new("flow", &flow, &Output::default());
+    assert_eq!(
+        (plain.service.as_deref(), plain.named_by),
+        (Some("train.service"), None)
+    );
 }

@@ -21,7 +21,11 @@ pub(in crate::verbs) struct QueueSizes {
     pub(in crate::verbs) receive_pieces: u32,
 }
 
-/// A UD queue pair.
+/// What a receiver without buffers asks the sender to wait: 0.64 ms (InfiniBand specification, table 45), which libibverbs'
+/// examples use. Nothing is sent to a connection of this program.
+const RNR_TIMER: u8 = 12;
+
+/// A queue pair, of type UD but where it shows how the kernel keeps a connection.
 pub(in crate::verbs) struct QueuePair {
     raw: NonNull<abi::ibv_qp>,
     domain: Arc<ProtectionDomain>,
@@ -41,31 +45,54 @@ impl QueuePair {
         sizes: QueueSizes,
     ) -> io::Result<Self> {
         let create = |inline: u32| {
-            let mut attr = abi::ibv_qp_init_attr {
-                qp_context: ptr::null_mut(),
-                send_cq: completions.raw(),
-                recv_cq: completions.raw(),
-                srq: ptr::null_mut(),
-                cap: abi::ibv_qp_cap {
-                    max_send_wr: sizes.depth,
-                    max_recv_wr: sizes.depth,
-                    max_send_sge: 1,
-                    max_recv_sge: sizes.receive_pieces,
-                    max_inline_data: inline,
-                },
-                qp_type: abi::IBV_QPT_UD,
-                sq_sig_all: 0,
+            let capacity = abi::ibv_qp_cap {
+                max_send_wr: sizes.depth,
+                max_recv_wr: sizes.depth,
+                max_send_sge: 1,
+                max_recv_sge: sizes.receive_pieces,
+                max_inline_data: inline,
             };
-            // SAFETY: domain and CQ are alive and of the same context; the attributes are complete.
-            let raw =
-                unsafe { (domain.context.library.ibv_create_qp)(domain.raw(), &raw mut attr) };
-            not_null(raw).map(|raw| (raw, attr.cap))
+            Self::create(domain, completions, abi::IBV_QPT_UD, capacity)
         };
-        let (raw, granted) = create(sizes.inline).or_else(|_| create(0))?;
+        create(sizes.inline).or_else(|_| create(0))
+    }
+
+    /// Makes one of type RC with room for one request each way, in state RESET.
+    pub(in crate::verbs) fn for_connection(
+        domain: &Arc<ProtectionDomain>,
+        completions: &Arc<crate::verbs::completion::CqHandle>,
+    ) -> io::Result<Self> {
+        let capacity = abi::ibv_qp_cap {
+            max_send_wr: 1,
+            max_recv_wr: 1,
+            max_send_sge: 1,
+            max_recv_sge: 1,
+            max_inline_data: 0,
+        };
+        Self::create(domain, completions, abi::IBV_QPT_RC, capacity)
+    }
+
+    fn create(
+        domain: &Arc<ProtectionDomain>,
+        completions: &Arc<crate::verbs::completion::CqHandle>,
+        qp_type: u32,
+        cap: abi::ibv_qp_cap,
+    ) -> io::Result<Self> {
+        let mut attr = abi::ibv_qp_init_attr {
+            qp_context: ptr::null_mut(),
+            send_cq: completions.raw(),
+            recv_cq: completions.raw(),
+            srq: ptr::null_mut(),
+            cap,
+            qp_type,
+            sq_sig_all: 0,
+        };
+        // SAFETY: domain and CQ are alive and of the same context; the attributes are complete.
+        let raw = unsafe { (domain.context.library.ibv_create_qp)(domain.raw(), &raw mut attr) };
         Ok(Self {
-            raw,
+            raw: not_null(raw)?,
             domain: Arc::clone(domain),
-            granted,
+            granted: attr.cap,
             _completions: Arc::clone(completions),
         })
     }
@@ -104,6 +131,45 @@ impl QueuePair {
         };
         self.modify(to(abi::IBV_QPS_RTR), abi::IBV_QP_STATE)?;
         self.modify(to(abi::IBV_QPS_RTS), abi::IBV_QP_STATE | abi::IBV_QP_SQ_PSN)
+    }
+
+    /// RESET → INIT of a connection.
+    pub(in crate::verbs) fn bind(&self, port: u8) -> io::Result<()> {
+        let attr = abi::ibv_qp_attr {
+            qp_state: abi::IBV_QPS_INIT,
+            port_num: port,
+            ..empty_qp_attr()
+        };
+        self.modify(
+            attr,
+            abi::IBV_QP_STATE
+                | abi::IBV_QP_PKEY_INDEX
+                | abi::IBV_QP_PORT
+                | abi::IBV_QP_ACCESS_FLAGS,
+        )
+    }
+
+    /// INIT → RTR of a connection, by these attributes to the queue pair `peer`.
+    pub(in crate::verbs) fn connect(&self, peer: Qpn, to: abi::ibv_ah_attr) -> io::Result<()> {
+        let attr = abi::ibv_qp_attr {
+            qp_state: abi::IBV_QPS_RTR,
+            path_mtu: abi::IBV_MTU_256,
+            dest_qp_num: peer.get(),
+            ah_attr: to,
+            max_dest_rd_atomic: 1,
+            min_rnr_timer: RNR_TIMER,
+            ..empty_qp_attr()
+        };
+        self.modify(
+            attr,
+            abi::IBV_QP_STATE
+                | abi::IBV_QP_AV
+                | abi::IBV_QP_PATH_MTU
+                | abi::IBV_QP_DEST_QPN
+                | abi::IBV_QP_RQ_PSN
+                | abi::IBV_QP_MAX_DEST_RD_ATOMIC
+                | abi::IBV_QP_MIN_RNR_TIMER,
+        )
     }
 
     /// Back to RESET: everything under way is forgotten, the number stays.

@@ -1,0 +1,106 @@
+//! Which batches of one spool were taken, in whatever order they came.
+
+use std::ops::RangeInclusive;
+
+/// Gaps that are told apart; beyond, what lies below the lowest counts as taken. An agent leaves a gap when its spool drops batches.
+const MOST_RANGES: usize = 64;
+
+/// The numbers of the batches that were taken: ranges that rise and do not touch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    ranges: Vec<RangeInclusive<u64>>,
+}
+
+impl Seen {
+    /// Takes a batch; false where it was taken before. Number 0 is none.
+    pub fn take(&mut self, sequence: u64) -> bool {
+        if sequence == 0 {
+            return false;
+        }
+        let above = self
+            .ranges
+            .partition_point(|range| *range.start() <= sequence);
+        let below = above.checked_sub(1);
+        if below.is_some_and(|below| self.ranges[below].contains(&sequence)) {
+            return false;
+        }
+        let joins_below = below.filter(|below| *self.ranges[*below].end() == sequence - 1);
+        let joins_above = self
+            .ranges
+            .get(above)
+            .is_some_and(|range| range.start().checked_sub(1) == Some(sequence));
+        match (joins_below, joins_above) {
+            (Some(below), true) => {
+                let end = *self.ranges.remove(above).end();
+                self.ranges[below] = *self.ranges[below].start()..=end;
+            }
+            (Some(below), false) => {
+                self.ranges[below] = *self.ranges[below].start()..=sequence;
+            }
+            (None, true) => self.ranges[above] = sequence..=*self.ranges[above].end(),
+            (None, false) => self.ranges.insert(above, sequence..=sequence),
+        }
+        self.bound();
+        true
+    }
+
+    /// Joins the lowest ranges: what lies between them counts as taken, and is never counted twice.
+    fn bound(&mut self) {
+        if self.ranges.len() > MOST_RANGES {
+            let lowest = self.ranges.remove(0);
+            self.ranges[0] = *lowest.start()..=*self.ranges[0].end();
+        }
+    }
+
+    /// From which number on everything up to and including `newest` was taken; the one behind `newest` where that was not.
+    pub fn whole_since(&self, newest: u64) -> u64 {
+        let range = self.ranges.iter().find(|range| range.contains(&newest));
+        range.map_or(newest.saturating_add(1), |range| *range.start())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn each_number_is_taken_once(numbers in prop::collection::vec(0_u64..80, 0..200)) {
+            let (mut seen, mut expected) = (Seen::default(), BTreeSet::new());
+            for number in numbers {
+                prop_assert_eq!(seen.take(number), number > 0 && expected.insert(number));
+            }
+            for newest in 1..90 {
+                let mut since = newest + 1;
+                while expected.contains(&(since - 1)) {
+                    since -= 1;
+                }
+                prop_assert_eq!(seen.whole_since(newest), since);
+            }
+        }
+
+        #[test]
+        fn beyond_the_bound_nothing_is_taken_twice(numbers in prop::collection::vec(1_u64..1_000, 0..500)) {
+            let (mut seen, mut expected) = (Seen::default(), BTreeSet::new());
+            for number in numbers {
+                if seen.take(number) {
+                    prop_assert!(expected.insert(number));
+                }
+                prop_assert!(seen.ranges.len() <= MOST_RANGES);
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_number_is_one_like_others() {
+        let mut seen = Seen::default();
+        assert!(seen.take(u64::MAX));
+        assert!(seen.take(u64::MAX - 1));
+        assert!(!seen.take(u64::MAX));
+        assert_eq!(seen.whole_since(u64::MAX), u64::MAX - 1);
+    }
+}

@@ -1,0 +1,336 @@
+//! What agents of this analyzer's shards have sent lately, in memory: for the judge, and for its successor.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::analysis::report::Sender;
+use crate::id::{AgentVersion, HostName};
+use crate::rpc::shards::ShardEpoch;
+use crate::rpc::v1;
+
+/// How long what was sent is kept: what the longest window holds, and two slots.
+const KEPT: Duration = Duration::from_secs(130);
+/// What an item takes beside its batch, rounded up.
+const OVERHEAD: usize = 256;
+
+/// One message of an agent.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) shard: ShardEpoch,
+    pub(super) sender: Sender,
+    pub(super) host: HostName,
+    pub(super) version: Option<AgentVersion>,
+    pub(super) content: Content,
+    /// When it came.
+    pub(super) at: Instant,
+    /// The agent had sent it to another analyzer before.
+    pub(super) late: bool,
+}
+
+/// What it says.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A batch, encoded.
+    Batch {
+        payload: Bytes,
+        /// Of the spool after it.
+        newest: u64,
+        taken: u64,
+        lost: u64,
+    },
+    /// The agent as it is now.
+    State(v1::AgentState),
+}
+
+impl Item {
+    pub(super) fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Batch { payload, .. } => payload.len() + OVERHEAD,
+            Content::State(_) => 2 * OVERHEAD,
+        }
+    }
+}
+
+/// How far one judge has been told.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    /// What agents say of themselves, and was said before.
+    states: Vec<Arc<Item>>,
+    /// The next that comes.
+    next: u64,
+    /// What came before is told from here downwards.
+    before: u64,
+}
+
+/// The log.
+#[derive(Debug)]
+struct Log {
+    /// Rising in number from `first`; `None` for what belongs to another analyzer by now.
+    items: VecDeque<Option<Arc<Item>>>,
+    first: u64,
+    bytes: usize,
+    limit: usize,
+    states: HashMap<Sender, Arc<Item>>,
+}
+
+impl Log {
+    fn end(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
+
+    fn get(&self, number: u64) -> Option<&Arc<Item>> {
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.items.get(at)?.as_ref()
+    }
+
+    fn push(&mut self, item: Item) {
+        let now = item.at;
+        let item = Arc::new(item);
+        if matches!(item.content, Content::State(_)) {
+            self.states.insert(item.sender.clone(), Arc::clone(&item));
+        }
+        self.bytes += item.bytes();
+        self.items.push_back(Some(item));
+        while let Some(front) = self.items.front() {
+            let is_kept = front.as_ref().is_some_and(|oldest| {
+                self.bytes <= self.limit && now.saturating_duration_since(oldest.at) <= KEPT
+            });
+            // What came last is told in any case.
+            if is_kept || self.items.len() == 1 {
+                break;
+            }
+            if let Some(Some(oldest)) = self.items.pop_front() {
+                self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            }
+            self.first += 1;
+        }
+    }
+
+    fn retain(&mut self, owns: impl Fn(ShardEpoch) -> bool) {
+        for item in &mut self.items {
+            if let Some(gone) = item.take_if(|item| !owns(item.shard)) {
+                self.bytes = self.bytes.saturating_sub(gone.bytes());
+            }
+        }
+        self.states.retain(|_, item| owns(item.shard));
+    }
+
+    fn cursor(&self) -> Cursor {
+        Cursor {
+            states: self.states.values().cloned().collect(),
+            next: self.end(),
+            before: self.end(),
+        }
+    }
+
+    fn next(&self, cursor: &mut Cursor, most: usize) -> Portion {
+        let mut portion = Portion::default();
+        let mut bytes = 0;
+        let mut add = |item: &Arc<Item>, again: bool, portion: &mut Portion| {
+            bytes += item.bytes();
+            portion.items.push((Arc::clone(item), again));
+            bytes < most
+        };
+        cursor.next = cursor.next.max(self.first);
+        while cursor.next < self.end() {
+            let item = self.get(cursor.next);
+            cursor.next += 1;
+            if let Some(item) = item {
+                portion.oldest = Some(
+                    portion
+                        .oldest
+                        .map_or(item.at, |at: Instant| at.min(item.at)),
+                );
+                if !add(item, false, &mut portion) {
+                    return portion;
+                }
+            }
+        }
+        while let Some(item) = cursor.states.pop() {
+            if !add(&item, true, &mut portion) {
+                return portion;
+            }
+        }
+        while cursor.before > self.first {
+            cursor.before -= 1;
+            if let Some(item) = self.get(cursor.before)
+                && matches!(item.content, Content::Batch { .. })
+                && !add(item, true, &mut portion)
+            {
+                return portion;
+            }
+        }
+        portion.is_last = true;
+        portion
+    }
+}
+
+/// What is told at once.
+#[derive(Debug, Default)]
+pub(super) struct Portion {
+    /// Each with whether it was there when the judge began to be told: another judge may know it.
+    pub(super) items: Vec<(Arc<Item>, bool)>,
+    /// When the oldest of those came that are new.
+    pub(super) oldest: Option<Instant>,
+    /// Nothing is left.
+    pub(super) is_last: bool,
+}
+
+/// The log, for the front that fills it and the relay that empties it.
+#[derive(Debug, Clone)]
+pub(super) struct SharedLog {
+    log: Arc<Mutex<Log>>,
+    news: Arc<Notify>,
+}
+
+impl SharedLog {
+    /// Of at most so many bytes.
+    pub(super) fn new(limit: u64) -> Self {
+        let log = Log {
+            items: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            states: HashMap::new(),
+        };
+        Self {
+            log: Arc::new(Mutex::new(log)),
+            news: Arc::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an item.
+    pub(super) fn push(&self, item: Item) {
+        self.lock().push(item);
+        self.news.notify_one();
+    }
+
+    /// Forgets what belongs to another analyzer.
+    pub(super) fn retain(&self, owns: impl Fn(ShardEpoch) -> bool) {
+        self.lock().retain(owns);
+    }
+
+    /// For a judge that was told nothing.
+    pub(super) fn cursor(&self) -> Cursor {
+        self.lock().cursor()
+    }
+
+    /// What is to be told next: what is new first, in its order; then what is older, the newest first. At least one item if there is any,
+    /// then as many as fit `most` bytes.
+    pub(super) fn next(&self, cursor: &mut Cursor, most: usize) -> Portion {
+        self.lock().next(cursor, most)
+    }
+
+    /// When the oldest item came that the judge was not told.
+    pub(super) fn oldest_untold(&self, cursor: &Cursor) -> Option<Instant> {
+        let log = self.lock();
+        let mut untold = cursor.next.max(log.first)..log.end();
+        untold.find_map(|number| Some(log.get(number)?.at))
+    }
+
+    /// Waits for an item.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::report::SpoolId;
+    use crate::analysis::shards::ShardId;
+    use crate::id::AgentId;
+
+    fn shard(number: u16) -> ShardEpoch {
+        ShardEpoch {
+            shard: ShardId::new(number).expect("there"),
+            epoch: 1,
+        }
+    }
+
+    fn item(number: u8, at: Instant, content: Content) -> Item {
+        Item {
+            shard: shard(number.into()),
+            sender: Sender {
+                agent: AgentId::new(format!("a{number}")),
+                spool: SpoolId(1),
+            },
+            host: HostName::new("h"),
+            version: None,
+            content,
+            at,
+            late: false,
+        }
+    }
+
+    fn batch(number: u8, at: Instant) -> Item {
+        let content = Content::Batch {
+            payload: vec![number; 1_000].into(),
+            newest: 0,
+            taken: 0,
+            lost: 0,
+        };
+        item(number, at, content)
+    }
+
+    /// Numbers of what a portion has; negative for what is told again, 0 for a state.
+    fn told(portion: &Portion) -> Vec<i16> {
+        let number = |(item, again): &(Arc<Item>, bool)| {
+            let number = match &item.content {
+                Content::Batch { payload, .. } => i16::from(payload[0]),
+                Content::State(_) => 0,
+            };
+            if *again { -number } else { number }
+        };
+        portion.items.iter().map(number).collect()
+    }
+
+    #[test]
+    fn a_new_judge_gets_what_is_new_then_what_is_kept_the_newest_first() {
+        let (log, now) = (SharedLog::new(1 << 20), Instant::now());
+        for number in 1..=3 {
+            log.push(batch(number, now));
+        }
+        log.push(item(9, now, Content::State(v1::AgentState::default())));
+        let mut cursor = log.cursor();
+        log.push(batch(4, now));
+        log.push(batch(5, now));
+        let first = log.next(&mut cursor, 1_500);
+        assert_eq!((told(&first), first.is_last), (vec![4, 5], false));
+        log.push(batch(6, now));
+        let second = log.next(&mut cursor, 1 << 20);
+        assert_eq!(
+            (told(&second), second.is_last),
+            (vec![6, 0, -3, -2, -1], true)
+        );
+        assert_eq!(log.oldest_untold(&cursor), None);
+        log.push(batch(7, now));
+        assert_eq!(log.oldest_untold(&cursor), Some(now));
+        assert_eq!(told(&log.next(&mut cursor, 1)), [7]);
+        assert!(log.next(&mut cursor, 1).is_last);
+    }
+
+    #[test]
+    fn it_is_bounded_by_bytes_and_time_and_forgets_shards_that_went() {
+        let (log, now) = (SharedLog::new(3 * 1_256), Instant::now());
+        for number in 1..=5 {
+            log.push(batch(number, now));
+        }
+        assert_eq!(told(&log.next(&mut log.cursor(), 1 << 20)), [-5, -4, -3]);
+        log.retain(|owned| owned != shard(4));
+        assert_eq!(told(&log.next(&mut log.cursor(), 1 << 20)), [-5, -3]);
+        let mut behind = log.cursor();
+        log.push(batch(6, now + KEPT + Duration::from_secs(1)));
+        assert_eq!(told(&log.next(&mut behind, 1 << 20)), [6]);
+        assert_eq!(told(&log.next(&mut log.cursor(), 1 << 20)), [-6]);
+    }
+}

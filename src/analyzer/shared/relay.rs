@@ -1,0 +1,302 @@
+//! The task that passes on to the judge what agents of this analyzer's shards have sent.
+//!
+//! In: the log, and who judges (`watch`). A judge that was told nothing gets what is new first, then what is kept, the newest first. What
+//! a judge has not taken when its stream ends goes to the next one: each takes a batch once, by its number. Dropping the task at any await
+//! is safe: agents have what is lost.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+
+use super::Here;
+use super::log::{Content, Cursor, Item, Portion};
+use crate::net::client::channel_to_one_of_several;
+use crate::net::limit::LogLimit;
+use crate::net::tls::Security;
+use crate::rpc::MAX_MESSAGE_BYTES;
+use crate::rpc::shards::ShardEpoch;
+use crate::rpc::v1;
+use crate::rpc::v1::judge_service_client::JudgeServiceClient;
+use crate::rpc::v1::relay_request::Message;
+use crate::store::analyzers::{Endpoints, Judge};
+use crate::store::membership::Membership;
+use crate::time::{Clock as _, SystemClock};
+
+/// Frames on their way, that the judge has not taken yet.
+const IN_FLIGHT: usize = 4;
+/// Bytes of one frame before it is compressed, as far as one item allows.
+const FRAME: usize = 2 << 20;
+/// What has come is gathered for so long.
+const LINGER: Duration = Duration::from_millis(100);
+/// A frame is sent at least so often: the judge knows that nothing is missing.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// The judge may take this long for a frame, or to begin.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Before the judge is tried again.
+const PAUSE: Duration = Duration::from_millis(250);
+/// zstd's fastest regular level.
+const LEVEL: i32 = 1;
+
+/// Why a stream to the judge has ended.
+#[derive(Debug, thiserror::Error)]
+enum RelayError {
+    #[error("{0}")]
+    Channel(#[from] crate::net::client::ChannelError),
+    #[error("{}", .0.message())]
+    Status(Box<tonic::Status>),
+    #[error("no answer within {PATIENCE:?}")]
+    Silent,
+    #[error("the judge has closed the stream")]
+    Closed,
+    #[error("a frame cannot be compressed")]
+    Packing(#[source] std::io::Error),
+}
+
+/// The task.
+pub(super) struct Relay {
+    here: Here,
+    membership: Arc<Membership>,
+    security: Security,
+    lines: LogLimit,
+}
+
+/// One stream to one judge.
+struct Stream {
+    requests: mpsc::Sender<v1::RelayRequest>,
+    answers: Streaming<v1::RelayResponse>,
+    cursor: Cursor,
+    number: u64,
+    /// Frames that the judge has not taken, with when the oldest came of what is new in them.
+    in_flight: VecDeque<(u64, Option<Instant>)>,
+    sent_at: Instant,
+}
+
+impl Relay {
+    /// Connects when it runs.
+    pub(super) fn new(here: Here, membership: Arc<Membership>, security: Security) -> Self {
+        Self {
+            here,
+            membership,
+            security,
+            lines: LogLimit::new(3, Duration::from_mins(1)),
+        }
+    }
+
+    /// Tells whoever judges, until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let _ = stop.run_until_cancelled(self.keep_telling()).await;
+        stop.cancelled().await;
+    }
+
+    async fn keep_telling(&mut self) {
+        let mut fleet = self.here.fleet.clone();
+        loop {
+            let seen = Arc::clone(&fleet.borrow_and_update());
+            let judge = seen.judge.zip(seen.judge_endpoints().cloned());
+            let Some((judge, endpoints)) = judge else {
+                if fleet.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let another = async {
+                let is_another = fleet.wait_for(|fleet| fleet.judge != Some(judge));
+                if is_another.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let told = tokio::select! {
+                told = self.tell(judge, &endpoints) => told,
+                () = another => continue,
+            };
+            if let Err(error) = told
+                && let Some(suppressed) = self.lines.admit(SystemClock.host())
+            {
+                let error = crate::error::describe(&error);
+                tracing::warn!(judge = %endpoints.grpc, error, suppressed, "the judge takes nothing; it is tried again");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn tell(&mut self, judge: Judge, endpoints: &Endpoints) -> Result<(), RelayError> {
+        let mut stream = self.begin(judge, endpoints).await?;
+        let mut ticks = tokio::time::interval(LINGER);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut has_news = true;
+        loop {
+            let patience = if stream.in_flight.is_empty() {
+                Duration::MAX
+            } else {
+                PATIENCE
+            };
+            tokio::select! {
+                answer = tokio::time::timeout(patience, stream.answers.message()) => {
+                    let answer = answer
+                        .map_err(|_| RelayError::Silent)?
+                        .map_err(|status| RelayError::Status(status.into()))?
+                        .ok_or(RelayError::Closed)?;
+                    while stream.in_flight.pop_front_if(|(number, _)| *number <= answer.number).is_some() {}
+                    self.here.metrics.shared.evidence_refused.inc_by(answer.stale);
+                }
+                () = self.here.log.news(), if !has_news => has_news = true,
+                _ = ticks.tick(), if stream.in_flight.len() < IN_FLIGHT => {
+                    let is_due = stream.sent_at.elapsed() >= HEARTBEAT;
+                    if has_news || is_due {
+                        has_news = !stream.send(&self.here).await?;
+                        if has_news {
+                            ticks.reset_immediately();
+                        }
+                    }
+                }
+            }
+            self.note_lag(&stream);
+        }
+    }
+
+    /// How far the judge is behind.
+    fn note_lag(&self, stream: &Stream) {
+        let untold = self.here.log.oldest_untold(&stream.cursor);
+        let under_way = stream.in_flight.iter().filter_map(|(_, oldest)| *oldest);
+        let oldest = under_way.chain(untold).min();
+        let lag = oldest.map_or(Duration::ZERO, |oldest| oldest.elapsed());
+        self.here
+            .metrics
+            .shared
+            .relay_lag_seconds
+            .set(lag.as_secs_f64());
+        self.membership.tell_lag(lag);
+    }
+
+    async fn begin(&self, judge: Judge, endpoints: &Endpoints) -> Result<Stream, RelayError> {
+        let channel = channel_to_one_of_several(&endpoints.grpc, &self.security)?;
+        let mut client =
+            JudgeServiceClient::new(channel).max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let (requests, stream) = mpsc::channel(IN_FLIGHT + 1);
+        let hello = v1::RelayHello {
+            analyzer: self.here.id.0,
+            judge_epoch: judge.epoch,
+        };
+        let hello = v1::RelayRequest {
+            message: Some(Message::Hello(hello)),
+        };
+        // The channel is empty: there is room.
+        let _ = requests.try_send(hello);
+        let beginning = async {
+            let call = client.relay(ReceiverStream::new(stream));
+            let mut answers = call
+                .await
+                .map_err(|status| RelayError::Status(status.into()))?
+                .into_inner();
+            let first = answers.message().await;
+            first
+                .map_err(|status| RelayError::Status(status.into()))?
+                .ok_or(RelayError::Closed)?;
+            Ok::<_, RelayError>(answers)
+        };
+        let answers = tokio::time::timeout(PATIENCE, beginning).await;
+        Ok(Stream {
+            requests,
+            answers: answers.map_err(|_| RelayError::Silent)??,
+            cursor: self.here.log.cursor(),
+            number: 0,
+            in_flight: VecDeque::new(),
+            sent_at: Instant::now(),
+        })
+    }
+}
+
+impl Stream {
+    /// Sends a frame; gives whether nothing is left.
+    async fn send(&mut self, here: &Here) -> Result<bool, RelayError> {
+        let Portion {
+            items,
+            oldest,
+            is_last,
+        } = here.log.next(&mut self.cursor, FRAME);
+        self.number += 1;
+        let frame = v1::RelayFrame {
+            number: self.number,
+            shards: by_shard(items, here),
+            caught_up: is_last,
+        };
+        // Megabytes of it would hold up others.
+        let packing = tokio::task::spawn_blocking(move || {
+            zstd::bulk::compress(&frame.encode_to_vec(), LEVEL)
+        });
+        let packed = packing.await.map_err(std::io::Error::other).flatten();
+        let packed = packed.map_err(RelayError::Packing)?;
+        let metrics = &here.metrics.shared;
+        metrics.relay_frames.inc();
+        metrics.relay_bytes.inc_by(packed.len() as u64);
+        let request = v1::RelayRequest {
+            message: Some(Message::ZstdFrame(packed.into())),
+        };
+        let sent = self.requests.send(request).await;
+        sent.map_err(|_| RelayError::Closed)?;
+        self.in_flight.push_back((self.number, oldest));
+        self.sent_at = Instant::now();
+        Ok(is_last)
+    }
+}
+
+/// Items by their shards. All shards that this analyzer owns are named, also those of which there is nothing: it is there for them.
+pub(super) fn by_shard(items: Vec<(Arc<Item>, bool)>, here: &Here) -> Vec<v1::RelayedShard> {
+    let mut shards: std::collections::BTreeMap<ShardEpoch, Vec<v1::RelayedItem>> = {
+        let fleet = here.fleet.borrow();
+        let owned = fleet.table.of(here.id).map(|shard| ShardEpoch {
+            shard,
+            epoch: fleet.table.get(shard).epoch,
+        });
+        owned.map(|shard| (shard, Vec::new())).collect()
+    };
+    for (item, again) in items {
+        shards
+            .entry(item.shard)
+            .or_default()
+            .push(relayed(&item, again));
+    }
+    let shard = |(shard, items): (ShardEpoch, _)| v1::RelayedShard {
+        shard: Some(shard.into()),
+        items,
+    };
+    shards.into_iter().map(shard).collect()
+}
+
+fn relayed(item: &Item, again: bool) -> v1::RelayedItem {
+    let version = item.version.as_ref();
+    let message = v1::RelayedItem {
+        agent_id: item.sender.agent.as_str().to_owned(),
+        spool_id: item.sender.spool.0,
+        host: item.host.as_str().to_owned(),
+        version: version.map_or_else(String::new, |version| version.as_str().to_owned()),
+        again,
+        late: item.late,
+        ..v1::RelayedItem::default()
+    };
+    match &item.content {
+        Content::Batch {
+            payload,
+            newest,
+            taken,
+            lost,
+        } => v1::RelayedItem {
+            batch: payload.clone(),
+            newest_sequence: *newest,
+            taken: *taken,
+            lost: *lost,
+            ..message
+        },
+        Content::State(state) => v1::RelayedItem {
+            state: Some(state.clone()),
+            ..message
+        },
+    }
+}

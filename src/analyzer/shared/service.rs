@@ -1,0 +1,148 @@
+//! The judge's gRPC service: one task per analyzer that relays.
+//!
+//! A stream passes its frames to the intake of evidence, one at a time, and its answers back. A stream that ends at any point leaves
+//! nothing half done: what the judge has not answered comes again, and is known by its numbers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Here;
+use super::evidence::EvidenceHandle;
+use crate::analysis::shards::MemberId;
+use crate::error::describe;
+use crate::net::server::{identity_of, peer_of};
+use crate::net::tls::PeerIdentity;
+use crate::rpc::upload::{unpack, unpacked_size};
+use crate::rpc::v1::judge_service_server::{JudgeService, JudgeServiceServer};
+use crate::rpc::v1::relay_request::Message;
+use crate::rpc::{MAX_MESSAGE_BYTES, v1};
+
+/// How long an analyzer may take to say who it is.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Answers that wait for the analyzer to read them.
+const ANSWERS: usize = 16;
+
+/// The service with its limit on messages.
+pub(super) fn service(
+    here: Here,
+    judge: watch::Receiver<Option<EvidenceHandle>>,
+    stop: CancellationToken,
+) -> JudgeServiceServer<Relays> {
+    JudgeServiceServer::new(Relays { here, judge, stop })
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+pub(super) struct Relays {
+    here: Here,
+    /// Who takes evidence while this analyzer judges.
+    judge: watch::Receiver<Option<EvidenceHandle>>,
+    stop: CancellationToken,
+}
+
+type Answers = mpsc::Sender<Result<v1::RelayResponse, Status>>;
+
+#[tonic::async_trait]
+impl JudgeService for Relays {
+    type RelayStream = ReceiverStream<Result<v1::RelayResponse, Status>>;
+
+    async fn relay(
+        &self,
+        request: Request<Streaming<v1::RelayRequest>>,
+    ) -> Result<Response<Self::RelayStream>, Status> {
+        self.permit(&identity_of(&request))?;
+        let peer = peer_of(&request);
+        let judge = self.judge.borrow().clone().ok_or_else(no_judge)?;
+        let (answers, stream) = mpsc::channel(ANSWERS);
+        let (inbound, stop) = (request.into_inner(), self.stop.clone());
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = converse(inbound, judge, &answers) => ended,
+                () = stop.cancelled() => Err(no_judge()),
+                // The analyzer has gone; nobody is left to tell.
+                () = answers.closed() => Ok(()),
+            };
+            if let Err(status) = ended {
+                tracing::info!(?peer, code = ?status.code(), reason = status.message(), "a relay ended");
+                // The analyzer may have gone meanwhile.
+                let _ = answers.try_send(Err(status));
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+impl Relays {
+    /// Lets analyzers through alone: others could speak for any host.
+    fn permit(&self, identity: &PeerIdentity) -> Result<(), Status> {
+        let fleet = Arc::clone(&self.here.fleet.borrow());
+        let hosts = fleet.members.values();
+        let hosts: Vec<String> = hosts.map(|one| one.grpc.host().to_owned()).collect();
+        let refused = |_| {
+            Status::permission_denied(
+                "the client's certificate names the host of no analyzer that shares this fleet: its key `advertise` must name a host \
+                 that its certificate (tls.cert) names, too",
+            )
+        };
+        identity.permit_analyzer(&hosts).map_err(refused)
+    }
+}
+
+fn no_judge() -> Status {
+    Status::unavailable("this analyzer does not judge")
+}
+
+async fn converse(
+    mut inbound: Streaming<v1::RelayRequest>,
+    judge: EvidenceHandle,
+    answers: &Answers,
+) -> Result<(), Status> {
+    let first = tokio::time::timeout(HELLO_TIMEOUT, inbound.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("no hello came in time"))??;
+    let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
+        return Err(Status::invalid_argument("a relay begins with a hello"));
+    };
+    if hello.judge_epoch != judge.epoch {
+        return Err(Status::unavailable(format!(
+            "this analyzer judges in epoch {}, not in {}",
+            judge.epoch, hello.judge_epoch
+        )));
+    }
+    answer(answers, v1::RelayResponse::default()).await?;
+    let from = MemberId(hello.analyzer);
+    while let Some(request) = inbound.message().await? {
+        let Some(Message::ZstdFrame(packed)) = request.message else {
+            return Err(Status::invalid_argument("only frames may follow the hello"));
+        };
+        let frame = unpacked(packed).await?;
+        let number = frame.number;
+        let stale = judge.take(from, frame).await.ok_or_else(no_judge)?;
+        answer(answers, v1::RelayResponse { number, stale }).await?;
+    }
+    Ok(())
+}
+
+/// Megabytes of it would hold up others.
+async fn unpacked(packed: Bytes) -> Result<v1::RelayFrame, Status> {
+    let unpacking = tokio::task::spawn_blocking(move || {
+        let unusable = |error| Status::invalid_argument(describe(&error));
+        let size = unpacked_size(&packed).map_err(unusable)?;
+        let frame = unpack(&packed, size).map_err(unusable)?;
+        v1::RelayFrame::decode(frame).map_err(|error| Status::invalid_argument(error.to_string()))
+    });
+    unpacking
+        .await
+        .map_err(|_| Status::internal("reading a frame failed"))?
+}
+
+async fn answer(answers: &Answers, answer: v1::RelayResponse) -> Result<(), Status> {
+    let sent = answers.send(Ok(answer)).await;
+    sent.map_err(|_| Status::cancelled("the analyzer has closed the stream"))
+}
