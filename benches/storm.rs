@@ -129,6 +129,7 @@ fn main() {
     });
     let mut host_filter = HostFilter::default();
     let mut judge = Judge::new(Routes::default(), 0.0);
+    let mut snapshot = Snapshot::empty();
     let mut tracker = Tracker::new(Vec::new(), 1, at(0));
     let mut pace = Pace::default();
     println!(
@@ -144,7 +145,7 @@ fn main() {
             continue;
         }
         let began = processor_time();
-        let snapshot = Snapshot::take(&windows, &host_filter, &judge.limits(), at(second));
+        snapshot.update(&windows, &host_filter, &judge.limits(), at(second));
         let taken = processor_time();
         judge.budget = pace.budget(INTERVAL);
         let judgement = judge.judge(&snapshot).expect("possible counts");

@@ -257,6 +257,7 @@ fn main() {
     })
     .without_planes();
     let mut host_filter = HostFilter::default();
+    let mut snapshot = Snapshot::empty();
     let mut judge = Judge::new(Routes::new(Some(&wiring)), 0.0);
     for (_, probed) in &fleet {
         for probed in probed {
@@ -274,7 +275,7 @@ fn main() {
             continue;
         }
         let began = processor_time();
-        let snapshot = Snapshot::take(&windows, &host_filter, &judge.limits(), at(second + 1));
+        snapshot.update(&windows, &host_filter, &judge.limits(), at(second + 1));
         let taken = processor_time().saturating_sub(began);
         let judgement = judge.judge(&snapshot).expect("possible counts");
         println!(

@@ -15,6 +15,7 @@ mod planes;
 mod slot;
 mod summary;
 mod table;
+mod tape;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -127,8 +128,8 @@ impl Windows {
     }
 
     fn count(&mut self, report: &PathReport, slot: Slot, oldest: Slot) {
-        let is_first = self.table.update(&report.path, |entry| {
-            entry.add(report, slot, oldest);
+        let is_first = self.table.update(&report.path, |entry, cells| {
+            entry.add(report, (slot, oldest), cells);
             entry.comes_through(report)
         });
         if is_first == Some(true)
@@ -258,19 +259,18 @@ impl<'a> PathView<'a> {
 
     /// Whether there are results of these slots.
     pub(crate) fn has_results(self, slots: &Range<Slot>) -> bool {
-        !self.0.buckets_of(slots).is_empty()
+        self.0.buckets_of(slots).next().is_some()
     }
 
     /// What was counted in these slots, oldest first; slots without results are left out.
-    pub fn counts(&self, slots: &Range<Slot>) -> impl DoubleEndedIterator<Item = SlotCounts> + 'a {
-        self.0.buckets_of(slots).iter().map(bucket::Bucket::counts)
+    pub fn counts(&self, slots: &Range<Slot>) -> impl Iterator<Item = SlotCounts> + use<'a> {
+        self.0.buckets_of(slots).map(|bucket| bucket.counts())
     }
 
     /// Round trips in these slots that can be trusted, and those of them that took longer than `limit`.
     pub(crate) fn slower_than(self, slots: &Range<Slot>, limit: Nanos) -> (u64, u64) {
         self.0
             .buckets_of(slots)
-            .iter()
             .map(|bucket| bucket.slower_than(limit))
             .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
@@ -280,8 +280,7 @@ impl<'a> PathView<'a> {
         let none = (0, Bin::from_number(0));
         self.0
             .buckets_of(slots)
-            .iter()
-            .map(bucket::Bucket::trusted)
+            .map(|bucket| bucket.trusted())
             .fold(none, |sum, one| (sum.0 + one.0, sum.1.max(one.1)))
     }
 

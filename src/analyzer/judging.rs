@@ -1,7 +1,7 @@
 //! The task that judges: copies counts out of the state thread, judges them on a thread of its own, keeps the incidents.
 //!
-//! It owns judge and tracker. Once per interval it asks the state thread for a snapshot and hands both to a blocking
-//! thread; it then stores what has changed and publishes a [`View`] for the readers. When a run takes long the break after
+//! It owns judge, tracker and the snapshot of the last run. Once per interval it has the state thread bring the snapshot up to date and
+//! hands all three to a blocking thread; it then stores what has changed and publishes a [`View`] for the readers. When a run takes long the break after
 //! it is [`PAUSE`](health::PAUSE) times as long, so that judging never takes more than a third of a core from the rest.
 //!
 //! Changes that the store does not take are kept and tried again with the next run: nothing is lost while the disk is
@@ -24,7 +24,7 @@ use crate::analysis::fleet::record::HostRecord;
 use crate::analysis::focus::Bounds;
 use crate::analysis::health::{self, Health, Rise};
 use crate::analysis::incident::{Change, Incident, Tracker};
-use crate::analysis::judge::{Judge, Judgement, Pace};
+use crate::analysis::judge::{Judge, Judgement, Pace, Snapshot};
 use crate::analysis::localize::{Component, ProblemError};
 use crate::analysis::routes::Routes;
 use crate::events::{Event, Publisher};
@@ -92,6 +92,7 @@ pub(super) async fn start(
     let judging = Judging {
         worker: Some(Worker {
             judge,
+            snapshot: Snapshot::empty(),
             tracker,
             evicted: Rise::default(),
             unlisted: Rise::default(),
@@ -114,6 +115,8 @@ pub(super) async fn start(
 /// Judge and tracker, which move to a blocking thread and back.
 struct Worker {
     judge: Judge,
+    /// What the last run has judged; the state thread brings it up to date.
+    snapshot: Snapshot,
     tracker: Tracker,
     evicted: Rise,
     unlisted: Rise,
@@ -179,10 +182,11 @@ impl Judging {
         let mut worker = self.worker.take()?;
         worker.judge.budget = worker.pace.budget(self.parts.interval);
         let limits = worker.judge.limits();
+        let snapshot = std::mem::replace(&mut worker.snapshot, Snapshot::empty());
         let mut material = self
             .parts
             .state
-            .read(move |state, now| state.material(&limits, now))
+            .read(move |state, now| state.material(snapshot, &limits, now))
             .await?;
         self.hosts.append(&mut material.hosts);
         let clock = Arc::clone(&self.parts.clock);
@@ -376,6 +380,7 @@ fn run(
         let changes = worker.tracker.step(&judgement, now);
         (judgement, changes)
     });
+    worker.snapshot = material.snapshot;
     worker.took = clock.host().since(began);
     if let Ok((judgement, _)) = &result {
         worker.pace.learn(judgement.work, worker.took);

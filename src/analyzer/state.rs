@@ -469,8 +469,15 @@ impl State {
             .is_some_and(Route::is_whole)
     }
 
-    /// What the judge needs for one run: counts, and the paths that were traced since the last.
-    pub(super) fn material(&self, limits: &HashMap<u32, Nanos>, now: WallTime) -> Material {
+    /// What the judge needs for one run: counts, and the paths that were traced since the last. The snapshot of the last run is brought
+    /// up to date.
+    pub(super) fn material(
+        &self,
+        mut snapshot: Snapshot,
+        limits: &HashMap<u32, Nanos>,
+        now: WallTime,
+    ) -> Material {
+        snapshot.update(&self.windows, &self.host_filter, limits, now);
         let untraced = self.paths.take_gone();
         let fresh = std::mem::take(&mut *self.fresh.borrow_mut());
         let mut traced = Vec::new();
@@ -492,7 +499,7 @@ impl State {
         differences.truncate(MOST_DIFFERENCES);
         let mut fleet = self.fleet.borrow_mut();
         Material {
-            snapshot: Snapshot::take(&self.windows, &self.host_filter, limits, now),
+            snapshot,
             traced,
             untraced,
             differences,

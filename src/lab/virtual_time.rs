@@ -161,6 +161,7 @@ struct VirtualLab {
     windows: Windows,
     host_filter: HostFilter,
     judge: Judge,
+    snapshot: Snapshot,
     tracker: Tracker,
     /// ToRs that RNICs report, where that is not the one that they are cabled to.
     reported: HashMap<Gid, TorId>,
@@ -207,6 +208,7 @@ impl VirtualLab {
             },
             host_filter: HostFilter::default(),
             judge: Judge::new(Routes::new(wiring), 0.0),
+            snapshot: Snapshot::empty(),
             tracker: Tracker::new(Vec::new(), 1, start),
             reported: HashMap::new(),
             asked: VecDeque::new(),
@@ -350,8 +352,10 @@ impl VirtualLab {
         if now.nanos() % 5_000_000_000 == 0 {
             self.windows.expire(at);
         }
-        let snapshot = Snapshot::take(&self.windows, &self.host_filter, &self.judge.limits(), at);
-        let judgement = self.judge.judge(&snapshot)?;
+        let limits = self.judge.limits();
+        self.snapshot
+            .update(&self.windows, &self.host_filter, &limits, at);
+        let judgement = self.judge.judge(&self.snapshot)?;
         self.outcome.runs += 1;
         if self.judge.focus.is_some() {
             self.outcome.asked += judgement.asked.len() as u64;

@@ -140,6 +140,20 @@ pub(super) fn is_own(path: PathView<'_>) -> bool {
 
 #[cfg(test)]
 impl PathCounts {
+    /// All that is counted, and of which path.
+    pub(super) fn all(&self) -> impl PartialEq + std::fmt::Debug + use<> {
+        (
+            (
+                (*self.source_name).clone(),
+                (*self.target_name).clone(),
+                self.kind,
+            ),
+            (self.port, self.service.as_deref().cloned(), self.is_own),
+            (self.counts, self.weighed.clone(), self.unsent),
+            (self.slow, self.paused),
+        )
+    }
+
     /// The same path with other counts over all horizons.
     pub(super) fn with_counts(mut self, counts: Counts) -> Self {
         self.counts = [counts.into(); 4];

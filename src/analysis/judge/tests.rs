@@ -2,6 +2,7 @@
 //! `tests/it/explained.rs`.
 
 mod focusing;
+mod following;
 mod silent;
 mod uncertain;
 
@@ -30,6 +31,7 @@ struct TestFabric {
     windows: Windows,
     host_filter: HostFilter,
     judge: Judge,
+    snapshot: Snapshot,
     tracker: Tracker,
     lines: Vec<String>,
 }
@@ -65,6 +67,7 @@ impl TestFabric {
             }),
             host_filter: HostFilter::default(),
             judge: Judge::new(Routes::default(), 0.0),
+            snapshot: Snapshot::empty(),
             tracker: Tracker::new(Vec::new(), 1, now(0)),
             lines: Vec::new(),
         }
@@ -147,8 +150,13 @@ impl TestFabric {
 
     fn judge_now(&mut self, at: WallTime) {
         let limits = self.judge.limits();
-        let snapshot = Snapshot::take(&self.windows, &self.host_filter, &limits, at);
-        let judgement = self.judge.judge(&snapshot).expect("possible counts");
+        self.snapshot
+            .update(&self.windows, &self.host_filter, &limits, at);
+        following::assert_same(
+            &self.snapshot,
+            &Snapshot::take(&self.windows, &self.host_filter, &limits, at),
+        );
+        let judgement = self.judge.judge(&self.snapshot).expect("possible counts");
         for change in self.tracker.step(&judgement, at) {
             let (what, incident) = match &change {
                 Change::Opened(incident) => ("opened", incident),

@@ -79,16 +79,27 @@ pub struct SlotCounts {
 }
 
 /// Results of one path in one slot.
-#[derive(Debug)]
-pub(super) struct Bucket {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bucket<'a> {
     pub(super) slot: Slot,
     /// Without focus.
-    sent: u32,
-    lost: u32,
+    pub(super) sent: u32,
+    pub(super) lost: u32,
     /// Whether any cell counts something else than measurements: nearly no bucket has one, and then its counts are here.
-    has_others: bool,
+    pub(super) has_others: bool,
     /// Sorted by key.
-    cells: Vec<u32>,
+    pub(super) cells: &'a [u32],
+}
+
+/// Results of one path in one slot while a report is added to them.
+#[derive(Debug)]
+pub(super) struct Filling {
+    /// Without focus.
+    pub(super) sent: u32,
+    pub(super) lost: u32,
+    pub(super) has_others: bool,
+    /// Sorted by key.
+    pub(super) cells: Vec<u32>,
 }
 
 /// What paths and slots add up to.
@@ -119,25 +130,24 @@ impl Sums {
     }
 }
 
-impl Bucket {
-    pub(super) const fn new(slot: Slot) -> Self {
+impl Filling {
+    /// Nothing yet, in this memory.
+    pub(super) fn new(mut cells: Vec<u32>) -> Self {
+        cells.clear();
         Self {
-            slot,
             sent: 0,
             lost: 0,
             has_others: false,
-            cells: Vec::new(),
+            cells,
         }
     }
 
-    /// Bytes on the heap.
-    pub(super) const fn heap_bytes(&self) -> usize {
-        self.cells.capacity() * size_of::<u32>()
-    }
-
-    /// Gives back what is allocated and not used; for buckets that will hardly change again.
-    pub(super) fn shrink(&mut self) {
-        self.cells.shrink_to_fit();
+    /// Takes in what was there.
+    pub(super) fn fill(&mut self, bucket: &Bucket<'_>) {
+        self.sent = bucket.sent;
+        self.lost = bucket.lost;
+        self.has_others = bucket.has_others;
+        self.cells.extend_from_slice(bucket.cells);
     }
 
     pub(super) fn add(&mut self, report: &PathReport) {
@@ -151,9 +161,6 @@ impl Bucket {
         for (reason, count) in &report.invalid {
             let number = u16::try_from(reason_number(*reason)).unwrap_or_default();
             self.count(key(INVALID, number), *count);
-        }
-        if self.cells.is_empty() {
-            self.cells.reserve(report.samples.len() * 3);
         }
         for sample in &report.samples {
             if sample.responder_delay <= TRUSTED_RESPONDER_DELAY {
@@ -203,7 +210,9 @@ impl Bucket {
             }
         }
     }
+}
 
+impl<'a> Bucket<'a> {
     /// Counts without the distributions.
     pub(super) fn counts(&self) -> SlotCounts {
         let (sent, lost) = (u64::from(self.sent), u64::from(self.lost));
@@ -277,7 +286,7 @@ impl Bucket {
         }
     }
 
-    fn cells_of(&self, what: u16) -> &[u32] {
+    fn cells_of(&self, what: u16) -> &'a [u32] {
         let first = u32::from(what) << (Bin::BITS + COUNT_BITS);
         let from = self.cells.partition_point(|cell| *cell < first);
         let next = (u64::from(what) + 1) << (Bin::BITS + COUNT_BITS);
@@ -288,7 +297,7 @@ impl Bucket {
     pub(super) fn add_to(&self, sums: &mut Sums) {
         sums.sent = sums.sent.saturating_add(u64::from(self.sent));
         sums.lost = sums.lost.saturating_add(u64::from(self.lost));
-        for cell in &self.cells {
+        for cell in self.cells {
             let count = u64::from(cell & COUNT_MAX);
             let (what, number) = unpack(cell >> COUNT_BITS);
             let sketch = match what {

@@ -11,6 +11,7 @@ use super::super::report::{End, Path, PathReport};
 use super::bucket::{Bucket, Sums};
 use super::slot::Slot;
 use super::summary::Summary;
+use super::tape::Tape;
 use crate::id::{Gid, ServiceName, UdpSourcePort};
 use crate::probe::{PathFidelity, ProbeKind};
 use crate::transport::Class;
@@ -43,10 +44,7 @@ pub(super) struct Entry {
     pub(super) service: Option<Box<ServiceName>>,
     pub(super) class: Option<Class>,
     pub(super) fidelity: Option<PathFidelity>,
-    /// Sorted by slot.
-    buckets: Vec<Bucket>,
-    /// On the buckets' heaps.
-    cells_bytes: usize,
+    tape: Tape,
     hash: u64,
     newer: u32,
     older: u32,
@@ -73,33 +71,18 @@ impl Entry {
             .service
             .as_ref()
             .map_or(0, |name| size_of::<ServiceName>() + name.as_str().len());
-        size_of::<Self>()
-            + service
-            + self.buckets.capacity() * size_of::<Bucket>()
-            + self.cells_bytes
+        size_of::<Self>() + service + self.tape.heap_bytes()
     }
 
-    fn forget_before(&mut self, oldest: Slot) {
-        let gone = self.buckets.partition_point(|bucket| bucket.slot < oldest);
-        for bucket in self.buckets.drain(..gone) {
-            self.cells_bytes -= bucket.heap_bytes();
-        }
-    }
-
-    /// Counts a report into `slot`, and forgets the slots before `oldest`.
-    pub(super) fn add(&mut self, report: &PathReport, slot: Slot, oldest: Slot) {
-        if self
-            .buckets
-            .first()
-            .is_some_and(|first| first.slot < oldest)
-        {
-            self.forget_before(oldest);
-        }
-        let at = self.place(slot);
-        let bucket = &mut self.buckets[at];
-        self.cells_bytes -= bucket.heap_bytes();
-        bucket.add(report);
-        self.cells_bytes += bucket.heap_bytes();
+    /// Counts a report into `slot`, and forgets the slots before `oldest`. `cells` is memory that is used again and again.
+    pub(super) fn add(
+        &mut self,
+        report: &PathReport,
+        (slot, oldest): (Slot, Slot),
+        cells: &mut Vec<u32>,
+    ) {
+        self.tape.forget_before(oldest);
+        self.tape.add(report, slot, cells);
     }
 
     /// Whether this report has the first probe that comes through.
@@ -109,43 +92,16 @@ impl Entry {
         is_first
     }
 
-    /// Index of the bucket of `slot`, made if missing.
-    fn place(&mut self, slot: Slot) -> usize {
-        let at = self.buckets.partition_point(|bucket| bucket.slot < slot);
-        if self
-            .buckets
-            .get(at)
-            .is_some_and(|bucket| bucket.slot == slot)
-        {
-            return at;
-        }
-        if let Some(before) = at.checked_sub(1).map(|before| &mut self.buckets[before]) {
-            self.cells_bytes -= before.heap_bytes();
-            before.shrink();
-            self.cells_bytes += before.heap_bytes();
-        }
-        if self.buckets.len() == self.buckets.capacity() {
-            self.buckets.reserve_exact(4);
-        }
-        self.buckets.insert(at, Bucket::new(slot));
-        at
-    }
-
-    pub(super) fn buckets_of(&self, slots: &Range<Slot>) -> &[Bucket] {
-        let from = self
-            .buckets
-            .partition_point(|bucket| bucket.slot < slots.start);
-        let to = self
-            .buckets
-            .partition_point(|bucket| bucket.slot < slots.end);
-        self.buckets.get(from..to).unwrap_or_default()
+    pub(super) fn buckets_of(
+        &self,
+        slots: &Range<Slot>,
+    ) -> impl Iterator<Item = Bucket<'_>> + use<'_> {
+        self.tape.of(slots)
     }
 
     pub(super) fn summary(&self, slots: &Range<Slot>) -> Option<Summary> {
-        let buckets = self.buckets_of(slots);
-        if buckets.is_empty() {
-            return None;
-        }
+        let mut buckets = self.buckets_of(slots).peekable();
+        buckets.peek()?;
         let mut sums = Sums::default();
         for bucket in buckets {
             bucket.add_to(&mut sums);
@@ -194,6 +150,8 @@ pub(super) struct Table {
     expired: u64,
     /// Reports that were counted.
     stamp: u64,
+    /// Memory for the slot at hand.
+    cells: Vec<u32>,
 }
 
 impl Default for Table {
@@ -212,6 +170,7 @@ impl Default for Table {
             evicted: 0,
             expired: 0,
             stamp: 0,
+            cells: Vec::new(),
         }
     }
 }
@@ -290,7 +249,7 @@ impl Table {
     pub(super) fn update<T>(
         &mut self,
         path: &Path,
-        change: impl FnOnce(&mut Entry) -> T,
+        change: impl FnOnce(&mut Entry, &mut Vec<u32>) -> T,
     ) -> Option<T> {
         let hash = hash(&self.hasher, path);
         let found = self
@@ -312,10 +271,10 @@ impl Table {
         self.stamp += 1;
         let entry = self.entries[at as usize].as_mut()?;
         entry.touched = self.stamp;
-        let (bytes, buckets) = (entry.bytes(), entry.buckets.len());
-        let result = change(entry);
+        let (bytes, buckets) = (entry.bytes(), entry.tape.len());
+        let result = change(entry, &mut self.cells);
         self.entries_bytes = self.entries_bytes - bytes + entry.bytes();
-        self.buckets = self.buckets - buckets + entry.buckets.len();
+        self.buckets = self.buckets - buckets + entry.tape.len();
         Some(result)
     }
 
@@ -328,8 +287,7 @@ impl Table {
             service: path.service.clone().map(Box::new),
             class: path.class,
             fidelity: path.fidelity,
-            buckets: Vec::new(),
-            cells_bytes: 0,
+            tape: Tape::default(),
             hash,
             newer: NONE,
             older: NONE,
@@ -421,7 +379,7 @@ impl Table {
             return;
         };
         self.entries_bytes -= entry.bytes();
-        self.buckets -= entry.buckets.len();
+        self.buckets -= entry.tape.len();
         if let Ok(found) = self.index.find_entry(entry.hash, |other| *other == at) {
             found.remove();
         }
@@ -453,11 +411,11 @@ impl Table {
             let Some(entry) = self.entries[at as usize].as_mut() else {
                 continue;
             };
-            let (bytes, buckets) = (entry.bytes(), entry.buckets.len());
-            entry.forget_before(oldest);
+            let (bytes, buckets) = (entry.bytes(), entry.tape.len());
+            entry.tape.forget_before(oldest);
             self.entries_bytes = self.entries_bytes - bytes + entry.bytes();
-            self.buckets = self.buckets - buckets + entry.buckets.len();
-            if entry.buckets.is_empty() {
+            self.buckets = self.buckets - buckets + entry.tape.len();
+            if entry.tape.len() == 0 {
                 self.remove(at);
                 self.expired += 1;
             }
@@ -500,22 +458,16 @@ fn hash(hasher: &RandomState, path: &Path) -> u64 {
 impl Table {
     /// Counts everything anew and compares.
     pub(super) fn check(&self) {
-        let cells: usize = self
-            .iter()
-            .flat_map(|entry| &entry.buckets)
-            .map(Bucket::heap_bytes)
-            .sum();
-        assert_eq!(
-            cells,
-            self.iter().map(|entry| entry.cells_bytes).sum::<usize>()
-        );
+        for entry in self.iter() {
+            entry.tape.check();
+        }
         assert_eq!(
             self.entries_bytes,
             self.iter().map(Entry::bytes).sum::<usize>()
         );
         assert_eq!(
             self.buckets,
-            self.iter().map(|entry| entry.buckets.len()).sum::<usize>()
+            self.iter().map(|entry| entry.tape.len()).sum::<usize>()
         );
         assert_eq!(
             self.ends_bytes,

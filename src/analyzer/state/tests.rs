@@ -129,7 +129,11 @@ impl Analyzer {
 
     /// What the judge learns with its next run.
     async fn learned(&self) -> Vec<Traced> {
-        let read = |state: &State, now| state.material(&HashMap::new(), now).traced;
+        let read = |state: &State, now| {
+            state
+                .material(Snapshot::empty(), &HashMap::new(), now)
+                .traced
+        };
         self.state.read(read).await.expect("the thread runs")
     }
 
@@ -240,7 +244,11 @@ async fn what_an_agent_says_is_listed_before_its_first_batch() {
     let listed = analyzer.state.read(listed).await.expect("it runs");
     let degraded = vec!["tracing: no CAP_BPF".to_owned()];
     assert_eq!(listed, ("h1".into(), degraded, 84, 1));
-    let hosts = |state: &State, now| state.material(&HashMap::new(), now).hosts;
+    let hosts = |state: &State, now| {
+        state
+            .material(Snapshot::empty(), &HashMap::new(), now)
+            .hosts
+    };
     let hosts = analyzer.state.read(hosts).await.expect("it runs");
     assert_eq!(hosts.len(), 1, "to be stored");
     // Its first batch was taken before, and is counted after.
