@@ -35,6 +35,7 @@ mod memory;
 mod metrics;
 mod readiness;
 mod shared;
+mod start;
 mod state;
 mod tasks;
 mod trends;

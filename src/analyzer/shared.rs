@@ -18,6 +18,7 @@
 mod evidence;
 mod front;
 mod gateway;
+mod here;
 mod log;
 mod relay;
 mod service;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::evidence::EvidenceHandle;
 use self::gateway::Gateway;
+use self::here::Here;
 use self::log::SharedLog;
 use super::error::{AnalyzerError, DRAIN, GRACE};
 use super::intake::{self, IntakeHandle};
@@ -37,7 +39,6 @@ use super::memory::Memory;
 use super::metrics::Metrics;
 use super::tasks::JudgeTasks;
 use super::{Analyzer, upload};
-use crate::analysis::shards::MemberId;
 use crate::config::analyzer::{AnalyzerConfig, SharedConfig};
 use crate::events::Publisher;
 use crate::net::calls::counted;
@@ -49,15 +50,6 @@ use crate::store::tenure::RELEASE;
 use crate::supervisor::Supervisor;
 use crate::telemetry::otlp;
 use crate::time::Clock;
-
-/// What all tasks here know.
-#[derive(Clone)]
-struct Here {
-    id: MemberId,
-    fleet: watch::Receiver<Arc<AnalyzerFleet>>,
-    log: SharedLog,
-    metrics: Arc<Metrics>,
-}
 
 /// Joins the analyzers of the database, and serves.
 ///

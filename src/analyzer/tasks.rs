@@ -17,7 +17,7 @@ use super::metrics::Metrics;
 use super::state::{self, StateHandle};
 use super::trends::TrendReader;
 use super::view::Views;
-use super::{Analyzer, dashboard, shared, upload, web};
+use super::{Analyzer, dashboard, upload, web};
 use crate::analysis::fleet::Fleet;
 use crate::analysis::routes::Routes;
 use crate::analysis::sizing::Sizing;
@@ -53,26 +53,10 @@ struct Tasks {
 }
 
 impl Analyzer {
-    /// Opens the store, replays what it holds, and serves. Stored batches and changed incidents are published as `events`.
+    /// The same as [`Self::start`] on stores that are open already, for an analyzer that has the fleet for itself.
     ///
     /// # Errors
-    /// The store cannot be used or an address cannot be listened on. Nothing is left running then.
-    pub async fn start(
-        config: AnalyzerConfig,
-        clock: Arc<dyn Clock>,
-        events: Publisher,
-    ) -> Result<Self, AnalyzerError> {
-        if let Some(shared) = config.shared.clone() {
-            return Box::pin(shared::start(config, shared, clock, events)).await;
-        }
-        let stores = Stores::open(&config.store).await?;
-        Self::start_on(stores, config, clock, events).await
-    }
-
-    /// The same on stores that are open already.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
+    /// As there.
     pub async fn start_on(
         stores: Stores,
         config: AnalyzerConfig,

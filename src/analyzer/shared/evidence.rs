@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Here;
+use super::here::Here;
 use crate::analysis::admission::Watermark;
 use crate::analysis::clocks::{Clocks, is_corrected};
 use crate::analysis::report::{Sender, SpoolId};

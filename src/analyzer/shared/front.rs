@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tonic::Code;
 
-use super::Here;
+use super::here::Here;
 use super::log::{Content, Item};
 use crate::analysis::admission::{Admission, Watermark};
 use crate::analysis::report::Sender;

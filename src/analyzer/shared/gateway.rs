@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use super::Here;
+use super::here::Here;
 use crate::analyzer::web;
 use crate::api;
 use crate::net::hosts::AllowedHosts;

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
-use super::Here;
+use super::here::Here;
 use super::log::{Content, Cursor, Item, Portion};
 use crate::net::client::channel_to_one_of_several;
 use crate::net::limit::LogLimit;

@@ -13,8 +13,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Here;
 use super::evidence::EvidenceHandle;
+use super::here::Here;
 use crate::analysis::shards::MemberId;
 use crate::error::describe;
 use crate::net::server::{identity_of, peer_of};

@@ -6,7 +6,7 @@ use super::evidence::EvidenceHandle;
 use super::*;
 use crate::analysis::fleet::Fleet;
 use crate::analysis::report::{Sender, SpoolId};
-use crate::analysis::shards::{Owned, ShardId};
+use crate::analysis::shards::{MemberId, Owned, ShardId};
 use crate::analysis::sizing::Sizing;
 use crate::analysis::windows::{Limits, PathView, Slot};
 use crate::analyzer::intake::{Greeting, StoreFailure, Submission, Welcome};

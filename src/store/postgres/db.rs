@@ -10,7 +10,7 @@ use tokio_postgres::{Error, Row};
 
 use super::connection::Link;
 use super::fence::{Fence, Guard, Member, Role};
-use super::{analyzers, layout, lease, members};
+use super::{layout, lease, members, watched};
 use crate::store::StoreError;
 use crate::store::damage::Damage;
 use crate::store::server::Server;
@@ -40,7 +40,7 @@ impl Db {
     pub(in crate::store) async fn open(server: &Server, role: Role) -> Result<Self, StoreError> {
         let link = prepared(server).await?;
         if role == Role::Analyzer
-            && let Some(holder) = analyzers::sharing(&link).await?
+            && let Some(holder) = watched::sharing(&link).await?
         {
             return Err(StoreError::Taken {
                 store: link.store.to_string(),
