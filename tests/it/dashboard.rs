@@ -226,7 +226,7 @@ fn the_overview_shows_the_matrix() {
         let page = browse(analyzer.web(), "/?metric=p99&window=120s", "")
             .await
             .body;
-        assert!(page.contains(">10.0µs<"), "{page}");
+        assert!(page.contains(">10.0 µs<"), "{page}");
         let page = browse(analyzer.web(), "/tor/tor0/tor1", "").await.body;
         let list = page
             .split("<tbody>")

@@ -59,6 +59,8 @@ enum Bench {
     JudgeFleet,
     /// `certify` of 1 024 emulated RNICs, and of 50 healthy small fabrics, in virtual time: how long it takes, what is invented.
     Certify,
+    /// Two Slurm jobs on the same hosts and a lossy link, 100 runs: whether incidents name exactly the jobs that cross it.
+    Jobs,
     /// What 64 viewers of the dashboard cost an analyzer of 256 ToRs, and how long pages take.
     Dashboard,
     /// Disk that seven days of trends of 256 ToRs take, and processor time and size of their charts.
@@ -103,6 +105,7 @@ impl Bench {
             Self::RegistryStores => example("registry_stores"),
             Self::JudgeFleet => example("judge_fleet"),
             Self::Certify => example("certify"),
+            Self::Jobs => example("jobs"),
             Self::Dashboard => example("dashboard_load"),
             Self::Trends => example("trends"),
             Self::VirtualTime => bench("virtual_time"),
