@@ -29,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Arguments of `flows`.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line, each by itself"
+)]
 pub(crate) struct FlowsArgs {
     /// Print each change until SIGTERM or Ctrl-C
     #[arg(long)]
