@@ -1,7 +1,7 @@
 //! From windows to findings: what is wrong right now, where, and why that is believed.
 //!
 //! In this order (R-Pingmesh, section 5): results that hosts caused are set aside ([`snapshot`], by [`filter`](super::filter)); hosts
-//! that are down are named; anomalous RNICs are found ([`rnic`]) and their paths left out; what is
+//! that are down are named; anomalous RNICs are found ([`rnic`](super::rnic)) and their paths left out; what is
 //! left is explained by links, switches and single RNICs ([`localize`](super::localize)) over several horizons; slow round
 //! trips are explained in the same way. Traces also show whether switches divide 5-tuples evenly (`spread`).
 //!

@@ -24,7 +24,7 @@ settings! {
         /// The list of this node's pods, of the kubelet or the API server: pods go by namespace and owner instead of their UID
         /// [default: none]
         ///
-        /// Of the API server: https://kubernetes.default.svc/api/v1/pods?fieldSelector=spec.nodeName=NODE. Plaintext is
+        /// Of the API server: `https://kubernetes.default.svc/api/v1/pods?fieldSelector=spec.nodeName=NODE`. Plaintext is
         /// accepted on loopback only.
         kubernetes: Option<String>, value("URL"), example("https://node1.example:10250/pods");
         /// File with the token for it, read before each request [default: none]
