@@ -211,14 +211,11 @@ impl Site {
         // Those of a test machine that is overloaded say nothing here.
         let is_load = |incident: &Value| {
             let evidence = incident["evidence"].to_string();
-            let is_load = incident["category"] == "monitoring_blind"
-                && evidence.contains("starved")
-                && !evidence.contains("agent_silent")
-                && !evidence.contains("host_down");
-            if incident["category"] == "monitoring_blind" {
-                println!("{incident}");
-            }
-            is_load
+            let is_of_hosts = evidence.contains("agent_silent") || evidence.contains("host_down");
+            incident["category"] == "cpu_overload"
+                || incident["category"] == "monitoring_blind"
+                    && evidence.contains("starved")
+                    && !is_of_hosts
         };
         let told = |incident: &Value| {
             let title = incident["title"].as_str().unwrap_or_default().to_owned();
