@@ -105,7 +105,7 @@ async fn what_was_stored_is_there_after_a_standby_was_promoted_and_storing_goes_
         (oldest, newest),
         (WallTime::from_nanos(1), WallTime::from_nanos(21))
     );
-    let count = "SELECT count(*) FROM rpingmesh.history";
+    let count = "SELECT count(*) FROM rpingmesh.picture";
     let client = pair.second.client("rpingmesh").await;
     let row = client.query_one(count, &[]).await.expect("readable");
     assert_eq!(

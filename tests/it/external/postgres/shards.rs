@@ -24,9 +24,9 @@ use crate::agent::{Running, start};
 use crate::support::program::{ANALYZER, OPERATOR, Program, command, refused};
 
 /// What must come comes in this time, on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How soon a fault must be seen after its owner, or the judge, was killed: twice what is meant, for a loaded machine.
-const SEEN: Duration = Duration::from_secs(12);
+const SEEN: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(50);
 /// Hosts with an RNIC each, and their ToRs: with two hosts, so that each has a peer.
 const HOSTS: u8 = 16;
