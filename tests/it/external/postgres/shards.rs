@@ -25,7 +25,7 @@ use crate::support::program::{ANALYZER, OPERATOR, Program, command, refused};
 
 /// What must come comes in this time, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How soon a fault must be seen after its owner, or the judge, was killed: twice what is meant, for a loaded machine.
+/// Until when a fault is seen after its owner, or the judge, was killed, on a loaded machine. How long it took is printed.
 const SEEN: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(50);
 /// Hosts with an RNIC each, and their ToRs: with two hosts, so that each has a peer.
