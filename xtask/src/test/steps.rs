@@ -73,7 +73,7 @@ pub(crate) enum Step {
 const SCENARIOS: &[&str] = &["boot", "soft-roce", "interop"];
 
 /// What takes longest, by itself. `localize` is not among them: its guest must keep up, on a busy host it does not.
-const SERVICES: &[&str] = &["offsets", "service-tracing"];
+const SERVICES: &[&str] = &["service-tracing"];
 
 /// What CI boots on the kernel of Debian's next release.
 const SCENARIOS_NEXT: &[&str] = &["verbs", "interop"];
