@@ -1,7 +1,7 @@
 //! The verbs transport: UD queue pairs over libibverbs, on RNICs and soft-RoCE.
 //!
 //! Linux only; elsewhere `verbs/unsupported.rs` stands in its place. What a platform must supply: [`Verbs`], made from
-//! [`Settings`] and implementing [`Provider`], [`inventory`], [`stamps`] and [`specimen`].
+//! [`Settings`] and implementing [`Provider`], [`inventory`], [`stamps`] and [`specimen()`].
 
 mod address;
 mod clock;

@@ -3,7 +3,7 @@
 //! | line | means |
 //! |---|---|
 //! | `dev NAME TRANSPORT OPEN_ERRNO GID_TABLE_ERRNO` | a device; transport 0 is InfiniBand or RoCE, 1 iWARP, −1 unknown; opening it or reading its GID table fails with these, unless 0 |
-//! | `like DRIVER` | the lines that the driver's sources tell: see [`profiles`](crate::profiles) |
+//! | `like DRIVER` | the lines that the driver's sources tell: see [`profiles`] |
 //! | `transport NUMBER` | another transport than in the line `dev` |
 //! | `clockless` | nothing stamps completions |
 //! | `port N STATE LINK_LAYER MTU GID_TABLE_LENGTH QUERY_ERRNO` | a port of the device above; 4 is active, 1 down; link layer 2 is Ethernet, 1 InfiniBand, 0 unspecified |
