@@ -2,7 +2,7 @@
 //!
 //! Channels:
 //! - in: `wanted` ([`Notify`]), a connection of a pod without a name has come;
-//! - out: `names` (watch), the newest names, and why there are no newer ones.
+//! - out: `names` (watch), the names of the last answer, and what the last failure said.
 //!
 //! It asks at the start, when a name is wanted (at most every 5 s) and every minute. While nobody answers it asks after
 //! waits that grow up to a minute; the names that are known stay. Dropping the task at any await leaves nothing half done.
@@ -54,7 +54,7 @@ struct Rhythm {
 pub struct KnownPods {
     /// Their names.
     pub names: Arc<PodNames>,
-    /// Why there are no newer ones.
+    /// What went wrong when newer names were asked for last; `None` after an answer.
     pub trouble: Option<String>,
 }
 
@@ -67,7 +67,7 @@ pub struct PodsIn {
     pub wanted: Arc<Notify>,
 }
 
-/// Why there is no list of pods.
+/// Kubernetes gave no list of pods.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// No answer, or one that says no.

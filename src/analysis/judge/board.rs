@@ -49,7 +49,7 @@ struct KnownLeg {
 /// What one path crosses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    /// [`NONE`] where there is no path.
+    /// [`NONE`]: this row has no path.
     pub(super) source: u32,
     pub(super) target: u32,
     /// [`NONE`] for paths under one ToR.
@@ -405,7 +405,7 @@ impl Board {
         Some(&leg.leg)
     }
 
-    /// Where the way of a path's probes is known from.
+    /// The source that a path's hops are known from.
     pub(super) fn origin(&self, at: usize) -> Origin {
         self.legs
             .get(self.places[at].there as usize)

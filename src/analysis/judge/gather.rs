@@ -105,7 +105,7 @@ impl Problems {
         Ok(Self(wanted.into_iter().zip(gathered).collect()))
     }
 
-    /// The problem of a horizon with losses; `None` where there is no work left for it.
+    /// The problem of a horizon that has losses. `None`: the run has no work left for it.
     pub(super) fn take(
         &mut self,
         view: &View<'_>,

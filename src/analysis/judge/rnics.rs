@@ -1,7 +1,7 @@
 //! Anomalous RNICs of one run.
 //!
-//! RNICs that lose nothing are no suspects. The pairs between them enter as sums per ToR, and nothing is looked for while no RNIC has
-//! lost enough to be one.
+//! An RNIC that loses nothing is not a suspect. Pairs of such RNICs enter as sums per ToR. The search begins when an RNIC has lost enough
+//! to be a suspect.
 
 use std::collections::HashMap;
 

@@ -3,7 +3,6 @@
 //! A stream passes its frames to the intake of evidence, one at a time, and its answers back. A stream that ends at any point leaves
 //! nothing half done: what the judge has not answered comes again, and is known by its numbers.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use crate::rpc::upload::{unpack, unpacked_size};
 use crate::rpc::v1::judge_service_server::{JudgeService, JudgeServiceServer};
 use crate::rpc::v1::relay_request::Message;
 use crate::rpc::{MAX_MESSAGE_BYTES, v1};
+use crate::store::analyzers::AnalyzerFleet;
 
 /// How long an analyzer may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,14 +56,16 @@ impl JudgeService for Relays {
         &self,
         request: Request<Streaming<v1::RelayRequest>>,
     ) -> Result<Response<Self::RelayStream>, Status> {
-        self.permit(&identity_of(&request))?;
+        let identity = identity_of(&request);
         let peer = peer_of(&request);
         let judge = self.judge.borrow().clone().ok_or_else(no_judge)?;
         let (answers, stream) = mpsc::channel(ANSWERS);
-        let (inbound, stop) = (request.into_inner(), self.stop.clone());
+        let (here, stop) = (self.here.clone(), self.stop.clone());
+        let inbound = request.into_inner();
         tokio::spawn(async move {
+            let from = |analyzer| permit(&here.fleet.borrow(), &identity, analyzer);
             let ended = tokio::select! {
-                ended = converse(inbound, judge, &answers) => ended,
+                ended = converse(inbound, judge, from, &answers) => ended,
                 () = stop.cancelled() => Err(no_judge()),
                 // The analyzer has gone; nobody is left to tell.
                 () = answers.closed() => Ok(()),
@@ -78,20 +80,27 @@ impl JudgeService for Relays {
     }
 }
 
-impl Relays {
-    /// Lets analyzers through alone: others could speak for any host.
-    fn permit(&self, identity: &PeerIdentity) -> Result<(), Status> {
-        let fleet = Arc::clone(&self.here.fleet.borrow());
-        let hosts = fleet.members.values();
-        let hosts: Vec<String> = hosts.map(|one| one.grpc.host().to_owned()).collect();
-        let refused = |_| {
-            Status::permission_denied(
-                "the client's certificate names the host of no analyzer that shares this fleet: its key `advertise` must name a host \
-                 that its certificate (tls.cert) names, too",
-            )
-        };
-        identity.permit_analyzer(&hosts).map_err(refused)
-    }
+/// Lets an analyzer speak for itself alone: whoever passes results on speaks for any host of its shards.
+pub(super) fn permit(
+    fleet: &AnalyzerFleet,
+    identity: &PeerIdentity,
+    analyzer: i64,
+) -> Result<MemberId, Status> {
+    let from = MemberId(analyzer);
+    let endpoints = fleet.members.get(&from).ok_or_else(|| {
+        // It may have come a moment ago: it tries again.
+        Status::unavailable(format!(
+            "analyzer {analyzer} is not among those that share this fleet"
+        ))
+    })?;
+    let host = endpoints.grpc.host();
+    identity.permit_analyzer(&[host.to_owned()]).map_err(|_| {
+        Status::permission_denied(format!(
+            "the client's certificate does not name `{host}`, the host of analyzer {analyzer}: its key `advertise` must name a host \
+             that its certificate (tls.cert) names, too"
+        ))
+    })?;
+    Ok(from)
 }
 
 fn no_judge() -> Status {
@@ -101,6 +110,7 @@ fn no_judge() -> Status {
 async fn converse(
     mut inbound: Streaming<v1::RelayRequest>,
     judge: EvidenceHandle,
+    permitted: impl Fn(i64) -> Result<MemberId, Status>,
     answers: &Answers,
 ) -> Result<(), Status> {
     let first = tokio::time::timeout(HELLO_TIMEOUT, inbound.message())
@@ -115,8 +125,8 @@ async fn converse(
             judge.epoch, hello.judge_epoch
         )));
     }
+    let from = permitted(hello.analyzer)?;
     answer(answers, v1::RelayResponse::default()).await?;
-    let from = MemberId(hello.analyzer);
     while let Some(request) = inbound.message().await? {
         let Some(Message::ZstdFrame(packed)) = request.message else {
             return Err(Status::invalid_argument("only frames may follow the hello"));

@@ -2,7 +2,10 @@
 
 use prost::Message as _;
 
+use tonic::Code;
+
 use super::evidence::EvidenceHandle;
+use super::service::permit;
 use super::*;
 use crate::analysis::fleet::Fleet;
 use crate::analysis::report::{Sender, SpoolId};
@@ -12,10 +15,11 @@ use crate::analysis::windows::{Limits, PathView, Slot};
 use crate::analyzer::intake::{Greeting, StoreFailure, Submission, Welcome};
 use crate::analyzer::state::{self, KnownTopology, State, StateHandle};
 use crate::id::{AgentId, HostName};
+use crate::net::tls::PeerIdentity;
 use crate::net::url::Url;
 use crate::rpc::shards::ShardEpoch;
 use crate::rpc::v1;
-use crate::store::analyzers::{Endpoints, Judge};
+use crate::store::analyzers::{AnalyzerFleet, Endpoints, Judge};
 use crate::time::{Nanos, SystemClock, WallTime};
 use tokio::sync::oneshot;
 
@@ -237,4 +241,34 @@ async fn agents_that_know_nothing_of_shards_are_taken_by_whoever_owns_one() {
     assert_eq!(items.len(), 1, "as a single analyzer takes them");
     let batch = v1::ResultBatch::decode(items[0].batch.clone()).expect("a batch");
     assert_eq!(batch.sequence, 7);
+}
+
+#[test]
+fn an_analyzer_passes_results_on_for_itself_alone() {
+    let mut fleet = AnalyzerFleet::default();
+    for (id, host) in [(1, "a.example"), (2, "b.example")] {
+        let url = Url::parse(&format!("https://{host}:7471")).expect("a URL");
+        let endpoints = Endpoints {
+            grpc: url.clone(),
+            web: url,
+        };
+        fleet.members.insert(MemberId(id), endpoints);
+    }
+    let ask = |names: &[&str], analyzer| {
+        let identity = PeerIdentity::of_dns_names(names);
+        permit(&fleet, &identity, analyzer).map_err(|status| status.code())
+    };
+    assert_eq!(ask(&["a.example"], 1), Ok(MemberId(1)));
+    assert_eq!(ask(&["a.example", "b.example"], 2), Ok(MemberId(2)));
+    assert_eq!(
+        ask(&["a.example"], 2),
+        Err(Code::PermissionDenied),
+        "another analyzer"
+    );
+    assert_eq!(ask(&["host1"], 1), Err(Code::PermissionDenied), "an agent");
+    assert_eq!(
+        ask(&["a.example"], 3),
+        Err(Code::Unavailable),
+        "nobody has that number"
+    );
 }

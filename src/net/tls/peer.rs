@@ -149,6 +149,12 @@ impl PeerIdentity {
         }
     }
 
+    /// Of a certificate with these DNS names.
+    #[cfg(test)]
+    pub(crate) fn of_dns_names(names: &[&str]) -> Self {
+        Self::Names(Names::new(names.iter().copied(), std::iter::empty()))
+    }
+
     /// Whether the client is one of these analyzers. Without TLS, and where any certificate speaks for every host, everybody is.
     ///
     /// # Errors
