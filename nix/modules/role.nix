@@ -33,18 +33,26 @@ let
     "crl"
   ];
   tls = settings.tls or { };
+  hasTlsFiles = lib.any (file: tls ? ${file}) tlsFiles;
   without =
     section: names:
     lib.optionalAttrs (settings ? ${section}) {
       ${section} = removeAttrs settings.${section} names;
     };
   withoutFiles =
-    removeAttrs settings [
-      "cluster_key_file"
-      "tls"
-      "topology"
-      "web_tls"
-    ]
+    removeAttrs settings (
+      [
+        "cluster_key_file"
+        "tls"
+        "topology"
+        "web_tls"
+      ]
+      # Its scheme is that of the server, which has no TLS without its files.
+      ++ lib.optionals hasTlsFiles [
+        "advertise"
+        "advertise_web"
+      ]
+    )
     // lib.optionalAttrs (settings.web_tls or false) { web_allow_remote = true; }
     # The agent's ToR may come from the topology.
     // lib.optionalAttrs (role == "agent" && settings ? topology && !(settings ? tor)) {
@@ -65,7 +73,7 @@ let
     // {
       tls =
         removeAttrs tls tlsFiles
-        // lib.optionalAttrs (lib.any (file: tls ? ${file}) tlsFiles) { allow_plaintext = true; };
+        // lib.optionalAttrs hasTlsFiles { allow_plaintext = true; };
     };
 
   file = toml.generate "${name}.toml" settings;

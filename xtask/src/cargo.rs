@@ -87,6 +87,9 @@ impl Profile {
 /// it, and other features would compile them again.
 pub(crate) const PROGRAMS: [&str; 3] = ["--package", "rpingmesh", "--bins"];
 
+/// All tests, and no examples, which plain `cargo test` compiles too: clippy has looked at them, and linking them takes minutes.
+pub(crate) const TESTS: [&str; 3] = ["--locked", "--workspace", "--tests"];
+
 /// A program for guests that makes and destroys queue pairs.
 const EXAMPLE: [&str; 4] = ["--package", "rdma-core-sys", "--example", "qp-churn"];
 

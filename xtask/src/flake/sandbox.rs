@@ -16,7 +16,7 @@ use super::checkout::Checkout;
 use super::nix::Nix;
 use super::report::Report;
 use crate::cache::Cache;
-use crate::cargo::{cargo, program, target_folder, workspace};
+use crate::cargo::{TESTS, cargo, program, target_folder, workspace};
 use crate::process::{describe, in_path, output};
 use crate::test::tools;
 
@@ -108,8 +108,12 @@ pub(crate) fn run(
 /// the step `unit` asks for, so that cargo compiles nothing twice.
 fn describe_binaries(nextest: &Path, folder: &Path) -> Result<()> {
     let mut list = program(nextest);
-    list.args(["nextest", "list", "--locked", "--workspace"])
-        .args(["--list-type", "binaries-only", "--message-format", "json"]);
+    list.args(["nextest", "list"]).args(TESTS).args([
+        "--list-type",
+        "binaries-only",
+        "--message-format",
+        "json",
+    ]);
     fs::write(folder.join("binaries.json"), output(&mut list)?)
         .context("write the list of binaries")?;
     let mut metadata = cargo();

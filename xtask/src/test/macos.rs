@@ -79,8 +79,8 @@ pub(super) fn link(cache: &Cache) -> Result<()> {
         .env("CARGO", &cargo)
         .args(["nextest", "archive", "--archive-file"])
         .arg(&archive)
-        .args(["--locked", "--package", "rpingmesh", "-Zbuild-std"])
-        .args(["--target", LINKED, "--target-dir"])
+        .args(["--locked", "--package", "rpingmesh", "--tests"])
+        .args(["-Zbuild-std", "--target", LINKED, "--target-dir"])
         .arg(&folder);
     succeed(&mut command)?;
     for name in PROGRAMS {

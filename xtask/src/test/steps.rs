@@ -8,9 +8,9 @@ use clap::ValueEnum;
 use super::lanes::Load;
 use super::{deploy, macos, node, packages, python, tools, workflows};
 use crate::cache::Cache;
-use crate::cargo::{Profile, cargo, program, target_folder, workspace};
+use crate::cargo::{self, Profile, cargo, program, target_folder, workspace};
 use crate::process::succeed;
-use crate::{cargo, cross, dist, ebpf, flake, vm};
+use crate::{cross, dist, ebpf, flake, vm};
 
 /// A step, in the order in which they start where nothing else decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -233,8 +233,8 @@ fn unit(cache: &Cache) -> Result<()> {
     let mut command = as_ordinary_user(nextest_run(cache, "default")?)?;
     succeed(command.args(["--test-threads", &(2 * processors).to_string()]))?;
     let mut command = cargo();
-    command.args(["test", "--locked", "--workspace", "--quiet", "--"]);
-    command.args(["root::", "external::", "browser::"]);
+    command.arg("test").args(cargo::TESTS);
+    command.args(["--quiet", "--", "root::", "external::", "browser::"]);
     succeed(&mut as_ordinary_user(command)?)
 }
 
@@ -299,9 +299,12 @@ fn nextest_run(cache: &Cache, profile: &str) -> Result<Command> {
     let tool = tools::CARGO_NEXTEST.provide(cache)?;
     let mut command = program(tool);
     // A profile in which nothing ran is a mistake in its filter.
-    command
-        .args(["nextest", "run", "--locked", "--workspace"])
-        .args(["--no-tests", "fail", "--profile", profile]);
+    command.args(["nextest", "run"]).args(cargo::TESTS).args([
+        "--no-tests",
+        "fail",
+        "--profile",
+        profile,
+    ]);
     Ok(command)
 }
 

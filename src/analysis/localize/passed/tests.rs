@@ -26,8 +26,20 @@ fn any_shares(at_least: usize) -> impl Strategy<Value = Vec<(ComponentId, f64)>>
 }
 
 fn any_path() -> impl Strategy<Value = AnyPath> {
-    let elsewhere = prop::sample::select(vec![0.0, 0.02, 0.0396]);
-    (any_shares(1), any_shares(0), 1_u64..40, 4_u32..9, elsewhere).prop_map(
+    path_of(1_u64..40, vec![0.0, 0.02, 0.0396])
+}
+
+/// Paths whose shares and probes differ by so much that the likelihood brings together only those that are exactly alike.
+fn path_told_apart() -> impl Strategy<Value = AnyPath> {
+    path_of(prop::sample::select(vec![1, 4, 16, 39]), vec![0.0, 0.1])
+}
+
+fn path_of(
+    sent: impl Strategy<Value = u64>,
+    elsewhere: Vec<f64>,
+) -> impl Strategy<Value = AnyPath> {
+    let elsewhere = prop::sample::select(elsewhere);
+    (any_shares(1), any_shares(0), sent, 4_u32..9, elsewhere).prop_map(
         |(ends, mut between, sent, links, elsewhere)| {
             between.retain(|(id, _)| !ends.iter().any(|(other, _)| other == id));
             AnyPath {
@@ -145,10 +157,11 @@ proptest! {
         prop_assert_eq!(after, before);
     }
 
-    /// The localisation says the same of sums as of the single paths.
+    /// The localisation says the same of sums as of the single paths. Where paths are nearly alike, which of them it brings together
+    /// depends on their order: a weak suspect of a few paths may then be named by one and not by the other.
     #[test]
     fn sums_say_what_the_paths_say(
-        paths in prop::collection::vec(any_path(), 1..40),
+        paths in prop::collection::vec(path_told_apart(), 1..40),
         lost in prop::collection::vec((0..COMPONENTS, 1_u64..30), 1..6),
     ) {
         let mut one_by_one = problem();

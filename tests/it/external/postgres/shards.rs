@@ -16,7 +16,10 @@ use rpingmesh::transport::RnicName;
 use rpingmesh::transport::memory::{MemoryProvider, Network};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_postgres::Client;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 
 use super::cluster::Cluster;
 use super::programs::controller;
@@ -436,6 +439,28 @@ async fn an_owner_that_stood_still_ends_and_its_late_evidence_is_refused() {
         .await
         .expect("its shard");
     let (number, epoch): (i32, i64) = (before.get(0), before.get(1));
+    let judge = site.judge().await;
+    let judge = site
+        .members
+        .iter()
+        .find(|one| one.id == judge)
+        .expect("the judge");
+    let mut client = JudgeServiceClient::connect(format!("http://{}", judge.grpc))
+        .await
+        .expect("a connection");
+    let hello = relayed(Message::Hello(v1::RelayHello {
+        analyzer: owner.id,
+        judge_epoch,
+    }));
+    let (relay, requests) = mpsc::channel(2);
+    relay.send(hello.clone()).await.expect("a hello");
+    let mut answers = client
+        .relay(ReceiverStream::new(requests))
+        .await
+        .expect("a stream")
+        .into_inner();
+    answers.message().await.expect("a hello").expect("one");
+
     let pid = Pid::from_raw(i32::try_from(owner.program.id()).expect("small")).expect("a process");
     kill_process(pid, Signal::STOP).expect("stopped");
     let whole = until("others take its shards", SEEN, async || {
@@ -447,19 +472,6 @@ async fn an_owner_that_stood_still_ends_and_its_late_evidence_is_refused() {
     owner.program.wait_for(&["was silent for too long"]);
 
     // What it would have sent, on a connection that survived.
-    let judge = site.judge().await;
-    let judge = site
-        .members
-        .iter()
-        .find(|one| one.id == judge)
-        .expect("the judge");
-    let mut client = JudgeServiceClient::connect(format!("http://{}", judge.grpc))
-        .await
-        .expect("a connection");
-    let shard = v1::ShardEpoch {
-        shard: u32::try_from(number).expect("small"),
-        epoch: u64::try_from(epoch).expect("positive"),
-    };
     let item = v1::RelayedItem {
         agent_id: "h01".to_owned(),
         host: "h01".to_owned(),
@@ -468,25 +480,36 @@ async fn an_owner_that_stood_still_ends_and_its_late_evidence_is_refused() {
     let frame = v1::RelayFrame {
         number: 1,
         shards: vec![v1::RelayedShard {
-            shard: Some(shard),
+            shard: Some(v1::ShardEpoch {
+                shard: u32::try_from(number).expect("small"),
+                epoch: u64::try_from(epoch).expect("positive"),
+            }),
             items: vec![item.clone(), item],
         }],
         caught_up: true,
     };
     let packed = zstd::bulk::compress(&prost::Message::encode_to_vec(&frame), 1).expect("packed");
-    let hello = v1::RelayHello {
-        analyzer: owner.id,
-        judge_epoch,
-    };
-    let messages = [Message::Hello(hello), Message::ZstdFrame(packed.into())];
-    let requests = messages.map(|message| v1::RelayRequest {
-        message: Some(message),
-    });
-    let requests = tokio_stream::iter(requests);
-    let mut answers = client.relay(requests).await.expect("a stream").into_inner();
-    answers.message().await.expect("a hello").expect("one");
+    let late = relayed(Message::ZstdFrame(packed.into()));
+    relay.send(late).await.expect("a frame");
     let answer = answers.message().await.expect("an answer").expect("one");
     assert_eq!((answer.number, answer.stale), (1, 2));
+
+    // On a new connection it is none of those that share the fleet.
+    let refused = client
+        .relay(tokio_stream::iter([hello]))
+        .await
+        .expect("a stream")
+        .into_inner()
+        .message()
+        .await
+        .expect_err("a refusal");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     assert_eq!(site.incidents().await, Some(Vec::new()), "nothing is wrong");
     site.stop().await;
+}
+
+fn relayed(message: Message) -> v1::RelayRequest {
+    v1::RelayRequest {
+        message: Some(message),
+    }
 }
