@@ -20,6 +20,7 @@ mod flows;
 mod following;
 mod gather;
 mod hosts;
+mod listed;
 mod locate;
 mod merge;
 mod path_counts;

@@ -3,16 +3,19 @@
 //! Components, RNICs and legs are numbered. A path is four numbers: its two RNICs, its leg there and its leg back. Millions of paths
 //! then take little memory, and a pass over all of them compares no names.
 
+mod changed;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use self::changed::Changed;
 use super::bonds::tors_of_bonds;
 use super::path_counts::PathCounts;
 use super::snapshot::Snapshot;
 use crate::analysis::localize::{Component, ComponentId};
 use crate::analysis::report::End;
-use crate::analysis::routes::{CLOUD, Leg, Origin, RouteChanges, Routes};
-use crate::id::{TorId, UdpSourcePort};
+use crate::analysis::routes::{CLOUD, Leg, Origin, Routes};
+use crate::id::UdpSourcePort;
 use crate::probe::trace::Tuple;
 
 /// Links between an RNIC and its ToR that a probe and its ACK cross, at both ends together.
@@ -71,7 +74,7 @@ impl Place {
         [self.source as usize, self.target as usize]
     }
 
-    fn legs(self) -> impl Iterator<Item = usize> {
+    pub(super) fn legs(self) -> impl Iterator<Item = usize> {
         [self.there, self.back]
             .into_iter()
             .filter(|leg| *leg != NONE)
@@ -303,6 +306,35 @@ impl Board {
         })
     }
 
+    /// How many numbers of legs there are.
+    pub(super) const fn legs(&self) -> usize {
+        self.legs.len()
+    }
+
+    /// The components that a leg crosses, or may cross.
+    pub(super) fn leg_components(&self, number: usize) -> impl Iterator<Item = ComponentId> + '_ {
+        let known = &self.legs[number];
+        self.legs_cross[known.first..known.first + known.count]
+            .iter()
+            .copied()
+    }
+
+    /// Links that a path's probe and its ACK cross.
+    pub(super) fn links(&self, at: usize) -> f64 {
+        let legs = self.places[at].legs().map(|leg| self.legs[leg].links);
+        legs.fold(HOST_LINKS, |all, links| all + links)
+    }
+
+    /// The fabric between the ToRs, if there is a path between two.
+    pub(super) const fn cloud(&self) -> Option<ComponentId> {
+        self.cloud
+    }
+
+    /// Whether one of a path's ends is a bond: then it crosses other ToRs than those of its ends.
+    pub(super) fn has_bonds(&self, at: usize) -> bool {
+        !self.bonds_of(at).is_empty()
+    }
+
     /// What a path crosses; `with_fabric` says whether the fabric as a whole is a suspect.
     pub(super) fn parts(&self, at: usize, with_fabric: bool, parts: &mut Parts) {
         let place = self.places[at];
@@ -325,12 +357,11 @@ impl Board {
         {
             parts.ends.push((cloud, 1.0));
         }
-        parts.links = HOST_LINKS;
+        parts.links = self.links(at);
         let are_traced = place.legs().all(|leg| self.legs[leg].is_traced);
         let mut told = 1.0;
         for leg in place.legs() {
             let known = &self.legs[leg];
-            parts.links += known.links;
             told *= 1.0 - known.doubt;
             // Traced together the two legs are right or wrong together; beside candidates a trace counts by its share.
             let trust = if are_traced { 1.0 } else { 1.0 - known.doubt };
@@ -452,58 +483,4 @@ fn put<T>(things: &mut Vec<T>, free: &mut Vec<u32>, thing: T) -> u32 {
     }
     things.push(thing);
     u32::try_from(things.len() - 1).unwrap_or(NONE)
-}
-
-/// Which ends have changed legs, so that the legs of most paths need not be looked for among the changes.
-struct Changed {
-    /// By end: one of its 5-tuples, and a path to or from its ToR.
-    ends: Vec<(bool, bool)>,
-}
-
-impl Changed {
-    fn of(changes: &RouteChanges, board: &Board) -> Self {
-        if changes.is_empty() {
-            return Self { ends: Vec::new() };
-        }
-        let tuples = changes.tuples.iter();
-        let gids: std::collections::HashSet<_> = tuples
-            .flat_map(|tuple| [tuple.source, tuple.target])
-            .collect();
-        let tors: std::collections::HashSet<&TorId> =
-            changes.pairs.iter().flat_map(|(a, b)| [a, b]).collect();
-        let ends = board
-            .ends
-            .iter()
-            .map(|known| (gids.contains(&known.end.gid), tors.contains(&known.end.tor)));
-        Self {
-            ends: ends.collect(),
-        }
-    }
-
-    fn holds(&self, changes: &RouteChanges, place: Place, seen: &PathCounts) -> bool {
-        let [Some(source), Some(target)] = place.ends().map(|end| self.ends.get(end)) else {
-            return false;
-        };
-        let has_tuple = || {
-            let tuple = |source, target| {
-                seen.port.map(|port| Tuple {
-                    source,
-                    target,
-                    port,
-                })
-            };
-            let (source, target) = (seen.source.gid, seen.target.gid);
-            [tuple(source, target), tuple(target, source)]
-                .into_iter()
-                .flatten()
-                .any(|tuple| changes.tuples.contains(&tuple))
-        };
-        let has_pair = || {
-            let (source, target) = (&seen.source.tor, &seen.target.tor);
-            [(source, target), (target, source)]
-                .into_iter()
-                .any(|(from, to)| changes.pairs.contains(&(from.clone(), to.clone())))
-        };
-        source.0 && target.0 && has_tuple() || source.1 && target.1 && has_pair()
-    }
 }

@@ -5,9 +5,10 @@
 
 use std::rc::Rc;
 
-use super::board::{NONE, Parts};
+use super::board::{Board, Parts};
 use super::counts::{Counts, Horizon};
 use super::effort::Effort;
+use super::listed::Listed;
 use super::path_counts::{PathCounts, weighed};
 use super::view::View;
 use crate::analysis::localize::{
@@ -131,87 +132,15 @@ struct Part {
     passed: PassedSums,
 }
 
-/// Components of the board that are components of the problems.
-struct Listed {
-    /// By number on the board: the number in the problems.
-    local: Vec<u32>,
-    ids: Rc<[ComponentId]>,
-}
-
-impl Listed {
-    fn of(view: &View<'_>, counted: &[Counted]) -> Self {
-        let board = view.board;
-        let mut local = vec![NONE; board.components()];
-        let mut ids: Vec<ComponentId> = Vec::new();
-        let mut list = |id: ComponentId, ids: &mut Vec<ComponentId>| {
-            let local = &mut local[id.0 as usize];
-            if *local == NONE {
-                *local = 0;
-                ids.push(id);
-            }
-        };
-        let mut parts = Parts::default();
-        for counted in counted {
-            let lossy = match counted {
-                Counted::Lost(horizon) => &view.lossy.lost[horizon.index()],
-                Counted::Slow { .. } => &view.lossy.slow,
-            };
-            for at in lossy {
-                board.parts(*at as usize, view.with_fabric, &mut parts);
-                for (id, _) in parts.ends.iter().chain(&parts.between) {
-                    list(*id, &mut ids);
-                }
-            }
-        }
-        // Both directions of a cable may stand in a switch's place.
-        for at in 0..ids.len() {
-            let reverse = board.component(ids[at]).reverse();
-            if let Some(reverse) = reverse.and_then(|reverse| board.id(&reverse)) {
-                list(reverse, &mut ids);
-            }
-        }
-        ids.sort_unstable();
-        for (number, id) in (0..).zip(&ids) {
-            local[id.0 as usize] = number;
-        }
-        Self {
-            local,
-            ids: ids.into(),
-        }
-    }
-
-    fn local(&self, id: ComponentId) -> Option<ComponentId> {
-        let local = self.local[id.0 as usize];
-        (local != NONE).then_some(ComponentId(local))
-    }
-
-    fn problems(&self, view: &View<'_>, counted: &[Counted]) -> Result<Vec<Part>, ProblemError> {
-        let mut first = Problem::new();
-        for id in &*self.ids {
-            first.intern(view.board.component(*id).clone())?;
-        }
-        let parts = counted.iter().map(|counted| {
-            let mut problem = Problem::of(counted.signal());
-            problem.take_components(&first);
-            Part {
-                counted: *counted,
-                problem,
-                passed: PassedSums::new(self.ids.len()),
-            }
-        });
-        Ok(parts.collect())
-    }
-}
-
 /// Makes problems of what the paths count, in one pass over them.
 ///
 /// # Errors
 /// More lost than sent.
 pub(super) fn gather(view: &View<'_>, counted: &[Counted]) -> Result<Vec<Gathered>, ProblemError> {
     let listed = Listed::of(view, counted);
-    let mut made = listed.problems(view, counted)?;
-    // For each component the problems in which a path crosses it, as bits.
-    let mut crossed = vec![0_u8; view.board.components()];
+    let mut made = problems(&listed, view, counted)?;
+    // For each leg the problems in which a path takes it, as bits.
+    let mut taken = vec![0_u8; view.board.legs()];
     let mut parts = Parts::default();
     let mut counts = vec![Counts::default(); counted.len()];
     for seen in view.iter() {
@@ -223,10 +152,15 @@ pub(super) fn gather(view: &View<'_>, counted: &[Counted]) -> Result<Vec<Gathere
         if among == 0 {
             continue;
         }
-        view.board.parts(seen.at, view.with_fabric, &mut parts);
-        for (id, _) in &parts.between {
-            crossed[id.0 as usize] |= among;
+        for leg in view.board.place(seen.at).legs() {
+            taken[leg] |= among;
         }
+        if !listed.may_cross(view.board, seen.at) {
+            debug_assert!(listed.crosses_none(view, seen.at));
+            add_elsewhere(&mut made, view.board.links(seen.at), &counts);
+            continue;
+        }
+        view.board.parts(seen.at, view.with_fabric, &mut parts);
         for (part, counts) in made.iter_mut().zip(&counts) {
             if counts.lost > 0 {
                 add_lossy(&mut part.problem, &listed, &parts, *counts)?;
@@ -234,11 +168,12 @@ pub(super) fn gather(view: &View<'_>, counted: &[Counted]) -> Result<Vec<Gathere
         }
         add_passed(&mut made, &listed, &parts, &counts);
     }
+    let crossed = crossed(view.board, &taken);
     let gathered = made.into_iter().enumerate().map(|(number, part)| {
         let mut problem = part.problem;
         problem.add_passed(&part.passed);
         let unlisted = crossed.iter().enumerate().filter(|(at, crossed)| {
-            **crossed >> number & 1 == 1 && listed.local[*at] == NONE && view.board.is_link(*at)
+            **crossed >> number & 1 == 1 && !listed.has_place(*at) && view.board.is_link(*at)
         });
         problem.count_unlisted(unlisted.count());
         Gathered {
@@ -247,6 +182,47 @@ pub(super) fn gather(view: &View<'_>, counted: &[Counted]) -> Result<Vec<Gathere
         }
     });
     Ok(gathered.collect())
+}
+
+fn problems(
+    listed: &Listed,
+    view: &View<'_>,
+    counted: &[Counted],
+) -> Result<Vec<Part>, ProblemError> {
+    let mut first = Problem::new();
+    for id in &*listed.ids {
+        first.intern(view.board.component(*id).clone())?;
+    }
+    let parts = counted.iter().map(|counted| {
+        let mut problem = Problem::of(counted.signal());
+        problem.take_components(&first);
+        Part {
+            counted: *counted,
+            problem,
+            passed: PassedSums::new(listed.ids.len()),
+        }
+    });
+    Ok(parts.collect())
+}
+
+/// For each component the problems in which a path crosses it between the ToRs, as bits, by those in which a path takes a leg.
+fn crossed(board: &Board, taken: &[u8]) -> Vec<u8> {
+    let mut crossed = vec![0_u8; board.components()];
+    for (leg, among) in taken.iter().enumerate().filter(|(_, among)| **among != 0) {
+        for id in board.leg_components(leg) {
+            crossed[id.0 as usize] |= among;
+        }
+    }
+    crossed
+}
+
+/// Counts a path that crosses no component of the problems: none of these lost a probe of it.
+fn add_elsewhere(made: &mut [Part], links: f64, counts: &[Counts]) {
+    for (part, counts) in made.iter_mut().zip(counts) {
+        if counts.sent > 0 {
+            part.passed.count(links, 1, counts.sent);
+        }
+    }
 }
 
 fn add_lossy(

@@ -59,11 +59,8 @@ impl Losses {
         let board = view.board;
         let mut numbers = HashMap::new();
         let mut lost: Vec<u64> = Vec::new();
-        for seen in view.with_results_of_rnics() {
+        for seen in view.with_losses_of_rnics(horizon) {
             let counts = seen.weighed(horizon);
-            if counts.lost == 0 {
-                continue;
-            }
             for end in board.place(seen.at).ends() {
                 let next = numbers.len();
                 let number = *numbers.entry(board.ends[end].rnic).or_insert(next);

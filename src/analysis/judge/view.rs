@@ -142,10 +142,11 @@ impl<'a> View<'a> {
         self.across.get_mut().clear();
         self.left_out = left_out;
         self.skipped = self.skipped();
-        let (mut lossy, mut origins) = (Lossy::default(), BTreeMap::new());
+        let mut lossy = Lossy::default();
+        let mut origins = [0; Origin::ALL.len()];
         let mut tors: BTreeSet<ComponentId> = BTreeSet::new();
         for seen in self.iter() {
-            *origins.entry(self.board.origin(seen.at)).or_default() += 1;
+            origins[self.board.origin(seen.at) as usize] += 1;
             let number = number(seen.at);
             for (lossy, horizon) in lossy.lost.iter_mut().zip(Horizon::ALL) {
                 if seen.weighed(horizon).lost > 0 {
@@ -161,7 +162,8 @@ impl<'a> View<'a> {
             }
         }
         self.lossy = lossy;
-        self.origins = origins;
+        let origins = Origin::ALL.into_iter().zip(origins);
+        self.origins = origins.filter(|(_, paths)| *paths > 0).collect();
         self.with_fabric = tors.len() >= LEAST_TORS;
     }
 
@@ -210,6 +212,16 @@ impl<'a> View<'a> {
             let is_waited_for = target.is_some_and(|target| target.to);
             (!is_waited_for).then_some(Observed { seen, at, board })
         })
+    }
+
+    /// Those of [`Self::with_results_of_rnics`] that have lost something over a horizon, in order.
+    pub(super) fn with_losses_of_rnics(&self, horizon: Horizon) -> Vec<Observed<'a>> {
+        if self.left_out.is_empty() {
+            return self.all(&self.lossy.lost[horizon.index()]);
+        }
+        self.with_results_of_rnics()
+            .filter(|seen| seen.weighed(horizon).lost > 0)
+            .collect()
     }
 
     /// How many paths are judged.

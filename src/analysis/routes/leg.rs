@@ -21,6 +21,10 @@ pub enum Origin {
     Cloud,
 }
 
+impl Origin {
+    pub(in crate::analysis) const ALL: [Self; 3] = [Self::Traced, Self::Candidates, Self::Cloud];
+}
+
 /// What lies between two ToRs, one way, both ToRs' ports included.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Leg {

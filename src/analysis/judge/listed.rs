@@ -1,0 +1,102 @@
+//! The components of the problems of one pass, and which paths may cross one of them.
+//!
+//! Most paths of a large fabric cross none: which do is known by their ends and legs, without a look at what each crosses.
+
+use std::rc::Rc;
+
+use super::board::{Board, NONE, Parts};
+use super::gather::Counted;
+use super::view::View;
+use crate::analysis::localize::ComponentId;
+
+/// Components of the board that are components of the problems. See the module.
+pub(super) struct Listed {
+    /// By number on the board: the number in the problems.
+    local: Vec<u32>,
+    pub(super) ids: Rc<[ComponentId]>,
+    /// Of the ends of paths: those whose RNIC or ToR is one of them.
+    ends: Vec<bool>,
+    /// Of the legs: those that cross one of them.
+    legs: Vec<bool>,
+    /// The fabric between the ToRs is one of them.
+    fabric: bool,
+}
+
+impl Listed {
+    /// What the paths cross that have lost something of what is counted.
+    pub(super) fn of(view: &View<'_>, counted: &[Counted]) -> Self {
+        let board = view.board;
+        let mut local = vec![NONE; board.components()];
+        let mut ids: Vec<ComponentId> = Vec::new();
+        let mut list = |id: ComponentId, ids: &mut Vec<ComponentId>| {
+            let local = &mut local[id.0 as usize];
+            if *local == NONE {
+                *local = 0;
+                ids.push(id);
+            }
+        };
+        let mut parts = Parts::default();
+        for counted in counted {
+            let lossy = match counted {
+                Counted::Lost(horizon) => &view.lossy.lost[horizon.index()],
+                Counted::Slow { .. } => &view.lossy.slow,
+            };
+            for at in lossy {
+                board.parts(*at as usize, view.with_fabric, &mut parts);
+                for (id, _) in parts.ends.iter().chain(&parts.between) {
+                    list(*id, &mut ids);
+                }
+            }
+        }
+        // Both directions of a cable may stand in a switch's place.
+        for at in 0..ids.len() {
+            let reverse = board.component(ids[at]).reverse();
+            if let Some(reverse) = reverse.and_then(|reverse| board.id(&reverse)) {
+                list(reverse, &mut ids);
+            }
+        }
+        ids.sort_unstable();
+        for (number, id) in (0..).zip(&ids) {
+            local[id.0 as usize] = number;
+        }
+        let is_listed = |id: ComponentId| local[id.0 as usize] != NONE;
+        let ends = board.ends.iter();
+        let ends = ends.map(|end| is_listed(end.rnic) || is_listed(end.tor));
+        let legs = (0..board.legs()).map(|leg| board.leg_components(leg).any(is_listed));
+        Self {
+            ends: ends.collect(),
+            legs: legs.collect(),
+            fabric: view.with_fabric && board.cloud().is_some_and(is_listed),
+            local,
+            ids: ids.into(),
+        }
+    }
+
+    /// The number in the problems of a component of the board.
+    pub(super) fn local(&self, id: ComponentId) -> Option<ComponentId> {
+        let local = self.local[id.0 as usize];
+        (local != NONE).then_some(ComponentId(local))
+    }
+
+    /// Whether the component in a place of the board is one of them.
+    pub(super) fn has_place(&self, at: usize) -> bool {
+        self.local[at] != NONE
+    }
+
+    /// Whether a path may cross one of them. False: it surely crosses none.
+    pub(super) fn may_cross(&self, board: &Board, at: usize) -> bool {
+        let place = board.place(at);
+        self.fabric
+            || place.ends().iter().any(|end| self.ends[*end])
+            || place.legs().any(|leg| self.legs[leg])
+            || board.has_bonds(at)
+    }
+
+    /// The same by all that the path crosses.
+    pub(super) fn crosses_none(&self, view: &View<'_>, at: usize) -> bool {
+        let mut parts = Parts::default();
+        view.board.parts(at, view.with_fabric, &mut parts);
+        let mut crossed = parts.ends.iter().chain(&parts.between);
+        crossed.all(|(id, _)| self.local(*id).is_none())
+    }
+}
