@@ -28,6 +28,8 @@ ALL = {
         "namespace": "rpingmesh-agents",
         "createNamespace": True,
         "deviceResource": "rdma/hca_shared_devices_a",
+        "readEnvironment": True,
+        "podNames": "kubelet",
         "config": {"from": "configMap", "topology": TOPOLOGY, "settings": "queue_pairs = 4\n"},
     },
     "networkPolicy": {"enabled": True, "nodes": ["10.0.0.0/8", "fd00::/8"], "readers": ["monitoring"]},
@@ -37,6 +39,7 @@ VARIANTS = {
     "default": {},
     "scale": {"mode": "scale", "database": DATABASE},
     "servers alone": {"agent": {"enabled": False}, "networkPolicy": {"enabled": True}, "prometheus": {"podMonitors": True}},
+    "pods by the API server": {"agent": {"podNames": "apiServer"}},
     "storage class": {"controller": {"storage": {"class": "fast", "size": "2Gi"}}},
     "all": ALL,
 }
@@ -49,6 +52,7 @@ REFUSED = [
     ({"controller": {"replica": 2}}, "replica"),
     ({"controller": {"replicas": 0}}, "replicas"),
     ({"agent": {"createNamespace": True}}, "agent.namespace"),
+    ({"agent": {"podNames": "kubectl"}}, "podNames"),
     ({"agent": {"config": {"from": "configMap"}}}, "agent.config.topology"),
     ({"networkPolicy": {"enabled": True, "nodes": ["10.0.0.0"]}}, "nodes"),
 ]
@@ -128,12 +132,36 @@ def everything(check, rendered):
     (container,) = agent["spec"]["template"]["spec"]["containers"]
     check(container["resources"]["limits"]["rdma/hca_shared_devices_a"] == 1, "Helm chart: the RDMA device")
     check("privileged" not in container["securityContext"], "Helm chart: privileged beside a device plugin")
+    check("SYS_PTRACE" in container["securityContext"]["capabilities"]["add"], "Helm chart: agent.readEnvironment")
     settings = tomllib.loads(rendered[("ConfigMap", f"{RELEASE}-agent")]["data"]["agent.toml"])
     service = rendered[("Service", f"{RELEASE}-controller")]
     check(settings["controller"] == f"https://{service['metadata']['name']}.rpingmesh.svc:7470", settings["controller"])
     check(service["spec"]["type"] == "LoadBalancer", "Helm chart: controller.service")
     monitors = {name for kind, name in rendered if kind == "PodMonitor"}
     check(monitors == {f"{RELEASE}-{role}" for role in ["controller", "analyzer", "agent"]}, f"Helm chart: PodMonitors {monitors}")
+
+
+def may_list_pods(check, variant, rendered):
+    """Agents may read their node's pods where they ask for them, and nothing else of the API."""
+    agent = rendered.get(("DaemonSet", f"{RELEASE}-agent"))
+    if not agent:
+        return
+    pod = agent["spec"]["template"]["spec"]
+    env = {entry["name"]: entry.get("value", "") for entry in pod["containers"][0]["env"]}
+    asks = env.get("RPINGMESH_SERVICES_KUBERNETES")
+    check(pod["automountServiceAccountToken"] == bool(asks), f"Helm chart, {variant}: the agents' token")
+    roles = [manifest for (kind, _), manifest in rendered.items() if kind == "ClusterRole"]
+    check(len(roles) == bool(asks), f"Helm chart, {variant}: {len(roles)} roles")
+    for role in roles:
+        kubelet = asks == "https://$(NODE_ADDRESS):10250/pods"
+        rules = [{"apiGroups": [""], "resources": ["nodes/pods" if kubelet else "pods"], "verbs": ["get" if kubelet else "list"]}]
+        check(role["rules"] == rules, f"Helm chart, {variant}: {role['rules']} to ask {asks}")
+        binding = rendered[("ClusterRoleBinding", role["metadata"]["name"])]
+        (subject,) = binding["subjects"]
+        check(binding["roleRef"]["name"] == role["metadata"]["name"], f"Helm chart, {variant}: {binding}")
+        check((subject["name"], subject["namespace"]) == (pod["serviceAccountName"], agent["metadata"]["namespace"]), f"Helm chart, {variant}: {subject}")
+        account = rendered[("ServiceAccount", pod["serviceAccountName"])]
+        check(account["metadata"]["namespace"] == agent["metadata"]["namespace"], f"Helm chart, {variant}: {account}")
 
 
 def selected(check, variant, rendered):
@@ -168,6 +196,7 @@ def variants(check, manifests):
         check(result.returncode == 0, f"Helm chart, {variant}: {result.stderr}")
         found[variant] = documents(check, variant, result.stdout)
         selected(check, variant, found[variant])
+        may_list_pods(check, variant, found[variant])
     for values, words in REFUSED:
         result = render(values)
         check(result.returncode != 0, f"Helm chart: accepts {values}")

@@ -95,8 +95,10 @@ def references(manifests):
             keys = (FOLDER.parent / f"docs/config/{container['name']}.toml").read_text()
             for variable in container.get("env", []):
                 key = variable["name"].removeprefix("RPINGMESH_").lower()
+                # A key of the program, or of one of its sections.
+                names = [key] + [key.removeprefix(f"{section}_") for section in re.findall(r"^\[(\w+)\]$", keys, re.MULTILINE) if key.startswith(f"{section}_")]
                 own = variable["name"].startswith("RPINGMESH_")
-                check(not own or re.search(rf"^#?{key} = ", keys, re.MULTILINE), f"{name}: {variable['name']} is no key of the program")
+                check(not own or any(re.search(rf"^#?{key} = ", keys, re.MULTILINE) for key in names), f"{name}: {variable['name']} is no key of the program")
         for volume in template["spec"]["volumes"]:
             for key, kind, field in [
                 ("configMap", "ConfigMap", "name"),

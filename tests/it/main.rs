@@ -15,6 +15,7 @@ mod controller_program;
 mod damaged;
 mod dashboard;
 mod disk;
+mod doctor;
 mod documents;
 #[cfg(target_os = "linux")]
 mod emulated;

@@ -4,6 +4,7 @@ mod checks;
 mod finding;
 mod gids;
 mod rdma;
+mod services;
 
 use clap::Args;
 use rpingmesh::config::agent::{AgentConfig, TransportChoice};
@@ -79,7 +80,9 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
     findings.push(checks::capabilities());
     findings.push(checks::path_tracing(&config));
     findings.extend(checks::tracing(&config));
-    findings.extend(runtime()?.block_on(checks::servers(&config)));
+    let runtime = runtime()?;
+    findings.extend(runtime.block_on(services::findings(&config)));
+    findings.extend(runtime.block_on(checks::servers(&config)));
     report(&findings, args.json)
 }
 

@@ -245,7 +245,7 @@ pub(super) fn capabilities() -> Finding {
     }
 }
 
-fn effective_capabilities(status: &str) -> Option<u64> {
+pub(super) fn effective_capabilities(status: &str) -> Option<u64> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))?;
