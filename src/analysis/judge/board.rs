@@ -147,14 +147,14 @@ impl Board {
             self.release(at);
         }
         self.places.resize(snapshot.seen.len(), Place::EMPTY);
-        let changed = Changed::of(&changes, self);
+        let changed = Changed::of(&changes, self.ends.iter().map(|known| &*known.end));
         for (at, seen) in snapshot.seen.iter().enumerate() {
             match seen {
                 None if self.places[at].source == NONE => {}
                 None => self.release(at),
                 Some(seen) => {
                     let place = self.places[at];
-                    if !self.is_of(place, seen) || changed.holds(&changes, place, seen) {
+                    if !self.is_of(place, seen) || changed.holds(&changes, place.ends(), seen) {
                         self.release(at);
                         self.set(at, seen, routes);
                     }

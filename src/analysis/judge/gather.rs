@@ -33,6 +33,14 @@ impl Counted {
         }
     }
 
+    /// The paths that have lost something of it.
+    fn lossy<'v>(self, view: &'v View<'_>) -> &'v [u32] {
+        match self {
+            Self::Lost(horizon) => &view.lossy.lost[horizon.index()],
+            Self::Slow { .. } => &view.lossy.slow,
+        }
+    }
+
     const fn signal(self) -> Signal {
         match self {
             Self::Lost(_) => Signal::Loss,
@@ -137,7 +145,7 @@ struct Part {
 /// # Errors
 /// More lost than sent.
 pub(super) fn gather(view: &View<'_>, counted: &[Counted]) -> Result<Vec<Gathered>, ProblemError> {
-    let listed = Listed::of(view, counted);
+    let listed = Listed::of(view, counted.iter().flat_map(|counted| counted.lossy(view)));
     let mut made = problems(&listed, view, counted)?;
     // For each leg the problems in which a path takes it, as bits.
     let mut taken = vec![0_u8; view.board.legs()];

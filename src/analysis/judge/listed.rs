@@ -5,7 +5,6 @@
 use std::rc::Rc;
 
 use super::board::{Board, NONE, Parts};
-use super::gather::Counted;
 use super::view::View;
 use crate::analysis::localize::ComponentId;
 
@@ -23,8 +22,8 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// What the paths cross that have lost something of what is counted.
-    pub(super) fn of(view: &View<'_>, counted: &[Counted]) -> Self {
+    /// What these paths cross: those that have lost something.
+    pub(super) fn of<'p>(view: &View<'_>, lossy: impl Iterator<Item = &'p u32>) -> Self {
         let board = view.board;
         let mut local = vec![NONE; board.components()];
         let mut ids: Vec<ComponentId> = Vec::new();
@@ -36,16 +35,10 @@ impl Listed {
             }
         };
         let mut parts = Parts::default();
-        for counted in counted {
-            let lossy = match counted {
-                Counted::Lost(horizon) => &view.lossy.lost[horizon.index()],
-                Counted::Slow { .. } => &view.lossy.slow,
-            };
-            for at in lossy {
-                board.parts(*at as usize, view.with_fabric, &mut parts);
-                for (id, _) in parts.ends.iter().chain(&parts.between) {
-                    list(*id, &mut ids);
-                }
+        for at in lossy {
+            board.parts(*at as usize, view.with_fabric, &mut parts);
+            for (id, _) in parts.ends.iter().chain(&parts.between) {
+                list(*id, &mut ids);
             }
         }
         // Both directions of a cable may stand in a switch's place.

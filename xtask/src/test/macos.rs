@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::tools;
 use crate::cache::Cache;
-use crate::cargo::program;
+use crate::cargo::{self, program};
 use crate::cross;
 use crate::process::succeed;
 
@@ -23,7 +21,7 @@ const LINKED: &str = "aarch64-apple-darwin";
 const CHECKED: &str = "x86_64-apple-darwin";
 /// How 64-bit Mach-O files begin (`MH_MAGIC_64`, `mach-o/loader.h`).
 const MACH_O: [u8; 4] = 0xfeed_facf_u32.to_le_bytes();
-/// The programs that are packed with the tests.
+/// What they are called.
 const PROGRAMS: [&str; 4] = [
     "rpingmesh",
     "rpingmesh-agent",
@@ -49,25 +47,12 @@ pub(super) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Links every program and every test binary to Mach-O and packs them into an archive that nextest runs on a Mac.
-///
-/// One command for all: programs alone would have other features of their dependencies, which were then compiled twice.
+/// Links every program to Mach-O. That the tests compile is what [`check`] sees; linking them, too, would take twice as long.
 pub(super) fn link(cache: &Cache) -> Result<()> {
-    let nextest = tools::CARGO_NEXTEST.provide(cache)?;
     let bin = zigbuild(cache)?;
     let sources = cross::cargo_for_others()?;
     let folder = cross::target_folder();
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let cargo = folder.join("cargo");
-    let script = linking_cargo(
-        Path::new(sources.get_program()),
-        &bin.join("cargo-zigbuild"),
-    );
-    fs::write(&cargo, script).with_context(|| format!("write {}", cargo.display()))?;
-    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755))?;
-
-    let archive = folder.join("tests.tar.zst");
-    let mut command = program(nextest);
+    let mut command = program(bin.join("cargo-zigbuild"));
     for (name, value) in sources.get_envs() {
         match value {
             Some(value) => command.env(name, value),
@@ -76,22 +61,16 @@ pub(super) fn link(cache: &Cache) -> Result<()> {
     }
     command
         .env("CARGO_ZIGBUILD_PYTHON_PATH", bin.join("python"))
-        .env("CARGO", &cargo)
-        .args(["nextest", "archive", "--archive-file"])
-        .arg(&archive)
-        .args(["--locked", "--package", "rpingmesh", "--tests"])
+        .env("CARGO", sources.get_program())
+        .args(["zigbuild", "--locked"])
+        .args(cargo::PROGRAMS)
         .args(["-Zbuild-std", "--target", LINKED, "--target-dir"])
         .arg(&folder);
     succeed(&mut command)?;
     for name in PROGRAMS {
         is_mach_o(&folder.join(LINKED).join("debug").join(name))?;
     }
-    let size = fs::metadata(&archive)?.len();
-    println!(
-        "{LINKED}: programs and tests link; on a Mac, in this checkout: cargo nextest run --archive-file {} --workspace-remap . ({} MiB)",
-        archive.display(),
-        size >> 20
-    );
+    println!("{LINKED}: programs link");
     Ok(())
 }
 
@@ -118,20 +97,4 @@ fn is_mach_o(file: &Path) -> Result<()> {
         .with_context(|| format!("read {}", file.display()))?;
     ensure!(magic == MACH_O, "{} is no Mach-O file", file.display());
     Ok(())
-}
-
-/// A script in cargo's place for nextest, which has no option for it: tests are compiled through zig.
-fn linking_cargo(cargo: &Path, zigbuild: &Path) -> String {
-    let (cargo, zigbuild) = (cargo.display(), zigbuild.display());
-    format!(
-        "#!/bin/sh\n\
-         # Nextest puts --color before the command, where cargo-zigbuild does not take it.\n\
-         case \"$1 $2\" in\n\
-         --color=*\\ test) shift ;;\n\
-         esac\n\
-         case \"$1\" in\n\
-         test) CARGO='{cargo}' exec '{zigbuild}' \"$@\" ;;\n\
-         *) exec '{cargo}' \"$@\" ;;\n\
-         esac\n"
-    )
 }

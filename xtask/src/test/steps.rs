@@ -63,7 +63,7 @@ pub(crate) enum Step {
     Deploy,
     /// The code and its tests compile for macOS, without a warning: x86_64.
     Macos,
-    /// Programs and an archive of the tests link for macOS (cargo-zigbuild, no SDK): aarch64.
+    /// Programs link for macOS (cargo-zigbuild, no SDK): aarch64.
     MacosLink,
     /// GitHub's workflows and forms follow their schemas; those of their commands run that can run here.
     Workflows,

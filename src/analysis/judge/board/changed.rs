@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{Board, Place};
 use crate::analysis::judge::path_counts::PathCounts;
+use crate::analysis::report::End;
 use crate::analysis::routes::RouteChanges;
 use crate::id::TorId;
 use crate::probe::trace::Tuple;
@@ -15,7 +15,8 @@ pub(super) struct Changed {
 }
 
 impl Changed {
-    pub(super) fn of(changes: &RouteChanges, board: &Board) -> Self {
+    /// `ends` are those of all paths, by their numbers.
+    pub(super) fn of<'a>(changes: &RouteChanges, ends: impl Iterator<Item = &'a End>) -> Self {
         if changes.is_empty() {
             return Self { ends: Vec::new() };
         }
@@ -24,17 +25,20 @@ impl Changed {
             .flat_map(|tuple| [tuple.source, tuple.target])
             .collect();
         let tors: HashSet<&TorId> = changes.pairs.iter().flat_map(|(a, b)| [a, b]).collect();
-        let ends = board
-            .ends
-            .iter()
-            .map(|known| (gids.contains(&known.end.gid), tors.contains(&known.end.tor)));
+        let ends = ends.map(|end| (gids.contains(&end.gid), tors.contains(&end.tor)));
         Self {
             ends: ends.collect(),
         }
     }
 
-    pub(super) fn holds(&self, changes: &RouteChanges, place: Place, seen: &PathCounts) -> bool {
-        let [Some(source), Some(target)] = place.ends().map(|end| self.ends.get(end)) else {
+    /// Whether a path between two of the ends, by their numbers, may have other legs than before.
+    pub(super) fn holds(
+        &self,
+        changes: &RouteChanges,
+        ends: [usize; 2],
+        seen: &PathCounts,
+    ) -> bool {
+        let [Some(source), Some(target)] = ends.map(|end| self.ends.get(end)) else {
             return false;
         };
         let has_tuple = || {
