@@ -71,9 +71,7 @@ let
       ]
     )
     // {
-      tls =
-        removeAttrs tls tlsFiles
-        // lib.optionalAttrs hasTlsFiles { allow_plaintext = true; };
+      tls = removeAttrs tls tlsFiles // lib.optionalAttrs hasTlsFiles { allow_plaintext = true; };
     };
 
   file = toml.generate "${name}.toml" settings;

@@ -176,7 +176,7 @@ async fn hardware_counters_are_evidence_in_incidents_of_their_rnic() {
         "--duration",
         "2m",
         "--fault",
-        "rnic host0/0 corrupt=30%",
+        "rnic host0/0 corrupt=15%",
     ]);
     let url = Url::parse(&format!("http://{}", lab.web))
         .expect("a URL")
