@@ -330,6 +330,12 @@ impl Board {
         self.cloud
     }
 
+    /// Whether a path crosses it: its ends are under two ToRs.
+    pub(super) fn crosses_fabric(&self, at: usize) -> bool {
+        let [source, target] = self.places[at].ends().map(|end| self.ends[end].tor);
+        source != target
+    }
+
     /// Whether one of a path's ends is a bond: then it crosses other ToRs than those of its ends.
     pub(super) fn has_bonds(&self, at: usize) -> bool {
         !self.bonds_of(at).is_empty()
@@ -352,7 +358,7 @@ impl Board {
             tors => parts.ends.extend_from_slice(tors),
         }
         if with_fabric
-            && source.tor != target.tor
+            && self.crosses_fabric(at)
             && let Some(cloud) = self.cloud
         {
             parts.ends.push((cloud, 1.0));

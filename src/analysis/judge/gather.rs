@@ -164,8 +164,9 @@ pub(super) fn gather(view: &View<'_>, counted: &[Counted]) -> Result<Vec<Gathere
             taken[leg] |= among;
         }
         if !listed.may_cross(view.board, seen.at) {
-            debug_assert!(listed.crosses_none(view, seen.at));
-            add_elsewhere(&mut made, view.board.links(seen.at), &counts);
+            debug_assert!(listed.crosses_no_other(view, seen.at));
+            let fabric = listed.fabric(view.board, seen.at);
+            add_elsewhere(&mut made, fabric, view.board.links(seen.at), &counts);
             continue;
         }
         view.board.parts(seen.at, view.with_fabric, &mut parts);
@@ -224,10 +225,14 @@ fn crossed(board: &Board, taken: &[u8]) -> Vec<u8> {
     crossed
 }
 
-/// Counts a path that crosses no component of the problems: none of these lost a probe of it.
-fn add_elsewhere(made: &mut [Part], links: f64, counts: &[Counts]) {
+/// Counts a path that crosses no component of the problems, or the fabric between the ToRs alone. It has lost nothing: what it crosses
+/// would be a component of the problems.
+fn add_elsewhere(made: &mut [Part], fabric: Option<ComponentId>, links: f64, counts: &[Counts]) {
     for (part, counts) in made.iter_mut().zip(counts) {
         if counts.sent > 0 {
+            if let Some(fabric) = fabric {
+                part.passed.cross_surely(fabric, 1, counts.sent);
+            }
             part.passed.count(links, 1, counts.sent);
         }
     }

@@ -17,8 +17,8 @@ pub(super) struct Listed {
     ends: Vec<bool>,
     /// Of the legs: those that cross one of them.
     legs: Vec<bool>,
-    /// The fabric between the ToRs is one of them.
-    fabric: bool,
+    /// The number in the problems of the fabric between the ToRs, if it is one of them.
+    fabric: Option<ComponentId>,
 }
 
 impl Listed {
@@ -59,7 +59,10 @@ impl Listed {
         Self {
             ends: ends.collect(),
             legs: legs.collect(),
-            fabric: view.with_fabric && board.cloud().is_some_and(is_listed),
+            fabric: board
+                .cloud()
+                .filter(|cloud| view.with_fabric && is_listed(*cloud))
+                .map(|cloud| ComponentId(local[cloud.0 as usize])),
             local,
             ids: ids.into(),
         }
@@ -76,20 +79,25 @@ impl Listed {
         self.local[at] != NONE
     }
 
-    /// Whether a path may cross one of them. False: it surely crosses none.
+    /// The fabric between the ToRs, if it is one of them and a path crosses it.
+    pub(super) fn fabric(&self, board: &Board, at: usize) -> Option<ComponentId> {
+        self.fabric.filter(|_| board.crosses_fabric(at))
+    }
+
+    /// Whether a path may cross one of them beside the fabric. False: it surely crosses none.
     pub(super) fn may_cross(&self, board: &Board, at: usize) -> bool {
         let place = board.place(at);
-        self.fabric
-            || place.ends().iter().any(|end| self.ends[*end])
+        place.ends().iter().any(|end| self.ends[*end])
             || place.legs().any(|leg| self.legs[leg])
             || board.has_bonds(at)
     }
 
-    /// The same by all that the path crosses.
-    pub(super) fn crosses_none(&self, view: &View<'_>, at: usize) -> bool {
+    /// Whether a path crosses the fabric alone, or nothing, of all that is listed; by all that it crosses.
+    pub(super) fn crosses_no_other(&self, view: &View<'_>, at: usize) -> bool {
         let mut parts = Parts::default();
         view.board.parts(at, view.with_fabric, &mut parts);
-        let mut crossed = parts.ends.iter().chain(&parts.between);
-        crossed.all(|(id, _)| self.local(*id).is_none())
+        let crossed = parts.ends.iter().chain(&parts.between);
+        let listed = crossed.filter_map(|(id, share)| Some((self.local(*id)?, *share)));
+        listed.eq(self.fabric(view.board, at).map(|fabric| (fabric, 1.0)))
     }
 }
