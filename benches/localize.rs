@@ -520,9 +520,11 @@ fn large(name: &str, shape: Shape, tuples_per_host: usize) {
 type Part = fn(Seeds);
 
 /// Names of the parts, in their order.
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 14] = [
     "table",
     "focus",
+    "focus-minute",
+    "focus-healthy",
     "kinds",
     "rails",
     "candidates",
@@ -556,9 +558,11 @@ fn main() {
         "k = 8 fat tree, 150 probes/s and host, background U(0, 1e-4), {} seeds from {}",
         seeds.count, seeds.first
     );
-    let parts: [(&str, Part); 11] = [
+    let parts: [(&str, Part); 13] = [
         ("table", main_table),
         ("focus", focus::focus),
+        ("focus-minute", focus::minute),
+        ("focus-healthy", focus::healthy),
         ("kinds", kinds),
         ("rails", rails),
         ("candidates", candidates),

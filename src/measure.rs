@@ -98,9 +98,9 @@ impl From<Invalid> for Missing {
 pub struct Measurement {
     /// Network RTT, (T5 - T2) - (T4 - T3): the time on the network, in both directions.
     pub network_rtt: Nanos,
-    /// Prober delay, Prober delay, (T6 - T1) - (T5 - T2): the time that the prober's host and RNIC took.
+    /// Prober delay, (T6 - T1) - (T5 - T2): the time that the prober's host and RNIC took.
     pub prober_delay: Nanos,
-    /// Responder delay, Responder delay, T4 - T3: the time that the responder took.
+    /// Responder delay, T4 - T3: the time that the responder took.
     pub responder_delay: Nanos,
 }
 
@@ -120,7 +120,7 @@ impl Measurement {
     }
 }
 
-/// Why a probe says nothing about the network. Never counted as loss. The names are those of `InvalidReason` in
+/// Why a probe has no valid measurement. Never counted as loss. The names are those of `InvalidReason` in
 /// `analyzer.proto`.
 #[derive(
     Debug,
@@ -172,6 +172,18 @@ impl Invalid {
         Self::SendCompletionMissing,
     ];
 
+    /// Whether the first ACK arrived: the probe was not lost, only its times are not known. Without these probes a path whose second
+    /// ACKs are lost too would seem to lose more than it does: the measured ones are fewer.
+    pub const fn is_answered(self) -> bool {
+        match self {
+            Self::NegativeNetworkRtt
+            | Self::NegativeProberDelay
+            | Self::NegativeResponderDelay
+            | Self::SecondAckMissing => true,
+            Self::SendFailed | Self::EndpointReset | Self::SendCompletionMissing => false,
+        }
+    }
+
     /// Its name in labels and JSON.
     pub const fn name(self) -> &'static str {
         match self {
@@ -193,7 +205,7 @@ pub enum Outcome {
     Complete(Measurement),
     /// It was sent, and no first ACK arrived in time.
     Lost,
-    /// It says nothing about the network.
+    /// Its times are not known; whether it was answered, [`Invalid::is_answered`] says.
     Invalid(Invalid),
 }
 

@@ -31,6 +31,7 @@ struct Sum {
     sent: u64,
     undecided: usize,
     localized: Vec<Duration>,
+    weighed: Vec<Duration>,
     ranked: Vec<Duration>,
 }
 
@@ -41,6 +42,8 @@ impl Sum {
         self.localized.push(start.elapsed());
         let start = Stopwatch::start();
         let (_, posterior) = localize_with_posterior(&watched.problem, &Settings::default());
+        self.weighed.push(start.elapsed());
+        let start = Stopwatch::start();
         watched.focus(&posterior, &[], &Bounds::default());
         self.ranked.push(start.elapsed());
         let named = suspects.iter().map(|suspect| &suspect.component);
@@ -82,8 +85,7 @@ fn row(label: &str, simulation: &SimulationPlan, healthy_s: u32, seeds: Seeds) -
     sums
 }
 
-/// Uniform, focus with the same number of probes, and focus with up to twice as many.
-pub(crate) fn focus(seeds: Seeds) {
+fn heading() {
     println!(
         "\nfocus: round trips, all paths traced; ranked each second, 1.5 s later in force, for {} s",
         VALID.as_secs()
@@ -92,25 +94,43 @@ pub(crate) fn focus(seeds: Seeds) {
         "{:<37} | {:^24} | {:^24} | {:^24} | undecided",
         "precision/recall (F1), probes", COLUMNS[0], COLUMNS[1], COLUMNS[2]
     );
-    let mut cost: [Vec<Duration>; 2] = Default::default();
-    let (gray, mild) = ((0.0005, 0.003), (0.002, 0.02));
-    let rows = [
-        (1, gray, 20, 0),
-        (2, gray, 20, 0),
-        (4, gray, 20, 0),
-        (8, gray, 20, 0),
-        (1, mild, 5, 0),
-        (2, mild, 5, 0),
-        (4, mild, 5, 0),
-        (8, mild, 5, 0),
-        (4, mild, 20, 0),
-        (4, gray, 20, 20),
-        (1, gray, 60, 0),
-        (2, gray, 60, 0),
-        (4, gray, 60, 0),
-        (8, gray, 60, 0),
-    ];
-    for (faults, (low, high), window, healthy) in rows {
+}
+
+/// What a run of the judge takes: without focus, with all that is possible, and to rank 5-tuples.
+#[derive(Default)]
+struct Cost {
+    localized: Vec<Duration>,
+    weighed: Vec<Duration>,
+    ranked: Vec<Duration>,
+}
+
+impl Cost {
+    fn add(&mut self, sum: &mut Sum) {
+        self.localized.append(&mut sum.localized);
+        self.weighed.append(&mut sum.weighed);
+        self.ranked.append(&mut sum.ranked);
+    }
+
+    fn print(&mut self) {
+        println!(
+            "median CPU time: {:.1} ms to localize, {:.1} ms with all that is possible, {:.1} ms to rank",
+            median(&mut self.localized),
+            median(&mut self.weighed),
+            median(&mut self.ranked)
+        );
+    }
+}
+
+const GRAY: (f64, f64) = (0.0005, 0.003);
+const MILD: (f64, f64) = (0.002, 0.02);
+
+/// Number of faults, their loss, length of the window and the healthy time before it in seconds.
+type Row = (usize, (f64, f64), u32, u32);
+
+fn table(rows: &[Row], seeds: Seeds) {
+    heading();
+    let mut cost = Cost::default();
+    for &(faults, (low, high), window, healthy) in rows {
         let simulation = SimulationPlan {
             faults: links(faults, low, high),
             window_s: f64::from(window),
@@ -123,30 +143,64 @@ pub(crate) fn focus(seeds: Seeds) {
         };
         let (low, high) = (low * 100.0, high * 100.0);
         let label = format!("{faults} link(s), {low:.2}-{high:.2} %, {window:>2} s{since}");
-        for sum in row(&label, &simulation, healthy, seeds) {
-            cost[0].extend(sum.localized);
-            cost[1].extend(sum.ranked);
+        for mut sum in row(&label, &simulation, healthy, seeds) {
+            cost.add(&mut sum);
         }
     }
-    let windows = number("HEALTHY", 200).min(200);
-    let healthy = SimulationPlan {
+    cost.print();
+}
+
+/// Uniform, focus with the same number of probes, and focus with up to twice as many.
+pub(crate) fn focus(seeds: Seeds) {
+    table(
+        &[
+            (1, GRAY, 20, 0),
+            (2, GRAY, 20, 0),
+            (4, GRAY, 20, 0),
+            (8, GRAY, 20, 0),
+            (1, MILD, 5, 0),
+            (2, MILD, 5, 0),
+            (4, MILD, 5, 0),
+            (8, MILD, 5, 0),
+            (4, MILD, 20, 0),
+            (4, GRAY, 20, 20),
+        ],
+        seeds,
+    );
+}
+
+/// The same over a minute.
+pub(crate) fn minute(seeds: Seeds) {
+    table(
+        &[
+            (1, GRAY, 60, 0),
+            (2, GRAY, 60, 0),
+            (4, GRAY, 60, 0),
+            (8, GRAY, 60, 0),
+        ],
+        seeds,
+    );
+}
+
+/// Healthy windows: whom a judge suspects who looks for it. `HEALTHY` says how many windows (200).
+pub(crate) fn healthy(seeds: Seeds) {
+    heading();
+    let windows = number("HEALTHY", 200);
+    let plan = SimulationPlan {
         faults: Vec::new(),
         ..SimulationPlan::default()
     };
-    let label = format!("no fault, {windows} windows of 20 s");
     let seeds = Seeds {
         count: windows,
         ..seeds
     };
-    let sums = row(&label, &healthy, 0, seeds);
-    println!(
-        "no fault: {} suspects",
-        sums.map(|sum| sum.score.wrong.to_string()).join(", ")
-    );
-    let [localized, ranked] = &mut cost;
-    println!(
-        "median CPU time: {:.1} ms to localize, {:.1} ms to localize and rank",
-        median(localized),
-        median(ranked)
-    );
+    let label = format!("no fault, {windows} windows of 20 s");
+    let mut cost = Cost::default();
+    let sums = row(&label, &plan, 0, seeds);
+    let wrong = sums.each_ref().map(|sum| sum.score.wrong.to_string());
+    for mut sum in sums {
+        cost.add(&mut sum);
+    }
+    println!("no fault: {} suspects", wrong.join(", "));
+    cost.print();
 }

@@ -26,6 +26,7 @@ mod merge;
 mod path_counts;
 mod recent;
 mod rnics;
+mod second_acks;
 mod selective;
 pub(crate) mod sight;
 mod silent;

@@ -315,6 +315,8 @@ rows! {
     "host down" true host("down") HostDown;
     "link down, from the spine" true down_link("down") LinkDown;
     "link loses 30 %" true up_link("loss=30%") LinkLoss;
+    "link loses 70 %" true down_link("loss=70%") LinkLoss;
+    "link loses 85 %" true up_link("loss=85%") LinkLoss;
     "link loses 1 %" false up_link("loss=1%") LinkLoss;
     "link swallows 50 % of the 5-tuples" true down_link("blackhole=50%") Blackhole;
     "link flaps, 1 of 5 s" false up_link("flap=1s every=5s") LinkLoss Flapping;

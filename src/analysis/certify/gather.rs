@@ -147,7 +147,7 @@ impl Gathering {
         for slot in path.counts(&self.slots) {
             self.with_results.insert(slot.slot);
             let probes = Tally {
-                sent: slot.sent.saturating_sub(slot.invalid),
+                sent: slot.told(),
                 lost: slot.lost,
             };
             let disturbed = filter.is_silent(&target.host, slot.slot, self.now)

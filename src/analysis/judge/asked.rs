@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::board::{Board, Parts};
+use super::board::Board;
+use super::board::parts::Parts;
 use super::effort::Effort;
 use super::flows::{ASKED_OVER, Flow, flows};
 use super::view::{Observed, View};

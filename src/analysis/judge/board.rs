@@ -4,6 +4,7 @@
 //! then take little memory, and a pass over all of them compares no names.
 
 mod changed;
+pub(super) mod parts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,19 +81,6 @@ impl Place {
             .filter(|leg| *leg != NONE)
             .map(|leg| leg as usize)
     }
-}
-
-/// The components of one path, each once.
-#[derive(Debug, Default)]
-pub(super) struct Parts {
-    /// At its ends, and the fabric as a whole: with the share of the packets that cross each.
-    pub(super) ends: Vec<(ComponentId, f64)>,
-    /// Between the ToRs: with the shares of both directions added up.
-    pub(super) between: Vec<(ComponentId, f64)>,
-    /// Probability, 0 to 1, that a traced path is out of date.
-    pub(super) elsewhere: f64,
-    /// Links that a probe and its ACK cross.
-    pub(super) links: f64,
 }
 
 /// Numbers for components.
@@ -339,48 +327,6 @@ impl Board {
     /// Whether one of a path's ends is a bond: then it crosses other ToRs than those of its ends.
     pub(super) fn has_bonds(&self, at: usize) -> bool {
         !self.bonds_of(at).is_empty()
-    }
-
-    /// What a path crosses; `with_fabric` says whether the fabric as a whole is a suspect.
-    pub(super) fn parts(&self, at: usize, with_fabric: bool, parts: &mut Parts) {
-        let place = self.places[at];
-        parts.ends.clear();
-        parts.between.clear();
-        let [source, target] = place.ends().map(|end| &self.ends[end]);
-        parts.ends.extend([(source.rnic, 1.0), (target.rnic, 1.0)]);
-        match self.bonds_of(at) {
-            [] => {
-                parts.ends.push((source.tor, 1.0));
-                if target.tor != source.tor {
-                    parts.ends.push((target.tor, 1.0));
-                }
-            }
-            tors => parts.ends.extend_from_slice(tors),
-        }
-        if with_fabric
-            && self.crosses_fabric(at)
-            && let Some(cloud) = self.cloud
-        {
-            parts.ends.push((cloud, 1.0));
-        }
-        parts.links = self.links(at);
-        let are_traced = place.legs().all(|leg| self.legs[leg].is_traced);
-        let mut told = 1.0;
-        for leg in place.legs() {
-            let known = &self.legs[leg];
-            told *= 1.0 - known.doubt;
-            // Traced together the two legs are right or wrong together; beside candidates a trace counts by its share.
-            let trust = if are_traced { 1.0 } else { 1.0 - known.doubt };
-            let first = parts.between.len();
-            for (id, share) in self.leg_parts(leg) {
-                let of_other = parts.between[..first].iter_mut();
-                match of_other.into_iter().find(|(known, _)| *known == id) {
-                    Some((_, sum)) => *sum += share * trust,
-                    None => parts.between.push((id, share * trust)),
-                }
-            }
-        }
-        parts.elsewhere = if are_traced { 1.0 - told } else { 0.0 };
     }
 
     fn bonds_of(&self, at: usize) -> &[(ComponentId, f64)] {

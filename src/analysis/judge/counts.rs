@@ -68,10 +68,11 @@ impl Counts {
     }
 }
 
-/// Probes of a slot that were sent and measured, or lost.
-pub(super) const fn valid(slot: &SlotCounts) -> Counts {
+/// Probes of a slot that were lost or answered. A probe whose second ACK is missing was answered: left out, it would make the links of
+/// its reverse path seem to lose more than they do, by half of it where they lose half.
+pub(super) const fn told(slot: &SlotCounts) -> Counts {
     Counts {
-        sent: slot.sent.saturating_sub(slot.invalid),
+        sent: slot.told(),
         lost: slot.lost,
     }
 }

@@ -157,6 +157,7 @@ impl Following {
             counts: [Few::default(); 4],
             weighed: None,
             unsent: [0; 2],
+            half_answered: None,
             slow: Few::default(),
             paused: 0,
             longest: 0,

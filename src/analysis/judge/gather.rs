@@ -5,12 +5,13 @@
 
 use std::rc::Rc;
 
-use super::board::{Board, Parts};
+use super::board::Board;
+use super::board::parts::Parts;
 use super::counts::{Counts, Horizon};
 use super::effort::Effort;
 use super::listed::Listed;
 use super::path_counts::{PathCounts, weighed};
-use super::view::View;
+use super::view::{Observed, View};
 use crate::analysis::localize::{
     ComponentId, Crossing, PassedPath, PassedSums, Posterior, Problem, ProblemError, Signal,
 };
@@ -38,6 +39,14 @@ impl Counted {
         match self {
             Self::Lost(horizon) => &view.lossy.lost[horizon.index()],
             Self::Slow { .. } => &view.lossy.slow,
+        }
+    }
+
+    /// The second ACKs of a path that count beside.
+    fn acks_of(self, view: &View<'_>, seen: Observed<'_>) -> Counts {
+        match self {
+            Self::Lost(horizon) if view.trusts_acks(seen) => seen.second_acks(horizon),
+            Self::Lost(_) | Self::Slow { .. } => Counts::default(),
         }
     }
 
@@ -151,10 +160,12 @@ pub(super) fn gather(view: &View<'_>, counted: &[Counted]) -> Result<Vec<Gathere
     let mut taken = vec![0_u8; view.board.legs()];
     let mut parts = Parts::default();
     let mut counts = vec![Counts::default(); counted.len()];
+    let mut acks = vec![Counts::default(); counted.len()];
     for seen in view.iter() {
         let mut among = 0_u8;
         for (number, part) in made.iter().enumerate() {
             counts[number] = part.counted.of(&seen);
+            acks[number] = part.counted.acks_of(view, seen);
             among |= u8::from(counts[number].sent > 0) << number;
         }
         if among == 0 {
@@ -167,6 +178,7 @@ pub(super) fn gather(view: &View<'_>, counted: &[Counted]) -> Result<Vec<Gathere
             debug_assert!(listed.crosses_no_other(view, seen.at));
             let fabric = listed.fabric(view.board, seen.at);
             add_elsewhere(&mut made, fabric, view.board.links(seen.at), &counts);
+            add_acks_elsewhere(&mut made, view.board.ack_links(seen.at), &acks);
             continue;
         }
         view.board.parts(seen.at, view.with_fabric, &mut parts);
@@ -176,6 +188,9 @@ pub(super) fn gather(view: &View<'_>, counted: &[Counted]) -> Result<Vec<Gathere
             }
         }
         add_passed(&mut made, &listed, &parts, &counts);
+        if view.board.ack_parts(seen.at, view.with_fabric, &mut parts) {
+            add_acks(&mut made, &listed, &parts, &acks)?;
+        }
     }
     let crossed = crossed(view.board, &taken);
     let gathered = made.into_iter().enumerate().map(|(number, part)| {
@@ -238,25 +253,69 @@ fn add_elsewhere(made: &mut [Part], fabric: Option<ComponentId>, links: f64, cou
     }
 }
 
+/// The second ACKs of a path that crosses no component of the problems: none is missing.
+fn add_acks_elsewhere(made: &mut [Part], links: Option<f64>, acks: &[Counts]) {
+    let Some(links) = links else {
+        return;
+    };
+    for (part, acks) in made.iter_mut().zip(acks) {
+        if acks.sent > 0 {
+            part.passed.count_back(links, acks.sent);
+        }
+    }
+}
+
+/// Adds the second ACKs of a path: they cross these parts.
+fn add_acks(
+    made: &mut [Part],
+    listed: &Listed,
+    parts: &Parts,
+    acks: &[Counts],
+) -> Result<(), ProblemError> {
+    for (part, acks) in made.iter_mut().zip(acks) {
+        if acks.lost > 0 {
+            let (ends, between) = (listed.locals(&parts.ends), listed.locals(&parts.between));
+            let crossing = crossing(parts, &ends, &between);
+            part.problem.add_acks(&crossing, acks.sent, acks.lost)?;
+        } else if acks.sent > 0 {
+            part.passed.count_back(parts.links, acks.sent);
+            let path = PassedPath {
+                sent: acks.sent,
+                elsewhere: parts.elsewhere,
+            };
+            for (between, crossed) in [(false, &parts.ends), (true, &parts.between)] {
+                for (id, sum) in crossed {
+                    if let Some(local) = listed.local(*id) {
+                        part.passed.cross_back(local, (*sum, between), path);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+const fn crossing<'p>(
+    parts: &Parts,
+    ends: &'p [(ComponentId, f64)],
+    between: &'p [(ComponentId, f64)],
+) -> Crossing<'p> {
+    Crossing {
+        ends,
+        between,
+        elsewhere: parts.elsewhere,
+        links: parts.links,
+    }
+}
+
 fn add_lossy(
     problem: &mut Problem,
     listed: &Listed,
     parts: &Parts,
     counts: Counts,
 ) -> Result<(), ProblemError> {
-    let local = |parts: &[(ComponentId, f64)]| -> Vec<(ComponentId, f64)> {
-        let parts = parts.iter();
-        parts
-            .filter_map(|(id, share)| Some((listed.local(*id)?, *share)))
-            .collect()
-    };
-    let crossing = Crossing {
-        ends: &local(&parts.ends),
-        between: &local(&parts.between),
-        elsewhere: parts.elsewhere,
-        links: parts.links,
-    };
-    problem.add_crossing(&crossing, counts.sent, counts.lost)
+    let (ends, between) = (listed.locals(&parts.ends), listed.locals(&parts.between));
+    problem.add_crossing(&crossing(parts, &ends, &between), counts.sent, counts.lost)
 }
 
 /// Adds a path to the sums of the problems in which it lost nothing.

@@ -4,7 +4,8 @@
 
 use std::rc::Rc;
 
-use super::board::{Board, NONE, Parts};
+use super::board::parts::Parts;
+use super::board::{Board, NONE};
 use super::view::View;
 use crate::analysis::localize::ComponentId;
 
@@ -72,6 +73,14 @@ impl Listed {
     pub(super) fn local(&self, id: ComponentId) -> Option<ComponentId> {
         let local = self.local[id.0 as usize];
         (local != NONE).then_some(ComponentId(local))
+    }
+
+    /// Parts by their numbers in the problems, without those that are none of them.
+    pub(super) fn locals(&self, parts: &[(ComponentId, f64)]) -> Vec<(ComponentId, f64)> {
+        let parts = parts.iter();
+        parts
+            .filter_map(|(id, share)| Some((self.local(*id)?, *share)))
+            .collect()
     }
 
     /// Whether the component in a place of the board is one of them.

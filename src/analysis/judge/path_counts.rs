@@ -32,6 +32,8 @@ pub struct PathCounts {
     /// The same as much as it may weigh ([`weighed`]), where that is less.
     pub(super) weighed: Option<Box<[Counts; 4]>>,
     pub(super) unsent: [u32; 2],
+    /// Probes whose first ACK came, and no second, over each horizon; nearly no path has one.
+    pub(super) half_answered: Option<Box<[u32; 4]>>,
     pub(super) slow: Few,
     pub(super) paused: u32,
     /// The bin of the longest round trip of 20 s that can be trusted.
@@ -96,6 +98,20 @@ impl PathCounts {
         }
     }
 
+    /// Second ACKs that were to come back, and those that did not, over a horizon, weighed as the probes. A second ACK follows where
+    /// the first one has arrived.
+    pub(super) fn second_acks(&self, horizon: Horizon) -> Counts {
+        let probes = self.weighed(horizon);
+        let sent = probes.sent.saturating_sub(probes.lost);
+        let lost = self.half_answered.as_ref().map_or(0, |half| {
+            let half = u64::from(half[horizon.index()]);
+            let all = self.counts(horizon).sent.max(1);
+            // At least one of a path that is weighed: nothing that was lost is forgotten.
+            (half.saturating_mul(probes.sent)).div_ceil(all).min(sent)
+        });
+        Counts { sent, lost }
+    }
+
     /// Probes that could not be sent, over one of the two shortest horizons; none over the others.
     pub(crate) fn unsent(&self, horizon: Horizon) -> u64 {
         let unsent = self.unsent.get(horizon.index()).copied();
@@ -150,6 +166,7 @@ impl PathCounts {
             ),
             (self.port, self.service.as_deref().cloned(), self.is_own),
             (self.counts, self.weighed.clone(), self.unsent),
+            self.half_answered.clone(),
             (self.slow, self.paused),
         )
     }

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::counts::{Counts, Horizon};
+use super::counts::{Counts, Horizon, told};
 use crate::analysis::filter::HostFilter;
+use crate::analysis::windows::SlotCounts;
 use crate::id::{Gid, HostName, TorId};
 
 /// Probes of 20 s below which nothing is said about a share of them.
@@ -60,6 +61,8 @@ impl Sight {
 pub(super) struct Tally {
     pub(super) counts: [Counts; 4],
     pub(super) unsent: [u64; 2],
+    /// Probes whose first ACK came, and no second.
+    pub(super) half_answered: [u64; 4],
     /// Whether the clocks of both ends ran evenly in the last 20 s.
     pub(super) clocks_run: bool,
     /// Probes of 20 s that are judged,
@@ -74,6 +77,7 @@ impl Tally {
         Self {
             counts: [Counts { sent: 0, lost: 0 }; 4],
             unsent: [0; 2],
+            half_answered: [0; 4],
             clocks_run: true,
             judged: Counts { sent: 0, lost: 0 },
             by_source: 0,
@@ -82,12 +86,15 @@ impl Tally {
     }
 
     /// Adds the probes of a slot that is so many slots old.
-    pub(super) fn add(&mut self, age: u32, probes: Counts, not_sent: u64) {
+    pub(super) fn add(&mut self, age: u32, slot: &SlotCounts) {
+        let probes = told(slot);
         for horizon in Horizon::ALL {
             if age <= horizon.slots() {
                 self.counts[horizon.index()].add(probes);
+                let half_answered = &mut self.half_answered[horizon.index()];
+                *half_answered = half_answered.saturating_add(slot.half_answered);
                 if let Some(unsent) = self.unsent.get_mut(horizon.index()) {
-                    *unsent = unsent.saturating_add(not_sent);
+                    *unsent = unsent.saturating_add(slot.unsent);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::counts::{Counts, valid};
+use super::counts::{Counts, told};
 use crate::analysis::filter::HostFilter;
 use crate::analysis::windows::{Slot, Windows};
 use crate::id::HostName;
@@ -71,14 +71,14 @@ pub(super) fn silent(
         if host.overdue {
             let fell = Slot::of(now + (Nanos::ZERO - Nanos::from(host.since)));
             for slot in path.counts(&(fell.before(1)..fell)) {
-                before.entry(name.clone()).or_default().add(valid(&slot));
+                before.entry(name.clone()).or_default().add(told(&slot));
             }
         }
         // The slot in which it fell silent holds answers from before: the later half of the silence tells, or the
         // current slot alone.
         let since = Slot::of(now + (Nanos::ZERO - Nanos::from(host.since / 2)));
         for slot in path.counts(&(since..current.next().next())) {
-            let counts = valid(&slot);
+            let counts = told(&slot);
             host.probes.add(counts);
             if slot.slot >= current {
                 newest.entry(name.clone()).or_default().add(counts);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::counts::{Counts, Horizon, valid};
+use super::counts::{Counts, Horizon, told};
 use super::following::{Due, Following};
 use super::path_counts::{FOCUSED_WEIGHT, Few, PathCounts, SentCounts, class, few, weighed};
 use super::sight::{Coverage, Tally};
@@ -226,6 +226,8 @@ impl Snapshot {
         };
         seen.counts = tally.counts.map(Few::from);
         seen.unsent = tally.unsent.map(few);
+        let half_answered = tally.half_answered.map(few);
+        seen.half_answered = (half_answered != [0; 4]).then(|| Box::new(half_answered));
         seen.slow = slow.into();
         seen.paused = few(paused);
         seen.longest = longest.number();
@@ -238,7 +240,7 @@ impl Snapshot {
         let mut tally = None;
         for slot in path.counts(&over(Horizon::Long, self.now)) {
             let tally = tally.get_or_insert_with(Tally::new);
-            tally.add(now.since(slot.slot), valid(&slot), slot.unsent);
+            tally.add(now.since(slot.slot), &slot);
         }
         tally
     }
@@ -252,7 +254,7 @@ impl Snapshot {
         for slot in path.counts(&over(Horizon::Long, self.now)) {
             let tally = tally.get_or_insert_with(Tally::new);
             let age = now.since(slot.slot);
-            let probes = valid(&slot);
+            let probes = told(&slot);
             let is_recent = age <= Horizon::Middle.slots();
             if is_recent
                 && (host_filter.has_bad_clock(source.gid, slot.slot)
@@ -273,7 +275,7 @@ impl Snapshot {
                     if is_recent {
                         tally.judged.add(probes);
                     }
-                    tally.add(age, probes, slot.unsent);
+                    tally.add(age, &slot);
                 }
                 Some(reason) if is_recent => {
                     self.set_aside_for(reason, probes.sent, probes.lost);

@@ -6,7 +6,7 @@ use super::counts::{Counts, Horizon};
 use super::finding::{Category, Finding, LEAST_SLOW};
 use super::recent::Newest;
 use super::view::{Observed, View};
-use crate::analysis::localize::{Component, Suspect, Symptom};
+use crate::analysis::localize::{Component, Suspect, Symptom, Trials};
 use crate::analysis::routes::Leg;
 use crate::id::ServiceName;
 
@@ -20,6 +20,13 @@ const PAUSES: f64 = 0.2;
 pub(super) const DOWN: f64 = 0.9;
 /// Probes that surely cross it from which on that can be said.
 const SURE: u64 = 10;
+/// One of so many probes, and one more, may pass something that is down: by a route that is out of date.
+const STRAYS: u64 = 20;
+/// So many losses, and at least this share of the probes, are more than the loss that is always there.
+const LEAST_EARLIER: u64 = 3;
+const PARTLY: f64 = 0.02;
+/// Probability below which so many losses in a row are no chance.
+const CHANCE: f64 = 1e-3;
 /// Share of a path from which on its probes surely cross a component.
 const SURELY: f64 = 0.99;
 /// Paths that are listed as evidence.
@@ -137,6 +144,14 @@ impl Sums {
         dead(&self.sure)
     }
 
+    /// Whether packets pass something of which a short time would say that it is down.
+    fn passes(&self, trials: Trials) -> bool {
+        let newest = self.sure.iter().find(|counts| counts.sent >= SURE);
+        // Whole 5-tuples that pass nothing say so themselves; a rate is only as good as its probes.
+        let is_rate = trials == Trials::Probes;
+        lost_in_part(&self.sure) || is_rate && newest.is_some_and(|newest| !is_dead(*newest))
+    }
+
     /// Whether slow round trips took too long for queueing.
     fn are_pauses(&self) -> bool {
         self.paused as f64 > PAUSES * self.slow as f64
@@ -158,7 +173,32 @@ impl Sums {
 /// The newest of these counts that can tell, if it lost everything.
 fn dead(sure: &[Counts; 4]) -> Option<Counts> {
     let newest = sure.iter().find(|counts| counts.sent >= SURE)?;
-    (newest.share() >= DOWN).then_some(*newest)
+    (is_dead(*newest) && !lost_in_part(sure)).then_some(*newest)
+}
+
+/// Whether probes lost nearly everything, but for strays.
+fn is_dead(probes: Counts) -> bool {
+    let passed = probes.sent.saturating_sub(probes.lost);
+    probes.share() >= DOWN && passed <= 1 + probes.sent / STRAYS
+}
+
+/// Whether the newest losses are what it lost before, all of them by chance: what is down from some time on passes a part of its packets in
+/// no more than one horizon, that in which it went down.
+fn lost_in_part(sure: &[Counts; 4]) -> bool {
+    let Some(at) = sure.iter().position(|counts| counts.sent >= SURE) else {
+        return false;
+    };
+    let mut before = sure[at..].windows(2).map(|pair| Counts {
+        sent: pair[1].sent.saturating_sub(pair[0].sent),
+        lost: pair[1].lost.saturating_sub(pair[0].lost),
+    });
+    let (Some(then), Some(earlier)) = (before.next(), before.next()) else {
+        return false;
+    };
+    let is_partly = then.sent >= SURE && !is_dead(then);
+    // Something that flaps is down now: its share of before would not take so many in a row.
+    let is_alike = then.share().powf(sure[at].lost as f64) >= CHANCE;
+    is_partly && is_alike && earlier.lost >= LEAST_EARLIER && earlier.share() >= PARTLY
 }
 
 /// What a dead component is said to do, at the end of a line of evidence.
@@ -184,7 +224,8 @@ pub(super) fn revised(finding: &Finding, view: &View<'_>) -> Finding {
     if finding.category != down {
         return finding;
     }
-    if finding.share >= DOWN || dead(&surely_crossed(view, &finding.subject)).is_some() {
+    let sure = surely_crossed(view, &finding.subject);
+    if finding.share >= DOWN && !lost_in_part(&sure) || dead(&sure).is_some() {
         return finding;
     }
     finding.category = lossy;
@@ -207,7 +248,7 @@ fn surely_crossed(view: &View<'_>, component: &Component) -> [Counts; 4] {
 }
 
 pub(super) fn category(suspect: &Suspect, sums: &Sums) -> Category {
-    let dead = suspect.loss_rate >= DOWN || sums.dead().is_some();
+    let dead = sums.dead().is_some() || suspect.loss_rate >= DOWN && !sums.passes(suspect.trials);
     match (&suspect.component, suspect.symptom) {
         (_, Symptom::Slow) if sums.are_pauses() => Category::PauseStorm,
         (Component::Host { .. } | Component::Rnic { .. }, Symptom::Slow) => Category::RnicSlow,
@@ -220,5 +261,51 @@ pub(super) fn category(suspect: &Suspect, sums: &Sums) -> Category {
         (Component::Switch { .. }, _) if dead => Category::SwitchDown,
         (Component::Switch { .. }, _) => Category::SwitchLoss,
         (Component::Group { .. }, _) => Category::Undecided,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts over each horizon, from those of the slots between them, newest first.
+    fn sure(slots: [(u64, u64); 4]) -> [Counts; 4] {
+        let mut all = Counts::default();
+        slots.map(|(sent, lost)| {
+            all.add(Counts { sent, lost });
+            all
+        })
+    }
+
+    #[test]
+    fn what_went_down_is_dead_from_the_slot_on_in_which_nothing_passed() {
+        let down_since_this_slot = sure([(20, 20), (60, 0), (180, 0), (1_200, 0)]);
+        assert!(dead(&down_since_this_slot).is_some());
+        let down_since_the_last = sure([(20, 20), (60, 30), (180, 0), (1_200, 0)]);
+        assert!(dead(&down_since_the_last).is_some());
+        let down_since_long = sure([(20, 20), (60, 60), (180, 150), (1_200, 0)]);
+        assert!(dead(&down_since_long).is_some());
+        // A route that is out of date: one probe did not cross it.
+        let with_strays = sure([(20, 19), (60, 59), (180, 178), (1_200, 1_190)]);
+        assert!(dead(&with_strays).is_some());
+        let few_probes = sure([(5, 5), (4, 4), (10, 5), (60, 0)]);
+        assert_eq!(dead(&few_probes), None);
+    }
+
+    #[test]
+    fn what_loses_most_of_its_packets_is_not_dead() {
+        // 85 %, and by chance all of the newest.
+        let lossy = sure([(12, 12), (60, 52), (180, 152), (1_200, 1_020)]);
+        assert_eq!(dead(&lossy), None);
+        assert!(lost_in_part(&lossy));
+        // Nine of ten, by chance more than its rate.
+        let newest = sure([(80, 72), (60, 0), (180, 0), (1_200, 0)]);
+        assert_eq!(dead(&newest), None);
+    }
+
+    #[test]
+    fn what_flaps_is_down_again() {
+        let down_again = sure([(12, 12), (60, 12), (180, 36), (1_200, 240)]);
+        assert!(dead(&down_again).is_some());
     }
 }

@@ -3,6 +3,7 @@
 
 mod focusing;
 mod following;
+mod second_acks;
 mod silent;
 mod uncertain;
 
@@ -41,6 +42,8 @@ struct TestFabric {
 enum Fate {
     /// So many are lost.
     Lost(u64),
+    /// So many are lost, and of so many the first ACK comes alone.
+    Half(u64, u64),
     /// None can be sent.
     Unsendable,
     /// They come back, with this round trip.
@@ -102,6 +105,10 @@ impl TestFabric {
         let mut rtt = 5_000;
         match fate {
             Fate::Lost(lost) => report.lost = lost,
+            Fate::Half(lost, half) => {
+                report.lost = lost;
+                report.add_invalid(Invalid::SecondAckMissing, half);
+            }
             Fate::Unsendable => report.invalid.push((Invalid::SendFailed, PROBES)),
             Fate::Rtt(nanos) => rtt = nanos,
             Fate::Silent => {}

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::board::{Board, NONE, Place};
 use super::counts::Horizon;
 use super::path_counts::PathCounts;
+use super::second_acks::TrustedAcks;
 use super::snapshot::Snapshot;
 use crate::analysis::localize::{Component, ComponentId};
 use crate::analysis::report::End;
@@ -100,6 +101,8 @@ pub(super) struct View<'a> {
     skipped: Vec<Skipped>,
     left_out: BTreeSet<RnicName>,
     pub(super) lossy: Lossy,
+    /// Whose second ACKs say something.
+    acks: TrustedAcks,
     /// How many paths are judged, by where their legs are known from.
     pub(super) origins: BTreeMap<Origin, usize>,
     /// Whether the fabric between the ToRs is a suspect of its own.
@@ -122,6 +125,7 @@ impl<'a> View<'a> {
             skipped: Vec::new(),
             left_out: BTreeSet::new(),
             lossy: Lossy::default(),
+            acks: TrustedAcks::of(board, snapshot),
             origins: BTreeMap::new(),
             with_fabric: false,
             by_end: OnceCell::new(),
@@ -149,7 +153,11 @@ impl<'a> View<'a> {
             origins[self.board.origin(seen.at) as usize] += 1;
             let number = number(seen.at);
             for (lossy, horizon) in lossy.lost.iter_mut().zip(Horizon::ALL) {
-                if seen.weighed(horizon).lost > 0 {
+                let is_lossy = seen.weighed(horizon).lost > 0
+                    || seen.half_answered.is_some()
+                        && self.trusts_acks(seen)
+                        && seen.second_acks(horizon).lost > 0;
+                if is_lossy {
                     lossy.push(number);
                 }
             }
@@ -165,6 +173,11 @@ impl<'a> View<'a> {
         let origins = Origin::ALL.into_iter().zip(origins);
         self.origins = origins.filter(|(_, paths)| *paths > 0).collect();
         self.with_fabric = tors.len() >= LEAST_TORS;
+    }
+
+    /// Whether second ACKs of a path that are missing were lost in the network, as far as can be told.
+    pub(super) fn trusts_acks(&self, seen: Observed<'_>) -> bool {
+        self.acks.holds(self.board.place(seen.at))
     }
 
     fn skipped(&self) -> Vec<Skipped> {

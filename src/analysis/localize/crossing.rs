@@ -44,6 +44,18 @@ pub(super) fn parts_of(
     })
 }
 
+/// Parts of the way of a second ACK.
+pub(super) fn acks_cross(crossing: &Crossing<'_>) -> impl Iterator<Item = Part> {
+    let ends = crossing.ends.iter();
+    let ends = ends.map(|(component, sum)| Part::new(*component, *sum).halved());
+    let between = crossing.between.iter().map(|(component, sum)| Gathered {
+        component: *component,
+        sum: *sum,
+        between: true,
+    });
+    ends.chain(parts_of(between, crossing.elsewhere))
+}
+
 /// A component as its nodes: a link from one to another, or the node itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Key {

@@ -9,6 +9,8 @@ use super::search::{
 
 /// Share of its paths that a link or switch must kill to be called down.
 const DOWN: f64 = 0.9;
+/// Share that something which is down may lose of its packets, by what is known of its rate.
+const ALL: f64 = 0.99;
 
 /// Finds the most probable set of faulty components: what kills paths, and what loses probes on living ones.
 pub fn localize(problem: &Problem, settings: &Settings) -> Diagnosis {
@@ -44,7 +46,8 @@ fn answer(problem: &Problem, settings: &Settings, with_posterior: bool) -> (Diag
     let search = Search::new(problem, &split.probes, settings, PROBE_BACKGROUND, &work);
     let mut lossy = search.describe_all(&rates, |path| split.probes.lossy[path].lost);
     for suspect in &mut lossy {
-        if suspect.loss_rate >= DOWN {
+        let [_, most] = suspect.loss_interval;
+        if suspect.loss_rate >= DOWN && most >= ALL {
             suspect.symptom = Symptom::Down;
         }
     }

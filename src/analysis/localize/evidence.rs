@@ -28,6 +28,13 @@ impl Part {
         }
     }
 
+    /// How a packet that passes the fabric one way has to do with a component of which a loss is one of a round trip, which passes it
+    /// twice: an RNIC or a ToR at the ends.
+    pub(super) const fn halved(mut self) -> Self {
+        self.times *= 0.5;
+        self
+    }
+
     /// Whether the path surely crosses it.
     pub(super) fn is_sure(&self) -> bool {
         self.share >= SURE
@@ -51,6 +58,8 @@ pub(super) struct Lossy {
     /// Probability that the path is another than the one that was told; 0 where candidates stand for it. The parts with a
     /// share below 1 are then crossed all or none.
     pub(super) elsewhere: f64,
+    /// Trials are second ACKs, on their way back: they count for the rates, and are no probes.
+    pub(super) are_acks: bool,
 }
 
 impl Lossy {
@@ -226,6 +235,25 @@ impl Evidence {
     /// Adds an observation among those with losses, though it may have none.
     pub(super) fn append(&mut self, observation: Counted<'_>) {
         self.count(observation);
+        self.append_lossy(observation, false);
+    }
+
+    /// Adds second ACKs, some of which were lost: trials like others, that are no probes.
+    ///
+    /// # Errors
+    /// [`ProblemError::TooMany`].
+    pub(super) fn add_acks(&mut self, observation: Counted<'_>) -> Result<(), ProblemError> {
+        u32::try_from(self.lossy.len()).map_err(|_| ProblemError::TooMany)?;
+        let passed = observation.sent - observation.lost;
+        for part in observation.parts.iter().filter(|part| part.is_sure()) {
+            self.sums[part.component.index()].passed += part.times * passed;
+        }
+        self.passed_links += observation.links * passed;
+        self.append_lossy(observation, true);
+        Ok(())
+    }
+
+    fn append_lossy(&mut self, observation: Counted<'_>, are_acks: bool) {
         let at = u32::try_from(self.lossy.len()).unwrap_or(u32::MAX);
         for part in observation.parts {
             self.postings[part.component.index()].push(Posting {
@@ -240,6 +268,7 @@ impl Evidence {
             sent: observation.sent,
             lost: observation.lost,
             elsewhere: observation.elsewhere,
+            are_acks,
         });
     }
 }

@@ -55,6 +55,9 @@ pub struct Explanation {
     pub sent: u64,
     /// Of these, lost (or dead), for whatever reason.
     pub lost: u64,
+    /// Second ACKs that were lost on their way back across it, where the judge has looked at them.
+    #[serde(skip_serializing_if = "is_none")]
+    pub acks_lost: u64,
     /// The paths that lost most.
     pub examples: Vec<Example>,
     /// Other components on the lossy paths, those that share most losses first.
@@ -72,6 +75,14 @@ pub struct Explanation {
     clippy::cast_sign_loss,
     reason = "a count of trials: never negative; saturates at the largest number"
 )]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands in a reference"
+)]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 fn count(value: f64) -> u64 {
     value.round() as u64
 }
@@ -110,9 +121,9 @@ fn explain_one(
     let Some(id) = problem.id(&suspect.component) else {
         return Explanation::empty();
     };
-    let mut lossy: Vec<usize> = evidence.postings[id.index()]
-        .iter()
-        .map(Posting::index)
+    let postings = evidence.postings[id.index()].iter().map(Posting::index);
+    let mut lossy: Vec<usize> = postings
+        .filter(|at| !evidence.lossy[*at].are_acks)
         .collect();
     let lost_at = |at: usize| match suspect.trials {
         Trials::Probes => evidence.lossy[at].lost,
@@ -124,7 +135,8 @@ fn explain_one(
         paths: u64::from(evidence.sums[id.index()].crossing),
         lossy_paths: lossy.len() as u64,
         sent: count(evidence.sums[id.index()].sent),
-        lost: count(lost(evidence, id)),
+        lost: count(lost(evidence, id, false)),
+        acks_lost: count(lost(evidence, id, true)),
         examples: examples
             .map(|at| example(problem, evidence, *at, suspect.trials))
             .collect(),
@@ -144,6 +156,7 @@ impl Explanation {
             lossy_paths: 0,
             sent: 0,
             lost: 0,
+            acks_lost: 0,
             examples: Vec::new(),
             ruled_out: Vec::new(),
             vote_rank: None,
@@ -174,13 +187,13 @@ fn belongs(link: &Component, component: &Component) -> bool {
     }
 }
 
-fn lost(evidence: &Evidence, id: ComponentId) -> f64 {
+/// Losses on paths across a component: of probes, or of second ACKs.
+fn lost(evidence: &Evidence, id: ComponentId, of_acks: bool) -> f64 {
     evidence.postings[id.index()]
         .iter()
-        .map(|posting| {
-            let lossy = &evidence.lossy[posting.index()];
-            lossy.lost * lossy.told(posting.share) * posting.times
-        })
+        .map(|posting| (posting, &evidence.lossy[posting.index()]))
+        .filter(|(_, lossy)| lossy.are_acks == of_acks)
+        .map(|(posting, lossy)| lossy.lost * lossy.told(posting.share) * posting.times)
         .sum()
 }
 
@@ -245,7 +258,7 @@ fn ruled_out(
         .map(|(other, _)| RuledOut {
             component: problem.component(other).clone(),
             sent: count(evidence.sums[other.index()].sent),
-            lost: count(lost(evidence, other)),
+            lost: count(lost(evidence, other, false)),
             expected: count(suspect.loss_rate * evidence.sums[other.index()].sent),
         })
         .filter(|other| other.lost < other.expected)
@@ -315,6 +328,13 @@ impl fmt::Display for SuspectText<'_> {
                 why.lossy_paths,
                 self.dead()
             )?,
+        }
+        if why.acks_lost > 0 {
+            writeln!(
+                f,
+                "   {} second ACKs were lost on their way back across it",
+                why.acks_lost
+            )?;
         }
         self.examples(f)?;
         if !suspect.or.is_empty() {

@@ -38,9 +38,27 @@ impl Tally {
     }
 }
 
+/// What the trials are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Of {
+    /// Probes with their round trips.
+    Probes,
+    /// Second ACKs on their way back: no probes, and no paths that may be dead.
+    Acks,
+}
+
+/// What paths are alike in that surely cross a component, or links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Sure {
+    of: Of,
+    /// How often a packet crosses it, or how many links it crosses: the bits of a number.
+    times: u64,
+}
+
 /// What paths are alike in that may cross a component. Numbers with a fraction are kept as their bits: they are compared, never summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Alike {
+    of: Of,
     /// Probes of each path.
     sent: u64,
     /// Probability, 0 to 1, that each crosses the component.
@@ -102,7 +120,7 @@ impl<K: Copy + Ord> Table<K> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct OfComponent {
     /// Those that surely cross it, by how often a packet does.
-    sure: Table<u64>,
+    sure: Table<Sure>,
     /// Those that may cross it.
     open: Table<Alike>,
 }
@@ -121,7 +139,7 @@ pub(crate) struct PassedPath {
 pub struct PassedSums {
     components: Vec<OfComponent>,
     /// All paths, by how many links each crosses.
-    links: Table<u64>,
+    links: Table<Sure>,
 }
 
 impl PassedSums {
@@ -145,7 +163,27 @@ impl PassedSums {
         if between {
             part.share *= 1.0 - path.elsewhere;
         }
-        let Some(sums) = self.components.get_mut(component.index()) else {
+        self.cross_part(part, Of::Probes, path);
+    }
+
+    /// The same for a path's second ACKs, all of which came back: `path.sent` are these.
+    pub(crate) fn cross_back(
+        &mut self,
+        component: ComponentId,
+        (sum, between): (f64, bool),
+        path: PassedPath,
+    ) {
+        let mut part = Part::new(component, sum);
+        if between {
+            part.share *= 1.0 - path.elsewhere;
+        } else {
+            part = part.halved();
+        }
+        self.cross_part(part, Of::Acks, path);
+    }
+
+    fn cross_part(&mut self, part: Part, of: Of, path: PassedPath) {
+        let Some(sums) = self.components.get_mut(part.component.index()) else {
             return;
         };
         let tally = Tally {
@@ -153,9 +191,11 @@ impl PassedSums {
             probes: path.sent,
         };
         if part.is_sure() {
-            sums.sure.add(part.times.to_bits(), tally);
+            let times = part.times.to_bits();
+            sums.sure.add(Sure { of, times }, tally);
         } else {
             let alike = Alike {
+                of,
                 sent: path.sent,
                 share: part.share.to_bits(),
                 times: part.times.to_bits(),
@@ -168,14 +208,34 @@ impl PassedSums {
     /// Adds probes that surely crossed a component once, of so many paths.
     pub(crate) fn cross_surely(&mut self, component: ComponentId, paths: u64, probes: u64) {
         if let Some(sums) = self.components.get_mut(component.index()) {
-            let tally = Tally { paths, probes };
-            sums.sure.add(1_f64.to_bits(), tally);
+            let once = Sure {
+                of: Of::Probes,
+                times: 1_f64.to_bits(),
+            };
+            sums.sure.add(once, Tally { paths, probes });
         }
     }
 
     /// Counts paths that cross so many links each. Every path is counted once, whatever components it crosses.
     pub(crate) fn count(&mut self, links: f64, paths: u64, probes: u64) {
-        self.links.add(links.to_bits(), Tally { paths, probes });
+        let links = Sure {
+            of: Of::Probes,
+            times: links.to_bits(),
+        };
+        self.links.add(links, Tally { paths, probes });
+    }
+
+    /// Counts second ACKs of a path that all came back, over so many links.
+    pub(crate) fn count_back(&mut self, links: f64, acks: u64) {
+        let links = Sure {
+            of: Of::Acks,
+            times: links.to_bits(),
+        };
+        let tally = Tally {
+            paths: 1,
+            probes: acks,
+        };
+        self.links.add(links, tally);
     }
 
     /// Adds other sums: those of the paths of both.
@@ -220,10 +280,14 @@ impl Problem {
             }
             add_component(&mut self.probes, at, sums, |tally| tally.probes);
             add_component(&mut self.paths, at, sums, |tally| tally.paths);
+            add_acks(&mut self.probes, at, sums);
         }
-        for (links, tally) in &sums.links.0 {
-            let links = f64::from_bits(*links);
+        for (Sure { of, times }, tally) in &sums.links.0 {
+            let links = f64::from_bits(*times);
             self.probes.passed_links += links * tally.probes as f64;
+            if *of == Of::Acks {
+                continue;
+            }
             self.probes.observations += tally.paths as f64;
             self.paths.passed_links += links * tally.paths as f64;
             self.paths.observations += tally.paths as f64;
@@ -233,7 +297,7 @@ impl Problem {
     }
 }
 
-/// Adds sums of a component to a body of evidence in which the trials are what `trials` counts.
+/// Adds sums of probes across a component to a body of evidence in which the trials are what `trials` counts.
 fn add_component(
     evidence: &mut Evidence,
     at: usize,
@@ -241,13 +305,15 @@ fn add_component(
     trials: impl Fn(&Tally) -> u64,
 ) {
     let of = &mut evidence.sums[at];
-    for (times, tally) in &sums.sure.0 {
-        let passed = f64::from_bits(*times) * trials(tally) as f64;
+    let sure = sums.sure.0.iter();
+    for (sure, tally) in sure.filter(|(sure, _)| sure.of == Of::Probes) {
+        let passed = f64::from_bits(sure.times) * trials(tally) as f64;
         of.passed += passed;
         of.sent += passed;
         of.crossing = of.crossing.saturating_add(few(tally.paths));
     }
-    for (alike, tally) in &sums.open.0 {
+    let open = sums.open.0.iter();
+    for (alike, tally) in open.filter(|(alike, _)| alike.of == Of::Probes) {
         let told = 1.0 - f64::from_bits(alike.elsewhere);
         let share = f64::from_bits(alike.share);
         let trials = trials(tally) as f64;
@@ -256,6 +322,20 @@ fn add_component(
         of.crossing = of.crossing.saturating_add(few(tally.paths));
         let times = f64::from_bits(alike.times);
         evidence.spare_many(at, share, tally.paths as f64, trials * times);
+    }
+}
+
+/// Adds sums of second ACKs across a component: they passed it, and are no probes.
+fn add_acks(evidence: &mut Evidence, at: usize, sums: &OfComponent) {
+    let sure = sums.sure.0.iter();
+    for (sure, tally) in sure.filter(|(sure, _)| sure.of == Of::Acks) {
+        evidence.sums[at].passed += f64::from_bits(sure.times) * tally.probes as f64;
+    }
+    let open = sums.open.0.iter();
+    for (alike, tally) in open.filter(|(alike, _)| alike.of == Of::Acks) {
+        let trials = tally.probes as f64 * f64::from_bits(alike.times);
+        let share = f64::from_bits(alike.share);
+        evidence.spare_many(at, share, tally.paths as f64, trials);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::component::{Component, ComponentId};
-use super::crossing::{Crossing, Gathered, Key, KeyHasher, check, links_on, parts_of};
+use super::crossing::{Crossing, Gathered, Key, KeyHasher, acks_cross, check, links_on, parts_of};
 use super::error::ProblemError;
 use super::evidence::{Counted, Evidence, Lossy, Part};
 use crate::id::{HostName, RnicName};
@@ -373,6 +373,34 @@ impl Problem {
         parts.extend(parts_of(all, elsewhere));
         self.observations += 1;
         let added = self.add_parts(&parts, links, elsewhere, (sent, lost));
+        self.parts = parts;
+        added
+    }
+
+    /// Adds second ACKs, of which `sent` were to come back and `lost` did not. They say what the way back loses, alone, and so tell the
+    /// directions of a round trip apart. Losses are shares of those whose first ACK arrived, so they depend on no other observation.
+    ///
+    /// # Errors
+    /// [`ProblemError`]; the problem is then as before.
+    pub(crate) fn add_acks(
+        &mut self,
+        crossing: &Crossing<'_>,
+        sent: u64,
+        lost: u64,
+    ) -> Result<(), ProblemError> {
+        if lost > sent {
+            return Err(ProblemError::LostMoreThanSent { lost, sent });
+        }
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.clear();
+        parts.extend(acks_cross(crossing));
+        let added = self.probes.add_acks(Counted {
+            parts: &parts,
+            links: crossing.links,
+            elsewhere: crossing.elsewhere,
+            sent: sent as f64,
+            lost: lost as f64,
+        });
         self.parts = parts;
         added
     }

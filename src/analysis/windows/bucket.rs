@@ -19,7 +19,8 @@ const RESPONDER_DELAY: u16 = 2;
 const INVALID: u16 = 3;
 /// Round trips of focus: they say whether a path is slow, and are not in its distribution.
 const FOCUSED_RTT: u16 = 4;
-/// Probes of focus. The numbers are 0 for all, 1 for the lost, 2 for the invalid, 3 for those that could not be sent.
+/// Probes of focus. The numbers are 0 for all, 1 for the lost, 2 for the invalid, 3 for those that could not be sent, 4 for those
+/// whose fate is not known, 5 for those whose first ACK came alone.
 const FOCUSED: u16 = 5;
 
 /// An RTT cannot be trusted when the responder took longer than this: the clocks of two RNICs run apart by up to 50 ppm,
@@ -46,6 +47,10 @@ pub struct Focused {
     pub invalid: u64,
     /// Those of them that could not be sent.
     pub unsent: u64,
+    /// Those of them of which nobody knows whether they were answered.
+    pub unknown: u64,
+    /// Those of them whose first ACK came, and no second.
+    pub half_answered: u64,
 }
 
 impl Focused {
@@ -55,6 +60,8 @@ impl Focused {
             1 => &mut self.lost,
             2 => &mut self.invalid,
             3 => &mut self.unsent,
+            4 => &mut self.unknown,
+            5 => &mut self.half_answered,
             _ => return,
         };
         *sum = sum.saturating_add(count);
@@ -74,8 +81,27 @@ pub struct SlotCounts {
     pub invalid: u64,
     /// Those of them that could not be sent.
     pub unsent: u64,
+    /// Those of them of which nobody knows whether they were answered ([`Invalid::is_answered`]).
+    pub unknown: u64,
+    /// Those of them whose first ACK came, and no second.
+    pub half_answered: u64,
     /// The part of all of these that focus sent.
     pub focused: Focused,
+}
+
+impl SlotCounts {
+    /// Probes that were lost or answered: all but those whose fate is not known.
+    pub const fn told(&self) -> u64 {
+        self.sent.saturating_sub(self.unknown)
+    }
+}
+
+/// How many measurements are invalid for reasons of one kind.
+fn count_of(report: &PathReport, is_of_kind: impl Fn(Invalid) -> bool) -> u64 {
+    let invalid = report.invalid.iter();
+    invalid
+        .filter(|(reason, _)| is_of_kind(*reason))
+        .fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
 /// Results of one path in one slot.
@@ -172,10 +198,14 @@ impl Filling {
     }
 
     fn add_focused(&mut self, report: &PathReport) {
-        let unsent = |reason: &Invalid| *reason == Invalid::SendFailed;
-        let unsent = report.invalid.iter().filter(|(reason, _)| unsent(reason));
-        let unsent = unsent.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
-        let counts = [report.sent(), report.lost, report.invalid_total(), unsent];
+        let counts = [
+            report.sent(),
+            report.lost,
+            report.invalid_total(),
+            count_of(report, |reason| reason == Invalid::SendFailed),
+            count_of(report, |reason| !reason.is_answered()),
+            count_of(report, |reason| reason == Invalid::SecondAckMissing),
+        ];
         for (number, count) in (0..).zip(counts) {
             self.count(key(FOCUSED, number), count);
         }
@@ -223,16 +253,26 @@ impl<'a> Bucket<'a> {
                 lost,
                 invalid: 0,
                 unsent: 0,
+                unknown: 0,
+                half_answered: 0,
                 focused: Focused::default(),
             };
         }
-        let (mut invalid, mut unsent) = (0, 0);
+        let [mut invalid, mut unsent, mut unknown, mut half_answered] = [0; 4];
         for cell in self.cells_of(INVALID) {
             let count = u64::from(cell & COUNT_MAX);
             let (_, reason) = unpack(cell >> COUNT_BITS);
+            let Some(reason) = Invalid::ALL.get(usize::from(reason)) else {
+                continue;
+            };
             invalid += count;
-            if usize::from(reason) == reason_number(Invalid::SendFailed) {
-                unsent += count;
+            match reason {
+                Invalid::SendFailed => unsent += count,
+                Invalid::SecondAckMissing => half_answered += count,
+                _ => {}
+            }
+            if !reason.is_answered() {
+                unknown += count;
             }
         }
         let mut focused = Focused::default();
@@ -246,6 +286,8 @@ impl<'a> Bucket<'a> {
             lost: lost.saturating_add(focused.lost),
             invalid: focused.invalid.saturating_add(invalid),
             unsent: focused.unsent.saturating_add(unsent),
+            unknown: focused.unknown.saturating_add(unknown),
+            half_answered: focused.half_answered.saturating_add(half_answered),
             focused,
         }
     }

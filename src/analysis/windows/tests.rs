@@ -249,6 +249,7 @@ fn probes_of_focus_are_evidence_of_their_path_and_no_part_of_its_figures() {
     let mut more = focused(report(1, 2, 5, &[9_000, 9_000, 9_000]));
     more.add_invalid(Invalid::SendFailed, 2);
     more.add_invalid(Invalid::EndpointReset, 1);
+    more.add_invalid(Invalid::SecondAckMissing, 4);
     let scheduled = inter_tor(report(1, 2, 1, &[1_000, 2_000]));
     windows.ingest(&batch(0.0, 1.0, vec![scheduled, more]), at(1.0));
     assert_eq!(windows.memory().paths, 1);
@@ -257,12 +258,16 @@ fn probes_of_focus_are_evidence_of_their_path_and_no_part_of_its_figures() {
     assert_eq!(path.kind(), ProbeKind::InterTor);
     let counts = path.counts(&slots).next().expect("one slot");
     let all = (counts.sent, counts.lost, counts.invalid, counts.unsent);
-    assert_eq!(all, (14, 6, 3, 2));
+    assert_eq!(all, (18, 6, 7, 2));
+    // Those whose first ACK came alone were answered.
+    assert_eq!((counts.told(), counts.half_answered), (15, 4));
     let expected = Focused {
-        sent: 11,
+        sent: 15,
         lost: 5,
-        invalid: 3,
+        invalid: 7,
         unsent: 2,
+        unknown: 3,
+        half_answered: 4,
     };
     assert_eq!(counts.focused, expected);
     // All of them say whether the path is slow.

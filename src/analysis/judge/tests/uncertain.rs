@@ -44,8 +44,9 @@ impl TestFabric {
     fn lossy_uplink(&mut self, seconds: i64, lost: u64, turned: bool) {
         let crosses = |from, to| tor(from) == 0 && tor(to) != 0 && spine(from, to, turned) == 0;
         self.run(seconds, |source, target| {
-            let times = u64::from(crosses(source, target)) + u64::from(crosses(target, source));
-            Fate::Lost(lost * times)
+            let acks = u64::from(crosses(target, source));
+            let times = u64::from(crosses(source, target)) + acks;
+            Fate::Half(lost * times, lost * acks)
         });
     }
 }

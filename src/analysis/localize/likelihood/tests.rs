@@ -9,6 +9,7 @@ use crate::analysis::localize::hazards::ln_sum_exp;
 fn evidence(lost: f64, sent: f64, elsewhere: f64) -> Evidence {
     Evidence {
         lossy: vec![Lossy {
+            are_acks: false,
             parts: Vec::new(),
             links: 4.0,
             sent,

@@ -210,3 +210,44 @@ proptest! {
 fn is_near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(1.0)
 }
+
+/// Second ACKs that all came back say the same as sums and as an observation of its own, and are no probes.
+#[test]
+fn second_acks_say_the_same_as_sums_and_one_by_one() {
+    let crossing = Crossing {
+        ends: &[(ComponentId(0), 1.0)],
+        between: &[(ComponentId(1), 1.0), (ComponentId(2), 0.5)],
+        elsewhere: 0.02,
+        links: 4.0,
+    };
+    let mut one_by_one = problem();
+    lose(&mut one_by_one, &[(0, 30), (1, 50), (2, 40)]);
+    let mut summed = one_by_one.clone();
+    let mut sums = PassedSums::new(COMPONENTS as usize);
+    for _ in 0..10 {
+        one_by_one.add_acks(&crossing, 40, 0).expect("none is lost");
+        let path = PassedPath {
+            sent: 40,
+            elsewhere: crossing.elsewhere,
+        };
+        for (between, crossed) in [(false, crossing.ends), (true, crossing.between)] {
+            for (id, sum) in crossed {
+                sums.cross_back(*id, (*sum, between), path);
+            }
+        }
+        sums.count_back(crossing.links, 40);
+    }
+    summed.add_passed(&sums);
+    assert_eq!((summed.sent(), summed.observations()), (300, 3));
+    assert_eq!(one_by_one.sent(), 300);
+    let rates = |problem: &Problem| -> Vec<_> {
+        let diagnosis = localize(problem, &Settings::default());
+        let suspects = diagnosis.suspects.into_iter();
+        suspects
+            .map(|suspect| (suspect.component, (suspect.loss_rate * 1e4).round()))
+            .collect()
+    };
+    let suspects = rates(&summed);
+    assert!(!suspects.is_empty());
+    assert_eq!(suspects, rates(&one_by_one));
+}
