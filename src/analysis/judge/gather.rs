@@ -45,7 +45,7 @@ impl Counted {
     /// The second ACKs of a path that count beside.
     fn acks_of(self, view: &View<'_>, seen: Observed<'_>) -> Counts {
         match self {
-            Self::Lost(horizon) if view.trusts_acks(seen) => seen.second_acks(horizon),
+            Self::Lost(horizon) if view.takes_acks(seen, horizon) => seen.second_acks(horizon),
             Self::Lost(_) | Self::Slow { .. } => Counts::default(),
         }
     }

@@ -3,6 +3,11 @@
 //! A responder sends its second ACK when the first has left its RNIC. What the network loses on the way back it loses of first and of second
 //! ACKs alike. A responder of which many second ACKs are missing, and few first ones, has not sent them: its RNIC shows no send
 //! completions, or its queue is full.
+//!
+//! Where a rate of loss stays the same for a while, about a third of what is lost are second ACKs: each link loses of the probes that cross it
+//! one way, and of both ACKs of those whose ACKs do. What goes down takes no second ACKs: of what it has let pass before, none is missing, and
+//! after that no first ACK comes. These second ACKs would speak for any component that fewer ACKs cross. So they are no evidence over a horizon
+//! in which much more is missing of probes than of second ACKs.
 
 use super::board::{Board, Place};
 use super::counts::{Counts, Horizon};
@@ -12,6 +17,37 @@ use super::snapshot::Snapshot;
 const MORE: u64 = 3;
 /// and so many more, by chance.
 const BY_CHANCE: u64 = 5;
+
+/// Of so many lost probes at least one second ACK must be missing,
+const FEWER: u64 = 8;
+/// but for so many lost probes.
+const FEW: u64 = 10;
+
+/// What is missing over a horizon.
+#[derive(Debug, Default)]
+pub(super) struct AcksLost {
+    /// Lost probes.
+    pub(super) probes: u64,
+    /// Second ACKs that are missing.
+    acks: u64,
+    /// Numbers of paths of which second ACKs alone are missing.
+    pub(super) alone: Vec<u32>,
+}
+
+impl AcksLost {
+    /// Adds a path that has lost probes, and whose second ACKs are missing.
+    pub(super) fn add(&mut self, path: u32, probes: u64, acks: u64) {
+        self.acks = self.acks.saturating_add(acks);
+        if probes == 0 && acks > 0 {
+            self.alone.push(path);
+        }
+    }
+
+    /// Whether second ACKs are evidence: what is lost is lost at some rate. See the module.
+    pub(super) const fn say_something(&self) -> bool {
+        self.probes <= FEW + FEWER * self.acks
+    }
+}
 
 /// The RNICs whose second ACKs are evidence.
 #[derive(Debug, Default)]
@@ -65,4 +101,32 @@ impl TrustedAcks {
 /// Whether so many second ACKs are missing as no network loses beside these probes: `sent` lost probes, `lost` second ACKs.
 const fn is_beyond_chance(Counts { sent, lost }: Counts) -> bool {
     lost > MORE.saturating_mul(sent).saturating_add(BY_CHANCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_down_silences_second_acks_and_what_loses_some_does_not() {
+        let lost = |probes, acks| {
+            let mut lost = AcksLost {
+                probes,
+                ..AcksLost::default()
+            };
+            lost.add(7, 0, acks);
+            lost.say_something()
+        };
+        // A link that loses 0.2 to 50 %, in either direction, and few losses of anything.
+        assert!(lost(3, 0) && lost(10, 0) && lost(30, 14) && lost(500, 120));
+        // A link, switch or host that is down.
+        assert!(!lost(11, 0) && !lost(86, 3) && !lost(10_000, 20));
+    }
+
+    #[test]
+    fn a_responder_that_sends_no_second_acks_is_distrusted() {
+        let is_beyond = |sent, lost| is_beyond_chance(Counts { sent, lost });
+        assert!(!is_beyond(0, 5) && !is_beyond(10, 12) && !is_beyond(400, 380));
+        assert!(is_beyond(0, 6) && is_beyond(2, 40));
+    }
 }

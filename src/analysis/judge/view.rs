@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::board::{Board, NONE, Place};
 use super::counts::Horizon;
 use super::path_counts::PathCounts;
-use super::second_acks::TrustedAcks;
+use super::second_acks::{AcksLost, TrustedAcks};
 use super::snapshot::Snapshot;
 use crate::analysis::localize::{Component, ComponentId};
 use crate::analysis::report::End;
@@ -101,8 +101,10 @@ pub(super) struct View<'a> {
     skipped: Vec<Skipped>,
     left_out: BTreeSet<RnicName>,
     pub(super) lossy: Lossy,
-    /// Whose second ACKs say something.
+    /// Whose second ACKs say something,
     acks: TrustedAcks,
+    /// and over which horizons.
+    with_acks: [bool; 4],
     /// How many paths are judged, by where their legs are known from.
     pub(super) origins: BTreeMap<Origin, usize>,
     /// Whether the fabric between the ToRs is a suspect of its own.
@@ -126,6 +128,7 @@ impl<'a> View<'a> {
             left_out: BTreeSet::new(),
             lossy: Lossy::default(),
             acks: TrustedAcks::of(board, snapshot),
+            with_acks: [false; 4],
             origins: BTreeMap::new(),
             with_fabric: false,
             by_end: OnceCell::new(),
@@ -147,18 +150,22 @@ impl<'a> View<'a> {
         self.left_out = left_out;
         self.skipped = self.skipped();
         let mut lossy = Lossy::default();
+        let mut acks: [AcksLost; 4] = Default::default();
         let mut origins = [0; Origin::ALL.len()];
         let mut tors: BTreeSet<ComponentId> = BTreeSet::new();
         for seen in self.iter() {
             origins[self.board.origin(seen.at) as usize] += 1;
             let number = number(seen.at);
-            for (lossy, horizon) in lossy.lost.iter_mut().zip(Horizon::ALL) {
-                let is_lossy = seen.weighed(horizon).lost > 0
-                    || seen.half_answered.is_some()
-                        && self.trusts_acks(seen)
-                        && seen.second_acks(horizon).lost > 0;
-                if is_lossy {
-                    lossy.push(number);
+            let has_half = seen.half_answered.is_some() && self.is_trusted(seen);
+            for horizon in Horizon::ALL {
+                let lost = seen.weighed(horizon).lost;
+                let acks = &mut acks[horizon.index()];
+                acks.probes = acks.probes.saturating_add(lost);
+                if lost > 0 {
+                    lossy.lost[horizon.index()].push(number);
+                }
+                if has_half {
+                    acks.add(number, lost, seen.second_acks(horizon).lost);
                 }
             }
             if seen.slow().lost > 0 {
@@ -169,6 +176,13 @@ impl<'a> View<'a> {
                 tors.extend(ends.map(|end| self.board.ends[end].tor));
             }
         }
+        for (lossy, acks) in lossy.lost.iter_mut().zip(&acks) {
+            if acks.say_something() && !acks.alone.is_empty() {
+                lossy.extend_from_slice(&acks.alone);
+                lossy.sort_unstable();
+            }
+        }
+        self.with_acks = acks.map(|acks| acks.say_something());
         self.lossy = lossy;
         let origins = Origin::ALL.into_iter().zip(origins);
         self.origins = origins.filter(|(_, paths)| *paths > 0).collect();
@@ -176,8 +190,13 @@ impl<'a> View<'a> {
     }
 
     /// Whether second ACKs of a path that are missing were lost in the network, as far as can be told.
-    pub(super) fn trusts_acks(&self, seen: Observed<'_>) -> bool {
+    fn is_trusted(&self, seen: Observed<'_>) -> bool {
         self.acks.holds(self.board.place(seen.at))
+    }
+
+    /// Whether the second ACKs of a path are evidence over a horizon.
+    pub(super) fn takes_acks(&self, seen: Observed<'_>, horizon: Horizon) -> bool {
+        self.with_acks[horizon.index()] && self.is_trusted(seen)
     }
 
     fn skipped(&self) -> Vec<Skipped> {

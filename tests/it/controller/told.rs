@@ -72,6 +72,11 @@ async fn a_restart_keeps_the_registry_and_the_versions() {
     let (_b, _) = Session::register(&server, announcement("b", 1, &[("10.0.0.2", "t0", 0x12)]))
         .await
         .expect("b");
+    // The plan follows the registrations.
+    list_when(&server, &mut a, "a", |list| {
+        qpns(list, GroupKind::TorMesh) == [0x12]
+    })
+    .await;
     let before = fetch(&server, "a", 0).await.version;
     server.stop().await;
     assert_eq!(a.end().await.code(), Code::Unavailable);
