@@ -20,7 +20,7 @@ const PAUSES: f64 = 0.2;
 pub(super) const DOWN: f64 = 0.9;
 /// Probes that surely cross it from which on that can be said.
 const SURE: u64 = 10;
-/// One of so many probes, and one more, may pass something that is down: by a route that is out of date.
+/// One of so many probes may pass something that is down: by a route that is out of date.
 const STRAYS: u64 = 20;
 /// So many losses, and at least this share of the probes, are more than the loss that is always there.
 const LEAST_EARLIER: u64 = 3;
@@ -179,7 +179,7 @@ fn dead(sure: &[Counts; 4]) -> Option<Counts> {
 /// Whether probes lost nearly everything, but for strays.
 fn is_dead(probes: Counts) -> bool {
     let passed = probes.sent.saturating_sub(probes.lost);
-    probes.share() >= DOWN && passed <= 1 + probes.sent / STRAYS
+    probes.share() >= DOWN && passed <= probes.sent / STRAYS
 }
 
 /// Whether the newest losses are what it lost before, all of them by chance: what is down from some time on passes a part of its packets in

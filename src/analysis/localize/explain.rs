@@ -71,11 +71,6 @@ pub struct Explanation {
 }
 
 #[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a count of trials: never negative; saturates at the largest number"
-)]
-#[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde hands in a reference"
 )]
@@ -83,6 +78,11 @@ const fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count of trials: never negative; saturates at the largest number"
+)]
 fn count(value: f64) -> u64 {
     value.round() as u64
 }
