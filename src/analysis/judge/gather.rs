@@ -35,14 +35,14 @@ impl Counted {
     }
 
     /// The paths that have lost something of it.
-    fn lossy<'v>(self, view: &'v View<'_>) -> &'v [u32] {
+    fn lossy<'v>(self, view: &'v View<'_>) -> Box<dyn Iterator<Item = &'v u32> + 'v> {
         match self {
-            Self::Lost(horizon) => &view.lossy.lost[horizon.index()],
-            Self::Slow { .. } => &view.lossy.slow,
+            Self::Lost(horizon) => Box::new(view.lossy.over(horizon)),
+            Self::Slow { .. } => Box::new(view.lossy.slow.iter()),
         }
     }
 
-    /// The second ACKs of a path that count beside.
+    /// The second ACKs of a path, where they are evidence, too.
     fn acks_of(self, view: &View<'_>, seen: Observed<'_>) -> Counts {
         match self {
             Self::Lost(horizon) if view.takes_acks(seen, horizon) => seen.second_acks(horizon),
@@ -100,7 +100,7 @@ impl Problems {
         due: &[Horizon],
         effort: &mut Effort,
     ) -> Result<Self, ProblemError> {
-        let lossy = |horizon: Horizon| view.lossy.lost[horizon.index()].len();
+        let lossy = |horizon: Horizon| view.lossy.len_over(horizon);
         if due.iter().copied().map(lossy).sum::<usize>() > TOGETHER {
             return Ok(Self(Vec::new()));
         }
@@ -133,7 +133,7 @@ impl Problems {
         if let Some(at) = self.0.iter().position(|(known, _)| *known == horizon) {
             return Ok(Some(self.0.swap_remove(at).1));
         }
-        let work = work(view) + lossy_work(view.lossy.lost[horizon.index()].len());
+        let work = work(view) + lossy_work(view.lossy.len_over(horizon));
         if !effort.has(work) {
             return Ok(None);
         }

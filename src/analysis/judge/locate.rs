@@ -109,7 +109,7 @@ impl Judge {
         horizon: Horizon,
         effort: &mut Effort,
     ) -> Result<Located, ProblemError> {
-        if view.lossy.lost[horizon.index()].is_empty() {
+        if view.lossy.len_over(horizon) == 0 {
             return Ok(Located::default());
         }
         let Some(gathered) = problems.take(view, horizon, effort)? else {

@@ -4,10 +4,10 @@
 //! ACKs alike. A responder of which many second ACKs are missing, and few first ones, has not sent them: its RNIC shows no send
 //! completions, or its queue is full.
 //!
-//! Where a rate of loss stays the same for a while, about a third of what is lost are second ACKs: each link loses of the probes that cross it
-//! one way, and of both ACKs of those whose ACKs do. What goes down takes no second ACKs: of what it has let pass before, none is missing, and
-//! after that no first ACK comes. These second ACKs would speak for any component that fewer ACKs cross. So they are no evidence over a horizon
-//! in which much more is missing of probes than of second ACKs.
+//! A link with a steady loss rate loses probes, first ACKs and second ACKs. About a third of these losses are second ACKs. A link that goes down
+//! loses no second ACK: before it went down all of them came, and afterwards no first ACK comes. The second ACKs from before would then speak
+//! against this link, and for components that fewer ACKs cross. So second ACKs are not evidence over a horizon in which many probes are lost and
+//! nearly no second ACK is missing.
 
 use super::board::{Board, Place};
 use super::counts::{Counts, Horizon};
@@ -18,9 +18,9 @@ const MORE: u64 = 3;
 /// and so many more, by chance.
 const BY_CHANCE: u64 = 5;
 
-/// Of so many lost probes at least one second ACK must be missing,
+/// Second ACKs are evidence where at most this many probes are lost for each second ACK that is missing,
 const FEWER: u64 = 8;
-/// but for so many lost probes.
+/// and this many more.
 const FEW: u64 = 10;
 
 /// What is missing over a horizon.
@@ -45,7 +45,7 @@ impl AcksLost {
 
     /// Whether second ACKs are evidence: what is lost is lost at some rate. See the module.
     pub(super) const fn say_something(&self) -> bool {
-        self.probes <= FEW + FEWER * self.acks
+        self.probes <= FEW.saturating_add(FEWER.saturating_mul(self.acks))
     }
 }
 

@@ -25,7 +25,7 @@ const STRAYS: u64 = 20;
 /// So many losses, and at least this share of the probes, are more than the loss that is always there.
 const LEAST_EARLIER: u64 = 3;
 const PARTLY: f64 = 0.02;
-/// Probability below which so many losses in a row are no chance.
+/// A row of losses that is less probable than this is not chance.
 const CHANCE: f64 = 1e-3;
 /// Share of a path from which on its probes surely cross a component.
 const SURELY: f64 = 0.99;

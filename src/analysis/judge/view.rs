@@ -87,10 +87,26 @@ struct Skipped {
 /// Numbers of paths with losses.
 #[derive(Debug, Default)]
 pub(super) struct Lossy {
-    /// Over each horizon.
+    /// That have lost probes, over each horizon.
     pub(super) lost: [Vec<u32>; 4],
+    /// Of which second ACKs alone are missing, over each horizon where these are evidence.
+    pub(super) half_answered: [Vec<u32>; 4],
     /// With slow round trips.
     pub(super) slow: Vec<u32>,
+}
+
+impl Lossy {
+    /// Paths that have lost probes or second ACKs over a horizon.
+    pub(super) fn over(&self, horizon: Horizon) -> impl Iterator<Item = &u32> {
+        let at = horizon.index();
+        self.lost[at].iter().chain(&self.half_answered[at])
+    }
+
+    /// How many they are.
+    pub(super) const fn len_over(&self, horizon: Horizon) -> usize {
+        let at = horizon.index();
+        self.lost[at].len() + self.half_answered[at].len()
+    }
 }
 
 /// The paths that are judged. See the module.
@@ -176,20 +192,19 @@ impl<'a> View<'a> {
                 tors.extend(ends.map(|end| self.board.ends[end].tor));
             }
         }
-        for (lossy, acks) in lossy.lost.iter_mut().zip(&acks) {
-            if acks.say_something() && !acks.alone.is_empty() {
-                lossy.extend_from_slice(&acks.alone);
-                lossy.sort_unstable();
+        self.with_acks = acks.each_ref().map(AcksLost::say_something);
+        for (half_answered, acks) in lossy.half_answered.iter_mut().zip(acks) {
+            if acks.say_something() {
+                *half_answered = acks.alone;
             }
         }
-        self.with_acks = acks.map(|acks| acks.say_something());
         self.lossy = lossy;
         let origins = Origin::ALL.into_iter().zip(origins);
         self.origins = origins.filter(|(_, paths)| *paths > 0).collect();
         self.with_fabric = tors.len() >= LEAST_TORS;
     }
 
-    /// Whether second ACKs of a path that are missing were lost in the network, as far as can be told.
+    /// Whether the responder of a path sends its second ACKs, as far as can be told: then the network has lost those that are missing.
     fn is_trusted(&self, seen: Observed<'_>) -> bool {
         self.acks.holds(self.board.place(seen.at))
     }

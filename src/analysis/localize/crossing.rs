@@ -44,7 +44,7 @@ pub(super) fn parts_of(
     })
 }
 
-/// Parts of the way of a second ACK.
+/// What a second ACK crosses. A loss at the ends is one of a round trip, which passes them twice: it counts half.
 pub(super) fn acks_cross(crossing: &Crossing<'_>) -> impl Iterator<Item = Part> {
     let ends = crossing.ends.iter();
     let ends = ends.map(|(component, sum)| Part::new(*component, *sum).halved());

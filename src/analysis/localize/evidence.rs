@@ -58,7 +58,7 @@ pub(super) struct Lossy {
     /// Probability that the path is another than the one that was told; 0 where candidates stand for it. The parts with a
     /// share below 1 are then crossed all or none.
     pub(super) elsewhere: f64,
-    /// Trials are second ACKs, on their way back: they count for the rates, and are no probes.
+    /// The trials are second ACKs. The likelihood counts them; counts of probes leave them out.
     pub(super) are_acks: bool,
 }
 
@@ -238,7 +238,7 @@ impl Evidence {
         self.append_lossy(observation, false);
     }
 
-    /// Adds second ACKs, some of which were lost: trials like others, that are no probes.
+    /// Adds second ACKs, of which some were lost. Counts of probes leave them out.
     ///
     /// # Errors
     /// [`ProblemError::TooMany`].

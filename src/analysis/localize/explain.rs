@@ -56,7 +56,7 @@ pub struct Explanation {
     /// Of these, lost (or dead), for whatever reason.
     pub lost: u64,
     /// Second ACKs that were lost on their way back across it, where the judge has looked at them.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub acks_lost: u64,
     /// The paths that lost most.
     pub examples: Vec<Example>,
@@ -74,7 +74,7 @@ pub struct Explanation {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde hands in a reference"
 )]
-const fn is_none(count: &u64) -> bool {
+const fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
@@ -332,7 +332,7 @@ impl fmt::Display for SuspectText<'_> {
         if why.acks_lost > 0 {
             writeln!(
                 f,
-                "   {} second ACKs were lost on their way back across it",
+                "   second ACKs that were lost on their way back across it: {}",
                 why.acks_lost
             )?;
         }

@@ -43,7 +43,7 @@ impl Tally {
 enum Of {
     /// Probes with their round trips.
     Probes,
-    /// Second ACKs on their way back: no probes, and no paths that may be dead.
+    /// Second ACKs. Counts of probes and of paths leave them out.
     Acks,
 }
 
@@ -159,30 +159,26 @@ impl PassedSums {
         (sum, between): (f64, bool),
         path: PassedPath,
     ) {
-        let mut part = Part::new(component, sum);
-        if between {
-            part.share *= 1.0 - path.elsewhere;
-        }
-        self.cross_part(part, Of::Probes, path);
+        self.cross_part((Of::Probes, Part::new(component, sum)), between, path);
     }
 
-    /// The same for a path's second ACKs, all of which came back: `path.sent` are these.
+    /// The same for a path's second ACKs, all of which came back: `path.sent` are these. A loss at the ends is one of a round trip, which
+    /// passes them twice: it counts half.
     pub(crate) fn cross_back(
         &mut self,
         component: ComponentId,
         (sum, between): (f64, bool),
         path: PassedPath,
     ) {
-        let mut part = Part::new(component, sum);
-        if between {
-            part.share *= 1.0 - path.elsewhere;
-        } else {
-            part = part.halved();
-        }
-        self.cross_part(part, Of::Acks, path);
+        let part = Part::new(component, sum);
+        let part = if between { part } else { part.halved() };
+        self.cross_part((Of::Acks, part), between, path);
     }
 
-    fn cross_part(&mut self, part: Part, of: Of, path: PassedPath) {
+    fn cross_part(&mut self, (of, mut part): (Of, Part), between: bool, path: PassedPath) {
+        if between {
+            part.share *= 1.0 - path.elsewhere;
+        }
         let Some(sums) = self.components.get_mut(part.component.index()) else {
             return;
         };
@@ -325,7 +321,7 @@ fn add_component(
     }
 }
 
-/// Adds sums of second ACKs across a component: they passed it, and are no probes.
+/// Adds sums of second ACKs that passed a component. Counts of probes leave them out.
 fn add_acks(evidence: &mut Evidence, at: usize, sums: &OfComponent) {
     let sure = sums.sure.0.iter();
     for (sure, tally) in sure.filter(|(sure, _)| sure.of == Of::Acks) {

@@ -211,7 +211,7 @@ fn is_near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(1.0)
 }
 
-/// Second ACKs that all came back say the same as sums and as an observation of its own, and are no probes.
+/// Second ACKs that all came back say the same as sums and one by one. Counts of probes leave them out.
 #[test]
 fn second_acks_say_the_same_as_sums_and_one_by_one() {
     let crossing = Crossing {
