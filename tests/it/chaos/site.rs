@@ -34,6 +34,9 @@ const STEP: Duration = Duration::from_millis(100);
 const TURN: Duration = Duration::from_micros(100);
 /// Looks for quiet in a second, the fewest and the most.
 const LOOKS: std::ops::Range<u32> = 4..60;
+/// More of them where a disk takes its time, and how long each is, in real time.
+const PATIENT_LOOKS: u32 = 40;
+const PATIENT_TURN: Duration = Duration::from_millis(5);
 const PORT: u8 = 1;
 
 /// The whole system.
@@ -295,8 +298,8 @@ impl Site {
 
     /// Until everything that can be acknowledged is, or some time is over: who waits for a timer goes on in the next second.
     async fn settle(&self) {
-        for look in 0..LOOKS.end {
-            breathe(TURN).await;
+        for look in 0..LOOKS.end + PATIENT_LOOKS {
+            breathe(if look < LOOKS.end { TURN } else { PATIENT_TURN }).await;
             if look >= LOOKS.start && self.is_quiet().await {
                 return;
             }
