@@ -143,6 +143,54 @@ fn weak_evidence_needs_two_windows_that_share_no_probe() {
     }
 }
 
+/// A link that was called down and goes on to lose most packets, but not all, is not down. After an outage there are no new losses.
+#[test]
+fn what_goes_on_to_lose_a_part_is_not_down() {
+    let seen = |second: i64, category, lost: u64| Finding {
+        hard: true,
+        horizon: Horizon::Short,
+        share: if category == Category::LinkDown {
+            1.0
+        } else {
+            0.85
+        },
+        recent: Some(Recent::new(Slot::of(at(second)), lost, lost)),
+        ..finding(link("tor3"), category, 50.0)
+    };
+    let lines = |loses_more: bool| {
+        let mut tracker = new();
+        let mut lines = Vec::new();
+        for second in 1..40 {
+            let is_down = second < 4;
+            let category = if is_down {
+                Category::LinkDown
+            } else {
+                Category::LinkLoss
+            };
+            let lost = if is_down || loses_more {
+                second as u64
+            } else {
+                3
+            };
+            for line in run(&mut tracker, second, vec![seen(second, category, lost)]) {
+                lines.push(format!("{second:>2} s {line}"));
+            }
+        }
+        lines
+    };
+    assert_eq!(
+        lines(true),
+        [
+            " 2 s opened 1 P2: link spine1->tor3 is down",
+            "14 s updated 1 P2: link spine1->tor3 loses 85 %",
+        ]
+    );
+    assert_eq!(
+        lines(false),
+        [" 2 s opened 1 P2: link spine1->tor3 is down"]
+    );
+}
+
 /// The incident of a link that is down for one second in five never closes: it is the link's going down again that is counted.
 #[test]
 fn a_link_that_goes_down_again_and_again_flaps() {

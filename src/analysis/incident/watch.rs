@@ -16,6 +16,9 @@ pub(crate) const FLAPPING: usize = 3;
 pub(crate) const FLAPPING_WITHIN: Duration = Duration::from_mins(10);
 /// How long an incident goes on to be called what it was when it was plainest.
 const PLAIN_FOR: Duration = Duration::from_mins(1);
+/// What was called down and then only loses packets, with ever new losses, is no longer called down after this: two windows of
+/// [`Horizon::Short`], of which the outage itself has left both.
+const IN_PART_FOR: Duration = Duration::from_secs(10);
 /// Share of lost packets below which something that was down has come back.
 const BACK: f64 = 0.5;
 /// A share that has changed by so many e-folds (a quarter) is worth saying,
@@ -39,6 +42,10 @@ pub(super) struct Watch {
     pub(super) last: WallTime,
     /// When it was last as plain as its incident says.
     plain: WallTime,
+    /// Whether the last run saw losses that the run before could not.
+    has_news: bool,
+    /// Since when it loses only a part, while its incident says that it is down.
+    in_part: Option<WallTime>,
     pub(super) horizon: Horizon,
     /// What was said of its incident last.
     reported: Reported,
@@ -151,6 +158,8 @@ impl Watch {
             apart: VecDeque::new(),
             last: now,
             plain: now,
+            has_news: false,
+            in_part: None,
             horizon: finding.horizon,
             reported: Reported {
                 at: now,
@@ -177,6 +186,8 @@ impl Watch {
             // As if it had been seen just now: an analyzer that comes back first has to hear from the agents.
             last: now,
             plain: now,
+            has_news: false,
+            in_part: None,
             horizon: Horizon::Long,
             reported: Reported::of(&incident, now),
             openings: VecDeque::from([WallTime::from_nanos(incident.opened_unix_ns)]),
@@ -195,7 +206,8 @@ impl Watch {
         self.alike.extend(finding.or.iter().cloned());
         // Two findings of one run may be the same incident's.
         if self.last < now || (self.news == 0 && self.recent.is_none()) {
-            self.news = self.news.saturating_add(u32::from(self.is_news(finding)));
+            self.has_news = self.is_news(finding);
+            self.news = self.news.saturating_add(u32::from(self.has_news));
             self.recent = finding.recent;
         }
         self.last = now;
@@ -238,8 +250,11 @@ impl Watch {
     /// Takes a newer finding over, and says what became of the incident.
     ///
     /// What was plain stays so for a while: a switch that swallows some 5-tuples or a link that is down also loses a share of
-    /// the probes, and that is all that the first seconds of a window, or the last ones of a fault, show.
+    /// the probes, and that is all that the first seconds of a window, or the last ones of a fault, show. What was called down and
+    /// goes on to lose a part of the probes for longer than that is not down: of a link that loses most packets, the first probes
+    /// may all be lost.
     pub(super) fn update(&mut self, finding: &Finding, now: WallTime) -> Option<Change> {
+        let in_part = self.loses_in_part(finding, now);
         let incident = self.incident.as_mut()?;
         if self.outages.see(finding, now) && incident.category != Category::Flapping {
             incident.update(finding, now);
@@ -248,7 +263,8 @@ impl Watch {
             self.reported = Reported::of(incident, now);
             return Some(Change::Updated(incident.clone()));
         }
-        let fades = plainness(finding.category) < plainness(incident.category)
+        let fades = !in_part
+            && plainness(finding.category) < plainness(incident.category)
             && now.since(self.plain) < PLAIN_FOR
             && (finding.subject == incident.subject
                 || finding.subject.reverse().as_ref() == Some(&incident.subject));
@@ -274,6 +290,26 @@ impl Watch {
         } else {
             Change::Refined(incident.clone())
         })
+    }
+
+    /// Whether what its incident says is down has lost only a part for [`IN_PART_FOR`].
+    fn loses_in_part(&mut self, finding: &Finding, now: WallTime) -> bool {
+        let was_down = self.incident.as_ref().is_some_and(|incident| {
+            matches!(
+                incident.category,
+                Category::LinkDown | Category::SwitchDown | Category::RnicDown
+            )
+        });
+        let loses = matches!(
+            finding.category,
+            Category::LinkLoss | Category::SwitchLoss | Category::RnicLoss
+        );
+        if !was_down || !loses || finding.horizon > Horizon::Short {
+            self.in_part = None;
+            return false;
+        }
+        // After an outage the losses of it are still seen, and no new ones come.
+        self.has_news && now.since(*self.in_part.get_or_insert(now)) >= IN_PART_FOR
     }
 
     pub(super) fn open(&mut self, finding: &Finding, id: u64, now: WallTime) -> &mut Incident {
