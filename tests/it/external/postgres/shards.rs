@@ -1,6 +1,8 @@
 //! Several analyzers on one database: agents upload to the owner of their shard, one of them judges, and each may be killed, or stand
 //! still and wake up.
 
+mod tls;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,7 +83,14 @@ fn arguments(store: &str, grpc: SocketAddr, web: SocketAddr) -> Vec<String> {
 
 async fn member(store: &str, client: &Client) -> Member {
     let (grpc, web) = (free(), free());
-    let words = arguments(store, grpc, web);
+    member_with(&arguments(store, grpc, web), (grpc, web), client).await
+}
+
+async fn member_with(
+    words: &[String],
+    (grpc, web): (SocketAddr, SocketAddr),
+    client: &Client,
+) -> Member {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut program = Program::start(ANALYZER, &words);
     program.wait_for(&["shares the fleet"]);
@@ -109,14 +118,20 @@ async fn until(what: &str, patience: Duration, mut holds: impl AsyncFnMut() -> b
     begun.elapsed()
 }
 
+fn name_of(number: u8) -> String {
+    format!("h{number:02}")
+}
+
+/// An agent with these servers and, if it needs any, other settings.
 fn agent(
-    (number, controller, analyzer): (u8, &str, SocketAddr),
+    (number, controller, analyzer): (u8, &str, &str),
+    other: &str,
     network: &Network,
     folder: &std::path::Path,
 ) -> (String, Running) {
-    let host = format!("h{number:02}");
+    let host = name_of(number);
     let settings: AgentSettings = toml::from_str(&format!(
-        "host = '{host}'\ncontroller = '{controller}'\nanalyzer = 'http://{analyzer}'\ntor = 'tor{}'\nstate_dir = '{}'",
+        "host = '{host}'\ncontroller = '{controller}'\nanalyzer = '{analyzer}'\ntor = 'tor{}'\nstate_dir = '{}'\n{other}",
         number % TORS,
         folder.join(&host).display()
     ))
@@ -147,8 +162,9 @@ impl Site {
         }
         let folder = tempfile::tempdir().expect("a folder");
         let network = Network::new();
-        let any = members[0].grpc;
-        let agents = (1..=HOSTS).map(|number| agent((number, &url, any), &network, folder.path()));
+        let any = format!("http://{}", members[0].grpc);
+        let agents =
+            (1..=HOSTS).map(|number| agent((number, &url, &any), "", &network, folder.path()));
         let site = Self {
             agents: agents.collect(),
             store,
