@@ -355,7 +355,7 @@ async fn report_first_probes() {
     }
     let attached = TracerStatus::Attached {
         since: SystemClock.host(),
-        completes_listing: true,
+        unseen: Vec::new(),
         devx: false,
         unproved: None,
     };

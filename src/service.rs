@@ -14,3 +14,4 @@ pub mod proof;
 pub mod qp;
 pub mod rules;
 pub mod trace;
+mod unseen;

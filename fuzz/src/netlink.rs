@@ -11,4 +11,7 @@ pub fn run(data: (u32, &[u8])) {
     if let Ok(part) = netlink::queue_pairs(datagram, sequence) {
         assert!(part.items.len() + part.odd <= datagram.len());
     }
+    if let Ok(part) = netlink::cm_ids(datagram, sequence) {
+        assert!(part.items.len() <= datagram.len());
+    }
 }

@@ -438,7 +438,7 @@ mod tests {
         let healthy = ServiceStatus {
             tracer: Some(TracerStatus::Attached {
                 since,
-                completes_listing: true,
+                unseen: Vec::new(),
                 devx: false,
                 unproved: None,
             }),

@@ -38,7 +38,7 @@ pub(crate) fn messages(
         let host = topology.rnic(flow.source).host_index;
         let attached = TraceMessage::Status(TracerStatus::Attached {
             since: now,
-            completes_listing: true,
+            unseen: Vec::new(),
             devx: false,
             unproved: None,
         });

@@ -42,6 +42,8 @@ pub enum Service {
     Cgroup(String),
     /// Nothing but the process's name is known.
     Process(String),
+    /// A kernel module (`nvme_rdma`).
+    Kernel(String),
 }
 
 /// Digits of a container's id that people use.
@@ -73,6 +75,11 @@ impl Service {
                 None => Self::Cgroup(printable(&format!("/{}", parts.join("/")))),
             }
         })
+    }
+
+    /// A kernel module, by its name.
+    pub(crate) fn module(name: &str) -> Self {
+        Self::Kernel(printable(name))
     }
 
     /// Of a scheduler or a container runtime; `None` for units and anything else.
@@ -133,6 +140,7 @@ impl fmt::Display for Service {
             Self::Unit(unit) => f.write_str(unit),
             Self::Cgroup(path) => write!(f, "cgroup{path}"),
             Self::Process(comm) => write!(f, "process/{comm}"),
+            Self::Kernel(module) => write!(f, "kernel/{module}"),
         }
     }
 }

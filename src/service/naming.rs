@@ -90,6 +90,7 @@ fn by(service: &Service) -> &'static str {
         Service::Unit(_) => "cgroup of a systemd unit",
         Service::Cgroup(_) => "cgroup",
         Service::Process(_) => "name of the process, which has no cgroup of its own",
+        Service::Kernel(_) => "kernel module",
     }
 }
 

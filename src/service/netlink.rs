@@ -34,6 +34,7 @@ const fn message_type(command: u16) -> u16 {
 
 const GET_DEVICES: u16 = message_type(1);
 const GET_QUEUE_PAIRS: u16 = message_type(10);
+const GET_CM_IDS: u16 = message_type(11);
 
 // enum rdma_nldev_attr
 const DEVICE_INDEX: u16 = 1;
@@ -47,6 +48,8 @@ const TYPE: u16 = 26;
 const STATE: u16 = 27;
 const PID: u16 = 28;
 const KERNEL_NAME: u16 = 29;
+const CM_ID_TABLE: u16 = 30;
+const CM_ID_ENTRY: u16 = 31;
 
 /// Upper bits of an attribute's type: nested, network byte order.
 const TYPE_MASK: u16 = 0x3fff;
@@ -93,7 +96,20 @@ pub struct QueuePair {
     pub remote_qpn: Option<Qpn>,
     /// The process that made it; absent for the kernel's own and for those of other PID namespaces.
     pub pid: Option<u32>,
-    /// The kernel module that made it.
+    /// The kernel module that made it. For those who connect through the connection manager this is [`CONNECTION_MANAGER`].
+    pub kernel: Option<String>,
+}
+
+/// The module that makes the queue pairs of modules that connect through it, such as `nvme_rdma` (`rdma_create_qp` of Linux
+/// `drivers/infiniband/core/cma.c`). [`cm_ids`] tells for whom.
+pub const CONNECTION_MANAGER: &str = "rdma_cm";
+
+/// An endpoint of the connection manager that has a queue pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CmId {
+    /// Number of its queue pair.
+    pub qpn: Qpn,
+    /// The kernel module whose it is; absent for those of processes.
     pub kernel: Option<String>,
 }
 
@@ -115,11 +131,20 @@ pub fn ask_devices(sequence: u32) -> Vec<u8> {
 
 /// Asks for all queue pairs of a device.
 pub fn ask_queue_pairs(sequence: u32, device: u32) -> Vec<u8> {
+    of_device(GET_QUEUE_PAIRS, sequence, device)
+}
+
+/// Asks for all endpoints of the connection manager on a device.
+pub fn ask_cm_ids(sequence: u32, device: u32) -> Vec<u8> {
+    of_device(GET_CM_IDS, sequence, device)
+}
+
+fn of_device(message: u16, sequence: u32, device: u32) -> Vec<u8> {
     let mut attribute = Vec::with_capacity(8);
     attribute.extend(8u16.to_ne_bytes());
     attribute.extend(DEVICE_INDEX.to_ne_bytes());
     attribute.extend(device.to_ne_bytes());
-    request(GET_QUEUE_PAIRS, sequence, &attribute)
+    request(message, sequence, &attribute)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a few bytes")]
@@ -167,15 +192,69 @@ pub fn devices(datagram: &[u8], sequence: u32) -> Result<Part<Device>, NetlinkEr
 /// # Errors
 /// [`NetlinkError`].
 pub fn queue_pairs(datagram: &[u8], sequence: u32) -> Result<Part<QueuePair>, NetlinkError> {
-    read(datagram, sequence, GET_QUEUE_PAIRS, |message, part| {
+    entries(datagram, sequence, QUEUE_PAIRS, queue_pair)
+}
+
+/// Reads an answer to [`ask_cm_ids`]. Endpoints without a queue pair are left out, as are messages of another sequence.
+///
+/// # Errors
+/// [`NetlinkError`].
+pub fn cm_ids(datagram: &[u8], sequence: u32) -> Result<Part<CmId>, NetlinkError> {
+    let part = entries(datagram, sequence, CM_IDS, |entry| {
+        let (mut qpn, mut kernel) = (None, None);
+        for attribute in entry.attributes() {
+            let (kind, payload) = attribute?;
+            match kind {
+                LOCAL_QPN => qpn = word(payload).and_then(Qpn::new),
+                KERNEL_NAME => kernel = Some(text(payload)),
+                _ => {}
+            }
+        }
+        Ok(qpn.map(|qpn| CmId { qpn, kernel }))
+    });
+    // An endpoint that listens has no queue pair.
+    part.map(|part| Part { odd: 0, ..part })
+}
+
+/// A kind of message with a table of entries: its type, and those of the attributes that hold the table and an entry.
+#[derive(Clone, Copy)]
+struct Table {
+    message: u16,
+    whole: u16,
+    entry: u16,
+}
+
+const QUEUE_PAIRS: Table = Table {
+    message: GET_QUEUE_PAIRS,
+    whole: QP_TABLE,
+    entry: QP_ENTRY,
+};
+
+const CM_IDS: Table = Table {
+    message: GET_CM_IDS,
+    whole: CM_ID_TABLE,
+    entry: CM_ID_ENTRY,
+};
+
+fn entries<T>(
+    datagram: &[u8],
+    sequence: u32,
+    kind: Table,
+    entry_of: impl Fn(AttributePayload<'_>) -> Result<Option<T>, NetlinkError>,
+) -> Result<Part<T>, NetlinkError> {
+    read(datagram, sequence, kind.message, |message, part| {
         for attribute in message.attributes() {
-            let (QP_TABLE, entries) = attribute? else {
+            let (of, entries) = attribute?;
+            if of != kind.whole {
                 continue;
-            };
+            }
             for entry in entries.attributes() {
-                let (QP_ENTRY, entry) = entry? else { continue };
-                match queue_pair(entry)? {
-                    Some(qp) => part.items.push(qp),
+                let (of, entry) = entry?;
+                if of != kind.entry {
+                    continue;
+                }
+                match entry_of(entry)? {
+                    Some(entry) => part.items.push(entry),
                     None => part.odd += 1,
                 }
             }

@@ -31,23 +31,29 @@ pub enum OffsetError {
 /// # Errors
 /// [`OffsetError`], naming the first member that is not as expected.
 pub fn find(btf: &Btf<'_>) -> Result<Offsets, OffsetError> {
-    let at = |structure, member, wanted| member_of(btf, structure, member, wanted);
+    let at = |structure, member, wanted| member_of(btf, structure, member, &[wanted]);
+    // One byte before Linux 5.11; of four bytes the programs keep the lowest.
+    let port = |structure, member| member_of(btf, structure, member, &[4, 1]);
+    // What the programs do without.
+    let optional = |structure, member, wanted| at(structure, member, wanted).unwrap_or(0);
     Ok(Offsets {
         device_name: at("ib_device", "name", 64)?,
         qp_device: at("ib_qp", "device", 8)?,
         qp_number: at("ib_qp", "qp_num", 4)?,
         qp_type: at("ib_qp", "qp_type", 4)?,
-        qp_port: at("ib_qp", "port", 4)?,
+        qp_port: port("ib_qp", "port")?,
         qp_av_sgid_attr: at("ib_qp", "av_sgid_attr", 8)?,
+        qp_real_qp: optional("ib_qp", "real_qp", 8),
+        qp_kern_name: optional("ib_qp", "res.kern_name", 8),
         gid_attr_gid: at("ib_gid_attr", "gid", 16)?,
         attr_qp_state: at("ib_qp_attr", "qp_state", 4)?,
         attr_dest_qp_num: at("ib_qp_attr", "dest_qp_num", 4)?,
-        attr_port_num: at("ib_qp_attr", "port_num", 4)?,
+        attr_port_num: port("ib_qp_attr", "port_num")?,
         attr_dgid: at("ib_qp_attr", "ah_attr.grh.dgid", 16)?,
         attr_flow_label: at("ib_qp_attr", "ah_attr.grh.flow_label", 4)?,
         attr_sgid_index: at("ib_qp_attr", "ah_attr.grh.sgid_index", 1)?,
         attr_traffic_class: at("ib_qp_attr", "ah_attr.grh.traffic_class", 1)?,
-        attr_ah_port: at("ib_qp_attr", "ah_attr.port_num", 4)?,
+        attr_ah_port: port("ib_qp_attr", "ah_attr.port_num")?,
         valid: 1,
     })
 }
@@ -56,17 +62,17 @@ fn member_of(
     btf: &Btf<'_>,
     structure: &'static str,
     member: &'static str,
-    wanted: u32,
+    wanted: &[u32],
 ) -> Result<u32, OffsetError> {
     let found = btf.member(structure, member)?;
-    if found.size == wanted {
+    if wanted.contains(&found.size) {
         Ok(found.offset)
     } else {
         Err(OffsetError::Size {
             structure,
             member,
             size: found.size,
-            wanted,
+            wanted: wanted.first().copied().unwrap_or_default(),
         })
     }
 }

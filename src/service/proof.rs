@@ -20,6 +20,7 @@ use std::fmt;
 
 use rpingmesh_ebpf_event::{EventKind, QpEvent, present};
 
+use super::unseen::Unseen;
 use crate::id::Gid;
 
 /// How the names of threads begin that make a queue pair for a proof: their queue pairs belong to no service.
@@ -83,14 +84,16 @@ pub struct Contradiction {
 #[derive(Debug)]
 pub struct Proof {
     thread: String,
+    unseen: Vec<Unseen>,
     seen: Vec<QpEvent>,
 }
 
 impl Proof {
-    /// Waits for events of the thread with this name.
-    pub fn new(thread: &str) -> Self {
+    /// Waits for events of the thread with this name, but for those that are not seen on this kernel.
+    pub fn new(thread: &str, unseen: &[Unseen]) -> Self {
         Self {
             thread: thread.to_owned(),
+            unseen: unseen.to_vec(),
             seen: Vec::new(),
         }
     }
@@ -104,7 +107,16 @@ impl Proof {
 
     /// Whether the last call was seen.
     pub fn is_complete(&self) -> bool {
-        self.of(EventKind::Destroy, 0).is_some()
+        let (kind, mask) = if self.sees(Unseen::Destructions) {
+            (EventKind::Destroy, 0)
+        } else {
+            (EventKind::Modify, MASK_AV)
+        };
+        self.of(kind, mask).is_some()
+    }
+
+    fn sees(&self, what: Unseen) -> bool {
+        !self.unseen.contains(&what)
     }
 
     /// Compares. `made` is the queue pair, or why there is none; `lost` is whether events were lost meanwhile.
@@ -133,8 +145,10 @@ impl Proof {
 
     fn compare(&self, specimen: &Specimen) -> Result<(), Contradiction> {
         let call = |kind, mask, what| self.of(kind, mask).ok_or_else(|| unseen(what));
-        let created = call(EventKind::Create, 0, "the creation of the own queue pair")?;
-        identity(created, specimen)?;
+        if self.sees(Unseen::Creations) {
+            let created = call(EventKind::Create, 0, "the creation of the own queue pair")?;
+            identity(created, specimen)?;
+        }
         let first = call(EventKind::Modify, MASK_PORT, "its first modification")?;
         identity(first, specimen)?;
         same("its state", INIT, first.qp_state)?;
@@ -144,7 +158,10 @@ impl Proof {
         } else if specimen.refused.is_none() {
             return Err(unseen("its connection"));
         }
-        identity(call(EventKind::Destroy, 0, "its destruction")?, specimen)
+        if self.sees(Unseen::Destructions) {
+            identity(call(EventKind::Destroy, 0, "its destruction")?, specimen)?;
+        }
+        Ok(())
     }
 }
 

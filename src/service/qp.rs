@@ -32,6 +32,12 @@ pub enum QpType {
     Uc,
     /// Unreliable datagram.
     Ud,
+    /// The sending end of an extended reliable connection (XRC).
+    XrcInitiator,
+    /// The receiving end of an extended reliable connection.
+    XrcTarget,
+    /// A type of the driver's own, such as mlx5's dynamically connected (DC) queue pairs: each message names its peer.
+    Driver,
     /// Another type, by number.
     Unknown(u8),
 }
@@ -42,8 +48,21 @@ impl From<u8> for QpType {
             2 => Self::Rc,
             3 => Self::Uc,
             4 => Self::Ud,
+            9 => Self::XrcInitiator,
+            10 => Self::XrcTarget,
+            255 => Self::Driver,
             other => Self::Unknown(other),
         }
+    }
+}
+
+impl QpType {
+    /// Whether such a queue pair is connected to one other.
+    pub const fn has_one_peer(self) -> bool {
+        matches!(
+            self,
+            Self::Rc | Self::Uc | Self::XrcInitiator | Self::XrcTarget
+        )
     }
 }
 
@@ -103,12 +122,12 @@ pub struct Route {
     pub sgid_index: u8,
 }
 
-/// The process that owns a QP.
+/// The process that owns a QP, or the kernel module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// Process id.
+    /// Process id; [`Owner::KERNEL`] for a kernel module, see [`Owner::module`].
     pub pid: u32,
-    /// Process name.
+    /// Name of the process or of the module.
     pub comm: String,
     /// Cgroup v2 id, where an event told it.
     pub cgroup_id: Option<u64>,
@@ -119,8 +138,30 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// No process has this id.
+    pub const KERNEL: u32 = 0;
+
+    /// The kernel module of this name (`nvme_rdma`).
+    pub fn module(name: String) -> Self {
+        Self {
+            pid: Self::KERNEL,
+            comm: name,
+            cgroup_id: None,
+            cgroup: None,
+            variables: Variables::default(),
+        }
+    }
+
+    /// Whether it is a kernel module.
+    pub const fn is_kernel(&self) -> bool {
+        self.pid == Self::KERNEL
+    }
+
     /// Which service the process belongs to.
     pub fn service(&self) -> Service {
+        if self.is_kernel() {
+            return Service::module(&self.comm);
+        }
         Service::identify(self.cgroup.as_deref(), &self.comm)
     }
 }
@@ -162,9 +203,9 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Whether this is an RC connection that is up and whose peer is known.
+    /// Whether this is a connection that is up and whose peer is known.
     pub fn is_live(&self) -> bool {
-        self.qp_type == Some(QpType::Rc)
+        self.qp_type.is_some_and(QpType::has_one_peer)
             && self.state.is_some_and(QpState::is_connected)
             && self.route.is_some()
     }
@@ -173,7 +214,7 @@ impl Flow {
     /// completed from its attributes. Empty for QPs that are not connected.
     pub fn missing(&self) -> Vec<Missing> {
         let connected = self.state.is_some_and(QpState::is_connected)
-            && matches!(self.qp_type, Some(QpType::Rc | QpType::Uc));
+            && self.qp_type.is_some_and(QpType::has_one_peer);
         if !connected {
             return Vec::new();
         }
@@ -237,6 +278,6 @@ pub struct ListedQp {
     pub state: QpState,
     /// The peer's QP, where connected.
     pub remote_qpn: Option<Qpn>,
-    /// Whose it is, where it belongs to a process.
+    /// Whose it is, where it belongs to a process that is seen, or to a kernel module.
     pub owner: Option<Owner>,
 }

@@ -12,6 +12,7 @@ use rpingmesh_ebpf_event::QpEvent;
 use super::offsets::OffsetError;
 use super::proof::Contradiction;
 use super::qp::{CgroupPath, ListedQp, Variables};
+pub use super::unseen::Unseen;
 use crate::time::HostTime;
 
 /// How many messages may wait in the channel. An event is about 200 bytes; 4 096 of them are what 10 000 changes a
@@ -65,8 +66,8 @@ pub enum TracerStatus {
     Attached {
         /// When the last of them was attached.
         since: HostTime,
-        /// Whether connections from before `since` come with their GIDs, too.
-        completes_listing: bool,
+        /// What is not seen because this kernel lacks a function, in order.
+        unseen: Vec<Unseen>,
         /// Whether there is an mlx5 device: queue pairs that programs make on those by DEVX commands are not seen.
         devx: bool,
         /// Why it could not be shown that the programs read at the right places; `None` where it was shown. The kernel
@@ -109,14 +110,14 @@ impl fmt::Display for TracerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Attached {
-                completes_listing,
+                unseen,
                 devx,
                 unproved,
                 ..
             } => {
                 f.write_str("attached")?;
-                if !completes_listing {
-                    f.write_str("; connections from before have no GIDs")?;
+                for unseen in unseen {
+                    write!(f, "; {unseen}")?;
                 }
                 if *devx {
                     write!(f, "; {DEVX_UNSEEN}")?;
@@ -237,7 +238,7 @@ impl Unavailable {
                 "connections are only listed, without their GIDs; to follow them use the kernel's own RDMA modules, or build \
                  those of DOCA-OFED or MLNX_OFED with BTF"
             }
-            Self::Symbol { .. } => "use a kernel with CONFIG_KPROBES, 6.1 or newer",
+            Self::Symbol { .. } => "use a kernel with CONFIG_KPROBES, 5.10 or newer",
             Self::Load(_) => "please report it with the kernel's release",
         }
     }
@@ -324,23 +325,23 @@ mod tests {
 
     #[test]
     fn what_is_attached_says_what_it_does_not_see() {
-        let status = |completes_listing, devx, unproved| TracerStatus::Attached {
+        let status = |unseen: &[Unseen], devx, unproved| TracerStatus::Attached {
             since: HostTime::from_nanos(0),
-            completes_listing,
+            unseen: unseen.to_vec(),
             devx,
             unproved,
         };
-        let shown = |completes_listing, devx| status(completes_listing, devx, None).to_string();
+        let shown = |unseen: &[Unseen], devx| status(unseen, devx, None).to_string();
         let unproved = Some("there is no RDMA device".to_owned());
         assert_eq!(
-            status(true, false, unproved).to_string(),
+            status(&[], false, unproved).to_string(),
             "attached; what the programs read could not be compared with a queue pair of the agent's own: there is no RDMA \
              device"
         );
-        assert_eq!(shown(true, false), "attached");
+        assert_eq!(shown(&[], false), "attached");
         let names = [
-            status(true, false, None),
-            status(true, false, Some(String::new())),
+            status(&[], false, None),
+            status(&[Unseen::Creations], false, Some(String::new())),
             TracerStatus::Unavailable(Unavailable::Contradicted(Contradiction {
                 what: "its number",
                 known: "17".to_owned(),
@@ -353,14 +354,23 @@ mod tests {
         .map(|status| status.name());
         assert_eq!(names, TracerStatus::NAMES);
         assert_eq!(
-            shown(false, false),
+            shown(&[Unseen::EarlierGids], false),
             "attached; connections from before have no GIDs"
         );
         assert!(
-            shown(true, true)
-                .starts_with("attached; queue pairs that programs make by mlx5's DEVX")
+            shown(&[], true).starts_with("attached; queue pairs that programs make by mlx5's DEVX")
         );
-        assert!(shown(false, true).contains("no GIDs; queue pairs"));
+        assert!(shown(&[Unseen::EarlierGids], true).contains("no GIDs; queue pairs"));
+        let most = [
+            Unseen::Creations,
+            Unseen::Destructions,
+            Unseen::KernelModules,
+        ];
+        assert_eq!(
+            shown(&most, false),
+            "attached; a queue pair is seen when it is first modified; the end of a connection is seen when queue pairs are \
+             listed; connections of kernel modules (NVMe-oF, iSER) are not followed"
+        );
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn traced(event: QpEvent) -> TraceMessage {
 fn attached() -> TraceMessage {
     TraceMessage::Status(TracerStatus::Attached {
         since: SystemClock.host(),
-        completes_listing: true,
+        unseen: Vec::new(),
         devx: false,
         unproved: None,
     })

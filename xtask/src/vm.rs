@@ -40,9 +40,15 @@ pub(crate) struct Options {
     /// Processor of the guests [default: the host's].
     #[arg(long, value_enum)]
     pub(crate) arch: Option<Arch>,
-    /// Kernel series of the guests.
-    #[arg(long, value_enum, default_value = "6.12")]
-    pub(crate) kernel: Series,
+    /// Kernel series of the guests; several run one after the other (`--kernel 6.1,6.12`).
+    #[arg(
+        long = "kernel",
+        value_name = "KERNEL",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "6.12"
+    )]
+    pub(crate) kernels: Vec<Series>,
     /// Keep the work folder (logs, initramfs) and say how to look at it.
     #[arg(long)]
     pub(crate) keep: bool,
@@ -88,7 +94,7 @@ impl Options {
         Self {
             scenarios: scenarios.iter().map(|&name| name.to_owned()).collect(),
             arch: Some(arch),
-            kernel,
+            kernels: vec![kernel],
             keep: false,
             accel: Accelerator::Auto,
             profile,

@@ -27,9 +27,9 @@ pub const SIZE: usize = size_of::<QpEvent>();
 /// What happened to the queue pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
-    /// `ib_create_qp_user` returned.
+    /// `ib_create_qp_user` or `ib_create_qp_kernel` returned.
     Create,
-    /// `ib_modify_qp_with_udata` returned.
+    /// `ib_modify_qp_with_udata` or `ib_modify_qp` returned.
     Modify,
     /// `ib_destroy_qp_user` returned.
     Destroy,
@@ -75,6 +75,8 @@ pub mod present {
     pub const SOURCE_GID: u32 = 1 << 3;
     /// `device` is set.
     pub const DEVICE: u32 = 1 << 4;
+    /// A kernel module made the queue pair: `comm` is its name, and `tgid`, `tid` and `cgroup_id` are 0.
+    pub const KERNEL: u32 = 1 << 5;
 }
 
 /// A change of one queue pair, as it lies in the ring buffer.
@@ -125,7 +127,7 @@ pub struct QpEvent {
     pub source_gid: [u8; 16],
     /// Destination GID, network order; see [`present::ADDRESS_VECTOR`].
     pub destination_gid: [u8; 16],
-    /// Name of the calling task, padded with zeros.
+    /// Name of the calling task, padded with zeros; see [`present::KERNEL`].
     pub comm: [u8; 16],
     /// Name of the device, padded with zeros (`IB_DEVICE_NAME_MAX`).
     pub device: [u8; 64],
@@ -319,6 +321,10 @@ pub struct Offsets {
     pub qp_port: u32,
     /// `ib_qp.av_sgid_attr`
     pub qp_av_sgid_attr: u32,
+    /// `ib_qp.real_qp`, the queue pair that several XRC receivers share; 0 where the kernel has none.
+    pub qp_real_qp: u32,
+    /// `ib_qp.res.kern_name`, the kernel module that made it; 0 where the kernel has none.
+    pub qp_kern_name: u32,
     /// `ib_gid_attr.gid`
     pub gid_attr_gid: u32,
     /// `ib_qp_attr.qp_state`
@@ -351,6 +357,8 @@ impl Offsets {
             self.qp_type,
             self.qp_port,
             self.qp_av_sgid_attr,
+            self.qp_real_qp,
+            self.qp_kern_name,
             self.gid_attr_gid,
             self.attr_qp_state,
             self.attr_dest_qp_num,
@@ -395,6 +403,8 @@ pub mod counter {
 pub mod calls {
     /// Modifications: an RNIC's firmware takes up to milliseconds for one, in which the processor begins others.
     pub const MODIFYING: u32 = 256;
+    /// Modifications by kernel modules.
+    pub const MODIFYING_IN_KERNEL: u32 = 64;
     /// Destructions.
     pub const DESTROYING: u32 = 64;
     /// Queries while user space lists the queue pairs.
@@ -499,6 +509,7 @@ mod tests {
         let offsets = Offsets {
             device_name: 0x0102,
             qp_device: 3,
+            qp_kern_name: 5,
             attr_ah_port: 4,
             valid: 1,
             ..Offsets::default()
@@ -507,9 +518,10 @@ mod tests {
         let at = |offset: usize| u32::from_le_bytes(field(&bytes, offset).unwrap());
         assert_eq!(at(core::mem::offset_of!(Offsets, device_name)), 0x0102);
         assert_eq!(at(core::mem::offset_of!(Offsets, qp_device)), 3);
+        assert_eq!(at(core::mem::offset_of!(Offsets, qp_kern_name)), 5);
         assert_eq!(at(core::mem::offset_of!(Offsets, attr_ah_port)), 4);
         assert_eq!(at(core::mem::offset_of!(Offsets, valid)), 1);
-        assert_eq!(bytes.len(), 64);
+        assert_eq!(bytes.len(), 72);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use rpingmesh_ebpf_event::{Offsets, QpEvent, counter, present};
 
 use crate::count;
@@ -19,6 +19,8 @@ pub const CONNECTION: u32 = IB_QP_STATE | IB_QP_AV | IB_QP_DEST_QPN;
 // enum ib_qp_type and enum ib_qp_state
 const IB_QPT_RC: u32 = 2;
 const IB_QPT_UC: u32 = 3;
+const IB_QPT_XRC_INI: u32 = 9;
+const IB_QPT_XRC_TGT: u32 = 10;
 const IB_QPS_RTR: u32 = 2;
 const IB_QPS_ERR: u32 = 6;
 
@@ -27,7 +29,10 @@ pub fn is_connected(qp: u64, attr: u64, offsets: &Offsets) -> bool {
     let (mut qp_type, mut state) = (0, 0);
     read(qp, offsets.qp_type, &mut qp_type)
         && read(attr, offsets.attr_qp_state, &mut state)
-        && matches!(qp_type, IB_QPT_RC | IB_QPT_UC)
+        && matches!(
+            qp_type,
+            IB_QPT_RC | IB_QPT_UC | IB_QPT_XRC_INI | IB_QPT_XRC_TGT
+        )
         && (IB_QPS_RTR..IB_QPS_ERR).contains(&state)
 }
 
@@ -91,9 +96,39 @@ pub fn read_attributes(attr: u64, mask: u32, offsets: &Offsets, event: &mut QpEv
     }
 }
 
-/// The source GID that the kernel resolved for a connected QP (`av_sgid_attr`; null before RTR and on UD QPs).
-pub fn read_source_gid(qp: u64, offsets: &Offsets, event: &mut QpEvent) {
+/// The kernel module that made a QP stands for the process: who calls is a worker of the kernel's.
+pub fn read_module(qp: u64, offsets: &Offsets, event: &mut QpEvent) {
+    let mut name = 0u64;
+    if offsets.qp_kern_name == 0 || !read(qp, offsets.qp_kern_name, &mut name) || name == 0 {
+        return;
+    }
+    event.comm = [0; 16];
+    // SAFETY: `comm` is writable for its size; the helper checks the address and ends the text with a zero.
+    let length = unsafe {
+        bpf_probe_read_kernel_str(
+            event.comm.as_mut_ptr().cast(),
+            event.comm.len() as u32,
+            name as *const c_void,
+        )
+    };
+    if length < 0 {
+        count(counter::READ_FAILED);
+    }
+    (event.tgid, event.tid, event.cgroup_id) = (0, 0, 0);
+    event.present |= present::KERNEL;
+}
+
+/// The source GID that the kernel resolved for a connected QP (`av_sgid_attr`; null before RTR and on UD QPs). Receivers of
+/// XRC share a QP, which has it.
+pub fn read_source_gid(mut qp: u64, offsets: &Offsets, event: &mut QpEvent) {
     let mut gid_attr = 0u64;
+    if u32::from(event.qp_type) == IB_QPT_XRC_TGT && offsets.qp_real_qp != 0 {
+        let mut shared = 0u64;
+        if !read(qp, offsets.qp_real_qp, &mut shared) {
+            return;
+        }
+        qp = shared;
+    }
     if read(qp, offsets.qp_av_sgid_attr, &mut gid_attr)
         && gid_attr != 0
         && read(gid_attr, offsets.gid_attr_gid, &mut event.source_gid)

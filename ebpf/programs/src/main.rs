@@ -1,6 +1,7 @@
 //! Follows RDMA queue pairs: kprobes on `ib_core`'s create, modify and destroy functions (Linux
-//! `drivers/infiniband/core/verbs.c`), one event per call in a ring buffer. While user space lists the queue pairs over
-//! RDMA netlink, the kernel queries each of them; these queries show the connections that exist already.
+//! `drivers/infiniband/core/verbs.c`), one event per call in a ring buffer. Programs and kernel modules call functions of
+//! their own to create and modify, and the same one to destroy. While user space lists the queue pairs over RDMA netlink, the
+//! kernel queries each of them; these queries show the connections that exist already.
 //!
 //! Arguments are kept at entry and the event is emitted on return, when the result is known. No layout of a kernel is
 //! compiled in: before loading, user space sets [`OFFSETS`] from the running kernel's BTF.
@@ -30,6 +31,8 @@ static OFFSETS: Offsets = Offsets {
     qp_type: 0,
     qp_port: 0,
     qp_av_sgid_attr: 0,
+    qp_real_qp: 0,
+    qp_kern_name: 0,
     gid_attr_gid: 0,
     attr_qp_state: 0,
     attr_dest_qp_num: 0,
@@ -65,6 +68,11 @@ const PER_PROCESSOR: u32 = 1 << 1;
 #[map]
 static MODIFYING: LruHashMap<u64, Call> =
     LruHashMap::with_max_entries(calls::MODIFYING, PER_PROCESSOR);
+
+/// Modifications by kernel modules, as [`MODIFYING`].
+#[map]
+static MODIFYING_IN_KERNEL: LruHashMap<u64, Call> =
+    LruHashMap::with_max_entries(calls::MODIFYING_IN_KERNEL, PER_PROCESSOR);
 
 /// Destructions under way, by thread: the QP is gone when the function returns, so the event is made at entry.
 #[map]
@@ -158,28 +166,68 @@ fn emit(kind: EventKind, fill: impl FnOnce(&mut QpEvent)) {
 /// `struct ib_qp *ib_create_qp_user(dev, pd, attr, udata, uobj, caller)`
 #[kretprobe]
 pub fn qp_created(context: RetProbeContext) -> u32 {
+    created(&context, |_, _, _| {});
+    0
+}
+
+/// `struct ib_qp *ib_create_qp_kernel(struct ib_pd *pd, struct ib_qp_init_attr *attr, const char *caller)`
+#[kretprobe]
+pub fn kernel_qp_created(context: RetProbeContext) -> u32 {
+    created(&context, kernel::read_module);
+    0
+}
+
+#[inline(always)]
+fn created(context: &RetProbeContext, owner: impl FnOnce(u64, &Offsets, &mut QpEvent)) {
     let qp: u64 = context.ret();
-    let Some(offsets) = offsets() else { return 0 };
+    let Some(offsets) = offsets() else { return };
     // An ERR_PTR: nothing was created.
     if qp == 0 || qp > u64::MAX - 4095 {
-        return 0;
+        return;
     }
     emit(EventKind::Create, |event| {
         stamp(event);
+        owner(qp, &offsets, event);
         kernel::read_qp(qp, &offsets, event);
     });
-    0
 }
 
 /// `int ib_modify_qp_with_udata(struct ib_qp *qp, struct ib_qp_attr *attr, int attr_mask, struct ib_udata *udata)`
 #[kprobe]
 pub fn qp_modify(context: ProbeContext) -> u32 {
+    modify(&context, &MODIFYING);
+    0
+}
+
+/// The return of [`qp_modify`]'s call.
+#[kretprobe]
+pub fn qp_modified(context: RetProbeContext) -> u32 {
+    modified(&context, &MODIFYING, |_, _, _| {});
+    0
+}
+
+/// `int ib_modify_qp(struct ib_qp *qp, struct ib_qp_attr *attr, int attr_mask)`
+#[kprobe]
+pub fn kernel_qp_modify(context: ProbeContext) -> u32 {
+    modify(&context, &MODIFYING_IN_KERNEL);
+    0
+}
+
+/// The return of [`kernel_qp_modify`]'s call.
+#[kretprobe]
+pub fn kernel_qp_modified(context: RetProbeContext) -> u32 {
+    modified(&context, &MODIFYING_IN_KERNEL, kernel::read_module);
+    0
+}
+
+#[inline(always)]
+fn modify(context: &ProbeContext, calls: &LruHashMap<u64, Call>) {
     let (Some(qp), Some(attr), Some(attr_mask)) = (
         context.arg::<u64>(0),
         context.arg::<u64>(1),
         context.arg::<u32>(2),
     ) else {
-        return 0;
+        return;
     };
     let call = Call {
         qp,
@@ -187,24 +235,27 @@ pub fn qp_modify(context: ProbeContext) -> u32 {
         attr_mask,
         reserved: 0,
     };
-    keep(&MODIFYING, &call);
-    0
+    keep(calls, &call);
 }
 
-/// The return of [`qp_modify`]'s call.
-#[kretprobe]
-pub fn qp_modified(context: RetProbeContext) -> u32 {
+#[inline(always)]
+fn modified(
+    context: &RetProbeContext,
+    calls: &LruHashMap<u64, Call>,
+    owner: impl FnOnce(u64, &Offsets, &mut QpEvent),
+) {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: the entry belongs to this thread, which is here and not modifying it.
-    let Some(call) = (unsafe { MODIFYING.get(thread) }).copied() else {
+    let Some(call) = (unsafe { calls.get(thread) }).copied() else {
         count(counter::CALL_UNKNOWN);
-        return 0;
+        return;
     };
-    let _ = MODIFYING.remove(thread);
-    let Some(offsets) = offsets() else { return 0 };
+    let _ = calls.remove(thread);
+    let Some(offsets) = offsets() else { return };
     let return_code: i32 = context.ret();
     emit(EventKind::Modify, |event| {
         stamp(event);
+        owner(call.qp, &offsets, event);
         event.return_code = return_code;
         kernel::read_qp(call.qp, &offsets, event);
         kernel::read_attributes(call.attr, call.attr_mask, &offsets, event);
@@ -212,7 +263,6 @@ pub fn qp_modified(context: RetProbeContext) -> u32 {
             kernel::read_source_gid(call.qp, &offsets, event);
         }
     });
-    0
 }
 
 /// `int ib_destroy_qp_user(struct ib_qp *qp, struct ib_udata *udata)`

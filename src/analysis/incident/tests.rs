@@ -160,7 +160,7 @@ fn what_goes_on_to_lose_a_part_is_not_down() {
     let lines = |loses_more: bool| {
         let mut tracker = new();
         let mut lines = Vec::new();
-        for second in 1..40 {
+        for second in 1..40_i64 {
             let is_down = second < 4;
             let category = if is_down {
                 Category::LinkDown
@@ -168,7 +168,7 @@ fn what_goes_on_to_lose_a_part_is_not_down() {
                 Category::LinkLoss
             };
             let lost = if is_down || loses_more {
-                second as u64
+                second.unsigned_abs()
             } else {
                 3
             };

@@ -15,6 +15,7 @@ mod ib_core;
 #[cfg(test)]
 mod kernel_tests;
 mod list;
+mod modules;
 mod object;
 mod owners;
 mod privilege;

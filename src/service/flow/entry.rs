@@ -133,13 +133,7 @@ impl Entry {
         if event.has(present::SOURCE_GID) {
             self.source.update(at, Gid::from_bytes(event.source_gid));
         }
-        let owner = || Owner {
-            pid: event.tgid,
-            comm: text(&event.comm),
-            cgroup_id: Some(event.cgroup_id),
-            cgroup: traced.cgroup.clone(),
-            variables: traced.variables.clone(),
-        };
+        let owner = || owner_of(traced);
         match event.kind() {
             EventKind::Create => self.creator.update(at, owner()),
             EventKind::Modify => self.modifier.update(at, owner()),
@@ -180,7 +174,8 @@ impl Entry {
     }
 
     /// The creator owns a QP. A QP that existed before belongs to the process in the listing, else to the process that
-    /// modifies it. A modification by the same process tells the cgroup where the first word did not.
+    /// modifies it. A modification by the same process tells the cgroup where the first word did not, and that of a kernel
+    /// module by its name, where the connection manager made it.
     fn owner(&self) -> Option<&Owner> {
         match (
             self.creator.get().or(self.listed.get()),
@@ -192,6 +187,20 @@ impl Entry {
             }
             (named, modifier) => named.or(modifier),
         }
+    }
+}
+
+fn owner_of(traced: &TracedEvent) -> Owner {
+    let event = &traced.event;
+    if event.has(present::KERNEL) {
+        return Owner::module(text(&event.comm));
+    }
+    Owner {
+        pid: event.tgid,
+        comm: text(&event.comm),
+        cgroup_id: Some(event.cgroup_id),
+        cgroup: traced.cgroup.clone(),
+        variables: traced.variables.clone(),
     }
 }
 

@@ -560,3 +560,58 @@ fn clearing_ends_every_connection() {
         ["live 0x000001 -> 10.0.0.2", "ended 0x000001"]
     );
 }
+
+/// The connection manager makes a queue pair for a kernel module, whose name comes when it connects. A worker of the kernel's that
+/// makes the calls is nobody's service.
+#[test]
+fn connections_of_kernel_modules_go_by_the_module() {
+    let of_module = |mut event: QpEvent, module: &str| {
+        (event.tgid, event.tid, event.cgroup_id) = (0, 0, 0);
+        event.present |= present::KERNEL;
+        event.comm = padded(module);
+        event
+    };
+    let mut table = FlowTable::new(16);
+    apply(
+        &mut table,
+        &[
+            of_module(event(EventKind::Create, 5, 10), "rdma_cm"),
+            of_module(rtr(5, 30), "nvme_rdma"),
+        ],
+    );
+    let flow = table.get(&key(5)).expect("known");
+    assert!(flow.is_live() && flow.missing().is_empty());
+    let owner = flow.owner.as_ref().expect("known");
+    assert_eq!(*owner, Owner::module("nvme_rdma".to_owned()));
+    assert_eq!(owner.service().to_string(), "kernel/nvme_rdma");
+    // A listing from before tells the same.
+    let listed = ListedQp {
+        key: key(6),
+        qp_type: QpType::Rc,
+        port: Some(1),
+        state: QpState::Rts,
+        remote_qpn: Qpn::new(7),
+        owner: Some(Owner::module("ib_isert".to_owned())),
+    };
+    table.merge_listing(&[listed], HostTime::from_nanos(40), false);
+    let owner = table.get(&key(6)).and_then(|flow| flow.owner.clone());
+    assert_eq!(owner, Some(Owner::module("ib_isert".to_owned())));
+}
+
+/// Whatever has one peer is a connection; a driver's own types (DC) and datagrams are none.
+#[test]
+fn connections_of_all_types_with_one_peer_are_live() {
+    let live: Vec<u8> = (0..=u8::MAX)
+        .filter(|qp_type| {
+            let mut table = FlowTable::new(16);
+            let connect = QpEvent {
+                qp_type: *qp_type,
+                ..rtr(5, 30)
+            };
+            apply(&mut table, &[connect]);
+            table.get(&key(5)).is_some_and(Flow::is_live)
+        })
+        .collect();
+    // RC, UC, and both ends of XRC: enum ib_qp_type of Linux include/rdma/ib_verbs.h.
+    assert_eq!(live, [2, 3, 9, 10]);
+}

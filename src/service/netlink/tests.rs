@@ -62,14 +62,18 @@ fn of_kernel() -> Builder {
 }
 
 fn table(entries: Vec<Builder>) -> Builder {
+    table_of(QUEUE_PAIRS, entries)
+}
+
+fn table_of(kind: Table, entries: Vec<Builder>) -> Builder {
     let mut nested = Builder::default();
     for entry in entries {
-        nested = nested.attribute(QP_ENTRY | 0x8000, &entry.0);
+        nested = nested.attribute(kind.entry | 0x8000, &entry.0);
     }
     Builder::default()
         .number(DEVICE_INDEX, 0)
         .attribute(DEVICE_NAME, b"rxe0\0")
-        .attribute(QP_TABLE | 0x8000, &nested.0)
+        .attribute(kind.whole | 0x8000, &nested.0)
 }
 
 #[test]
@@ -126,6 +130,34 @@ fn queue_pairs_are_read_from_several_messages() {
             kernel: None,
         }
     );
+}
+
+/// An endpoint of a kernel module, one of a process, and one that listens, as `fill_res_cm_id_entry` makes them.
+#[test]
+fn cm_ids_tell_whose_a_queue_pair_is() {
+    let of_module = Builder::default()
+        .number(LOCAL_QPN, 0x11)
+        .attribute(TYPE, &[2])
+        .number(32, 0x106)
+        .attribute(STATE, &[12])
+        .attribute(KERNEL_NAME, b"nvme_rdma\0");
+    let of_process = Builder::default().number(LOCAL_QPN, 0x12).number(PID, 7);
+    let listens = Builder::default().attribute(KERNEL_NAME, b"nvmet_rdma\0");
+    let entries = vec![of_module, of_process, listens];
+    let datagram = [
+        table_of(CM_IDS, entries).message(GET_CM_IDS, 7),
+        ended(0, NLMSG_DONE, 7),
+    ]
+    .concat();
+    let part = cm_ids(&datagram, 7).expect("sound");
+    let of = |qpn, kernel: Option<&str>| CmId {
+        qpn: Qpn::new(qpn).expect("small"),
+        kernel: kernel.map(str::to_owned),
+    };
+    assert_eq!(part.items, [of(0x11, Some("nvme_rdma")), of(0x12, None)]);
+    assert_eq!((part.last, part.odd), (true, 0));
+    assert_eq!(queue_pairs(&datagram, 7).expect("sound").items, []);
+    assert_eq!(ask_cm_ids(1, 0)[4..6], 5131u16.to_ne_bytes());
 }
 
 #[test]
@@ -226,6 +258,7 @@ proptest! {
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), sequence in 0u32..3) {
         let _ = devices(&bytes, sequence);
         let _ = queue_pairs(&bytes, sequence);
+        let _ = cm_ids(&bytes, sequence);
     }
 
     /// Any one byte of a sound answer may be another.

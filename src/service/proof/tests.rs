@@ -62,7 +62,7 @@ fn calls(thread: &str) -> [QpEvent; 4] {
 }
 
 fn proof(events: &[QpEvent]) -> Proof {
-    let mut proof = Proof::new(NAME);
+    let mut proof = Proof::new(NAME, &[]);
     for event in events {
         proof.take(event);
     }
@@ -153,6 +153,37 @@ fn programs_that_see_nothing_are_contradicted_unless_events_were_lost() {
         let verdict = proof(&some).judge(Ok(specimen()), true);
         assert!(matches!(verdict, Verdict::NotProvable(_)), "{verdict:?}");
     }
+}
+
+/// A call that the kernel has no function for is not waited for; the others are compared as ever.
+#[test]
+fn what_is_not_followed_is_not_missed() {
+    let judge = |unseen: &[Unseen], events: &[QpEvent]| {
+        let mut proof = Proof::new(NAME, unseen);
+        assert!(!proof.is_complete());
+        for event in events {
+            proof.take(event);
+        }
+        (proof.is_complete(), proof.judge(Ok(specimen()), false))
+    };
+    let all = calls(NAME);
+    assert_eq!(
+        judge(&[Unseen::Creations], &all[1..]),
+        (true, Verdict::Proved)
+    );
+    assert_eq!(
+        judge(&[Unseen::Destructions, Unseen::EarlierGids], &all[..3]),
+        (true, Verdict::Proved)
+    );
+    let both = [Unseen::Creations, Unseen::Destructions];
+    assert_eq!(judge(&both, &all[1..3]), (true, Verdict::Proved));
+    let (is_complete, verdict) = judge(&both, &all[1..2]);
+    assert!(!is_complete);
+    assert_eq!(contradiction(&verdict), "its connection");
+    let mut wrong = all;
+    wrong[2].flow_label = 0;
+    let (_, verdict) = judge(&both, &wrong[1..3]);
+    assert_eq!(contradiction(&verdict), "its flow label");
 }
 
 #[test]

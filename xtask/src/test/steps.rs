@@ -70,16 +70,16 @@ pub(crate) enum Step {
 }
 
 /// What CI boots on the kernels of Debian's releases.
-const SCENARIOS: &[&str] = &["boot", "soft-roce", "interop"];
+const SCENARIOS: &[&str] = &["boot", "soft-roce", "interop", "kernels"];
 
 /// What takes longest, by itself. `localize` is not among them: its guest must keep up, on a busy host it does not.
-const SERVICES: &[&str] = &["service-tracing"];
+const SERVICES: &[&str] = &["service-tracing", "offsets"];
 
 /// What CI boots on the kernel of Debian's next release.
-const SCENARIOS_NEXT: &[&str] = &["verbs", "interop"];
+const SCENARIOS_NEXT: &[&str] = &["verbs", "interop", "kernels"];
 
 /// What of it once more on the other processor, where emulation takes longest.
-const SCENARIOS_AARCH64: &[&str] = &["soft-roce"];
+const SCENARIOS_AARCH64: &[&str] = &["soft-roce", "kernels"];
 
 impl Step {
     pub(super) fn name(self) -> String {

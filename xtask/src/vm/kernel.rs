@@ -14,12 +14,18 @@ use crate::cache::Cache;
 /// A kernel series that scenarios are run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Series {
+    /// Debian 11.
+    #[value(name = "5.10")]
+    V5_10,
     /// Debian 12.
     #[value(name = "6.1")]
     V6_1,
     /// Debian 13.
     #[value(name = "6.12")]
     V6_12,
+    /// Debian 13, with real-time preemption.
+    #[value(name = "6.12-rt")]
+    V6_12Rt,
     /// Debian's next release.
     #[value(name = "7.3")]
     V7_3,
@@ -29,17 +35,27 @@ impl Series {
     /// The version as in package names.
     pub(crate) fn version(self) -> &'static str {
         match self {
+            Self::V5_10 => "5.10",
             Self::V6_1 => "6.1",
-            Self::V6_12 => "6.12",
+            Self::V6_12 | Self::V6_12Rt => "6.12",
             Self::V7_3 => "7.3",
+        }
+    }
+
+    /// How the names of its packages end before the processor; empty for the plain kernel.
+    fn flavour(self) -> &'static str {
+        match self {
+            Self::V5_10 | Self::V6_1 | Self::V6_12 | Self::V7_3 => "",
+            Self::V6_12Rt => "-rt",
         }
     }
 
     /// The suites that hold it, all looked at.
     fn suites(self) -> &'static [&'static str] {
         match self {
+            Self::V5_10 => &["bullseye"],
             Self::V6_1 => &["bookworm"],
-            Self::V6_12 => &["trixie"],
+            Self::V6_12 | Self::V6_12Rt => &["trixie"],
             Self::V7_3 => &["sid", "experimental"],
         }
     }
@@ -59,20 +75,19 @@ pub(crate) struct Kernel {
 impl Kernel {
     /// Takes the kernel from the cache, or downloads the newest of its series.
     pub(crate) fn fetch(cache: &Cache, series: Series, arch: Arch) -> Result<Self> {
-        let name = format!("kernel/{}-{}", series.version(), arch.debian());
+        let (version, flavour) = (series.version(), series.flavour());
+        let name = format!("kernel/{version}{flavour}-{}", arch.debian());
         let folder = cache.folder(&name, |folder| {
             eprintln!(
-                "downloading Debian's kernel {} for {}",
-                series.version(),
+                "downloading Debian's kernel {version}{flavour} for {}",
                 arch.debian()
             );
             let apt = Apt::update(cache, series.suites(), arch)?;
-            let packages = packages(&apt.names("linux-")?, series.version(), arch.debian())
+            let packages = packages(&apt.names("linux-")?, (version, flavour), arch.debian())
                 .ok_or_else(|| {
                     anyhow!(
-                        "Debian's suites {:?} hold no kernel {}",
-                        series.suites(),
-                        series.version()
+                        "Debian's suites {:?} hold no kernel {version}{flavour}",
+                        series.suites()
                     )
                 })?;
             apt.unpack(&packages, folder)
@@ -111,11 +126,11 @@ impl Kernel {
 }
 
 /// The packages of the newest kernel of `version`: one that holds all, or image and modules apart (since 7.2).
-fn packages(names: &[String], version: &str, arch: &str) -> Option<Vec<String>> {
+fn packages(names: &[String], kernel: (&str, &str), arch: &str) -> Option<Vec<String>> {
     let newest = |kind: &str| {
         names
             .iter()
-            .filter(|name| is_kernel(name, kind, version, arch))
+            .filter(|name| is_kernel(name, kind, kernel, arch))
             .max_by(|a, b| natural(a, b))
             .cloned()
     };
@@ -125,10 +140,11 @@ fn packages(names: &[String], version: &str, arch: &str) -> Option<Vec<String>> 
     }
 }
 
-fn is_kernel(name: &str, kind: &str, version: &str, arch: &str) -> bool {
+fn is_kernel(name: &str, kind: &str, (version, flavour): (&str, &str), arch: &str) -> bool {
     name.strip_prefix(&format!("linux-{kind}-"))
         .and_then(|rest| rest.strip_suffix(&format!("-{arch}")))
         .and_then(|rest| rest.strip_prefix(version))
+        .and_then(|rest| rest.strip_suffix(flavour))
         .is_some_and(|rest| {
             (rest.is_empty() || rest.starts_with(['.', '+', '-', '~']))
                 && !rest.ends_with("-cloud")
@@ -174,14 +190,19 @@ mod tests {
             "linux-image-6.1.0-47-amd64",
             "linux-image-6.1.0-50-amd64",
         ]);
-        let chosen = |version| packages(&available, version, "amd64");
+        let chosen = |version| packages(&available, (version, ""), "amd64");
         assert_eq!(
             chosen("6.12"),
             Some(names(&["linux-image-6.12.107+deb13-amd64"]))
         );
         assert_eq!(chosen("6.1"), Some(names(&["linux-image-6.1.0-50-amd64"])));
         assert_eq!(chosen("6.2"), None);
-        assert_eq!(packages(&available, "6.12", "arm64"), None);
+        assert_eq!(packages(&available, ("6.12", ""), "arm64"), None);
+        assert_eq!(
+            packages(&available, ("6.12", "-rt"), "amd64"),
+            Some(names(&["linux-image-6.12.200+deb13-rt-amd64"]))
+        );
+        assert_eq!(packages(&available, ("6.1", "-rt"), "amd64"), None);
     }
 
     #[test]
@@ -193,7 +214,7 @@ mod tests {
             "linux-modules-7.3-rt-amd64",
         ]);
         assert_eq!(
-            packages(&available, "7.3", "amd64"),
+            packages(&available, ("7.3", ""), "amd64"),
             Some(names(&[
                 "linux-binary-7.3-amd64",
                 "linux-modules-7.3-amd64"

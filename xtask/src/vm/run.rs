@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::guest::{Guest, GuestSpec};
 use super::image::Image;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Series};
 use super::scenario::Scenario;
 use super::switch::Switch;
 use super::tally::Tally;
@@ -47,18 +47,25 @@ pub(super) fn scenarios(options: &Options) -> Result<Vec<String>> {
         .collect::<Result<Vec<_>>>()?;
     let cache = Cache::open()?;
     let mut tally = Tally::default();
-    for scenario in &scenarios {
-        if let Err(error) = one(&cache, options, scenario, &mut tally) {
-            println!("scenario {}: {error:#}", scenario.name);
-            tally.fail(format!("scenario {}: {error:#}", scenario.name));
+    for kernel in &options.kernels {
+        for scenario in &scenarios {
+            if let Err(error) = one(&cache, (options, *kernel), scenario, &mut tally) {
+                println!("scenario {}: {error:#}", scenario.name);
+                tally.fail(format!("scenario {}: {error:#}", scenario.name));
+            }
         }
     }
     Ok(tally.finish())
 }
 
-fn one(cache: &Cache, options: &Options, scenario: &Scenario, tally: &mut Tally) -> Result<()> {
+fn one(
+    cache: &Cache,
+    (options, series): (&Options, Series),
+    scenario: &Scenario,
+    tally: &mut Tally,
+) -> Result<()> {
     let arch = options.arch.unwrap_or_else(Arch::host);
-    let kernel = Kernel::fetch(cache, options.kernel, arch)?;
+    let kernel = Kernel::fetch(cache, series, arch)?;
     let userland = Userland::fetch(cache, arch)?;
     let tests = cargo::build_tests(&scenario.tests, arch)?;
     let programs = match &options.programs {

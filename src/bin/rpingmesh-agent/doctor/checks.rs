@@ -327,7 +327,7 @@ pub(super) fn tracing(config: &AgentConfig) -> Vec<Finding> {
                 "the kernel has no {}, services cannot be traced",
                 missing.join(", ")
             ),
-            "use a kernel with CONFIG_KPROBES and a loaded ib_core from 6.1 or newer",
+            "use a kernel with CONFIG_KPROBES and a loaded ib_core from 5.10 or newer",
         )
     });
     findings.push(traceable(config));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rpingmesh::id::{Qpn, shown};
 use rpingmesh::service::flow::{Flow, FlowChange, FlowTable, Missing, Origin, QpState, QpType};
 use rpingmesh::service::naming::Naming;
-use rpingmesh::service::trace::{TracerCounters, TracerStatus};
+use rpingmesh::service::trace::{TracerCounters, TracerStatus, Unseen};
 use serde::Serialize;
 
 /// How long the tracer took from its start.
@@ -39,7 +39,7 @@ struct FlowLine<'a> {
     qpn: u32,
     qp_type: String,
     state: String,
-    /// Whether it is an RC connection that is up and whose route is known: such ones are probed.
+    /// Whether it is a connection that is up and whose route is known: such ones are probed.
     live: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     remote_qpn: Option<u32>,
@@ -92,6 +92,9 @@ struct TracerLine<'a> {
     message: &'a str,
     /// Whether connections from before come with their GIDs.
     completes_listing: bool,
+    /// What is not seen because this kernel lacks a function; absent where all is.
+    #[serde(skip_serializing_if = "<[Unseen]>::is_empty")]
+    unseen: &'a [Unseen],
     #[serde(skip_serializing_if = "Option::is_none")]
     attached_after_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,19 +165,18 @@ impl Output {
             )?;
             return out.flush();
         }
-        let (state, completes_listing) = match status {
-            TracerStatus::Attached {
-                completes_listing, ..
-            } => ("attached", *completes_listing),
-            TracerStatus::WaitingForIbCore => ("waiting", false),
-            TracerStatus::Unavailable(_) => ("unavailable", false),
-            TracerStatus::Off => ("off", false),
+        let (state, unseen) = match status {
+            TracerStatus::Attached { unseen, .. } => ("attached", Some(unseen.as_slice())),
+            TracerStatus::WaitingForIbCore => ("waiting", None),
+            TracerStatus::Unavailable(_) => ("unavailable", None),
+            TracerStatus::Off => ("off", None),
         };
         let line = TracerLine {
             r#type: "tracer",
             state,
             message: &text,
-            completes_listing,
+            completes_listing: unseen.is_some_and(|unseen| !unseen.contains(&Unseen::EarlierGids)),
+            unseen: unseen.unwrap_or_default(),
             attached_after_ns: took.attached.map(nanos),
             complete_after_ns: took.complete.map(nanos),
             events: counters.events,
@@ -193,7 +195,7 @@ impl Output {
 
     /// Connections by default: those of a connected type whose peer is known.
     fn shows(&self, flow: &Flow) -> bool {
-        let connected = matches!(flow.qp_type, Some(QpType::Rc | QpType::Uc))
+        let connected = flow.qp_type.is_some_and(QpType::has_one_peer)
             && flow.state.is_some_and(QpState::is_connected);
         self.all || connected
     }
@@ -232,7 +234,9 @@ impl<'a> FlowLine<'a> {
             udp_source_port: flow.source_port().map(|port| port.0),
             traffic_class: flow.route.map(|route| route.traffic_class),
             sgid_index: flow.route.map(|route| route.sgid_index),
-            pid: owner.map(|owner| owner.pid),
+            pid: owner
+                .filter(|owner| !owner.is_kernel())
+                .map(|owner| owner.pid),
             comm: owner.map(|owner| owner.comm.as_str()),
             cgroup_id: owner.and_then(|owner| owner.cgroup_id),
             cgroup: owner.and_then(|owner| owner.cgroup.as_deref()),
@@ -260,7 +264,8 @@ impl<'a> FlowLine<'a> {
             .map_or_else(|| "?".to_owned(), |port| port.to_string());
         let owner = match (self.comm, self.pid) {
             (Some(comm), Some(pid)) => format!("{comm}[{pid}]"),
-            _ => "kernel or gone".to_owned(),
+            (Some(module), None) => format!("{module}[kernel]"),
+            (None, _) => "unknown".to_owned(),
         };
         // A process chooses its name.
         let by = self
@@ -291,6 +296,9 @@ fn type_name(qp_type: Option<QpType>) -> String {
         Some(QpType::Rc) => "RC".to_owned(),
         Some(QpType::Uc) => "UC".to_owned(),
         Some(QpType::Ud) => "UD".to_owned(),
+        Some(QpType::XrcInitiator) => "XRC_INI".to_owned(),
+        Some(QpType::XrcTarget) => "XRC_TGT".to_owned(),
+        Some(QpType::Driver) => "DRIVER".to_owned(),
         Some(QpType::Unknown(number)) => format!("type{number}"),
         None => "?".to_owned(),
     }

@@ -13,7 +13,7 @@ use perf_event::{Builder, Counter, events};
 use rpingmesh::error::describe;
 use rpingmesh::service::btf::Btf;
 use rpingmesh::service::offsets;
-use rpingmesh::service::trace::Unavailable;
+use rpingmesh::service::trace::{Unavailable, Unseen};
 use rpingmesh_ebpf_event::{Offsets, calls, counter};
 use rustix::io::Errno;
 
@@ -30,18 +30,47 @@ const VERIFIER_LINES: usize = 4;
 /// How many processors are provided for where the kernel does not say how many there may be.
 const ASSUMED_PROCESSORS: usize = 64;
 
-/// (program, function), returns before entries: what is counted of returns without their entries until all are attached is left
-/// out, while an entry without its return would be counted later.
-const FOLLOWED: [(&str, &str); 5] = [
-    ("qp_created", "ib_create_qp_user"),
-    ("qp_modified", "ib_modify_qp_with_udata"),
-    ("qp_modify", "ib_modify_qp_with_udata"),
-    ("qp_destroyed", "ib_destroy_qp_user"),
-    ("qp_destroy", "ib_destroy_qp_user"),
+/// A program and the function that it follows, under all names that kernels have for it.
+type Follows = (&'static str, &'static [&'static str]);
+
+/// Modifications by programs, which tell most: without these nothing is followed. Everywhere returns come before entries: what is
+/// counted of returns without their entries until all are attached is left out, while an entry without its return would be counted
+/// later.
+const MODIFIED: [Follows; 2] = [
+    ("qp_modified", &["ib_modify_qp_with_udata"]),
+    ("qp_modify", &["ib_modify_qp_with_udata"]),
 ];
 
-/// What completes the listing with GIDs; the tracer does without.
-const QUERIED: [(&str, &str); 2] = [("qp_queried", "ib_query_qp"), ("qp_query", "ib_query_qp")];
+/// What a kernel may lack, and what is not seen then.
+const OPTIONAL: [(Unseen, &[Follows]); 4] = [
+    (Unseen::Creations, &[("qp_created", &["ib_create_qp_user"])]),
+    (
+        Unseen::Destructions,
+        &[
+            ("qp_destroyed", &["ib_destroy_qp_user"]),
+            ("qp_destroy", &["ib_destroy_qp_user"]),
+        ],
+    ),
+    (
+        Unseen::EarlierGids,
+        &[
+            ("qp_queried", &["ib_query_qp"]),
+            ("qp_query", &["ib_query_qp"]),
+        ],
+    ),
+    (
+        Unseen::KernelModules,
+        &[
+            // The first since Linux 5.15; ib_create_qp in 5.10.
+            (
+                "kernel_qp_created",
+                &["ib_create_qp_kernel", "ib_create_named_qp", "ib_create_qp"],
+            ),
+            ("kernel_qp_modified", &["ib_modify_qp"]),
+            ("kernel_qp_modify", &["ib_modify_qp"]),
+        ],
+    ),
+];
 
 /// The attached programs. They are detached and removed when this value goes away.
 pub(super) struct Programs {
@@ -54,8 +83,8 @@ pub(super) struct Programs {
     listing: Array<MapData, u32>,
     /// Why nobody knows whether the kernel's description fits the loaded RDMA core, if so: it has to be shown.
     pub(super) doubt: Option<Unavailable>,
-    /// Whether listings come with GIDs.
-    pub(super) completes_listing: bool,
+    /// What they do not see here.
+    pub(super) unseen: Vec<Unseen>,
 }
 
 /// What the programs count.
@@ -100,6 +129,10 @@ impl Programs {
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(log)
             .map_max_entries("MODIFYING", calls::entries(calls::MODIFYING, processors))
+            .map_max_entries(
+                "MODIFYING_IN_KERNEL",
+                calls::entries(calls::MODIFYING_IN_KERNEL, processors),
+            )
             .map_max_entries("DESTROYING", calls::entries(calls::DESTROYING, processors))
             .map_max_entries("QUERYING", calls::entries(calls::QUERYING, processors))
             .override_global("OFFSETS", &offsets[..], true)
@@ -108,20 +141,22 @@ impl Programs {
         let ring = take(&mut ebpf, "EVENTS", RingBuf::try_from)?;
         let counters = take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?;
         let listing = take(&mut ebpf, "LISTING", Array::try_from)?;
-        let mut probes = Vec::with_capacity(FOLLOWED.len() + QUERIED.len());
-        for (program, function) in FOLLOWED {
-            probes.push(follow(&mut ebpf, program, function)?);
+        let mut probes = follow_all(&mut ebpf, &MODIFIED)?;
+        let mut unseen = Vec::new();
+        for (what, programs) in OPTIONAL {
+            if what == Unseen::KernelModules && places.offsets.qp_kern_name == 0 {
+                unseen.push(what);
+                continue;
+            }
+            match follow_all(&mut ebpf, programs) {
+                Ok(followed) => probes.extend(followed),
+                Err(why @ (Unavailable::Symbol { .. } | Unavailable::Load(_))) => {
+                    tracing::info!(%why, "{what}");
+                    unseen.push(what);
+                }
+                Err(why) => return Err(why),
+            }
         }
-        let completes_listing = match follow_queries(&mut ebpf) {
-            Ok(both) => {
-                probes.extend(both);
-                true
-            }
-            Err(why) => {
-                tracing::info!(%why, "connections from before have no GIDs");
-                false
-            }
-        };
         tracing::debug!(whole = ?began.elapsed(), "attached");
         let mut programs = Self {
             probes,
@@ -130,7 +165,7 @@ impl Programs {
             before: Counts::default(),
             listing,
             doubt: places.doubt.clone(),
-            completes_listing,
+            unseen,
         };
         programs.before = programs.counts();
         Ok((programs, ring))
@@ -167,8 +202,14 @@ impl Programs {
     /// How often the kernel did not run a program that follows queue pairs: so it does on a processor that is inside a
     /// `bpf` system call, which a preemptible kernel may have interrupted. Only the kernel counts these.
     pub(super) fn passed_over(&self) -> u64 {
-        FOLLOWED
+        let optional = OPTIONAL.iter().filter(|(what, _)| {
+            // Whoever asks for all queue pairs asks again.
+            *what != Unseen::EarlierGids && !self.unseen.contains(what)
+        });
+        let programs = optional.flat_map(|(_, programs)| programs.iter());
+        MODIFIED
             .iter()
+            .chain(programs)
             .filter_map(|(name, _)| {
                 let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
                 recursion_misses(&fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?)
@@ -193,14 +234,14 @@ fn take<T, E: Error + 'static>(
     convert(map).map_err(|error| refused("mmap", &error))
 }
 
-fn follow_queries(ebpf: &mut Ebpf) -> Result<Vec<Counter>, Unavailable> {
-    QUERIED
+fn follow_all(ebpf: &mut Ebpf, programs: &[Follows]) -> Result<Vec<Counter>, Unavailable> {
+    programs
         .iter()
-        .map(|(program, function)| follow(ebpf, program, function))
+        .map(|(program, functions)| follow(ebpf, program, functions))
         .collect()
 }
 
-fn follow(ebpf: &mut Ebpf, name: &str, function: &'static str) -> Result<Counter, Unavailable> {
+fn follow(ebpf: &mut Ebpf, name: &str, functions: &[&'static str]) -> Result<Counter, Unavailable> {
     let program: &mut KProbe = ebpf
         .program_mut(name)
         .ok_or_else(|| Unavailable::Load(format!("the eBPF object has no program {name}")))?
@@ -215,7 +256,15 @@ fn follow(ebpf: &mut Ebpf, name: &str, function: &'static str) -> Result<Counter
         .map_err(|error| Unavailable::Load(describe(&error)))?
         .as_fd()
         .as_raw_fd();
-    probe(program, function, returns).map_err(|error| not_attached(function, &error))
+    let mut attached = Err(Unavailable::Load(format!("{name} follows no function")));
+    for function in functions {
+        attached =
+            probe(program, function, returns).map_err(|error| not_attached(function, &error));
+        if attached.is_ok() {
+            break;
+        }
+    }
+    attached
 }
 
 /// Has the kernel run a program whenever it calls a function or returns from it (`perf_event_open(2)` of the dynamic PMU

@@ -1,10 +1,13 @@
 //! Lists the queue pairs over RDMA netlink.
 
+use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
 
-use rpingmesh::service::flow::{ListedQp, QpKey};
-use rpingmesh::service::netlink::{self, NetlinkError, Part};
+use rpingmesh::error::describe;
+use rpingmesh::id::Qpn;
+use rpingmesh::service::flow::{ListedQp, Owner, QpKey};
+use rpingmesh::service::netlink::{self, CONNECTION_MANAGER, Device, NetlinkError, Part};
 use rpingmesh::service::trace::Listing;
 use rpingmesh::time::HostTime;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -44,12 +47,10 @@ pub(super) fn list(
     let mut owners = Owners::new(cgroups, environments);
     let mut qps = Vec::new();
     let mut odd = 0;
-    let mut devices = Vec::new();
-    socket.ask(netlink::ask_devices, netlink::devices, |part| {
-        devices.extend(part.items);
-        odd += part.odd;
-    })?;
+    let (devices, odd_devices) = socket.devices()?;
+    odd += odd_devices;
     for device in devices {
+        let begin = qps.len();
         let ask = |sequence| netlink::ask_queue_pairs(sequence, device.index);
         socket.ask(ask, netlink::queue_pairs, |part| {
             odd += part.odd;
@@ -62,10 +63,14 @@ pub(super) fn list(
                 port: qp.port,
                 state: qp.state,
                 remote_qpn: qp.remote_qpn.filter(|qpn| qpn.get() != 0),
-                owner: qp.pid.and_then(|pid| owners.get(pid)),
+                owner: match qp.kernel {
+                    Some(module) => Some(Owner::module(module)),
+                    None => qp.pid.and_then(|pid| owners.get(pid)),
+                },
             }));
             between();
         })?;
+        name_modules(&mut socket, &device, &mut qps[begin..]);
     }
     if odd > 0 {
         tracing::warn!(entries = odd, "RDMA netlink lists what is not understood");
@@ -76,6 +81,46 @@ pub(super) fn list(
         complete: sees_all_processes(),
         events: Vec::new(),
     })
+}
+
+/// Which kernel modules have queue pairs that the connection manager made, on all devices.
+///
+/// # Errors
+/// [`ListError`].
+pub(super) fn modules() -> Result<HashMap<QpKey, String>, ListError> {
+    let mut socket = Netlink::open()?;
+    let mut all = HashMap::new();
+    for device in socket.devices()?.0 {
+        let found = socket.modules(&device)?;
+        all.extend(found.into_iter().map(|(qpn, module)| {
+            let device = device.name.clone();
+            (QpKey { device, qpn }, module)
+        }));
+    }
+    Ok(all)
+}
+
+/// Puts the module for which the connection manager made a queue pair in its place.
+fn name_modules(socket: &mut Netlink, device: &Device, qps: &mut [ListedQp]) {
+    let is_managed = |owner: &&mut Owner| owner.is_kernel() && owner.comm == CONNECTION_MANAGER;
+    let mut managed = qps
+        .iter_mut()
+        .filter_map(|qp| Some((qp.key.qpn, qp.owner.as_mut().filter(is_managed)?)))
+        .peekable();
+    if managed.peek().is_none() {
+        return;
+    }
+    match socket.modules(device) {
+        Ok(modules) => {
+            for (qpn, owner) in managed {
+                if let Some(module) = modules.get(&qpn) {
+                    owner.comm.clone_from(module);
+                }
+            }
+        }
+        // They keep the connection manager's name.
+        Err(error) => tracing::debug!(error = describe(&error), "no listing of cm_ids"),
+    }
 }
 
 /// In another PID namespace the kernel leaves out what belongs to processes that are not seen there.
@@ -100,6 +145,27 @@ impl Netlink {
             sequence: 0,
             buffer: vec![0; netlink::DATAGRAM],
         })
+    }
+
+    /// All devices, and how many entries were not understood.
+    fn devices(&mut self) -> Result<(Vec<Device>, usize), ListError> {
+        let (mut devices, mut odd) = (Vec::new(), 0);
+        self.ask(netlink::ask_devices, netlink::devices, |part| {
+            devices.extend(part.items);
+            odd += part.odd;
+        })?;
+        Ok((devices, odd))
+    }
+
+    /// Which kernel modules have queue pairs that the connection manager made on a device.
+    fn modules(&mut self, device: &Device) -> Result<HashMap<Qpn, String>, ListError> {
+        let mut modules = HashMap::new();
+        let ask = |sequence| netlink::ask_cm_ids(sequence, device.index);
+        self.ask(ask, netlink::cm_ids, |part| {
+            let named = part.items.into_iter();
+            modules.extend(named.filter_map(|id| Some((id.qpn, id.kernel?))));
+        })?;
+        Ok(modules)
     }
 
     /// One request and all datagrams of its answer.

@@ -78,7 +78,7 @@ fn judge(
         "{THREAD_PREFIX}{:04x}",
         RandomState::new().hash_one(0) & 0xffff
     );
-    let mut proof = Proof::new(&name);
+    let mut proof = Proof::new(&name, &programs.unseen);
     let mut others = Vec::new();
     let before = (programs.counts(), programs.passed_over());
     let made = match start(name, prover) {

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use aya::maps::{MapData, RingBuf};
 use rpingmesh::error::describe;
 use rpingmesh::service::proof;
-use rpingmesh::service::trace::{Listing, TraceMessage, TracedEvent, TracerCounters, TracerStatus};
+use rpingmesh::service::trace::{
+    Listing, TraceMessage, TracedEvent, TracerCounters, TracerStatus, Unseen,
+};
 use rpingmesh::time::{Clock as _, HostTime, SystemClock};
-use rpingmesh_ebpf_event::{EventKind, QpEvent};
+use rpingmesh_ebpf_event::{EventKind, QpEvent, present};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +18,7 @@ use super::cgroups::Cgroups;
 use super::environment::{Environments, Recent};
 use super::ib_core::{self, IbCore};
 use super::list::{self, ListError};
+use super::modules::Modules;
 use super::prove::{Prover, Shown, prove};
 use super::ring::{drain, wait};
 use super::tally::Tally;
@@ -24,7 +27,7 @@ use super::tally::Tally;
 /// inode.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often is listed where nothing is followed, and tried again what may pass.
+/// How often is listed where nothing is followed or no end is seen, and tried again what may pass.
 const LIST_AGAIN: Duration = Duration::from_secs(2);
 
 /// How soon after one listing the next may follow when events were lost.
@@ -58,6 +61,7 @@ pub(super) struct Task {
     stop: CancellationToken,
     cgroups: Cgroups,
     environments: Recent,
+    modules: Modules,
     status: Option<TracerStatus>,
     tally: Tally,
     told: TracerCounters,
@@ -79,6 +83,7 @@ impl Task {
             stop,
             cgroups: Cgroups::new(),
             environments: Recent::new(Environments::of(variables)),
+            modules: Modules::default(),
             status: None,
             tally: Tally::default(),
             told: TracerCounters::default(),
@@ -196,9 +201,10 @@ impl Task {
         Shown { unproved, others }: Shown,
     ) -> Result<End, Closed> {
         let is_unproved = unproved.is_some();
+        let lists_again = programs.unseen.contains(&Unseen::Destructions);
         let status = TracerStatus::Attached {
             since,
-            completes_listing: programs.completes_listing,
+            unseen: programs.unseen.clone(),
             devx: ib_core::has_mlx5(),
             unproved,
         };
@@ -229,7 +235,8 @@ impl Task {
                 self.tally.read(programs.counts());
             }
             self.send_counters()?;
-            if self.told.lost() > healed && listed.elapsed() >= RECOVER {
+            let lost = self.told.lost() > healed && listed.elapsed() >= RECOVER;
+            if lost || (lists_again && listed.elapsed() >= LIST_AGAIN) {
                 healed = self.told.lost();
                 self.list_followed(programs, ring, Vec::new())?;
                 listed = Instant::now();
@@ -259,6 +266,7 @@ impl Task {
         });
         match listing {
             Ok(mut listing) => {
+                self.modules.name(&mut events);
                 let others = events.drain(..).filter(|event| !proof::is_specimen(event));
                 listing.events = others.map(|event| self.traced(event)).collect();
                 self.send(TraceMessage::Listing(listing))?;
@@ -289,6 +297,7 @@ impl Task {
     }
 
     fn send_events(&mut self, events: &mut Vec<QpEvent>) -> Result<(), Closed> {
+        self.modules.name(events);
         for event in events.drain(..).filter(|event| !proof::is_specimen(event)) {
             let traced = self.traced(event);
             self.send(TraceMessage::Event(traced))?;
@@ -299,6 +308,8 @@ impl Task {
     /// An event with what belongs to it outside of the kernel's memory.
     fn traced(&mut self, event: QpEvent) -> TracedEvent {
         let (cgroup, variables) = match event.kind() {
+            // A kernel module has neither.
+            _ if event.has(present::KERNEL) => Default::default(),
             EventKind::Create | EventKind::Modify => (
                 self.cgroups.path(event.cgroup_id, event.tgid),
                 self.environments.read(event.tgid),

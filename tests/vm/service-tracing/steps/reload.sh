@@ -1,5 +1,5 @@
 . "$SCENARIO/lib.sh"
-MODULES="rdma_rxe rdma_ucm rdma_cm iw_cm ib_cm ib_umad ib_uverbs ib_uverbs_support ib_core"
+MODULES="nvme_rdma nvmet_rdma rdma_rxe rdma_ucm rdma_cm iw_cm ib_cm ib_umad ib_uverbs ib_uverbs_support ib_core"
 
 # Modules that are not there are passed over; in the end ib_core must be gone.
 unload() {
