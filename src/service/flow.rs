@@ -191,8 +191,12 @@ impl FlowTable {
         let keys: HashSet<&QpKey> = listed.iter().map(|qp| &qp.key).collect();
         // Each device has QPs of the kernel's own where it is visible; one in another network namespace lists nothing.
         let devices: HashSet<&DeviceName> = listed.iter().map(|qp| &qp.key.device).collect();
+        // Kernels before 5.13 list no XRC.
+        let lists_xrc = listed.iter().any(|qp| qp.qp_type.is_xrc());
         self.end_all(begin, |entry| {
-            let visible = devices.is_empty() || devices.contains(&entry.flow.key.device);
+            let is_xrc = entry.flow.qp_type.is_some_and(QpType::is_xrc);
+            let visible = (devices.is_empty() || devices.contains(&entry.flow.key.device))
+                && (lists_xrc || !is_xrc);
             visible && entry.seen < begin && !keys.contains(&entry.flow.key)
         });
     }

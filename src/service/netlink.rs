@@ -11,7 +11,7 @@
 
 use crate::id::{DeviceName, Qpn};
 
-use super::flow::{QpState, QpType};
+use super::qp::{QpState, QpType};
 
 /// Of the socket (`NETLINK_RDMA`).
 pub const PROTOCOL: i32 = 20;

@@ -59,10 +59,12 @@ impl From<u8> for QpType {
 impl QpType {
     /// Whether such a queue pair is connected to one other.
     pub const fn has_one_peer(self) -> bool {
-        matches!(
-            self,
-            Self::Rc | Self::Uc | Self::XrcInitiator | Self::XrcTarget
-        )
+        matches!(self, Self::Rc | Self::Uc) || self.is_xrc()
+    }
+
+    /// Whether it is an end of an extended reliable connection.
+    pub const fn is_xrc(self) -> bool {
+        matches!(self, Self::XrcInitiator | Self::XrcTarget)
     }
 }
 
@@ -122,6 +124,9 @@ pub struct Route {
     pub sgid_index: u8,
 }
 
+/// Bytes that an event has for the name of a module, with a zero at its end (`TASK_COMM_LEN` is 16).
+const MODULE_NAME: usize = 15;
+
 /// The process that owns a QP, or the kernel module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
@@ -141,11 +146,17 @@ impl Owner {
     /// No process has this id.
     pub const KERNEL: u32 = 0;
 
-    /// The kernel module of this name (`nvme_rdma`).
-    pub fn module(name: String) -> Self {
+    /// The kernel module of this name (`nvme_rdma`), as far as events have it: 15 bytes.
+    pub fn module(name: &str) -> Self {
+        let end = name.floor_char_boundary(MODULE_NAME);
+        let name = if name.is_empty() {
+            "unknown"
+        } else {
+            &name[..end]
+        };
         Self {
             pid: Self::KERNEL,
-            comm: name,
+            comm: name.to_owned(),
             cgroup_id: None,
             cgroup: None,
             variables: Variables::default(),

@@ -207,6 +207,8 @@ pub enum Unavailable {
         symbol: &'static str,
         /// The operating system's reason.
         why: String,
+        /// Whether the kernel lacks it, or does not let anybody follow it; false where the reason may pass, such as want of memory.
+        is_absent: bool,
     },
     /// The kernel refuses the programs for any other reason.
     #[error("the kernel does not take the eBPF programs: {0}")]
@@ -313,6 +315,7 @@ mod tests {
             Unavailable::Symbol {
                 symbol: "ib_create_qp_user",
                 why: "not found".to_owned(),
+                is_absent: true,
             },
             Unavailable::Load("invalid argument".to_owned()),
         ];

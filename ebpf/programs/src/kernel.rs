@@ -98,11 +98,13 @@ pub fn read_attributes(attr: u64, mask: u32, offsets: &Offsets, event: &mut QpEv
 
 /// The kernel module that made a QP stands for the process: who calls is a worker of the kernel's.
 pub fn read_module(qp: u64, offsets: &Offsets, event: &mut QpEvent) {
+    event.comm = [0; 16];
+    (event.tgid, event.tid, event.cgroup_id) = (0, 0, 0);
+    event.present |= present::KERNEL;
     let mut name = 0u64;
     if offsets.qp_kern_name == 0 || !read(qp, offsets.qp_kern_name, &mut name) || name == 0 {
         return;
     }
-    event.comm = [0; 16];
     // SAFETY: `comm` is writable for its size; the helper checks the address and ends the text with a zero.
     let length = unsafe {
         bpf_probe_read_kernel_str(
@@ -114,8 +116,12 @@ pub fn read_module(qp: u64, offsets: &Offsets, event: &mut QpEvent) {
     if length < 0 {
         count(counter::READ_FAILED);
     }
-    (event.tgid, event.tid, event.cgroup_id) = (0, 0, 0);
-    event.present |= present::KERNEL;
+}
+
+/// Whether this is one of several handles of a shared QP (XRC receivers): the QP lives as long as one of them.
+pub fn is_handle(qp: u64, offsets: &Offsets) -> bool {
+    let mut real = 0u64;
+    offsets.qp_real_qp != 0 && read(qp, offsets.qp_real_qp, &mut real) && real != 0 && real != qp
 }
 
 /// The source GID that the kernel resolved for a connected QP (`av_sgid_attr`; null before RTR and on UD QPs). Receivers of

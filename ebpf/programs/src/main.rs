@@ -74,6 +74,12 @@ static MODIFYING: LruHashMap<u64, Call> =
 static MODIFYING_IN_KERNEL: LruHashMap<u64, Call> =
     LruHashMap::with_max_entries(calls::MODIFYING_IN_KERNEL, PER_PROCESSOR);
 
+/// In [`DESTROYING`]: a handle of a shared QP is destroyed, of which no event tells.
+const HANDLE: EventKind = EventKind::Unknown(0);
+
+/// In `reserved` of what is kept: the call is within that for the last handle.
+const WITHIN: u8 = 1;
+
 /// Destructions under way, by thread: the QP is gone when the function returns, so the event is made at entry.
 #[map]
 static DESTROYING: LruHashMap<u64, QpEvent> =
@@ -273,7 +279,22 @@ pub fn qp_destroy(context: ProbeContext) -> u32 {
     };
     let Some(offsets) = offsets() else { return 0 };
     let mut event = QpEvent::empty(EventKind::Destroy);
+    if kernel::is_handle(qp, &offsets) {
+        // With the last handle the kernel destroys the QP itself, in a call within this one.
+        event.kind = HANDLE.code();
+        keep(&DESTROYING, &event);
+        return 0;
+    }
     kernel::read_qp(qp, &offsets, &mut event);
+    if let Some(outer) = DESTROYING.get_ptr_mut(bpf_get_current_pid_tgid())
+        // SAFETY: the entry belongs to this thread, which is here and not modifying it.
+        && unsafe { (*outer).kind } == HANDLE.code()
+    {
+        event.reserved[0] = WITHIN;
+        // SAFETY: as above.
+        unsafe { *outer = event };
+        return 0;
+    }
     keep(&DESTROYING, &event);
     0
 }
@@ -283,17 +304,34 @@ pub fn qp_destroy(context: ProbeContext) -> u32 {
 pub fn qp_destroyed(context: RetProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: the entry belongs to this thread, which is here and not modifying it.
-    let Some(kept) = (unsafe { DESTROYING.get(thread) }) else {
+    let Some(kept) = DESTROYING.get_ptr_mut(thread) else {
         count(counter::CALL_UNKNOWN);
         return 0;
     };
+    // SAFETY: as above.
+    let (kind, within) = unsafe { ((*kept).kind, (*kept).reserved[0] == WITHIN) };
+    if kind == HANDLE.code() {
+        let _ = DESTROYING.remove(thread);
+        return 0;
+    }
     let return_code: i32 = context.ret();
     emit(EventKind::Destroy, |event| {
-        *event = *kept;
+        // SAFETY: as above.
+        *event = unsafe { *kept };
         stamp(event);
+        event.reserved = [0; 2];
         event.return_code = return_code;
     });
-    let _ = DESTROYING.remove(thread);
+    if within {
+        // The call for the handle has not returned yet.
+        // SAFETY: as above.
+        unsafe {
+            (*kept).kind = HANDLE.code();
+            (*kept).reserved[0] = 0;
+        }
+    } else {
+        let _ = DESTROYING.remove(thread);
+    }
     0
 }
 

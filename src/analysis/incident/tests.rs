@@ -191,6 +191,32 @@ fn what_goes_on_to_lose_a_part_is_not_down() {
     );
 }
 
+/// Losses at the two ends of a quiet time, in which nothing was found, are not one long loss.
+#[test]
+fn what_came_back_and_goes_down_again_is_called_down() {
+    let seen = |second: i64, category| Finding {
+        hard: true,
+        horizon: Horizon::Short,
+        recent: Some(Recent::new(
+            Slot::of(at(second)),
+            second.unsigned_abs(),
+            second.unsigned_abs(),
+        )),
+        ..finding(rnic("host3/rnic0"), category, 50.0)
+    };
+    let mut tracker = new();
+    let mut lines = Vec::new();
+    for second in 1..20_i64 {
+        let found = match second {
+            1..4 | 15.. => vec![seen(second, Category::RnicDown)],
+            4 | 14 => vec![seen(second, Category::RnicLoss)],
+            _ => Vec::new(),
+        };
+        lines.extend(run(&mut tracker, second, found));
+    }
+    assert_eq!(lines, ["opened 1 P2: RNIC host3/rnic0 is down"]);
+}
+
 /// The incident of a link that is down for one second in five never closes: it is the link's going down again that is counted.
 #[test]
 fn a_link_that_goes_down_again_and_again_flaps() {

@@ -257,6 +257,7 @@ impl Tracker {
         for watch in &mut self.watched {
             if watch.last < now {
                 watch.news = 0;
+                watch.in_part = None;
             }
             let gone = now.since(watch.last) >= clear_after(watch.horizon);
             if let Some(mut incident) = watch.incident.take_if(|_| gone) {

@@ -16,8 +16,8 @@ pub(crate) const FLAPPING: usize = 3;
 pub(crate) const FLAPPING_WITHIN: Duration = Duration::from_mins(10);
 /// How long an incident goes on to be called what it was when it was plainest.
 const PLAIN_FOR: Duration = Duration::from_mins(1);
-/// What was called down and then only loses packets, with ever new losses, is no longer called down after this: two windows of
-/// [`Horizon::Short`], of which the outage itself has left both.
+/// What was called down and then loses only a part of its packets, again and again, is no longer called down after this: by then no
+/// window of [`Horizon::Short`] has a loss of the outage itself.
 const IN_PART_FOR: Duration = Duration::from_secs(10);
 /// Share of lost packets below which something that was down has come back.
 const BACK: f64 = 0.5;
@@ -45,7 +45,7 @@ pub(super) struct Watch {
     /// Whether the last run saw losses that the run before could not.
     has_news: bool,
     /// Since when it loses only a part, while its incident says that it is down.
-    in_part: Option<WallTime>,
+    pub(super) in_part: Option<WallTime>,
     pub(super) horizon: Horizon,
     /// What was said of its incident last.
     reported: Reported,

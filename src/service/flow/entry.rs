@@ -6,6 +6,7 @@
 
 use rpingmesh_ebpf_event::{EventKind, present};
 
+use super::super::netlink::CONNECTION_MANAGER;
 use super::super::qp::{Flow, ListedQp, Origin, Owner, QpKey, QpState, QpType, Route};
 use super::super::trace::TracedEvent;
 use crate::id::{Gid, Qpn};
@@ -174,13 +175,18 @@ impl Entry {
     }
 
     /// The creator owns a QP. A QP that existed before belongs to the process in the listing, else to the process that
-    /// modifies it. A modification by the same process tells the cgroup where the first word did not, and that of a kernel
-    /// module by its name, where the connection manager made it.
+    /// modifies it. A modification by the same process tells the cgroup where the first word did not. Of a kernel module
+    /// counts who tells its own name, and not that of the connection manager, which made the queue pair for it.
     fn owner(&self) -> Option<&Owner> {
-        match (
-            self.creator.get().or(self.listed.get()),
-            self.modifier.get(),
-        ) {
+        let named = self.creator.get().or(self.listed.get());
+        if named.is_some_and(Owner::is_kernel) {
+            let told = [self.modifier.get(), self.listed.get(), named];
+            let mut told = told.into_iter().flatten();
+            return told
+                .find(|owner| owner.is_kernel() && owner.comm != CONNECTION_MANAGER)
+                .or(named);
+        }
+        match (named, self.modifier.get()) {
             (Some(named), Some(modifier)) => {
                 let tells_more = named.cgroup.is_none() && named.pid == modifier.pid;
                 Some(if tells_more { modifier } else { named })
@@ -193,7 +199,7 @@ impl Entry {
 fn owner_of(traced: &TracedEvent) -> Owner {
     let event = &traced.event;
     if event.has(present::KERNEL) {
-        return Owner::module(text(&event.comm));
+        return Owner::module(&text(&event.comm));
     }
     Owner {
         pid: event.tgid,

@@ -582,7 +582,7 @@ fn connections_of_kernel_modules_go_by_the_module() {
     let flow = table.get(&key(5)).expect("known");
     assert!(flow.is_live() && flow.missing().is_empty());
     let owner = flow.owner.as_ref().expect("known");
-    assert_eq!(*owner, Owner::module("nvme_rdma".to_owned()));
+    assert_eq!(*owner, Owner::module("nvme_rdma"));
     assert_eq!(owner.service().to_string(), "kernel/nvme_rdma");
     // A listing from before tells the same.
     let listed = ListedQp {
@@ -591,11 +591,11 @@ fn connections_of_kernel_modules_go_by_the_module() {
         port: Some(1),
         state: QpState::Rts,
         remote_qpn: Qpn::new(7),
-        owner: Some(Owner::module("ib_isert".to_owned())),
+        owner: Some(Owner::module("ib_isert")),
     };
     table.merge_listing(&[listed], HostTime::from_nanos(40), false);
     let owner = table.get(&key(6)).and_then(|flow| flow.owner.clone());
-    assert_eq!(owner, Some(Owner::module("ib_isert".to_owned())));
+    assert_eq!(owner, Some(Owner::module("ib_isert")));
 }
 
 /// Whatever has one peer is a connection; a driver's own types (DC) and datagrams are none.
@@ -614,4 +614,51 @@ fn connections_of_all_types_with_one_peer_are_live() {
         .collect();
     // RC, UC, and both ends of XRC: enum ib_qp_type of Linux include/rdma/ib_verbs.h.
     assert_eq!(live, [2, 3, 9, 10]);
+}
+
+/// A listing tells whose a queue pair of the connection manager is; a later event of its state does not.
+#[test]
+fn the_connection_managers_name_does_not_replace_the_modules() {
+    let listed = ListedQp {
+        key: key(5),
+        qp_type: QpType::Rc,
+        port: Some(1),
+        state: QpState::Rtr,
+        remote_qpn: Qpn::new(7),
+        owner: Some(Owner::module("nvme_rdma")),
+    };
+    let mut table = FlowTable::new(16);
+    table.merge_listing(&[listed], HostTime::from_nanos(40), false);
+    let mut sends = state(5, 50, RTS);
+    (sends.tgid, sends.cgroup_id) = (0, 0);
+    sends.present |= present::KERNEL;
+    sends.comm = padded("rdma_cm");
+    apply(&mut table, &[sends]);
+    let owner = table.get(&key(5)).and_then(|flow| flow.owner.clone());
+    assert_eq!(owner, Some(Owner::module("nvme_rdma")));
+}
+
+/// Kernels before 5.13 do not list XRC: that they are not listed there does not end them.
+#[test]
+fn a_listing_without_xrc_ends_no_xrc() {
+    let connected = |qpn, qp_type| QpEvent {
+        qp_type,
+        ..rtr(qpn, 30)
+    };
+    let listed = |qp_type| ListedQp {
+        key: key(8),
+        qp_type,
+        port: Some(1),
+        state: QpState::Rts,
+        remote_qpn: None,
+        owner: None,
+    };
+    let left = |qp_type| {
+        let mut table = FlowTable::new(16);
+        apply(&mut table, &[connected(5, 2), connected(6, 9)]);
+        table.merge_listing(&[listed(qp_type)], HostTime::from_nanos(40), true);
+        [5, 6].map(|qpn| table.get(&key(qpn)).is_some())
+    };
+    assert_eq!(left(QpType::Rc), [false, true]);
+    assert_eq!(left(QpType::XrcTarget), [false, false]);
 }

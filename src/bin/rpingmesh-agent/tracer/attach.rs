@@ -111,9 +111,9 @@ impl Programs {
 
     /// The same where the places of the fields are known.
     pub(super) fn attach_at(places: &Places) -> Result<(Self, RingBuf<MapData>), Unavailable> {
-        match Self::attach_with(places, VerifierLogLevel::DISABLE) {
-            // Once more, for the kernel's own words; they cost time and memory.
-            Err(Unavailable::Load(_)) => Self::attach_with(places, VerifierLogLevel::DEBUG),
+        match Self::attach_with(places, VerifierLogLevel::DISABLE, false) {
+            // Once more, for the kernel's own words; they cost time and memory. What is optional may be refused then.
+            Err(Unavailable::Load(_)) => Self::attach_with(places, VerifierLogLevel::DEBUG, true),
             other => other,
         }
     }
@@ -121,6 +121,7 @@ impl Programs {
     fn attach_with(
         places: &Places,
         log: VerifierLogLevel,
+        may_refuse: bool,
     ) -> Result<(Self, RingBuf<MapData>), Unavailable> {
         let object = object()?;
         let began = Instant::now();
@@ -150,8 +151,16 @@ impl Programs {
             }
             match follow_all(&mut ebpf, programs) {
                 Ok(followed) => probes.extend(followed),
-                Err(why @ (Unavailable::Symbol { .. } | Unavailable::Load(_))) => {
+                Err(
+                    why @ Unavailable::Symbol {
+                        is_absent: true, ..
+                    },
+                ) => {
                     tracing::info!(%why, "{what}");
+                    unseen.push(what);
+                }
+                Err(why @ Unavailable::Load(_)) if may_refuse => {
+                    tracing::warn!(%why, "{what}");
                     unseen.push(what);
                 }
                 Err(why) => return Err(why),
@@ -260,7 +269,14 @@ fn follow(ebpf: &mut Ebpf, name: &str, functions: &[&'static str]) -> Result<Cou
     for function in functions {
         attached =
             probe(program, function, returns).map_err(|error| not_attached(function, &error));
-        if attached.is_ok() {
+        // Only where it is not there may it have another name.
+        if !matches!(
+            attached,
+            Err(Unavailable::Symbol {
+                is_absent: true,
+                ..
+            })
+        ) {
             break;
         }
     }
@@ -282,11 +298,19 @@ fn probe(program: RawFd, function: &str, returns: bool) -> io::Result<Counter> {
 }
 
 /// Everything but a refusal for want of privilege has to do with the function.
-fn not_attached(function: &'static str, error: &(dyn Error + 'static)) -> Unavailable {
+fn not_attached(function: &'static str, error: &io::Error) -> Unavailable {
+    // Not known, not to be followed, no kprobes, and a name that several have (`kernel/trace/trace_kprobe.c`).
+    let absent = [
+        Errno::NOENT,
+        Errno::INVAL,
+        Errno::OPNOTSUPP,
+        Errno::ADDRNOTAVAIL,
+    ];
     match refused("perf_event_open", error) {
         Unavailable::Load(why) => Unavailable::Symbol {
             symbol: function,
             why,
+            is_absent: Errno::from_io_error(error).is_some_and(|error| absent.contains(&error)),
         },
         other => other,
     }
@@ -441,9 +465,22 @@ mod tests {
     fn a_function_that_is_not_there_is_named() {
         let why = not_attached("ib_create_qp_user", &io::Error::from(Errno::NOENT));
         assert!(
-            matches!(&why, Unavailable::Symbol { symbol: "ib_create_qp_user", why } if why.contains("No such file")),
+            matches!(&why, Unavailable::Symbol { symbol: "ib_create_qp_user", why, is_absent: true }
+                if why.contains("No such file")),
             "{why}"
         );
+        let full = not_attached("ib_create_qp_user", &io::Error::from(Errno::MFILE));
+        assert!(
+            matches!(
+                full,
+                Unavailable::Symbol {
+                    is_absent: false,
+                    ..
+                }
+            ),
+            "too many open files say nothing of the kernel"
+        );
+        assert!(full.may_pass());
         assert!(why.may_pass(), "the module may come");
         let denied = not_attached("ib_create_qp_user", &io::Error::from(Errno::ACCESS));
         assert!(matches!(denied, Unavailable::Privilege { .. }));

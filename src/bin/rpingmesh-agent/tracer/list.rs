@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rpingmesh::error::describe;
 use rpingmesh::id::Qpn;
-use rpingmesh::service::flow::{ListedQp, Owner, QpKey};
+use rpingmesh::service::flow::{ListedQp, Owner, QpKey, QpType};
 use rpingmesh::service::netlink::{self, CONNECTION_MANAGER, Device, NetlinkError, Part};
 use rpingmesh::service::trace::Listing;
 use rpingmesh::time::HostTime;
@@ -64,7 +64,9 @@ pub(super) fn list(
                 state: qp.state,
                 remote_qpn: qp.remote_qpn.filter(|qpn| qpn.get() != 0),
                 owner: match qp.kernel {
-                    Some(module) => Some(Owner::module(module)),
+                    // The kernel makes it for a process, and does not say for which.
+                    Some(_) if qp.qp_type == QpType::XrcTarget => None,
+                    Some(module) => Some(Owner::module(&module)),
                     None => qp.pid.and_then(|pid| owners.get(pid)),
                 },
             }));
@@ -114,7 +116,7 @@ fn name_modules(socket: &mut Netlink, device: &Device, qps: &mut [ListedQp]) {
         Ok(modules) => {
             for (qpn, owner) in managed {
                 if let Some(module) = modules.get(&qpn) {
-                    owner.comm.clone_from(module);
+                    *owner = Owner::module(module);
                 }
             }
         }

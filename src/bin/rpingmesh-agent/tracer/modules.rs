@@ -5,6 +5,7 @@
 //! when the queue pair connects: once for all events that have come together.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use rpingmesh::error::describe;
 use rpingmesh::id::{DeviceName, Qpn};
@@ -17,10 +18,15 @@ use super::list::{self, ListError};
 /// How many queue pairs are remembered; when more come the memory starts anew.
 const REMEMBERED: usize = 32_768;
 
+/// How long the kernel is not asked after it has listed none.
+const HIDDEN_FOR: Duration = Duration::from_secs(1);
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Modules {
     known: HashMap<QpKey, String>,
+    /// When the kernel listed none last.
+    hidden: Option<Instant>,
 }
 
 impl Modules {
@@ -36,7 +42,8 @@ impl Modules {
     ) {
         let mut is_unknown = false;
         for event in events.iter_mut() {
-            if event.kind() == EventKind::Destroy {
+            // A life of this number begins or ends: what is known is of the one before.
+            if matches!(event.kind(), EventKind::Create | EventKind::Destroy) {
                 if !self.known.is_empty()
                     && let Some(key) = key_of(event)
                 {
@@ -46,11 +53,16 @@ impl Modules {
                 is_unknown |= event.has(present::REMOTE_QPN);
             }
         }
-        if !is_unknown {
+        let is_hidden = self
+            .hidden
+            .is_some_and(|since| since.elapsed() < HIDDEN_FOR);
+        if !is_unknown || is_hidden {
             return;
         }
         match ask() {
             Ok(modules) => {
+                // In another PID namespace the kernel lists none of its own.
+                self.hidden = modules.is_empty().then(Instant::now);
                 if self.known.len().saturating_add(modules.len()) > REMEMBERED {
                     self.known.clear();
                 }
@@ -70,7 +82,9 @@ impl Modules {
         let module = key_of(event).and_then(|key| self.known.get(&key));
         let Some(module) = module else { return false };
         event.comm = [0; 16];
-        for (to, from) in event.comm.iter_mut().zip(module.bytes()) {
+        // The last byte is the zero that ends it.
+        let end = event.comm.len() - 1;
+        for (to, from) in event.comm[..end].iter_mut().zip(module.bytes()) {
             *to = from;
         }
         true
@@ -148,7 +162,7 @@ mod tests {
             "nvme_rdma",
             "nvme_rdma",
             "nvme_rdma",
-            "a_name_longer_th",
+            "a_name_longer_t",
             CONNECTION_MANAGER,
             "ib_ipoib",
         ];
@@ -169,6 +183,29 @@ mod tests {
         let mut again = connect();
         named.name_with(&mut again, || Ok(modules(&[(17, "ib_iser")])));
         assert_eq!(comms(&again), ["ib_iser"]);
+    }
+
+    /// Its destruction may not have been seen, and the answer may still have had the number's last user.
+    #[test]
+    fn a_number_that_is_created_again_is_looked_up_again() {
+        let mut named = Modules::default();
+        let mut first = [event(EventKind::Modify, 17, CONNECTION_MANAGER)];
+        named.name_with(&mut first, || Ok(modules(&[(17, "nvme_rdma")])));
+        let mut again = [
+            event(EventKind::Create, 17, CONNECTION_MANAGER),
+            event(EventKind::Modify, 17, CONNECTION_MANAGER),
+        ];
+        named.name_with(&mut again, || Ok(modules(&[(17, "ib_iser")])));
+        assert_eq!(comms(&again), ["ib_iser", "ib_iser"]);
+    }
+
+    #[test]
+    fn who_lists_none_is_not_asked_at_once_again() {
+        let mut named = Modules::default();
+        let mut events = [event(EventKind::Modify, 17, CONNECTION_MANAGER)];
+        named.name_with(&mut events, || Ok(HashMap::new()));
+        named.name_with(&mut events, || panic!("it is hidden"));
+        assert_eq!(comms(&events), [CONNECTION_MANAGER]);
     }
 
     #[test]

@@ -181,6 +181,8 @@ impl Task {
         shown: Shown,
     ) -> Result<End, Closed> {
         self.attached += 1;
+        // After a reload numbers begin anew.
+        self.modules = Modules::default();
         tracing::info!(
             programs = programs.len(),
             times = self.attached,
