@@ -19,6 +19,7 @@ pub fn run(bytes: &[u8]) {
         }
     };
     let owner = Owner {
+        is_kernel: false,
         pid: 1,
         comm: "x".to_owned(),
         cgroup_id: None,

@@ -130,7 +130,9 @@ const MODULE_NAME: usize = 15;
 /// The process that owns a QP, or the kernel module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// Process id; [`Owner::KERNEL`] for a kernel module, see [`Owner::module`].
+    /// Whether it is a kernel module; see [`Owner::module`].
+    pub is_kernel: bool,
+    /// Process id; 0 for a kernel module.
     pub pid: u32,
     /// Name of the process or of the module.
     pub comm: String,
@@ -143,9 +145,6 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// No process has this id.
-    pub const KERNEL: u32 = 0;
-
     /// The kernel module of this name (`nvme_rdma`), as far as events have it: 15 bytes.
     pub fn module(name: &str) -> Self {
         let end = name.floor_char_boundary(MODULE_NAME);
@@ -155,7 +154,8 @@ impl Owner {
             &name[..end]
         };
         Self {
-            pid: Self::KERNEL,
+            is_kernel: true,
+            pid: 0,
             comm: name.to_owned(),
             cgroup_id: None,
             cgroup: None,
@@ -163,14 +163,9 @@ impl Owner {
         }
     }
 
-    /// Whether it is a kernel module.
-    pub const fn is_kernel(&self) -> bool {
-        self.pid == Self::KERNEL
-    }
-
     /// Which service the process belongs to.
     pub fn service(&self) -> Service {
-        if self.is_kernel() {
+        if self.is_kernel {
             return Service::module(&self.comm);
         }
         Service::identify(self.cgroup.as_deref(), &self.comm)

@@ -6,13 +6,16 @@
 //! - a SPIFFE id names the host in the segment after `host` (`spiffe://fabric/rack7/host/host-a`), else the one in its last
 //!   segment (`spiffe://fabric/host-a`), letter for letter.
 //!
+//! An analyzer may also be named by an IP address (RFC 5280, section 4.2.1.6), where others reach it by one.
+//!
 //! A wildcard names no host, and neither does the subject (CN). An agent's id is a name of its certificate, or begins with
 //! one and a slash or a colon (`host-a/second`), so that nobody can take the id of another host's agent.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::id::{AgentId, HostName};
 
@@ -60,6 +63,8 @@ pub struct Names {
     dns: Arc<[String]>,
     /// Of SPIFFE ids: the part that names the host.
     spiffe: Arc<[String]>,
+    /// The certificate, where it may have IP addresses: webpki compares these, and does not list them.
+    certificate: Option<Arc<[u8]>>,
 }
 
 /// A client that says it is another host or agent than its certificate names.
@@ -161,7 +166,11 @@ impl PeerIdentity {
     /// [`IdentityError::Analyzer`].
     pub fn permit_analyzer(&self, analyzers: &[String]) -> Result<(), IdentityError> {
         match self {
-            Self::Names(names) if !analyzers.iter().any(|name| names.host(name)) => {
+            Self::Names(names)
+                if !analyzers
+                    .iter()
+                    .any(|name| names.host(name) || names.address(name)) =>
+            {
                 Err(IdentityError::Analyzer {
                     names: names.clone(),
                 })
@@ -174,10 +183,26 @@ impl PeerIdentity {
 impl Names {
     /// Of a certificate; none where it cannot be read, which a verified one can.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Self {
-        let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else {
+        let Ok(parsed) = webpki::EndEntityCert::try_from(certificate) else {
             return Self::default();
         };
-        Self::new(certificate.valid_dns_names(), certificate.valid_uri_names())
+        Self {
+            certificate: may_have_addresses(certificate).then(|| Arc::from(&**certificate)),
+            ..Self::new(parsed.valid_dns_names(), parsed.valid_uri_names())
+        }
+    }
+
+    /// Whether they have this IP address; one of version 6 may be in brackets.
+    fn address(&self, text: &str) -> bool {
+        let text = text.trim_start_matches('[').trim_end_matches(']');
+        let (Some(certificate), Ok(address)) = (&self.certificate, text.parse::<IpAddr>()) else {
+            return false;
+        };
+        let certificate = CertificateDer::from_slice(certificate);
+        webpki::EndEntityCert::try_from(&certificate).is_ok_and(|certificate| {
+            let name = ServerName::IpAddress(address.into());
+            certificate.verify_is_valid_for_subject_name(&name).is_ok()
+        })
     }
 
     /// Of DNS names and URIs.
@@ -193,6 +218,7 @@ impl Names {
                 .map(str::to_owned)
                 .take(MOST_NAMES)
                 .collect(),
+            certificate: None,
         }
     }
 
@@ -243,6 +269,15 @@ impl fmt::Display for Names {
             more => write!(f, " and {more} more"),
         }
     }
+}
+
+/// Whether the bytes of an address of 4 or 16 bytes among the subject alternative names may be in it: most certificates need not be kept.
+fn may_have_addresses(certificate: &[u8]) -> bool {
+    /// `iPAddress [7]` of RFC 5280, with its length.
+    const ADDRESSES: [[u8; 2]; 2] = [[0x87, 4], [0x87, 16]];
+    certificate
+        .windows(2)
+        .any(|pair| ADDRESSES.iter().any(|address| pair == address))
 }
 
 /// The host that a SPIFFE id names.

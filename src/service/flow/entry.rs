@@ -179,11 +179,11 @@ impl Entry {
     /// counts who tells its own name, and not that of the connection manager, which made the queue pair for it.
     fn owner(&self) -> Option<&Owner> {
         let named = self.creator.get().or(self.listed.get());
-        if named.is_some_and(Owner::is_kernel) {
+        if named.is_some_and(|owner| owner.is_kernel) {
             let told = [self.modifier.get(), self.listed.get(), named];
             let mut told = told.into_iter().flatten();
             return told
-                .find(|owner| owner.is_kernel() && owner.comm != CONNECTION_MANAGER)
+                .find(|owner| owner.is_kernel && owner.comm != CONNECTION_MANAGER)
                 .or(named);
         }
         match (named, self.modifier.get()) {
@@ -202,6 +202,7 @@ fn owner_of(traced: &TracedEvent) -> Owner {
         return Owner::module(&text(&event.comm));
     }
     Owner {
+        is_kernel: false,
         pid: event.tgid,
         comm: text(&event.comm),
         cgroup_id: Some(event.cgroup_id),

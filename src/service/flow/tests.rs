@@ -238,6 +238,7 @@ fn listed(qpn: u32) -> ListedQp {
         state: QpState::Rts,
         remote_qpn: Qpn::new(0x31),
         owner: Some(Owner {
+            is_kernel: false,
             pid: 99,
             comm: "old".to_owned(),
             cgroup_id: None,

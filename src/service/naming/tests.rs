@@ -5,6 +5,7 @@ const UID: &str = "a1b2c3d4-0000-1111-2222-333344445555";
 
 fn in_cgroup(cgroup: &str) -> Owner {
     Owner {
+        is_kernel: false,
         pid: 7,
         comm: "python".to_owned(),
         cgroup_id: None,

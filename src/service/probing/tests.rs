@@ -74,6 +74,7 @@ fn flow(qpn: u32, node: u8, label: u32) -> Flow {
             sgid_index: 1,
         }),
         owner: Some(Owner {
+            is_kernel: false,
             pid: 7,
             comm: "train".to_owned(),
             cgroup_id: None,

@@ -5,6 +5,7 @@ fn owner(cgroup: &str, variables: &[(&str, &str)]) -> Owner {
         .iter()
         .map(|(name, value)| ((*name).into(), (*value).into()));
     Owner {
+        is_kernel: false,
         pid: 7,
         comm: "python".to_owned(),
         cgroup_id: None,

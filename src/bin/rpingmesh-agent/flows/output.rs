@@ -235,7 +235,7 @@ impl<'a> FlowLine<'a> {
             traffic_class: flow.route.map(|route| route.traffic_class),
             sgid_index: flow.route.map(|route| route.sgid_index),
             pid: owner
-                .filter(|owner| !owner.is_kernel())
+                .filter(|owner| !owner.is_kernel)
                 .map(|owner| owner.pid),
             comm: owner.map(|owner| owner.comm.as_str()),
             cgroup_id: owner.and_then(|owner| owner.cgroup_id),

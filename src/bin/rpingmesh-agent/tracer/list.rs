@@ -104,7 +104,7 @@ pub(super) fn modules() -> Result<HashMap<QpKey, String>, ListError> {
 
 /// Puts the module for which the connection manager made a queue pair in its place.
 fn name_modules(socket: &mut Netlink, device: &Device, qps: &mut [ListedQp]) {
-    let is_managed = |owner: &&mut Owner| owner.is_kernel() && owner.comm == CONNECTION_MANAGER;
+    let is_managed = |owner: &&mut Owner| owner.is_kernel && owner.comm == CONNECTION_MANAGER;
     let mut managed = qps
         .iter_mut()
         .filter_map(|qp| Some((qp.key.qpn, qp.owner.as_mut().filter(is_managed)?)))

@@ -41,6 +41,7 @@ fn owner(cgroups: &Cgroups, environments: &Environments, id: u32) -> Option<Owne
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     let (cgroup, cgroup_id) = cgroups.of_process(pid).unzip();
     Some(Owner {
+        is_kernel: false,
         pid,
         comm: comm.trim_end_matches('\n').to_owned(),
         cgroup_id: cgroup_id.flatten(),

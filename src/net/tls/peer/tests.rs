@@ -130,3 +130,32 @@ fn a_refusal_says_what_to_set() {
         .to_string();
     insta::assert_snapshot!(text, @"the agent's id is `agent-7`, but its certificate names `host-a.example.net`: set `agent_id` on the agent to its host's name (the default), to that name with a slash and more, or add `agent-7` to the DNS names of its certificate (tls.cert)");
 }
+
+#[test]
+fn an_analyzer_may_be_named_by_its_address() {
+    let names = |addresses: &[&str]| {
+        let dns = vec!["ana.example".to_owned()];
+        let mut params = rcgen::CertificateParams::new(dns).expect("parameters");
+        let addresses = addresses.iter().map(|address| address.parse());
+        let addresses = addresses.map(|address| address.expect("an address"));
+        let alternatives = addresses.map(rcgen::SanType::IpAddress);
+        params.subject_alt_names.extend(alternatives);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signed");
+        PeerIdentity::Names(Names::of(certificate.der()))
+    };
+    let is_analyzer =
+        |identity: &PeerIdentity, host: &str| identity.permit_analyzer(&[host.to_owned()]).is_ok();
+    let both = names(&["10.0.0.7", "2001:db8::7"]);
+    for host in ["ana.example", "10.0.0.7", "2001:db8::7", "[2001:db8:0::7]"] {
+        assert!(is_analyzer(&both, host), "{host}");
+    }
+    for host in ["10.0.0.8", "2001:db8::8", "10.0.0", "", "[]"] {
+        assert!(!is_analyzer(&both, host), "{host}");
+    }
+    let none = names(&[]);
+    assert!(is_analyzer(&none, "ana.example") && !is_analyzer(&none, "10.0.0.7"));
+    // An agent's host goes by names alone.
+    assert!(permits(&both, "ana.example", "ana.example"));
+    assert!(!permits(&both, "10.0.0.7", "10.0.0.7"));
+}

@@ -23,6 +23,7 @@ fn connection() -> Flow {
             sgid_index: 1,
         }),
         owner: Some(Owner {
+            is_kernel: false,
             pid: 4242,
             comm: "ib_write_bw".to_owned(),
             cgroup_id: Some(77),
