@@ -143,7 +143,7 @@ fn weak_evidence_needs_two_windows_that_share_no_probe() {
     }
 }
 
-/// A link that was called down and goes on to lose most packets, but not all, is not down. After an outage there are no new losses.
+/// A link is called down. Then it loses most packets, but not all of them: it is not down. After a real outage no new losses come.
 #[test]
 fn what_goes_on_to_lose_a_part_is_not_down() {
     let seen = |second: i64, category, lost: u64| Finding {
@@ -191,7 +191,7 @@ fn what_goes_on_to_lose_a_part_is_not_down() {
     );
 }
 
-/// Losses at the two ends of a quiet time, in which nothing was found, are not one long loss.
+/// An RNIC loses packets, loses none for ten seconds, and loses packets again. That is not one long loss.
 #[test]
 fn what_came_back_and_goes_down_again_is_called_down() {
     let seen = |second: i64, category| Finding {

@@ -16,8 +16,8 @@ pub(crate) const FLAPPING: usize = 3;
 pub(crate) const FLAPPING_WITHIN: Duration = Duration::from_mins(10);
 /// How long an incident goes on to be called what it was when it was plainest.
 const PLAIN_FOR: Duration = Duration::from_mins(1);
-/// What was called down and then loses only a part of its packets, again and again, is no longer called down after this: by then no
-/// window of [`Horizon::Short`] has a loss of the outage itself.
+/// A component that was called down may lose only a part of its packets. After this time it is no longer called down. The windows of
+/// [`Horizon::Short`] are no longer than this, so they have no loss of an outage that ended before.
 const IN_PART_FOR: Duration = Duration::from_secs(10);
 /// Share of lost packets below which something that was down has come back.
 const BACK: f64 = 0.5;
@@ -250,9 +250,9 @@ impl Watch {
     /// Takes a newer finding over, and says what became of the incident.
     ///
     /// What was plain stays so for a while: a switch that swallows some 5-tuples or a link that is down also loses a share of
-    /// the probes, and that is all that the first seconds of a window, or the last ones of a fault, show. What was called down and
-    /// goes on to lose a part of the probes for longer than that is not down: of a link that loses most packets, the first probes
-    /// may all be lost.
+    /// the probes, and that is all that the first seconds of a window, or the last ones of a fault, show. A link
+    /// that loses most packets may lose all of the first probes. It is called down then, and no longer if it loses only a part for
+    /// [`IN_PART_FOR`].
     pub(super) fn update(&mut self, finding: &Finding, now: WallTime) -> Option<Change> {
         let in_part = self.loses_in_part(finding, now);
         let incident = self.incident.as_mut()?;

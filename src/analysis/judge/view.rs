@@ -204,7 +204,7 @@ impl<'a> View<'a> {
         self.with_fabric = tors.len() >= LEAST_TORS;
     }
 
-    /// Whether the responder of a path sends its second ACKs, as far as can be told: then the network has lost those that are missing.
+    /// Whether the responder of a path seems to send its second ACKs. If it does, the network has lost those that are missing.
     fn is_trusted(&self, seen: Observed<'_>) -> bool {
         self.acks.holds(self.board.place(seen.at))
     }

@@ -316,10 +316,7 @@ pub(super) fn tracing(config: &AgentConfig) -> Vec<Finding> {
         .copied()
         .collect();
     findings.push(if missing.is_empty() {
-        Finding::ok(
-            "symbols",
-            "the function of ib_core that is followed is there",
-        )
+        Finding::ok("symbols", "the kernel has ib_modify_qp_with_udata")
     } else {
         Finding::note(
             "symbols",
