@@ -8,6 +8,7 @@ pub(crate) mod hardware;
 pub(crate) mod keys;
 pub mod pinglist;
 pub mod registry;
+pub mod relay;
 pub mod results;
 pub mod shards;
 pub(crate) mod state;

@@ -2,7 +2,7 @@
 
 mod ends;
 mod error;
-mod message;
+pub(in crate::rpc) mod message;
 mod read;
 mod refusals;
 
@@ -12,4 +12,4 @@ pub use self::read::Received;
 pub use self::refusals::Refusals;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::rpc) mod tests;

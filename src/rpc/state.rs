@@ -69,7 +69,7 @@ impl From<v1::AgentState> for AgentState {
 }
 
 /// A line as it can be shown, of at most [`LONGEST_LINE`] bytes.
-fn cut(line: &str) -> String {
+pub(super) fn cut(line: &str) -> String {
     let line = shown(line);
     if line.len() <= LONGEST_LINE {
         return line.into_owned();

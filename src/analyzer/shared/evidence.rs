@@ -15,15 +15,15 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::here::Here;
 use crate::analysis::admission::Watermark;
 use crate::analysis::clocks::{Clocks, is_corrected};
-use crate::analysis::report::{Sender, SpoolId};
+use crate::analysis::report::Sender;
 use crate::analysis::shards::{Fence, MemberId, Seen, ShardId};
 use crate::analyzer::state::{StateHandle, Taken, Told};
-use crate::id::{AgentId, AgentVersion, HostName};
+use crate::id::{AgentId, HostName};
 use crate::net::limit::LogLimit;
-use crate::rpc::convert::{self, FieldError};
+use crate::rpc::convert::FieldError;
+use crate::rpc::relay::{Content, Frame, FrameShard, Item, Reader};
 use crate::rpc::results::{Ends, Received};
 use crate::rpc::shards::ShardEpoch;
-use crate::rpc::v1;
 use crate::time::{Clock, Nanos, WallTime};
 
 /// Frames that wait.
@@ -44,7 +44,7 @@ const FORGETTING: Duration = Duration::from_secs(30);
 /// A frame on its way.
 struct Arrived {
     from: MemberId,
-    frame: v1::RelayFrame,
+    frame: Frame,
     /// How many items were refused.
     reply: oneshot::Sender<u64>,
 }
@@ -55,11 +55,18 @@ pub(super) struct EvidenceHandle {
     /// Of the judge's lease.
     pub(super) epoch: i64,
     frames: mpsc::Sender<Arrived>,
+    /// What batches say about RNICs, by any relay.
+    ends: Arc<Ends>,
 }
 
 impl EvidenceHandle {
+    /// For the frames of a relay that begins.
+    pub(super) fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.ends))
+    }
+
     /// Takes a frame; gives how many of its items were refused, because another analyzer has their shard. `None` when the judge ends.
-    pub(super) async fn take(&self, from: MemberId, frame: v1::RelayFrame) -> Option<u64> {
+    pub(super) async fn take(&self, from: MemberId, frame: Frame) -> Option<u64> {
         let (reply, answer) = oneshot::channel();
         let arrived = Arrived { from, frame, reply };
         self.frames.send(arrived).await.ok()?;
@@ -91,7 +98,6 @@ pub(super) fn start(
         state,
         clocks: Clocks::new(clock_tolerance),
         clock,
-        ends: Ends::default(),
         fence: Fence::default(),
         spools: HashMap::new(),
         shards: HashMap::new(),
@@ -102,7 +108,11 @@ pub(super) fn start(
         lines: LogLimit::new(5, Duration::from_secs(10)),
     };
     Started {
-        handle: EvidenceHandle { epoch, frames },
+        handle: EvidenceHandle {
+            epoch,
+            frames,
+            ends: Arc::default(),
+        },
         replayed,
         task: evidence.run(queue),
     }
@@ -130,8 +140,6 @@ struct Evidence {
     /// Of the agents.
     clocks: Clocks,
     clock: Arc<dyn Clock>,
-    /// What batches say about RNICs.
-    ends: Ends,
     fence: Fence,
     spools: HashMap<Sender, Spool>,
     shards: HashMap<ShardId, Shard>,
@@ -207,12 +215,12 @@ impl Evidence {
         self.follow();
         let mut stale = 0;
         let mut taken = Vec::new();
-        for v1::RelayedShard { shard, items } in frame.shards {
+        for FrameShard { shard, items } in frame.shards {
             let count = items.len() as u64;
             match self.admit(from, shard) {
                 Ok(shard) => {
                     for item in items {
-                        match self.read(item, shard) {
+                        match item.map(|item| self.read(item, shard)) {
                             Ok(Some(Said::Batch(batch))) => taken.push(*batch),
                             Ok(Some(Said::State(told))) => self.state.told(*told).await,
                             Ok(None) => {}
@@ -239,8 +247,11 @@ impl Evidence {
     }
 
     /// Lets the owner of the shard's newest epoch through alone.
-    fn admit(&mut self, from: MemberId, shard: Option<v1::ShardEpoch>) -> Result<ShardId, String> {
-        let shard = convert::required("shard", shard).and_then(ShardEpoch::try_from);
+    fn admit(
+        &mut self,
+        from: MemberId,
+        shard: Result<ShardEpoch, FieldError>,
+    ) -> Result<ShardId, String> {
         let ShardEpoch { shard, epoch } = shard.map_err(|error| error.to_string())?;
         self.fence
             .admit(shard, from, epoch)
@@ -264,32 +275,32 @@ impl Evidence {
     }
 
     /// What an item says; `None` for what was taken before.
-    fn read(
-        &mut self,
-        item: v1::RelayedItem,
-        shard: ShardId,
-    ) -> Result<Option<Said>, EvidenceError> {
+    fn read(&mut self, item: Item, shard: ShardId) -> Option<Said> {
         let now = self.clock.wall();
-        let agent: AgentId = convert::name("agent_id", item.agent_id)?;
-        let host = HostName::new(convert::optional_text("host", item.host)?);
-        let version = convert::optional_text("version", item.version)?;
-        let version = (!version.is_empty()).then(|| AgentVersion::new(version));
-        let spool = SpoolId(item.spool_id);
-        let sender = Sender { agent, spool };
+        let Item {
+            sender,
+            host,
+            version,
+            again,
+            late,
+            content,
+        } = item;
         if let Some(shard) = self.shards.get_mut(&shard)
             && !shard.hosts.contains(&host)
         {
             shard.hosts.insert(host.clone());
         }
-        if let Some(state) = item.state {
-            return Ok(Some(Said::State(Box::new(Told {
-                sender,
-                host,
-                version,
-                state: state.into(),
-            }))));
-        }
-        let mut received = Received::read(&item.batch, &self.ends)?.of_host(&host);
+        let (mut received, standing) = match content {
+            Content::Batch { received, standing } => (*received, standing),
+            Content::State(state) => {
+                return Some(Said::State(Box::new(Told {
+                    sender,
+                    host,
+                    version,
+                    state: *state,
+                })));
+            }
+        };
         let spool = self.spools.entry(sender.clone()).or_insert_with(|| Spool {
             seen: Seen::default(),
             used: Instant::now(),
@@ -297,28 +308,28 @@ impl Evidence {
         spool.used = Instant::now();
         if !spool.seen.take(received.batch.sequence) {
             self.here.metrics.uploads.batches_duplicate.inc();
-            return Ok(None);
+            return None;
         }
-        let clock = self.clock_of(&sender.agent, &received, (item.again || item.late, now));
+        let clock = self.clock_of(&sender.agent, &received, (again || late, now));
         if is_corrected(clock) {
             received.batch.move_by(Nanos::ZERO - clock);
         }
-        Ok(Some(Said::Batch(Box::new(Taken {
+        Some(Said::Batch(Box::new(Taken {
             mark: Watermark {
                 sender,
                 host,
-                sequence: item.newest_sequence,
-                taken: item.taken,
-                lost: item.lost,
+                sequence: standing.newest,
+                taken: standing.taken,
+                lost: standing.lost,
                 updated: now,
             },
             version,
             received: Some(received),
-            replayed: item.again,
+            replayed: again,
             clock,
             at: now,
             room: None,
-        }))))
+        })))
     }
 
     /// By how much the agent's clock is ahead. When a batch of before arrives says nothing about it.
@@ -340,13 +351,4 @@ impl Evidence {
 enum Said {
     Batch(Box<Taken>),
     State(Box<Told>),
-}
-
-/// An item that cannot be read.
-#[derive(Debug, thiserror::Error)]
-enum EvidenceError {
-    #[error(transparent)]
-    Field(#[from] FieldError),
-    #[error(transparent)]
-    Batch(#[from] crate::rpc::results::BatchError),
 }

@@ -18,6 +18,7 @@ use crate::analysis::report::Sender;
 use crate::analysis::shards::Seen;
 use crate::analyzer::intake::{Greeting, Request, StoreFailure, Submission, Welcome, too_far};
 use crate::analyzer::state::Told;
+use crate::rpc::relay::Standing;
 use crate::rpc::shards::ShardEpoch;
 use crate::store::analyzers::AnalyzerFleet;
 use crate::time::Clock;
@@ -166,7 +167,7 @@ impl Front {
         } = submission;
         let sequence = received.batch.sequence;
         let is_told = shard.is_some();
-        drop((received, room));
+        drop(payload);
         let now = self.clock.wall();
         let taken = self.owned(shard).and_then(|shard| {
             let spool = self.spool(&sender, shard)?;
@@ -191,17 +192,20 @@ impl Front {
                 sender,
                 host,
                 version,
-                content: Content::Batch {
-                    payload,
-                    newest: mark.sequence,
-                    taken: mark.taken,
-                    lost: mark.lost,
-                },
+                content: Content::Batch(
+                    self.here.log.condense(received),
+                    Standing {
+                        newest: mark.sequence,
+                        taken: mark.taken,
+                        lost: mark.lost,
+                    },
+                ),
                 at: Instant::now(),
                 late: again,
             });
             mark.sequence
         });
+        drop(room);
         // A stream that has gone needs no answer.
         let _ = reply.send(answer);
     }

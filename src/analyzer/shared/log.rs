@@ -4,19 +4,23 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::analysis::report::Sender;
+use crate::analysis::report::{Path, Sender};
 use crate::id::{AgentVersion, HostName};
+use crate::rpc::relay::{Condensed, PathBook, Standing, Told};
+use crate::rpc::results::Received;
 use crate::rpc::shards::ShardEpoch;
 use crate::rpc::v1;
+use crate::transport::CompletionClock;
 
 /// How long what was sent is kept: what the longest window holds, and two slots.
 const KEPT: Duration = Duration::from_secs(130);
 /// What an item takes beside its batch, rounded up.
 const OVERHEAD: usize = 256;
+/// What a path that is described adds to a frame, with an end or two, rounded up.
+const PATH: usize = 200;
 
 /// One message of an agent.
 #[derive(Debug)]
@@ -35,14 +39,8 @@ pub(super) struct Item {
 /// What it says.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// A batch, encoded.
-    Batch {
-        payload: Bytes,
-        /// Of the spool after it.
-        newest: u64,
-        taken: u64,
-        lost: u64,
-    },
+    /// A batch, and where its spool stands after it.
+    Batch(Condensed, Standing),
     /// The agent as it is now.
     State(v1::AgentState),
 }
@@ -50,7 +48,7 @@ pub(super) enum Content {
 impl Item {
     pub(super) fn bytes(&self) -> usize {
         match &self.content {
-            Content::Batch { payload, .. } => payload.len() + OVERHEAD,
+            Content::Batch(batch, _) => batch.bytes() + OVERHEAD,
             Content::State(_) => 2 * OVERHEAD,
         }
     }
@@ -59,6 +57,8 @@ impl Item {
 /// How far one judge has been told.
 #[derive(Debug)]
 pub(super) struct Cursor {
+    /// Paths that were described to it.
+    paths: Told,
     /// What agents say of themselves, and was said before.
     states: Vec<Arc<Item>>,
     /// The next that comes.
@@ -76,6 +76,8 @@ struct Log {
     bytes: usize,
     limit: usize,
     states: HashMap<Sender, Arc<Item>>,
+    /// Numbers for the paths of all items.
+    paths: PathBook,
 }
 
 impl Log {
@@ -105,16 +107,23 @@ impl Log {
                 break;
             }
             if let Some(Some(oldest)) = self.items.pop_front() {
-                self.bytes = self.bytes.saturating_sub(oldest.bytes());
+                self.drop_item(&oldest);
             }
             self.first += 1;
         }
     }
 
+    fn drop_item(&mut self, item: &Item) {
+        self.bytes = self.bytes.saturating_sub(item.bytes());
+        if let Content::Batch(batch, _) = &item.content {
+            batch.release(&mut self.paths);
+        }
+    }
+
     fn retain(&mut self, owns: impl Fn(ShardEpoch) -> bool) {
-        for item in &mut self.items {
-            if let Some(gone) = item.take_if(|item| !owns(item.shard)) {
-                self.bytes = self.bytes.saturating_sub(gone.bytes());
+        for at in 0..self.items.len() {
+            if let Some(gone) = self.items[at].take_if(|item| !owns(item.shard)) {
+                self.drop_item(&gone);
             }
         }
         self.states.retain(|_, item| owns(item.shard));
@@ -122,6 +131,7 @@ impl Log {
 
     fn cursor(&self) -> Cursor {
         Cursor {
+            paths: Told::default(),
             states: self.states.values().cloned().collect(),
             next: self.end(),
             before: self.end(),
@@ -131,10 +141,14 @@ impl Log {
     fn next(&self, cursor: &mut Cursor, most: usize) -> Portion {
         let mut portion = Portion::default();
         let mut bytes = 0;
+        let told = &mut cursor.paths;
         let mut add = |item: &Arc<Item>, again: bool, portion: &mut Portion| {
             bytes += item.bytes();
             portion.items.push((Arc::clone(item), again));
-            bytes < most
+            if let Content::Batch(batch, _) = &item.content {
+                batch.untold(&self.paths, told, &mut portion.paths);
+            }
+            bytes + portion.paths.len() * PATH < most
         };
         cursor.next = cursor.next.max(self.first);
         while cursor.next < self.end() {
@@ -159,7 +173,7 @@ impl Log {
         while cursor.before > self.first {
             cursor.before -= 1;
             if let Some(item) = self.get(cursor.before)
-                && matches!(item.content, Content::Batch { .. })
+                && matches!(item.content, Content::Batch(..))
                 && !add(item, true, &mut portion)
             {
                 return portion;
@@ -175,6 +189,8 @@ impl Log {
 pub(super) struct Portion {
     /// Each with whether it was there when the judge began to be told: another judge may know it.
     pub(super) items: Vec<(Arc<Item>, bool)>,
+    /// Paths of theirs that the judge does not know.
+    pub(super) paths: Vec<(u32, Path, CompletionClock)>,
     /// When the oldest of those came that are new.
     pub(super) oldest: Option<Instant>,
     /// Nothing is left.
@@ -197,6 +213,7 @@ impl SharedLog {
             bytes: 0,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             states: HashMap::new(),
+            paths: PathBook::default(),
         };
         Self {
             log: Arc::new(Mutex::new(log)),
@@ -212,6 +229,11 @@ impl SharedLog {
     pub(super) fn push(&self, item: Item) {
         self.lock().push(item);
         self.news.notify_one();
+    }
+
+    /// A batch in the form in which it is kept.
+    pub(super) fn condense(&self, received: Received) -> Condensed {
+        Condensed::of(received, &mut self.lock().paths)
     }
 
     /// Forgets what belongs to another analyzer.
@@ -248,7 +270,9 @@ mod tests {
     use super::*;
     use crate::analysis::report::SpoolId;
     use crate::analysis::shards::ShardId;
+    use crate::analyzer::intake;
     use crate::id::AgentId;
+    use crate::rpc::results::Ends;
 
     fn shard(number: u16) -> ShardEpoch {
         ShardEpoch {
@@ -261,8 +285,8 @@ mod tests {
         Item {
             shard: shard(number.into()),
             sender: Sender {
-                agent: AgentId::new(format!("a{number}")),
-                spool: SpoolId(1),
+                agent: AgentId::new("a"),
+                spool: SpoolId(number.into()),
             },
             host: HostName::new("h"),
             version: None,
@@ -272,21 +296,29 @@ mod tests {
         }
     }
 
-    fn batch(number: u8, at: Instant) -> Item {
-        let content = Content::Batch {
-            payload: vec![number; 1_000].into(),
-            newest: 0,
-            taken: 0,
-            lost: 0,
-        };
-        item(number, at, content)
+    /// A batch of one path, the same for all.
+    fn batch(log: &SharedLog, number: u8, at: Instant) -> Item {
+        let received = Received::read(&intake::tests::batch(1), &Ends::default());
+        let batch = log.condense(received.expect("a batch"));
+        item(number, at, Content::Batch(batch, Standing::default()))
+    }
+
+    fn push(log: &SharedLog, numbers: std::ops::RangeInclusive<u8>, at: Instant) {
+        for number in numbers {
+            log.push(batch(log, number, at));
+        }
+    }
+
+    /// Bytes of an item.
+    fn size() -> usize {
+        batch(&SharedLog::new(0), 1, Instant::now()).bytes()
     }
 
     /// Numbers of what a portion has; negative for what is told again, 0 for a state.
-    fn told(portion: &Portion) -> Vec<i16> {
+    fn told(portion: &Portion) -> Vec<i64> {
         let number = |(item, again): &(Arc<Item>, bool)| {
             let number = match &item.content {
-                Content::Batch { payload, .. } => i16::from(payload[0]),
+                Content::Batch(..) => item.sender.spool.0.cast_signed(),
                 Content::State(_) => 0,
             };
             if *again { -number } else { number }
@@ -297,23 +329,22 @@ mod tests {
     #[test]
     fn a_new_judge_gets_what_is_new_then_what_is_kept_the_newest_first() {
         let (log, now) = (SharedLog::new(1 << 20), Instant::now());
-        for number in 1..=3 {
-            log.push(batch(number, now));
-        }
+        push(&log, 1..=3, now);
         log.push(item(9, now, Content::State(v1::AgentState::default())));
         let mut cursor = log.cursor();
-        log.push(batch(4, now));
-        log.push(batch(5, now));
-        let first = log.next(&mut cursor, 1_500);
+        push(&log, 4..=5, now);
+        let first = log.next(&mut cursor, 2 * size() + PATH);
         assert_eq!((told(&first), first.is_last), (vec![4, 5], false));
-        log.push(batch(6, now));
+        assert_eq!(first.paths.len(), 1, "described once");
+        push(&log, 6..=6, now);
         let second = log.next(&mut cursor, 1 << 20);
         assert_eq!(
             (told(&second), second.is_last),
             (vec![6, 0, -3, -2, -1], true)
         );
+        assert!(second.paths.is_empty(), "the stream knows it");
         assert_eq!(log.oldest_untold(&cursor), None);
-        log.push(batch(7, now));
+        push(&log, 7..=7, now);
         assert_eq!(log.oldest_untold(&cursor), Some(now));
         assert_eq!(told(&log.next(&mut cursor, 1)), [7]);
         assert!(log.next(&mut cursor, 1).is_last);
@@ -321,16 +352,17 @@ mod tests {
 
     #[test]
     fn it_is_bounded_by_bytes_and_time_and_forgets_shards_that_went() {
-        let (log, now) = (SharedLog::new(3 * 1_256), Instant::now());
-        for number in 1..=5 {
-            log.push(batch(number, now));
-        }
+        let (log, now) = (SharedLog::new(3 * size() as u64), Instant::now());
+        push(&log, 1..=5, now);
         assert_eq!(told(&log.next(&mut log.cursor(), 1 << 20)), [-5, -4, -3]);
         log.retain(|owned| owned != shard(4));
         assert_eq!(told(&log.next(&mut log.cursor(), 1 << 20)), [-5, -3]);
         let mut behind = log.cursor();
-        log.push(batch(6, now + KEPT + Duration::from_secs(1)));
+        push(&log, 6..=6, now + KEPT + Duration::from_secs(1));
         assert_eq!(told(&log.next(&mut behind, 1 << 20)), [6]);
         assert_eq!(told(&log.next(&mut log.cursor(), 1 << 20)), [-6]);
+        assert_eq!(log.lock().paths.len(), 1);
+        log.retain(|_| false);
+        assert!(log.lock().paths.is_empty(), "no batch has it");
     }
 }

@@ -4,7 +4,7 @@
 //! a judge has not taken when its stream ends goes to the next one: each takes a batch once, by its number. Dropping the task at any await
 //! is safe: agents have what is lost.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::here::Here;
-use super::log::{Content, Cursor, Item, Portion};
+use super::log::{Content, Cursor, Portion};
 use crate::net::client::channel_to_one_of_several;
 use crate::net::limit::LogLimit;
 use crate::net::tls::Security;
 use crate::rpc::MAX_MESSAGE_BYTES;
+use crate::rpc::relay::{self, Outgoing, Said};
 use crate::rpc::shards::ShardEpoch;
 use crate::rpc::v1;
 use crate::rpc::v1::judge_service_client::JudgeServiceClient;
@@ -216,19 +217,13 @@ impl Relay {
 impl Stream {
     /// Sends a frame; gives whether nothing is left.
     async fn send(&mut self, here: &Here) -> Result<bool, RelayError> {
-        let Portion {
-            items,
-            oldest,
-            is_last,
-        } = here.log.next(&mut self.cursor, FRAME);
+        let portion = here.log.next(&mut self.cursor, FRAME);
+        let (oldest, is_last) = (portion.oldest, portion.is_last);
         self.number += 1;
-        let frame = v1::RelayFrame {
-            number: self.number,
-            shards: by_shard(items, here),
-            caught_up: is_last,
-        };
+        let (number, owned) = (self.number, owned(here));
         // Megabytes of it would hold up others.
         let packing = tokio::task::spawn_blocking(move || {
+            let frame = frame(number, &portion, owned)?;
             zstd::bulk::compress(&frame.encode_to_vec(), LEVEL)
         });
         let packed = packing.await.map_err(std::io::Error::other).flatten();
@@ -248,55 +243,36 @@ impl Stream {
 }
 
 /// Items by their shards. All shards that this analyzer owns are named, also those of which there is nothing: it is there for them.
-pub(super) fn by_shard(items: Vec<(Arc<Item>, bool)>, here: &Here) -> Vec<v1::RelayedShard> {
-    let mut shards: std::collections::BTreeMap<ShardEpoch, Vec<v1::RelayedItem>> = {
-        let fleet = here.fleet.borrow();
-        let owned = fleet.table.of(here.id).map(|shard| ShardEpoch {
-            shard,
-            epoch: fleet.table.get(shard).epoch,
+pub(super) fn frame(
+    number: u64,
+    portion: &Portion,
+    owned: impl IntoIterator<Item = ShardEpoch>,
+) -> std::io::Result<v1::RelayFrame> {
+    let owned = owned.into_iter().map(|shard| (shard, Vec::new()));
+    let mut shards: BTreeMap<ShardEpoch, Vec<Outgoing<'_>>> = owned.collect();
+    for (item, again) in &portion.items {
+        let content = match &item.content {
+            Content::Batch(batch, standing) => Said::Batch(batch, *standing),
+            Content::State(state) => Said::State(state),
+        };
+        shards.entry(item.shard).or_default().push(Outgoing {
+            sender: &item.sender,
+            host: &item.host,
+            version: item.version.as_ref(),
+            again: *again,
+            late: item.late,
+            content,
         });
-        owned.map(|shard| (shard, Vec::new())).collect()
-    };
-    for (item, again) in items {
-        shards
-            .entry(item.shard)
-            .or_default()
-            .push(relayed(&item, again));
     }
-    let shard = |(shard, items): (ShardEpoch, _)| v1::RelayedShard {
-        shard: Some(shard.into()),
-        items,
-    };
-    shards.into_iter().map(shard).collect()
+    relay::frame(number, shards, &portion.paths, portion.is_last)
 }
 
-fn relayed(item: &Item, again: bool) -> v1::RelayedItem {
-    let version = item.version.as_ref();
-    let message = v1::RelayedItem {
-        agent_id: item.sender.agent.as_str().to_owned(),
-        spool_id: item.sender.spool.0,
-        host: item.host.as_str().to_owned(),
-        version: version.map_or_else(String::new, |version| version.as_str().to_owned()),
-        again,
-        late: item.late,
-        ..v1::RelayedItem::default()
-    };
-    match &item.content {
-        Content::Batch {
-            payload,
-            newest,
-            taken,
-            lost,
-        } => v1::RelayedItem {
-            batch: payload.clone(),
-            newest_sequence: *newest,
-            taken: *taken,
-            lost: *lost,
-            ..message
-        },
-        Content::State(state) => v1::RelayedItem {
-            state: Some(state.clone()),
-            ..message
-        },
-    }
+/// The shards of this analyzer, as far as it knows.
+pub(super) fn owned(here: &Here) -> Vec<ShardEpoch> {
+    let fleet = here.fleet.borrow();
+    let owned = fleet.table.of(here.id).map(|shard| ShardEpoch {
+        shard,
+        epoch: fleet.table.get(shard).epoch,
+    });
+    owned.collect()
 }

@@ -18,6 +18,7 @@ use crate::analysis::shards::MemberId;
 use crate::error::describe;
 use crate::net::server::{identity_of, peer_of};
 use crate::net::tls::PeerIdentity;
+use crate::rpc::relay::{Frame, Reader};
 use crate::rpc::upload::{unpack, unpacked_size};
 use crate::rpc::v1::judge_service_server::{JudgeService, JudgeServiceServer};
 use crate::rpc::v1::relay_request::Message;
@@ -127,11 +128,13 @@ async fn converse(
     }
     let from = permitted(hello.analyzer)?;
     answer(answers, v1::RelayResponse::default()).await?;
+    let mut reader = judge.reader();
     while let Some(request) = inbound.message().await? {
         let Some(Message::ZstdFrame(packed)) = request.message else {
             return Err(Status::invalid_argument("only frames may follow the hello"));
         };
-        let frame = unpacked(packed).await?;
+        let (frame, read_on) = read(packed, reader).await?;
+        reader = read_on;
         let number = frame.number;
         let stale = judge.take(from, frame).await.ok_or_else(no_judge)?;
         answer(answers, v1::RelayResponse { number, stale }).await?;
@@ -140,14 +143,19 @@ async fn converse(
 }
 
 /// Megabytes of it would hold up others.
-async fn unpacked(packed: Bytes) -> Result<v1::RelayFrame, Status> {
-    let unpacking = tokio::task::spawn_blocking(move || {
+async fn read(packed: Bytes, mut reader: Reader) -> Result<(Frame, Reader), Status> {
+    let reading = tokio::task::spawn_blocking(move || {
         let unusable = |error| Status::invalid_argument(describe(&error));
         let size = unpacked_size(&packed).map_err(unusable)?;
         let frame = unpack(&packed, size).map_err(unusable)?;
-        v1::RelayFrame::decode(frame).map_err(|error| Status::invalid_argument(error.to_string()))
+        let frame = v1::RelayFrame::decode(frame)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let frame = reader
+            .read(frame)
+            .map_err(|error| Status::invalid_argument(describe(&error)))?;
+        Ok((frame, reader))
     });
-    unpacking
+    reading
         .await
         .map_err(|_| Status::internal("reading a frame failed"))?
 }

@@ -151,11 +151,14 @@ async fn submit(
 /// What an analyzer would relay to a judge that knows nothing.
 fn frame(here: &Here) -> v1::RelayFrame {
     let portion = here.log.next(&mut here.log.cursor(), 1 << 20);
-    v1::RelayFrame {
-        number: 1,
-        shards: relay::by_shard(portion.items, here),
-        caught_up: portion.is_last,
-    }
+    relay::frame(1, &portion, relay::owned(here)).expect("memory")
+}
+
+/// How many items of a frame the judge refuses, where it is the first of a stream.
+async fn take(evidence: &EvidenceHandle, from: i64, frame: v1::RelayFrame) -> u64 {
+    let frame = evidence.reader().read(frame).expect("a frame");
+    let stale = evidence.take(MemberId(from), frame).await;
+    stale.expect("it runs")
 }
 
 /// Probes that were counted.
@@ -191,8 +194,7 @@ async fn batches_count_once_whichever_owners_relay_them() {
     // The judge has what the first one had, and has it twice.
     let late = frame(&first);
     for _ in 0..2 {
-        let stale = evidence.take(MemberId(1), frame(&first)).await;
-        assert_eq!(stale, Some(0));
+        assert_eq!(take(&evidence, 1, frame(&first)).await, 0);
     }
     assert_eq!(counted(&state).await, 100);
     let complete = tokio::time::timeout(PATIENCE, replayed.wait_for(|is_done| *is_done));
@@ -209,16 +211,16 @@ async fn batches_count_once_whichever_owners_relay_them() {
     }
     let again = greet(&at_second, told(2), 12).await.expect("taken");
     assert_eq!((again.acknowledged, again.seen_since), (12, 8));
-    assert_eq!(evidence.take(MemberId(2), frame(&second)).await, Some(0));
+    assert_eq!(take(&evidence, 2, frame(&second)).await, 0);
     assert_eq!(counted(&state).await, 120);
 
     // What the first one still has is refused, by its own knowledge and by the judge.
-    assert_eq!(evidence.take(MemberId(1), late.clone()).await, Some(10));
+    assert_eq!(take(&evidence, 1, late.clone()).await, 10);
     let mut forged = late;
     for shard in &mut forged.shards {
         shard.shard = told(2).map(Into::into);
     }
-    assert_eq!(evidence.take(MemberId(1), forged).await, Some(10));
+    assert_eq!(take(&evidence, 1, forged).await, 10);
     let refused = greet(&at_first, told(1), 12).await.expect_err("stale");
     assert!(refused.text.contains("by now (epoch 2"), "{}", refused.text);
     assert!(frame(&first).shards.is_empty(), "it has forgotten them");

@@ -61,7 +61,10 @@ impl fmt::Debug for Ends {
 
 impl Ends {
     /// The RNIC that an encoded `Peer` describes, or what is wrong with it.
-    pub(super) fn read(&self, said: &[u8]) -> Result<Result<Arc<End>, ReportError>, DecodeError> {
+    pub(in crate::rpc) fn read(
+        &self,
+        said: &[u8],
+    ) -> Result<Result<Arc<End>, ReportError>, DecodeError> {
         let hash = self.hasher.hash_one(said);
         if let Some(end) = self.with(hash, |shard| shard.find(hash, said)) {
             return Ok(Ok(end));

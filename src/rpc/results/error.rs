@@ -127,6 +127,9 @@ pub enum ReportError {
     /// What is wrong with hardware counters.
     #[error("hardware counters: {0}")]
     Hardware(#[from] HardwareError),
+    /// As the analyzer says that took the batch.
+    #[error("{0}")]
+    Told(String),
 }
 
 /// A report that was refused.

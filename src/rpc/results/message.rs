@@ -59,7 +59,7 @@ impl From<PathReport> for v1::PathReport {
     }
 }
 
-pub(super) fn name<T: AsRef<str>>(text: T, what: &'static str) -> Result<T, ReportError> {
+pub(in crate::rpc) fn name<T: AsRef<str>>(text: T, what: &'static str) -> Result<T, ReportError> {
     match check_name(text.as_ref()) {
         Ok(()) => Ok(text),
         Err(error) => Err(ReportError::Name { what, error }),
@@ -123,14 +123,14 @@ impl From<AgentCounters> for v1::AgentCounters {
 /// Both directions between an enum of the domain and one of the messages.
 macro_rules! numbers {
     ($what:literal $domain:ident $message:ident $from:ident $to:ident { $($variant:ident = $number:ident),* $(,)? }) => {
-        pub(super) fn $from(number: i32) -> Result<$domain, ReportError> {
+        pub(in crate::rpc) fn $from(number: i32) -> Result<$domain, ReportError> {
             match v1::$message::try_from(number) {
                 $(Ok(v1::$message::$number) => Ok($domain::$variant),)*
                 Ok(v1::$message::Unspecified) | Err(_) => Err(ReportError::Unknown { what: $what, number }),
             }
         }
 
-        const fn $to(value: $domain) -> v1::$message {
+        pub(in crate::rpc) const fn $to(value: $domain) -> v1::$message {
             match value {
                 $($domain::$variant => v1::$message::$number,)*
             }
@@ -139,7 +139,7 @@ macro_rules! numbers {
 }
 
 /// What a report's kind and its `focused` say.
-pub(super) fn kind_from(number: i32, focused: bool) -> Result<ProbeKind, ReportError> {
+pub(in crate::rpc) fn kind_from(number: i32, focused: bool) -> Result<ProbeKind, ReportError> {
     let kind = match v1::ProbeKind::try_from(number) {
         Ok(v1::ProbeKind::TorMesh) => ProbeKind::TorMesh,
         Ok(v1::ProbeKind::InterTor) if focused => return Ok(ProbeKind::Focus),
@@ -157,7 +157,7 @@ pub(super) fn kind_from(number: i32, focused: bool) -> Result<ProbeKind, ReportE
 }
 
 /// A kind in messages: focus is a field of its own, which older analyzers skip.
-const fn kind_to(kind: ProbeKind) -> v1::ProbeKind {
+pub(in crate::rpc) const fn kind_to(kind: ProbeKind) -> v1::ProbeKind {
     match kind {
         ProbeKind::TorMesh => v1::ProbeKind::TorMesh,
         ProbeKind::InterTor | ProbeKind::Focus => v1::ProbeKind::InterTor,
@@ -166,7 +166,7 @@ const fn kind_to(kind: ProbeKind) -> v1::ProbeKind {
 }
 
 /// The class that a report tells, if it tells both of its parts.
-pub(super) fn class_from(
+pub(in crate::rpc) fn class_from(
     traffic_class: Option<u32>,
     service_level: Option<u32>,
 ) -> Result<Option<Class>, ReportError> {
@@ -192,7 +192,7 @@ pub(super) fn class_from(
 }
 
 /// A degree of fidelity; one that only newer agents know is none.
-pub(super) fn fidelity_from(number: i32) -> Option<PathFidelity> {
+pub(in crate::rpc) fn fidelity_from(number: i32) -> Option<PathFidelity> {
     match v1::PathFidelity::try_from(number) {
         Ok(v1::PathFidelity::OwnPath) => Some(PathFidelity::OwnPath),
         Ok(v1::PathFidelity::UnknownPort) => Some(PathFidelity::UnknownPort),
@@ -201,7 +201,7 @@ pub(super) fn fidelity_from(number: i32) -> Option<PathFidelity> {
     }
 }
 
-const fn fidelity_to(fidelity: Option<PathFidelity>) -> v1::PathFidelity {
+pub(in crate::rpc) const fn fidelity_to(fidelity: Option<PathFidelity>) -> v1::PathFidelity {
     match fidelity {
         None => v1::PathFidelity::Unspecified,
         Some(PathFidelity::OwnPath) => v1::PathFidelity::OwnPath,

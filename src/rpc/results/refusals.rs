@@ -24,6 +24,14 @@ impl Refusals {
         }
     }
 
+    /// Counts those that another analyzer has refused, of which it tells one.
+    pub(in crate::rpc) fn add_told(&mut self, count: usize, path: impl Display, error: String) {
+        if let Some(others) = count.checked_sub(1) {
+            self.add(path, ReportError::Told(error));
+            self.count = self.count.saturating_add(others);
+        }
+    }
+
     /// How many reports were refused.
     pub const fn len(&self) -> usize {
         self.count

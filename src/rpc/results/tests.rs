@@ -97,7 +97,7 @@ fn any_report() -> impl Strategy<Value = PathReport> {
         })
 }
 
-fn any_batch() -> impl Strategy<Value = Batch> {
+pub(in crate::rpc) fn any_batch() -> impl Strategy<Value = Batch> {
     (
         1..=i64::MAX.cast_unsigned(),
         0i64..1 << 62,
