@@ -3,7 +3,8 @@
 //! Every kind of fault on a Clos fabric, and some on rails, on two planes and with bonds: alone, beside services, beside a second fault and
 //! beside a stalling host. A run is wholly right when
 //! every fault has one incident with the right subject and category, and nothing else is blamed. `SEEDS` is how many runs of
-//! each cell [default: 2], `SEED` the first seed [default: 1], `DENSE=1` probes ten times as much; arguments name rows (a part
+//! each cell [default: 2], `SHARDS` compares each run with one in which so many analyzers share the fleet and are killed now and then,
+//! `SEED` the first seed [default: 1], `DENSE=1` probes ten times as much; arguments name rows (a part
 //! of the name), companies and fabrics, as in `cargo bench --bench truth -- "leaf down" "4 rails" alone` [default: all].
 //! `VERBOSE=1` prints every
 //! incident of the runs that are not wholly right.
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use rpingmesh::lab::truth_table::{
     BEGIN, BOND_ROWS, BONDS, CLOS, Company, Ground, PLANE_ROWS, PLANES, RAIL_ROWS, RAILS, ROWS,
-    Row, Run, run,
+    Row, Run, run, run_over_shards,
 };
 
 fn number(name: &str, default: u64) -> u64 {
@@ -84,6 +85,35 @@ fn tell(run: &Run, seed: u64) {
     }
 }
 
+/// Runs in which several analyzers share the fleet, beside those of one.
+#[derive(Default)]
+struct Shared {
+    runs: usize,
+    /// With other evidence, and those of them with other findings: incidents, when, categories, counts.
+    different: usize,
+    otherwise: usize,
+    killed: u64,
+    again: u64,
+}
+
+impl Shared {
+    fn compare(&mut self, one: &Run, shards: &Run, (name, seed): (&str, u64)) {
+        self.runs += 1;
+        self.killed += shards.killed.0;
+        self.again += shards.killed.1;
+        if one.named == shards.named {
+            return;
+        }
+        self.different += 1;
+        if one.findings() != shards.findings() {
+            self.otherwise += 1;
+            println!("    {name}, seed {seed}: one analyzer, then several");
+            tell(one, seed);
+            tell(shards, seed);
+        }
+    }
+}
+
 /// The fabrics with their rows.
 const TABLES: [(&Ground, &[Row]); 4] = [
     (&CLOS, ROWS),
@@ -132,6 +162,8 @@ fn main() {
     let (first, seeds) = (number("SEED", 1), number("SEEDS", 2));
     let verbose = number("VERBOSE", 0) > 0;
     let dense = number("DENSE", 0) > 0;
+    let analyzers = usize::try_from(number("SHARDS", 0)).expect("a number of analyzers");
+    let mut shared = Shared::default();
     println!(
         "{:<38} {:<22} | {:>12} | {:>12} | {:>12} | {:>6} | {:>6}",
         "fault", "", "wholly right", "missed", "wrong", "median", "last"
@@ -153,6 +185,10 @@ fn main() {
                 let mut not_right = Vec::new();
                 for seed in first..first + seeds {
                     let run = run(row, company, probing, seed).expect("the run ends");
+                    if analyzers > 0 {
+                        let shards = run_over_shards(row, company, probing, seed, analyzers);
+                        shared.compare(&run, &shards.expect("the run ends"), (row.name, seed));
+                    }
                     cell.add(&run);
                     all.add(&run);
                     if row.hard {
@@ -177,5 +213,15 @@ fn main() {
             }
         }
         conclude(ground, by_company, hard, all);
+    }
+    if shared.runs > 0 {
+        println!(
+            "{analyzers} analyzers beside one: {} runs, {} with other findings, {} with other evidence for the same; {} owners killed, {} batches came again",
+            shared.runs,
+            shared.otherwise,
+            shared.different - shared.otherwise,
+            shared.killed,
+            shared.again
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! A fleet registers with one controller, over gRPC: a controller in a process of its own, and 12 500 agents with 8 RNICs and a
-//! connection each, all at once. Half of them fetch their pinglists and each newer one, the others only stay registered. Prints how
-//! long answers take, the controller's memory and its processor time: `cargo run --release --example registrations [AGENTS]`
+//! connection each, all at once. Half of them fetch their pinglists and each newer one, the others only stay registered. Then, at rest,
+//! whole lists are asked for. Prints how long answers take, the controller's memory and its processor time: `cargo run --release --example registrations [AGENTS]`
 //! (Linux).
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -27,6 +27,7 @@ use rpingmesh::store::open;
 use rpingmesh::time::SystemClock;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -41,6 +42,9 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_secs(10);
 /// Nobody waits longer for the end.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// Whole lists that are asked for in a second of a fleet at rest: as many as if all agents of 100 000 RNICs fetched theirs within two
+/// minutes.
+const ASKED: u32 = 100;
 /// A list of an agent with 8 RNICs is far smaller.
 const LARGEST: usize = 16 << 20;
 
@@ -327,6 +331,49 @@ async fn join(agents: usize, url: &Url, seen: &Arc<Seen>) {
     );
 }
 
+/// Whole lists of agents at random, [`ASKED`] in a second whether or not earlier ones have come, from a fleet at rest.
+async fn lists_at_rest(agents: usize, url: &Url, seen: &Arc<Seen>) {
+    let channel = || channel(url, &Security::loopback_plaintext()).expect("a channel");
+    let clients: Vec<_> = (0..16)
+        .map(|_| ControllerServiceClient::new(channel()).max_decoding_message_size(LARGEST))
+        .collect();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / ASKED);
+    let mut asking = JoinSet::new();
+    let bytes = Arc::new(AtomicU64::new(0));
+    for number in 0..ASKED * 20 {
+        let due = ticks.tick().await;
+        let mut client = clients[number as usize % clients.len()].clone();
+        let host = number as usize * 7_919 % agents;
+        let (seen, bytes) = (Arc::clone(seen), Arc::clone(&bytes));
+        asking.spawn(async move {
+            let request = v1::GetPinglistRequest {
+                agent_id: format!("host{host}"),
+                known_version: 0,
+                takes_delta: false,
+            };
+            match client.get_pinglist(request).await {
+                Ok(list) => {
+                    let list = list.into_inner();
+                    bytes.fetch_add(list.encoded_len() as u64, Ordering::Relaxed);
+                }
+                Err(status) => keep(&seen.errors, status.to_string()),
+            }
+            due.elapsed()
+        });
+    }
+    let mut spans = asking.join_all().await;
+    spans.sort_unstable();
+    let at = |share: usize| spans[(spans.len() - 1) * share / 100].as_secs_f64() * 1e3;
+    println!(
+        "whole lists at rest, {ASKED} in a second: {} ({:.1} ms in the median, {:.1} ms for 99 %, {:.1} ms at most), {:.0} kB each",
+        spans.len(),
+        at(50),
+        at(99),
+        at(100),
+        bytes.load(Ordering::Relaxed) as f64 / 1e3 / spans.len() as f64
+    );
+}
+
 async fn measure(agents: usize) {
     let server = Server::start();
     let url = Url::server(&format!("http://{}", server.address)).expect("a URL");
@@ -364,6 +411,7 @@ async fn measure(agents: usize) {
         server.memory("VmRSS:"),
         server.cpu().saturating_sub(cpu).as_secs_f64()
     );
+    lists_at_rest(agents, &url, &seen).await;
     let errors = seen.errors.lock().expect("no panic");
     println!(
         "errors: {}{}",

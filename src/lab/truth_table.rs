@@ -9,7 +9,9 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::virtual_time::{Event, VirtualTimeError, run_in_virtual_time};
+use super::virtual_time::{
+    Event, VirtualTimeError, run_in_virtual_time, run_in_virtual_time_over_shards,
+};
 use crate::analysis::incident::{Change, Incident};
 use crate::analysis::judge::Category;
 use crate::config::HumanDuration;
@@ -397,12 +399,23 @@ pub struct Run {
     pub faults: Vec<String>,
     /// The incidents, in the order in which they were opened; those about the host that stalls are left out.
     pub named: Vec<Named>,
+    /// Where several analyzers share the fleet: how often one was killed, and batches that came again and were not counted.
+    pub killed: (u64, u64),
 }
 
 impl Run {
     /// Whether every fault has its one incident and nothing else is named.
     pub fn is_wholly_right(&self) -> bool {
         self.named.iter().all(|named| named.right) && self.named.len() == self.faults.len()
+    }
+
+    /// The incidents without the paths that show them and in what order others were ruled out.
+    pub fn findings(&self) -> Vec<Named> {
+        let mut named = self.named.clone();
+        for named in &mut named {
+            named.incident.evidence.clear();
+        }
+        named
     }
 
     /// The first incident about a fault, whatever its category, after the fault began.
@@ -426,6 +439,30 @@ pub fn run(
     company: Company,
     probing: Probing,
     seed: u64,
+) -> Result<Run, VirtualTimeError> {
+    run_over(row, company, probing, seed, None)
+}
+
+/// The same where so many analyzers share the fleet and are killed now and then. It should name the same at the same time.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_over_shards(
+    row: &Row,
+    company: Company,
+    probing: Probing,
+    seed: u64,
+    analyzers: usize,
+) -> Result<Run, VirtualTimeError> {
+    run_over(row, company, probing, seed, Some(analyzers))
+}
+
+fn run_over(
+    row: &Row,
+    company: Company,
+    probing: Probing,
+    seed: u64,
+    analyzers: Option<usize>,
 ) -> Result<Run, VirtualTimeError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let shape = row.ground.shape;
@@ -463,10 +500,17 @@ pub fn run(
         fabric: shape,
         probing,
     };
-    let outcome = run_in_virtual_time(&scenario, true)?;
+    let outcome = match analyzers {
+        None => run_in_virtual_time(&scenario, true)?,
+        Some(analyzers) => run_in_virtual_time_over_shards(&scenario, true, (analyzers, seed))?,
+    };
     let mut named = incidents(outcome.events, stalled.as_deref());
     mark(&mut named, &drawn);
-    Ok(Run { faults, named })
+    Ok(Run {
+        faults,
+        named,
+        killed: outcome.killed,
+    })
 }
 
 /// A host that the faults of a row do not hit.

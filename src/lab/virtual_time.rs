@@ -4,6 +4,7 @@
 //! upload once a second unless their host is down or stalled, as they would over a management network of their own.
 
 pub mod certified;
+mod split;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -27,8 +28,11 @@ use crate::id::{Gid, TorId};
 use crate::probe::focus::{FlowKey, FocusBounds};
 use crate::probe::trace::Tuple;
 use crate::probe::{Config, ProbeResult};
+use crate::rpc::relay::FrameError;
 use crate::time::{HostTime, Nanos, WallTime};
 use crate::topology::wiring::Wiring;
+
+use split::Split;
 
 /// How often agents upload and the analyzer judges.
 pub const INTERVAL: Duration = Duration::from_secs(1);
@@ -51,6 +55,9 @@ pub enum VirtualTimeError {
     /// The counts contradict each other.
     #[error("the judge refuses what was counted")]
     Judge(#[from] ProblemError),
+    /// What analyzers pass on cannot be read.
+    #[error("what an analyzer passed on cannot be read")]
+    Relay(#[from] FrameError),
 }
 
 /// Something that became of an incident, and when.
@@ -75,6 +82,8 @@ pub struct Outcome {
     pub probes: u64,
     /// 5-tuples that were to be probed more, each as often as a run of the judge asked for it.
     pub asked: u64,
+    /// Where several analyzers share the fleet: owners that were killed, and batches that came to the judge again and were not counted.
+    pub killed: (u64, u64),
 }
 
 struct Agent {
@@ -89,7 +98,19 @@ struct Agent {
 /// # Errors
 /// [`VirtualTimeError`].
 pub fn run_in_virtual_time(scenario: &Scenario, traced: bool) -> Result<Outcome, VirtualTimeError> {
-    run(scenario, traced, None)
+    run(scenario, traced, None, None)
+}
+
+/// The same where so many analyzers share the fleet and are killed now and then: with the shards and kills of a seed.
+///
+/// # Errors
+/// [`VirtualTimeError`].
+pub fn run_in_virtual_time_over_shards(
+    scenario: &Scenario,
+    traced: bool,
+    (analyzers, seed): (usize, u64),
+) -> Result<Outcome, VirtualTimeError> {
+    run(scenario, traced, None, Some(Split::new(analyzers, seed)))
 }
 
 /// The same with focus: what the judge asks for is probed more, within these bounds, [`LAG`] later.
@@ -101,13 +122,14 @@ pub fn run_in_virtual_time_with_focus(
     traced: bool,
     bounds: Bounds,
 ) -> Result<Outcome, VirtualTimeError> {
-    run(scenario, traced, Some(bounds))
+    run(scenario, traced, Some(bounds), None)
 }
 
 fn run(
     scenario: &Scenario,
     traced: bool,
     focus: Option<Bounds>,
+    split: Option<Split>,
 ) -> Result<Outcome, VirtualTimeError> {
     let topology = Arc::new(scenario.topology()?);
     let wiring = (!scenario.probing.across_planes)
@@ -115,12 +137,16 @@ fn run(
         .flatten();
     let (mut swarm, mut lab) = prepare(scenario, &topology, wiring.as_ref(), traced)?;
     lab.judge.focus = focus;
+    lab.split = split;
     let HumanDuration(duration) = scenario.duration;
     let origin = HostTime::from_nanos(0);
     let mut now = origin;
     while now.since(origin) < duration {
         now = now.after(INTERVAL);
         lab.step(&mut swarm, now)?;
+    }
+    if let Some(split) = &lab.split {
+        lab.outcome.killed = (split.killed, split.again);
     }
     Ok(lab.outcome)
 }
@@ -167,6 +193,8 @@ struct VirtualLab {
     reported: HashMap<Gid, TorId>,
     /// What was asked for and has not reached the agents yet.
     asked: VecDeque<(HostTime, Vec<Asked>)>,
+    /// Several analyzers that pass on what agents upload.
+    split: Option<Split>,
     outcome: Outcome,
 }
 
@@ -212,6 +240,7 @@ impl VirtualLab {
             tracker: Tracker::new(Vec::new(), 1, start),
             reported: HashMap::new(),
             asked: VecDeque::new(),
+            split: None,
             outcome: Outcome::default(),
         }
     }
@@ -284,14 +313,14 @@ impl VirtualLab {
     }
 
     /// One interval that ends at `now`: probes, uploads, a run of the judge.
-    fn step(&mut self, swarm: &mut Swarm, now: HostTime) -> Result<(), ProblemError> {
+    fn step(&mut self, swarm: &mut Swarm, now: HostTime) -> Result<(), VirtualTimeError> {
         while let Some((due, asked)) = self.asked.pop_front_if(|(due, _)| *due <= now) {
             swarm.run_until(due, |source, result| self.ingest(source, &result));
             self.deliver(swarm, &asked);
         }
         swarm.run_until(now, |source, result| self.ingest(source, &result));
-        self.upload(swarm, now);
-        self.judge(now)
+        self.upload(swarm, now)?;
+        Ok(self.judge(now)?)
     }
 
     /// The ToR that an RNIC reports.
@@ -312,7 +341,8 @@ impl VirtualLab {
         }
     }
 
-    fn upload(&mut self, swarm: &Swarm, now: HostTime) {
+    fn upload(&mut self, swarm: &Swarm, now: HostTime) -> Result<(), FrameError> {
+        let mut batches = Vec::new();
         for host in 0..self.agents.len() {
             let number = u32::try_from(host).unwrap_or(u32::MAX);
             let stalled = swarm
@@ -333,10 +363,9 @@ impl VirtualLab {
                 counters: AgentCounters::default(),
             };
             agent.since = wall(now);
-            let name = &self.topology.hosts()[host];
-            self.host_filter.ingest(name, &batch, wall(now));
-            self.windows.ingest(&batch, wall(now));
+            batches.push((host, batch));
         }
+        self.count(batches, now)?;
         // What the agent of a host that is down would have kept dies with it.
         for host in 0..self.agents.len() {
             let number = u32::try_from(host).unwrap_or(u32::MAX);
@@ -345,6 +374,35 @@ impl VirtualLab {
                 self.agents[host].since = wall(now);
             }
         }
+        Ok(())
+    }
+
+    /// Counts batches, which other analyzers may have passed on.
+    fn count(&mut self, batches: Vec<(usize, Batch)>, now: HostTime) -> Result<(), FrameError> {
+        let name = |host: usize| self.topology.hosts()[host].clone();
+        let counted = match &mut self.split {
+            None => batches
+                .into_iter()
+                .map(|(host, batch)| (name(host), batch))
+                .collect(),
+            Some(split) => {
+                let tors = |host: usize| {
+                    let rnics = self
+                        .topology
+                        .rnic_ids()
+                        .map(|rnic| self.topology.rnic(rnic));
+                    let of_host = rnics.filter(|rnic| rnic.host_index as usize == host);
+                    of_host.map(|rnic| rnic.tor.clone()).collect()
+                };
+                let batch = |(host, batch)| (name(host), tors(host), batch);
+                split.pass(batches.into_iter().map(batch).collect())?
+            }
+        };
+        for (host, batch) in counted {
+            self.host_filter.ingest(&host, &batch, wall(now));
+            self.windows.ingest(&batch, wall(now));
+        }
+        Ok(())
     }
 
     fn judge(&mut self, now: HostTime) -> Result<(), ProblemError> {

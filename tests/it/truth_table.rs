@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use rpingmesh::lab::truth_table::{BEGIN, Company, PLANE_ROWS, RAIL_ROWS, ROWS, Row, run};
+use rpingmesh::lab::truth_table::{
+    BEGIN, Company, PLANE_ROWS, RAIL_ROWS, ROWS, Row, run, run_over_shards,
+};
 
 /// Rows and companies in which one fault has become several incidents, or one of a wrong category.
 const SLICE: [(&str, Company); 5] = [
@@ -58,6 +60,26 @@ fn a_switch_that_swallows_5_tuples_is_one_incident() {
 #[test]
 fn what_comes_and_goes_is_not_called_down() {
     check("truth_table_flapping", ROWS, &COMES_AND_GOES);
+}
+
+/// Three analyzers that share the fleet, and are killed now and then, name the same at the same time, with the same counts, as the only one
+/// does. Of paths that show it equally well they may name others.
+#[test]
+fn shards_give_the_answer_of_one_analyzer() {
+    let (mut killed, mut again) = (0, 0);
+    let slice = [(ROWS, SLICE[2]), (ROWS, SLICE[4]), (RAIL_ROWS, ON_RAILS[2])];
+    for (rows, (name, company)) in slice {
+        let row = rows.iter().find(|row| row.name == name);
+        let row = row.expect("a row of that name");
+        let one = run(row, company, row.ground.probing, 1).expect("the run ends");
+        let shards = run_over_shards(row, company, row.ground.probing, 1, 3);
+        let shards = shards.expect("the run ends");
+        assert_eq!(one.findings(), shards.findings(), "{name}");
+        assert!(!one.named.is_empty(), "{name}");
+        killed += shards.killed.0;
+        again += shards.killed.1;
+    }
+    assert!(killed > 10 && again > 50, "{killed} killed, {again} again");
 }
 
 fn check(snapshot: &str, rows: &[Row], slice: &[(&str, Company)]) {

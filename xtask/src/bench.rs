@@ -55,6 +55,8 @@ enum Bench {
     Registrations,
     /// 100 000 RNICs that are stored in the registry: SQLite, PostgreSQL from one controller and from four.
     RegistryStores,
+    /// What reports cost four analyzers that share a fleet over PostgreSQL beside one with SQLite, and what they relay (minutes).
+    ShardsLoad,
     /// The judge of 100 000 RNICs with the sparse matrix: time of each run, memory (minutes, 8 GB).
     JudgeFleet,
     /// `certify` of 1 024 emulated RNICs, and of 50 healthy small fabrics, in virtual time: how long it takes, what is invented.
@@ -103,6 +105,7 @@ impl Bench {
             Self::Fleet => example("fleet"),
             Self::Registrations => example("registrations"),
             Self::RegistryStores => example("registry_stores"),
+            Self::ShardsLoad => example("shards_load"),
             Self::JudgeFleet => example("judge_fleet"),
             Self::Certify => example("certify"),
             Self::Jobs => example("jobs"),

@@ -503,6 +503,7 @@ async fn an_owner_that_stood_still_ends_and_its_late_evidence_is_refused() {
             items: vec![item.clone(), item],
         }],
         caught_up: true,
+        ..v1::RelayFrame::default()
     };
     let packed = zstd::bulk::compress(&prost::Message::encode_to_vec(&frame), 1).expect("packed");
     let late = relayed(Message::ZstdFrame(packed.into()));
