@@ -2,6 +2,7 @@
 
 mod clos;
 mod lab;
+pub(crate) mod star;
 
 /// Selected by the profile `root`.
 mod root {

@@ -67,6 +67,22 @@ pub(super) struct Cursor {
     before: u64,
 }
 
+impl Cursor {
+    pub(super) const fn position(&self) -> Position {
+        Position {
+            next: self.next,
+            before: self.before,
+        }
+    }
+}
+
+/// Up to where a judge has taken what it was told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    next: u64,
+    before: u64,
+}
+
 /// The log.
 #[derive(Debug)]
 struct Log {
@@ -129,12 +145,14 @@ impl Log {
         self.states.retain(|_, item| owns(item.shard));
     }
 
-    fn cursor(&self) -> Cursor {
+    fn cursor(&self, told: Option<Position>, is_same: bool) -> Cursor {
+        let next = told.map_or(self.first, |told| told.next);
+        let before = told.filter(|_| is_same).map_or(next, |told| told.before);
         Cursor {
             paths: Told::default(),
             states: self.states.values().cloned().collect(),
-            next: self.end(),
-            before: self.end(),
+            next,
+            before,
         }
     }
 
@@ -241,9 +259,9 @@ impl SharedLog {
         self.lock().retain(owns);
     }
 
-    /// For a judge that was told nothing.
-    pub(super) fn cursor(&self) -> Cursor {
-        self.lock().cursor()
+    /// For a judge. What no judge has taken since `told` is new to it; what came before is told again, unless it is the same judge.
+    pub(super) fn cursor(&self, told: Option<Position>, is_same: bool) -> Cursor {
+        self.lock().cursor(told, is_same)
     }
 
     /// What is to be told next: what is new first, in its order; then what is older, the newest first. At least one item if there is any,
@@ -252,10 +270,11 @@ impl SharedLog {
         self.lock().next(cursor, most)
     }
 
-    /// When the oldest item came that the judge was not told.
-    pub(super) fn oldest_untold(&self, cursor: &Cursor) -> Option<Instant> {
+    /// When the oldest item came that the judge was not told; `None` as a position: it was told nothing.
+    pub(super) fn oldest_untold(&self, told: Option<Position>) -> Option<Instant> {
         let log = self.lock();
-        let mut untold = cursor.next.max(log.first)..log.end();
+        let next = told.map_or(log.first, |told| told.next);
+        let mut untold = next.max(log.first)..log.end();
         untold.find_map(|number| Some(log.get(number)?.at))
     }
 
@@ -326,12 +345,19 @@ mod tests {
         portion.items.iter().map(number).collect()
     }
 
+    /// The cursor of a judge whose predecessor has taken all that is there.
+    fn next_judge(log: &SharedLog) -> Cursor {
+        let mut all = log.cursor(None, false);
+        assert!(log.next(&mut all, 1 << 20).is_last);
+        log.cursor(Some(all.position()), false)
+    }
+
     #[test]
     fn a_new_judge_gets_what_is_new_then_what_is_kept_the_newest_first() {
         let (log, now) = (SharedLog::new(1 << 20), Instant::now());
         push(&log, 1..=3, now);
         log.push(item(9, now, Content::State(v1::AgentState::default())));
-        let mut cursor = log.cursor();
+        let mut cursor = next_judge(&log);
         push(&log, 4..=5, now);
         let first = log.next(&mut cursor, 2 * size() + PATH);
         assert_eq!((told(&first), first.is_last), (vec![4, 5], false));
@@ -343,24 +369,45 @@ mod tests {
             (vec![6, 0, -3, -2, -1], true)
         );
         assert!(second.paths.is_empty(), "the stream knows it");
-        assert_eq!(log.oldest_untold(&cursor), None);
+        assert_eq!(log.oldest_untold(Some(cursor.position())), None);
         push(&log, 7..=7, now);
-        assert_eq!(log.oldest_untold(&cursor), Some(now));
+        assert_eq!(log.oldest_untold(Some(cursor.position())), Some(now));
         assert_eq!(told(&log.next(&mut cursor, 1)), [7]);
         assert!(log.next(&mut cursor, 1).is_last);
+    }
+
+    #[test]
+    fn what_a_judge_has_not_taken_stays_new_to_it_and_to_the_next_one() {
+        let (log, now) = (SharedLog::new(1 << 20), Instant::now());
+        push(&log, 1..=1, now);
+        let mut cursor = log.cursor(None, false);
+        push(&log, 2..=2, now);
+        assert_eq!(told(&log.next(&mut cursor, 1 << 20)), [1, 2]);
+        let taken = cursor.position();
+        // Under way when the stream broke, and what came meanwhile.
+        push(&log, 3..=3, now);
+        assert_eq!(told(&log.next(&mut cursor, 1 << 20)), [3]);
+        push(&log, 4..=4, now);
+        let mut same = log.cursor(Some(taken), true);
+        assert_eq!(told(&log.next(&mut same, 1 << 20)), [3, 4]);
+        let mut another = log.cursor(Some(taken), false);
+        assert_eq!(told(&log.next(&mut another, 1 << 20)), [3, 4, -2, -1]);
     }
 
     #[test]
     fn it_is_bounded_by_bytes_and_time_and_forgets_shards_that_went() {
         let (log, now) = (SharedLog::new(3 * size() as u64), Instant::now());
         push(&log, 1..=5, now);
-        assert_eq!(told(&log.next(&mut log.cursor(), 1 << 20)), [-5, -4, -3]);
+        assert_eq!(
+            told(&log.next(&mut next_judge(&log), 1 << 20)),
+            [-5, -4, -3]
+        );
         log.retain(|owned| owned != shard(4));
-        assert_eq!(told(&log.next(&mut log.cursor(), 1 << 20)), [-5, -3]);
-        let mut behind = log.cursor();
+        assert_eq!(told(&log.next(&mut next_judge(&log), 1 << 20)), [-5, -3]);
+        let mut behind = next_judge(&log);
         push(&log, 6..=6, now + KEPT + Duration::from_secs(1));
         assert_eq!(told(&log.next(&mut behind, 1 << 20)), [6]);
-        assert_eq!(told(&log.next(&mut log.cursor(), 1 << 20)), [-6]);
+        assert_eq!(told(&log.next(&mut next_judge(&log), 1 << 20)), [-6]);
         assert_eq!(log.lock().paths.len(), 1);
         log.retain(|_| false);
         assert!(log.lock().paths.is_empty(), "no batch has it");

@@ -1,8 +1,8 @@
 //! The task that passes on to the judge what agents of this analyzer's shards have sent.
 //!
-//! In: the log, and who judges (`watch`). A judge that was told nothing gets what is new first, then what is kept, the newest first. What
-//! a judge has not taken when its stream ends goes to the next one: each takes a batch once, by its number. Dropping the task at any await
-//! is safe: agents have what is lost.
+//! In: the log, and who judges (`watch`). A judge that was told nothing gets what is new first, then what is kept, the newest first. A
+//! stream to the same judge goes on behind what it has taken. What no judge has taken is new to the next one; each takes a batch once, by
+//! its number. Dropping the task at any await is safe: agents have what is lost.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::here::Here;
-use super::log::{Content, Cursor, Portion};
+use super::log::{Content, Cursor, Portion, Position};
 use crate::net::client::channel_to_one_of_several;
 use crate::net::limit::LogLimit;
 use crate::net::tls::Security;
@@ -66,6 +66,8 @@ pub(super) struct Relay {
     membership: Arc<Membership>,
     security: Security,
     lines: LogLimit,
+    /// What was taken, and the judge that took it last.
+    told: Option<(Judge, Position)>,
 }
 
 /// One stream to one judge.
@@ -74,9 +76,18 @@ struct Stream {
     answers: Streaming<v1::RelayResponse>,
     cursor: Cursor,
     number: u64,
-    /// Frames that the judge has not taken, with when the oldest came of what is new in them.
-    in_flight: VecDeque<(u64, Option<Instant>)>,
+    /// Frames that the judge has not taken.
+    in_flight: VecDeque<Frame>,
     sent_at: Instant,
+}
+
+/// A frame on its way.
+struct Frame {
+    number: u64,
+    /// When the oldest came of what is new in it.
+    oldest: Option<Instant>,
+    /// Where the cursor is behind it.
+    end: Position,
 }
 
 impl Relay {
@@ -87,6 +98,7 @@ impl Relay {
             membership,
             security,
             lines: LogLimit::new(3, Duration::from_mins(1)),
+            told: None,
         }
     }
 
@@ -123,6 +135,8 @@ impl Relay {
                 let error = crate::error::describe(&error);
                 tracing::warn!(judge = %endpoints.grpc, error, suppressed, "the judge takes nothing; it is tried again");
             }
+            let told = self.told.map(|(_, position)| position);
+            self.note_lag(self.here.log.oldest_untold(told));
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -144,7 +158,9 @@ impl Relay {
                         .map_err(|_| RelayError::Silent)?
                         .map_err(|status| RelayError::Status(status.into()))?
                         .ok_or(RelayError::Closed)?;
-                    while stream.in_flight.pop_front_if(|(number, _)| *number <= answer.number).is_some() {}
+                    while let Some(taken) = stream.in_flight.pop_front_if(|frame| frame.number <= answer.number) {
+                        self.told = Some((judge, taken.end));
+                    }
                     self.here.metrics.shared.evidence_refused.inc_by(answer.stale);
                 }
                 () = self.here.log.news(), if !has_news => has_news = true,
@@ -158,15 +174,14 @@ impl Relay {
                     }
                 }
             }
-            self.note_lag(&stream);
+            let untold = self.here.log.oldest_untold(Some(stream.cursor.position()));
+            let under_way = stream.in_flight.iter().filter_map(|frame| frame.oldest);
+            self.note_lag(under_way.chain(untold).min());
         }
     }
 
-    /// How far the judge is behind.
-    fn note_lag(&self, stream: &Stream) {
-        let untold = self.here.log.oldest_untold(&stream.cursor);
-        let under_way = stream.in_flight.iter().filter_map(|(_, oldest)| *oldest);
-        let oldest = under_way.chain(untold).min();
+    /// How far the judge is behind, by when the oldest came that it has not taken.
+    fn note_lag(&self, oldest: Option<Instant>) {
         let lag = oldest.map_or(Duration::ZERO, |oldest| oldest.elapsed());
         self.here
             .metrics
@@ -203,10 +218,13 @@ impl Relay {
             Ok::<_, RelayError>(answers)
         };
         let answers = tokio::time::timeout(PATIENCE, beginning).await;
+        let answers = answers.map_err(|_| RelayError::Silent)??;
+        let is_same = self.told.is_some_and(|(told, _)| told == judge);
+        let told = self.told.map(|(_, position)| position);
         Ok(Stream {
             requests,
-            answers: answers.map_err(|_| RelayError::Silent)??,
-            cursor: self.here.log.cursor(),
+            answers,
+            cursor: self.here.log.cursor(told, is_same),
             number: 0,
             in_flight: VecDeque::new(),
             sent_at: Instant::now(),
@@ -236,7 +254,11 @@ impl Stream {
         };
         let sent = self.requests.send(request).await;
         sent.map_err(|_| RelayError::Closed)?;
-        self.in_flight.push_back((self.number, oldest));
+        self.in_flight.push_back(Frame {
+            number: self.number,
+            oldest,
+            end: self.cursor.position(),
+        });
         self.sent_at = Instant::now();
         Ok(is_last)
     }

@@ -150,7 +150,7 @@ async fn submit(
 
 /// What an analyzer would relay to a judge that knows nothing.
 fn frame(here: &Here) -> v1::RelayFrame {
-    let portion = here.log.next(&mut here.log.cursor(), 1 << 20);
+    let portion = here.log.next(&mut here.log.cursor(None, false), 1 << 20);
     relay::frame(1, &portion, relay::owned(here)).expect("memory")
 }
 

@@ -8,6 +8,14 @@ mod refused;
 mod several;
 mod shards;
 
+/// Needs network namespaces, or a file system of its own: selected by the profile `root`.
+mod root {
+    mod failover;
+    mod fleet;
+    mod partitions;
+    mod patroni;
+}
+
 use cluster::Cluster;
 use rpingmesh::store::open::{self, Stores};
 use rpingmesh::store::transfer::{Owner, copy};

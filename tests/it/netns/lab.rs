@@ -38,7 +38,8 @@ impl Namespaces {
         namespaces
     }
 
-    fn full(&self, name: &str) -> String {
+    /// The name that the system knows it by.
+    pub(crate) fn full(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 

@@ -101,6 +101,18 @@ impl Program {
         }
     }
 
+    /// Waits until it ends by itself; gives its exit status.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            assert!(Instant::now() < end, "it goes on: {:#?}", self.seen);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Sends SIGTERM; gives all lines of its life. Panics unless it ends soon with status 0.
     pub(crate) fn stop(mut self) -> Vec<String> {
         let pid = rustix::process::Pid::from_child(&self.child);

@@ -76,6 +76,14 @@ const FOR_TESTS: &[(&str, Sign)] = &[
     ("prometheus", Sign::Program("prometheus")),
     // The stores' other engine. Its programs are not in the path, the one that makes servers on Debian is.
     ("postgresql", Sign::Program("pg_createcluster")),
+    // What watches over servers of PostgreSQL, and has one take the place of another.
+    ("patroni", Sign::Program("patroni")),
+    (
+        "python3-etcd",
+        Sign::File("/usr/lib/python3/dist-packages/etcd/__init__.py"),
+    ),
+    ("etcd-server", Sign::Program("etcd")),
+    ("haproxy", Sign::Program("haproxy")),
     // The dashboard's tests, with a font that has the letters.
     ("chromium", Sign::Program("chromium")),
     ("chromium-driver", Sign::Program("chromedriver")),
@@ -119,8 +127,15 @@ const FOR_AARCH64: &[(&str, Sign)] = &[
     ("qemu-system-arm", Sign::Program("qemu-system-aarch64")),
 ];
 
-/// Services that packages start when they are installed. They must not run on the developer's machine.
-const UNWANTED: &[&str] = &["prometheus-alertmanager", "prometheus", "postgresql"];
+/// Packages that start a service when they are installed, and its unit. They must not run on the developer's machine.
+const UNWANTED: &[(&str, &str)] = &[
+    ("prometheus-alertmanager", "prometheus-alertmanager"),
+    ("prometheus", "prometheus"),
+    ("postgresql", "postgresql"),
+    ("patroni", "patroni"),
+    ("etcd-server", "etcd"),
+    ("haproxy", "haproxy"),
+];
 
 /// A compiler with the standard library's sources, where rustup's `rust-src` is missing.
 pub(crate) const RUST_SOURCES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
@@ -237,10 +252,9 @@ fn disable_unwanted(packages: &[&str]) -> Result<()> {
     if !Path::new("/run/systemd/system").is_dir() {
         return Ok(());
     }
-    for unit in UNWANTED
+    for (_, unit) in UNWANTED
         .iter()
-        .copied()
-        .filter(|unit| packages.contains(unit))
+        .filter(|(package, _)| packages.contains(package))
     {
         output(Command::new("systemctl").args(["disable", "--now", unit]))
             .with_context(|| format!("stop the service {unit} that came with its package"))?;

@@ -15,13 +15,28 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) const USER: &str = "ann";
 pub(super) const PASSWORD: &str = "a secret that is not shown";
 
+/// A network namespace to run in, and its address: loopback of this host otherwise.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub(super) space: String,
+    pub(super) address: String,
+}
+
 /// A running server.
 pub(super) struct Cluster {
     folder: TempDir,
+    host: Option<Host>,
     port: u16,
     settings: Vec<String>,
     server: Child,
 }
+
+/// Who may connect over the network of namespaces.
+const REMOTE: &str = "local all all trust
+local replication all trust
+host replication all 10.0.0.0/8 trust
+host all all 10.0.0.0/8 scram-sha-256
+";
 
 impl Cluster {
     /// A new server, without TLS.
@@ -32,6 +47,18 @@ impl Cluster {
     /// The same with settings, of files in its folder.
     pub(super) async fn start_with(settings: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let settings = settings(folder.path());
+        Self::made(folder, settings, None).await
+    }
+
+    /// A new server on a host of its own.
+    pub(super) async fn start_on(host: Host) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = remote(folder.path(), &host);
+        Self::made(folder, settings, Some(host)).await
+    }
+
+    async fn made(folder: TempDir, settings: Vec<String>, host: Option<Host>) -> Self {
         let password = folder.path().join("password");
         std::fs::write(&password, PASSWORD).expect("a file");
         let data = folder.path().join("data");
@@ -54,15 +81,15 @@ impl Cluster {
             .expect("initdb runs");
         let errors = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "{errors}");
-        let settings = settings(folder.path());
-        Self::serving(folder, settings).await
+        Self::serving(folder, settings, host).await
     }
 
-    async fn serving(folder: TempDir, settings: Vec<String>) -> Self {
+    async fn serving(folder: TempDir, settings: Vec<String>, host: Option<Host>) -> Self {
         let port = free_port();
-        let server = serve(folder.path(), port, &settings);
+        let server = serve(folder.path(), port, &settings, host.as_ref());
         let mut cluster = Self {
             folder,
+            host,
             port,
             settings,
             server,
@@ -74,10 +101,25 @@ impl Cluster {
     /// A copy that follows it, and can be read but not changed until it is promoted.
     pub(super) async fn standby(&self) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let copied = program("pg_basebackup")
+        self.copied(folder, Vec::new(), None).await
+    }
+
+    /// The same on a host of its own, over the network.
+    pub(super) async fn standby_on(&self, host: Host) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = remote(folder.path(), &host);
+        self.copied(folder, settings, Some(host)).await
+    }
+
+    async fn copied(&self, folder: TempDir, settings: Vec<String>, host: Option<Host>) -> Self {
+        let from = match &self.host {
+            Some(host) => host.address.clone(),
+            None => self.folder.path().display().to_string(),
+        };
+        let copied = program_on(host.as_ref(), "pg_basebackup")
             .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf"])
             .args(["--wal-method=stream", "--username", USER])
-            .arg(format!("--host={}", self.folder.path().display()))
+            .arg(format!("--host={from}"))
             .arg(format!("--port={}", self.port))
             .arg("--pgdata")
             .arg(folder.path().join("data"))
@@ -85,7 +127,7 @@ impl Cluster {
             .expect("pg_basebackup runs");
         let errors = String::from_utf8_lossy(&copied.stderr);
         assert!(copied.status.success(), "{errors}");
-        Self::serving(folder, Vec::new()).await
+        Self::serving(folder, settings, host).await
     }
 
     /// Kills it at once, as when its host loses power.
@@ -105,7 +147,12 @@ impl Cluster {
 
     /// Starts it where it was.
     pub(super) async fn start_again(&mut self) {
-        self.server = serve(self.folder.path(), self.port, &self.settings);
+        self.server = serve(
+            self.folder.path(),
+            self.port,
+            &self.settings,
+            self.host.as_ref(),
+        );
         self.ready().await;
     }
 
@@ -127,11 +174,20 @@ impl Cluster {
     }
 
     pub(super) fn url(&self, database: &str, parameters: &str) -> String {
-        let (port, password) = (self.port, self.folder.path().join("password"));
+        let (place, password) = (self.place(), self.folder.path().join("password"));
         let password = password.display();
-        format!(
-            "postgres://{USER}@127.0.0.1:{port}/{database}?{parameters}&password_file={password}"
-        )
+        let plain = if self.host.is_some() {
+            "&sslmode=disable"
+        } else {
+            ""
+        };
+        format!("postgres://{USER}@{place}/{database}?{parameters}&password_file={password}{plain}")
+    }
+
+    /// Address and port.
+    pub(super) fn place(&self) -> String {
+        let address = self.host.as_ref().map_or("127.0.0.1", |host| &host.address);
+        format!("{address}:{}", self.port)
     }
 
     /// Makes a database.
@@ -197,9 +253,9 @@ fn free_port() -> u16 {
     port.expect("a port").port()
 }
 
-fn serve(folder: &Path, port: u16, settings: &[String]) -> Child {
+fn serve(folder: &Path, port: u16, settings: &[String], host: Option<&Host>) -> Child {
     let log = std::fs::File::create(folder.join("log")).expect("a file");
-    program("postgres")
+    program_on(host, "postgres")
         .arg("-D")
         .arg(folder.join("data"))
         .arg("-p")
@@ -222,22 +278,53 @@ fn serve(folder: &Path, port: u16, settings: &[String]) -> Child {
         .expect("postgres runs")
 }
 
-/// One of the server's programs, of the newest version that is installed; as an ordinary user, for they refuse root.
+/// Settings of a server that others reach over the network.
+fn remote(folder: &Path, host: &Host) -> Vec<String> {
+    let rules = folder.join("hba");
+    std::fs::write(&rules, REMOTE).expect("a file");
+    vec![
+        format!("listen_addresses={}", host.address),
+        format!("hba_file={}", rules.display()),
+        "max_connections=100".to_owned(),
+    ]
+}
+
 fn program(name: &str) -> Command {
+    program_on(None, name)
+}
+
+/// The folder with the server's programs, of the newest version that is installed.
+pub(super) fn programs() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib/postgresql");
     let folders = folders.unwrap_or_else(|error| {
         panic!("/usr/lib/postgresql: {error}; `cargo xtask test --only packages` installs it")
     });
     let newest = folders
-        .filter_map(|entry| Some(entry.ok()?.path().join("bin").join(name)))
-        .filter(|path| path.is_file())
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .filter(|path| path.join("postgres").is_file())
         .max();
-    let path = newest.unwrap_or_else(|| panic!("no {name} in /usr/lib/postgresql"));
-    if !rustix::process::geteuid().is_root() {
-        return Command::new(path);
+    newest.expect("no server in /usr/lib/postgresql")
+}
+
+/// One of them, as an ordinary user, for they refuse root.
+pub(super) fn program_on(host: Option<&Host>, name: &str) -> Command {
+    let path = programs().join(name);
+    let mut words: Vec<&std::ffi::OsStr> = Vec::new();
+    if let Some(host) = host {
+        words.extend(["ip", "netns", "exec", &host.space].map(AsRef::<std::ffi::OsStr>::as_ref));
     }
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-user=1000", "--map-group=1000", "--"]);
-    command.arg(path);
+    if rustix::process::geteuid().is_root() {
+        let user = [
+            "unshare",
+            "--user",
+            "--map-user=1000",
+            "--map-group=1000",
+            "--",
+        ];
+        words.extend(user.map(AsRef::<std::ffi::OsStr>::as_ref));
+    }
+    words.push(path.as_os_str());
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     command
 }
