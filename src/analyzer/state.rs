@@ -35,6 +35,7 @@ use crate::analysis::map::{self, Map};
 use crate::analysis::paths::{Known, KnownPaths, Learned};
 use crate::analysis::report::{End, Sender};
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
+use crate::analysis::shards::Held;
 use crate::analysis::sizing::Sizing;
 use crate::analysis::windows::{Limits, Placement, Planes, Slot, Windows};
 use crate::events::{Event, Publisher};
@@ -79,6 +80,8 @@ pub(super) struct Taken {
     pub(super) replayed: bool,
     /// By how much the agent's clock is ahead; the batch is corrected already where that is possible.
     pub(super) clock: Nanos,
+    /// What is there of the spool, where several analyzers share the fleet.
+    pub(super) held: Option<Held>,
     /// When.
     pub(super) at: WallTime,
     /// The memory that it takes; `None` where nobody waits for it.
@@ -403,6 +406,7 @@ impl State {
         if let Some(agent) = self.agents.of(&taken.mark) {
             agent.follow(&taken.mark);
             agent.took(&received.batch, placement, (taken.clock, taken.at));
+            agent.held = taken.held;
             agent.version.clone_from(&taken.version);
             agent.refused_reports += received.refused.len() as u64;
             if let Some(refusal) = received.refused.kept().last() {

@@ -299,6 +299,7 @@ impl Evidence {
             self.here.metrics.uploads.batches_duplicate.inc();
             return Ok(None);
         }
+        let held = spool.seen.held();
         let clock = self.clock_of(&sender.agent, &received, (item.again || item.late, now));
         if is_corrected(clock) {
             received.batch.move_by(Nanos::ZERO - clock);
@@ -316,6 +317,7 @@ impl Evidence {
             received: Some(received),
             replayed: item.again,
             clock,
+            held,
             at: now,
             room: None,
         }))))
