@@ -402,10 +402,20 @@ impl HostFilter {
         })
     }
 
-    /// An upload of the host cannot arrive at the moment: it is due, and not missing.
-    pub(crate) fn wait_for(&mut self, host: &HostName, now: WallTime) {
-        if let Some(host) = self.hosts.get_mut(host) {
+    /// Uploads of the host could not arrive from `since` on: they are due, and not missing. A host that was silent before stays silent.
+    pub(crate) fn wait_for(&mut self, host: &HostName, since: WallTime, now: WallTime) {
+        if let Some(host) = self.hosts.get_mut(host)
+            && !host.was_silent(since)
+        {
             host.wait_for(now);
+        }
+    }
+
+    /// The agent of a host was silent from `since` on, before anything was known here. Says nothing of a host that is known.
+    pub(crate) fn found_silent(&mut self, host: &HostName, since: WallTime, now: WallTime) {
+        if self.hosts.len() < MOST_HOSTS {
+            let fresh = || Host::silent_since(since, now);
+            self.hosts.entry(host.clone()).or_insert_with(fresh);
         }
     }
 

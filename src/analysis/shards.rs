@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::id::TorId;
 
-pub use seen::Seen;
+pub use seen::{Held, Seen};
 
 /// Virtual shards: some for each of the analyzers that a fleet may need.
 pub const SHARDS: u16 = 64;

@@ -7,6 +7,7 @@ use crate::analysis::admission::Watermark;
 use crate::analysis::clocks::is_corrected;
 use crate::analysis::fleet::AgentState;
 use crate::analysis::report::{AgentCounters, Batch, SpoolId};
+use crate::analysis::shards::Held;
 use crate::analysis::windows::Placement;
 use crate::cluster_key::KeyUse;
 use crate::id::{AgentId, AgentVersion, HostName};
@@ -39,6 +40,8 @@ pub(super) struct Agent {
     pub(super) duplicates: u64,
     /// Batches that the agent skipped, since the spool was first seen.
     pub(super) lost_batches: u64,
+    /// What is there of its spool, where several analyzers share the fleet.
+    pub(super) held: Option<Held>,
     pub(super) late_batches: u64,
     pub(super) late_results: u64,
     pub(super) future_batches: u64,
@@ -157,6 +160,7 @@ impl Agent {
             batches: 0,
             duplicates: 0,
             lost_batches: mark.lost,
+            held: None,
             late_batches: 0,
             late_results: 0,
             future_batches: 0,

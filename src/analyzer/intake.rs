@@ -256,6 +256,7 @@ impl Intake {
                     version: None,
                     replayed: true,
                     clock: Nanos::ZERO,
+                    held: None,
                     at: now,
                     room: None,
                 })
@@ -388,6 +389,7 @@ impl Intake {
                 received: is_new.then_some(received),
                 replayed: false,
                 clock,
+                held: None,
                 at: now,
                 room: Some(room),
             });

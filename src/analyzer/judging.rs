@@ -24,7 +24,7 @@ use crate::analysis::fleet::record::HostRecord;
 use crate::analysis::focus::Bounds;
 use crate::analysis::health::{self, Health, Rise};
 use crate::analysis::incident::{Change, Incident, Tracker};
-use crate::analysis::judge::{Judge, Judgement, Pace, Snapshot};
+use crate::analysis::judge::{Category, Judge, Judgement, Pace, Snapshot};
 use crate::analysis::localize::{Component, ProblemError};
 use crate::analysis::routes::Routes;
 use crate::events::{Event, Publisher};
@@ -44,6 +44,9 @@ const DAMAGE_REPORTED: Duration = Duration::from_mins(10);
 const MOST_WAITING: usize = 10_000;
 /// The most open incidents that are taken over at the start.
 const MOST_RESTORED: u32 = 1_000;
+
+/// An agent is silent for so long when an incident about that opens: a slot.
+const SILENT_BEFORE: Nanos = Nanos(5_000_000_000);
 
 /// What the task needs.
 pub(super) struct JudgingInputs {
@@ -81,6 +84,8 @@ pub(super) async fn start(
     let open = parts.store.read(query).await?;
     let next = parts.store.last_id().await?.saturating_add(1);
     let now = parts.clock.wall();
+    // Nobody may have what they have uploaded last.
+    parts.state.found_silent(silent_hosts(&open)).await;
     let views = Views::default();
     let tracker = Tracker::new(open, next, now);
     views.set(View {
@@ -110,6 +115,26 @@ pub(super) async fn start(
         lines: LogLimit::new(5, Duration::from_mins(1)),
     };
     Ok((views, judging.run(stop)))
+}
+
+/// Hosts whose agents were silent when these incidents were open, and since when.
+fn silent_hosts(open: &[Incident]) -> Vec<(HostName, WallTime)> {
+    let mut hosts = Vec::new();
+    for incident in open {
+        let explained = incident.explains.iter();
+        let explained = explained.map(|one| (&one.subject, one.category));
+        let all = std::iter::once((&incident.subject, incident.category)).chain(explained);
+        // It had been silent for some time when it was found.
+        let since = WallTime::from_nanos(incident.opened_unix_ns) + (Nanos::ZERO - SILENT_BEFORE);
+        for (subject, category) in all {
+            if let (Component::Host { name }, Category::HostDown | Category::AgentSilent) =
+                (subject, category)
+            {
+                hosts.push((HostName::new(name.clone()), since));
+            }
+        }
+    }
+    hosts
 }
 
 /// Judge and tracker, which move to a blocking thread and back.

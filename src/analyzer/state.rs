@@ -35,6 +35,7 @@ use crate::analysis::map::{self, Map};
 use crate::analysis::paths::{Known, KnownPaths, Learned};
 use crate::analysis::report::{End, Sender};
 use crate::analysis::routes::{MOST_DIFFERENCES, Routes};
+use crate::analysis::shards::Held;
 use crate::analysis::sizing::Sizing;
 use crate::analysis::windows::{Limits, Placement, Planes, Slot, Windows};
 use crate::events::{Event, Publisher};
@@ -79,6 +80,8 @@ pub(super) struct Taken {
     pub(super) replayed: bool,
     /// By how much the agent's clock is ahead; the batch is corrected already where that is possible.
     pub(super) clock: Nanos,
+    /// What is there of the spool, where several analyzers share the fleet.
+    pub(super) held: Option<Held>,
     /// When.
     pub(super) at: WallTime,
     /// The memory that it takes; `None` where nobody waits for it.
@@ -130,7 +133,8 @@ enum Command {
     Taken(Vec<Taken>),
     Marks(Vec<Watermark>),
     Told(Box<Told>),
-    WaitFor(Vec<HostName>),
+    WaitFor(Vec<(HostName, WallTime)>),
+    FoundSilent(Vec<(HostName, WallTime)>),
     Read(Reader),
 }
 
@@ -162,9 +166,14 @@ impl StateHandle {
         self.send(Command::Told(Box::new(told))).await;
     }
 
-    /// Uploads of these hosts cannot arrive at the moment.
-    pub(super) async fn wait_for(&self, hosts: Vec<HostName>) {
+    /// Uploads of these hosts cannot arrive at the moment, each since when.
+    pub(super) async fn wait_for(&self, hosts: Vec<(HostName, WallTime)>) {
         self.send(Command::WaitFor(hosts)).await;
+    }
+
+    /// The agents of these hosts were silent before the start, each since when.
+    pub(super) async fn found_silent(&self, hosts: Vec<(HostName, WallTime)>) {
+        self.send(Command::FoundSilent(hosts)).await;
     }
 
     async fn send(&self, command: Command) {
@@ -333,8 +342,16 @@ impl State {
                 }
                 Command::Told(told) => self.tell(&told, host, wall),
                 Command::WaitFor(hosts) => {
-                    for one in &hosts {
-                        self.host_filter.wait_for(one, wall);
+                    for (one, since) in &hosts {
+                        self.host_filter.wait_for(one, *since, wall);
+                    }
+                }
+                Command::FoundSilent(hosts) => {
+                    // Windows hold nothing that is older.
+                    let oldest = wall + (Nanos::ZERO - Nanos::from(KEEP_HOSTS));
+                    for (one, since) in &hosts {
+                        let since = (*since).max(oldest);
+                        self.host_filter.found_silent(one, since, wall);
                     }
                 }
                 Command::Read(reader) => reader(&self, wall),
@@ -379,8 +396,15 @@ impl State {
         if placement == Placement::Counted {
             self.hardware
                 .ingest(&taken.mark.host, &received.batch.hardware, taken.at);
+            // What another analyzer has kept does not show that the agent lives now.
+            let is_kept = taken.replayed && taken.held.is_some();
+            let heard = if is_kept {
+                received.batch.interval.end
+            } else {
+                taken.at
+            };
             self.host_filter
-                .ingest(&taken.mark.host, &received.batch, taken.at);
+                .ingest(&taken.mark.host, &received.batch, heard);
         }
         if taken.replayed {
             return;
@@ -403,6 +427,7 @@ impl State {
         if let Some(agent) = self.agents.of(&taken.mark) {
             agent.follow(&taken.mark);
             agent.took(&received.batch, placement, (taken.clock, taken.at));
+            agent.held = taken.held;
             agent.version.clone_from(&taken.version);
             agent.refused_reports += received.refused.len() as u64;
             if let Some(refusal) = received.refused.kept().last() {

@@ -54,6 +54,13 @@ pub struct Agent {
     pub duplicate_batches: u64,
     /// batches that the agent skipped since its spool was first seen: its spool overflowed
     pub lost_batches: u64,
+    /// the oldest batch that the judge has taken, of this spool; null unless several analyzers share the fleet
+    #[serde(default)]
+    pub oldest_sequence: Option<u64>,
+    /// batches between that one and the newest that the judge has not taken: under way to it, or lost; null unless several
+    /// analyzers share the fleet
+    #[serde(default)]
+    pub missing_batches: Option<u64>,
     /// batches older than what is kept: stored nowhere, counted in no window
     pub late_batches: u64,
     /// probes in them

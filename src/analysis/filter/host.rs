@@ -15,6 +15,11 @@ const SILENT_INTERVALS: u32 = 3;
 pub(super) const MIN_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) const MAX_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often agents upload unless they are told otherwise.
+const USUAL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a batch may take to arrive.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+
 /// Whether an agent uploads on time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UploadState {
@@ -61,6 +66,26 @@ impl Host {
     /// It is silent after so long without an upload.
     pub(super) fn silent_after(&self) -> Duration {
         SILENT.max(self.interval * SILENT_INTERVALS)
+    }
+
+    /// One that has been silent since then, of which nothing else is known. It is kept as if it were heard of a moment ago.
+    pub(super) fn silent_since(since: WallTime, now: WallTime) -> Self {
+        let silence = Nanos::from(SILENT + Duration::from_millis(1));
+        Self {
+            last_end: since,
+            received: now + (Nanos::ZERO - silence),
+            stopped: None,
+            interval: USUAL_INTERVAL,
+            silent: SlotSet::default(),
+            slow_to_answer: SlotSet::default(),
+            accuser: None,
+            slow_to_probe: SlotSet::default(),
+        }
+    }
+
+    /// Whether its agent was silent at `time`, when the last uploads could arrive.
+    pub(super) fn was_silent(&self, time: WallTime) -> bool {
+        time.since(self.last_end) > self.silent_after() + UNDER_WAY
     }
 
     /// Its upload cannot arrive at the moment: it counts as due for a little, and not as silent. It is not waited for until it is silent:

@@ -282,3 +282,42 @@ proptest::proptest! {
         }
     }
 }
+
+fn quiet(host_filter: &HostFilter, now: WallTime) -> Vec<(String, bool)> {
+    let quiet = host_filter.quiet_hosts(now);
+    quiet
+        .map(|(host, _, overdue)| (host.to_string(), overdue))
+        .collect()
+}
+
+#[test]
+fn who_uploaded_until_uploads_could_not_arrive_is_waited_for_and_no_other_host() {
+    let mut host_filter = HostFilter::default();
+    ingest(&mut host_filter, 1, 1_000, Vec::new());
+    ingest(&mut host_filter, 2, 20_000, Vec::new());
+    let now = at(24_000);
+    for host in ["host1", "host2"] {
+        host_filter.wait_for(&HostName::new(host), at(20_500), now);
+    }
+    let mut seen = quiet(&host_filter, now);
+    seen.sort();
+    assert_eq!(
+        seen,
+        [("host1".to_owned(), false), ("host2".to_owned(), true)]
+    );
+}
+
+#[test]
+fn a_host_that_was_silent_before_the_start_is_silent_until_it_uploads() {
+    let mut host_filter = HostFilter::default();
+    let (host, now) = (HostName::new("host1"), at(100_000));
+    host_filter.found_silent(&host, at(40_000), now);
+    assert_eq!(quiet(&host_filter, now), [("host1".to_owned(), false)]);
+    assert!(host_filter.is_silent(&host, Slot::of(at(45_000)), now));
+    assert!(!host_filter.is_silent(&host, Slot::of(at(34_000)), now));
+    ingest(&mut host_filter, 1, 101_000, Vec::new());
+    assert!(quiet(&host_filter, at(101_000)).is_empty());
+    // One that is known already is not called silent.
+    host_filter.found_silent(&host, at(40_000), at(102_000));
+    assert!(quiet(&host_filter, at(102_000)).is_empty());
+}

@@ -11,6 +11,15 @@ pub struct Seen {
     ranges: Vec<RangeInclusive<u64>>,
 }
 
+/// What was taken of one spool, in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The lowest number that was taken.
+    pub oldest: u64,
+    /// Numbers between the lowest and the highest one that were not taken.
+    pub missing: u64,
+}
+
 impl Seen {
     /// Takes a batch; false where it was taken before. Number 0 is none.
     pub fn take(&mut self, sequence: u64) -> bool {
@@ -52,6 +61,14 @@ impl Seen {
         }
     }
 
+    /// The lowest number that was taken, and how many are missing between it and the highest one. `None` before the first.
+    pub fn held(&self) -> Option<Held> {
+        let oldest = *self.ranges.first()?.start();
+        let gaps = self.ranges.windows(2);
+        let missing = gaps.map(|pair| pair[1].start() - pair[0].end() - 1).sum();
+        Some(Held { oldest, missing })
+    }
+
     /// From which number on everything up to and including `newest` was taken; the one behind `newest` where that was not.
     pub fn whole_since(&self, newest: u64) -> u64 {
         let range = self.ranges.iter().find(|range| range.contains(&newest));
@@ -74,6 +91,12 @@ mod tests {
             for number in numbers {
                 prop_assert_eq!(seen.take(number), number > 0 && expected.insert(number));
             }
+            let ends = expected.first().zip(expected.last());
+            let held = ends.map(|(oldest, newest)| Held {
+                oldest: *oldest,
+                missing: newest - oldest + 1 - expected.len() as u64,
+            });
+            prop_assert_eq!(seen.held(), held);
             for newest in 1..90 {
                 let mut since = newest + 1;
                 while expected.contains(&(since - 1)) {

@@ -35,6 +35,8 @@ fn agent(id: &AgentId, agent: &Known) -> Agent {
         batches: agent.batches,
         duplicate_batches: agent.duplicates,
         lost_batches: agent.lost_batches,
+        oldest_sequence: agent.held.map(|held| held.oldest),
+        missing_batches: agent.held.map(|held| held.missing),
         late_batches: agent.late_batches,
         late_results: agent.late_results,
         future_batches: agent.future_batches,

@@ -34,6 +34,8 @@ const FIRST: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(250);
 /// An owner sends a frame twice a second: after so long without one its shards are without a word.
 const SILENT: Duration = Duration::from_millis(1_200);
+/// A judge that begins does not know since when uploads could not arrive: for about so long, as the one before it is given up after 3 s.
+const BLIND: Duration = Duration::from_secs(10);
 /// How long the agents of a shard have to find its new owner.
 const MOVING: Duration = Duration::from_secs(5);
 /// A spool of which nothing came for so long is forgotten: what is kept of it anywhere is older.
@@ -131,6 +133,10 @@ struct Shard {
     since: Instant,
     /// When its owner said something last.
     heard: Option<Instant>,
+    /// The same, whoever owned it then.
+    word: WallTime,
+    /// Since when uploads of its hosts may not arrive; `None` while they do.
+    cut_off: Option<WallTime>,
     hosts: HashSet<HostName>,
 }
 
@@ -173,10 +179,13 @@ impl Evidence {
             self.done.send_replace(true);
         }
         let mut waited_for = Vec::new();
-        for shard in self.shards.values() {
+        for shard in self.shards.values_mut() {
             let is_silent = shard.heard.is_none_or(|heard| heard.elapsed() >= SILENT);
             if is_silent || shard.since.elapsed() < MOVING {
-                waited_for.extend(shard.hosts.iter().cloned());
+                let since = *shard.cut_off.get_or_insert(shard.word);
+                waited_for.extend(shard.hosts.iter().map(|host| (host.clone(), since)));
+            } else {
+                shard.cut_off = None;
             }
         }
         if !waited_for.is_empty() {
@@ -191,14 +200,18 @@ impl Evidence {
     fn follow(&mut self) {
         let fleet = Arc::clone(&self.here.fleet.borrow());
         self.fence.follow(&fleet.table);
+        let before = self.clock.wall() + (Nanos::ZERO - Nanos::from(BLIND));
         for (id, owned) in self.fence.table().iter() {
             let shard = self.shards.entry(id).or_insert_with(|| Shard {
                 epoch: owned.epoch,
                 since: Instant::now(),
                 heard: None,
+                word: before,
+                cut_off: Some(before),
                 hosts: HashSet::new(),
             });
             if shard.epoch != owned.epoch {
+                shard.cut_off.get_or_insert(shard.word);
                 (shard.epoch, shard.since, shard.heard) = (owned.epoch, Instant::now(), None);
             }
         }
@@ -258,6 +271,7 @@ impl Evidence {
             .map_err(|stale| stale.to_string())?;
         if let Some(shard) = self.shards.get_mut(&shard) {
             shard.heard = Some(Instant::now());
+            shard.word = self.clock.wall();
         }
         Ok(shard)
     }
@@ -310,6 +324,7 @@ impl Evidence {
             self.here.metrics.uploads.batches_duplicate.inc();
             return None;
         }
+        let held = spool.seen.held();
         let clock = self.clock_of(&sender.agent, &received, (again || late, now));
         if is_corrected(clock) {
             received.batch.move_by(Nanos::ZERO - clock);
@@ -327,6 +342,7 @@ impl Evidence {
             received: Some(received),
             replayed: again,
             clock,
+            held,
             at: now,
             room: None,
         })))

@@ -120,6 +120,7 @@ impl Analyzer {
                 refused: crate::rpc::results::Refusals::default(),
             }),
             replayed: false,
+            held: None,
             at: self.start,
             version: None,
             room: None,

@@ -109,6 +109,8 @@ mod tests {
             batches: 1,
             duplicate_batches: 0,
             lost_batches: 0,
+            oldest_sequence: None,
+            missing_batches: None,
             late_batches: 0,
             late_results: 0,
             future_batches: 0,

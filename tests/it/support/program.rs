@@ -86,6 +86,23 @@ impl Program {
         self.child.id()
     }
 
+    /// The same for signals.
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
+    /// The status of a program that ends by itself, soon. Panics unless it does.
+    pub(crate) fn ends(mut self) -> Option<i32> {
+        let end = Instant::now() + STOP;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            assert!(Instant::now() < end, "it goes on: {:#?}", self.seen);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The next line that has all these parts.
     pub(crate) fn wait_for(&mut self, parts: &[&str]) -> String {
         let end = Instant::now() + PATIENCE;
@@ -115,8 +132,8 @@ impl Program {
 
     /// Sends SIGTERM; gives all lines of its life. Panics unless it ends soon with status 0.
     pub(crate) fn stop(mut self) -> Vec<String> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+        rustix::process::kill_process(self.pid(), rustix::process::Signal::TERM)
+            .expect("signalled");
         let end = Instant::now() + STOP;
         // The pipe's end is the program's.
         while let Ok(line) = self

@@ -42,6 +42,8 @@ fn agent(name: &str, last: i64) -> Agent {
         batches: 90,
         duplicate_batches: 0,
         lost_batches: 1,
+        oldest_sequence: None,
+        missing_batches: None,
         late_batches: 0,
         late_results: 0,
         future_batches: 0,

@@ -1,13 +1,17 @@
 //! Analyzers that share a fleet over TLS: each passes results on as the one whose host its certificate names.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use rpingmesh::net::tls::TlsFiles;
+use rpingmesh::transport::memory::Network;
 
-use super::*;
+use super::site::{
+    Controller, HOSTS, PATIENCE, Plan, Site, agent, arguments, free, member_with, name_of, until,
+};
+use crate::external::postgres::cluster::Cluster;
 use crate::support::certs::{Authority, Validity};
-use crate::support::program::CONTROLLER;
+use crate::support::program::{ANALYZER, CONTROLLER, Program};
 
 /// An address on a loopback host of its own.
 fn free_on(host: u8) -> SocketAddr {
@@ -48,7 +52,7 @@ fn words(store: &str, grpc: SocketAddr, web: SocketAddr, files: &TlsFiles) -> Ve
     encrypted.chain(flags(files)).collect()
 }
 
-fn encrypted_controller(store: &str, files: &TlsFiles) -> (Program, String) {
+fn encrypted_controller(store: &str, files: &TlsFiles) -> (Controller, String) {
     let flags = flags(files);
     let mut words = vec!["run", "--listen", "127.0.0.1:0", "--store", store];
     words.extend(flags.iter().map(String::as_str));
@@ -56,7 +60,9 @@ fn encrypted_controller(store: &str, files: &TlsFiles) -> (Program, String) {
     let line = program.wait_for(&["controller listens"]);
     let address = line.split_once("address=").expect("its address").1;
     let address = address.split_whitespace().next().expect("its address");
-    (program, format!("https://{address}"))
+    let url = format!("https://{address}");
+    let address = address.parse().expect("an address");
+    (Controller { program, address }, url)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,9 +94,10 @@ async fn analyzers_with_certificates_share_a_fleet_each_in_its_own_name() {
         store: store.clone(),
         client,
         members,
-        _controller: controller,
-        _folder: tempfile::tempdir().expect("a folder"),
-        _cluster: cluster,
+        plan: Plan::default(),
+        controllers: vec![controller],
+        folder: tempfile::tempdir().expect("a folder"),
+        cluster,
     };
     until("both own a share", PATIENCE, async || {
         let owned = site.owned().await;
