@@ -11,6 +11,7 @@ pub mod localize;
 pub mod netlink;
 pub mod pods;
 pub mod registry;
+pub mod relay;
 pub mod roce_packet;
 pub mod rule;
 pub mod scenario;

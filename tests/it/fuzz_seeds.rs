@@ -17,8 +17,13 @@ use prost::Message as _;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use rpingmesh::analysis::report::{Sender, SpoolId};
+use rpingmesh::analysis::shards::ShardId;
 use rpingmesh::fault::Fault;
-use rpingmesh::id::{FlowLabel, Gid, QKey, Qpn, UdpSourcePort};
+use rpingmesh::id::{AgentId, FlowLabel, Gid, HostName, QKey, Qpn, UdpSourcePort};
+use rpingmesh::rpc::relay::{Condensed, Outgoing, PathBook, Said, Standing, Told, frame};
+use rpingmesh::rpc::results::Received;
+use rpingmesh::rpc::shards::ShardEpoch;
 use rpingmesh::rpc::v1;
 use rpingmesh::service::pods::PodNames;
 use rpingmesh::service::rules::Rule;
@@ -284,6 +289,49 @@ fn upload() -> Seeds {
     ])
 }
 
+/// Two batches as an analyzer passes them on, with columns that are not compressed.
+fn relay() -> Seeds {
+    let mut book = PathBook::default();
+    let paths = vec![harness::report(1, 2, 5, 2), harness::report(2, 1, 3, 3)];
+    let batches = [
+        harness::batch(1, 20, paths.clone()),
+        harness::batch(2, 21, paths),
+    ];
+    let condensed = batches.map(|batch| {
+        let received = Received::read(
+            &batch.encode_to_vec(),
+            &rpingmesh::rpc::results::Ends::default(),
+        );
+        Condensed::of(received.expect("a batch"), &mut book)
+    });
+    let (mut told, mut paths) = (Told::default(), Vec::new());
+    let sender = Sender {
+        agent: AgentId::new("agent"),
+        spool: SpoolId(7),
+    };
+    let host = HostName::new("host1");
+    let mut items = Vec::new();
+    for batch in &condensed {
+        batch.untold(&book, &mut told, &mut paths);
+        items.push(Outgoing {
+            sender: &sender,
+            host: &host,
+            version: None,
+            again: false,
+            late: false,
+            content: Said::Batch(batch, Standing::default()),
+        });
+    }
+    let shard = ShardEpoch {
+        shard: ShardId::of_tors([]),
+        epoch: 1,
+    };
+    let mut frame = frame(1, [(shard, items)], &paths, true).expect("memory");
+    let unpack = |column: &[u8]| zstd::bulk::decompress(column, 1 << 20).unwrap_or_default();
+    targets::relay::each_column(frame.reports.as_mut().expect("columns"), unpack);
+    Seeds::from([("frame".to_owned(), frame.encode_to_vec())])
+}
+
 fn events() -> Seeds {
     let kinds = [
         ("create", EventKind::Create),
@@ -417,6 +465,7 @@ fn all() -> BTreeMap<&'static str, Seeds> {
         ("localize", localize()),
         ("pods", pods()),
         ("registry", registry()),
+        ("relay", relay()),
         ("roce_packet", roce_packet()),
         ("rule", rule()),
         ("topology_import", topology_import()),
@@ -551,6 +600,7 @@ fn feed(target: &str, bytes: &[u8]) {
         "netlink" => targets::netlink::run((7, bytes)),
         "pods" => targets::pods::run(bytes),
         "registry" => targets::registry::run(bytes),
+        "relay" => targets::relay::run(bytes),
         "roce_packet" => targets::roce_packet::run(bytes),
         "rule" => targets::rule::run(text),
         "scenario" => targets::scenario::run(text),

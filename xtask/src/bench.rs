@@ -57,6 +57,8 @@ enum Bench {
     RegistryStores,
     /// What reports cost four analyzers that share a fleet over PostgreSQL beside one with SQLite, and what they relay (minutes).
     ShardsLoad,
+    /// What four analyzers that share a fleet of 100 000 RNICs relay to the judge: bytes, processor time.
+    RelayBytes,
     /// The judge of 100 000 RNICs with the sparse matrix: time of each run, memory (minutes, 8 GB).
     JudgeFleet,
     /// `certify` of 1 024 emulated RNICs, and of 50 healthy small fabrics, in virtual time: how long it takes, what is invented.
@@ -106,6 +108,7 @@ impl Bench {
             Self::Registrations => example("registrations"),
             Self::RegistryStores => example("registry_stores"),
             Self::ShardsLoad => example("shards_load"),
+            Self::RelayBytes => example("relay_bytes"),
             Self::JudgeFleet => example("judge_fleet"),
             Self::Certify => example("certify"),
             Self::Jobs => example("jobs"),

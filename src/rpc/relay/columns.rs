@@ -15,9 +15,20 @@ use crate::time::Nanos;
 /// zstd's fastest regular level: bytes of one column repeat each other's values, hardly each other's order.
 const LEVEL: i32 = 1;
 
+/// The longest column, in bytes: that of a batch as large as a message may be, with three spans of a byte for each probe, is shorter.
+const LONGEST: usize = 6 << 20;
+
 /// Columns that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ColumnError {
+    /// It is longer than that of any batch.
+    #[error("column `{column}` has {size} bytes: at most {LONGEST} are taken")]
+    TooLong {
+        /// Which.
+        column: &'static str,
+        /// In bytes.
+        size: usize,
+    },
     /// It cannot be unpacked.
     #[error("column `{column}`: {error}")]
     Pack {
@@ -150,6 +161,9 @@ impl Column {
             bytes::Bytes::new()
         } else {
             let size = unpacked_size(packed).map_err(failed)?;
+            if size > LONGEST {
+                return Err(ColumnError::TooLong { column: name, size });
+            }
             unpack(packed, size).map_err(failed)?
         };
         Ok(Self {

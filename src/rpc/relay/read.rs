@@ -15,6 +15,9 @@ use crate::rpc::state::cut;
 use crate::rpc::v1;
 use crate::transport::CompletionClock;
 
+/// The most reports of one frame: a batch as large as a message may be has fewer.
+const MOST_REPORTS: usize = 1 << 19;
+
 /// A frame that cannot be read. What comes behind it on its stream has no meaning.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -33,6 +36,9 @@ pub enum FrameError {
     /// A path's number is too large.
     #[error("path {0}: numbers are below {MOST_PATHS}")]
     Number(u64),
+    /// More reports than the largest batch has.
+    #[error("more than {MOST_REPORTS} reports in one frame")]
+    Reports,
     /// A report of a path that the stream has not described.
     #[error("path {0} is not described")]
     Unknown(u64),
@@ -63,6 +69,13 @@ impl Reader {
     pub fn read(&mut self, frame: v1::RelayFrame) -> Result<Frame, FrameError> {
         if let Some(paths) = &frame.paths {
             self.learn(paths)?;
+        }
+        let items = frame.shards.iter().flat_map(|shard| &shard.items);
+        let reports = items.fold(0, |sum: usize, item| {
+            sum.saturating_add(item.reports as usize)
+        });
+        if reports > MOST_REPORTS {
+            return Err(FrameError::Reports);
         }
         let mut columns = Columns::open(&frame.reports.unwrap_or_default())?;
         let mut shards = Vec::with_capacity(frame.shards.len());

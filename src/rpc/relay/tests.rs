@@ -288,6 +288,7 @@ fn frames_that_cannot_be_read_say_why() {
             bad(&|frame| frame.paths = None),
             bad(&|frame| frame.reports = None),
             bad(&|frame| frame.shards[0].items[0].reports = 3),
+            bad(&|frame| frame.shards[0].items[0].reports = u32::MAX),
             bad(&|frame| frame.shards[0].items[0].reports = 1),
             bad(&|frame| frame.shards[0].items[0].first_path = 1),
             bad(&|frame| frame.paths.as_mut().expect("paths").ends[0] = vec![1].into()),
@@ -296,6 +297,7 @@ fn frames_that_cannot_be_read_say_why() {
             path(&|path| path.kind = 77),
             path(&|path| path.source_port = 70_000),
             column(&|columns| columns.paths = vec![1, 2, 3].into()),
+            column(&|columns| columns.paths = packed(&vec![0; 7 << 20])),
             column(&|columns| columns.complete = packed(&[1, 200])),
             column(&|columns| columns.complete = packed(&[1, 9])),
             column(&|columns| columns.network_rtt_high = packed(&[1, 15])),
@@ -310,6 +312,7 @@ fn frames_that_cannot_be_read_say_why() {
     path 0 is not described
     column `paths` has fewer entries than the frame has reports
     column `paths` has fewer entries than the frame has reports
+    more than 524288 reports in one frame
     column `paths` has more entries than the frame has reports
     path 2 is not described
     an end of a path: failed to decode Protobuf message: invalid tag value: 0
@@ -318,6 +321,7 @@ fn frames_that_cannot_be_read_say_why() {
     path 1: probe kind 77 is unknown
     path 1: source port 70000 has more than 16 bits
     column `paths`: the compressed batch is no zstd frame that names the size of its content
+    column `paths` has 7340032 bytes: at most 6291456 are taken
     column `complete` has fewer entries than the frame has reports
     column `network_rtt_low` has fewer entries than the frame has reports
     column `network_rtt_high` has 4029
