@@ -10,7 +10,8 @@
 //! compressed with zstd where the analyzer says that it takes that.
 //!
 //! Where several analyzers share the fleet the controller names one (`assigned`, watch): the task moves there with jitter. Batches that
-//! were acknowledged lately are kept then, and a new analyzer gets those that it has not seen: beside the new ones, the newest first.
+//! were acknowledged lately are kept then, and a new analyzer gets those that it has not seen: beside the new ones, the newest first. They
+//! are kept from the start, because the controller may name an analyzer late; when it has named none for that long, none are kept.
 //!
 //! When its token is cancelled the analyzer has [`LAST_UPLOAD`] to take what is in the spool. Dropping the task at any
 //! await is safe: a batch stays in the spool until it is acknowledged, and the analyzer says at the beginning of each
@@ -32,7 +33,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 pub use self::error::UploadError;
-use self::moving::{client, moved, request};
+use self::moving::{Keeping, client, moved, request};
 use self::progress::{IN_FLIGHT, Progress, Sent};
 use super::absence::Absence;
 use super::backoff::Backoff;
@@ -65,9 +66,6 @@ const CHUNK: usize = 1 << 20;
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
-/// How long batches are kept after they were acknowledged, where another analyzer may want them: what the longest window holds, and two
-/// slots.
-const KEPT: Duration = Duration::from_secs(130);
 
 /// The task.
 pub struct Upload {
@@ -84,6 +82,7 @@ pub struct Upload {
     progress: Progress,
     assigned: watch::Receiver<Option<Assignment>>,
     security: Security,
+    keeping: Keeping,
     /// Up to which batch of which identity an analyzer has acknowledged.
     reached: (u64, u64),
 }
@@ -131,6 +130,7 @@ impl Upload {
             progress: Progress::default(),
             assigned,
             security: config.security.clone(),
+            keeping: Keeping::default(),
             reached: (0, 0),
         })
     }
@@ -168,6 +168,7 @@ impl Upload {
     /// An analyzer that is away is tried again; each reason is reported once per absence.
     async fn keep_uploading(&mut self) {
         let mut assigned = self.assigned.clone();
+        self.keeping.begin(&self.spool).await;
         loop {
             self.progress.in_flight.clear();
             self.follow(&mut assigned).await;
@@ -216,8 +217,7 @@ impl Upload {
             self.server = assignment.analyzer;
         }
         if self.hello.shard.is_none() {
-            // A spool that is closed ends the stream.
-            let _ = self.spool.keep_acknowledged(Some(KEPT)).await;
+            self.keeping.go_on(&self.spool).await;
         }
         self.hello.shard = Some(assignment.shard.into());
     }
@@ -372,7 +372,10 @@ impl Upload {
                 () = wanted(&mut farewell), if first.takes_state => {
                     break;
                 }
-                _ = look.tick(), if first.takes_state => self.tell(&requests, &mut told),
+                _ = look.tick(), if first.takes_state => {
+                    self.tell(&requests, &mut told);
+                    self.keeping.decide(&self.spool).await?;
+                }
                 changed = self.spooled.changed(), if open && queue.is_empty() => {
                     // An error: the collector has ended; what it left is still sent.
                     (more, open) = (true, changed.is_ok());

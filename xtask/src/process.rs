@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -11,9 +12,40 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tempfile::TempDir;
 
 /// Process ids of the running children, and how each is ended; the signal thread ends exactly these.
 static CHILDREN: Mutex<BTreeMap<u32, Ending>> = Mutex::new(BTreeMap::new());
+
+/// Folders that are removed when a signal ends this process.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A temporary folder. It is removed with this value, and also when a signal ends this process.
+#[derive(Debug)]
+pub(crate) struct Scratch(TempDir);
+
+impl Scratch {
+    /// An empty folder whose name begins like this.
+    pub(crate) fn new(prefix: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir();
+        let folder = folder.context("make a temporary folder")?;
+        let mut folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        folders.push(folder.path().to_owned());
+        Ok(Self(folder))
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Leaves it where it is.
+    pub(crate) fn keep(self) -> PathBuf {
+        let mut folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        folders.retain(|folder| folder != self.0.path());
+        self.0.keep()
+    }
+}
 
 /// How a child is ended.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +92,16 @@ impl Owned {
         Ok(Self(child))
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Waits until the child has ended by itself.
+    pub(crate) fn wait(mut self) -> io::Result<ExitStatus> {
+        self.0.wait()
+    }
+
     /// The status if the child has ended.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.0.try_wait()
@@ -104,6 +146,10 @@ pub(crate) fn end_children_on_signals() -> Result<()> {
                 let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
                 for (child, ending) in children.iter() {
                     let _ = Command::new("kill").args(ending.arguments(*child)).status();
+                }
+                let folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+                for folder in folders.iter() {
+                    let _ = std::fs::remove_dir_all(folder);
                 }
                 eprintln!("ended by signal {signal}");
                 std::process::exit(128 + signal);

@@ -300,6 +300,47 @@ async fn a_new_analyzer_gets_what_is_new_and_what_was_acknowledged_lately() {
     task.await.expect("no panic");
 }
 
+#[tokio::test]
+async fn what_was_acknowledged_before_an_analyzer_was_named_is_kept_for_it() {
+    let (first, second) = (Fake::default(), Fake::default());
+    let addresses = [
+        first.clone().serve(true).await,
+        second.clone().serve(true).await,
+    ];
+    let spool = Spool::open(&Location::Memory, 1 << 20)
+        .await
+        .expect("spool");
+    let (assign, assigned) = watch::channel(None);
+    let (spooled, news) = watch::channel(0);
+    let upload = Upload::new(&config(addresses[0]), spool.clone(), news, idle(), assigned)
+        .expect("an uploader");
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(upload.run(stop.clone()));
+    for start in 1..=5 {
+        spooled.send_replace(append(&spool, start).await);
+    }
+    let until = async |is_done: &dyn Fn() -> bool| {
+        let waiting = async {
+            while !is_done() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("done");
+    };
+    until(&|| starts(&first).len() == 5).await;
+    while spool.waiting().await.expect("open") > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    second.known(|known| {
+        known.seen_since = 6;
+        known.marks.insert(spool.id(), 5);
+    });
+    assign.send_replace(assignment(addresses[1], 1));
+    until(&|| second.known(|known| known.again == [5, 4, 3, 2, 1])).await;
+    stop.cancel();
+    task.await.expect("no panic");
+}
+
 /// The deed of `fakeanalyzer`: an older copy of the spool is put back. 25 batches were gone without a word.
 #[tokio::test]
 async fn a_restored_spool_loses_no_batch_and_sends_none_twice() {

@@ -16,6 +16,8 @@ pub(crate) enum Purpose {
     Everything,
     /// Booting guests.
     Guests,
+    /// A PostgreSQL server.
+    Database,
 }
 
 /// How the presence of a package shows.
@@ -117,6 +119,9 @@ const FOR_GUESTS: &[(&str, Sign)] = &[
     ("qemu-system-x86", Sign::Program("qemu-system-x86_64")),
 ];
 
+/// For a server of one's own.
+const FOR_DATABASE: &[(&str, Sign)] = &[("postgresql", Sign::Program("pg_createcluster"))];
+
 /// For the other processor: its C compiler and library are among those for tests.
 const FOR_AARCH64: &[(&str, Sign)] = &[
     (
@@ -184,18 +189,19 @@ pub(crate) fn is_root() -> Result<bool> {
 }
 
 fn missing(purpose: Purpose) -> Result<Vec<&'static str>> {
-    let (testing, aarch64) = match purpose {
-        Purpose::Everything => (FOR_TESTS, FOR_AARCH64),
-        Purpose::Guests => (&[][..], &[][..]),
+    let lists: &[&[(&'static str, Sign)]] = match purpose {
+        Purpose::Everything => &[FOR_GUESTS, FOR_TESTS, FOR_AARCH64],
+        Purpose::Guests => &[FOR_GUESTS],
+        Purpose::Database => &[FOR_DATABASE],
     };
-    let mut missing: Vec<_> = FOR_GUESTS
+    let mut missing: Vec<_> = lists
         .iter()
-        .chain(testing)
-        .chain(aarch64)
+        .copied()
+        .flatten()
         .filter(|(_, sign)| !sign.is_there())
         .map(|(package, _)| *package)
         .collect();
-    if purpose == Purpose::Guests {
+    if purpose != Purpose::Everything {
         return Ok(missing);
     }
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
