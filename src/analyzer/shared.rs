@@ -69,6 +69,7 @@ pub(super) async fn start(
     let here = Here {
         id: membership.id(),
         fleet: membership.fleet.clone(),
+        renewed: membership.renewed.clone(),
         log: SharedLog::new(config.settings.memory_limit.0 / 2),
         metrics: Arc::clone(&metrics),
     };

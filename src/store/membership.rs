@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::StoreError;
 use super::analyzers::{AnalyzerFleet, Endpoints};
@@ -21,6 +22,8 @@ pub struct Membership {
     pub fleet: watch::Receiver<Arc<AnalyzerFleet>>,
     /// The right to this place and to the lease, which may be lost.
     pub tenure: Tenure,
+    /// When this analyzer had its place, and its lease if it judges, for sure.
+    pub renewed: watch::Receiver<Instant>,
 }
 
 impl Membership {
@@ -32,6 +35,7 @@ impl Membership {
     pub async fn join(server: &Server, endpoints: &Endpoints) -> Result<Self, StoreError> {
         let (member, fleet, tenure) = Member::join(server, endpoints).await?;
         Ok(Self {
+            renewed: member.renewed(),
             member,
             fleet,
             tenure,

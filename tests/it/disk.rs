@@ -1,7 +1,7 @@
 //! A disk that fills up under the analyzer (Linux, root).
 
 /// Selected by the profile `root`.
-mod root {
+pub(crate) mod root {
     use std::fs;
     use std::path::{Path, PathBuf};
     use std::process::Command;
@@ -19,15 +19,16 @@ mod root {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     /// A small file system of its own, unmounted with this value.
-    struct Disk {
+    pub(crate) struct Disk {
         folder: tempfile::TempDir,
     }
 
     impl Disk {
-        fn mount() -> Self {
+        /// `size` as in the options of mount.
+        pub(crate) fn mount(size: &str) -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             let status = Command::new("mount")
-                .args(["-t", "tmpfs", "-o", SIZE, "tmpfs"])
+                .args(["-t", "tmpfs", "-o", size, "tmpfs"])
                 .arg(folder.path())
                 .status()
                 .expect("mount runs");
@@ -35,16 +36,17 @@ mod root {
             Self { folder }
         }
 
-        fn path(&self) -> &Path {
+        pub(crate) fn path(&self) -> &Path {
             self.folder.path()
         }
 
         /// Takes all the space that is left.
-        fn fill(&self) -> PathBuf {
-            let file = self.path().join("filler");
-            let error = fs::write(&file, vec![1; 8 << 20]).expect_err("it is smaller");
+        pub(crate) fn fill(&self) -> PathBuf {
+            let path = self.path().join("filler");
+            let mut file = fs::File::create(&path).expect("a file");
+            let error = std::io::copy(&mut std::io::repeat(1), &mut file).expect_err("it is small");
             assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-            file
+            path
         }
     }
 
@@ -80,7 +82,7 @@ mod root {
     #[test]
     #[ignore = "needs root on Linux: cargo xtask test --only root"]
     fn a_full_disk_loses_nothing_and_says_what_is_wrong() {
-        let disk = Disk::mount();
+        let disk = Disk::mount(SIZE);
         let analyzer = Incarnation::start(disk.path(), Arc::new(SystemClock));
         let filler = analyzer.run(async {
             let (acknowledged, end) = upload(&analyzer, 7, vec![recent(1, 100)]).await;

@@ -4,6 +4,9 @@
 //!
 //! Nothing is judged before all owners have told what they have kept ([`FIRST`] at most). Hosts of a shard whose owner is gone, or has
 //! just begun, are not silent: their agents find their new analyzer first.
+//!
+//! A judge that does not reach the database cannot know whether another one judges by now. All agents of an analyzer that fall silent
+//! then have been given to another one, as far as it knows, and it blames none of them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -36,6 +39,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const SILENT: Duration = Duration::from_millis(1_200);
 /// A judge that begins does not know since when uploads could not arrive: for about so long, as the one before it is given up after 3 s.
 const BLIND: Duration = Duration::from_secs(10);
+/// For so long nobody can have taken over from a judge that has renewed its lease, with some room.
+const SURE: Duration = Duration::from_secs(2);
 /// How long the agents of a shard have to find its new owner.
 const MOVING: Duration = Duration::from_secs(5);
 /// A spool of which nothing came for so long is forgotten: what is kept of it anywhere is older.
@@ -103,6 +108,7 @@ pub(super) fn start(
         fence: Fence::default(),
         spools: HashMap::new(),
         shards: HashMap::new(),
+        uploads: HashMap::new(),
         caught_up: HashSet::new(),
         done,
         begun: Instant::now(),
@@ -149,6 +155,8 @@ struct Evidence {
     fence: Fence,
     spools: HashMap<Sender, Spool>,
     shards: HashMap<ShardId, Shard>,
+    /// When agents of each analyzer sent a batch last.
+    uploads: HashMap<MemberId, Instant>,
     /// Analyzers that have told what they have kept.
     caught_up: HashSet<MemberId>,
     done: watch::Sender<bool>,
@@ -179,9 +187,16 @@ impl Evidence {
             self.done.send_replace(true);
         }
         let mut waited_for = Vec::new();
-        for shard in self.shards.values_mut() {
+        let is_sure = self.here.renewed.borrow().elapsed() < SURE;
+        let left: HashSet<ShardId> = if is_sure {
+            HashSet::new()
+        } else {
+            let shards = self.shards.keys().copied();
+            shards.filter(|id| self.has_no_agents(*id)).collect()
+        };
+        for (id, shard) in &mut self.shards {
             let is_silent = shard.heard.is_none_or(|heard| heard.elapsed() >= SILENT);
-            if is_silent || shard.since.elapsed() < MOVING {
+            if is_silent || left.contains(id) || shard.since.elapsed() < MOVING {
                 let since = *shard.cut_off.get_or_insert(shard.word);
                 waited_for.extend(shard.hosts.iter().map(|host| (host.clone(), since)));
             } else {
@@ -195,6 +210,13 @@ impl Evidence {
             self.forgotten = Instant::now();
             self.spools.retain(|_, spool| spool.used.elapsed() < FORGET);
         }
+    }
+
+    /// Whether no agent uploads to the owner of a shard.
+    fn has_no_agents(&self, shard: ShardId) -> bool {
+        let owner = self.fence.table().get(shard).owner;
+        let newest = owner.and_then(|owner| self.uploads.get(&owner));
+        newest.is_none_or(|newest| newest.elapsed() >= SILENT)
     }
 
     fn follow(&mut self) {
@@ -253,6 +275,7 @@ impl Evidence {
             self.caught_up.insert(from);
         }
         if !taken.is_empty() {
+            self.uploads.insert(from, Instant::now());
             self.state.taken(taken).await;
         }
         // A relay that has gone needs no answer.

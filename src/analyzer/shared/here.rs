@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::log::SharedLog;
 use crate::analysis::shards::MemberId;
@@ -14,6 +15,8 @@ use crate::store::analyzers::AnalyzerFleet;
 pub(super) struct Here {
     pub(super) id: MemberId,
     pub(super) fleet: watch::Receiver<Arc<AnalyzerFleet>>,
+    /// When this analyzer had its place, and its lease if it judges, for sure.
+    pub(super) renewed: watch::Receiver<Instant>,
     pub(super) log: SharedLog,
     pub(super) metrics: Arc<Metrics>,
 }

@@ -55,6 +55,7 @@ fn here(id: i64, seen: Arc<AnalyzerFleet>) -> (Here, watch::Sender<Arc<AnalyzerF
     let here = Here {
         id: MemberId(id),
         fleet,
+        renewed: watch::channel(tokio::time::Instant::now()).1,
         log: SharedLog::new(1 << 24),
         metrics: Arc::new(Metrics::new(Arc::default())),
     };

@@ -48,6 +48,8 @@ pub(in crate::store) struct Member {
     link: Link,
     /// How far the judge is behind, nanoseconds.
     lag: AtomicI64,
+    /// When it had its place, and its lease if it judges, for sure.
+    renewed: watch::Sender<Instant>,
 }
 
 impl Member {
@@ -72,6 +74,7 @@ impl Member {
             id: MemberId(id),
             link,
             lag: AtomicI64::new(0),
+            renewed: watch::Sender::new(Instant::now()),
         });
         // With a connection of its own: readers that wait for a slow server must not hold up the renewal.
         let (tenure, fleet) = kept(Link::new(server).await?, Arc::clone(&member));
@@ -83,6 +86,11 @@ impl Member {
         let role = Role::Analyzer;
         let fence = Fence { role, epoch };
         PostgresJournal::on(Db::held(self.link.clone(), fence, tenure))
+    }
+
+    /// When this analyzer had its place for sure. Others may have taken over when that is [`SILENCE`] ago.
+    pub(in crate::store) fn renewed(&self) -> watch::Receiver<Instant> {
+        self.renewed.subscribe()
     }
 
     pub(in crate::store) fn tell_lag(&self, lag: Duration) {
@@ -204,6 +212,7 @@ impl Place {
 
     /// Renews the place where that `is_due`, and sees what has changed; how it was lost, if it was.
     async fn visit(&mut self, is_due: bool) -> Result<Option<Standing>, StoreError> {
+        let begun = Instant::now();
         if is_due {
             if !self.renew().await? {
                 return Ok(Some(Standing::GivenUp));
@@ -217,10 +226,14 @@ impl Place {
                     return Ok(Some(Standing::Lost { holder }));
                 }
                 self.reach.answered(Instant::now());
+                self.member.renewed.send_replace(begun);
                 self.divide(epoch).await?;
             }
             Some(_) => {}
-            None => self.try_to_judge().await?,
+            None => {
+                self.try_to_judge().await?;
+                self.member.renewed.send_replace(begun);
+            }
         }
         self.watched.look(&self.link).await?;
         Ok(None)

@@ -33,8 +33,6 @@ pub(super) struct Cluster {
 
 /// Who may connect over the network of namespaces.
 const REMOTE: &str = "local all all trust
-local replication all trust
-host replication all 10.0.0.0/8 trust
 host all all 10.0.0.0/8 scram-sha-256
 ";
 
@@ -56,6 +54,18 @@ impl Cluster {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = remote(folder.path(), &host);
         Self::made(folder, settings, Some(host)).await
+    }
+
+    /// The same with its folder in another one.
+    pub(super) async fn start_in(parent: &Path, host: Host) -> Self {
+        let folder = tempfile::tempdir_in(parent).expect("a folder");
+        let settings = remote(folder.path(), &host);
+        Self::made(folder, settings, Some(host)).await
+    }
+
+    /// Whether it runs.
+    pub(super) fn runs(&mut self) -> bool {
+        self.server.try_wait().expect("a child").is_none()
     }
 
     async fn made(folder: TempDir, settings: Vec<String>, host: Option<Host>) -> Self {
@@ -101,25 +111,10 @@ impl Cluster {
     /// A copy that follows it, and can be read but not changed until it is promoted.
     pub(super) async fn standby(&self) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        self.copied(folder, Vec::new(), None).await
-    }
-
-    /// The same on a host of its own, over the network.
-    pub(super) async fn standby_on(&self, host: Host) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let settings = remote(folder.path(), &host);
-        self.copied(folder, settings, Some(host)).await
-    }
-
-    async fn copied(&self, folder: TempDir, settings: Vec<String>, host: Option<Host>) -> Self {
-        let from = match &self.host {
-            Some(host) => host.address.clone(),
-            None => self.folder.path().display().to_string(),
-        };
-        let copied = program_on(host.as_ref(), "pg_basebackup")
+        let copied = program("pg_basebackup")
             .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf"])
             .args(["--wal-method=stream", "--username", USER])
-            .arg(format!("--host={from}"))
+            .arg(format!("--host={}", self.folder.path().display()))
             .arg(format!("--port={}", self.port))
             .arg("--pgdata")
             .arg(folder.path().join("data"))
@@ -127,7 +122,7 @@ impl Cluster {
             .expect("pg_basebackup runs");
         let errors = String::from_utf8_lossy(&copied.stderr);
         assert!(copied.status.success(), "{errors}");
-        Self::serving(folder, settings, host).await
+        Self::serving(folder, Vec::new(), None).await
     }
 
     /// Kills it at once, as when its host loses power.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_postgres::Client;
 
+use crate::external::postgres::cluster::Host;
 use crate::netns::star::Star;
 use crate::support::program::{AGENT, ANALYZER, CONTROLLER, Program};
 
@@ -41,6 +42,13 @@ pub(super) struct Fleet {
 /// Numbered names.
 fn named(letter: &str, count: usize) -> impl Iterator<Item = String> {
     (1..=count).map(move |number| format!("{letter}{number}"))
+}
+
+pub(super) fn host(star: &Star, name: &str) -> Host {
+    Host {
+        space: star.space(name),
+        address: star.address(name),
+    }
 }
 
 fn shard_of(tor: &str) -> i32 {

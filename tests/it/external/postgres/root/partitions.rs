@@ -2,25 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::fleet::{Fleet, Incident, PATIENCE, hosts, told, until};
-use crate::external::postgres::cluster::{Cluster, Host};
-use crate::netns::star::Star;
+use super::fleet::{Fleet, Incident, PATIENCE, host, hosts, told, until};
+use crate::external::postgres::cluster::Cluster;
 
 /// How long a cut lasts that nobody has to act on: longer than any silence that counts.
 const CUT: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(250);
+/// What the last run has left open, whatever could be stored of it.
+const OPEN: &str = "/api/v1/incidents?state=open&order=rank";
 /// Analyzers that nobody has given up.
 const ANALYZERS: &str = "SELECT count(*) FROM rpingmesh.analyzer WHERE gone IS NULL";
 const CONTROLLERS: &str = "SELECT count(*) FROM rpingmesh.controller WHERE gone IS NULL";
 /// How far the judge is behind at most, as the analyzers say it, in milliseconds.
 const LAG: &str = "SELECT max(lag) / 1000000 FROM rpingmesh.analyzer WHERE gone IS NULL";
-
-fn host(star: &Star, name: &str) -> Host {
-    Host {
-        space: star.space(name),
-        address: star.address(name),
-    }
-}
 
 /// What follows where agents upload nothing: they are silent, and what is probed under their ToR says nothing.
 fn is_of_silence(incident: &Incident) -> bool {
@@ -196,20 +190,22 @@ async fn a_judge_that_does_not_reach_the_database_is_succeeded_and_says_nothing_
     println!("without the database a judge is succeeded after {succeeded:?}");
     // Both judge: the others do not listen to the one that was cut off, and what it finds is stored nowhere.
     let mut status = serde_json::Value::Null;
+    let mut last = None;
     while begun.elapsed() < CUT {
-        let answer = fleet.ask_host(&cut.host, "/api/v1/incidents?state=open");
+        let answer = fleet.ask_host(&cut.host, OPEN);
         for one in answer.iter().flat_map(told) {
             assert_eq!(
                 one.category, "monitoring_store",
                 "it blames nobody for its own silence: {one:?}"
             );
         }
+        last = answer.map(|answer| format!("{:#}", answer["incidents"]));
         if let Some(answer) = fleet.ask_host(&cut.host, "/api/v1/status") {
             status = answer["incidents"].clone();
         }
         tokio::time::sleep(LOOK).await;
     }
-    println!("the one that was cut off: {status}");
+    println!("the one that was cut off: {status} {last:?}");
     until("its shards have owners", PATIENCE, async || {
         let shares: Vec<_> = fleet
             .owned()
