@@ -409,11 +409,16 @@ impl Run {
         self.named.iter().all(|named| named.right) && self.named.len() == self.faults.len()
     }
 
-    /// The incidents without the paths that show them and in what order others were ruled out.
+    /// The incidents without the paths that show them and in what order others were ruled out. Numbers that depend on the order of sums
+    /// have six decimals.
     pub fn findings(&self) -> Vec<Named> {
+        let rounded = |number: &mut f64| *number = (*number * 1e6).round() / 1e6;
         let mut named = self.named.clone();
-        for named in &mut named {
-            named.incident.evidence.clear();
+        for Named { incident, .. } in &mut named {
+            incident.evidence.clear();
+            rounded(&mut incident.confidence);
+            rounded(&mut incident.share);
+            incident.interval.iter_mut().flatten().for_each(rounded);
         }
         named
     }
