@@ -25,7 +25,7 @@ use super::programs::controller;
 use crate::agent::{Running, start};
 
 /// What must come comes in this time, on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(100);
 /// Longer than any silence that counts.
 const WATCHED: Duration = Duration::from_secs(9);
@@ -190,6 +190,20 @@ async fn blamed(judge: &Member) -> Vec<String> {
         .collect()
 }
 
+/// Waits until each analyzer owns its share.
+async fn shares(client: &Client) {
+    until("each owns its share", async || {
+        let sql = "SELECT count(DISTINCT owner), min(count), max(count)
+                   FROM (SELECT owner, count(*) FROM rpingmesh.shard GROUP BY owner) AS share";
+        let row = client.query_one(sql, &[]).await.expect("readable");
+        let seen: (i64, Option<i64>, Option<i64>) = (row.get(0), row.get(1), row.get(2));
+        (seen == (3, Some(21), Some(22)))
+            .then_some(())
+            .ok_or_else(|| format!("{seen:?}"))
+    })
+    .await;
+}
+
 /// Epochs of the judge and of all shards, and how many analyzers live.
 async fn epochs(client: &Client) -> (i64, i64, i64) {
     let sql = "SELECT (SELECT epoch FROM rpingmesh.owner WHERE role = 'analyzer'),
@@ -227,16 +241,7 @@ async fn clocks_of_analyzers_that_are_apart_or_set_split_nothing_and_blame_nobod
         any = Some(grpc);
         members.push(member);
     }
-    until("each owns its share", async || {
-        let sql = "SELECT count(DISTINCT owner), min(count), max(count)
-                   FROM (SELECT owner, count(*) FROM rpingmesh.shard GROUP BY owner) AS share";
-        let row = client.query_one(sql, &[]).await.expect("readable");
-        let seen: (i64, Option<i64>, Option<i64>) = (row.get(0), row.get(1), row.get(2));
-        (seen == (3, Some(21), Some(22)))
-            .then_some(())
-            .ok_or_else(|| format!("{seen:?}"))
-    })
-    .await;
+    shares(&client).await;
     let (network, folder) = (Network::new(), tempfile::tempdir().expect("a folder"));
     let any = any.expect("some");
     let agents: Vec<_> = (1..=AGENTS)
@@ -266,7 +271,9 @@ async fn clocks_of_analyzers_that_are_apart_or_set_split_nothing_and_blame_nobod
         ("the others", &others, 600),
         ("the others", &others, -600),
     ] {
-        clocks.iter().for_each(|one| one.clock.set(seconds));
+        for one in clocks {
+            one.clock.set(seconds);
+        }
         let begun = Instant::now();
         while begun.elapsed() < WATCHED {
             let seen = blamed(judge).await;
