@@ -173,9 +173,10 @@ impl Agent {
     }
 
     /// Takes over what the watermark says; a mark of an older spool says nothing. Nothing is older than an agent of which no batch
-    /// was taken: what it says of itself may come first.
+    /// was taken: what it says of itself may come first. A spool that has gone on is newer, too, when this clock was set back.
     pub(super) fn follow(&mut self, mark: &Watermark) {
-        if mark.updated >= self.last_upload || self.sequence == 0 {
+        let goes_on = mark.sender.spool == self.spool && mark.sequence > self.sequence;
+        if mark.updated >= self.last_upload || self.sequence == 0 || goes_on {
             self.host = mark.host.clone();
             self.spool = mark.sender.spool;
             self.sequence = mark.sequence;

@@ -32,8 +32,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Running {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) task: JoinHandle<()>,
 }
 
 impl Running {

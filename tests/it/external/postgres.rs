@@ -1,6 +1,7 @@
 //! PostgreSQL as the store of controller and analyzer: the suite that every engine passes, what is refused and how, and our programs on
 //! it. Each test has a server of its own, on loopback, in a temporary folder. Some call programs that block, while connections go on.
 
+mod clocks;
 mod cluster;
 mod programs;
 mod promoted;
@@ -12,6 +13,7 @@ mod shards;
 mod root {
     mod failover;
     mod fleet;
+    mod full;
     mod partitions;
     mod patroni;
 }

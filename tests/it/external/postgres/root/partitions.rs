@@ -33,7 +33,7 @@ async fn fleet(test: &str) -> (Fleet, Cluster) {
     (Fleet::start(star, store, client).await, cluster)
 }
 
-fn equal<T: PartialEq + std::fmt::Debug>(seen: T, wanted: T) -> Result<(), String> {
+fn equal<T: PartialEq + std::fmt::Debug>(seen: &T, wanted: &T) -> Result<(), String> {
     (seen == wanted)
         .then_some(())
         .ok_or_else(|| format!("{seen:?}"))
@@ -72,7 +72,7 @@ async fn a_judge_that_the_others_do_not_reach_gets_everything_later() {
         println!("{cut}: each batch is counted once {whole:?} after it was over");
         until("it has caught up", PATIENCE, async || {
             let lag = fleet.number(LAG).await;
-            equal(lag < 2_000, true).map_err(|_| format!("{lag} ms"))
+            equal(&(lag < 2_000), &true).map_err(|_| format!("{lag} ms"))
         })
         .await;
     }
@@ -104,7 +104,7 @@ async fn agents_that_do_not_reach_their_owner_send_everything_later() {
             let incidents = fleet.incidents();
             let are_silent =
                 incidents.iter().any(|one| one.is_open) && incidents.iter().all(is_of_silence);
-            equal(are_silent, true).map_err(|_| format!("{incidents:?}"))
+            equal(&are_silent, &true).map_err(|_| format!("{incidents:?}"))
         },
     )
     .await;
@@ -120,7 +120,7 @@ async fn agents_that_do_not_reach_their_owner_send_everything_later() {
         let is_over = incidents
             .iter()
             .all(|one| !one.is_open && is_of_silence(one));
-        equal(is_over, true).map_err(|_| format!("{incidents:?}"))
+        equal(&is_over, &true).map_err(|_| format!("{incidents:?}"))
     })
     .await;
     println!("and the incident is closed {closed:?} later");
@@ -134,7 +134,7 @@ async fn a_controller_that_does_not_reach_the_database_serves_until_it_is_given_
     let mut cut = fleet.controllers.remove(0);
     fleet.star.cut(&[&cut.host], &["db"]);
     let gone = until("the other one gives it up", PATIENCE, async || {
-        equal(fleet.number(CONTROLLERS).await, 1)
+        equal(&fleet.number(CONTROLLERS).await, &1)
     })
     .await;
     println!("a controller without the database is given up after {gone:?}");
@@ -156,7 +156,7 @@ async fn a_controller_that_does_not_reach_the_database_serves_until_it_is_given_
             .await
             .expect("readable");
         let agents = i64::try_from(fleet.agents.len()).expect("few");
-        equal(row.get::<_, i64>(0), agents)
+        equal(&row.get::<_, i64>(0), &agents)
     })
     .await;
     println!("it ends when it is healed; its agents are at the other one after {moved:?}");
@@ -184,7 +184,7 @@ async fn a_judge_that_does_not_reach_the_database_is_succeeded_and_says_nothing_
     fleet.star.cut(&[&cut.host], &["db"]);
     let begun = Instant::now();
     let succeeded = until("another one judges", PATIENCE, async || {
-        equal(fleet.judge().await != judge, true)
+        equal(&(fleet.judge().await != judge), &true)
     })
     .await;
     println!("without the database a judge is succeeded after {succeeded:?}");
@@ -213,7 +213,7 @@ async fn a_judge_that_does_not_reach_the_database_is_succeeded_and_says_nothing_
             .iter()
             .map(|(_, shards)| *shards)
             .collect();
-        equal(shares, vec![32, 32])
+        equal(&shares, &vec![32, 32])
     })
     .await;
     assert_eq!(fleet.incidents(), [], "nothing is wrong");
@@ -227,7 +227,7 @@ async fn a_judge_that_does_not_reach_the_database_is_succeeded_and_says_nothing_
     let again = fleet.analyzer(&cut.host).await;
     fleet.analyzers.push(again);
     until("it has a share again", PATIENCE, async || {
-        equal(fleet.owned().await.len(), 3)
+        equal(&fleet.owned().await.len(), &3)
     })
     .await;
     let after = fleet.steady().await;
