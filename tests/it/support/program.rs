@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Nothing here waits longer for a line that must come.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Lines that tell what a program did last.
+const RECENT: usize = 30;
 /// How long a program may take to stop.
 const STOP: Duration = Duration::from_secs(5);
 
@@ -101,6 +103,13 @@ impl Program {
             assert!(Instant::now() < end, "it goes on: {:#?}", self.seen);
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What it has said last.
+    pub(crate) fn recent(&mut self) -> Vec<String> {
+        self.seen.extend(self.lines.try_iter());
+        let first = self.seen.len().saturating_sub(RECENT);
+        self.seen.iter().skip(first).cloned().collect()
     }
 
     /// The next line that has all these parts.

@@ -5,13 +5,12 @@
 //!
 //! `KILLS=200` says how many steps, `SEED=7` which ones.
 
+mod plan;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
@@ -20,6 +19,7 @@ use super::site::{
 };
 use super::tally::Tally;
 use crate::external::hook::Hook;
+use plan::{Deed, Kind, plan};
 
 /// In the default profile: all kinds, one of them twice.
 const KILLS: usize = 6;
@@ -27,68 +27,6 @@ const KILLS: usize = 6;
 const STILL: Duration = Duration::from_secs(5);
 /// The windows are compared with what agents have measured after so many steps.
 const COMPARED: usize = 5;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Judge,
-    Owner,
-    Still,
-    Controller,
-    Database,
-}
-
-impl Kind {
-    const ALL: [Self; 5] = [
-        Self::Judge,
-        Self::Owner,
-        Self::Still,
-        Self::Controller,
-        Self::Database,
-    ];
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Judge => "SIGKILL of the judge",
-            Self::Owner => "SIGKILL of an analyzer that owns shards",
-            Self::Still => "SIGSTOP of an analyzer for 5 s",
-            Self::Controller => "SIGKILL of a controller",
-            Self::Database => "SIGQUIT of PostgreSQL (all its processes end at once)",
-        })
-    }
-}
-
-/// What a step does, as it was drawn.
-#[derive(Debug, Clone, Copy)]
-struct Deed {
-    kind: Kind,
-    /// Which one of several.
-    which: usize,
-    /// Started again before the others have taken over.
-    at_once: bool,
-    /// An analyzer comes back on the addresses that it had.
-    same_address: bool,
-}
-
-fn plan(seed: u64, kills: usize) -> Vec<Deed> {
-    let mut random = StdRng::seed_from_u64(seed);
-    // Each kind comes early: a short run has them all.
-    let mut first = Kind::ALL.to_vec();
-    let mut draw = |_| {
-        let kind = match first.len() {
-            0 => Kind::ALL[random.random_range(0..Kind::ALL.len())],
-            left => first.swap_remove(random.random_range(0..left)),
-        };
-        Deed {
-            kind,
-            which: random.random_range(0..6),
-            at_once: random.random(),
-            same_address: random.random(),
-        }
-    };
-    (0..kills).map(&mut draw).collect()
-}
 
 /// What was seen after a step.
 #[derive(Debug, Clone, Copy)]
@@ -152,8 +90,9 @@ async fn a_site_whose_programs_are_killed_at_random_loses_nothing() {
     let mut run = Run::start().await;
     let mut all: BTreeMap<Kind, Vec<Seen>> = BTreeMap::new();
     for (at, deed) in plan(seed, kills).into_iter().enumerate() {
+        println!("{}: {}", at + 1, deed);
         let seen = run.step(deed).await;
-        println!("{}", told(at + 1, deed, seen));
+        println!("{}", told(seen));
         all.entry(deed.kind).or_default().push(seen);
         if (at + 1) % COMPARED == 0 {
             run.compare().await;
@@ -167,23 +106,13 @@ async fn a_site_whose_programs_are_killed_at_random_loses_nothing() {
     run.site.stop().await;
 }
 
-fn told(step: usize, deed: Deed, seen: Seen) -> String {
-    let again = match (deed.kind, deed.at_once) {
-        (Kind::Still | Kind::Database, _) => "",
-        (_, true) => ", started again at once",
-        (_, false) => ", started again later",
-    };
+fn told(seen: Seen) -> String {
     let judged = seen.judged.map_or_else(String::new, |judged| {
-        format!(
-            ", another one has judged after {:.1} s",
-            judged.as_secs_f64()
-        )
+        let seconds = judged.as_secs_f64();
+        format!(", another one has judged after {seconds:.1} s")
     });
     let whole = seen.whole.as_secs_f64();
-    format!(
-        "{step}: {}{again}: each batch is counted once after {whole:.1} s{judged}",
-        deed.kind
-    )
+    format!("  each batch is counted once after {whole:.1} s{judged}")
 }
 
 fn summary(kind: Kind, seen: &[Seen]) -> String {
@@ -272,7 +201,7 @@ impl Run {
             hit.wake(begun),
         );
         self.recover(hit).await;
-        self.settled().await;
+        self.settled(begun).await;
         let judge = self.site.judge().await;
         assert_eq!(judge != before, is_judge, "judges: {before}, then {judge}");
         Seen { whole, judged }
@@ -328,7 +257,7 @@ impl Run {
     }
 
     /// Waits until shards have come to rest and the judge has judged that; nothing is wrong but the host that is down.
-    async fn settled(&self) {
+    async fn settled(&mut self, begun: Begun) {
         until("each analyzer has its share", PATIENCE, async || {
             let owned = self.site.owned().await;
             let is_living = |id| self.site.members.iter().any(|one| one.id == id);
@@ -338,11 +267,11 @@ impl Run {
                     .all(|(id, shards)| is_living(*id) && (21..=22).contains(shards))
         })
         .await;
-        let begun = Begun {
+        let again = Begun {
             at: Instant::now(),
             wall: now(),
         };
-        self.whole(begun, None).await;
+        self.whole(again, None).await;
         let runs = self.runs().await;
         until("it is judged", PATIENCE, async || {
             self.runs().await > runs + 1
@@ -355,11 +284,13 @@ impl Run {
             && faults[0]["title"]
                 .as_str()
                 .is_some_and(|title| title.contains(&self.host));
-        assert!(
-            is_it,
-            "incident {} alone is to be open: {faults:#?}",
-            self.incident
-        );
+        if !is_it {
+            for member in &mut self.site.members {
+                println!("analyzer {}: {:#?}", member.id, member.program.recent());
+            }
+            let (id, since) = (self.incident, begun.wall);
+            panic!("incident {id} alone is to be open; the step began at {since}: {faults:#?}");
+        }
     }
 
     async fn hit(&mut self, deed: Deed) -> Hit {
