@@ -199,9 +199,9 @@ pub enum StoreError {
         /// Who has it.
         holder: String,
     },
-    /// The other controllers that share the store have given this one up.
+    /// The other controllers or analyzers that share the store have given this one up.
     #[error(
-        "database {store}: this controller was silent for too long (stopped, or without its network), and the others have given it up: \
+        "database {store}: this program was silent for too long (stopped, or without its network), and the others have given it up: \
          it must be started again"
     )]
     GivenUp {
