@@ -15,7 +15,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use super::site::{
-    HOSTS, Member, PATIENCE, Plan, Site, controller_on, free, is_load, name_of, now, until,
+    HOSTS, Member, PATIENCE, Plan, Site, apart, controller_on, free, is_load, name_of, now, until,
 };
 use super::tally::Tally;
 use crate::external::hook::Hook;
@@ -313,7 +313,7 @@ impl Run {
                 hit.left = Some(row.expect("its row").get(0));
                 let address = victim.address;
                 // Dropped, a program is killed.
-                drop(victim);
+                apart(|| drop(victim));
                 if deed.at_once {
                     self.start_controller(address);
                 } else {
@@ -321,7 +321,7 @@ impl Run {
                 }
             }
             Kind::Database => {
-                self.site.cluster.kill();
+                apart(|| self.site.cluster.kill());
                 self.site.cluster.start_again().await;
                 self.site.client = self.site.cluster.client("rpingmesh").await;
             }
@@ -339,7 +339,7 @@ impl Run {
         let at = fitting[deed.which % fitting.len()];
         let victim = self.site.members.remove(at);
         let (grpc, web) = (victim.grpc, victim.web);
-        drop(victim);
+        apart(|| drop(victim));
         if deed.at_once && deed.same_address {
             self.site.join_on(grpc, web).await;
         } else if deed.at_once {
@@ -355,8 +355,11 @@ impl Run {
     /// Starts what is still missing. What stood still has ended.
     async fn recover(&mut self, hit: Hit) {
         if let Some(mut member) = hit.still {
-            member.program.wait_for(&["was silent for too long"]);
-            assert_eq!(member.program.ends(), Some(1));
+            let status = apart(|| {
+                member.program.wait_for(&["was silent for too long"]);
+                member.program.ends()
+            });
+            assert_eq!(status, Some(1));
         }
         if let Some(address) = hit.controller {
             self.start_controller(address);
