@@ -370,7 +370,7 @@ impl Site {
 }
 
 /// Whether an incident says that the machine is overloaded.
-pub(super) fn is_load(incident: &Value) -> bool {
+fn is_load(incident: &Value) -> bool {
     let evidence = incident["evidence"].to_string();
     let is_of_hosts = evidence.contains("agent_silent") || evidence.contains("host_down");
     incident["category"] == "cpu_overload"
