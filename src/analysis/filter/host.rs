@@ -88,8 +88,8 @@ impl Host {
         time.since(self.last_end) > self.silent_after() + UNDER_WAY
     }
 
-    /// Its upload cannot arrive at the moment: it counts as due for a little, and not as silent. It is not waited for until it is silent:
-    /// the judge could look before that.
+    /// Its upload cannot arrive at the moment: it counts as due for a little, and not as silent. Nor does it become silent before this is
+    /// said again.
     pub(super) fn wait_for(&mut self, now: WallTime) {
         if self.stopped.is_none() && self.upload_state(now) != UploadState::Current {
             let due = self.interval * 3 / 2 + Duration::from_millis(201);

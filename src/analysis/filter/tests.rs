@@ -308,6 +308,20 @@ fn who_uploaded_until_uploads_could_not_arrive_is_waited_for_and_no_other_host()
 }
 
 #[test]
+fn who_is_waited_for_in_time_is_never_silent() {
+    let mut host_filter = HostFilter::default();
+    ingest(&mut host_filter, 1, 1_000, Vec::new());
+    let host = HostName::new("host1");
+    for look in 0..40 {
+        let now = at(2_200 + 250 * look);
+        host_filter.wait_for(&host, at(1_500), now);
+        // Between two looks.
+        let seen = quiet(&host_filter, now + Nanos(249_000_000));
+        assert!(seen.iter().all(|(_, is_overdue)| *is_overdue), "{look}");
+    }
+}
+
+#[test]
 fn a_host_that_was_silent_before_the_start_is_silent_until_it_uploads() {
     let mut host_filter = HostFilter::default();
     let (host, now) = (HostName::new("host1"), at(100_000));

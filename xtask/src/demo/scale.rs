@@ -31,7 +31,7 @@ const VICTIM: usize = 0;
 /// judge; the analyzer that judges. It also restarts the database. After each it shows who judges, when all agents upload again, that the incident is still open
 /// under its number, and that no batch is missing. What was killed is started again.
 ///
-/// It takes about two minutes, and ends with status 0 only if all of this was seen. Ctrl-C ends all programs. As root on
+/// It takes about a minute once the programs are compiled, and ends with status 0 only if all of this was seen. Ctrl-C ends all programs. As root on
 /// Debian it installs PostgreSQL if it is missing; elsewhere, or as another user, install it first.
 #[derive(Debug, Args)]
 pub(crate) struct Options {

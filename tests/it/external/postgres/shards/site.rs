@@ -99,8 +99,11 @@ pub(super) async fn member_with(
     client: &Client,
 ) -> Member {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut program = Program::start(ANALYZER, &words);
-    program.wait_for(&["shares the fleet"]);
+    let program = apart(|| {
+        let mut program = Program::start(ANALYZER, &words);
+        program.wait_for(&["shares the fleet"]);
+        program
+    });
     let name = format!("%process {}", program.id());
     let sql = "SELECT id FROM rpingmesh.analyzer WHERE name LIKE $1";
     let id = client.query_one(sql, &[&name]).await.expect("its row");
@@ -112,12 +115,20 @@ pub(super) async fn member_with(
     }
 }
 
+/// Waits for a program: agents of this process go on meanwhile, also those whose tasks wait for this thread.
+pub(super) fn apart<T>(wait: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(wait)
+}
+
 /// A controller on this address.
 pub(super) fn controller_on(store: &str, address: SocketAddr) -> Controller {
     let listen = address.to_string();
     let words = ["run", "--listen", &listen, "--store", store];
-    let mut program = Program::start(CONTROLLER, &words);
-    program.wait_for(&["controller listens"]);
+    let program = apart(|| {
+        let mut program = Program::start(CONTROLLER, &words);
+        program.wait_for(&["controller listens"]);
+        program
+    });
     Controller { program, address }
 }
 
@@ -359,7 +370,7 @@ impl Site {
 }
 
 /// Whether an incident says that the machine is overloaded.
-pub(super) fn is_load(incident: &Value) -> bool {
+fn is_load(incident: &Value) -> bool {
     let evidence = incident["evidence"].to_string();
     let is_of_hosts = evidence.contains("agent_silent") || evidence.contains("host_down");
     incident["category"] == "cpu_overload"
