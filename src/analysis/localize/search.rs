@@ -113,6 +113,11 @@ pub struct Suspect {
     pub or: Vec<Component>,
 }
 
+/// Nats as they are compared: smaller differences are those of the order of sums.
+fn fine(nats: f64) -> f64 {
+    (nats * 1e6).round()
+}
+
 /// Four significant digits: more are noise, and differ between processors.
 #[expect(
     clippy::cast_possible_truncation,
@@ -400,7 +405,12 @@ impl<'a> Search<'a> {
             let found = gain(self.evidence, id, &rest);
             let nats = found.nats - self.price_of(id);
             let is_better = best.is_none_or(|(most, first, _)| {
-                most.total_cmp(&nats).then_with(|| id.cmp(&first)).is_lt()
+                let by_name = || {
+                    self.problem
+                        .component(id)
+                        .cmp(self.problem.component(first))
+                };
+                fine(most).total_cmp(&fine(nats)).then_with(by_name).is_lt()
             });
             if found.nats > 0.0 && is_better {
                 best = Some((nats, id, found.hazard));
