@@ -304,10 +304,11 @@ impl Upload {
         let first = first.ok_or_else(|| self.closed())?;
         let mark = first.acknowledged_sequence;
         self.connected();
+        self.reach(mark);
         if !self.spool.begun(mark, renumbered).await? {
             return Ok(());
         }
-        self.reach(mark);
+        self.acknowledged.send_replace(mark);
         let (mut sent, mut queue) = (mark, VecDeque::new());
         // Below it what was acknowledged before is sent again.
         let mut again = Some(first.seen_since_sequence).filter(|since| *since > 0);
@@ -419,15 +420,16 @@ impl Upload {
     }
 
     async fn forget(&mut self, sequence: u64) -> Result<(), UploadError> {
-        self.spool.acknowledge(sequence).await?;
         self.reach(sequence);
+        self.spool.acknowledge(sequence).await?;
+        self.acknowledged.send_replace(sequence);
         Ok(())
     }
 
-    /// The analyzer has everything up to `sequence`.
+    /// The analyzer has everything up to `sequence`. Said before the spool forgets it, which goes on when this task moves to another
+    /// analyzer meanwhile: that one is told what it has to ask for.
     fn reach(&mut self, sequence: u64) {
         self.reached = (self.hello.spool_id, sequence);
-        self.acknowledged.send_replace(sequence);
     }
 
     fn connected(&mut self) {

@@ -341,6 +341,39 @@ async fn what_was_acknowledged_before_an_analyzer_was_named_is_kept_for_it() {
     task.await.expect("no panic");
 }
 
+/// Else the next analyzer would not ask for what the spool has forgotten meanwhile.
+#[test]
+fn an_acknowledgement_counts_although_the_task_moves_meanwhile() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let spool = Spool::open(&Location::Memory, 1 << 20)
+            .await
+            .expect("spool");
+        let (_, news) = watch::channel(append(&spool, 1).await);
+        let nobody = config("127.0.0.1:1".parse().expect("an address"));
+        let mut upload =
+            Upload::new(&nobody, spool.clone(), news, idle(), unassigned()).expect("an uploader");
+        let id = spool.begin().await.expect("open");
+        upload.hello.spool_id = id;
+        // The spool's only thread is busy until the task has moved.
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || held.recv());
+        let forgotten = tokio::select! {
+            biased;
+            _ = upload.forget(1) => true,
+            () = std::future::ready(()) => false,
+        };
+        assert!(!forgotten, "it was cancelled");
+        assert_eq!(upload.reached, (id, 1));
+        drop(release);
+        busy.await.expect("no panic").expect_err("released");
+    });
+}
+
 /// The deed of `fakeanalyzer`: an older copy of the spool is put back. 25 batches were gone without a word.
 #[tokio::test]
 async fn a_restored_spool_loses_no_batch_and_sends_none_twice() {

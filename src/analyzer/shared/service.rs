@@ -3,6 +3,7 @@
 //! A stream passes its frames to the intake of evidence, one at a time, and its answers back. A stream that ends at any point leaves
 //! nothing half done: what the judge has not answered comes again, and is known by its numbers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use crate::error::describe;
 use crate::net::server::{identity_of, peer_of};
 use crate::net::tls::PeerIdentity;
 use crate::rpc::relay::{Frame, Reader};
+use crate::rpc::shards::ShardEpoch;
 use crate::rpc::upload::{unpack, unpacked_size};
 use crate::rpc::v1::judge_service_server::{JudgeService, JudgeServiceServer};
 use crate::rpc::v1::relay_request::Message;
@@ -27,6 +29,8 @@ use crate::store::analyzers::AnalyzerFleet;
 
 /// How long an analyzer may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// The judge sees new owners as soon as they do themselves, or a moment later.
+const BEHIND: Duration = Duration::from_secs(2);
 /// Answers that wait for the analyzer to read them.
 const ANSWERS: usize = 16;
 
@@ -65,8 +69,9 @@ impl JudgeService for Relays {
         let inbound = request.into_inner();
         tokio::spawn(async move {
             let from = |analyzer| permit(&here.fleet.borrow(), &identity, analyzer);
+            let fleet = here.fleet.clone();
             let ended = tokio::select! {
-                ended = converse(inbound, judge, from, &answers) => ended,
+                ended = converse(inbound, (judge, fleet), from, &answers) => ended,
                 () = stop.cancelled() => Err(no_judge()),
                 // The analyzer has gone; nobody is left to tell.
                 () = answers.closed() => Ok(()),
@@ -110,7 +115,7 @@ fn no_judge() -> Status {
 
 async fn converse(
     mut inbound: Streaming<v1::RelayRequest>,
-    judge: EvidenceHandle,
+    (judge, mut fleet): (EvidenceHandle, watch::Receiver<Arc<AnalyzerFleet>>),
     permitted: impl Fn(i64) -> Result<MemberId, Status>,
     answers: &Answers,
 ) -> Result<(), Status> {
@@ -136,10 +141,36 @@ async fn converse(
         let (frame, read_on) = read(packed, reader).await?;
         reader = read_on;
         let number = frame.number;
+        known(&mut fleet, &frame).await?;
         let stale = judge.take(from, frame).await.ok_or_else(no_judge)?;
         answer(answers, v1::RelayResponse { number, stale }).await?;
     }
     Ok(())
+}
+
+/// Waits until this analyzer knows all epochs of a frame: what it refused because it is behind would not come again.
+///
+/// # Errors
+/// It does not see them in time. The relay begins anew then, with all that was not taken.
+pub(super) async fn known(
+    fleet: &mut watch::Receiver<Arc<AnalyzerFleet>>,
+    frame: &Frame,
+) -> Result<(), Status> {
+    let named = frame.shards.iter();
+    let named: Vec<ShardEpoch> = named
+        .filter_map(|one| one.shard.as_ref().ok().copied())
+        .collect();
+    let is_known = |fleet: &Arc<AnalyzerFleet>| {
+        let mut all = named.iter();
+        all.all(|one| fleet.table.get(one.shard).epoch >= one.epoch)
+    };
+    match tokio::time::timeout(BEHIND, fleet.wait_for(is_known)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(no_judge()),
+        Err(_) => Err(Status::unavailable(
+            "this analyzer does not know yet who owns these shards",
+        )),
+    }
 }
 
 /// Megabytes of it would hold up others.

@@ -5,7 +5,7 @@ use prost::Message as _;
 use tonic::Code;
 
 use super::evidence::EvidenceHandle;
-use super::service::permit;
+use super::service::{known, permit};
 use super::*;
 use crate::analysis::fleet::Fleet;
 use crate::analysis::report::{Sender, SpoolId};
@@ -17,6 +17,7 @@ use crate::analyzer::state::{self, KnownTopology, State, StateHandle};
 use crate::id::{AgentId, HostName};
 use crate::net::tls::PeerIdentity;
 use crate::net::url::Url;
+use crate::rpc::relay::{Frame, FrameShard};
 use crate::rpc::shards::ShardEpoch;
 use crate::rpc::v1;
 use crate::store::analyzers::{AnalyzerFleet, Endpoints, Judge};
@@ -274,4 +275,28 @@ fn an_analyzer_passes_results_on_for_itself_alone() {
         Err(Code::Unavailable),
         "nobody has that number"
     );
+}
+
+/// A judge that is behind does not refuse what would not come again.
+#[tokio::test(start_paused = true)]
+async fn a_frame_of_an_owner_that_the_judge_does_not_know_yet_waits() {
+    let (mut here, seen) = here(1, fleet(1, 1));
+    let frame = |epoch| Frame {
+        number: 1,
+        shards: vec![FrameShard {
+            shard: Ok(told(epoch).expect("a shard")),
+            items: Vec::new(),
+        }],
+        caught_up: false,
+    };
+    known(&mut here.fleet, &frame(1)).await.expect("known");
+    let behind = known(&mut here.fleet, &frame(2)).await;
+    assert_eq!(behind.expect_err("too late").code(), Code::Unavailable);
+    let sees = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        seen.send_replace(fleet(2, 2));
+    };
+    let second = frame(2);
+    let (known, ()) = tokio::join!(known(&mut here.fleet, &second), sees);
+    known.expect("in time");
 }

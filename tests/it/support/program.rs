@@ -105,11 +105,12 @@ impl Program {
         }
     }
 
-    /// What it has said last.
-    pub(crate) fn recent(&mut self) -> Vec<String> {
-        self.seen.extend(self.lines.try_iter());
-        let first = self.seen.len().saturating_sub(RECENT);
-        self.seen.iter().skip(first).cloned().collect()
+    /// What it has said last. Nothing of that comes again.
+    pub(crate) fn recent(&self) -> Vec<String> {
+        let mut said: Vec<_> = self.seen.iter().cloned().collect();
+        said.extend(self.lines.try_iter());
+        let first = said.len().saturating_sub(RECENT);
+        said.split_off(first)
     }
 
     /// The next line that has all these parts.

@@ -15,7 +15,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use super::site::{
-    HOSTS, Member, PATIENCE, Plan, Site, apart, controller_on, free, name_of, now, until,
+    HOSTS, LOOK, Member, PATIENCE, Plan, Site, apart, controller_on, free, name_of, now, until,
 };
 use super::tally::Tally;
 use crate::external::hook::Hook;
@@ -233,13 +233,46 @@ impl Run {
     /// Waits until the judge has all batches, also one that each agent has made since, no agent is served by the controller `left`,
     /// and all analyzers have been in the database since.
     async fn whole(&self, begun: Begun, left: Option<i64>) -> Duration {
-        until("each batch is counted once", PATIENCE, async || {
-            self.site.has_all_batches(begun.wall).await
-                && self.served_by(left).await == 0
-                && self.renewed_since(begun.wall).await >= self.site.members.len()
-        })
-        .await;
-        begun.at.elapsed()
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let seen = (
+                self.site.has_all_batches(begun.wall).await,
+                self.served_by(left).await,
+                self.renewed_since(begun.wall).await >= self.site.members.len(),
+            );
+            if seen == (true, 0, true) {
+                return begun.at.elapsed();
+            }
+            if Instant::now() > end {
+                self.explain().await;
+                panic!("not all batches of all agents after {PATIENCE:?}: {seen:?}, {begun:?}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Prints what helps to find out what is wrong.
+    async fn explain(&self) {
+        for member in &self.site.members {
+            println!("analyzer {}: {:#?}", member.id, member.program.recent());
+        }
+        let agents = self.site.ask("/api/v1/agents").await.unwrap_or_default();
+        for agent in agents["agents"].as_array().into_iter().flatten() {
+            let names = [
+                "host",
+                "sequence",
+                "batches",
+                "oldest_sequence",
+                "missing_batches",
+                "lost_batches",
+                "late_batches",
+                "future_batches",
+                "last_upload_unix_ns",
+                "last_interval_end_unix_ns",
+            ];
+            let row: Vec<_> = names.map(|name| format!("{name} {}", agent[name])).into();
+            println!("{}", row.join(", "));
+        }
     }
 
     /// How many living agents this controller serves.
@@ -262,7 +295,7 @@ impl Run {
     }
 
     /// Waits until shards have come to rest and the judge has judged that; nothing is wrong but the host that is down.
-    async fn settled(&mut self, begun: Begun) {
+    async fn settled(&self, begun: Begun) {
         until("each analyzer has its share", PATIENCE, async || {
             let owned = self.site.owned().await;
             let is_living = |id| self.site.members.iter().any(|one| one.id == id);
@@ -291,9 +324,7 @@ impl Run {
                 .as_str()
                 .is_some_and(|title| title.contains(&self.host));
         if !is_it {
-            for member in &mut self.site.members {
-                println!("analyzer {}: {:#?}", member.id, member.program.recent());
-            }
+            self.explain().await;
             let (id, since) = (self.incident, begun.wall);
             panic!("incident {id} alone is to be open; the step began at {since}: {faults:#?}");
         }
